@@ -1,0 +1,203 @@
+"""
+Talking to CallRail.
+
+Sending promises: exactly one request for each call, never repeated and never
+redirected; every end it can come to is an outcome, not an exception.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import httpx
+
+from callrail_relay.callrail import wire
+from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import RefusedByCallRail, Unavailable
+
+IDLE_CONNECTION = 1.0
+"""Seconds; a connection idle for longer may be closed on the other side, and a text sent into it be lost."""
+
+LARGEST_ANSWER = 1_048_576
+MARGIN = 5.0
+"""Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
+
+MOST_PAGES = 200
+
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class AnswerTooLarge(Exception):
+    """
+    An answer went on beyond LARGEST_ANSWER.
+    """
+
+
+class CallRail:
+    """
+    CallRail's API for one key.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, *, deadline: float) -> None:
+        self._http = http
+        self._deadline = deadline
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        api_url: str,
+        api_key: str,
+        *,
+        connect_timeout: timedelta,
+        read_timeout: timedelta,
+        connections: int = 4,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> AsyncIterator["CallRail"]:
+        """
+        A client for *api_url*, closed at the end. *transport* takes the place of the network in tests.
+        """
+        connect, read = connect_timeout.total_seconds(), read_timeout.total_seconds()
+        http = httpx.AsyncClient(
+            base_url=api_url,
+            headers=wire.authorization(api_key),
+            timeout=httpx.Timeout(read, connect=connect, pool=connect),
+            limits=httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION),
+            follow_redirects=False,
+            transport=transport,
+        )
+        async with http:
+            yield cls(http, deadline=connect + read + MARGIN)
+
+    async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
+        """
+        Send one segment, and say what came of it.
+        """
+        request = self._http.build_request(
+            "POST", wire.send_path(route.account_id), json=wire.send_body(route, recipient, content)
+        )
+        try:
+            answer = await self._exchange(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+            return NotSent(f"No connection to CallRail ({_cause(error)}).")
+        except TimeoutError:
+            return Unknown("CallRail did not finish its answer in time.")
+        except AnswerTooLarge:
+            return Unknown("CallRail's answer was too large to be one.")
+        except httpx.RequestError as error:
+            # The request may have arrived.
+            return Unknown(
+                f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
+            )
+        return wire.read_send_answer(answer.status, answer.headers, answer.body, recipient=recipient)
+
+    async def accounts(self) -> list[AccountEntry]:
+        """
+        The accounts that the key can see. Raises RefusedByCallRail, Unavailable.
+        """
+        return await self._pages(wire.accounts_path, wire.read_accounts, "accounts")
+
+    async def companies(self, account_id: str) -> list[CompanyEntry]:
+        """
+        The active companies of an account. Raises RefusedByCallRail, Unavailable.
+        """
+        return await self._pages(
+            lambda page: wire.companies_path(account_id, page), wire.read_companies, "companies"
+        )
+
+    async def numbers(self, account_id: str, company_id: str) -> list[NumberEntry]:
+        """
+        The numbers of a company that can text, those of source trackers first.
+
+        Raises RefusedByCallRail, Unavailable.
+        """
+        numbers = await self._pages(
+            lambda page: wire.trackers_path(account_id, company_id, page), wire.read_numbers, "trackers"
+        )
+        mine = [number for number in numbers if number.company_id in ("", company_id)]
+        return sorted(mine, key=lambda number: number.pooled)
+
+    async def _pages(
+        self, path: Callable[[int], str], read: Callable[[bytes], list[E]], name: str
+    ) -> list[E]:
+        """
+        All entries of a list; the end is an empty page, since ``total_pages`` is missing on some.
+        """
+        entries: list[E] = []
+        for page in range(1, MOST_PAGES + 1):
+            body = await self._get(path(page))
+            try:
+                if wire.count_entries(body, name) == 0:
+                    break
+                entries += read(body)
+            except ValueError as error:
+                raise Unavailable(
+                    f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check "
+                    "callrail.api_url."
+                ) from error
+        return entries
+
+    async def _get(self, path: str) -> bytes:
+        try:
+            answer = await self._exchange(self._http.build_request("GET", path))
+        except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
+            raise Unavailable(
+                f"CallRail at {self._http.base_url.host} cannot be reached ({_cause(error)}); check the "
+                "connection "
+                "and callrail.api_url, then try again."
+            ) from error
+        if answer.status != 200:
+            raise _fault(answer)
+        return answer.body
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        async with asyncio.timeout(self._deadline):
+            response = await self._http.send(request, stream=True)
+            try:
+                return Answer(response.status_code, response.headers, await _read_capped(response))
+            finally:
+                await response.aclose()
+
+
+async def _read_capped(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            raise AnswerTooLarge
+    return bytes(body)
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _fault(answer: Answer) -> Exception:
+    words = wire.read_words(answer.body)
+    match answer.status:
+        case 401:
+            return RefusedByCallRail(
+                "CallRail does not know this API key (401). Copy it again from CallRail, Settings > API Keys."
+            )
+        case 403:
+            return RefusedByCallRail(f"CallRail does not let this API key see that (403): {words}")
+        case 404:
+            return RefusedByCallRail("CallRail knows no such account, or this API key cannot see it (404).")
+        case 429:
+            return Unavailable("CallRail's limit for requests is reached (429); try again in a few minutes.")
+        case status if status >= 500:
+            return Unavailable(f"CallRail has trouble ({status}); try again in a few minutes.")
+        case status:
+            return RefusedByCallRail(f"CallRail refused the request ({status}): {words}")

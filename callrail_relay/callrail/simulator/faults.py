@@ -1,0 +1,219 @@
+"""
+What shall go wrong, with which requests, and how often.
+
+A fault is a JSON object with the fields of ``Fault``; a file of them is a list, and so is what
+POST /sandbox/faults takes. The first fault that applies to a request happens to it, and no other.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from random import Random
+from typing import Any, Literal, get_args
+
+from callrail_relay.callrail.simulator.numbers import normalize
+from callrail_relay.errors import UsageFault
+
+On = Literal["send", "read", "any"]
+
+
+class Kind(StrEnum):
+    """
+    What goes wrong. The first group is before a text is taken, the second after it was taken as usual.
+    """
+
+    DELAY = "delay"  # everything as usual, but only after ``delay`` seconds
+    REFUSE = "refuse"  # no connection; over a real socket an app can only close it unanswered
+    DROP = "drop"  # the connection ends before the request is read
+    STATUS = "status"  # answered with ``status``, by default 500
+
+    DROP_ANSWER = "drop_answer"  # the connection ends without an answer
+    LATE_ANSWER = "late_answer"  # answered ``delay`` seconds later
+    STATUS_AFTER = "status_after"  # answered with ``status``, by default 500; a 2xx keeps its body
+    GARBAGE = "garbage"  # answered 200 with ``body``, by default a page of HTML
+    HALF_BODY = "half_body"  # the connection ends in the middle of the answer
+    SLOW_BODY = "slow_body"  # the answer comes in 16 pieces, ``delay`` seconds apart
+    NO_ID = "no_id"  # a 2xx without the id of the conversation
+    OTHER_CUSTOMER = "other_customer"  # a 2xx about another customer
+
+
+_TIMED = frozenset({Kind.DELAY, Kind.LATE_ANSWER, Kind.SLOW_BODY})
+_WITH_STATUS = frozenset({Kind.STATUS, Kind.STATUS_AFTER})
+_WITH_BODY = _WITH_STATUS | {Kind.GARBAGE}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """
+    One thing that goes wrong; a value that makes no sense raises UsageFault.
+
+    It applies to sends, to every other request (``read``) or to ``any``, and with ``number`` only
+    to sends to that person. Of those it skips all before the one at ``position`` (from 1), spares
+    each by chance but a ``share`` of them (0 to 1), and ends after ``times``; with a position and
+    no ``times`` it happens once. ``delay`` is in seconds; where the kind does not say what for, it
+    passes before the fault. ``retry_after`` is the header's value, sane or not.
+    """
+
+    kind: Kind
+    on: On = "send"
+    number: str | None = None
+    share: float | None = None
+    position: int | None = None
+    times: int | None = None
+    delay: float = 0.0
+    status: int | None = None
+    retry_after: int | str | None = None
+    body: str | None = None
+
+    def __post_init__(self) -> None:
+        for complaint in self._complaints():
+            raise UsageFault(f"This fault cannot be used: {complaint}.")
+        # From JSON the kind is a plain string.
+        object.__setattr__(self, "kind", Kind(self.kind))
+
+    def _complaints(self) -> Iterator[str]:
+        if self.kind not in list(Kind):
+            yield f"kind must be one of {', '.join(Kind)}"
+        if self.on not in get_args(On):
+            yield f"on must be one of {', '.join(get_args(On))}"
+        if self.number is not None and (normalize(self.number) is None or self.on != "send"):
+            yield "number must be a North American number such as +12025550122, and goes with sends only"
+        if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
+            yield "share must be a number from 0 to 1"
+        if not _is_count(self.position) or not _is_count(self.times):
+            yield "position and times must be whole numbers from 1"
+        yield from self._complaints_about_the_answer()
+
+    def _complaints_about_the_answer(self) -> Iterator[str]:
+        if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
+            yield f"delay must be a number of seconds, and {', '.join(sorted(_TIMED))} need one"
+        if self.status is not None and not (
+            self.kind in _WITH_STATUS and _is_count(self.status) and 200 <= self.status <= 599
+        ):
+            yield f"status must be from 200 to 599, and goes with {', '.join(sorted(_WITH_STATUS))} only"
+        if self.body is not None and not (self.kind in _WITH_BODY and isinstance(self.body, str)):
+            yield f"body must be a string, and goes with {', '.join(sorted(_WITH_BODY))} only"
+        if self.retry_after is not None and not (self.kind in _WITH_STATUS and _is_header(self.retry_after)):
+            yield f"retry_after must be a number or words, with {', '.join(sorted(_WITH_STATUS))} only"
+
+    def applies_to(self, *, sending: bool, recipient: str | None) -> bool:
+        if self.number is not None:
+            return sending and recipient == normalize(self.number)
+        return self.on == "any" or sending == (self.on == "send")
+
+    @property
+    def delays_request(self) -> bool:
+        """
+        Whether ``delay`` passes before anything else, rather than where the kind says.
+        """
+        return self.delay > 0 and self.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}
+
+    @property
+    def limit(self) -> int | None:
+        return 1 if self.times is None and self.position is not None else self.times
+
+
+@dataclass(slots=True)
+class ArmedFault:
+    """
+    A fault, how many requests it has applied to (``seen``) and how many it happened to (``fired``).
+    """
+
+    fault: Fault
+    seen: int = 0
+    fired: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        given = {name: value for name, value in asdict(self.fault).items() if value is not None}
+        return {**given, "seen": self.seen, "fired": self.fired}
+
+    def is_due(self, random: Random) -> bool:
+        if self.seen < (self.fault.position or 1):
+            return False
+        if self.fault.limit is not None and self.fired >= self.fault.limit:
+            return False
+        return self.fault.share is None or random.random() < self.fault.share
+
+
+@dataclass(slots=True)
+class FaultBook:
+    """
+    The faults that are armed, in the order in which they were added.
+    """
+
+    random: Random
+    armed: list[ArmedFault] = field(default_factory=list)
+
+    def add(self, *faults: Fault) -> None:
+        self.armed.extend(ArmedFault(fault) for fault in faults)
+
+    def clear(self) -> None:
+        self.armed.clear()
+
+    @property
+    def ask_for_numbers(self) -> bool:
+        """
+        Whether a send's recipient must be known to choose.
+        """
+        return any(armed.fault.number is not None for armed in self.armed)
+
+    def choose(self, *, sending: bool, recipient: str | None) -> Fault | None:
+        """
+        The fault that happens to this request, counted as having happened.
+        """
+        chosen: Fault | None = None
+        for armed in self.armed:
+            if not armed.fault.applies_to(sending=sending, recipient=recipient):
+                continue
+            armed.seen += 1
+            if chosen is None and armed.is_due(self.random):
+                armed.fired += 1
+                chosen = armed.fault
+        return chosen
+
+
+def load_faults(text: str) -> list[Fault]:
+    """
+    The faults of a JSON file: a list of objects, or one object. Raises UsageFault.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise UsageFault("The faults are not JSON. Write a list of objects with a kind each.") from exc
+    return read_faults(value)
+
+
+def read_faults(value: object) -> list[Fault]:
+    """
+    The faults of a JSON value: a list of objects, or one object. Raises UsageFault.
+    """
+    return [_read_fault(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _read_fault(value: object) -> Fault:
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise UsageFault("A fault must be a JSON object with a kind.")
+    unknown = sorted(set(value) - {each.name for each in fields(Fault)})
+    if unknown:
+        names = ", ".join(each.name for each in fields(Fault))
+        raise UsageFault(f"A fault has no field {unknown[0]}. Its fields are {names}.")
+    return Fault(**value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+
+
+def _is_header(value: object) -> bool:
+    """
+    Whether the value can stand in a header: a whole number, or one line of printable ASCII.
+    """
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable()
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,273 @@
+"""
+CallRail's names and shapes: the only file of the client that knows them.
+
+Facts are from https://apidocs.callrail.com and from answers of the live API;
+what is uncertain is read with care and never relied on.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.outcome import (
+    Outcome,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+    Usage,
+)
+from callrail_relay.domain.phone import mask_all
+from callrail_relay.domain.routing import Route
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds; a longer wait than one window of the budget is not taken for sane."""
+
+_LONGEST_WORDS = 300
+_LARGEST_COUNT = 1_000_000
+
+_WORDS_OF_REFUSALS = (
+    (Refusal.OPTED_OUT, ("opted out", "opted-out", "unsubscribed")),
+    (
+        Refusal.RECIPIENT,
+        (
+            "do not contact",
+            "do not call",
+            "blocked number",
+            "not a mobile",
+            "landline",
+            "land line",
+            "invalid phone",
+            "phone number is invalid",
+            "not a valid phone",
+        ),
+    ),
+)
+
+
+def authorization(api_key: str) -> dict[str, str]:
+    """
+    The header that carries the key; CallRail wants the inner quotes, and never Bearer.
+    """
+    return {"Authorization": f'Token token="{api_key}"', "Request-From": "callrail_relay"}
+
+
+def send_path(account_id: str) -> str:
+    return f"/v3/a/{account_id}/text-messages.json"
+
+
+def send_body(route: Route, recipient: str, content: str) -> dict[str, str]:
+    """
+    The parameters of one text: IF3's names end here.
+    """
+    return {
+        "company_id": route.company_id,
+        "tracking_number": route.tracking_number,
+        "customer_phone_number": recipient,
+        "content": content,
+    }
+
+
+def read_send_answer(status: int, headers: Mapping[str, str], body: bytes, *, recipient: str) -> Outcome:
+    """
+    The outcome that an answer to a send stands for: by its status first, by its words second.
+    """
+    usage = read_usage(headers)
+    if status in (200, 201):
+        return _read_success(status, body, recipient, usage)
+    words = read_words(body)
+    if status == 429:
+        return RateLimited(status, words, read_retry_after(headers), usage)
+    if status in (401, 403):
+        return Rejected(status, words, Refusal.AUTHORIZATION, usage)
+    if status in (404, 405, 406):
+        return Rejected(status, words, Refusal.REQUEST, usage)
+    if status in (400, 422):
+        return Rejected(status, words, _refusal(words), usage)
+    return Unknown(f"CallRail answered {status}, which does not say whether it took the text.", status)
+
+
+def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Outcome:
+    conversation = _object(body)
+    if conversation is None or not isinstance(conversation.get("id"), str) or not conversation["id"]:
+        return Unknown("CallRail's answer could not be understood.", status)
+    if _last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
+        return Unknown("CallRail's answer names another person's number.", status)
+    return Sent(status, conversation["id"], _thread_id(conversation), usage)
+
+
+def _thread_id(conversation: Mapping[str, Any]) -> str | None:
+    for message in _objects(conversation.get("recent_messages")):
+        thread = message.get("sms_thread")
+        if isinstance(thread, dict) and isinstance(thread.get("id"), str):
+            return str(thread["id"])
+    return None
+
+
+def _last_ten_digits(value: object) -> str:
+    return "".join(character for character in str(value) if character.isdigit())[-10:]
+
+
+def _refusal(words: str) -> Refusal:
+    lowered = words.lower()
+    for refusal, known in _WORDS_OF_REFUSALS:
+        if any(phrase in lowered for phrase in known):
+            return refusal
+    return Refusal.CONTENT
+
+
+def read_words(body: bytes) -> str:
+    """
+    What an error body says, in one line, cut to a readable length, with phone numbers masked.
+
+    CallRail's documentation says only that it is JSON: ``error``, ``errors`` and
+    ``message`` have been seen, in several shapes.
+    """
+    document = _object(body)
+    if document is None:
+        words = body[: 4 * _LONGEST_WORDS].decode("utf-8", "replace")
+    else:
+        told = (document.get(key) for key in ("error", "errors", "message"))
+        words = "; ".join(word for value in told for word in _flat_words(value))
+    line = " ".join(words.split())[:_LONGEST_WORDS]
+    return mask_all(line) if line else "CallRail gave no reason."
+
+
+def _flat_words(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _flat_words(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            for word in _flat_words(item):
+                yield f"{key} {word}"
+
+
+def read_usage(headers: Mapping[str, str]) -> Usage:
+    """
+    CallRail's count of this account's texts, from the headers of a send answer that are present and sane.
+    """
+    return Usage(
+        hour_allowed=_count(headers.get("x-rate-limit-hourly-allowed"), least=1),
+        hour_used=_count(headers.get("x-rate-limit-hourly-used")),
+        day_allowed=_count(headers.get("x-rate-limit-daily-allowed"), least=1),
+        day_used=_count(headers.get("x-rate-limit-daily-used")),
+    )
+
+
+def _count(value: str | None, *, least: int = 0) -> int | None:
+    if value is None or not (value.isascii() and value.isdigit()) or len(value) > len(str(_LARGEST_COUNT)):
+        return None
+    return int(value) if int(value) >= least else None
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """
+    Seconds to wait, from a ``Retry-After`` of seconds or of a date; None where it is absent or not sane.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value) if value.isdigit() else _seconds_until(value, headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return seconds if 1 <= seconds <= LONGEST_RETRY_AFTER else None
+
+
+def _seconds_until(instant: str, now: str) -> float:
+    # Measured on the server's own clock: the difference is right even where ours is wrong.
+    return (parsedate_to_datetime(instant) - parsedate_to_datetime(now)).total_seconds()
+
+
+def accounts_path(page: int) -> str:
+    return f"/v3/a.json?fields=numeric_id&page={page}&per_page=100"
+
+
+def companies_path(account_id: str, page: int) -> str:
+    return f"/v3/a/{account_id}/companies.json?status=active&page={page}&per_page=100"
+
+
+def trackers_path(account_id: str, company_id: str, page: int) -> str:
+    return f"/v3/a/{account_id}/trackers.json?status=active&company_id={company_id}&page={page}&per_page=250"
+
+
+def read_accounts(body: bytes) -> list[AccountEntry]:
+    """
+    Raises ValueError where the body is no list of accounts.
+    """
+    return [
+        AccountEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
+        for entry in _page(body, "accounts")
+    ]
+
+
+def read_companies(body: bytes) -> list[CompanyEntry]:
+    """
+    Raises ValueError where the body is no list of companies.
+    """
+    return [
+        CompanyEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("time_zone")))
+        for entry in _page(body, "companies")
+        if entry.get("status", "active") == "active"
+    ]
+
+
+def count_entries(body: bytes, name: str) -> int:
+    """
+    How many entries of any kind a page holds: an empty page is the last one.
+    """
+    return len(_page(body, name))
+
+
+def read_numbers(body: bytes) -> list[NumberEntry]:
+    """
+    The numbers that can text: of active trackers with texting supported and switched on.
+
+    Raises ValueError where the body is no list of trackers.
+    """
+    return [
+        NumberEntry(str(number), str(tracker.get("name") or ""), str(company.get("id") or ""), pooled)
+        for tracker in _page(body, "trackers")
+        if _can_text(tracker)
+        for company in [tracker.get("company") or {}]
+        for pooled in [tracker.get("type") != "source"]
+        for number in tracker.get("tracking_numbers") or ()
+    ]
+
+
+def _can_text(tracker: Mapping[str, Any]) -> bool:
+    return (
+        tracker.get("status", "active") == "active"
+        and tracker.get("sms_supported") is True
+        and tracker.get("sms_enabled") is True
+    )
+
+
+def _page(body: bytes, name: str) -> list[dict[str, Any]]:
+    document = _object(body)
+    entries = None if document is None else document.get(name)
+    if not isinstance(entries, list):
+        raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
+    return [entry for entry in _objects(entries) if entry.get("id") is not None]
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,8 @@
+"""
+The commands: each in a file of its own, reading input, calling a service, and
+showing the result. ``commands`` gathers them.
+"""
+
+from callrail_relay.cli.commands import app, main
+
+__all__ = ["app", "main"]

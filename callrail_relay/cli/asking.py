@@ -1,0 +1,52 @@
+"""
+Questions to a person: on the terminal and never on standard output, which is for results.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+
+import typer
+
+from callrail_relay.cli.running import say
+
+
+def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
+    """
+    What the person answers, *default* for an empty line; with None an empty line is no answer.
+
+    *hidden* shows nothing of what is typed. Raises KeyboardInterrupt at Ctrl-C and at the end of the input.
+    """
+    try:
+        with _interruptible(), _clean_output():
+            answer = typer.prompt(question, default=default, show_default=False, hide_input=hidden, err=True)
+    except typer.Abort:
+        if not hidden:  # there it is done already
+            say("")
+        raise KeyboardInterrupt from None
+    return str(answer).strip()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """
+    Ctrl-C ends the question. asyncio's own handler would cancel the command and leave it waiting for the answer.
+    """
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+@contextlib.contextmanager
+def _clean_output() -> Iterator[None]:
+    """
+    Keep the end of the prompt, which goes to standard output, out of a file or a pipe.
+    """
+    if sys.stdout.isatty():
+        yield
+    else:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield

@@ -1,0 +1,69 @@
+"""
+The command ``callrail-relay``: its commands, gathered.
+
+Whatever is heavy is imported inside the commands, so that ``--help`` is instant.
+"""
+
+from typing import Annotated
+
+import typer
+
+from callrail_relay import __version__
+from callrail_relay.cli import (
+    configure,
+    demo,
+    doctor,
+    hook_url,
+    messages,
+    pause,
+    replay,
+    sandbox,
+    send,
+    serve,
+    status,
+)
+
+app = typer.Typer(
+    name="callrail-relay",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Sends the texts of InvestorFuse IF3 (Carrot CRM) through CallRail: kept, once, in order, within the "
+        "rules, in sight."
+    ),
+    epilog="Try it without an account: callrail-relay demo",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"callrail-relay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def callrail_relay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("configure")(configure.configure)
+app.command("send")(send.send)
+app.command("serve")(serve.serve)
+app.command("replay")(replay.replay)
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("status")(status.status)
+app.add_typer(messages.app, name="messages")
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("hook-url")(hook_url.hook_url)
+app.command("sandbox")(sandbox.sandbox)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,313 @@
+"""
+``configure``: the wizard that sets everything up, and its form for scripts.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callrail_relay.cli.asking import ask
+from callrail_relay.cli.hook_url import NO_PUBLIC_ADDRESS
+from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.running import command, has_terminal, say
+from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap import Installation, SavedSetup
+    from callrail_relay.service.setup import Choice, Question
+
+_LONGEST_KEY = 4096
+
+_WRITE_ACCESS = (
+    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives them write "
+    "access. Ask CallRail's support for it where that is not done, and send yourself a text with `callrail-relay send`."
+)
+_PASTE = (
+    'When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > Messaging > "Outbound '
+    'Text Webhook". It is saved when you click outside the field.'
+)
+
+
+@command
+async def configure(
+    api_key_stdin: Annotated[
+        bool, typer.Option("--api-key-stdin", help="Read CallRail's API key from standard input.")
+    ] = False,
+    account_id: Annotated[
+        str | None,
+        typer.Option("--account-id", metavar="ID", help="ACC..., or the nine-digit account number."),
+    ] = None,
+    company_id: Annotated[
+        str | None, typer.Option("--company-id", metavar="ID", help="COM..., the company to text for.")
+    ] = None,
+    tracking_number: Annotated[
+        str | None,
+        typer.Option("--tracking-number", metavar="PHONE", help="The number that texts leave from."),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url", metavar="URL", help="The https address under which IF3 reaches the relay."
+        ),
+    ] = None,
+    accept_terms: Annotated[
+        bool,
+        typer.Option(
+            "--accept-terms", help="A person writes every text, to one person who agreed to be texted."
+        ),
+    ] = False,
+    api_url: Annotated[
+        str | None, typer.Option("--api-url", metavar="URL", help="Another CallRail, such as a sandbox.")
+    ] = None,
+    no_verify: Annotated[
+        bool,
+        typer.Option("--no-verify", help="Ask nothing of CallRail: store what is given, as it is given."),
+    ] = False,
+    secrets_file: Annotated[
+        bool,
+        typer.Option(
+            "--secrets-file", help="Keep the secrets in a file of mode 0600 instead of the OS keyring."
+        ),
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Set up the relay: the API key, and the account, company and number that texts leave from.
+
+    Asks for whatever the options leave open. Without a terminal nothing is asked: what CallRail offers only one of
+    is taken, and the rest must be given. The settings keep their comments; what fails leaves everything as it was.
+
+    \b
+    Example:
+      $ callrail-relay configure
+      $ callrail-relay configure --api-key-stdin --account-id 123456789 --company-id COM... \\
+            --tracking-number +12025550133 --accept-terms < key.txt
+    """
+    from callrail_relay import bootstrap
+
+    given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
+    if no_verify:
+        _require_all(given)
+    flags: dict[str, dict[str, object]] = {
+        "callrail": {"api_url": api_url, **(given if no_verify else {})},
+        "server": {"public_url": public_url},
+    }
+    installation = bootstrap.find_installation(config, overrides=flags, must_exist=False)
+    _settle_terms(installation, accepted=accept_terms)
+    key, is_new = await _settle_key(installation, from_stdin=api_key_stdin, use_file=secrets_file)
+    route = _given_route(installation) if no_verify else await _find_route(installation, key, given)
+    address = public_url or _ask_for_address(config, installation)
+    saved = await bootstrap.save_setup(
+        installation,
+        {
+            "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
+            "server": {"public_url": address} if address else {},
+        },
+        new_key=key if is_new else None,
+        use_file=secrets_file,
+    )
+    _report(installation, saved)
+    _show(installation, saved, route, as_json=as_json)
+    return 0
+
+
+def _require_all(given: Mapping[str, str | None]) -> None:
+    missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
+    if missing:
+        raise UsageFault(
+            f"With --no-verify nothing is looked up at CallRail: give {', '.join(missing)} as well."
+        )
+
+
+def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
+    """
+    Show CallRail's rule and have it accepted, once.
+    """
+    from callrail_relay.bootstrap import TERMS
+
+    if installation.settings.callrail.accepted_terms:
+        return
+    say(TERMS)
+    if accepted:
+        say("Accepted with --accept-terms.")
+    elif not has_terminal():
+        raise SettingsFault(
+            "This rule is not accepted, and nothing was written. Accept it with --accept-terms."
+        )
+    elif ask('Type "yes" to accept this').lower() != "yes":
+        raise SettingsFault("This rule was not accepted, and nothing was written.")
+
+
+# The key
+
+
+async def _settle_key(installation: "Installation", *, from_stdin: bool, use_file: bool) -> tuple[str, bool]:
+    """
+    The API key, and whether it is a new one to be stored.
+    """
+    from callrail_relay.bootstrap import known_api_key
+    from callrail_relay.service.setup import read_key
+
+    known = await known_api_key(installation, use_file=use_file)
+    if from_stdin and not has_terminal():
+        return read_key(_piped_key()), True
+    if known is not None and known.outside and not from_stdin:
+        say(f"The API key is that of the {known.place}; it is not stored.")
+        return known.value, False
+    if has_terminal():
+        question = "CallRail API key (not shown while you type or paste it)"
+        if known is None:
+            return read_key(ask(question, hidden=True)), True
+        answer = ask(f"{question}; Enter keeps the one in the {known.place}", hidden=True)
+        return (read_key(answer), True) if answer else (known.value, False)
+    if known is not None:
+        say(f"The API key in the {known.place} is kept.")
+        return known.value, False
+    raise SecretFault(
+        "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
+    )
+
+
+def _piped_key() -> str:
+    piped = b"" if sys.stdin is None else sys.stdin.buffer.read(_LONGEST_KEY)
+    try:
+        return piped.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SecretFault(
+            "What came on standard input is not text. Pipe in the API key and nothing else."
+        ) from error
+
+
+# Account, company, number
+
+
+def _given_route(installation: "Installation") -> dict[str, object]:
+    say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
+    callrail = installation.settings.callrail
+    return {
+        "account_id": callrail.account_id,
+        "company_id": callrail.company_id,
+        "tracking_number": callrail.tracking_number,
+    }
+
+
+async def _find_route(
+    installation: "Installation", key: str, given: Mapping[str, str | None]
+) -> dict[str, object]:
+    """
+    One account, company and number of those that the key can see.
+    """
+    from callrail_relay.bootstrap import open_callrail
+    from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
+
+    former = installation.settings.callrail
+    async with open_callrail(installation, key) as callrail:
+        accounts = await ask_for_account(callrail)
+        account = _settle(accounts, given["account_id"], former.account_id)
+        companies = await ask_for_company(callrail, account)
+        company = _settle(companies, given["company_id"], former.company_id)
+        numbers = await ask_for_number(callrail, account, company)
+        number = _settle(numbers, given["tracking_number"], former.tracking_number)
+    say(_WRITE_ACCESS)
+    return {"account_id": account, "company_id": company, "tracking_number": number}
+
+
+def _settle(question: "Question", given: str | None, former: str | None) -> str:
+    """
+    What is chosen, said aloud; a person is asked where several are left. *former* is that of the settings.
+    """
+    try:
+        decision = question.decide(given)
+    except RefusedByCallRail:
+        _list(question)
+        raise
+    if decision is not None:
+        say(f"{question.what.capitalize()}: {decision.choice.line}, {decision.because}.")
+        return decision.choice.value
+    known = question.find(former) if former else None
+    if has_terminal():
+        return _ask_which(question, known).value
+    if known is not None:
+        say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
+        return known.value
+    _list(question)
+    raise UsageFault(f"There are several {question.plural}, listed above. Name one with {question.option}.")
+
+
+def _ask_which(question: "Question", known: "Choice | None") -> "Choice":
+    _list(question)
+    last = len(question.choices)
+    keeps = f", Enter for {known.value}" if known else ""
+    while True:
+        answer = ask(f"Which {question.what}? 1 to {last}{keeps}", default=known.value if known else None)
+        choice = question.answered(answer)
+        if choice is not None:
+            return choice
+        say(f"Answer with a number from 1 to {last}.")
+
+
+def _list(question: "Question") -> None:
+    if question.choices:
+        say(f"{question.plural.capitalize()} that this API key can use:")
+    for place, choice in enumerate(question.choices, start=1):
+        say(f"  {place}. {choice.line}")
+
+
+# The public address
+
+
+def _ask_for_address(config: Path | None, installation: "Installation") -> str | None:
+    """
+    The public address, None where it stays as it is.
+    """
+    from callrail_relay.bootstrap import find_installation
+
+    if not has_terminal():
+        return None
+    former = installation.settings.server.public_url
+    empty = f"Enter keeps {former}" if former else "Enter where there is none yet"
+    while answer := ask(f"Public address of this relay, https://...; {empty}"):
+        try:
+            find_installation(config, overrides={"server": {"public_url": answer}}, must_exist=False)
+        except SettingsFault as fault:
+            say(str(fault))
+        else:
+            return answer
+    return None
+
+
+# The end
+
+
+def _report(installation: "Installation", saved: "SavedSetup") -> None:
+    say(f"Settings: {installation.config_path}")
+    say(f"API key: {saved.key_place}")
+    if saved.outranks_key:
+        say(f"  The {saved.outranks_key} wins over it; unset that to use the stored key.")
+    say(f"Webhook secret: {saved.token_place}")
+    for key in saved.overruled:
+        say(f"The environment sets {key} otherwise, and wins over the settings file; unset it there.")
+    if saved.settings.server.public_url is None:
+        say(NO_PUBLIC_ADDRESS)
+    say("Next: `callrail-relay doctor` looks whether all is well, and `callrail-relay serve` runs the relay.")
+
+
+def _show(
+    installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
+) -> None:
+    from callrail_relay.bootstrap import hook_url
+    from callrail_relay.cli.render import print_json
+
+    say(_PASTE)
+    url = hook_url(saved.settings, saved.token)
+    if as_json:
+        secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}
+        print_json(
+            {"settings_file": str(installation.config_path), **route, "hook_url": url, "secrets": secrets}
+        )
+    else:
+        typer.echo(url)

@@ -1,0 +1,128 @@
+"""
+``demo``: the whole way of one text on a fresh machine, without an account.
+"""
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callrail_relay.cli.options import Json
+from callrail_relay.cli.running import command, say
+from callrail_relay.errors import Unavailable
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap import Installation, Relay, Sandbox
+    from callrail_relay.domain.message import Message
+
+PAYLOAD = {
+    "opportunity_id": 123456,
+    "message": "Hi Dana, are you still thinking of selling 12 Oak St?",
+    "sender_id": 789,
+    "seller_id": 4567,
+    "seller": "Dana Example",
+    "seller_phone": "+12025550122",
+    "seller_phone_non_international": "2025550122",
+    "team_id": 42,
+}
+LONGEST = 30.0
+"""Seconds after which the demonstration gives up."""
+
+
+@command
+async def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up until Ctrl-C, to try more.")] = False,
+    _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Show one text on its whole way: IF3's webhook, the relay, a simulated CallRail.
+
+    It needs no account and sends nothing real. It uses a temporary directory, and leaves your settings
+    and your keyring alone.
+
+    \b
+    Example:
+      $ callrail-relay demo
+      $ callrail-relay demo --keep
+    """
+    from callrail_relay.bootstrap import demonstration, open_sandbox
+
+    with tempfile.TemporaryDirectory(prefix="callrail-relay-demo-", ignore_cleanup_errors=True) as directory:
+        async with open_sandbox(port=0) as sandbox:
+            await _demonstrate(demonstration(Path(directory), sandbox), sandbox, keep=keep, as_json=as_json)
+    return 0
+
+
+async def _demonstrate(
+    installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
+) -> None:
+    from callrail_relay.bootstrap import (
+        hook_tokens,
+        hook_url,
+        open_delivery,
+        open_listeners,
+        open_relay,
+        require_hook_token,
+    )
+    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.stopping import stop_signal
+
+    tokens = await hook_tokens(installation)
+    async with (
+        stop_signal() as stopped,
+        open_relay(installation) as relay,
+        open_delivery(relay) as delivery,
+        open_listeners(relay, delivery, tokens) as listening,
+    ):
+        worker = asyncio.create_task(delivery.run())
+        url = hook_url(
+            installation.settings, await require_hook_token(installation), base=listening.public_url
+        )
+        say("1. A simulated CallRail and the relay are up, both on this machine only.")
+        say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
+        answer = await _post(url)
+        say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
+        message = await _wait_until_sent(relay, answer["id"])
+        [text] = sandbox.simulator.texts
+        say(f"4. The relay sends it from {text.tracking_number} to {text.customer_phone_number}.")
+        attempt = message.segments[0].attempts[0]
+        say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
+        say("\nSent. With your own account it works the same: `callrail-relay configure`.")
+        if as_json:
+            print_json(message.document())
+        if keep:
+            say(
+                f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}\n  "
+                "CallRail:  "
+                f"{sandbox.url}/sandbox/texts"
+            )
+            await stopped.wait()
+        delivery.stop()
+        await worker
+
+
+async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
+    import httpx
+
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(url, json=PAYLOAD)
+    answer.raise_for_status()
+    return answer.json()
+
+
+async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
+    from callrail_relay.domain.message import Status
+
+    clock = relay.installation.clock
+    async with asyncio.timeout(LONGEST):
+        while True:
+            [message] = await relay.operations.find(submission_id)
+            if message.status is Status.SENT:
+                return message
+            if message.status not in (Status.QUEUED, Status.SENDING):
+                raise Unavailable(f"The demonstration failed: the text is {message.status}. {message.reason}")
+            await clock.sleep(0.02)

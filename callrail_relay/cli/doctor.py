@@ -1,0 +1,26 @@
+"""
+``doctor``: every check that must hold, with the remedy.
+"""
+
+from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.running import command
+
+
+@command
+async def doctor(config: Config = None, as_json: Json = False) -> int:
+    """
+    Check everything that must hold for texts to leave, and say what to do where it does not.
+
+    Nothing is sent. The exit code is that of the first check that failed.
+
+    \b
+    Example:
+      $ callrail-relay doctor
+      $ callrail-relay doctor --json
+    """
+    from callrail_relay.bootstrap import diagnose
+    from callrail_relay.cli.render import print_health, print_json
+
+    report = await diagnose(config)
+    print_json(report.document()) if as_json else print_health(report)
+    return report.exit_code

@@ -1,0 +1,88 @@
+"""
+Running a command: its event loop, its errors in words, its exit code.
+"""
+
+import asyncio
+import functools
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, ParamSpec
+
+import typer
+
+from callrail_relay.errors import RelayError
+
+P = ParamSpec("P")
+
+INTERRUPTED = 130
+PROGRAM_FAULT = 1
+BROKEN_PIPE = 141
+
+
+def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
+    """
+    Turn a coroutine into a command: what it returns is the exit code, and its faults become sentences.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_exit_code(function(*args, **kwargs)))
+
+    return run
+
+
+def _exit_code(coroutine: Coroutine[Any, Any, int | None]) -> int:
+    try:
+        return asyncio.run(coroutine) or 0
+    except RelayError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("Interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this the interpreter complains once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
+            raise
+        complain(
+            f"callrail-relay failed by a fault of its own ({type(error).__name__}). Nothing that was "
+            "stored is lost; "
+            "with CALLRAIL_RELAY_LOG__LEVEL=debug it shows where it happened."
+        )
+        return PROGRAM_FAULT
+
+
+def complain(words: str) -> None:
+    """
+    Tell a person what is wrong, on standard error.
+    """
+    mark = typer.style("Error:", fg=typer.colors.RED, bold=True)
+    typer.echo(f"{mark} {words}", err=True)
+
+
+def say(words: str) -> None:
+    """
+    Tell a person something beside the result, on standard error.
+    """
+    typer.echo(words, err=True)
+
+
+def has_terminal() -> bool:
+    """
+    Whether somebody is there to answer a question.
+    """
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def refuse_unanswered(question: str, option: str) -> NoReturn:
+    """
+    End with code 2 where a question cannot be asked.
+    """
+    complain(f"{question} There is no terminal to ask in; answer in advance with {option}.")
+    raise typer.Exit(2)

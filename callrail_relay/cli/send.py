@@ -1,0 +1,75 @@
+"""
+``send``: one text from the command line.
+"""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.running import command, complain, say
+
+
+@command
+async def send(
+    to: Annotated[str, typer.Option("--to", metavar="NUMBER", help="The person's number, US or Canada.")],
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The words to send.")],
+    sender: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NUMBER", help="The tracking number, where there are several."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the text has left.")] = True,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="The longest time to wait.")
+    ] = 120.0,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Send one text, through the same outbox, rules and budget as the texts of IF3.
+
+    Ends with 0 when CallRail took it, 5 when it refused, 6 when that is not known, 7 when
+    the text is held or waits, and 8 when CallRail cannot be reached; the text then stays queued.
+
+    \b
+    Example:
+      $ callrail-relay send --to +12025550122 --message "Is Tuesday at 9 good for you?"
+      $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
+    """
+    from callrail_relay.bootstrap import find_installation, open_delivery, open_relay
+    from callrail_relay.cli.render import print_json, print_message
+    from callrail_relay.domain.message import Source
+    from callrail_relay.service.dispatch import Dispatch, Ending
+    from callrail_relay.service.intake import map_text, preview
+
+    installation = find_installation(config)
+    installation.require_route()
+    draft = map_text(to=to, text=message, policy=installation.mapping, sender=sender)
+    if dry_run:
+        planned = preview(draft, installation.mapping, source=Source.SEND, now=installation.clock.now())
+        print_json(planned.document()) if as_json else print_message(planned)
+        say("Nothing was sent: this was a dry run.")
+        return 0
+    installation.require_terms()
+    # The worker comes first: without a key nothing is stored that could not leave.
+    async with open_relay(installation) as relay, open_delivery(relay) as delivery:
+        [accepted] = (await relay.intake.accept_direct(draft)).accepted
+        if wait:
+            dispatch = Dispatch(relay.operations, delivery, installation.clock)
+            [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
+        else:
+            [stored] = await relay.operations.find(accepted.message_id)
+            ending = Ending(message=stored)
+    if as_json:
+        print_json(ending.message.document())
+    if ending.fault is not None:
+        complain(str(ending.fault))
+    elif not as_json:
+        typer.echo(
+            f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
+        )
+    return ending.exit_code

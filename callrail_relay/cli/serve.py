@@ -1,0 +1,107 @@
+"""
+``serve``: both listeners and the delivery worker in one process.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.running import command, say
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap import Installation, Listening
+    from callrail_relay.service.delivery import Delivery
+
+
+@command
+async def serve(
+    host: Annotated[str | None, typer.Option("--host", help="The public listener's address.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="The public listener's port; 0 takes a free one."),
+    ] = None,
+    dashboard: Annotated[
+        bool | None,
+        typer.Option("--dashboard/--no-dashboard", help="The private listener.", show_default=False),
+    ] = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Take texts from IF3's webhook and send them, until Ctrl-C.
+
+    A text that was answered with 200 is on disk; it is sent, or shown with the reason why not.
+    Stopping is safe at any moment.
+
+    \b
+    Example:
+      $ callrail-relay serve
+      $ callrail-relay serve --port 8080 --no-dashboard
+      $ callrail-relay serve --sandbox
+    """
+    from callrail_relay.bootstrap import find_installation, open_sandbox
+
+    overrides: dict[str, object] = {
+        "server": {"host": host, "port": port},
+        "dashboard": {"enabled": dashboard},
+        "log": {"level": log_level},
+    }
+    async with AsyncExitStack() as stack:
+        environ = None
+        if sandbox:
+            box = await stack.enter_async_context(open_sandbox(port=0))
+            overrides |= box.overrides()
+            environ = box.environ()
+            say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
+        installation = find_installation(config, overrides=overrides, environ=environ)
+        installation.require_ready_to_send()
+        await _serve(installation, as_json=as_json)
+    return 0
+
+
+async def _serve(installation: "Installation", *, as_json: bool) -> None:
+    from callrail_relay.bootstrap import hook_tokens, log_events, open_delivery, open_listeners, open_relay
+    from callrail_relay.cli.stopping import stop_signal
+
+    hook = log_events(installation)
+    tokens = await hook_tokens(installation)
+    async with (
+        stop_signal() as stopped,
+        open_relay(installation, hook) as relay,
+        open_delivery(relay, hook) as delivery,
+        open_listeners(relay, delivery, tokens) as listening,
+    ):
+        _show(listening, as_json=as_json)
+        await _work(delivery, stopped)
+
+
+async def _work(delivery: "Delivery", stopped: asyncio.Event) -> None:
+    """
+    Deliver until the stop signal; what is under way then finishes first.
+    """
+    worker = asyncio.create_task(delivery.run())
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait((worker, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    delivery.stop()
+    await worker
+
+
+def _show(listening: "Listening", *, as_json: bool) -> None:
+    """
+    Where the relay listens. The webhook's URL holds a secret and stays out of service logs.
+    """
+    from callrail_relay.cli.render import print_json
+
+    if as_json:
+        print_json({"public_url": listening.public_url, "private_url": listening.private_url})
+    say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
+    if listening.login_url is not None:
+        say(f"Dashboard, good for one log-in: {listening.login_url}")

@@ -1,0 +1,325 @@
+"""
+Gathers the settings: flags over environment over file over default, each fault with its key and its source.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
+from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.errors import SettingsFault
+
+PREFIX = "CALLRAIL_RELAY_"
+_NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN"}
+_SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
+_FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", "enabled"): "--no-dashboard"}
+
+_SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
+_LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
+_NEVER_SHOWN = {"url", "tracking_number"}
+_RULES = {
+    "value_error": "{error}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+}
+_TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
+_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+
+Location = tuple[int | str, ...]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """
+    The values of one source, and how it is named where one of them is at fault.
+    """
+
+    values: Values
+    name: Callable[[Location], str]
+
+    def holds(self, location: Location) -> bool:
+        found: Any = self.values
+        try:
+            for step in location:
+                found = found[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+        return True
+
+
+def load(
+    config: Path | None = None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    must_exist: bool = True,
+) -> Settings:
+    """
+    The settings of this run.
+
+    *config* is the value of ``--config``. *overrides* are the flags, nested as
+    the tables are; a None is a flag that was not given. A file that was named
+    and does not exist is a fault unless *must_exist* is false; the default one
+    may always be missing. Raises SettingsFault with a line for each fault.
+    """
+    path = config_file(config)
+    text = read_text(path)
+    if text is None and must_exist and override_path(config) is not None:
+        raise SettingsFault(
+            f"There is no settings file {path}. Make it with `callrail-relay configure --config {path}`, "
+            f"or name another with --config or {CONFIG_VARIABLE}."
+        )
+    variables, unknown = _variables()
+    sources = [
+        _Source(_flags(overrides or {}), _flag),
+        _Source(_environment(variables), lambda location: _variable(location, variables)),
+        _Source(parse(path, text or ""), lambda location: _line(location, path, text or "")),
+    ]
+    values: Values = {}
+    for source in reversed(sources):
+        values = _merged(values, source.values)
+    faults = [_unknown_variable(variable) for variable in unknown]
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        faults += [_sentence(detail, sources) for detail in error.errors(include_url=False)]
+    if faults:
+        raise SettingsFault("\n".join(faults))
+    return settings
+
+
+def read_text(path: Path) -> str | None:
+    """
+    The text of the settings file, None where there is none; a byte order mark is dropped.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise SettingsFault(
+            f"The settings file {path} is not UTF-8 text (byte {error.start + 1}). Save it again as UTF-8."
+        ) from error
+    except OSError as error:
+        if path.is_dir():
+            raise SettingsFault(f"{path} is a directory. Name the settings file in it.") from error
+        raise SettingsFault(
+            f"The settings file {path} cannot be read: {error.strerror}. "
+            "Let the user that runs the relay read it, or name another with --config."
+        ) from error
+
+
+def parse(path: Path, text: str) -> Values:
+    """
+    *text* as TOML; a syntax error names the line and column.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        words = str(error)
+        raise SettingsFault(
+            f"The settings file {path} is not valid TOML: {words[:1].lower()}{words[1:]}. Text needs quotes."
+        ) from error
+
+
+def _merged(below: Values, above: Values) -> Values:
+    """
+    *above* laid over *below*, table by table; a list replaces a list.
+    """
+    both = {
+        key: _merged(below[key], value)
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+        else value
+        for key, value in above.items()
+    }
+    return below | both
+
+
+# Flags
+
+
+def _flags(given: Mapping[str, object]) -> Values:
+    return {
+        key: _flags(value) if isinstance(value, Mapping) else value
+        for key, value in given.items()
+        if value is not None
+    }
+
+
+def _flag(location: Location) -> str:
+    return _FLAGS.get(location, f"--{location[-1]}".replace("_", "-"))
+
+
+# Environment
+
+
+class _Variables(Settings, BaseSettings):
+    """
+    Shows pydantic-settings the keys; it is never made, for then it would read more than it should.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+
+class _EnvironmentSource(EnvSettingsSource):
+    """
+    Reads lists as JSON or as words between commas.
+    """
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # so it is declared there
+        try:
+            decoded = super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            decoded = None
+        if isinstance(decoded, list | dict):
+            return decoded
+        if value.lstrip().startswith(("[", "{")):
+            return value  # meant as JSON: the fault is reported as "must be a list"
+        return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _environment(variables: Mapping[str, str]) -> Values:
+    source = _EnvironmentSource(_Variables, env_prefix=PREFIX, env_nested_delimiter="__")
+    source.env_vars = {name.lower(): value for name, value in variables.items()}
+    return source()
+
+
+def _variables() -> tuple[dict[str, str], list[str]]:
+    """
+    The variables that set something, and the names with our prefix that nobody knows. Blank ones are not set.
+    """
+    ours = {
+        name.upper(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(PREFIX) and name.upper() not in _NOT_SETTINGS and value.strip()
+    }
+    known = set(variable_names())
+    return {name: value for name, value in ours.items() if name in known}, sorted(ours.keys() - known)
+
+
+def variable_names() -> Iterator[str]:
+    """
+    The environment variable of every table and every key.
+    """
+    for table, model in TABLES.items():
+        yield f"{PREFIX}{table}".upper()
+        if table != "routes":  # a list of tables is set as a whole
+            yield from (f"{PREFIX}{table}__{key}".upper() for key in model.model_fields)
+
+
+def _variable(location: Location, variables: Mapping[str, str]) -> str:
+    """
+    The variable that set what is at *location*: its own, that of its table, or those of what is in it.
+    """
+    names = [PREFIX + "__".join(map(str, location[:depth])).upper() for depth in range(len(location), 0, -1)]
+    own = next((name for name in names if name in variables), None)
+    return f"environment variable {own or ', '.join(name for name in variables if name.startswith(names[0]))}"
+
+
+# File
+
+
+def _line(location: Location, path: Path, text: str) -> str:
+    number = _line_number(location, text)
+    return f"{path}, line {number}" if number else str(path)
+
+
+def _line_number(location: Location, text: str) -> int | None:
+    """
+    The line of a key or table written in the usual way, else None.
+    """
+    table: Location = ()
+    counts: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _TABLE.match(line):
+            name = header[2]
+            index = counts[name] = counts.get(name, -1) + 1
+            table = (name, index) if header[1] == "[[" else (name,)
+            if table == location:
+                return number
+        elif (key := _KEY.match(line)) and (*table, key[1]) == location[: len(table) + 1]:
+            return number
+    return None
+
+
+# Words
+
+
+def _sentence(detail: ErrorDetails, sources: list[_Source]) -> str:
+    location = detail["loc"]
+    source = next(
+        source.name(location[:depth])
+        for depth in range(len(location), 0, -1)
+        for source in sources
+        if source.holds(location[:depth])
+    )
+    key = _key(location)
+    if detail["type"] == "extra_forbidden":
+        return f"{key} ({source}) is not a setting{_instead(location)}."
+    shown = _shown(location, detail["input"])
+    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{_rule(detail)}."
+
+
+def _key(location: Location) -> str:
+    words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return words.removeprefix(".")
+
+
+def _shown(location: Location, value: object) -> str | None:
+    """
+    A short, plain value; None for one that may be secret or personal.
+    """
+    if isinstance(value, str | int | float) and location[-1] not in _NEVER_SHOWN:
+        written = json.dumps(value, ensure_ascii=False)
+        if len(written) <= 40 and not _LOOKS_SECRET.search(written):
+            return written
+    return None
+
+
+def _rule(detail: ErrorDetails) -> str:
+    words = _RULES.get(
+        detail["type"], "must be a whole number"
+    )  # all others of pydantic's own are an integer's
+    return words.format(**detail.get("ctx", {}))
+
+
+def _instead(location: Location) -> str:
+    """
+    The nearest key in the same table, or where secrets go, as the end of a sentence.
+    """
+    *table, key = location
+    if _SOUNDS_SECRET.search(str(key)):
+        return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"
+    near = get_close_matches(str(key), _keys(table), n=1)
+    if near:
+        return f"; perhaps {_key((*table, near[0]))} is meant"
+    return f"; {_key(tuple(table)) or 'the file'} takes {', '.join(_keys(table))}"
+
+
+def _keys(table: list[int | str]) -> list[str]:
+    return list(TABLES[str(table[0])].model_fields if table else TABLES)
+
+
+def _unknown_variable(name: str) -> str:
+    known = [*variable_names(), *_NOT_SETTINGS, *_SECRETS_ELSEWHERE]
+    near = get_close_matches(name, known, n=1)
+    remedy = f"perhaps {near[0]} is meant" if near else "unset it"
+    return f"The environment variable {name} is not a setting; {remedy}."

@@ -1,0 +1,91 @@
+"""
+Where the settings, the data and the secrets of this machine's user lie, and how private files are made.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "callrail-relay"
+CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
+DATA_VARIABLE = "CALLRAIL_RELAY_DATA"
+
+
+def config_file(override: Path | None = None) -> Path:
+    """
+    The settings file: *override* (``--config``), else CALLRAIL_RELAY_CONFIG, else the user's own.
+    """
+    return override_path(override) or default_config_file()
+
+
+def default_config_file() -> Path:
+    """
+    ``config.toml`` in the platform's user config directory.
+    """
+    return platformdirs.user_config_path(APPLICATION, appauthor=False) / "config.toml"
+
+
+def override_path(override: Path | None) -> Path | None:
+    """
+    The settings file that a person named, absolute; None where the default one serves.
+    """
+    return _absolute(override) if override is not None else _from_environment(CONFIG_VARIABLE)
+
+
+def data_directory() -> Path:
+    """
+    The directory of CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet.
+    """
+    return _from_environment(DATA_VARIABLE) or platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def private_directory(path: Path) -> Path:
+    """
+    Make *path* and whatever is missing above it with mode 0700; a directory that exists is left as it is.
+    """
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """
+    Make an empty file of mode 0600 at *path*, unless there is a file already, whose content stays.
+    """
+    private_directory(path.parent)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    return path
+
+
+def write_privately(path: Path, text: str) -> None:
+    """
+    Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails.
+
+    A link stays a link: the file it points to is the one that is replaced.
+    """
+    target = path.resolve()
+    private_directory(target.parent)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _from_environment(variable: str) -> Path | None:
+    value = os.environ.get(variable, "").strip()
+    return _absolute(Path(value)) if value else None
+
+
+def _absolute(path: Path) -> Path:
+    # No shell has expanded the ~ of a service file or of --config=~/relay.toml.
+    # Path's own methods either fail for an unknown ~name or follow links; these do neither.
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  # see above

@@ -1,0 +1,74 @@
+"""
+How an account stands with CallRail: paused, waiting, and what CallRail said about its limits.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from callrail_relay.domain.outcome import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """
+    What is known of one account.
+
+    ``paused_since``    nothing leaves until a person, or a successful set-up, resumes it
+    ``wait_until``      nothing leaves before this instant; afterwards one probe goes alone
+    ``strikes``         answers in a row that made it wait; 0 when all is well
+    ``hour_allowed``    CallRail's own limits, where an answer named them
+    ``hour_excess``     uses that CallRail counts and this relay did not make, as of ``excess_at``
+    ``max_characters``  the length this account turned out to take, where it is less than the setting
+    """
+
+    id: str
+    paused_since: datetime | None = None
+    paused_reason: str | None = None
+    wait_until: datetime | None = None
+    wait_reason: str | None = None
+    strikes: int = 0
+    hour_allowed: int | None = None
+    day_allowed: int | None = None
+    hour_excess: int = 0
+    day_excess: int = 0
+    excess_at: datetime | None = None
+    max_characters: int | None = None
+
+    def healthy(self) -> "Account":
+        """
+        The same account after an answer that shows that it can send.
+        """
+        return replace(self, strikes=0, wait_until=None, wait_reason=None)
+
+    def paused(self, now: datetime, reason: str) -> "Account":
+        return replace(self, paused_since=self.paused_since or now, paused_reason=reason)
+
+    def resumed(self) -> "Account":
+        return replace(self.healthy(), paused_since=None, paused_reason=None)
+
+    def waiting(self, until: datetime, reason: str) -> "Account":
+        """
+        The same account, one strike later, sending nothing before *until*.
+        """
+        return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
+
+    def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
+        """
+        The same account after CallRail told its own count, beside what this relay counted itself.
+
+        Another program that shares the account shows up as excess; a smaller count
+        than ours is not believed, since CallRail's window may have begun later.
+        """
+        account = replace(
+            self,
+            hour_allowed=self.hour_allowed if usage.hour_allowed is None else usage.hour_allowed,
+            day_allowed=self.day_allowed if usage.day_allowed is None else usage.day_allowed,
+        )
+        if usage.hour_used is None and usage.day_used is None:
+            return account
+        return replace(
+            account,
+            hour_excess=max(0, (usage.hour_used or 0) - hour_used),
+            day_excess=max(0, (usage.day_used or 0) - day_used),
+            excess_at=now,
+        )

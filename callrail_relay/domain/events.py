@@ -1,0 +1,146 @@
+"""
+What happened, as frozen records; whoever wants to know passes a callable that takes them.
+
+No event holds the words of a text, a key or a full phone number.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """
+    Base of all events: ``action`` names it in the logs, ``level`` says how loud it is.
+    """
+
+    action: ClassVar[str] = "event"
+    level: ClassVar[str] = "info"
+
+    def log_context(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageAccepted(Event):
+    """
+    A message is on disk; *reasons* are the codes of what holds it.
+    """
+
+    action: ClassVar[str] = "message_accepted"
+    message_id: str
+    submission_id: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingReceived(Event):
+    """
+    A request without content came with the right secret.
+    """
+
+    action: ClassVar[str] = "ping_received"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(Event):
+    """
+    A segment is recorded as being sent; only now does a byte leave.
+    """
+
+    action: ClassVar[str] = "attempt_started"
+    level: ClassVar[str] = "debug"
+    message_id: str
+    account_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFinished(Event):
+    """
+    An attempt has its outcome, and its message the status that follows.
+    """
+
+    action: ClassVar[str] = "attempt_finished"
+    message_id: str
+    account_id: str
+    position: int
+    outcome: OutcomeKind
+    http_status: int | None
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateResult(Event):
+    """
+    The result of an attempt came after the attempt had been settled; it changed nothing.
+    """
+
+    action: ClassVar[str] = "late_result"
+    level: ClassVar[str] = "warning"
+    message_id: str
+    outcome: OutcomeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageHeld(Event):
+    """
+    A message that was queued is held; *reasons* are the codes.
+    """
+
+    action: ClassVar[str] = "message_held"
+    level: ClassVar[str] = "warning"
+    message_id: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPaused(Event):
+    """
+    Nothing more leaves from this account until it is resumed.
+    """
+
+    action: ClassVar[str] = "account_paused"
+    level: ClassVar[str] = "error"
+    account_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountWaits(Event):
+    """
+    Nothing leaves from this account before *until*.
+    """
+
+    action: ClassVar[str] = "account_waits"
+    level: ClassVar[str] = "warning"
+    account_id: str
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed(Event):
+    """
+    The store could not be read or written; delivery goes on after *retry_in*.
+    """
+
+    action: ClassVar[str] = "store_failed"
+    level: ClassVar[str] = "error"
+    reason: str
+    retry_in: timedelta
+
+
+EventHook = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """
+    The hook of whoever does not want to know.
+    """

@@ -1,0 +1,125 @@
+"""
+Rules that hold a message and say why.
+
+Each guard is a pure function that answers with a reason or None; its mode
+decides what a reason does. What holds a message at intake is released by a
+person's word; what is overridden then is exactly the reasons shown.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from callrail_relay.domain.reason import Reason
+
+DUPLICATE_WINDOW = timedelta(seconds=5)
+"""The same words to the same person within this time are taken for a double click."""
+
+_MERGE_TAG_MARKS = ("{{", "}}", "[[", "]]")
+
+
+class Mode(StrEnum):
+    """
+    What a guard's reason does to a message.
+    """
+
+    HOLD = "hold"
+    WARN = "warn"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardPolicy:
+    """
+    The mode of each guard, and how long a text may wait before it is too old.
+    """
+
+    duplicate: Mode = Mode.HOLD
+    merge_tag: Mode = Mode.HOLD
+    opt_out: Mode = Mode.HOLD
+    too_old: Mode = Mode.HOLD
+    max_age: timedelta = timedelta(hours=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What the guards found: reasons that hold the message, and reasons to mention only.
+    """
+
+    holds: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.holds + self.warnings
+
+    def joined(self, mode: Mode, reason: Reason | None) -> "Verdict":
+        """
+        This verdict with one guard's answer added according to its mode.
+        """
+        if reason is None or mode is Mode.OFF:
+            return self
+        if mode is Mode.WARN:
+            return Verdict(self.holds, (*self.warnings, reason))
+        return Verdict((*self.holds, reason), self.warnings)
+
+
+def duplicate(earlier_id: str | None) -> Reason | None:
+    """
+    *earlier_id* is the same text to the same person within DUPLICATE_WINDOW, if there is one.
+    """
+    if earlier_id is None:
+        return None
+    return Reason(
+        "duplicate",
+        f"The same text to the same person came within {DUPLICATE_WINDOW.seconds} seconds (message "
+        f"{earlier_id}); "
+        "approve it if it is to be sent twice.",
+    )
+
+
+def merge_tag(text: str | None) -> Reason | None:
+    if text is None or not any(mark in text for mark in _MERGE_TAG_MARKS):
+        return None
+    return Reason(
+        "merge_tag",
+        "The text holds a merge tag that was not filled in ({{…}} or [[…]]); write it again in IF3, or "
+        "approve "
+        "it as it is.",
+    )
+
+
+def opt_out(*, suppressed: bool) -> Reason | None:
+    if not suppressed:
+        return None
+    return Reason(
+        "opt_out",
+        "This person opted out of texts from this tracking number; nothing leaves while they are on the "
+        "list.",
+    )
+
+
+def too_old(*, received_at: datetime, now: datetime, max_age: timedelta) -> Reason | None:
+    if now - received_at <= max_age:
+        return None
+    return Reason(
+        "too_old",
+        f"It waited longer than {_hours(max_age)} and may no longer make sense; approve it or cancel it.",
+    )
+
+
+def too_long(needed: int, allowed: int) -> Reason:
+    """
+    Why a text that no window can ever take is held.
+    """
+    return Reason(
+        "too_long",
+        f"The text needs {needed} segments, and the budget allows {allowed} at most; shorten it, or raise "
+        "limits.max_characters.",
+    )
+
+
+def _hours(span: timedelta) -> str:
+    minutes = round(span.total_seconds() / 60)
+    return f"{minutes // 60} h" if minutes >= 60 and minutes % 60 == 0 else f"{minutes} min"

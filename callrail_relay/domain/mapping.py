@@ -1,0 +1,156 @@
+"""
+Turns a payload, or the words of ``send``, into a draft: whom the text goes to, what it says, where it leaves.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, is_storable
+from callrail_relay.domain.phone import BadPhone, mask, normalise
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.errors import SettingsFault, UsageFault
+
+# Faults of a field that count only as far as the field is needed: one phone of two is enough.
+_DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """
+    What a payload became: all that a message needs, or the faults for which it is held.
+
+    ``recipient`` is E.164. Ids and the seller's name are IF3's own, for display and for choosing a route.
+    """
+
+    recipient: str | None = None
+    text: str | None = None
+    route: Route | None = None
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    seller_id: str | None = None
+    seller: str | None = None
+    team_id: str | None = None
+    faults: tuple[Reason, ...] = ()
+
+
+def map_entry(entry: Entry, routes: Routes) -> Draft:
+    """
+    *entry* as a draft, with every fault of it and not only the first.
+    """
+    if isinstance(entry, Unreadable):
+        return Draft(faults=entry.faults)
+    recipient, phone_faults = _recipient(entry)
+    text, text_faults = _text(entry)
+    route, route_faults = _route(entry, routes)
+    others = tuple(fault for fault in entry.faults if fault.code not in _DECIDED_BY_FIELD)
+    return Draft(
+        recipient=recipient,
+        text=text,
+        route=route,
+        opportunity_id=entry.opportunity_id,
+        sender_id=entry.sender_id,
+        seller_id=entry.seller_id,
+        seller=entry.seller,
+        team_id=entry.team_id,
+        faults=(*phone_faults, *text_faults, *route_faults, *others),
+    )
+
+
+def map_direct(*, to: str, text: str, routes: Routes, sender: str | None) -> Draft:
+    """
+    A text given on the command line as a draft; *sender* is the tracking number it should leave from.
+
+    Raises ``UsageFault`` for a phone, a text or a number that will not do, ``SettingsFault`` where there
+    is no tracking number at all.
+    """
+    recipient = _given_phone("--to", to)
+    if _shows_nothing(text):
+        raise UsageFault("--message is empty: give the text to send.")
+    if not is_storable(text):
+        raise UsageFault("--message holds a character that is no text: type it again.")
+    return Draft(recipient=recipient, text=text, route=_given_route(routes, sender))
+
+
+def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
+    """
+    The one valid phone of the two fields; an invalid one beside it does no harm.
+    """
+    twice = tuple(fault for fault in payload.faults if fault.code == "two_phones")
+    if twice:
+        return None, twice
+    valid: list[str] = []
+    faults = [fault for fault in payload.faults if fault.code == "bad_phone"]
+    for name, raw in (
+        ("seller_phone_non_international", payload.seller_phone_non_international),
+        ("seller_phone", payload.seller_phone),
+    ):
+        try:
+            valid += [normalise(raw)] if raw else []
+        except BadPhone as exc:
+            faults.append(Reason("bad_phone", f"{name} cannot be texted: {exc}. Mend the contact in IF3."))
+    if not valid:
+        return None, tuple(faults) or (Reason("no_phone", "It names no phone number to send to."),)
+    if len(set(valid)) > 1:
+        both = f"The two phone fields name different numbers, {mask(valid[0])} and {mask(valid[1])}"
+        return None, (Reason("two_phones", f"{both}: mend the contact in IF3 and send it again."),)
+    return valid[0], ()
+
+
+def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
+    """
+    The person's words, unchanged, white space around them included.
+    """
+    bad = tuple(fault for fault in payload.faults if fault.code == "bad_text")
+    if bad:
+        return None, bad
+    if payload.message is None or _shows_nothing(payload.message):
+        return None, (Reason("no_text", "Its message is empty, so there is nothing to send."),)
+    return payload.message, ()
+
+
+def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason, ...]]:
+    bad = tuple(fault for fault in payload.faults if fault.code == "bad_id")
+    if bad:
+        return None, bad
+    route = routes.choose(team_id=payload.team_id, sender_id=payload.sender_id)
+    if route is not None:
+        return route, ()
+    detail = (
+        "No route fits its team_id and sender_id: add one under [[routes]], or a tracking_number under"
+        " [callrail], and map it again."
+    )
+    return None, (Reason("no_route", detail),)
+
+
+def _given_phone(option: str, raw: str) -> str:
+    try:
+        return normalise(raw)
+    except BadPhone as exc:
+        raise UsageFault(f"{option} cannot be used: {exc}. Write it as +1 and ten digits.") from exc
+
+
+def _given_route(routes: Routes, sender: str | None) -> Route:
+    """
+    The route of the tracking number *sender*, else the default, else the only one there is.
+    """
+    known = list(routes)
+    if not known:
+        raise SettingsFault("No tracking number is set up to send from: run `callrail-relay configure`.")
+    if sender is not None:
+        number = _given_phone("--from", sender)
+        for route in known:
+            if route.tracking_number == number:
+                return route
+        raise UsageFault(f"--from names {mask(number)}, which is not one of your tracking numbers.")
+    chosen = routes.choose(team_id=None, sender_id=None)
+    if chosen is None and len(known) > 1:
+        raise UsageFault("There are several tracking numbers and no default: name one with --from.")
+    return chosen or known[0]
+
+
+def _shows_nothing(text: str) -> bool:
+    """
+    Whether *text* is empty, white space, or characters that are never seen, as a zero-width space.
+    """
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)

@@ -1,0 +1,167 @@
+"""
+Submissions, messages, segments and attempts, as they are read back from the outbox.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Route
+
+
+class Status(StrEnum):
+    """
+    Where a message, or one of its segments, stands.
+    """
+
+    HELD = "held"
+    """A guard or a fault keeps it back; it waits for a person, unless its reason says until when."""
+
+    QUEUED = "queued"
+    """It leaves as soon as its turn, the budget and the account allow."""
+
+    SENDING = "sending"
+    """An attempt is under way, or some of its segments have left and the next one follows."""
+
+    UNKNOWN = "unknown"
+    """CallRail may or may not have taken it; it is not sent again by itself."""
+
+    SENT = "sent"
+    """CallRail took every segment."""
+
+    FAILED = "failed"
+    """CallRail refused it for good."""
+
+    CANCELLED = "cancelled"
+    """A person decided that it does not leave."""
+
+
+OPEN = (Status.QUEUED, Status.SENDING)
+"""What delivery still has to work on, and what later texts to the same person wait for."""
+
+
+class Source(StrEnum):
+    """
+    How a submission came in.
+    """
+
+    WEBHOOK = "webhook"
+    SEND = "send"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: OutcomeKind | None
+    http_status: int | None
+    detail: str | None
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "started_at": instant(self.started_at),
+            "finished_at": instant(self.finished_at),
+            "outcome": self.outcome,
+            "http_status": self.http_status,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    position: int
+    content: str
+    status: Status
+    attempts: tuple[Attempt, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "content": self.content,
+            "status": self.status,
+            "attempts": [attempt.document() for attempt in self.attempts],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """
+    One text to one person, with all that is known of it.
+
+    ``reasons`` says why it is held, failed or unknown, or what a guard set to
+    "warn" found.
+    """
+
+    id: str
+    submission_id: str
+    status: Status
+    source: Source
+    received_at: datetime
+    reasons: tuple[Reason, ...] = ()
+    recipient: str | None = None
+    text: str | None = None
+    route: Route | None = None
+    segments: tuple[Segment, ...] = field(default=())
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    seller_id: str | None = None
+    seller: str | None = None
+    team_id: str | None = None
+    sent_at: datetime | None = None
+    conversation_id: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """
+        All reasons in one line, or None.
+        """
+        return " ".join(reason.detail for reason in self.reasons) or None
+
+    def document(self) -> dict[str, Any]:
+        """
+        This message as programs read it: the keys of ``messages show --json``.
+        """
+        return {
+            "id": self.id,
+            "status": self.status,
+            "reason": self.reason,
+            "source": self.source,
+            "recipient": self.recipient,
+            "tracking_number": self.route and self.route.tracking_number,
+            "company_id": self.route and self.route.company_id,
+            "account_id": self.route and self.route.account_id,
+            "text": self.text,
+            "segments": [segment.document() for segment in self.segments],
+            "opportunity_id": self.opportunity_id,
+            "sender_id": self.sender_id,
+            "seller_id": self.seller_id,
+            "seller": self.seller,
+            "team_id": self.team_id,
+            "received_at": instant(self.received_at),
+            "sent_at": instant(self.sent_at),
+            "conversation_id": self.conversation_id,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFilter:
+    """
+    Which messages to list; *limit* 0 stands for all.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    recipient: str | None = None
+    since: datetime | None = None
+    search: str | None = None
+    limit: int = 50
+
+
+def instant(value: datetime | None) -> str | None:
+    """
+    An instant as programs read it: ISO 8601 in UTC, ending in Z.
+    """
+    return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,106 @@
+"""
+What one attempt came to.
+
+    Sent         CallRail took the text
+    NotSent      proven: no byte of the request left, so it may be tried again freely
+    Rejected     CallRail answered and refused it
+    RateLimited  CallRail refused it for now; it may be sent again later
+    Unknown      CallRail may or may not have taken it; it is never sent again blindly
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OutcomeKind(StrEnum):
+    """
+    The name of an outcome, as it is stored and shown.
+    """
+
+    SENT = "Sent"
+    NOT_SENT = "NotSent"
+    REJECTED = "Rejected"
+    RATE_LIMITED = "RateLimited"
+    UNKNOWN = "Unknown"
+
+
+class Refusal(StrEnum):
+    """
+    What CallRail refused, as far as its status and its words tell.
+    """
+
+    CONTENT = "content"
+    """The words of the text, or something not told: 400 or 422."""
+
+    RECIPIENT = "recipient"
+    """This person cannot be texted at all (land line, blocked, invalid)."""
+
+    OPTED_OUT = "opted_out"
+    """This person replied STOP to this tracking number."""
+
+    AUTHORIZATION = "authorization"
+    """The key, or what it may do: 401 or 403. The fault lies with the account, not with the text."""
+
+    REQUEST = "request"
+    """The address or the form of the request: 404, 405 or 406."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    CallRail's own count for an account, from the ``x-rate-limit-*`` headers; None where a header is absent.
+    """
+
+    hour_allowed: int | None = None
+    hour_used: int | None = None
+    day_allowed: int | None = None
+    day_used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    http_status: int
+    conversation_id: str
+    thread_id: str | None = None
+    usage: Usage = Usage()
+    kind = OutcomeKind.SENT
+    detail = "CallRail took the text."
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    detail: str
+    kind = OutcomeKind.NOT_SENT
+    http_status = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    http_status: int
+    detail: str
+    refusal: Refusal
+    usage: Usage = Usage()
+    kind = OutcomeKind.REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """
+    *retry_after* is in seconds, and None where CallRail named no sane one.
+    """
+
+    http_status: int
+    detail: str
+    retry_after: float | None = None
+    usage: Usage = Usage()
+    kind = OutcomeKind.RATE_LIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    detail: str
+    http_status: int | None = None
+    kind = OutcomeKind.UNKNOWN
+
+
+Outcome = Sent | NotSent | Rejected | RateLimited | Unknown

@@ -1,0 +1,130 @@
+"""
+What follows from an outcome: decided here, carried out by the outbox.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import (
+    NotSent,
+    Outcome,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+)
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.segmentation import length
+
+DOCUMENTED_LENGTH = 140
+"""Characters that CallRail documents as its limit; what it refuses above that is cut to this."""
+
+RATE_LIMIT_FIRST = timedelta(seconds=60)
+RATE_LIMIT_LONGEST = timedelta(minutes=15)
+UNREACHABLE_FIRST = timedelta(seconds=1)
+UNREACHABLE_LONGEST = timedelta(minutes=5)
+
+FORBIDDEN = (
+    "CallRail refused the key with 403. The likely causes, in order: the key is read-only (ask CallRail for "
+    "write access), its user does not see the company, the business has no 10DLC approval yet, or the send "
+    "endpoint is not enabled for the account. Then run `callrail-relay resume`."
+)
+UNAUTHORIZED = (
+    "CallRail does not know the API key (401). Store a valid one with `callrail-relay configure`, then run "
+    "`callrail-relay resume`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What becomes of a segment, its message and its account.
+
+    ``segment`` is the segment's new status; ``costs_budget`` whether the attempt keeps its place in
+    the budget; ``account`` the account as it stands now; ``cut_to`` the length to cut the text to
+    before it is tried again; ``suppress`` whether this person is not to be texted any more.
+    """
+
+    segment: Status
+    costs_budget: bool
+    account: Account
+    reasons: tuple[Reason, ...] = ()
+    cut_to: int | None = None
+    suppress: bool = False
+
+
+def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, random: Random) -> Decision:
+    """
+    What follows from *outcome* for the segment *content* and its *account*.
+    """
+    match outcome:
+        case Sent():
+            return Decision(Status.SENT, costs_budget=True, account=account.healthy())
+        case NotSent():
+            until = now + _backoff(account, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random)
+            return Decision(
+                Status.QUEUED,
+                costs_budget=False,
+                account=account.waiting(until, "CallRail cannot be reached."),
+            )
+        case RateLimited():
+            until = now + _rate_limit_wait(outcome, account)
+            return Decision(
+                Status.QUEUED,
+                costs_budget=False,
+                account=account.waiting(until, "CallRail's rate limit is reached (429)."),
+            )
+        case Rejected():
+            return _decide_rejected(outcome, content, account, now)
+        case Unknown():
+            reason = Reason(
+                "unknown",
+                f"It is not known whether CallRail took this text: {outcome.detail} Look at the "
+                "conversation in "
+                "CallRail before anybody sends it again.",
+            )
+            # A wait that this attempt was to probe goes on: nothing was learnt.
+            return Decision(Status.UNKNOWN, costs_budget=True, account=account, reasons=(reason,))
+
+
+def _decide_rejected(outcome: Rejected, content: str, account: Account, now: datetime) -> Decision:
+    match outcome.refusal:
+        case Refusal.AUTHORIZATION:
+            words = UNAUTHORIZED if outcome.http_status == 401 else FORBIDDEN
+            return Decision(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
+        case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
+            return Decision(
+                Status.QUEUED, costs_budget=True, account=account.healthy(), cut_to=DOCUMENTED_LENGTH
+            )
+        case _:
+            reason = Reason("refused", f"CallRail refused it ({outcome.http_status}): {outcome.detail}")
+            return Decision(
+                Status.FAILED,
+                costs_budget=True,
+                account=account.healthy(),
+                reasons=(reason,),
+                suppress=outcome.refusal is Refusal.OPTED_OUT,
+            )
+
+
+def _rate_limit_wait(outcome: RateLimited, account: Account) -> timedelta:
+    if outcome.retry_after is not None:
+        return timedelta(seconds=outcome.retry_after)
+    return _doubled(account, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
+
+
+def _backoff(account: Account, first: timedelta, longest: timedelta, random: Random) -> timedelta:
+    """
+    Exponential backoff with full jitter.
+    """
+    return random.random() * _doubled(account, first, longest)
+
+
+def _doubled(account: Account, first: timedelta, longest: timedelta) -> timedelta:
+    # The exponent is bounded so that a long outage cannot overflow a timedelta.
+    doublings: int = 2 ** min(account.strikes, 20)
+    return min(longest, first * doublings)

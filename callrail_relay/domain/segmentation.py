@@ -1,0 +1,178 @@
+"""
+Cuts a text into segments that fit CallRail's limit, and loses nothing but white space at a cut.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import regex  # type: ignore[import-untyped]  # the library ships no types
+
+LONGEST_LIMIT = 1530
+
+# 10 carrier segments of 67 UTF-16 units, or of 153 septets where the text is GSM-7 (3GPP TS 23.038).
+# Up to 670 units every text fits them, so that below it there is nothing more to count.
+_UCS2_ROOM = 670
+_GSM_ROOM = 1530
+_NOT_GSM = re.compile(
+    "[^@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,\\-./0-9:;<=>?¡A-ZÄÖÑÜ§¿a-zäöñüà\f^{}\\\\\\[~\\]|€]"
+)
+_GSM_DOUBLE = re.compile(r"[\f^{}\\\[~\]|€]")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+# White space as str.isspace() has it. After one of the first kind a grapheme cluster always ends; one of
+# the other kinds can carry a combining mark or follow a prefix, and is then a letter like any other.
+_BREAKS = r"\t-\r\x1c-\x1f\x85\u2028\u2029"
+_SPACES = r" \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000"
+_NO_BREAK_SPACES = r"\u00a0\u2007\u202f"
+_ALONE = r"(?![\p{GCB=Extend}\p{GCB=SpacingMark}\p{GCB=ZWJ}])"
+_UNPREFIXED = r"(?<!\p{GCB=Prepend})"
+
+# Where a text may be cut: between words. No-break spaces (and U+2060, which is no white space) are not in it.
+_GAP = regex.compile(rf"(?:[{_BREAKS}]|{_UNPREFIXED}[{_SPACES}]{_ALONE})+")
+_WHITE = regex.compile(rf"(?:[{_BREAKS}]|[{_SPACES}{_NO_BREAK_SPACES}]{_ALONE})*+")
+_TRAILING_WHITE = regex.compile(
+    rf"(?:[{_BREAKS}]|{_UNPREFIXED}[{_SPACES}{_NO_BREAK_SPACES}])[{_BREAKS}{_SPACES}{_NO_BREAK_SPACES}]*\Z"
+)
+_WHOLE_CLUSTERS = regex.compile(r"\X*(?=.)", regex.DOTALL)
+
+
+def length(text: str) -> int:
+    """
+    The larger of code points and UTF-16 units, whichever of them CallRail counts.
+
+    A code point is one unit or two, so that the units are never the fewer.
+    """
+    return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
+
+
+def segments(text: str, limit: int) -> list[str]:
+    """
+    *text* as pieces of at most *limit* (1 to 1,530) in ``length``; a text that fits is its only piece.
+
+    Every piece is a slice of the text, in order, not blank, and only white space is left out between
+    them. A cut is made between words, else between grapheme clusters, and inside a cluster only
+    where the cluster alone is too long. White space around the whole text stays wherever a piece has
+    room for it. A text of white space only has no pieces.
+
+    Above a limit of 670 a piece also fits ten carrier segments: 1,530 septets of GSM-7, else 670 units.
+    """
+    if not 1 <= limit <= LONGEST_LIMIT:
+        raise ValueError(f"a limit of {limit} is not between 1 and {LONGEST_LIMIT}")
+    if not text or text.isspace():
+        return []
+    if _reach(text, 0, limit) == len(text):
+        return [text]
+    return [piece for piece in _Cutter(text, limit).pieces() if piece.strip()]
+
+
+class _Cutter:
+    """
+    Walks once through one text; every step looks at no more of it than one segment can hold.
+
+    Looking at slices matters: the regex engine looks back to the beginning of what it is
+    given, and would take a time that grows with the square of a long row of flags.
+    """
+
+    def __init__(self, text: str, limit: int) -> None:
+        self._text = text
+        self._limit = limit
+        trailing = _TRAILING_WHITE.search(text.rstrip()[-1:] + text[len(text.rstrip()) :])
+        self._end = len(text)
+        self._visible_end = self._end - (len(trailing[0]) if trailing else 0)
+        gaps = [match.span() for match in _GAP.finditer(text)]
+        self._gap_starts = [start for start, _ in gaps]
+        self._gap_ends = [end for _, end in gaps]
+
+    def pieces(self) -> Iterator[str]:
+        start = 0
+        while True:
+            start, first, reach = self._begin(start)
+            if reach >= self._end:
+                yield self._text[start:]
+                return
+            if reach >= self._visible_end:
+                yield from self._last_two(start, first)
+                return
+            cut, start_of_next = self._cut(start, first, reach)
+            yield self._text[start:cut]
+            start = start_of_next
+
+    def _begin(self, start: int) -> tuple[int, int, int]:
+        """
+        Where a piece begins, where its first visible cluster does, and how far the piece can reach.
+
+        White space before that cluster is left out where the cluster would not fit behind it.
+        """
+        reach = _reach(self._text, start, self._limit)
+        if not self._text[start].isspace():
+            return start, start, reach
+        first = int(_WHITE.match(self._text, start).end())
+        if reach >= self._end or (reach > first and self._last_boundary(first, reach) > first):
+            return start, first, reach
+        return first, first, _reach(self._text, first, self._limit)
+
+    def _cut(self, start: int, first: int, reach: int) -> tuple[int, int]:
+        """
+        Where a piece ends, and where the next one begins.
+        """
+        gap = bisect_right(self._gap_starts, reach) - 1
+        if gap >= 0 and self._gap_starts[gap] > first:
+            return self._gap_starts[gap], self._gap_ends[gap]
+        boundary = self._last_boundary(start, reach)
+        cut = boundary if boundary > first else reach
+        return cut, cut
+
+    def _last_two(self, start: int, first: int) -> Iterator[str]:
+        """
+        The end of a text that would fit without the white space behind it.
+
+        The last word takes that white space along into a piece of its own, else the last cluster does;
+        where it has no room there either, it is left out.
+        """
+        gap = bisect_right(self._gap_starts, self._visible_end - 1) - 1
+        if gap >= 0 and self._gap_starts[gap] > first and self._fits_from(self._gap_ends[gap]):
+            yield self._text[start : self._gap_starts[gap]]
+            yield self._text[self._gap_ends[gap] :]
+            return
+        boundary = self._last_boundary(start, self._visible_end - 1)
+        if boundary > first and self._fits_from(boundary):
+            yield self._text[start:boundary]
+            yield self._text[boundary:]
+            return
+        yield self._text[start : self._visible_end]
+
+    def _last_boundary(self, start: int, end: int) -> int:
+        """
+        The last place between two clusters from *start* up to *end*; *start* itself where there is none.
+        """
+        return start + int(_WHOLE_CLUSTERS.match(self._text[start : end + 1]).end())
+
+    def _fits_from(self, start: int) -> bool:
+        return _reach(self._text, start, self._limit) == self._end
+
+
+def _reach(text: str, start: int, limit: int) -> int:
+    """
+    The end of the longest slice from *start* that fits; at least one code point.
+    """
+    window = text[start : start + limit]
+    count = _count(window, limit, _ASTRAL)
+    if limit > _UCS2_ROOM:
+        foreign = _NOT_GSM.search(window)
+        gsm = window[: foreign.start()] if foreign else window
+        room = max(_count(gsm, _GSM_ROOM, _GSM_DOUBLE), _count(window, _UCS2_ROOM, _ASTRAL))
+        count = min(count, room)
+    return start + max(count, 1)
+
+
+def _count(window: str, room: int, double: re.Pattern[str]) -> int:
+    """
+    How many code points from the beginning of *window* fit into *room*, where those of *double* take two.
+    """
+    taken = 0
+    for taken, match in enumerate(double.finditer(window)):
+        if match.start() + taken + 2 > room:
+            return min(match.start(), room - taken)
+    doubles = len(double.findall(window))
+    return min(len(window), room - doubles)

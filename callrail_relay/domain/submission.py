@@ -1,0 +1,70 @@
+"""
+What intake hands to the outbox, and what the outbox answers.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from callrail_relay.domain.guards import Mode, Verdict
+from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.message import Source, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """
+    One text, mapped and judged, ready to be stored.
+
+    ``skip_identical``   leave it out when the same text is in the store already (a replay)
+    ``approved``         codes of reasons that a person overrode in advance
+    """
+
+    id: str
+    draft: Draft
+    verdict: Verdict
+    segment_count: int
+    skip_identical: bool = False
+    approved: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> bytes | None:
+        return fingerprint(self.draft)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """
+    One request as it came in, byte for byte, with the messages it holds.
+
+    ``duplicates`` is the mode of the guard that only the store can ask.
+    """
+
+    id: str
+    source: Source
+    body: bytes
+    content_type: str | None = None
+    query: str | None = None
+    messages: tuple[NewMessage, ...]
+    duplicates: Mode = Mode.HOLD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """
+    What a new message became: stored, or left out because *duplicate_of* is the same text.
+    """
+
+    message_id: str
+    status: Status
+    verdict: Verdict
+    duplicate_of: str | None = None
+
+
+def fingerprint(draft: Draft) -> bytes | None:
+    """
+    16 bytes that are equal for the same words to the same person from the same tracking number.
+    """
+    if draft.route is None or draft.recipient is None or draft.text is None:
+        return None
+    parts = (draft.route.tracking_number, draft.recipient, draft.text)
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()

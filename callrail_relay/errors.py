@@ -1,0 +1,63 @@
+"""
+Everything that can go wrong in a way a person can act on.
+
+    RelayError                 exit code
+    ├── UsageFault             2  the command line does not make sense
+    ├── SettingsFault          3  the settings are missing, wrong or unreadable
+    ├── SecretFault            3  a secret, or the place that keeps it, is missing
+    ├── NotFound               4  there is no such text, file or account
+    ├── NotAllowed             4  the text's status does not allow this
+    ├── RefusedByCallRail      5  CallRail answered, and said no
+    ├── OutcomeUnknown         6  CallRail may or may not have taken the text
+    ├── Waiting                7  the text is kept, and held or waiting
+    └── Unavailable            8  the store, a port or CallRail cannot be reached now
+
+The words of an error say what happened, to what, and what to do about it, in
+one or two sentences, and hold no key, no text and no full phone number.
+"""
+
+from typing import ClassVar
+
+
+class RelayError(Exception):
+    """
+    A fault whose words are meant for a person; its exit code follows from its class.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageFault(RelayError):
+    exit_code = 2
+
+
+class SettingsFault(RelayError):
+    exit_code = 3
+
+
+class SecretFault(RelayError):
+    exit_code = 3
+
+
+class NotFound(RelayError):
+    exit_code = 4
+
+
+class NotAllowed(RelayError):
+    exit_code = 4
+
+
+class RefusedByCallRail(RelayError):
+    exit_code = 5
+
+
+class OutcomeUnknown(RelayError):
+    exit_code = 6
+
+
+class Waiting(RelayError):
+    exit_code = 7
+
+
+class Unavailable(RelayError):
+    exit_code = 8

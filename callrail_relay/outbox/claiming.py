@@ -1,0 +1,303 @@
+"""
+Taking the next segment for sending.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from callrail_relay.domain import guards
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult, Held
+from callrail_relay.domain.message import OPEN, Status
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Route
+from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.outbox import windows
+from callrail_relay.outbox.tables import attempts, messages, segments, suppressions
+from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json
+
+
+def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
+    """
+    Take the next segment that may leave, with its attempt row and its place in the budget.
+
+    At most one segment per tracking number and recipient is in flight, texts to one
+    person leave in the order in which they came, and no window of any account is
+    passed: all three hold because this transaction reads and writes them together,
+    under the account's row lock.
+    """
+    held: list[Held] = []
+    wake_ats: list[datetime] = []
+    for account_id in _accounts_with_work(connection, policy):
+        account = read_account(connection, account_id, lock=True)
+        result = _claim_from(connection, now, node, policy, account)
+        held.extend(result.held)
+        if result.claim is not None:
+            return replace(result, held=tuple(held))
+        if result.wake_at is not None:
+            wake_ats.append(result.wake_at)
+    return ClaimResult(wake_at=min(wake_ats, default=None), held=tuple(held))
+
+
+def _accounts_with_work(connection: sa.Connection, policy: ClaimPolicy) -> list[str]:
+    """
+    Accounts with open messages, the one whose first text has waited longest first.
+    """
+    query = (
+        sa.select(messages.c.account_id)
+        .where(messages.c.status.in_(OPEN), messages.c.account_id.in_(policy.accounts))
+        .group_by(messages.c.account_id)
+        .order_by(sa.func.min(messages.c.seq))
+    )
+    return list(connection.scalars(query))
+
+
+def _claim_from(
+    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
+) -> ClaimResult:
+    if account.paused_since is not None:
+        return ClaimResult()
+    if account.wait_until is not None and account.wait_until > now:
+        return ClaimResult(wake_at=account.wait_until)
+    if account.strikes and _in_flight(connection, account.id):
+        # One probe at a time; its end wakes us.
+        return ClaimResult()
+    held: list[Held] = []
+    for row in _candidates(connection, now, policy, account):
+        reasons = _objections(connection, now, policy, row)
+        if reasons:
+            held.append(_hold(connection, row, reasons))
+            continue
+        result = _begin(connection, now, node, policy, account, row)
+        held.extend(result.held)
+        if not result.held:
+            return replace(result, held=tuple(held))
+    return ClaimResult(wake_at=_next_due(connection, now, policy, account), held=tuple(held))
+
+
+def _in_flight(connection: sa.Connection, account_id: str) -> bool:
+    query = sa.select(attempts.c.id).where(
+        attempts.c.account_id == account_id, attempts.c.finished_at.is_(None)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _candidates(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
+) -> Iterator[Row]:
+    """
+    Messages whose turn it is: those under way first, then the queued ones in the order of arrival.
+
+    Lazy, one query a row: what is done to one candidate shows in the choice of the next.
+    """
+    for query in (
+        _under_way(account.id, now),
+        _queued(account.id, now, policy.recipient_interval),
+    ):
+        while (row := connection.execute(query.limit(1)).first()) is not None:
+            yield row
+
+
+def _under_way(account_id: str, now: datetime) -> sa.Select[tuple[object, ...]]:
+    """
+    Messages of which some segments have left, the next one is due, and none is in flight.
+    """
+    in_flight = sa.exists().where(
+        attempts.c.account_id == account_id,
+        attempts.c.finished_at.is_(None),
+        attempts.c.message_seq == messages.c.seq,
+    )
+    return (
+        sa.select(messages)
+        .where(
+            messages.c.account_id == account_id,
+            messages.c.status == Status.SENDING,
+            messages.c.not_before <= now,
+            ~in_flight,
+        )
+        .order_by(messages.c.seq)
+    )
+
+
+def _queued(account_id: str, now: datetime, interval: timedelta) -> sa.Select[tuple[object, ...]]:
+    """
+    Queued messages that are due, with nothing open before them to the same person and nothing just sent.
+    """
+    other = messages.alias()
+    blocked = sa.exists().where(
+        other.c.tracking_number == messages.c.tracking_number,
+        other.c.recipient == messages.c.recipient,
+        other.c.status.in_(OPEN),
+        other.c.seq != messages.c.seq,
+        sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
+    )
+    just_sent = sa.exists().where(
+        attempts.c.tracking_number == messages.c.tracking_number,
+        attempts.c.recipient == messages.c.recipient,
+        attempts.c.finished_at > now - interval,
+        attempts.c.counted_at.is_not(None),
+    )
+    return (
+        sa.select(messages)
+        .where(
+            messages.c.account_id == account_id,
+            messages.c.status == Status.QUEUED,
+            messages.c.not_before <= now,
+            ~blocked,
+            ~just_sent,
+        )
+        .order_by(messages.c.seq)
+    )
+
+
+def _objections(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row
+) -> tuple[Reason, ...]:
+    """
+    What holds this message now: guards whose answer time or new knowledge can change.
+
+    A message under way is not stopped half-way, except where the person opted out since.
+    """
+    verdict = guards.Verdict().joined(
+        policy.guards.opt_out, guards.opt_out(suppressed=is_suppressed(connection, row))
+    )
+    if row.status == Status.QUEUED and "too_old" not in row.approved:
+        reason = guards.too_old(received_at=row.received_at, now=now, max_age=policy.guards.max_age)
+        verdict = verdict.joined(policy.guards.too_old, reason)
+    return verdict.holds
+
+
+def is_suppressed(connection: sa.Connection, row: Row) -> bool:
+    query = sa.select(suppressions.c.recipient).where(
+        suppressions.c.tracking_number == row.tracking_number, suppressions.c.recipient == row.recipient
+    )
+    return connection.execute(query).first() is not None
+
+
+def _hold(connection: sa.Connection, row: Row, reasons: tuple[Reason, ...]) -> Held:
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq == row.seq)
+        .values(status=Status.HELD, reasons=reasons_to_json((*reasons_from_json(row.reasons), *reasons)))
+    )
+    return Held(message_id=row.id, reasons=reasons)
+
+
+def _begin(
+    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account, row: Row
+) -> ClaimResult:
+    """
+    Claim the next segment of *row* if its whole message fits both windows, else say when it will.
+    """
+    waiting = _waiting_segments(connection, policy, account, row)
+    under_way = row.status == Status.SENDING
+    kept = 0 if under_way else windows.reserved(connection, account.id)
+    needed = 1 if under_way else len(waiting)
+    hour, day = windows.read_windows(connection, now, account, policy.limits, needed=needed, kept=kept)
+    if needed > min(hour.allowed, day.allowed) > 0:
+        return ClaimResult(
+            held=(_hold(connection, row, (guards.too_long(needed, min(hour.allowed, day.allowed)),)),)
+        )
+    free_ats = [window.free_at for window in (hour, day) if window.free_at is not None]
+    if free_ats:
+        return ClaimResult(wake_at=max(free_ats))
+    return ClaimResult(claim=_take(connection, now, node, policy, row, waiting))
+
+
+def _waiting_segments(
+    connection: sa.Connection, policy: ClaimPolicy, account: Account, row: Row
+) -> list[tuple[int, str]]:
+    """
+    Position and content of every segment still to leave; a text is cut when its turn first comes.
+    """
+    stored = connection.execute(
+        sa.select(segments.c.position, segments.c.content)
+        .where(segments.c.message_seq == row.seq, segments.c.status == Status.QUEUED)
+        .order_by(segments.c.position)
+    ).all()
+    if stored:
+        return [(segment.position, segment.content) for segment in stored]
+    limit = min(policy.max_characters, account.max_characters or policy.max_characters)
+    pieces = list(enumerate(cut(row.text, limit), start=1))
+    write_segments(connection, row.seq, pieces)
+    return pieces
+
+
+def write_segments(connection: sa.Connection, message_seq: int, pieces: list[tuple[int, str]]) -> None:
+    """
+    Add segments that wait to leave, each with its position.
+    """
+    connection.execute(
+        sa.insert(segments),
+        [
+            {"message_seq": message_seq, "position": position, "content": content, "status": Status.QUEUED}
+            for position, content in pieces
+        ],
+    )
+    connection.execute(
+        sa.update(messages).where(messages.c.seq == message_seq).values(segment_count=pieces[-1][0])
+    )
+
+
+def _take(
+    connection: sa.Connection,
+    now: datetime,
+    node: str,
+    policy: ClaimPolicy,
+    row: Row,
+    waiting: list[tuple[int, str]],
+) -> Claim:
+    position, content = waiting[0]
+    segment_id = connection.execute(
+        sa.update(segments)
+        .where(segments.c.message_seq == row.seq, segments.c.position == position)
+        .values(status=Status.SENDING)
+        .returning(segments.c.id)
+    ).scalar_one()
+    connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.SENDING))
+    attempt_id = connection.execute(
+        sa.insert(attempts)
+        .values(
+            segment_id=segment_id,
+            message_seq=row.seq,
+            account_id=row.account_id,
+            tracking_number=row.tracking_number,
+            recipient=row.recipient,
+            node=node,
+            started_at=now,
+            lease_until=now + policy.lease,
+            counted_at=now,
+        )
+        .returning(attempts.c.id)
+    ).scalar_one()
+    return Claim(
+        attempt_id=attempt_id,
+        message_id=row.id,
+        position=position,
+        route=Route(row.account_id, row.company_id, row.tracking_number),
+        recipient=row.recipient,
+        content=content,
+    )
+
+
+def _next_due(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
+) -> datetime | None:
+    """
+    When a message of this account that waits for its own time may leave; None when all wait for news.
+    """
+    query = sa.select(sa.func.min(messages.c.not_before)).where(
+        messages.c.account_id == account.id,
+        messages.c.status.in_(OPEN),
+        messages.c.not_before > now,
+    )
+    dues = [connection.scalar(query)]
+    just_sent = sa.select(sa.func.max(attempts.c.finished_at)).where(
+        attempts.c.account_id == account.id, attempts.c.counted_at > now - policy.recipient_interval
+    )
+    latest = connection.scalar(just_sent)
+    dues.append(None if latest is None else latest + policy.recipient_interval)
+    return min((due for due in dues if due is not None and due > now), default=None)

@@ -1,0 +1,136 @@
+"""
+Opening the database, and putting its faults into words.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from callrail_relay.errors import Unavailable
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes to the same SQLite file."""
+
+CONNECT_TIMEOUT = 5
+"""Seconds to wait for PostgreSQL to answer."""
+
+
+def open_engine(url: str) -> sa.Engine:
+    """
+    An engine for *url*, ``sqlite:///…`` or ``postgresql://…``; nothing is connected yet.
+
+    Raises Unavailable where the directory or the file cannot be made, or psycopg is missing.
+    """
+    address = sa.make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return _open_sqlite(address)
+    return _open_postgresql(address)
+
+
+def is_sqlite(engine: sa.Engine) -> bool:
+    return engine.dialect.name == "sqlite"
+
+
+def describe(engine: sa.Engine) -> str:
+    """
+    The store's name for people: the file, or the address without its password.
+    """
+    if is_sqlite(engine):
+        return str(engine.url.database)
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _open_sqlite(address: sa.URL) -> sa.Engine:
+    path = Path(address.database or "")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made here and not by SQLite, so that nobody else can read it from the first byte on;
+        # SQLite gives its side files the mode of the database.
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            f"The store {path} cannot be opened ({error.strerror}). Check its directory, or set database.url."
+        ) from error
+    engine = sa.create_engine(
+        address, connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None}, pool_size=8
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # WAL: readers and the writer do not wait for each other. FULL: a commit is on
+    # disk when it returns, which is what the webhook's 200 promises.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # The driver's own transactions begin too late and lock too late: a writer takes
+    # the lock before its first read, so that what it read still holds when it writes.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _open_postgresql(address: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(
+            address.set(drivername="postgresql+psycopg"),
+            pool_size=8,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "callrail-relay"},
+        )
+    except ImportError as error:
+        raise Unavailable(
+            "PostgreSQL needs its driver: install it with `pip install 'callrail-relay[postgres]'`."
+        ) from error
+
+
+@contextmanager
+def translated(engine: sa.Engine) -> Iterator[None]:
+    """
+    Raise Unavailable, in words for people, for whatever the database cannot do now.
+    """
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
+        raise Unavailable(_words(engine, error)) from error
+    except exc.DatabaseError as error:
+        # SQLite reports a damaged file this way; every other such fault is ours.
+        if not _is_damage(error):
+            raise
+        raise Unavailable(_words(engine, error)) from error
+
+
+def _is_damage(error: exc.DatabaseError) -> bool:
+    return any(words in str(error.orig) for words in ("malformed", "not a database"))
+
+
+_SQLITE_WORDS = (
+    ("database is locked", "is locked by another program; end it, or try again in a moment"),
+    ("readonly", "is read-only; give this user the right to write to the file and its directory"),
+    ("database or disk is full", "cannot grow: the disk is full; free some space"),
+    ("not a database", "is not a database, or is damaged; move it away, or put a backup in its place"),
+    ("malformed", "is damaged; put a backup in its place, or run `sqlite3 FILE .recover`"),
+    ("unable to open", "cannot be opened; check that its directory exists and this user may write there"),
+    ("disk I/O error", "cannot be read or written; check the disk"),
+)
+
+
+def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
+    if not is_sqlite(engine):
+        return (
+            f"The store {describe(engine)} does not answer as it should; check that PostgreSQL runs, that "
+            "database.url is right, and that the user may use the database."
+        )
+    cause = str(getattr(error, "orig", error))
+    for words, sentence in _SQLITE_WORDS:
+        if words in cause:
+            return f"The store {describe(engine)} {sentence}."
+    return f"The store {describe(engine)} cannot be used ({cause})."

@@ -1,0 +1,6 @@
+"""
+The steps from an empty database to the tables of today.
+"""
+
+HEAD = "0001"
+"""The newest step; a store at this one is opened without loading Alembic."""

@@ -1,0 +1,57 @@
+"""
+Who is at work: one name for each process that delivers, taken again after a crash.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from callrail_relay.errors import Unavailable
+
+MOST_NODES = 64
+
+
+@contextmanager
+def node_name(directory: Path) -> Iterator[str]:
+    """
+    The first name in *directory* that no living process holds; held until the end of the block.
+
+    The operating system lets go of the lock when a process dies, however it dies. So
+    whoever gets a name knows that its former holder is gone, and that attempts which
+    it left open are nobody's. Raises Unavailable.
+    """
+    for slot in range(MOST_NODES):
+        lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        except OSError as error:
+            raise Unavailable(
+                f"The data directory {directory} cannot be written ({error.strerror}); give this user "
+                "the right to, "
+                "or set CALLRAIL_RELAY_DATA to another one."
+            ) from error
+        try:
+            yield _name(directory / f"node-{slot}.id")
+        finally:
+            lock.release()
+        return
+    raise Unavailable(f"{MOST_NODES} processes work on {directory} already; end some of them.")
+
+
+def _name(path: Path) -> str:
+    """
+    The name kept at *path*, made when there is none: unique among all machines that share a store.
+    """
+    try:
+        name = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        name = ""
+    if not name:
+        name = str(uuid4())
+        path.write_text(name, encoding="ascii")
+    return name

@@ -1,0 +1,100 @@
+"""
+A person's word: approve, cancel, pause, resume, suppress.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox.intake import ensure_account
+from callrail_relay.outbox.tables import accounts, messages, probe, suppressions
+from callrail_relay.outbox.values import read_account, reasons_from_json, reasons_to_json, write_account
+
+
+def approve(connection: sa.Connection, now: datetime, message_id: str) -> bool:
+    """
+    Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
+    """
+    row = connection.execute(
+        sa.select(messages.c.reasons, messages.c.approved).where(
+            messages.c.id == message_id, messages.c.status == Status.HELD
+        )
+    ).one_or_none()
+    if row is None:
+        return False
+    codes = [reason.code for reason in reasons_from_json(row.reasons)]
+    changed = connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == message_id, messages.c.status == Status.HELD)
+        .values(
+            status=Status.QUEUED,
+            approved=sorted({*row.approved, *codes}),
+            reasons=reasons_to_json(()),
+            not_before=now,
+        )
+    )
+    return changed.rowcount == 1
+
+
+def cancel(connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]) -> bool:
+    """
+    Cancel a message that has one of *statuses*; False where it has another by now.
+    """
+    changed = connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
+        .values(status=Status.CANCELLED)
+    )
+    return changed.rowcount == 1
+
+
+def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
+    """
+    Let nothing more leave from an account until it is resumed.
+    """
+    ensure_account(connection, account_id)
+    account = read_account(connection, account_id, lock=True)
+    write_account(connection, account.paused(now, reason))
+
+
+def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
+    """
+    Let an account send again, and forget what made it wait.
+    """
+    ensure_account(connection, account_id)
+    account = read_account(connection, account_id, lock=True)
+    write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
+
+
+def suppress(
+    connection: sa.Connection, now: datetime, tracking_number: str, recipient: str, reason: str
+) -> None:
+    """
+    Put a person on the list of those who are not texted from this tracking number; once is enough.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(
+        insert(suppressions)
+        .values(tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now)
+        .on_conflict_do_nothing()
+    )
+
+
+def write_probe(connection: sa.Connection, now: datetime) -> None:
+    """
+    Write one small row, to learn whether the store can be written.
+    """
+    changed = connection.execute(sa.update(probe).where(probe.c.id == 1).values(written_at=now))
+    if changed.rowcount == 0:
+        connection.execute(sa.insert(probe).values(id=1, written_at=now))
+
+
+def known_accounts(connection: sa.Connection) -> list[str]:
+    """
+    Every account that the store has seen, by id.
+    """
+    return list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))

@@ -1,0 +1,147 @@
+"""
+Reading the outbox: messages with their segments and attempts, and how the accounts stand.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.budget import DAY, Limits, drains_at
+from callrail_relay.domain.message import OPEN, Message, MessageFilter, Segment, Status
+from callrail_relay.domain.standing import Standing
+from callrail_relay.outbox.tables import attempts, messages, segments
+from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
+from callrail_relay.outbox.windows import read_windows
+
+
+def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
+    """
+    The messages that pass the filter, newest first.
+    """
+    query = sa.select(messages).order_by(messages.c.seq.desc())
+    if wanted.statuses:
+        query = query.where(messages.c.status.in_(wanted.statuses))
+    if wanted.recipient is not None:
+        query = query.where(messages.c.recipient == wanted.recipient)
+    if wanted.since is not None:
+        query = query.where(messages.c.received_at >= wanted.since)
+    if wanted.search is not None:
+        query = query.where(
+            messages.c.text.icontains(wanted.search, autoescape=True)
+            | messages.c.seller.icontains(wanted.search, autoescape=True)
+        )
+    if wanted.limit:
+        query = query.limit(wanted.limit)
+    return _with_segments(connection, connection.execute(query).all())
+
+
+def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
+    """
+    The message with this id, or all messages of the submission with this id, in order.
+    """
+    query = (
+        sa.select(messages)
+        .where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
+        .order_by(messages.c.seq)
+    )
+    return _with_segments(connection, connection.execute(query).all())
+
+
+def _with_segments(connection: sa.Connection, rows: Sequence[Row]) -> list[Message]:
+    by_message: dict[int, list[Segment]] = defaultdict(list)
+    # In portions, since databases limit the number of parameters of one statement.
+    for start in range(0, len(rows), 500):
+        _read_segments(connection, [row.seq for row in rows[start : start + 500]], by_message)
+    return [message_from_row(row, tuple(by_message[row.seq])) for row in rows]
+
+
+def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[int, list[Segment]]) -> None:
+    stored = connection.execute(
+        sa.select(segments)
+        .where(segments.c.message_seq.in_(seqs))
+        .order_by(segments.c.message_seq, segments.c.position)
+    ).all()
+    tries = defaultdict(list)
+    query = (
+        sa.select(attempts)
+        .where(attempts.c.segment_id.in_([segment.id for segment in stored]))
+        .order_by(attempts.c.id)
+    )
+    for row in connection.execute(query):
+        tries[row.segment_id].append(attempt_from_row(row))
+    for segment in stored:
+        by_message[segment.message_seq].append(
+            Segment(
+                position=segment.position,
+                content=segment.content,
+                status=Status(segment.status),
+                attempts=tuple(tries[segment.id]),
+            )
+        )
+
+
+def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
+    """
+    How many messages have each status; a status that none has counts 0.
+    """
+    query = sa.select(messages.c.status, sa.func.count()).group_by(messages.c.status)
+    counted: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return {status: counted.get(status, 0) for status in Status}
+
+
+def read_standings(
+    connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
+) -> list[Standing]:
+    """
+    How each of *account_ids* stands, and each other account that texts wait for.
+    """
+    waiting = connection.scalars(
+        sa.select(messages.c.account_id).where(messages.c.status.in_(OPEN)).distinct()
+    ).all()
+    ids = dict.fromkeys([*account_ids, *sorted(waiting)])
+    return [_standing(connection, now, account_id, limits) for account_id in ids]
+
+
+def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> Standing:
+    account = read_account(connection, account_id)
+    hour, day = read_windows(connection, now, account, limits)
+    pending = count_pending(connection, account_id)
+    return Standing(
+        account=account,
+        hour=hour,
+        day=day,
+        pending=pending,
+        drains_at=_drains_at(connection, now, account, limits, pending),
+    )
+
+
+def count_pending(connection: sa.Connection, account_id: str) -> int:
+    """
+    Segments of open messages that have not left yet.
+    """
+    mine = (messages.c.account_id == account_id, messages.c.status.in_(OPEN))
+    planned = connection.scalar(sa.select(sa.func.sum(messages.c.segment_count)).where(*mine)) or 0
+    gone = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+        .where(*mine, segments.c.status.not_in([Status.QUEUED, Status.SENDING]))
+    )
+    return int(planned) - (gone or 0)
+
+
+def _drains_at(
+    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int
+) -> datetime | None:
+    if account.paused_since is not None:
+        return None
+    counted = connection.scalars(
+        sa.select(attempts.c.counted_at)
+        .where(attempts.c.account_id == account.id, attempts.c.counted_at > now - DAY)
+        .order_by(attempts.c.counted_at)
+    ).all()
+    begin = now if account.wait_until is None else max(now, account.wait_until)
+    allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+    return drains_at(begin, pending=pending, counted=counted, limits=allowed)

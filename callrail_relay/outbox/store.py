@@ -1,0 +1,212 @@
+"""
+The outbox as the services use it: every method is one transaction.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from random import Random
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
+from callrail_relay.domain.message import Message, MessageFilter, Status
+from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.standing import Recorded, Standing
+from callrail_relay.domain.submission import Accepted, NewSubmission
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import claiming, intake, operations, reading, recording
+from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
+from callrail_relay.outbox.schema import migrate
+from callrail_relay.outbox.tables import EPOCH, MICROSECOND
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Statement = Callable[Concatenate[sa.Connection, datetime, P], T]
+Time = Callable[[sa.Connection], datetime]
+
+READERS = 2
+WRITERS_POSTGRESQL = 4
+BATCH = 500
+"""Submissions that share one commit at most."""
+
+
+class Outbox:
+    """
+    The store of one relay, on SQLite or PostgreSQL.
+
+    The drivers block, so each transaction runs in a thread. SQLite has one writer at
+    a time by nature, and gets one thread for it. Every method raises Unavailable when
+    the database cannot do its part now; then nothing of that transaction is stored.
+    """
+
+    def __init__(self, engine: sa.Engine, time: Time) -> None:
+        self._engine = engine
+        self._time = time
+        writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
+        self._writers = ThreadPoolExecutor(writers, "outbox-writer")
+        self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
+        self._arriving: list[tuple[NewSubmission, asyncio.Future[list[Accepted]]]] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, url: str, clock: Clock, *, database_time: bool = True) -> "Outbox":
+        """
+        Open the store at *url* and bring its tables up to date.
+
+        On PostgreSQL the database tells the time, so that nodes whose clocks differ agree;
+        *database_time* False leaves it to *clock*.
+        """
+        engine = open_engine(url)
+        time = database_now if database_time and not is_sqlite(engine) else lambda _: clock.now()
+        outbox = cls(engine, time)
+        try:
+            await outbox._in_thread(outbox._writers, migrate, engine)
+        except BaseException:
+            await outbox.close()
+            raise
+        return outbox
+
+    async def close(self) -> None:
+        """
+        Finish what is being stored, and let go of the database.
+        """
+        while self._storing is not None:
+            with contextlib.suppress(Exception):
+                await self._storing
+        await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._engine.dispose()
+
+    @property
+    def name(self) -> str:
+        """
+        What to call this store in front of people: its file, or its address without the password.
+        """
+        return describe(self._engine)
+
+    async def accept(self, submission: NewSubmission) -> list[Accepted]:
+        """
+        Store a submission; when this returns it is on disk.
+
+        Submissions that arrive while others are being stored share the next commit.
+        """
+        stored: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._arriving.append((submission, stored))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_arriving())
+        return await stored
+
+    async def _store_arriving(self) -> None:
+        try:
+            while self._arriving:
+                batch, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
+                await self._store(batch)
+        finally:
+            self._storing = None
+
+    async def _store(self, batch: list[tuple[NewSubmission, asyncio.Future[list[Accepted]]]]) -> None:
+        try:
+            results = await self._write(intake.accept, [submission for submission, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                # One submission that the database refuses must not take the others with it.
+                for one in batch:
+                    await self._store([one])
+                return
+            for _, stored in batch:
+                if not stored.done():
+                    stored.set_exception(error)
+            return
+        for (_, stored), result in zip(batch, results, strict=True):
+            if not stored.done():
+                stored.set_result(result)
+
+    async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
+        return await self._write(claiming.claim, node, policy)
+
+    async def record(
+        self, attempt_id: int, outcome: Outcome, *, interval: timedelta, random: Random
+    ) -> Recorded | None:
+        return await self._write(recording.record, attempt_id, outcome, interval=interval, random=random)
+
+    async def settle_abandoned(
+        self, *, node: str | None = None, interval: timedelta, random: Random
+    ) -> list[Recorded]:
+        return await self._write(recording.settle_abandoned, node=node, interval=interval, random=random)
+
+    async def next_lease_end(self) -> datetime | None:
+        return await self._read(recording.next_lease_end)
+
+    async def approve(self, message_id: str) -> bool:
+        return await self._write(operations.approve, message_id)
+
+    async def cancel(self, message_id: str, statuses: Iterable[Status]) -> bool:
+        return await self._write(operations.cancel, message_id, statuses)
+
+    async def pause(self, account_id: str, reason: str) -> None:
+        await self._write(operations.pause, account_id, reason)
+
+    async def resume(self, account_id: str) -> None:
+        await self._write(operations.resume, account_id)
+
+    async def write_probe(self) -> None:
+        await self._write(operations.write_probe)
+
+    async def known_accounts(self) -> list[str]:
+        return await self._read(lambda connection, _now: operations.known_accounts(connection))
+
+    async def list_messages(self, wanted: MessageFilter) -> list[Message]:
+        return await self._read(reading.list_messages, wanted)
+
+    async def find_messages(self, id_: str) -> list[Message]:
+        return await self._read(reading.find_messages, id_)
+
+    async def count_by_status(self) -> dict[Status, int]:
+        return await self._read(reading.count_by_status)
+
+    async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
+        return await self._read(reading.read_standings, account_ids, limits)
+
+    async def now(self) -> datetime:
+        """
+        The time by which this store counts.
+        """
+        return await self._read(lambda _connection, now: now)
+
+    async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._in_thread(
+            self._writers, self._transaction, lambda c, now: statement(c, now, *args, **kwargs), writes=True
+        )
+
+    async def _read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._in_thread(
+            self._readers, self._transaction, lambda c, now: statement(c, now, *args, **kwargs), writes=False
+        )
+
+    def _transaction(self, statement: Callable[[sa.Connection, datetime], T], *, writes: bool) -> T:
+        with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+            return statement(connection, self._time(connection))
+
+    async def _in_thread(
+        self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def call() -> T:
+            with translated(self._engine):
+                return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+def database_now(connection: sa.Connection) -> datetime:
+    """
+    PostgreSQL's own clock.
+    """
+    query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
+    microseconds: int = connection.execute(query).scalar_one()
+    return EPOCH + microseconds * MICROSECOND

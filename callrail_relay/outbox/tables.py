@@ -1,0 +1,184 @@
+"""
+The tables of the outbox, the same for SQLite and PostgreSQL.
+
+Instants are stored as microseconds since 1970 in UTC: one type that both
+databases compare and index alike.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """
+    An aware datetime, kept as whole microseconds since 1970.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+# SQLite numbers rows by itself only where the key is a plain INTEGER.
+Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("query", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    # Arrival order: texts to one person leave by it.
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("not_before", Instant, nullable=False),
+    sa.Column("recipient", sa.String(16)),
+    sa.Column("text", sa.Text),
+    sa.Column("account_id", sa.String(64)),
+    sa.Column("company_id", sa.String(64)),
+    sa.Column("tracking_number", sa.String(16)),
+    # Tracking number, recipient and text in one: finds the same text again.
+    sa.Column("fingerprint", sa.LargeBinary(16), index=True),
+    # How many segments it will have; the segments themselves are made when it is first claimed.
+    sa.Column("segment_count", sa.Integer, nullable=False),
+    # The length to cut to, where CallRail refused a longer segment.
+    sa.Column("cut_to", sa.Integer),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    # Codes of the reasons that a person overrode.
+    sa.Column("approved", sa.JSON, nullable=False),
+    sa.Column("opportunity_id", sa.Text),
+    sa.Column("sender_id", sa.Text),
+    sa.Column("seller_id", sa.Text),
+    sa.Column("seller", sa.Text),
+    sa.Column("team_id", sa.Text),
+    sa.Column("sent_at", Instant),
+    sa.Column("conversation_id", sa.Text),
+    sa.Column("thread_id", sa.Text),
+)
+
+_open = messages.c.status.in_(["queued", "sending"])
+sa.Index(
+    "ix_messages_open", messages.c.account_id, messages.c.seq, sqlite_where=_open, postgresql_where=_open
+)
+sa.Index(
+    "ix_messages_open_key",
+    messages.c.tracking_number,
+    messages.c.recipient,
+    messages.c.seq,
+    sqlite_where=_open,
+    postgresql_where=_open,
+)
+sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
+sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.UniqueConstraint("message_seq", "position"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("segment_id", sa.ForeignKey("segments.id"), nullable=False, index=True),
+    sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False),
+    sa.Column("account_id", sa.String(64), nullable=False),
+    sa.Column("tracking_number", sa.String(16), nullable=False),
+    sa.Column("recipient", sa.String(16), nullable=False),
+    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("lease_until", Instant, nullable=False),
+    sa.Column("finished_at", Instant),
+    # The instant from which it counts in the budget's windows; null where it costs nothing.
+    sa.Column("counted_at", Instant),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("detail", sa.Text),
+)
+_counted = attempts.c.counted_at.is_not(None)
+sa.Index(
+    "ix_attempts_budget",
+    attempts.c.account_id,
+    attempts.c.counted_at,
+    sqlite_where=_counted,
+    postgresql_where=_counted,
+)
+sa.Index("ix_attempts_key", attempts.c.tracking_number, attempts.c.recipient, attempts.c.finished_at)
+_unfinished = attempts.c.finished_at.is_(None)
+sa.Index(
+    "ix_attempts_in_flight",
+    attempts.c.account_id,
+    attempts.c.lease_until,
+    sqlite_where=_unfinished,
+    postgresql_where=_unfinished,
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("paused_since", Instant),
+    sa.Column("paused_reason", sa.Text),
+    sa.Column("wait_until", Instant),
+    sa.Column("wait_reason", sa.Text),
+    sa.Column("strikes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("hour_allowed", sa.Integer),
+    sa.Column("day_allowed", sa.Integer),
+    sa.Column("hour_excess", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("excess_at", Instant),
+    sa.Column("max_characters", sa.Integer),
+)
+
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("tracking_number", sa.String(16), primary_key=True),
+    sa.Column("recipient", sa.String(16), primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+)
+
+# One row that is written to learn whether the store can be written.
+probe = sa.Table(
+    "probe",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("written_at", Instant, nullable=False),
+)

@@ -1,0 +1,88 @@
+"""
+Between rows and the values of the domain.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.message import Attempt, Message, Segment, Source, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Route
+from callrail_relay.outbox.tables import accounts
+
+_ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
+
+Row = sa.Row[Any]
+
+
+def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, str]]:
+    return [asdict(reason) for reason in reasons]
+
+
+def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
+    return tuple(Reason(**reason) for reason in stored)
+
+
+def read_account(connection: sa.Connection, account_id: str, *, lock: bool = False) -> Account:
+    """
+    The account, in good standing where nothing is known of it.
+
+    With *lock* nobody else claims from it, or records for it, until this transaction ends.
+    """
+    query = sa.select(accounts).where(accounts.c.id == account_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        return Account(id=account_id)
+    return account_from_row(row)
+
+
+def account_from_row(row: Row) -> Account:
+    return Account(**{name: getattr(row, name) for name in _ACCOUNT_FIELDS})
+
+
+def write_account(connection: sa.Connection, account: Account) -> None:
+    values = {name: getattr(account, name) for name in _ACCOUNT_FIELDS if name != "id"}
+    connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(values))
+
+
+def route_from_row(row: Row) -> Route | None:
+    if row.account_id is None:
+        return None
+    return Route(row.account_id, row.company_id, row.tracking_number)
+
+
+def attempt_from_row(row: Row) -> Attempt:
+    return Attempt(
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        outcome=None if row.outcome is None else OutcomeKind(row.outcome),
+        http_status=row.http_status,
+        detail=row.detail,
+    )
+
+
+def message_from_row(row: Row, segments: tuple[Segment, ...]) -> Message:
+    return Message(
+        id=row.id,
+        submission_id=row.submission_id,
+        status=Status(row.status),
+        source=Source(row.source),
+        received_at=row.received_at,
+        reasons=reasons_from_json(row.reasons),
+        recipient=row.recipient,
+        text=row.text,
+        route=route_from_row(row),
+        segments=segments,
+        opportunity_id=row.opportunity_id,
+        sender_id=row.sender_id,
+        seller_id=row.seller_id,
+        seller=row.seller,
+        team_id=row.team_id,
+        sent_at=row.sent_at,
+        conversation_id=row.conversation_id,
+    )

@@ -1,0 +1,101 @@
+"""
+Counting the budget: the attempts are its ledger.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.budget import DAY, HOUR, Limits, Window
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox.tables import attempts, messages, segments
+
+
+def count_used(connection: sa.Connection, account_id: str, since: datetime) -> int:
+    """
+    Attempts of the account that count and began to count after *since*.
+    """
+    query = (
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .where(attempts.c.account_id == account_id, attempts.c.counted_at > since)
+    )
+    return connection.scalar(query) or 0
+
+
+def reserved(connection: sa.Connection, account_id: str) -> int:
+    """
+    Segments still to leave of messages that are under way: their room is not given to others.
+    """
+    query = (
+        sa.select(sa.func.count())
+        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+        .where(
+            messages.c.account_id == account_id,
+            messages.c.status == Status.SENDING,
+            segments.c.status == Status.QUEUED,
+        )
+    )
+    return connection.scalar(query) or 0
+
+
+def read_windows(
+    connection: sa.Connection,
+    now: datetime,
+    account: Account,
+    limits: Limits,
+    *,
+    needed: int = 1,
+    kept: int = 0,
+) -> tuple[Window, Window]:
+    """
+    The hour and the day of *account* as they stand at *now*.
+
+    ``free_at`` is where *needed* more fit beside *kept* that are spoken for.
+    """
+    allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+    return (
+        _window(connection, now, account, HOUR, allowed.per_hour, account.hour_excess, needed + kept),
+        _window(connection, now, account, DAY, allowed.per_day, account.day_excess, needed + kept),
+    )
+
+
+def _window(
+    connection: sa.Connection,
+    now: datetime,
+    account: Account,
+    length: timedelta,
+    allowed: int,
+    excess: int,
+    needed: int,
+) -> Window:
+    own = count_used(connection, account.id, now - length)
+    # What others used is known only in sum, so all of it counts until it is a window old.
+    excess_ends = None if account.excess_at is None else account.excess_at + length
+    others = excess if excess_ends is not None and excess_ends > now else 0
+    lacking = Window(own + others, allowed).lacks(needed)
+    if lacking == 0:
+        return Window(own + others, allowed)
+    if lacking <= own:
+        return Window(
+            own + others, allowed, _counted_at(connection, now, account.id, length, lacking) + length
+        )
+    return Window(own + others, allowed, excess_ends if others else now + length)
+
+
+def _counted_at(
+    connection: sa.Connection, now: datetime, account_id: str, length: timedelta, nth: int
+) -> datetime:
+    """
+    The instant from which the *nth* oldest use in the window counts.
+    """
+    query = (
+        sa.select(attempts.c.counted_at)
+        .where(attempts.c.account_id == account_id, attempts.c.counted_at > now - length)
+        .order_by(attempts.c.counted_at)
+        .offset(nth - 1)
+        .limit(1)
+    )
+    found: datetime = connection.execute(query).scalar_one()
+    return found

@@ -1,0 +1,114 @@
+"""
+The checks of ``doctor`` and ``/readyz``, each a question with one answer.
+"""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from callrail_relay.domain.discovery import Discovery
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
+from callrail_relay.service.health import StoreProbe, Worry
+from callrail_relay.service.operations import Operations
+
+LITTLE_SPACE = 200 * 1024 * 1024
+NO_SPACE = 20 * 1024 * 1024
+
+
+async def check_store(probe: StoreProbe, name: str) -> str:
+    if not await probe.writable():
+        raise Unavailable(f"The store {name} cannot be written; check its disk, its rights and its server.")
+    return f"{name} can be written."
+
+
+def check_space(free_bytes: int, directory: str) -> str:
+    megabytes = free_bytes // (1024 * 1024)
+    if free_bytes < NO_SPACE:
+        raise Unavailable(
+            f"The disk of {directory} has {megabytes} MB left; free some space before texts are refused."
+        )
+    if free_bytes < LITTLE_SPACE:
+        raise Worry(f"The disk of {directory} has {megabytes} MB left; free some space.")
+    return f"{megabytes} MB free in {directory}."
+
+
+async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
+    """
+    Every account, company and number of the settings is one that the key can see and that can text.
+    """
+    accounts = await discovery.accounts()
+    visible = {entry.id for entry in accounts} | {entry.numeric_id for entry in accounts}
+    for route in routes:
+        if route.account_id not in visible:
+            raise RefusedByCallRail(
+                f"The API key cannot see account {route.account_id}; run `callrail-relay configure` again."
+            )
+        await _check_route(discovery, route)
+    return (
+        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
+        "only with "
+        "the first text."
+    )
+
+
+async def _check_route(discovery: Discovery, route: Route) -> None:
+    companies = {entry.id for entry in await discovery.companies(route.account_id)}
+    if route.company_id not in companies:
+        raise RefusedByCallRail(
+            f"Account {route.account_id} has no active company {route.company_id}; run `callrail-relay "
+            "configure` again."
+        )
+    numbers = {entry.number for entry in await discovery.numbers(route.account_id, route.company_id)}
+    if route.tracking_number not in numbers:
+        raise RefusedByCallRail(
+            f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
+            "text; switch "
+            "texting on for it in CallRail, or run `callrail-relay configure` again."
+        )
+
+
+def check_public_url(public_url: str | None) -> str:
+    if public_url is None:
+        raise Worry(
+            "server.public_url is not set; IF3 needs a public https address that leads to this relay, by "
+            "a reverse "
+            "proxy or a tunnel."
+        )
+    if urlsplit(public_url).scheme != "https":
+        raise Worry(
+            f"server.public_url is {public_url}; without https anybody on the way can read the texts."
+        )
+    return f"IF3 reaches the relay at {public_url}."
+
+
+async def check_accounts(operations: Operations) -> str:
+    """
+    No account is paused, and no text waits for one that the settings do not name.
+    """
+    report = await operations.status()
+    for standing in report.standings:
+        account = standing.account
+        if account.paused_since is not None:
+            raise Waiting(
+                f"Account {account.id} is paused: {account.paused_reason} Then run `callrail-relay resume`."
+            )
+        if account.id not in operations.account_ids:
+            raise Worry(
+                f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."
+            )
+    return "No account is paused."
+
+
+async def check_waiting(operations: Operations) -> str:
+    """
+    No text waits for a person's word.
+    """
+    counts = (await operations.status()).counts
+    waiting = {status: counts[status] for status in (Status.HELD, Status.UNKNOWN) if counts[status]}
+    if waiting:
+        words = " and ".join(f"{count} {status}" for status, count in waiting.items())
+        raise Worry(
+            f"{words} wait for a person; see `callrail-relay messages list --status held --status unknown`."
+        )
+    return "No text waits for a person."

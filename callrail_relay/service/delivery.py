@@ -1,0 +1,234 @@
+"""
+Sending what the outbox holds: claim, send, record, and again.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, Protocol
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.claim import Claim, ClaimPolicy
+from callrail_relay.domain.events import (
+    AccountPaused,
+    AccountWaits,
+    AttemptStarted,
+    EventHook,
+    LateResult,
+    MessageHeld,
+    StoreFailed,
+    ignore,
+)
+from callrail_relay.domain.outcome import Outcome, Unknown
+from callrail_relay.domain.routing import Route
+from callrail_relay.domain.standing import Recorded
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned
+
+POLL = timedelta(seconds=1)
+"""How often to look for what another process put into the outbox."""
+
+LEASE_CHECK = timedelta(seconds=15)
+STORE_RETRY = timedelta(seconds=1)
+
+
+class Sender(Protocol):
+    """
+    What sends one segment. It is called once for each attempt, and answers with what came of it.
+    """
+
+    async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryPolicy:
+    """
+    How to deliver: the rules of a claim, and how many texts may be under way at one time.
+    """
+
+    claim: ClaimPolicy
+    concurrency: int = 4
+
+
+class Delivery:
+    """
+    The worker of one process.
+
+    Several may work on one store, in one process or on several machines: what keeps
+    them apart is the claim, and nothing else.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sender: Sender,
+        policy: DeliveryPolicy,
+        *,
+        node: str,
+        clock: Clock,
+        random: Random,
+        hook: EventHook = ignore,
+    ) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._policy = policy
+        self._node = node
+        self._clock = clock
+        self._random = random
+        self._hook = hook
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._leases_checked_at: datetime | None = None
+
+    async def run(self) -> None:
+        """
+        Deliver until ``stop`` is called; then let what is under way finish, and return.
+        """
+        try:
+            while not self._stopping:
+                self._woken.clear()
+                await self._wait(await self._turn_or_wait())
+        finally:
+            await self.settle()
+
+    def stop(self) -> None:
+        """
+        Claim nothing more.
+        """
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """
+        Look at the outbox now: something came in, or finished.
+        """
+        self._woken.set()
+
+    async def turn(self) -> datetime | None:
+        """
+        Start every attempt that may start now, and say when the next one may.
+
+        None when only news can change anything: a new text, or the end of an attempt.
+        """
+        await self._settle_abandoned()
+        while len(self._under_way) < self._policy.concurrency and not self._stopping:
+            result = await self._outbox.claim(self._node, self._policy.claim)
+            for held in result.held:
+                codes = tuple(reason.code for reason in held.reasons)
+                self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
+            if result.claim is None:
+                return result.wake_at
+            self._start(self._attempt(result.claim))
+        return None
+
+    async def settle(self) -> None:
+        """
+        Wait until nothing is under way.
+        """
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _turn_or_wait(self) -> timedelta:
+        """
+        One turn, and how long to wait until the next one; longer when the store fails.
+        """
+        try:
+            wake_at = await self.turn()
+        except Unavailable as error:
+            self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+            return STORE_RETRY
+        if wake_at is None:
+            return POLL
+        return min(POLL, max(timedelta(), wake_at - self._clock.now()))
+
+    async def _wait(self, longest: timedelta) -> None:
+        waits = [
+            asyncio.ensure_future(self._woken.wait()),
+            asyncio.ensure_future(self._clock.sleep(longest.total_seconds())),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _settle_abandoned(self) -> None:
+        """
+        Take up attempts that their process left open: at the start our own, later those whose lease ran out.
+        """
+        now = self._clock.now()
+        at_start = self._leases_checked_at is None
+        if self._leases_checked_at is not None and now - self._leases_checked_at < LEASE_CHECK:
+            return
+        await settle_abandoned(
+            self._outbox,
+            node=self._node if at_start else None,
+            interval=self._policy.claim.recipient_interval,
+            random=self._random,
+            hook=self._hook,
+        )
+        self._leases_checked_at = now
+
+    def _start(self, attempt: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(attempt)
+        self._under_way.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self.wake()
+
+    async def _attempt(self, claim: Claim) -> None:
+        self._hook(
+            AttemptStarted(
+                message_id=claim.message_id, account_id=claim.route.account_id, position=claim.position
+            )
+        )
+        outcome = await self._send(claim)
+        recorded = await self._record(claim, outcome)
+        if recorded is None:
+            self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
+        else:
+            self._tell(recorded)
+
+    async def _send(self, claim: Claim) -> Outcome:
+        try:
+            return await self._sender.send_text(claim.route, claim.recipient, claim.content)
+        except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
+            return Unknown(f"the program failed while it sent ({type(error).__name__}).")
+
+    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | None:
+        """
+        Write the outcome, again and again while the store fails.
+
+        Given up when the lease is over: the attempt is then settled as unknown, like that
+        of a process that died.
+        """
+        give_up_at = self._clock.now() + self._policy.claim.lease
+        while True:
+            try:
+                return await self._outbox.record(
+                    claim.attempt_id,
+                    outcome,
+                    interval=self._policy.claim.recipient_interval,
+                    random=self._random,
+                )
+            except Unavailable as error:
+                self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+                if self._clock.now() >= give_up_at:
+                    return None
+                await self._clock.sleep(STORE_RETRY.total_seconds())
+
+    def _tell(self, recorded: Recorded) -> None:
+        self._hook(attempt_finished(recorded))
+        before, after = recorded.account_before, recorded.account
+        if after.paused_since is not None and before.paused_since is None:
+            self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))
+        if after.wait_until is not None and after.wait_until != before.wait_until:
+            self._hook(
+                AccountWaits(account_id=after.id, until=after.wait_until, reason=after.wait_reason or "")
+            )

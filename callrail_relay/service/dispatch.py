@@ -1,0 +1,155 @@
+"""
+Delivering some messages now, and saying how they ended.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.message import OPEN, Message, Status, instant
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.standing import Standing
+from callrail_relay.errors import (
+    NotAllowed,
+    OutcomeUnknown,
+    RefusedByCallRail,
+    RelayError,
+    Unavailable,
+    Waiting,
+)
+from callrail_relay.service.delivery import Delivery
+from callrail_relay.service.operations import Operations
+
+LOOK = timedelta(seconds=0.1)
+"""How often to look how far the messages are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """
+    How a message ended, or why it did not in time: None when it was sent.
+    """
+
+    message: Message
+    fault: RelayError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.fault is None else self.fault.exit_code
+
+
+class Dispatch:
+    """
+    Delivers from the outbox until some of its messages have ended, or cannot end in time.
+    """
+
+    def __init__(self, operations: Operations, delivery: Delivery, clock: Clock) -> None:
+        self._operations = operations
+        self._delivery = delivery
+        self._clock = clock
+
+    async def deliver(self, message_ids: Sequence[str], *, timeout: timedelta) -> list[Ending]:
+        """
+        The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
+        """
+        deadline = self._clock.now() + timeout
+        async with _running(self._delivery):
+            while True:
+                messages = await self._read(message_ids)
+                standings = await self._standings()
+                now = self._clock.now()
+                if now >= deadline or all(_ended(one, standings, deadline) for one in messages):
+                    break
+                await self._clock.sleep(LOOK.total_seconds())
+        # Read once more: what was under way has been recorded by now.
+        messages = await self._read(message_ids)
+        standings = await self._standings()
+        return [Ending(message=one, fault=_fault(one, standings)) for one in messages]
+
+    async def _read(self, message_ids: Sequence[str]) -> list[Message]:
+        return [(await self._operations.find(id_))[0] for id_ in message_ids]
+
+    async def _standings(self) -> dict[str, Standing]:
+        return {one.account.id: one for one in (await self._operations.status()).standings}
+
+
+@asynccontextmanager
+async def _running(delivery: Delivery) -> AsyncIterator[None]:
+    task = asyncio.create_task(delivery.run())
+    try:
+        yield
+    finally:
+        delivery.stop()
+        await task
+
+
+def _ended(message: Message, standings: dict[str, Standing], deadline: datetime) -> bool:
+    """
+    Whether a message is done, or certainly cannot leave before *deadline*.
+    """
+    if message.status not in OPEN:
+        return True
+    if any(segment.status is Status.SENDING for segment in message.segments):
+        return False
+    standing = _standing(message, standings)
+    if standing is None or standing.account.paused_since is not None:
+        return True
+    frees = (standing.account.wait_until, standing.hour.free_at, standing.day.free_at)
+    return any(free_at is not None and free_at > deadline for free_at in frees)
+
+
+def _standing(message: Message, standings: dict[str, Standing]) -> Standing | None:
+    return standings.get(message.route.account_id) if message.route else None
+
+
+def _fault(message: Message, standings: dict[str, Standing]) -> RelayError | None:
+    """
+    Why the message is not sent, as a fault with its exit code; None when it is.
+    """
+    match message.status:
+        case Status.SENT:
+            return None
+        case Status.FAILED:
+            return RefusedByCallRail(message.reason or "CallRail refused the text.")
+        case Status.UNKNOWN:
+            return OutcomeUnknown(message.reason or "It is not known whether CallRail took the text.")
+        case Status.HELD:
+            return Waiting(f"The text is held: {message.reason}")
+        case Status.CANCELLED:
+            return NotAllowed("The text was cancelled before it left.")
+        case _:
+            return _still_waiting(message, _standing(message, standings))
+
+
+def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
+    attempts = [attempt for segment in message.segments for attempt in segment.attempts]
+    latest = attempts[-1] if attempts else None
+    if standing is None:
+        return Waiting(f"The text is queued. {message.reason or 'Its account is not in the settings.'}")
+    if standing.account.paused_since is not None:
+        reason = standing.account.paused_reason or "A person paused the account."
+        if latest is not None and latest.outcome is OutcomeKind.REJECTED:
+            return RefusedByCallRail(f"{reason} The text stays queued until then.")
+        return Waiting(f"The account is paused, and the text stays queued: {reason}")
+    if latest is not None and latest.outcome is OutcomeKind.NOT_SENT:
+        return Unavailable(
+            f"CallRail could not be reached: {latest.detail} The text stays queued; `callrail-relay "
+            "serve` sends it."
+        )
+    return Waiting(f"The text is queued and leaves later: {_wait_reason(standing)}")
+
+
+def _wait_reason(standing: Standing) -> str:
+    account = standing.account
+    if account.wait_until is not None:
+        return f"{account.wait_reason} The account waits until {instant(account.wait_until)}."
+    for name, window in (("hour", standing.hour), ("day", standing.day)):
+        if window.free_at is not None:
+            return (
+                f"the budget of the {name} is used up ({window.used} of {window.allowed}), until "
+                f"{instant(window.free_at)}."
+            )
+    return "others are before it; `callrail-relay serve` sends it."

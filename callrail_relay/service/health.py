@@ -1,0 +1,115 @@
+"""
+Whether all is well: the checks that ``doctor`` and ``/readyz`` walk.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from callrail_relay.clock import Clock
+from callrail_relay.errors import RelayError, Unavailable
+from callrail_relay.outbox.store import Outbox
+
+PROBE_INTERVAL = timedelta(seconds=1)
+"""How old an answer about the store may be: whoever may ask for it must not keep the disk busy."""
+
+
+class Condition(StrEnum):
+    """
+    How a check came out; a warning is nothing that keeps texts from leaving.
+    """
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    What one check found: a sentence, which names the remedy unless all is well.
+    """
+
+    name: str
+    condition: Condition
+    detail: str
+    exit_code: int = 0
+
+    def document(self) -> dict[str, Any]:
+        return {"name": self.name, "status": self.condition, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """
+    What all checks found.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """
+        That of the first check that failed, or 0.
+        """
+        return next((one.exit_code for one in self.findings if one.condition is Condition.FAILED), 0)
+
+    def document(self) -> dict[str, Any]:
+        return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
+
+
+class Worry(RelayError):
+    """
+    What a check raises for something to know that keeps no text from leaving.
+    """
+
+
+Check = Callable[[], Awaitable[str]]
+"""Answers with a sentence when all is well; raises Worry, or another RelayError, when not."""
+
+
+async def examine(checks: Sequence[tuple[str, Check]]) -> HealthReport:
+    """
+    Run every check, whatever the ones before it found.
+    """
+    return HealthReport(findings=tuple([await _examine(name, check) for name, check in checks]))
+
+
+async def _examine(name: str, check: Check) -> Finding:
+    try:
+        return Finding(name=name, condition=Condition.OK, detail=await check())
+    except Worry as worry:
+        return Finding(name=name, condition=Condition.WARNING, detail=str(worry))
+    except RelayError as error:
+        return Finding(name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code)
+
+
+class StoreProbe:
+    """
+    Whether the store can be written now: it is written, at most once in PROBE_INTERVAL.
+    """
+
+    def __init__(self, outbox: Outbox, clock: Clock) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._asked_at: datetime | None = None
+        self._writable = False
+
+    async def writable(self) -> bool:
+        async with self._lock:
+            now = self._clock.now()
+            if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL:
+                self._writable = await self._write()
+                self._asked_at = now
+            return self._writable
+
+    async def _write(self) -> bool:
+        try:
+            await self._outbox.write_probe()
+        except Unavailable:
+            return False
+        return True

@@ -1,0 +1,242 @@
+"""
+Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain import guards
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, ignore
+from callrail_relay.domain.guards import GuardPolicy, Verdict
+from callrail_relay.domain.ids import uuid7
+from callrail_relay.domain.mapping import Draft, map_direct, map_entry
+from callrail_relay.domain.message import Message, Segment, Source, Status
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request, read_saved
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Routes
+from callrail_relay.domain.segmentation import segments
+from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
+from callrail_relay.outbox.store import Outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingPolicy:
+    """
+    How what comes in becomes messages: routes, guards, and the size of a text and of the budget.
+    """
+
+    routes: Routes
+    guards: GuardPolicy
+    max_characters: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """
+    What a submission became; a ping has no messages and is not stored.
+    """
+
+    submission_id: str
+    accepted: tuple[Accepted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPayloads:
+    """
+    What a saved file holds: drafts to send, and reasons why other entries are no payloads.
+    """
+
+    drafts: tuple[Draft, ...]
+    skipped: tuple[Reason, ...]
+
+
+class Intake:
+    """
+    The way in, the same for the webhook, ``send`` and ``replay``.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        policy: MappingPolicy,
+        *,
+        clock: Clock,
+        random: Random,
+        hook: EventHook = ignore,
+    ) -> None:
+        self._outbox = outbox
+        self._policy = policy
+        self._clock = clock
+        self._random = random
+        self._hook = hook
+
+    async def accept_request(self, body: bytes, *, content_type: str | None, query: str = "") -> Receipt:
+        """
+        Store a webhook's request, whatever it holds; when this returns it is on disk.
+
+        Raises Unavailable when the store cannot be written.
+        """
+        entries = self._read(body, content_type, query)
+        submission_id = self._new_id()
+        if not entries:
+            self._hook(PingReceived())
+            return Receipt(submission_id=submission_id)
+        submission = NewSubmission(
+            id=submission_id,
+            source=Source.WEBHOOK,
+            body=body,
+            content_type=content_type,
+            query=query or None,
+            messages=tuple(self._new_message(self._map(entry)) for entry in entries),
+            duplicates=self._policy.guards.duplicate,
+        )
+        return await self._store(submission)
+
+    async def accept_direct(self, draft: Draft) -> Receipt:
+        """
+        Store one text from the command line. Raises Unavailable.
+        """
+        submission = NewSubmission(
+            id=self._new_id(),
+            source=Source.SEND,
+            body=(draft.text or "").encode(),
+            messages=(self._new_message(draft),),
+            duplicates=self._policy.guards.duplicate,
+        )
+        return await self._store(submission)
+
+    async def accept_saved(self, document: bytes, drafts: Iterable[Draft], *, force: bool) -> Receipt:
+        """
+        Store the drafts of a saved file; a text that the store knows already is left out unless *force*.
+
+        Raises Unavailable.
+        """
+        submission = NewSubmission(
+            id=self._new_id(),
+            source=Source.REPLAY,
+            body=document,
+            messages=tuple(self._new_message(draft, replayed=True, force=force) for draft in drafts),
+            duplicates=self._policy.guards.duplicate,
+        )
+        return await self._store(submission)
+
+    def _read(self, body: bytes, content_type: str | None, query: str) -> list[Entry]:
+        try:
+            return read_request(body, content_type=content_type, query=query)
+        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+            return [Unreadable((_internal_fault(error),))]
+
+    def _map(self, entry: Entry) -> Draft:
+        try:
+            return map_entry(entry, self._policy.routes)
+        except Exception as error:  # noqa: BLE001 - as above
+            return map_entry(Unreadable((_internal_fault(error),)), self._policy.routes)
+
+    def _new_message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
+        return NewMessage(
+            id=self._new_id(),
+            draft=draft,
+            verdict=judge(draft, self._policy),
+            segment_count=max(1, len(planned_segments(draft.text, self._policy.max_characters))),
+            skip_identical=replayed and not force,
+            approved=("duplicate",) if force else (),
+        )
+
+    async def _store(self, submission: NewSubmission) -> Receipt:
+        accepted = await self._outbox.accept(submission)
+        for one in accepted:
+            if one.duplicate_of is None:
+                self._hook(
+                    MessageAccepted(
+                        message_id=one.message_id,
+                        submission_id=submission.id,
+                        status=one.status,
+                        reasons=tuple(reason.code for reason in one.verdict.reasons),
+                    )
+                )
+        return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+
+    def _new_id(self) -> str:
+        return uuid7(self._clock.now(), self._random)
+
+
+def map_text(*, to: str, text: str, sender: str | None, policy: MappingPolicy) -> Draft:
+    """
+    The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text.
+    """
+    return map_direct(to=to, text=text, routes=policy.routes, sender=sender)
+
+
+def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
+    """
+    The payloads of a saved file as drafts.
+    """
+    entries = read_saved(document)
+    return SavedPayloads(
+        drafts=tuple(map_entry(entry, policy.routes) for entry in entries if isinstance(entry, Payload)),
+        skipped=tuple(
+            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
+        ),
+    )
+
+
+def preview(draft: Draft, policy: MappingPolicy, *, source: Source, now: datetime) -> Message:
+    """
+    The message that a draft would become, for a dry run; its ids are empty, since nothing is stored.
+    """
+    verdict = judge(draft, policy)
+    return Message(
+        id="",
+        submission_id="",
+        status=Status.HELD if verdict.holds else Status.QUEUED,
+        source=source,
+        received_at=now,
+        reasons=verdict.reasons,
+        recipient=draft.recipient,
+        text=draft.text,
+        route=draft.route,
+        segments=planned_segments(draft.text, policy.max_characters),
+        opportunity_id=draft.opportunity_id,
+        sender_id=draft.sender_id,
+        seller_id=draft.seller_id,
+        seller=draft.seller,
+        team_id=draft.team_id,
+    )
+
+
+def judge(draft: Draft, policy: MappingPolicy) -> Verdict:
+    """
+    The faults of a draft, and the guards whose answer needs nothing but the draft; the store asks the others.
+    """
+    holds = draft.faults
+    count = len(planned_segments(draft.text, policy.max_characters))
+    most = min(policy.limits.per_hour, policy.limits.per_day)
+    if count > most:
+        holds = (*holds, guards.too_long(count, most))
+    return Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
+
+
+def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
+    """
+    The segments that a text which has not been claimed yet will be cut into.
+    """
+    if text is None:
+        return ()
+    return tuple(
+        Segment(position=position, content=content, status=Status.QUEUED)
+        for position, content in enumerate(segments(text, max_characters), start=1)
+    )
+
+
+def _internal_fault(error: Exception) -> Reason:
+    return Reason(
+        "internal",
+        f"The program could not read this request ({type(error).__name__}), which is a fault of its own; "
+        "the request "
+        "is kept.",
+    )

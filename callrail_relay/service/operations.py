@@ -1,0 +1,201 @@
+"""
+A person's word: look at texts, approve, cancel, pause, resume; and how all stands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from callrail_relay.domain.budget import Limits, Window
+from callrail_relay.domain.message import Message, MessageFilter, Status, instant
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.standing import Standing
+from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.intake import planned_segments
+
+CANCELLABLE = (Status.HELD, Status.QUEUED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """
+    How all stands: each account's budget and pause, and how many messages have each status.
+    """
+
+    standings: tuple[Standing, ...]
+    counts: dict[Status, int]
+
+    @property
+    def drains_at(self) -> datetime | None:
+        """
+        When the last text that waits can have left; None when nothing waits, or a pause keeps it.
+        """
+        if any(standing.pending and standing.drains_at is None for standing in self.standings):
+            return None
+        return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
+
+    @property
+    def paused(self) -> bool:
+        """
+        Whether any account is paused.
+        """
+        return any(standing.account.paused_since is not None for standing in self.standings)
+
+    def document(self) -> dict[str, Any]:
+        """
+        The report as programs read it: the keys of ``status --json``.
+        """
+        return {
+            "accounts": [_standing_document(standing) for standing in self.standings],
+            "messages": {status.value: count for status, count in self.counts.items()},
+            "drains_at": instant(self.drains_at),
+        }
+
+
+def _standing_document(standing: Standing) -> dict[str, Any]:
+    account = standing.account
+    paused = None
+    if account.paused_since is not None:
+        paused = {"since": instant(account.paused_since), "reason": account.paused_reason}
+    waits = None
+    if account.wait_until is not None:
+        waits = {"until": instant(account.wait_until), "reason": account.wait_reason}
+    return {
+        "account_id": account.id,
+        "paused": paused,
+        "waits": waits,
+        "hour": _window_document(standing.hour),
+        "day": _window_document(standing.day),
+    }
+
+
+def _window_document(window: Window) -> dict[str, Any]:
+    return {"used": window.used, "allowed": window.allowed, "free_at": instant(window.free_at)}
+
+
+class Operations:
+    """
+    What a person may ask and decide.
+    """
+
+    def __init__(
+        self, outbox: Outbox, *, account_ids: Sequence[str], limits: Limits, max_characters: int
+    ) -> None:
+        self._outbox = outbox
+        self._account_ids = account_ids
+        self._limits = limits
+        self._max_characters = max_characters
+
+    @property
+    def account_ids(self) -> Sequence[str]:
+        """
+        The accounts of the settings.
+        """
+        return self._account_ids
+
+    async def status(self) -> StatusReport:
+        standings = await self._outbox.read_standings(self._account_ids, self._limits)
+        now = await self._outbox.now()
+        return StatusReport(
+            standings=tuple(_without_past_waits(standing, now) for standing in standings),
+            counts=await self._outbox.count_by_status(),
+        )
+
+    async def list_messages(self, wanted: MessageFilter) -> list[Message]:
+        return [self._shown(message) for message in await self._outbox.list_messages(wanted)]
+
+    async def find(self, id_: str) -> list[Message]:
+        """
+        The message with this id, or those of the submission with this id. Raises NotFound.
+        """
+        found = await self._outbox.find_messages(id_)
+        if not found:
+            raise NotFound(
+                f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
+            )
+        return [self._shown(message) for message in found]
+
+    async def approve(self, id_: str) -> list[Message]:
+        """
+        Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            if message.recipient is None or message.text is None or message.route is None:
+                raise NotAllowed(
+                    f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3."
+                )
+            if not await self._outbox.approve(message.id):
+                raise _not_allowed(message, "approved", "held")
+        return await self.find(id_)
+
+    async def cancel(self, id_: str) -> list[Message]:
+        """
+        Keep texts from leaving. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            if not await self._outbox.cancel(message.id, CANCELLABLE):
+                raise _not_allowed(message, "cancelled", "held or queued")
+        return await self.find(id_)
+
+    async def pause(self, account_id: str | None, reason: str) -> list[str]:
+        """
+        Accept texts and send none, for one account or all; returns which. Raises NotFound.
+        """
+        ids = await self._accounts(account_id)
+        for one in ids:
+            await self._outbox.pause(one, reason)
+        return ids
+
+    async def resume(self, account_id: str | None) -> list[str]:
+        """
+        Send again, for one account or all; returns which. Raises NotFound.
+        """
+        ids = await self._accounts(account_id)
+        for one in ids:
+            await self._outbox.resume(one)
+        return ids
+
+    async def _accounts(self, account_id: str | None) -> list[str]:
+        known = list(dict.fromkeys([*self._account_ids, *await self._outbox.known_accounts()]))
+        if account_id is None:
+            return known
+        if account_id not in known:
+            raise NotFound(
+                f"There is no account {account_id} here; `callrail-relay status` shows the accounts."
+            )
+        return [account_id]
+
+    def _shown(self, message: Message) -> Message:
+        """
+        The message with the segments it will have, where it has not been cut yet, and what it waits for.
+        """
+        if message.segments:
+            return message
+        shown = replace(message, segments=planned_segments(message.text, self._max_characters))
+        if (
+            message.status is Status.QUEUED
+            and message.route
+            and message.route.account_id not in self._account_ids
+        ):
+            return replace(shown, reasons=(*message.reasons, _foreign(message.route.account_id)))
+        return shown
+
+
+def _without_past_waits(standing: Standing, now: datetime) -> Standing:
+    account = standing.account
+    if account.wait_until is None or account.wait_until > now:
+        return standing
+    return replace(standing, account=replace(account, wait_until=None, wait_reason=None))
+
+
+def _foreign(account_id: str) -> Reason:
+    return Reason(
+        "foreign_account",
+        f"Its account {account_id} is not in the settings; add it again, or cancel the text.",
+    )
+
+
+def _not_allowed(message: Message, verb: str, wanted: str) -> NotAllowed:
+    return NotAllowed(f"Text {message.id} is {message.status} and cannot be {verb}; only a {wanted} one can.")

@@ -1,0 +1,203 @@
+"""
+Setting up: which account, company and number texts leave from.
+
+A question holds what CallRail offers and decides what needs no person; whoever
+asks it shows the choices and puts what is left to a person.
+"""
+
+import re
+from dataclasses import dataclass
+
+from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, Discovery, NumberEntry
+from callrail_relay.domain.phone import BadPhone, mask, normalise
+from callrail_relay.errors import RefusedByCallRail, SecretFault
+
+# The header as it stands in the Zap that the relay replaces: people copy the whole of it.
+_HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    One thing to choose: what the settings will hold, what a person reads, and its other name where it has one.
+    """
+
+    value: str
+    words: str
+    alias: str | None = None
+
+    @property
+    def line(self) -> str:
+        """
+        For a list: the value, which is also what a flag takes, and the words.
+        """
+        return f"{self.value}  {self.words}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    A choice that needed no question, and why, as words that end a sentence.
+    """
+
+    choice: Choice
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """
+    Which *what* of *choices* it shall be; *option* answers it in advance.
+
+    *when_none* is the sentence for no choices at all: what is missing, and the remedy.
+    """
+
+    what: str
+    plural: str
+    option: str
+    choices: tuple[Choice, ...]
+    when_none: str
+
+    def decide(self, given: str | None) -> Decision | None:
+        """
+        The choice that was *given*, or the only one there is; None where a person must choose.
+
+        Raises RefusedByCallRail where there is none at all, or none such.
+        """
+        if not self.choices:
+            raise RefusedByCallRail(self.when_none)
+        if given is not None:
+            choice = self.find(given)
+            if choice is None:
+                raise RefusedByCallRail(
+                    f"CallRail has no {self.what} {_shown(given)} that this API key can use; name one of "
+                    f"the {self.plural} that are listed with {self.option}."
+                )
+            return Decision(choice, f"as given with {self.option}")
+        if len(self.choices) == 1:
+            return Decision(self.choices[0], "the only one there is")
+        return None
+
+    def find(self, name: str) -> Choice | None:
+        """
+        The choice of this value or alias, however it is written.
+        """
+        wanted = _comparable(name)
+        for choice in self.choices:
+            if wanted in (_comparable(choice.value), _comparable(choice.alias or choice.value)):
+                return choice
+        return None
+
+    def answered(self, answer: str) -> Choice | None:
+        """
+        The choice that a person named by its place in the list, counted from 1, or by its value.
+        """
+        place = answer.strip()
+        if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
+            return self.choices[int(place) - 1]
+        return self.find(answer)
+
+
+async def ask_for_account(discovery: Discovery) -> Question:
+    """
+    Which account. Raises RefusedByCallRail, Unavailable.
+    """
+    return Question(
+        what="account",
+        plural="accounts",
+        option="--account-id",
+        choices=tuple(_account(entry) for entry in await discovery.accounts()),
+        when_none=(
+            "This API key sees no account. Make a key as a user of the account that the texts leave from, in "
+            "CallRail's settings under API keys."
+        ),
+    )
+
+
+async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
+    """
+    Which company of the account. Raises RefusedByCallRail, Unavailable.
+    """
+    return Question(
+        what="company",
+        plural="companies",
+        option="--company-id",
+        choices=tuple(_company(entry) for entry in await discovery.companies(account_id)),
+        when_none=(
+            f"Account {account_id} has no active company that this API key can see. Give the key's user "
+            "access "
+            "to the company in CallRail, then run `callrail-relay configure` again."
+        ),
+    )
+
+
+async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
+    """
+    Which of the company's numbers that can text. Raises RefusedByCallRail, Unavailable.
+    """
+    return Question(
+        what="tracking number",
+        plural="tracking numbers",
+        option="--tracking-number",
+        choices=tuple(_number(entry) for entry in await discovery.numbers(account_id, company_id)),
+        when_none=(
+            f"Company {company_id} has no active number that can text. Switch on texting for a tracking "
+            "number in "
+            "CallRail, and register the business for texts (10DLC) where that is not done; then run "
+            "`callrail-relay configure` again."
+        ),
+    )
+
+
+def read_key(pasted: str) -> str:
+    """
+    The API key in what a person pasted, piped or typed: the key alone, or the header it is part of.
+
+    Raises SecretFault.
+    """
+    text = pasted.strip(_BYTE_ORDER_MARK).strip()
+    header = _HEADER.fullmatch(text)
+    key = header[1].strip() if header else text
+    if not key:
+        raise SecretFault("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
+    # It becomes part of a header, between quotes.
+    if not all("!" <= character <= "~" and character not in '"\\' for character in key):
+        raise SecretFault(
+            "The CallRail API key has a space, a line break or another character in it that no key has. "
+            "Copy it "
+            "once more, and nothing else with it."
+        )
+    return key
+
+
+def _account(entry: AccountEntry) -> Choice:
+    number = f" (account number {entry.numeric_id})" if entry.numeric_id else ""
+    return Choice(entry.id, f"{entry.name}{number}", alias=entry.numeric_id)
+
+
+def _company(entry: CompanyEntry) -> Choice:
+    return Choice(entry.id, entry.name)
+
+
+def _number(entry: NumberEntry) -> Choice:
+    pooled = " (of a session pool: CallRail may take it away again)" if entry.pooled else ""
+    return Choice(entry.number, f"{entry.name}{pooled}".strip())
+
+
+def _comparable(name: str) -> str:
+    """
+    A phone number as E.164, an id without case, and without the dashes that CallRail's pages put into numbers.
+    """
+    try:
+        return normalise(name)
+    except BadPhone:
+        return re.sub(r"[\s-]", "", name).casefold()
+
+
+def _shown(name: str) -> str:
+    """
+    An id as it was given; of a phone number the end, as in every fault.
+    """
+    digits = sum(character.isdigit() for character in name)
+    return mask(name) if digits > 9 and not re.search("[A-Za-z]", name) else name.strip()

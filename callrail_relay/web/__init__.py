@@ -1,0 +1,4 @@
+"""
+The two listeners: ``public`` takes webhooks, ``private`` shows how all stands,
+``listener`` serves an app on a port.
+"""

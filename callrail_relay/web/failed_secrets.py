@@ -1,0 +1,48 @@
+"""
+Counting wrong secrets by address.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+MOST_FAILURES = 20
+WINDOW = timedelta(minutes=1)
+MOST_ADDRESSES = 10_000
+
+
+class FailedSecrets:
+    """
+    How many wrong secrets each address tried in its present minute.
+
+    At most MOST_ADDRESSES are remembered, so that no flood can fill the memory.
+    """
+
+    def __init__(self) -> None:
+        self._minutes: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+
+    def too_many(self, address: str, now: datetime) -> bool:
+        """
+        Note one more wrong secret, and say whether that is more than an address may try in a minute.
+        """
+        key = _network(address)
+        began, count = self._minutes.pop(key, (now, 0))
+        if now - began >= WINDOW:
+            began, count = now, 0
+        self._minutes[key] = (began, count + 1)
+        while len(self._minutes) > MOST_ADDRESSES:
+            self._minutes.popitem(last=False)
+        return count >= MOST_FAILURES
+
+
+def _network(address: str) -> str:
+    """
+    What one party can choose freely counts as one: a whole /64 of IPv6.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 6:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

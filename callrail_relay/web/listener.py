@@ -1,0 +1,105 @@
+"""
+An app on a port.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from callrail_relay.errors import Unavailable
+
+BACKLOG = 2048
+LAST_REQUESTS = 5
+"""Seconds that requests under way get when the listener stops."""
+
+
+class _Server(uvicorn.Server):
+    """
+    A server that leaves signals to the command it is part of, and tells when it listens.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Listener:
+    """
+    One app on one port; the port is taken when the listener is made.
+
+    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. Raises
+    Unavailable when the port cannot be had.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        setting: str,
+        trusted_proxies: Sequence[str] = (),
+        **uvicorn_options: Any,  # noqa: ANN401 - uvicorn's own
+    ) -> None:
+        self._socket = _bind(host, port, setting)
+        self._host = host
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            proxy_headers=bool(trusted_proxies),
+            # Set even when empty: the default believes every program on this machine.
+            forwarded_allow_ips=list(trusted_proxies),
+            timeout_graceful_shutdown=LAST_REQUESTS,
+            backlog=BACKLOG,
+            **uvicorn_options,
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """
+        The address to reach it from this machine.
+        """
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared only
+        port: int = self._socket.getsockname()[1]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        await self._server.listening.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+
+def _bind(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(
+            f"Port {port} on {host} cannot be used ({error.strerror or error}); end the program that "
+            "uses it, or set "
+            f"{setting} to another port."
+        ) from error

@@ -1,0 +1,154 @@
+"""
+The public listener: IF3's webhook and the health of the relay, and 404 for everything else.
+"""
+
+import asyncio
+import ipaddress
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from callrail_relay.clock import Clock
+from callrail_relay.errors import Unavailable
+from callrail_relay.service.hook_tokens import HookTokens
+from callrail_relay.service.intake import Intake
+from callrail_relay.web.failed_secrets import FailedSecrets
+
+LARGEST_BODY = 65_536
+"""Bytes, as sent and again after decompression."""
+
+SLOWEST_BODY = 30.0
+"""Seconds for a whole body to arrive."""
+
+RETRY_AFTER = "30"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Writable = Callable[[], Awaitable[bool]]
+
+
+class BodyTooLarge(Exception):
+    """
+    A body went on beyond LARGEST_BODY.
+    """
+
+
+class Hook:
+    """
+    IF3's webhook: whoever knows the token in its path may hand in texts.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        tokens: HookTokens,
+        clock: Clock,
+        *,
+        allow_addresses: Sequence[Network] = (),
+        wake: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._tokens = tokens
+        self._clock = clock
+        self._allow_addresses = allow_addresses
+        self._wake = wake
+        self._failed = FailedSecrets()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # An app of its own, since Starlette lets a plain function answer GET alone.
+        response = await self._answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        address = request.client.host if request.client else ""
+        if not self._allows(address) or not await self._tokens.opens(request.path_params["token"]):
+            if self._failed.too_many(address, self._clock.now()):
+                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"})
+            return not_found()
+        if request.method != "POST":
+            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"})
+        return await self._take(request)
+
+    def _allows(self, address: str) -> bool:
+        if not self._allow_addresses:
+            return True
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._allow_addresses)
+
+    async def _take(self, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(SLOWEST_BODY):
+                body = await read_body(request)
+        except BodyTooLarge:
+            return PlainTextResponse("Content Too Large", 413)
+        except TimeoutError:
+            return PlainTextResponse("Request Timeout", 408)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        try:
+            receipt = await self._intake.accept_request(
+                body, content_type=request.headers.get("content-type"), query=request.url.query
+            )
+        except Unavailable:
+            return PlainTextResponse("Service Unavailable", 503, {"Retry-After": RETRY_AFTER})
+        self._wake()
+        id_ = receipt.submission_id
+        # The shape of Zapier's Catch Hook, which IF3 knows.
+        return JSONResponse({"status": "success", "id": id_, "request_id": id_, "attempt": id_})
+
+
+async def read_body(request: Request) -> bytes:
+    """
+    The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > LARGEST_BODY:
+        raise BodyTooLarge
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise BodyTooLarge
+    if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
+        return _gunzipped(bytes(body))
+    return bytes(body)
+
+
+def _gunzipped(body: bytes) -> bytes:
+    decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = decompressor.decompress(body, LARGEST_BODY + 1)
+    except zlib.error:
+        # Not gzip after all: kept as it is, and judged like any other body.
+        return body
+    if len(plain) > LARGEST_BODY:
+        raise BodyTooLarge
+    return plain
+
+
+def not_found() -> Response:
+    return PlainTextResponse("Not Found", 404)
+
+
+def create_public_app(hook: Hook, writable: Writable) -> Starlette:
+    """
+    The app of the public listener; *writable* tells whether the store can be written now.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return Response(status_code=200 if await writable() else 503)
+
+    return Starlette(
+        routes=[
+            Route("/hooks/if3/{token}", hook),
+            Route("/healthz", healthz),
+        ]
+    )

@@ -1,0 +1,165 @@
+"""
+What the simulator's tests share: a clock that never waits, a text, and clients in process and over a socket.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
+
+import httpx
+import uvicorn
+
+from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+
+T = TypeVar("T")
+
+KEY = "test-key"
+RECIPIENT = "+12025550122"
+NOON = datetime(2026, 4, 8, 2, 25, 4, 953000, tzinfo=UTC)
+
+
+@dataclass
+class StandingClock:
+    """
+    Moves only when somebody sleeps on it, and then at once.
+    """
+
+    instant: datetime = NOON
+    slept: list[float] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return self.instant
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        self.instant += timedelta(seconds=seconds)
+
+
+class Settings(TypedDict, total=False):
+    clock: StandingClock
+    random: Random
+    per_hour: int
+    per_day: int
+    read_only: bool
+    max_characters: int
+    appends_opt_out: bool
+
+
+def make_simulator(**changes: Unpack[Settings]) -> Simulator:
+    changes.setdefault("clock", StandingClock())
+    changes.setdefault("random", Random(1))
+    return Simulator(api_key=KEY, **changes)
+
+
+def make_client(
+    transport: httpx.AsyncBaseTransport | None, *, url: str = "http://127.0.0.1", patience: float = 5
+) -> httpx.AsyncClient:
+    """
+    A client with the right key; without a transport it takes the network, and it waits *patience* seconds.
+    """
+    headers = {"Authorization": f'Token token="{KEY}"'}
+    return httpx.AsyncClient(transport=transport, base_url=url, headers=headers, timeout=patience)
+
+
+class Request(TypedDict, total=False):
+    params: Mapping[str, str | int]
+    json: object
+    content: bytes
+    data: dict[str, object]
+    files: list[tuple[str, tuple[str, bytes, str]]]
+    headers: Mapping[str, str] | Mapping[bytes, bytes]
+
+
+def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Request]) -> httpx.Response:
+    """
+    One request in process; *path* is below the account unless it begins with a slash.
+    """
+
+    async def ask() -> httpx.Response:
+        async with make_client(InProcessTransport(create_app(simulator))) as client:
+            return await client.request(method, full_path(simulator, path), **request)
+
+    return asyncio.run(ask())
+
+
+def got(simulator: Simulator, path: str, **params: str | int) -> dict[str, Any]:
+    """
+    The body of a GET that must succeed.
+    """
+    response = asked(simulator, "GET", path, params=params)
+    assert 200 == response.status_code, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def full_path(simulator: Simulator, path: str) -> str:
+    return path if path.startswith("/") else f"/v3/a/{simulator.account_id}/{path}"
+
+
+def text_form(simulator: Simulator, **changes: object) -> dict[str, object]:
+    """
+    The parameters of a text that is taken; a change to None leaves one out.
+    """
+    form = {
+        "company_id": simulator.company_id,
+        "tracking_number": simulator.tracking_number,
+        "customer_phone_number": RECIPIENT,
+        "content": "Example Co: your appointment is tomorrow at 9. Reply STOP to opt out.",
+    } | changes
+    return {name: value for name, value in form.items() if value is not None}
+
+
+def send(simulator: Simulator, **changes: object) -> httpx.Response:
+    return asked(simulator, "POST", "text-messages.json", json=text_form(simulator, **changes))
+
+
+@asynccontextmanager
+async def listening(simulator: Simulator, *, http: Literal["h11", "httptools"] = "h11") -> AsyncIterator[str]:
+    """
+    The simulator under uvicorn on a free port of 127.0.0.1; yields its URL.
+    """
+    config = uvicorn.Config(create_app(simulator), http=http, ws="none", lifespan="off", log_config=None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        await server.ready.wait()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+async def over_socket(
+    simulator: Simulator,
+    use: Callable[[httpx.AsyncClient], Awaitable[T]],
+    *,
+    http: Literal["h11", "httptools"],
+    patience: float = 10,
+) -> T:
+    """
+    What *use* makes of a client that is connected through a real socket.
+    """
+    async with (
+        listening(simulator, http=http) as url,
+        make_client(None, url=url, patience=patience) as client,
+    ):
+        return await use(client)

@@ -1,0 +1,88 @@
+"""
+Clients of CallRail that nobody here wrote, over a real socket.
+"""
+
+import asyncio
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from callrail_mcp.client import CallRailClient
+
+from callrail_relay.callrail.simulator import Simulator
+from tests.callrail.simulated import KEY, RECIPIENT, listening, make_simulator, send
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    simulator = make_simulator()
+    for number in range(4):
+        simulator.add_company(name=f"Company {number}")
+        simulator.add_tracker(name=f"Tracker {number}")
+        send(simulator, customer_phone_number=f"+1202555015{number}")
+    simulator.receive(RECIPIENT, "Hello")
+    return simulator
+
+
+async def test_callrail_mcp_lists_everything(simulator: Simulator) -> None:
+    """
+    Its client finds the account, walks all pages of every list, and reads one conversation.
+    """
+
+    def use(url: str) -> dict[str, Any]:
+        with CallRailClient(api_key=KEY, base_url=f"{url}/v3/") as client:
+            account = client.resolve_account_id(None)
+            lists = {
+                name: list(client.paginate(f"a/{account}/{path}.json", {"per_page": 2}, items_key=name))
+                for name, path in (
+                    ("companies", "companies"),
+                    ("trackers", "trackers"),
+                    ("users", "users"),
+                    ("conversations", "text-messages"),
+                    ("sms_threads", "sms-threads"),
+                )
+            }
+            first = lists["conversations"][0]["id"]
+            return lists | {
+                "account": account,
+                "single": client.get(f"a/{account}/text-messages/{first}.json"),
+            }
+
+    async with listening(simulator) as url:
+        found = await asyncio.to_thread(use, url)
+
+    assert simulator.account_id == found["account"]
+    assert list(simulator.companies) == [company["id"] for company in found["companies"]]
+    assert list(simulator.trackers) == [tracker["id"] for tracker in found["trackers"]]
+    assert 1 == len(found["users"])
+    assert set(simulator.conversations) == {each["id"] for each in found["conversations"]}
+    assert 5 == len(found["sms_threads"])
+    assert "Hello" == found["single"]["messages"][0]["content"]
+
+
+@pytest.mark.skipif(
+    find_spec("pycallrail") is None, reason="pycallrail cannot be installed beside newer libraries"
+)
+async def test_pycallrail_lists_everything_it_knows(simulator: Simulator) -> None:
+    """
+    It refuses fields it does not know and misses those it does, so the shapes are the real ones.
+    """
+    pycallrail = import_module("pycallrail")
+
+    def use(url: str) -> tuple[Any, Any, Any]:
+        client = pycallrail.CallRail(api_key=KEY)
+        client.BASE_URL = f"{url}/v3/"
+        with client.session:
+            account = client.list_accounts(fields={"fields": "numeric_id"})[0]
+            return account, account.list_companies(), account.list_text_message_conversations()
+
+    async with listening(simulator) as url:
+        account, companies, conversations = await asyncio.to_thread(use, url)
+
+    assert (simulator.account_id, simulator.numeric_id) == (account.id, account.numeric_id)
+    assert list(simulator.companies) == [company.id for company in companies]
+    assert set(simulator.conversations) == {conversation.id for conversation in conversations}
+    assert "Hello" == conversations[0].recent_messages[0].content

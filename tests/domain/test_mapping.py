@@ -1,0 +1,281 @@
+"""
+Mapping: from a payload to a recipient, a text and a route, or to all that is wrong with it.
+"""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callrail_relay.domain.mapping import Draft, map_direct, map_entry
+from callrail_relay.domain.payload import Payload, Unreadable
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.errors import SettingsFault, UsageFault
+
+MAIN = Route("ACC1", "COM1", "+12025550133")
+OTHER = Route("ACC1", "COM2", "+12025550144")
+ROUTES = Routes(rules=(RouteRule(OTHER, team_id="42"),), default=MAIN)
+
+
+def make_payload(**changes: object) -> Payload:
+    payload = Payload(
+        message="Hi Dana",
+        seller_phone="+12025550122",
+        seller_phone_non_international="2025550122",
+        opportunity_id="1",
+        sender_id="2",
+        seller_id="3",
+        seller="Dana Example",
+        team_id="4",
+    )
+    return replace(payload, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def codes(draft: Draft) -> list[str]:
+    return [fault.code for fault in draft.faults]
+
+
+def test_payload_becomes_a_draft() -> None:
+    """
+    Recipient, text and route, and IF3's ids beside them.
+    """
+    expected = Draft(
+        recipient="+12025550122",
+        text="Hi Dana",
+        route=MAIN,
+        opportunity_id="1",
+        sender_id="2",
+        seller_id="3",
+        seller="Dana Example",
+        team_id="4",
+    )
+
+    assert expected == map_entry(make_payload(), ROUTES)
+
+
+def test_contact_without_ids_is_sent() -> None:
+    """
+    Nothing depends on the ids.
+    """
+    payload = Payload(message="Hi", seller_phone="+12025550122")
+
+    assert Draft(recipient="+12025550122", text="Hi", route=MAIN) == map_entry(payload, ROUTES)
+
+
+def test_team_chooses_the_route() -> None:
+    """
+    A rule of the settings that matches.
+    """
+    assert OTHER == map_entry(make_payload(team_id="42"), ROUTES).route
+
+
+@pytest.mark.parametrize(
+    ("local", "international"),
+    [
+        ("2025550122", "+1 202 555 0122"),
+        ("2025550122", None),
+        (None, "+12025550122"),
+        ("2025550122", "n/a"),
+        ("2025550122 x1", "+12025550122"),
+        ("+18765550122", "+12025550122"),
+    ],
+)
+def test_one_valid_phone_is_enough(local: str | None, international: str | None) -> None:
+    """
+    A missing or an invalid phone beside a valid one does no harm.
+    """
+    draft = map_entry(make_payload(seller_phone_non_international=local, seller_phone=international), ROUTES)
+
+    assert ("+12025550122", ()) == (draft.recipient, draft.faults)
+
+
+def test_unusable_phone_field_beside_a_valid_one_does_no_harm() -> None:
+    """
+    Nor does one that reading already found wrong.
+    """
+    fault = Reason("bad_phone", "seller_phone is a list, not a phone number.")
+    draft = map_entry(make_payload(seller_phone=None, faults=(fault,)), ROUTES)
+
+    assert ("+12025550122", ()) == (draft.recipient, draft.faults)
+
+
+def test_two_valid_phones_that_differ_are_held() -> None:
+    """
+    Only a person knows which is meant.
+    """
+    draft = map_entry(make_payload(seller_phone="2025550199"), ROUTES)
+
+    assert (None, ["two_phones"]) == (draft.recipient, codes(draft))
+    assert "5550" not in draft.faults[0].detail
+
+
+def test_phone_field_given_twice_is_held() -> None:
+    """
+    Even where the other field is valid.
+    """
+    twice = Reason("two_phones", "seller_phone is given more than once, and differently.")
+    draft = map_entry(make_payload(seller_phone=None, faults=(twice,)), ROUTES)
+
+    assert (None, (twice,)) == (draft.recipient, draft.faults)
+
+
+def test_invalid_phones_are_all_named() -> None:
+    """
+    With their reasons, and without their digits.
+    """
+    listed = Reason("bad_phone", "seller_phone is a list, not a phone number.")
+    one = map_entry(make_payload(seller_phone_non_international="202555012", seller_phone="n/a"), ROUTES)
+    other = map_entry(
+        make_payload(seller_phone_non_international="202555012", seller_phone=None, faults=(listed,)), ROUTES
+    )
+
+    assert ["bad_phone", "bad_phone"] == codes(one)
+    assert ["bad_phone", "bad_phone"] == codes(other)
+    assert not any("202555012" in fault.detail for fault in one.faults)
+
+
+@pytest.mark.parametrize("text", [" Hi ", "\nHi\n", "{{first_name}}", "0", "<b>", "\u200bHi"])
+def test_words_are_never_changed(text: str) -> None:
+    """
+    White space around a text is part of it.
+    """
+    assert text == map_entry(make_payload(message=text), ROUTES).text
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "\r\n\t", "\u00a0\u2003", "\u200b", "\ufeff"])
+def test_text_that_shows_nothing_is_held(text: str | None) -> None:
+    """
+    White space and characters nobody sees are no text.
+    """
+    draft = map_entry(make_payload(message=text), ROUTES)
+
+    assert (None, ["no_text"]) == (draft.text, codes(draft))
+
+
+def test_every_fault_is_listed() -> None:
+    """
+    A person who mends one finds no other behind it.
+    """
+    bulk = Reason("bulk", "It came with others.")
+
+    assert ["no_phone", "no_text", "no_route", "bulk"] == codes(map_entry(Payload(faults=(bulk,)), Routes()))
+
+
+def test_faults_of_reading_replace_those_of_missing_fields() -> None:
+    """
+    A message that is a list is not missing as well, nor is a route that could not be chosen.
+    """
+    faults = (
+        Reason("bad_text", "The message is a list, not a text."),
+        Reason("bad_phone", "seller_phone is a list, not a phone number."),
+        Reason("bad_id", "team_id is a list, so that no tracking number can be chosen by it."),
+    )
+
+    draft = map_entry(Payload(faults=faults), ROUTES)
+
+    assert ["bad_phone", "bad_text", "bad_id"] == codes(draft)
+    assert Draft(faults=draft.faults) == draft
+
+
+def test_bulk_leaves_the_draft_complete() -> None:
+    """
+    A person can approve it as it is.
+    """
+    bulk = Reason("bulk", "It came with others.")
+    draft = map_entry(make_payload(faults=(bulk,)), ROUTES)
+
+    assert map_entry(make_payload(), ROUTES) == replace(draft, faults=())
+    assert (bulk,) == draft.faults
+
+
+def test_unreadable_entry_keeps_its_faults() -> None:
+    """
+    And nothing else can be said of it.
+    """
+    entry = Unreadable((Reason("unreadable", "It is neither JSON nor a form."),))
+
+    assert Draft(faults=entry.faults) == map_entry(entry, ROUTES)
+
+
+payloads = st.builds(
+    Payload,
+    **{f.name: st.none() | st.text() for f in fields(Payload) if f.name != "faults"},
+    faults=st.lists(
+        st.builds(
+            Reason, st.sampled_from(["bad_text", "bad_phone", "two_phones", "bad_id", "bulk"]), st.text()
+        )
+    ).map(tuple),
+)
+
+
+@given(payloads, st.sampled_from([ROUTES, Routes(), Routes(rules=ROUTES.rules)]))
+def test_nothing_breaks_it_and_nothing_incomplete_is_without_fault(payload: Payload, routes: Routes) -> None:
+    """
+    A draft has all that a message needs, or says what is missing.
+    """
+    draft = map_entry(payload, routes)
+
+    assert draft.faults or None not in (draft.recipient, draft.text, draft.route)
+
+
+# --- send ------------------------------------------------------------------------------------------------
+
+
+def test_direct_text() -> None:
+    """
+    Given words and phone, from the default number.
+    """
+    expected = Draft(recipient="+12025550122", text=" Hi ", route=MAIN)
+
+    assert expected == map_direct(to="(202) 555-0122", text=" Hi ", routes=ROUTES, sender=None)
+
+
+def test_direct_text_from_a_named_number() -> None:
+    """
+    Any of ours, in any format.
+    """
+    assert OTHER == map_direct(to="2025550122", text="Hi", routes=ROUTES, sender="202-555-0144").route
+
+
+def test_direct_text_from_the_only_number() -> None:
+    """
+    Without a default, the only number is the one.
+    """
+    routes = Routes(rules=ROUTES.rules)
+
+    assert OTHER == map_direct(to="2025550122", text="Hi", routes=routes, sender=None).route
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"to": "+442071838750"}, "--to cannot be used"),
+        ({"to": ""}, "--to cannot be used"),
+        ({"text": " "}, "--message is empty"),
+        ({"text": "Hi \udcff"}, "no text"),
+        ({"text": "Hi \x00"}, "no text"),
+        ({"sender": "+12025550199"}, "not one of your tracking numbers"),
+        ({"sender": "x"}, "--from cannot be used"),
+        ({"routes": Routes(rules=(RouteRule(MAIN, "1"), RouteRule(OTHER, "2")))}, "name one with --from"),
+    ],
+)
+def test_direct_text_that_makes_no_sense_is_refused(changes: dict[str, str], words: str) -> None:
+    """
+    In a sentence, without full numbers.
+    """
+    given_words = {"to": "2025550122", "text": "Hi", "routes": ROUTES, "sender": None, **changes}
+
+    with pytest.raises(UsageFault, match=words) as refused:
+        map_direct(**given_words)  # type: ignore[arg-type]  # the cases name real arguments
+
+    assert "5550" not in str(refused.value)
+
+
+def test_direct_text_without_any_number_is_a_matter_of_settings() -> None:
+    """
+    Not of the command line.
+    """
+    with pytest.raises(SettingsFault, match="configure"):
+        map_direct(to="2025550122", text="Hi", routes=Routes(), sender=None)

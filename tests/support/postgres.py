@@ -1,0 +1,214 @@
+"""
+A real PostgreSQL of the tests' own, on a free port of 127.0.0.1.
+
+Every process that runs tests has a cluster of its own, made when its first test asks for one: that
+takes about a second, also when several are made at once, and nothing is shared that would have to be
+counted. A keeper, a small process beside it, waits for the end of the process that runs the tests,
+however it ends, and then stops the server and removes its files.
+"""
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support.parts import need
+
+ROOT = Path(__file__).parents[2]
+
+# What is lost when the machine goes down is no loss to a test.
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 100
+shared_buffers = 32MB
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+timezone = 'UTC'
+"""
+
+INITDB = (
+    "--pgdata=data",
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--no-sync",
+)
+
+
+@dataclass(frozen=True)
+class PostgresCluster:
+    """
+    A running server that holds a database for each test.
+    """
+
+    port: int
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """
+        Make an empty database; return its name.
+        """
+        name = f"test_{next(self._numbers)}"
+        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """
+        Remove a database, also under connections that a test left open.
+        """
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """
+    A server for all tests of this process.
+    """
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
+    """
+    The URL of an empty database for one test: `postgresql://postgres@127.0.0.1:<port>/test_<n>`.
+    """
+    name = postgres_cluster.create_database()
+    yield postgres_cluster.url(name)
+    postgres_cluster.drop_database(name)
+
+
+@contextmanager
+def running_cluster() -> Iterator[PostgresCluster]:
+    """
+    Make a cluster and run it until the end of this block, or of this process.
+    """
+    programs = need("PostgreSQL").resolve().parent  # its neighbours are not always on PATH
+    folder = _make_folder()
+    with _keeper(programs, folder):
+        _run(programs / "initdb", *INITDB, folder=folder)
+        with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(SETTINGS)
+        yield PostgresCluster(_start(programs, folder))
+
+
+def _make_folder() -> Path:
+    """
+    A directory for one cluster, owned by the user who runs it.
+
+    pytest's own directories are closed to other users, and PostgreSQL refuses to be run by root.
+    """
+    user = _user()
+    folder = Path(tempfile.mkdtemp(prefix="relay-postgres-", dir="/tmp" if user else None))
+    if user:
+        shutil.chown(folder, user, user)
+    return folder
+
+
+@contextmanager
+def _keeper(programs: Path, folder: Path) -> Iterator[None]:
+    """
+    Stop the server in *folder* and remove its files at the end of this block, or of this process.
+    """
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.postgres", str(programs), str(folder)],
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # an interrupt from the keyboard is for the tests, not for the keeper
+    )
+    with keeper:  # leaving it closes the pipe, which is the sign, and waits
+        yield
+
+
+def _keep(programs: Path, folder: Path) -> None:
+    try:
+        sys.stdin.read()
+    finally:
+        _run(programs / "pg_ctl", "stop", "--pgdata=data", "--mode=immediate", folder=folder, check=False)
+        shutil.rmtree(folder)
+
+
+def _start(programs: Path, folder: Path) -> int:
+    """
+    Start the server, wait until it answers, and return its port.
+
+    A port that was free a moment ago may be taken by now; then another one is tried.
+    """
+    start = ("start", "--pgdata=data", "--log=server.log", "--wait", "--timeout=30", "--silent")
+    for _ in range(5):
+        port = _free_port()
+        if _run(programs / "pg_ctl", *start, f"--options=-p {port}", folder=folder, check=False):
+            return port
+    raise RuntimeError((folder / "server.log").read_text(encoding="utf-8", errors="replace"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bool:
+    """
+    Run a program of PostgreSQL in *folder*, as a user it accepts; say whether it succeeded.
+    """
+    user = _user()
+    with (folder / "programs.log").open("ab") as log:  # a pipe would stay open as long as the server runs
+        result = subprocess.run(
+            [program, *arguments],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+            check=False,
+        )
+    if check and result.returncode != 0:
+        raise RuntimeError((folder / "programs.log").read_text(encoding="utf-8", errors="replace"))
+    return result.returncode == 0
+
+
+def _user() -> str | None:
+    """
+    The system user that runs the server; None is ourselves.
+    """
+    return "postgres" if sys.platform != "win32" and os.geteuid() == 0 else None
+
+
+def _environment() -> dict[str, str]:
+    """
+    Ours without settings for PostgreSQL's programs, and without the measuring of child processes.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "COVERAGE_"))}
+
+
+if __name__ == "__main__":
+    _keep(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,189 @@
+"""
+The package as a whole: its version, its first impression, and what lies beside it.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import callrail_relay
+from callrail_relay.cli import app
+
+ROOT = Path(__file__).parents[1]
+
+TOP_LEVEL = {
+    ".ci",
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "README.md",
+    "callrail_relay",
+    "docs",
+    "pyproject.toml",
+    "tests",
+}
+
+COMMANDS = {
+    "configure",
+    "send",
+    "serve",
+    "replay",
+    "demo",
+    "doctor",
+    "status",
+    "messages list",
+    "messages show",
+    "messages approve",
+    "messages cancel",
+    "messages resend",
+    "messages mark-sent",
+    "messages remap",
+    "messages export",
+    "pause",
+    "resume",
+    "suppressions list",
+    "suppressions add",
+    "suppressions remove",
+    "suppressions import",
+    "suppressions export",
+    "hook-url",
+    "sandbox",
+}
+
+# Each takes a noticeable part of a second to import, and none is needed to show help.
+HEAVY = {
+    "alembic",
+    "httpx",
+    "keyring",
+    "phonenumbers",
+    "pydantic",
+    "pydantic_settings",
+    "regex",
+    "sqlalchemy",
+    "starlette",
+    "uvicorn",
+}
+
+SHOW_HELP = """
+import json, sys
+from callrail_relay.cli import app
+try:
+    app(["--help"])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    """
+    The version in the code is the one that was installed.
+    """
+    assert version("callrail-relay") == callrail_relay.__version__
+
+
+def test_version_is_shown() -> None:
+    """
+    `python -m callrail_relay --version` says which version runs.
+    """
+    shown = run_python("-m", "callrail_relay", "--version")
+
+    assert f"callrail-relay {callrail_relay.__version__}\n" == shown.stdout
+
+
+def test_help_is_instant() -> None:
+    """
+    `--help` imports no heavy library.
+    """
+    shown = run_python("-c", SHOW_HELP)
+
+    assert "Usage" in shown.stdout
+    assert set() == HEAVY & set(json.loads(shown.stderr.splitlines()[-1]))
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    """
+    No command that scripts rely on is missing.
+    """
+    assert set() == COMMANDS - set(commands())
+
+
+def test_every_help_has_an_example() -> None:
+    """
+    The help of each command shows how it is called, under the heading "Example".
+    """
+    assert [] == [command for command in commands() if not examples(command)]
+
+
+@pytest.mark.parametrize(
+    ("help_text", "found"),
+    [
+        ("Usage: callrail-relay send\n\n Example:\n\n   $ callrail-relay send --to +12025550122\n", 1),
+        ("│ Examples │\n│ callrail-relay send --dry-run │\n│ callrail-relay send --json │\n", 2),
+        ("Usage: callrail-relay send [OPTIONS]\n\n Sends one text.\n", 0),
+        ("Example\n $ callrail-relay serve\n", 0),
+    ],
+)
+def test_missing_example_is_noticed(help_text: str, found: int) -> None:
+    """
+    A line of usage is no example, nor is another command.
+    """
+    assert found == len(examples_in(help_text, "send"))
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """
+    The top level of the repository holds what everybody expects there, and nothing more.
+    """
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    # The checkout may belong to another user, and the settings that allow it are out of reach here.
+    git = ["git", "-c", f"safe.directory={ROOT.as_posix()}", "ls-files", "-z"]
+    listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert TOP_LEVEL == {name.split("/")[0] for name in listed.stdout.split("\0") if name}
+
+
+def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+
+
+def commands() -> list[str]:
+    """
+    Every command as it is typed, without the program's name: `messages list`.
+    """
+    return sorted(_walk(typer.main.get_command(app)))
+
+
+def _walk(command: object, *path: str) -> Iterator[str]:
+    if not isinstance(command, typer.core.TyperGroup):
+        yield " ".join(path)
+        return
+    for name, child in command.commands.items():
+        yield from _walk(child, *path, name)
+
+
+def examples(command: str) -> list[str]:
+    """
+    The examples in the help that a person sees on a wide terminal.
+    """
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"])
+    assert 0 == shown.exit_code, shown.output
+    return examples_in(shown.output, command)
+
+
+def examples_in(help_text: str, command: str) -> list[str]:
+    """
+    The lines under the heading "Example" that call this command.
+    """
+    lines = [line.strip(" │|╭╮╰╯─:") for line in help_text.splitlines()]
+    headings = [number for number, line in enumerate(lines) if line in {"Example", "Examples"}]
+    below = lines[headings[0] + 1 :] if headings else []
+    return [line for line in below if line.removeprefix("$ ").startswith(f"callrail-relay {command}")]
