@@ -21,8 +21,8 @@ from callrail_relay.config.durations import parse_duration
 from callrail_relay.config.loading import load
 from callrail_relay.config.os_keyring import OsKeyring
 from callrail_relay.config.places import config_file, data_directory, private_directory
-from callrail_relay.config.saving import Changes, find_despite_keyring, overruled, save
 from callrail_relay.config.rules import is_loopback
+from callrail_relay.config.saving import Changes, find_despite_keyring, overruled, save
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.budget import Limits
@@ -41,7 +41,7 @@ from callrail_relay.service.checks import (
     check_waiting,
 )
 from callrail_relay.service.delivery import Delivery, DeliveryPolicy
-from callrail_relay.service.health import Check, HealthReport, StoreProbe, examine
+from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
 from callrail_relay.service.hook_tokens import GRACE, HookToken, HookTokens, new_token
 from callrail_relay.service.intake import Intake, MappingPolicy
 from callrail_relay.service.operations import Operations
@@ -505,7 +505,10 @@ async def diagnose(config: Path | None) -> HealthReport:
     """
 
     async def read_settings() -> str:
-        return f"{find_installation(config).config_path} is read."
+        path = find_installation(config).config_path
+        if not path.exists():
+            raise Worry(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
+        return f"{path} is read."
 
     report = await examine([("settings", read_settings)])
     if report.exit_code:
@@ -637,8 +640,9 @@ async def _require_place(secrets: Secrets) -> None:
         return
     if await OsKeyring(timeout=3.0).words() is None:
         raise SecretFault(
-            "There is no OS keyring here to keep the secrets in, and nothing was written. Run `callrail-relay "
-            f"configure --secrets-file` to keep them in a file, or set {' and '.join(str(n.variable) for n in names)}."
+            "There is no OS keyring here to keep the secrets in; nothing was written. Keep them in a file "
+            "with `callrail-relay configure --secrets-file`, or give them by the environment variables "
+            f"{' and '.join(name.variable or '' for name in names)}."
         )
 
 

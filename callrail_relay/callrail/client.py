@@ -181,7 +181,9 @@ async def _read_capped(response: httpx.Response) -> bytes:
 
 
 def _cause(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    # httpx quotes what it refuses to send, and that may be the header with the key.
+    words = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+    return words or type(error).__name__
 
 
 def _fault(answer: Answer) -> Exception:

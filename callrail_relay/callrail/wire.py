@@ -130,10 +130,16 @@ def read_words(body: bytes) -> str:
     if document is None:
         words = body[: 4 * _LONGEST_WORDS].decode("utf-8", "replace")
     else:
-        told = (document.get(key) for key in ("error", "errors", "message"))
-        words = "; ".join(word for value in told for word in _flat_words(value))
+        words = "; ".join(_told(document))
     line = " ".join(words.split())[:_LONGEST_WORDS]
     return mask_all(line) if line else "CallRail gave no reason."
+
+
+def _told(document: Mapping[str, Any]) -> list[str]:
+    try:
+        return [word for key in ("error", "errors", "message") for word in _flat_words(document.get(key))]
+    except RecursionError:
+        return []
 
 
 def _flat_words(value: object) -> Iterator[str]:
@@ -232,13 +238,17 @@ def read_numbers(body: bytes) -> list[NumberEntry]:
     Raises ValueError where the body is no list of trackers.
     """
     return [
-        NumberEntry(str(number), str(tracker.get("name") or ""), str(company.get("id") or ""), pooled)
+        NumberEntry(number, str(tracker.get("name") or ""), _company_id(tracker), pooled)
         for tracker in _page(body, "trackers")
         if _can_text(tracker)
-        for company in [tracker.get("company") or {}]
         for pooled in [tracker.get("type") != "source"]
-        for number in tracker.get("tracking_numbers") or ()
+        for number in _strings(tracker.get("tracking_numbers"))
     ]
+
+
+def _company_id(tracker: Mapping[str, Any]) -> str:
+    company = tracker.get("company")
+    return str(company.get("id") or "") if isinstance(company, dict) else ""
 
 
 def _can_text(tracker: Mapping[str, Any]) -> bool:
@@ -267,6 +277,10 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 def _objects(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _strings(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str | None:

@@ -31,7 +31,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """
-    Ctrl-C ends the question. asyncio's own handler would cancel the command and leave it waiting for the answer.
+    Ctrl-C ends the question; asyncio's handler would cancel the command, and leave it waiting for an answer.
     """
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -16,75 +16,81 @@ from callrail_relay.cli.running import command, has_terminal, say
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap import Installation, SavedSetup
+    from callrail_relay.bootstrap import Installation, KnownKey, SavedSetup
     from callrail_relay.service.setup import Choice, Question
 
 _LONGEST_KEY = 4096
 
 _WRITE_ACCESS = (
-    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives them write "
-    "access. Ask CallRail's support for it where that is not done, and send yourself a text with `callrail-relay send`."
+    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives "
+    "them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` to your own "
+    "phone proves it."
 )
 _PASTE = (
-    'When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > Messaging > "Outbound '
-    'Text Webhook". It is saved when you click outside the field.'
+    "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > Messaging > "
+    '"Outbound Text Webhook". It is saved when you click outside the field.'
 )
+
+ApiKeyStdin = Annotated[
+    bool, typer.Option("--api-key-stdin", help="Read CallRail's API key from standard input.")
+]
+AccountId = Annotated[
+    str | None,
+    typer.Option("--account-id", metavar="ID", help="ACC..., or the nine-digit account number."),
+]
+CompanyId = Annotated[
+    str | None, typer.Option("--company-id", metavar="ID", help="COM..., the company to text for.")
+]
+TrackingNumber = Annotated[
+    str | None,
+    typer.Option("--tracking-number", metavar="PHONE", help="The number that texts leave from."),
+]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option("--public-url", metavar="URL", help="The https address by which IF3 reaches the relay."),
+]
+AcceptTerms = Annotated[
+    bool,
+    typer.Option("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
+]
+ApiUrl = Annotated[
+    str | None, typer.Option("--api-url", metavar="URL", help="Another CallRail, such as a sandbox.")
+]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Ask nothing of CallRail: store what is given, as it is given.")
+]
+SecretsFile = Annotated[
+    bool,
+    typer.Option("--secrets-file", help="Keep the secrets in a file of mode 0600, not in the OS keyring."),
+]
 
 
 @command
 async def configure(
-    api_key_stdin: Annotated[
-        bool, typer.Option("--api-key-stdin", help="Read CallRail's API key from standard input.")
-    ] = False,
-    account_id: Annotated[
-        str | None,
-        typer.Option("--account-id", metavar="ID", help="ACC..., or the nine-digit account number."),
-    ] = None,
-    company_id: Annotated[
-        str | None, typer.Option("--company-id", metavar="ID", help="COM..., the company to text for.")
-    ] = None,
-    tracking_number: Annotated[
-        str | None,
-        typer.Option("--tracking-number", metavar="PHONE", help="The number that texts leave from."),
-    ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            "--public-url", metavar="URL", help="The https address under which IF3 reaches the relay."
-        ),
-    ] = None,
-    accept_terms: Annotated[
-        bool,
-        typer.Option(
-            "--accept-terms", help="A person writes every text, to one person who agreed to be texted."
-        ),
-    ] = False,
-    api_url: Annotated[
-        str | None, typer.Option("--api-url", metavar="URL", help="Another CallRail, such as a sandbox.")
-    ] = None,
-    no_verify: Annotated[
-        bool,
-        typer.Option("--no-verify", help="Ask nothing of CallRail: store what is given, as it is given."),
-    ] = False,
-    secrets_file: Annotated[
-        bool,
-        typer.Option(
-            "--secrets-file", help="Keep the secrets in a file of mode 0600 instead of the OS keyring."
-        ),
-    ] = False,
+    *,
+    api_key_stdin: ApiKeyStdin = False,
+    account_id: AccountId = None,
+    company_id: CompanyId = None,
+    tracking_number: TrackingNumber = None,
+    public_url: PublicUrl = None,
+    accept_terms: AcceptTerms = False,
+    api_url: ApiUrl = None,
+    no_verify: NoVerify = False,
+    secrets_file: SecretsFile = False,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
     Set up the relay: the API key, and the account, company and number that texts leave from.
 
-    Asks for whatever the options leave open. Without a terminal nothing is asked: what CallRail offers only one of
-    is taken, and the rest must be given. The settings keep their comments; what fails leaves everything as it was.
+    Asks for whatever the options leave open. Without a terminal nothing is asked: where CallRail offers
+    only one, that one is taken; the rest must be given. Settings keep their comments, and a failure leaves
+    everything as it was.
 
     \b
     Example:
       $ callrail-relay configure
-      $ callrail-relay configure --api-key-stdin --account-id 123456789 --company-id COM... \\
+      $ callrail-relay configure --api-key-stdin --account-id ACC... --company-id COM... \\
             --tracking-number +12025550133 --accept-terms < key.txt
     """
     from callrail_relay import bootstrap
@@ -97,18 +103,18 @@ async def configure(
         "server": {"public_url": public_url},
     }
     installation = bootstrap.find_installation(config, overrides=flags, must_exist=False)
+    known = await bootstrap.known_api_key(installation, use_file=secrets_file)
     _settle_terms(installation, accepted=accept_terms)
-    key, is_new = await _settle_key(installation, from_stdin=api_key_stdin, use_file=secrets_file)
+    key, is_new = _settle_key(known, from_stdin=api_key_stdin)
     route = _given_route(installation) if no_verify else await _find_route(installation, key, given)
     address = public_url or _ask_for_address(config, installation)
+    changes: dict[str, dict[str, object]] = {
+        "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True}
+    }
+    if address:
+        changes["server"] = {"public_url": address}
     saved = await bootstrap.save_setup(
-        installation,
-        {
-            "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True},
-            "server": {"public_url": address} if address else {},
-        },
-        new_key=key if is_new else None,
-        use_file=secrets_file,
+        installation, changes, new_key=key if is_new else None, use_file=secrets_file
     )
     _report(installation, saved)
     _show(installation, saved, route, as_json=as_json)
@@ -118,9 +124,7 @@ async def configure(
 def _require_all(given: Mapping[str, str | None]) -> None:
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if missing:
-        raise UsageFault(
-            f"With --no-verify nothing is looked up at CallRail: give {', '.join(missing)} as well."
-        )
+        raise UsageFault(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
 
 
 def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
@@ -135,24 +139,20 @@ def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
     if accepted:
         say("Accepted with --accept-terms.")
     elif not has_terminal():
-        raise SettingsFault(
-            "This rule is not accepted, and nothing was written. Accept it with --accept-terms."
-        )
+        raise SettingsFault("This rule is not accepted; nothing was written. Accept it with --accept-terms.")
     elif ask('Type "yes" to accept this').lower() != "yes":
-        raise SettingsFault("This rule was not accepted, and nothing was written.")
+        raise SettingsFault("This rule was not accepted; nothing was written.")
 
 
 # The key
 
 
-async def _settle_key(installation: "Installation", *, from_stdin: bool, use_file: bool) -> tuple[str, bool]:
+def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, bool]:
     """
     The API key, and whether it is a new one to be stored.
     """
-    from callrail_relay.bootstrap import known_api_key
     from callrail_relay.service.setup import read_key
 
-    known = await known_api_key(installation, use_file=use_file)
     if from_stdin and not has_terminal():
         return read_key(_piped_key()), True
     if known is not None and known.outside and not from_stdin:
@@ -162,7 +162,8 @@ async def _settle_key(installation: "Installation", *, from_stdin: bool, use_fil
         question = "CallRail API key (not shown while you type or paste it)"
         if known is None:
             return read_key(ask(question, hidden=True)), True
-        answer = ask(f"{question}; Enter keeps the one in the {known.place}", hidden=True)
+        say(f"There is an API key in the {known.place}; Enter keeps it.")
+        answer = ask(question, hidden=True)
         return (read_key(answer), True) if answer else (known.value, False)
     if known is not None:
         say(f"The API key in the {known.place} is kept.")
@@ -177,9 +178,7 @@ def _piped_key() -> str:
     try:
         return piped.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SecretFault(
-            "What came on standard input is not text. Pipe in the API key and nothing else."
-        ) from error
+        raise SecretFault("Standard input is not text. Pipe in the API key and nothing else.") from error
 
 
 # Account, company, number
@@ -212,7 +211,6 @@ async def _find_route(
         company = _settle(companies, given["company_id"], former.company_id)
         numbers = await ask_for_number(callrail, account, company)
         number = _settle(numbers, given["tracking_number"], former.tracking_number)
-    say(_WRITE_ACCESS)
     return {"account_id": account, "company_id": company, "tracking_number": number}
 
 
@@ -293,6 +291,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
         say(f"The environment sets {key} otherwise, and wins over the settings file; unset it there.")
     if saved.settings.server.public_url is None:
         say(NO_PUBLIC_ADDRESS)
+    say(_WRITE_ACCESS)
     say("Next: `callrail-relay doctor` looks whether all is well, and `callrail-relay serve` runs the relay.")
 
 

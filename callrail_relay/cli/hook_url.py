@@ -9,6 +9,12 @@ import typer
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, say
 
+NO_PUBLIC_ADDRESS = (
+    "The URL below is for this machine only: IF3 needs a public https address that leads here, by a tunnel "
+    "or a reverse proxy. Give it with `callrail-relay configure --public-url https://...`, then see "
+    "`callrail-relay hook-url`."
+)
+
 
 @command
 async def hook_url(
@@ -37,9 +43,7 @@ async def hook_url(
         rotation = await bootstrap.rotate_hook_token(installation)
         token = rotation.token
         say(f"The new webhook secret is in the {rotation.place}.")
-        say(
-            f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 before that."
-        )
+        say(f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then.")
     else:
         token = await bootstrap.require_hook_token(installation)
     if installation.settings.server.public_url is None:
@@ -47,10 +51,3 @@ async def hook_url(
     url = bootstrap.hook_url(installation.settings, token)
     print_json({"url": url}) if as_json else typer.echo(url)
     return 0
-
-
-NO_PUBLIC_ADDRESS = (
-    "This URL is for this machine only: IF3 needs a public https address that leads here, by a tunnel or a reverse "
-    "proxy. Give it with `callrail-relay configure --public-url https://...`, and `callrail-relay hook-url` shows "
-    "the URL with it."
-)

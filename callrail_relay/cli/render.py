@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from callrail_relay.clock import Clock
@@ -29,7 +29,14 @@ STYLES = {
     Status.CANCELLED: "dim",
 }
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
-_LONGEST_TEXT = 60
+_LONGEST_TEXT = 76
+
+
+def _console() -> Console:
+    """
+    Standard output, with nothing in the words taken for a mark-up of Rich's.
+    """
+    return Console(markup=False, highlight=False, emoji=False)
 
 
 def print_json(document: object) -> None:
@@ -46,24 +53,25 @@ def local(instant: datetime | None) -> str:
     return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def print_messages(messages: Sequence[Message], *, skipped: Sequence[str] = ()) -> None:
-    console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("Received", "Status", "To", "Text", "Id"):
-        table.add_column(column, overflow="ellipsis" if column == "Text" else "fold")
+def print_messages(messages: Sequence[Message]) -> None:
+    """
+    Each message in two or three lines, which fit 80 columns.
+    """
+    console = _console()
     for message in messages:
-        table.add_row(
-            local(message.received_at),
-            Text(message.status, style=STYLES[message.status]),
-            message.recipient or "-",
-            Text(_shortened(message.text)),
-            message.id,
+        console.print(
+            Text(f"{message.received_at.astimezone():%m-%d %H:%M:%S}  "),
+            Text(f"{message.status:<9} ", style=STYLES[message.status]),
+            Text(f"{message.recipient or '-':<12}  "),
+            Text(message.id, style="dim"),
+            sep="",
+            soft_wrap=True,
         )
+        console.print(Text(f"    {_shortened(message.text)}"))
         if message.reason and message.status is not Status.SENT:
-            table.add_row("", "", "", Text(message.reason, style="dim"), "")
-    console.print(table if messages else "No texts.")
-    for reason in skipped:
-        console.print(Text(f"Skipped: {reason}", style="yellow"))
+            console.print(Padding(Text(message.reason, style=STYLES[message.status]), (0, 0, 0, 4)))
+    if not messages:
+        console.print("No texts.")
 
 
 def _shortened(text: str | None) -> str:
@@ -75,7 +83,7 @@ def print_message(message: Message) -> None:
     """
     One message with its whole way.
     """
-    console = Console()
+    console = _console()
     for name, value in _facts(message):
         console.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
     for segment in message.segments:
@@ -113,7 +121,7 @@ def _facts(message: Message) -> Iterable[tuple[str, str]]:
 
 
 def print_status(report: StatusReport) -> None:
-    Console().print(status_view(report))
+    _console().print(status_view(report))
 
 
 def status_view(report: StatusReport) -> Group:
@@ -150,7 +158,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
     """
     Show the status again every second, until the person ends it with Ctrl-C.
     """
-    console = Console()
+    console = _console()
     with Live(console=console, auto_refresh=False) as live:
         while True:
             live.update(status_view(await read()), refresh=True)
@@ -158,7 +166,7 @@ async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock
 
 
 def print_health(report: HealthReport) -> None:
-    console = Console()
+    console = _console()
     for finding in report.findings:
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")

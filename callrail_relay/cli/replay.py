@@ -55,9 +55,9 @@ async def replay(
     from callrail_relay.bootstrap import find_installation
     from callrail_relay.service.intake import map_saved
 
+    documents = [_read(file) for file in files]
     installation = find_installation(config)
     installation.require_route()
-    documents = [_read(file) for file in files]
     saved = [map_saved(document, installation.mapping) for document in documents]
     _tell_skipped(files, saved)
     if not any(one.drafts for one in saved):

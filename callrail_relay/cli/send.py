@@ -47,7 +47,6 @@ async def send(
     from callrail_relay.service.intake import map_text, preview
 
     installation = find_installation(config)
-    installation.require_route()
     draft = map_text(to=to, text=message, policy=installation.mapping, sender=sender)
     if dry_run:
         planned = preview(draft, installation.mapping, source=Source.SEND, now=installation.clock.now())

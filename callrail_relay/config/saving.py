@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from callrail_relay.config.loading import load
+from callrail_relay.config.loading import load, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import Found, SecretName, Secrets
 from callrail_relay.config.settings import Settings
@@ -29,7 +29,7 @@ async def save(
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}
     async with AsyncExitStack() as undo:
-        former = path.read_bytes() if path.exists() else None
+        former = read_text(path)
         update(path, changes)
         undo.callback(_put_back, path, former)
         for name, value in kept.items():
@@ -41,11 +41,11 @@ async def save(
     return places
 
 
-def _put_back(path: Path, former: bytes | None) -> None:
+def _put_back(path: Path, former: str | None) -> None:
     if former is None:
         path.unlink()
     else:
-        write_privately(path, former.decode())
+        write_privately(path, former)
 
 
 async def find_despite_keyring(secrets: Secrets, name: SecretName, *, use_file: bool) -> Found | None:

@@ -119,7 +119,7 @@ def _given(key: str, own: str | None, fallback: str | None) -> str:
 
 class Server(Section):
     """
-    The public listener, which IF3 and CallRail post to.
+    The public listener, which IF3 posts to.
     """
 
     host: Host = Field(
@@ -135,7 +135,7 @@ class Server(Section):
 
 class Dashboard(Section):
     """
-    The private listener: pages, metrics and readiness.
+    The private listener: a page that shows how all stands, and readiness for programs.
     """
 
     enabled: bool = Field(default=True, description="false: no private listener")
@@ -173,10 +173,13 @@ class Delivery(Section):
     read_timeout: SomeTime = Field(default=timedelta(seconds=60), description="for CallRail's answer")
     reconcile_after: tuple[SomeTime, ...] = Field(
         default=(timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
-        description="when a text with an unknown outcome is looked up, counted from its attempt",
+        description=(
+            "not acted on yet: when a text with an unknown outcome is looked up, counted from its attempt"
+        ),
     )
     on_unknown: OnUnknown = Field(
-        default="ask", description="ask a person when a look-up finds nothing, or resend_once"
+        default="ask",
+        description="not acted on yet: ask a person when a look-up finds nothing, or resend_once",
     )
 
     @field_validator("reconcile_after")
@@ -197,16 +200,24 @@ class Guards(Section):
     duplicate: GuardMode = Field(
         default=Mode.HOLD, description="the same words to the same person within 5 seconds"
     )
-    mass_text: GuardMode = Field(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
+    mass_text: GuardMode = Field(
+        default=Mode.HOLD, description="not acted on yet: one wording to 5 people within 10 minutes"
+    )
     opt_out: GuardMode = Field(default=Mode.HOLD, description="the person said STOP to this number")
     too_old: GuardMode = Field(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
     merge_tag: GuardMode = Field(
         default=Mode.HOLD, description="a placeholder such as {{name}} was not filled in"
     )
-    quiet_hours: GuardMode = Field(default=Mode.OFF, description="it is night where the recipient is")
-    quiet_start: Minute = Field(default=time(21), description="by the recipient's own clock")
+    quiet_hours: GuardMode = Field(
+        default=Mode.OFF, description="not acted on yet: it is night where the recipient is"
+    )
+    quiet_start: Minute = Field(
+        default=time(21), description="not acted on yet: when quiet hours begin, by the recipient's own clock"
+    )
     quiet_end: Minute = Field(
-        default=time(8), description="by the recipient's own clock", validate_default=True
+        default=time(8),
+        description="not acted on yet: when quiet hours end, by the recipient's own clock",
+        validate_default=True,
     )
 
     @field_validator("quiet_end")

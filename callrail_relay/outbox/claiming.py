@@ -4,7 +4,7 @@ Taking the next segment for sending.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -95,9 +95,10 @@ def _candidates(
     """
     for query in (
         _under_way(account.id, now),
-        _queued(account.id, now, policy.recipient_interval),
+        _queued(account.id, now, policy),
     ):
-        while (row := connection.execute(query.limit(1)).first()) is not None:
+        # The row is locked, so that nobody cancels on another node what is being claimed here.
+        while (row := connection.execute(query.limit(1).with_for_update(of=messages)).first()) is not None:
             yield row
 
 
@@ -122,7 +123,7 @@ def _under_way(account_id: str, now: datetime) -> sa.Select[tuple[object, ...]]:
     )
 
 
-def _queued(account_id: str, now: datetime, interval: timedelta) -> sa.Select[tuple[object, ...]]:
+def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tuple[object, ...]]:
     """
     Queued messages that are due, with nothing open before them to the same person and nothing just sent.
     """
@@ -131,13 +132,15 @@ def _queued(account_id: str, now: datetime, interval: timedelta) -> sa.Select[tu
         other.c.tracking_number == messages.c.tracking_number,
         other.c.recipient == messages.c.recipient,
         other.c.status.in_(OPEN),
+        # What waits for an account that is not ours any more must not stop the others for ever.
+        other.c.account_id.in_(policy.accounts),
         other.c.seq != messages.c.seq,
         sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
     )
     just_sent = sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
-        attempts.c.finished_at > now - interval,
+        attempts.c.finished_at > now - policy.recipient_interval,
         attempts.c.counted_at.is_not(None),
     )
     return (

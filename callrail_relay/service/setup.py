@@ -20,7 +20,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 @dataclass(frozen=True, slots=True)
 class Choice:
     """
-    One thing to choose: what the settings will hold, what a person reads, and its other name where it has one.
+    One thing to choose: what the settings will hold, what a person reads, and its other name if it has one.
     """
 
     value: str
@@ -71,8 +71,7 @@ class Question:
             choice = self.find(given)
             if choice is None:
                 raise RefusedByCallRail(
-                    f"CallRail has no {self.what} {_shown(given)} that this API key can use; name one of "
-                    f"the {self.plural} that are listed with {self.option}."
+                    f"This API key can use no {self.what} {_shown(given)}; give {self.option} a listed one."
                 )
             return Decision(choice, f"as given with {self.option}")
         if len(self.choices) == 1:
@@ -187,7 +186,7 @@ def _number(entry: NumberEntry) -> Choice:
 
 def _comparable(name: str) -> str:
     """
-    A phone number as E.164, an id without case, and without the dashes that CallRail's pages put into numbers.
+    A phone number as E.164; an id without case, and without the dashes that CallRail's pages write.
     """
     try:
         return normalise(name)

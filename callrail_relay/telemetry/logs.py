@@ -8,6 +8,7 @@ never written, whoever logs them.
 import logging
 import sys
 from collections.abc import MutableMapping
+from datetime import datetime
 from typing import Any, TextIO
 
 import structlog
@@ -17,6 +18,9 @@ from callrail_relay.domain.phone import mask_all
 
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
 _REDACTED = "[not logged]"
+
+# Ids of our own and of CallRail: their digits can look like a phone number, and masked they find nothing.
+_NEVER_MASKED = frozenset({"account_id", "message_id", "submission_id"})
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
@@ -28,10 +32,12 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
     before: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.EventRenamer("action"),
+        _without_traceback,
         redact,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=target.isatty())
+        structlog.dev.ConsoleRenderer(colors=target.isatty(), event_key="action")
         if pretty
         else structlog.processors.JSONRenderer()
     )
@@ -53,7 +59,7 @@ def _configure_libraries(
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*before, _without_traceback],
+            foreign_pre_chain=before,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -69,8 +75,12 @@ def _without_traceback(
     Name an exception and leave its traceback out: its values may hold texts and numbers.
     """
     failure = event.pop("exc_info", None)
-    if isinstance(failure, tuple) and failure[0] is not None:
-        event["exception"] = failure[0].__name__
+    if failure is True:
+        failure = sys.exc_info()
+    if isinstance(failure, tuple):
+        failure = failure[1]
+    if failure:
+        event["exception"] = type(failure).__name__
     return event
 
 
@@ -78,12 +88,16 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
     """
     Mask phone numbers in every value, and leave out what must never be in a log.
     """
-    return {key: _REDACTED if key in _NEVER_SHOWN else _redacted(value) for key, value in event.items()}
+    return {key: _redacted(value, key) for key, value in event.items()}
 
 
-def _redacted(value: object) -> object:
+def _redacted(value: object, key: object = None) -> object:
+    if key in _NEVER_SHOWN:
+        return _REDACTED
     if isinstance(value, str):
-        return mask_all(value)
+        return value if key in _NEVER_MASKED else mask_all(value)
+    if isinstance(value, dict):
+        return {inner: _redacted(item, inner) for inner, item in value.items()}
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
     return value
@@ -97,7 +111,7 @@ def event_logger() -> EventHook:
 
     def log(event: Event) -> None:
         context = {key: _plain(value) for key, value in event.log_context().items()}
-        getattr(logger, event.level)(event.action, action=event.action, **context)
+        getattr(logger, event.level)(event.action, **context)
 
     return log
 
@@ -106,4 +120,7 @@ def _plain(value: object) -> object:
     """
     A value as JSON can hold it.
     """
+    if isinstance(value, datetime):
+        # With a T between date and time it does not look like a phone number.
+        return value.isoformat()
     return value if isinstance(value, str | int | list | tuple | None) else str(value)

@@ -62,6 +62,7 @@ class Listener:
             access_log=False,
             server_header=False,
             lifespan="off",
+            ws="none",
             proxy_headers=bool(trusted_proxies),
             # Set even when empty: the default believes every program on this machine.
             forwarded_allow_ips=list(trusted_proxies),

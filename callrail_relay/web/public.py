@@ -123,14 +123,21 @@ async def read_body(request: Request) -> bytes:
 
 
 def _gunzipped(body: bytes) -> bytes:
-    decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        plain = decompressor.decompress(body, LARGEST_BODY + 1)
-    except zlib.error:
-        # Not gzip after all: kept as it is, and judged like any other body.
-        return body
-    if len(plain) > LARGEST_BODY:
-        raise BodyTooLarge
+    plain, rest = b"", body
+    # Several gzip members one after the other are one body (RFC 1952, section 2.2).
+    while rest:
+        decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            plain += decompressor.decompress(rest, LARGEST_BODY + 1 - len(plain))
+        except zlib.error:
+            # Not gzip after all: kept as it is, and judged like any other body.
+            return body
+        if len(plain) > LARGEST_BODY:
+            raise BodyTooLarge
+        if not decompressor.eof:
+            # Cut off: what is there is kept as it is, so that it is not taken for less than it was.
+            return body
+        rest = decompressor.unused_data
     return plain
 
 
@@ -146,9 +153,16 @@ def create_public_app(hook: Hook, writable: Writable) -> Starlette:
     async def healthz(_request: Request) -> Response:
         return Response(status_code=200 if await writable() else 503)
 
-    return Starlette(
+    async def anything_else(_request: Request, _error: Exception) -> Response:
+        return not_found()
+
+    app = Starlette(
         routes=[
             Route("/hooks/if3/{token}", hook),
             Route("/healthz", healthz),
-        ]
+        ],
+        exception_handlers={405: anything_else},
     )
+    # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,189 @@
+"""
+Starting the program, and talking to what it started.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+API_KEY = "test-key-0123456789abcdef"
+HOOK_TOKEN = "test-token-0123456789abcdef0123456789abcdef"
+PAYLOAD = {
+    "opportunity_id": 123456,
+    "message": "Hi Dana, are you still thinking of selling 12 Oak St?",
+    "sender_id": 789,
+    "seller_id": 4567,
+    "seller": "Dana Example",
+    "seller_phone": "+12025550122",
+    "seller_phone_non_international": "2025550122",
+    "team_id": 42,
+}
+
+LONGEST = 60
+"""Seconds that a command may take here, on a machine that is busy with other tests."""
+
+
+class Started:
+    """
+    A command that stays, with its output.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.public = ""
+        self.private = ""
+
+    def read_json(self) -> dict[str, Any]:
+        """
+        The JSON object that it prints when it is ready.
+        """
+        assert self.process.stdout is not None
+        text = ""
+        for line in self.process.stdout:
+            text += line
+            if line.startswith("}"):
+                break
+        assert text, self.stop()
+        document: dict[str, Any] = json.loads(text)
+        return document
+
+    def post(self, payload: object, *, token: str = HOOK_TOKEN) -> httpx.Response:
+        """
+        Post to IF3's webhook.
+        """
+        return httpx.post(f"{self.public}/hooks/if3/{token}", json=payload, timeout=LONGEST, trust_env=False)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """
+        Send a signal, and return the exit code and what was written to standard error.
+        """
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=LONGEST)
+        return self.process.returncode, errors
+
+
+class Sandbox:
+    """
+    The simulator in a process of its own.
+    """
+
+    def __init__(self, document: Mapping[str, str]) -> None:
+        self.document = document
+        self.url = document["url"]
+        self.account_id = document["account_id"]
+        self.company_id = document["company_id"]
+        self.tracking_number = document["tracking_number"]
+
+    def texts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._request("GET", "/sandbox/texts").json()
+        return found
+
+    def fault(self, **fault: object) -> None:
+        self._request("POST", "/sandbox/faults", fault)
+
+    def opt_out(self, recipient: str) -> None:
+        self._request("POST", "/sandbox/opt-outs", {"recipient": recipient})
+
+    def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
+        answer = httpx.request(method, f"{self.url}{path}", json=body, trust_env=False, timeout=LONGEST)
+        answer.raise_for_status()
+        return answer
+
+
+class Program:
+    """
+    The program on one machine: its environment, and a directory for its files.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self.folder = folder
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """
+        Run a command to its end, without a terminal.
+        """
+        return subprocess.run(
+            self._command(arguments),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=self.folder,
+            env=self.environment | dict(env or {}),
+            timeout=LONGEST,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
+        """
+        The document that a command prints with --json.
+        """
+        shown = self.run(*arguments, "--json")
+        assert shown.stdout, shown.stderr
+        return json.loads(shown.stdout)
+
+    def wait_for(self, status: str, count: int) -> None:
+        """
+        Return when *count* messages have *status*.
+        """
+        self._wait(lambda counts: counts[status] >= count)
+
+    def wait_until_settled(self) -> None:
+        """
+        Return when nothing is queued or under way.
+        """
+        self._wait(lambda counts: counts["queued"] + counts["sending"] == 0)
+
+    def _wait(self, done: Callable[[dict[str, int]], bool]) -> None:
+        # Each look starts the program anew, which is slow enough not to be a busy loop.
+        for _ in range(LONGEST):
+            counts = self.json("status")["messages"]
+            if done(counts):
+                return
+        raise AssertionError(counts)
+
+    @contextmanager
+    def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
+        """
+        A command that stays, ended with the block.
+        """
+        process = subprocess.Popen(
+            self._command(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=self.folder,
+            env=self.environment | dict(env or {}),
+        )
+        started = Started(process)
+        try:
+            yield started
+        finally:
+            started.stop()
+
+    @contextmanager
+    def serving(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
+        """
+        `serve` on free ports.
+        """
+        ports = {"CALLRAIL_RELAY_DASHBOARD__PORT": "0"} | dict(env or {})
+        with self.started("serve", "--port", "0", "--json", *arguments, env=ports) as started:
+            listening = started.read_json()
+            started.public, started.private = listening["public_url"], listening["private_url"]
+            yield started
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "callrail_relay", *arguments]

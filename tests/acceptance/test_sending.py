@@ -1,0 +1,287 @@
+"""
+The main job, driven as a user drives it: texts in, texts out.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+
+PERSON = "+12025550122"
+SEND = ("send", "--to", PERSON, "--message", "Is Tuesday good?")
+
+
+def test_demo_shows_a_text_on_its_way(program: Program) -> None:
+    """
+    `demo` needs nothing, ends with 0, and leaves no settings and no data behind.
+    """
+    shown = program.run("demo")
+
+    assert 0 == shown.returncode, shown.stderr
+    assert "CallRail answers 200" in shown.stderr
+    assert not (program.folder / "data").exists()
+
+
+def test_demo_stays_when_asked(program: Program) -> None:
+    """
+    `demo --keep` stays up until it is stopped, and then ends with 0.
+    """
+    with program.started("demo", "--keep", "--json") as demo:
+        assert "sent" == demo.read_json()["status"]
+        code, errors = demo.stop(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
+
+    assert 0 == code, errors
+
+
+def test_send_delivers_and_waits(configured: Program, sandbox: Sandbox) -> None:
+    """
+    `send` ends with 0 when CallRail took the text.
+    """
+    message = configured.json(*SEND)
+
+    assert ("sent", PERSON, "send") == (message["status"], message["recipient"], message["source"])
+    assert ["Is Tuesday good?"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_dry_run_sends_nothing(configured: Program, sandbox: Sandbox) -> None:
+    """
+    `send --dry-run` shows the segments, stores nothing and sends nothing.
+    """
+    message = configured.json("send", "--to", "202-555-0122", "--message", "word " * 40, "--dry-run")
+
+    assert [1, 2] == [segment["position"] for segment in message["segments"]]
+    assert [] == sandbox.texts()
+    assert [] == configured.json("messages", "list")
+
+
+def test_send_without_waiting_leaves_it_to_serve(configured: Program, sandbox: Sandbox) -> None:
+    """
+    `send --no-wait` ends with 0 once the text is stored.
+    """
+    message = configured.json(*SEND, "--no-wait")
+
+    assert "queued" == message["status"]
+    assert [] == sandbox.texts()
+
+
+def test_refused_text_is_code_5(configured: Program, sandbox: Sandbox) -> None:
+    """
+    A person who opted out: CallRail's own words, and code 5.
+    """
+    sandbox.opt_out(PERSON)
+
+    shown = configured.run(*SEND)
+
+    assert 5 == shown.returncode
+    assert "opted out" in shown.stderr
+    assert "failed" == configured.json("messages", "list")[0]["status"]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_key_pauses_the_account(configured: Program, sandbox: Sandbox, status: int) -> None:
+    """
+    401 and 403 are code 5, pause the account, and leave the text in the queue.
+    """
+    sandbox.fault(kind="status", status=status)
+
+    assert 5 == configured.run(*SEND).returncode
+    assert "queued" == configured.json("messages", "list")[0]["status"]
+    assert str(status) in configured.json("status")["accounts"][0]["paused"]["reason"]
+    # The next one meets the pause.
+    assert 7 == configured.run("send", "--to", "+12025550123", "--message", "Hello").returncode
+
+
+def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> None:
+    """
+    CallRail took the text and its answer was lost: code 6, and never sent a second time.
+    """
+    sandbox.fault(kind="drop_answer", times=1)
+
+    shown = configured.run(*SEND)
+
+    assert 6 == shown.returncode
+    with configured.serving() as serving:
+        serving.post(PAYLOAD | {"message": "Another one"})
+        configured.wait_for("sent", 1)
+    assert ["Is Tuesday good?", "Another one"] == [text["content"] for text in sandbox.texts()]
+    assert "unknown" == configured.json("messages", "list")[1]["status"]
+
+
+def test_waiting_for_the_budget_is_code_7(configured: Program, sandbox: Sandbox) -> None:
+    """
+    With the hour used up `send` does not wait for its end, and says until when the text waits.
+    """
+    limit = {"CALLRAIL_RELAY_LIMITS__PER_HOUR": "1"}
+    assert 0 == configured.run(*SEND, env=limit).returncode
+
+    shown = configured.run("send", "--to", PERSON, "--message", "One more", env=limit)
+
+    assert 7 == shown.returncode
+    assert "budget of the hour" in shown.stderr
+    assert 1 == len(sandbox.texts())
+
+
+def test_unreachable_callrail_is_code_8(configured: Program) -> None:
+    """
+    Nothing listens there: code 8 within the time-out, and the text stays queued.
+    """
+    nowhere = {"CALLRAIL_RELAY_CALLRAIL__API_URL": "http://127.0.0.1:9"}
+
+    shown = configured.run(*SEND, "--timeout", "1", env=nowhere)
+
+    assert 8 == shown.returncode
+    assert "stays queued" in shown.stderr
+    assert "queued" == configured.json("messages", "list")[0]["status"]
+
+
+def test_webhook_is_answered_and_sent(serving: Started, configured: Program, sandbox: Sandbox) -> None:
+    """
+    A text posted by IF3 is answered in Zapier's shape, leaves, and is found by the id of the answer.
+    """
+    answer = serving.post(PAYLOAD)
+
+    assert 200 == answer.status_code
+    assert {"status", "id", "request_id", "attempt"} == set(answer.json())
+    configured.wait_for("sent", 1)
+    assert [PAYLOAD["message"]] == [text["content"] for text in sandbox.texts()]
+    assert "sent" == configured.json("messages", "show", answer.json()["id"])["status"]
+
+
+def test_serve_stops_cleanly(configured: Program) -> None:
+    """
+    Ctrl-C and SIGTERM end `serve` with 0, and it starts again on the same store.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with configured.serving() as serving:
+            assert 200 == serving.post(PAYLOAD | {"message": f"Stop {number}"}).status_code
+            code, errors = serving.stop(number)
+        assert 0 == code, errors
+
+
+def test_killed_serve_loses_nothing(configured: Program, sandbox: Sandbox) -> None:
+    """
+    What was answered with 200 before kill -9 is sent after the next start, once.
+    """
+    sandbox.fault(kind="delay", delay=30, times=1)
+    with configured.serving() as serving:
+        for number in range(5):
+            posted = PAYLOAD | {
+                "message": f"Text {number}",
+                "seller_phone_non_international": f"202555010{number}",
+            }
+            assert 200 == serving.post(posted | {"seller_phone": None}).status_code
+        serving.process.kill()
+    with configured.serving():
+        configured.wait_until_settled()
+
+    statuses = [message["status"] for message in configured.json("messages", "list")]
+    contents = [text["content"] for text in sandbox.texts()]
+    assert 5 == len(statuses)
+    assert set(statuses) <= {"sent", "unknown"}
+    assert len(contents) == len(set(contents))
+    assert statuses.count("sent") <= len(contents)
+
+
+def test_serve_in_the_sandbox(program: Program) -> None:
+    """
+    `serve --sandbox` needs no account, and its texts are seen by the other commands.
+    """
+    program.environment["CALLRAIL_RELAY_HOOK_TOKEN"] = HOOK_TOKEN
+    with program.serving("--sandbox") as serving:
+        assert 200 == serving.post(PAYLOAD).status_code
+        program.wait_for("sent", 1)
+
+
+def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbox: Sandbox) -> None:
+    """
+    A saved payload is sent once; the second time it is a duplicate, unless forced.
+    """
+    file = str(Path(__file__).parents[1] / "data" / "if3" / "if3-zapier-raw-request.json")
+
+    first, second = configured.json("replay", file), configured.json("replay", file)
+
+    assert ["sent"] == [row["status"] for row in first]
+    assert [("duplicate", first[0]["id"])] == [(row["status"], row["id"]) for row in second]
+    assert ["sent"] == [row["status"] for row in configured.json("replay", file, "--force")]
+    assert 2 == len(sandbox.texts())
+
+
+def test_replay_of_many_asks_first(configured: Program, sandbox: Sandbox) -> None:
+    """
+    More than one text needs a yes: without a terminal code 2, with --yes they leave in order.
+    """
+    lines = "\n".join(json.dumps(PAYLOAD | {"message": f"Text {number}"}) for number in range(3))
+
+    assert 2 == configured.run("replay", "-", stdin=lines).returncode
+    assert [] == sandbox.texts()
+    shown = configured.run("replay", "-", "--yes", "--json", stdin=lines)
+
+    assert ["sent"] * 3 == [row["status"] for row in json.loads(shown.stdout)]
+    assert ["Text 0", "Text 1", "Text 2"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> None:
+    """
+    A text with a merge tag is held with code 7; approved it leaves, cancelled it never does.
+    """
+    shown = configured.run("send", "--to", PERSON, "--message", "Hi {{name}}", "--json")
+    assert 7 == shown.returncode
+    held = json.loads(shown.stdout)["id"]
+
+    assert 0 == configured.run("messages", "approve", held).returncode
+    assert 4 == configured.run("messages", "approve", held).returncode
+    with configured.serving():
+        configured.wait_for("sent", 1)
+    other = configured.json("send", "--to", PERSON, "--message", "Hi {{first}}")["id"]
+    assert 2 == configured.run("messages", "cancel", other).returncode
+    assert 0 == configured.run("messages", "cancel", other, "--yes").returncode
+    assert ["Hi {{name}}"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:
+    """
+    While paused, texts are accepted and none leaves.
+    """
+    assert 0 == configured.run("pause", "--reason", "The office is closed.").returncode
+    assert 200 == serving.post(PAYLOAD).status_code
+    assert "The office is closed." == configured.json("status")["accounts"][0]["paused"]["reason"]
+    assert 1 == configured.json("status")["messages"]["queued"]
+    assert 0 == configured.run("resume").returncode
+
+    configured.wait_for("sent", 1)
+    assert 1 == len(sandbox.texts())
+
+
+def test_messages_are_listed_and_searched(configured: Program) -> None:
+    """
+    The filters of `messages list`, newest first.
+    """
+    for text in ("First 100%", "Second"):
+        configured.run("send", "--to", PERSON, "--message", text, "--no-wait")
+
+    def found(*filters: str) -> list[str]:
+        return [message["text"] for message in configured.json("messages", "list", *filters)]
+
+    assert ["Second", "First 100%"] == found()
+    assert ["Second"] == found("--limit", "1")
+    assert ["First 100%"] == found("--search", "100%")
+    assert [] == found("--status", "sent")
+    assert ["Second", "First 100%"] == found("--recipient", "(202) 555-0122", "--since", "1h")
+    assert [] == found("--since", "2199-01-01")
+    assert "Second" in configured.run("messages", "list").stdout
+    assert "First 100%" in configured.run("messages", "list", "--status", "queued").stdout
+
+
+def test_doctor_is_content(configured: Program) -> None:
+    """
+    With everything in place `doctor` ends with 0 and says where each secret came from.
+    """
+    shown = configured.run("doctor")
+
+    assert 0 == shown.returncode, shown.stdout
+    assert "environment variable CALLRAIL_API_KEY" in shown.stdout
+    assert configured.json("doctor")["ok"]

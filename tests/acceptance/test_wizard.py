@@ -1,0 +1,207 @@
+"""
+The wizard, typed into as a person does.
+"""
+
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.callrail.simulator import Simulator
+from tests.acceptance.program import LONGEST, Program
+from tests.callrail.simulated import KEY, make_simulator
+from tests.cli.served import served
+from tests.support.secret_service import secret_service
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo terminals for programs like pexpect", allow_module_level=True)
+
+import pexpect  # type: ignore[import-untyped]  # it has no annotations
+
+# The child is replaced by the program at once, so no lock of another thread can hold it up.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
+
+CTRL_C = "\x03"
+CTRL_D = "\x04"
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """
+    Two companies, the second with a number of its own and a pool.
+    """
+    simulator = make_simulator()
+    second = simulator.add_company(name="Second Co")
+    simulator.add_tracker(company_id=second.id, name="Visitors", pool=1)
+    simulator.add_tracker(company_id=second.id, name="Website")
+    return simulator
+
+
+@pytest.fixture
+def api_url(simulator: Simulator) -> Iterator[str]:
+    with served(simulator) as url:
+        yield url
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "relay.toml"
+
+
+class Wizard:
+    """
+    ``configure`` on a terminal, and everything that was ever to be seen there.
+    """
+
+    def __init__(self, environment: Mapping[str, str], config: Path, *options: str) -> None:
+        self._seen = StringIO()
+        self._child = pexpect.spawn(
+            sys.executable,
+            ["-m", "callrail_relay", "configure", "--config", str(config), *options],
+            env={**environment, "TERM": "dumb"},
+            cwd=str(config.parent),
+            encoding="utf-8",
+            timeout=LONGEST,
+            dimensions=(50, 300),
+        )
+        self._child.logfile_read = self._seen
+
+    def answer(self, question: str, answer: str) -> None:
+        self._child.expect_exact(question)
+        self._child.sendline(answer)
+
+    def press(self, question: str, key: str) -> None:
+        self._child.expect_exact(question)
+        self._child.send(key)
+
+    def end(self) -> tuple[int, str]:
+        """
+        The exit code, and all that was seen.
+        """
+        self._child.expect(pexpect.EOF)
+        self._child.close()
+        return self._child.exitstatus, self._seen.getvalue().replace("\r\n", "\n")
+
+
+def accept_and_give_key(wizard: Wizard) -> None:
+    wizard.answer('Type "yes" to accept this:', "yes")
+    wizard.answer("paste it):", KEY)
+
+
+def test_wizard_leads_from_key_to_url(
+    program: Program, simulator: Simulator, api_url: str, config: Path
+) -> None:
+    """
+    Terms, key, company, number, address: the settings hold what was chosen, and the key was never seen.
+    """
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(wizard)
+    wizard.answer("Which company? 1 to 2:", "7")
+    wizard.answer("Which company? 1 to 2:", "2")
+    wizard.answer("Which tracking number? 1 to 2:", "1")
+    wizard.answer("Public address", "texts.example.com")
+    wizard.answer("Public address", "https://texts.example.com")
+    code, seen = wizard.end()
+
+    assert 0 == code, seen
+    assert KEY not in seen
+    assert "Account: ACC00000000000000000000000000000001  Example Account" in seen
+    assert "Answer with a number from 1 to 2." in seen
+    assert "must be an address such as" in seen
+    callrail = tomllib.loads(config.read_text("utf-8"))["callrail"]
+    company, website = list(simulator.companies)[1], list(simulator.trackers.values())[2]
+    assert (company, website.tracking_numbers[0]) == (callrail["company_id"], callrail["tracking_number"])
+    url = program.run("hook-url", "--config", str(config)).stdout
+    assert url.startswith("https://texts.example.com/hooks/if3/")
+    assert seen.endswith(url)
+
+
+def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
+    """
+    Enter at every question leaves key, choices, address and URL as they were.
+    """
+    first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    accept_and_give_key(first)
+    first.answer("Which company?", "2")
+    first.answer("Which tracking number?", "2")
+    first.answer("Public address", "https://texts.example.com")
+    _, before = first.end()
+    settings = config.read_text("utf-8")
+
+    second = Wizard(program.environment, config)
+    second.answer("paste it):", "")
+    second.answer("Enter for COM00000000000000000000000000000002:", "")
+    second.answer("Enter for +1", "")
+    second.answer("Enter keeps https://texts.example.com:", "")
+    code, after = second.end()
+
+    assert 0 == code, after
+    assert before.splitlines()[-1] == after.splitlines()[-1]
+    assert settings == config.read_text("utf-8")
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+@pytest.mark.parametrize("question", ["accept this:", "paste it):", "Which company?", "Public address"])
+def test_interrupted_wizard_writes_nothing(
+    question: str, key: str, program: Program, api_url: str, config: Path
+) -> None:
+    """
+    Ctrl-C, or the end of the input, ends every question with one line and 130.
+    """
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1", "Public address": ""}
+    for asked, answer in answers.items():
+        if asked == question:
+            wizard.press(asked, key)
+            break
+        wizard.answer(asked, answer)
+    code, seen = wizard.end()
+
+    assert 130 == code
+    assert seen.endswith("\nError: Interrupted.\n")
+    assert "Traceback" not in seen
+    assert not config.exists()
+    assert not config.with_name("secrets.toml").exists()
+
+
+def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, config: Path) -> None:
+    wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
+    wizard.answer("accept this:", "no")
+    code, seen = wizard.end()
+
+    assert 3 == code
+    assert "This rule was not accepted; nothing was written." in seen
+    assert not config.exists()
+
+
+def test_keyless_machine_is_told_what_to_do(program: Program, api_url: str, config: Path) -> None:
+    """
+    Without a keyring nothing is asked: the remedy comes first.
+    """
+    code, seen = Wizard(program.environment, config, "--api-url", api_url).end()
+
+    assert 3 == code
+    assert "callrail-relay configure --secrets-file" in seen
+    assert not config.exists()
+
+
+def test_keyring_keeps_the_secrets(program: Program, api_url: str, config: Path) -> None:
+    """
+    With the keyring of a Linux desktop no secret lies in a file, and the next command finds it.
+    """
+    with secret_service(config.parent / "keyring") as environment:
+        wizard = Wizard(environment, config, "--api-url", api_url)
+        accept_and_give_key(wizard)
+        wizard.answer("Which company?", "1")
+        wizard.answer("Public address", "")
+        code, seen = wizard.end()
+        url = program.run("hook-url", "--config", str(config), env=environment).stdout
+
+    assert 0 == code, seen
+    assert "API key: OS keyring (SecretService Keyring)" in seen
+    assert url.startswith("http://127.0.0.1:8787/hooks/if3/")
+    assert seen.endswith(url)
+    assert not config.with_name("secrets.toml").exists()

@@ -1,0 +1,114 @@
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import keyring
+import pytest
+from typer.testing import CliRunner, Result
+
+from callrail_relay.cli import app
+from tests.config.test_secrets import MemoryKeyring
+
+
+@pytest.fixture(autouse=True)
+def memory() -> Iterator[MemoryKeyring]:
+    memory, before = MemoryKeyring(), keyring.get_keyring()
+    keyring.set_keyring(memory)
+    yield memory
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def config(tmp_path: Path, memory: MemoryKeyring) -> Path:
+    """
+    Settings with a public address, and a webhook secret in the keyring.
+    """
+    config = tmp_path / "config.toml"
+    config.write_text('[server]\npublic_url = "https://texts.example.com"\n', "utf-8")
+    memory.entries["callrail-relay", f"hook-token@{config}"] = "first"
+    return config
+
+
+def run(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["hook-url", "--config", str(config), *words])
+
+
+def test_url_stands_alone(config: Path) -> None:
+    """
+    A script can take standard output as it is.
+    """
+    shown = run(config)
+
+    assert (0, "https://texts.example.com/hooks/if3/first\n", "") == (
+        shown.exit_code,
+        shown.stdout,
+        shown.stderr,
+    )
+
+
+def test_json_is_an_object(config: Path) -> None:
+    assert {"url": "https://texts.example.com/hooks/if3/first"} == json.loads(run(config, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ("", "http://127.0.0.1:8787"),
+        ('host = "0.0.0.0"\nport = 80', "http://127.0.0.1:80"),
+        ('host = "::"', "http://[::1]:8787"),
+        ('host = "192.0.2.1"', "http://192.0.2.1:8787"),
+    ],
+)
+def test_missing_public_address_is_told(server: str, address: str, config: Path) -> None:
+    """
+    The URL is one that works on this machine, and what IF3 needs is said beside it.
+    """
+    config.write_text(f"[server]\n{server}\n", "utf-8")
+
+    shown = run(config)
+
+    assert f"{address}/hooks/if3/first\n" == shown.stdout
+    assert "IF3 needs a public https address" in shown.stderr
+
+
+def test_missing_secret_is_told(config: Path, memory: MemoryKeyring) -> None:
+    memory.entries.clear()
+
+    shown = run(config)
+
+    assert (3, "") == (shown.exit_code, shown.stdout)
+    assert "Run `callrail-relay configure`" in shown.stderr
+
+
+def test_rotation_keeps_the_former_url_for_a_day(config: Path, memory: MemoryKeyring) -> None:
+    """
+    The new secret is printed and stored; the former one is stored with its end.
+    """
+    before = datetime.now(UTC)
+
+    shown = run(config, "--rotate")
+
+    assert 0 == shown.exit_code, shown.stderr
+    new = memory.entries["callrail-relay", f"hook-token@{config}"]
+    until, _, former = memory.entries["callrail-relay", f"hook-token-previous@{config}"].partition("|")
+    assert f"https://texts.example.com/hooks/if3/{new}\n" == shown.stdout
+    assert "first" == former != new
+    assert timedelta(0) <= datetime.fromisoformat(until) - before - timedelta(hours=24) < timedelta(minutes=2)
+    assert "The new webhook secret is in the OS keyring (Memory)." in shown.stderr
+    assert "The former URL works until" in shown.stderr
+
+
+def test_secret_of_the_environment_is_rotated_there(
+    config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A rotation that would not count is refused.
+    """
+    monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "of-the-environment")
+
+    shown = run(config, "--rotate")
+
+    assert (3, "") == (shown.exit_code, shown.stdout)
+    assert "environment variable CALLRAIL_RELAY_HOOK_TOKEN; change it there" in shown.stderr
+    assert 1 == len(memory.entries)

@@ -1,0 +1,270 @@
+"""
+Writes the pages of the reference that follow from the code: ``python -m tests.docs.generate``.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from datetime import time, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic.fields import FieldInfo
+
+from callrail_relay.callrail.simulator import faults
+from callrail_relay.cli import app
+from callrail_relay.config import rules
+from callrail_relay.config.durations import duration_text
+from callrail_relay.config.loading import PREFIX
+from callrail_relay.config.settings import TABLES, Section
+from tests.docs.markdown import DOCS
+
+COMMAND = "python -m tests.docs.generate"
+_MARK = f"<!-- Made from the code: change it there, and run `{COMMAND}`. -->"
+_BEGIN, _END = "<!-- kinds of faults: made from the code -->", "<!-- end of the kinds of faults -->"
+
+# What may stand behind the "=" of a key, by the name of its type in rules.
+_VALUES = {
+    "AccountId": "text",
+    "ApiUrl": "address",
+    "CompanyId": "text",
+    "Concurrency": "1 to 64",
+    "Count": "whole number from 1",
+    "DatabaseUrl": "address",
+    "Duration": "time",
+    "GuardMode": "`hold`, `warn`, `off`",
+    "Host": "address or host name",
+    "LogFormat": "`auto`, `pretty`, `json`",
+    "LogLevel": "`debug`, `info`, `warning`, `error`, `critical`",
+    "MaxCharacters": "1 to 1530",
+    "Minute": "time of day",
+    "Networks": "list of addresses or networks",
+    "OnUnknown": "`ask`, `resend_once`",
+    "Port": "0 to 65535",
+    "SomeTime": "time, more than 0",
+    "Text": "text",
+    "TrackingNumber": "phone number",
+    "WebAddress": "address",
+}
+
+_SETTINGS = """\
+# Settings
+
+{mark}
+
+Settings are in one file, in [TOML](https://toml.io). `callrail-relay configure` makes it and keeps what you change in it.
+
+| system | the file |
+|---|---|
+| Linux | `~/.config/callrail-relay/config.toml` |
+| macOS | `~/Library/Application Support/callrail-relay/config.toml` |
+| Windows | `%LOCALAPPDATA%\\callrail-relay\\config.toml` |
+
+`--config PATH` or the environment variable `CALLRAIL_RELAY_CONFIG` names another file. `CALLRAIL_RELAY_DATA` names another
+directory for the data ([where that is](../explanation/security.md#what-is-stored-and-where)).
+
+Every key can also be an environment variable, named below. What counts, from the strongest: an option of the command, the
+environment, the file, the default. A running `serve` reads the settings when it starts: restart it after a change.
+
+- *Times* are a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text such as `"21:00"`.
+- In an environment variable a *list* is written with commas: `127.0.0.1,10.0.0.0/8`.
+- A key that does not exist, or a value that makes no sense, ends the command with code 3 and a sentence that names the key and
+  the line.
+- Secrets are not settings. See [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
+- *Not acted on yet* stands for keys that are accepted, and change nothing today.
+"""
+
+_COMMANDS = """\
+# Commands
+
+{mark}
+
+Every command answers to `--help`. Results go to standard output, and everything said to a person goes to standard error, so
+that a result can be piped. `--json` makes the result one JSON document. The [exit codes](exit-codes.md) are the same for all.
+"""
+
+
+def settings_page() -> str:
+    return _page(_SETTINGS.format(mark=_MARK), *(_table(name, model) for name, model in TABLES.items()))
+
+
+def commands_page() -> str:
+    """
+    Every command with what its ``--help`` says.
+    """
+    named = list(_commands(typer.main.get_command(app), "callrail-relay"))
+    index = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in named)
+    return _page(_COMMANDS.format(mark=_MARK), index, *(_command(name, command) for name, command in named))
+
+
+def sandbox_page(page: str) -> str:
+    """
+    *page* with today's kinds of faults between its two marks.
+    """
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n\n{_kinds()}\n\n{_END}{after}"
+
+
+def _page(*parts: str) -> str:
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+# Settings
+
+
+def _table(name: str, model: type[Section]) -> str:
+    header = f"[[{name}]]" if name == "routes" else f"[{name}]"
+    rows = [_key_row(name, key, field, model) for key, field in model.model_fields.items()]
+    routes = (
+        f"The first route that matches is taken. In the environment all routes are one variable, `{PREFIX}ROUTES`, a JSON "
+        'list such as `[{"team_id": "42", "tracking_number": "+12025550134"}]`.'
+    )
+    return _page(
+        f"## {header}",
+        inspect.getdoc(model) or "",
+        *([routes] if name == "routes" else []),
+        "\n".join(
+            [
+                "| key | value | default | what it does | environment variable |",
+                "|---|---|---|---|---|",
+                *rows,
+            ]
+        ),
+    )
+
+
+def _key_row(table: str, key: str, field: FieldInfo, model: type[Section]) -> str:
+    variable = "" if table == "routes" else f"`{PREFIX}{table}__{key}`".upper()
+    value = _value(get_type_hints(model, include_extras=True)[key])
+    return f"| `{key}` | {value} | {_default(key, field)} | {_cell(field.description or '')} | {variable} |"
+
+
+def _value(hint: Any) -> str:  # noqa: ANN401 - a type
+    if hint is bool:
+        return "`true`, `false`"
+    for name, words in _VALUES.items():
+        if hint in (getattr(rules, name), getattr(rules, name) | None):
+            return words
+    if get_origin(hint) is tuple:
+        return f"list of: {_value(get_args(hint)[0])}"
+    raise LookupError(f"What {hint} takes has no words yet: add them to _VALUES.")
+
+
+def _default(key: str, field: FieldInfo) -> str:
+    if key == "url":
+        return "`relay.db` in the data directory"
+    default = field.default
+    return "none" if default is None else f"`{_written(default)}`"
+
+
+def _written(value: object) -> str:
+    """
+    A default as it would stand in the file.
+    """
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return f"[{', '.join(_written(part) for part in value)}]"
+        case timedelta():
+            return f'"{duration_text(value)}"'
+        case time():
+            return f'"{value:%H:%M}"'
+        case Enum():
+            return f'"{value.value}"'
+        case str():
+            return f'"{value}"'
+        case _:
+            return str(value)
+
+
+# Commands
+
+
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's own click
+    """
+    Each command that does something, under its full name without the program's.
+    """
+    for own, inner in sorted(command.commands.items()):
+        full = f"{name} {own}".removeprefix("callrail-relay ")
+        if hasattr(inner, "commands"):
+            yield from _commands(inner, full)
+        else:
+            yield full, inner
+
+
+def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
+    words, _, example = inspect.cleandoc(command.help).partition("\b\nExample:\n")
+    shown = [parameter for parameter in command.params if not parameter.hidden]
+    arguments = "".join(f" {one.metavar}" for one in shown if one.param_type_name == "argument")
+    return _page(
+        f"## {name}",
+        " ".join(f"`callrail-relay {name}{arguments}`".split()),
+        words,
+        f"```console\n{inspect.cleandoc(example)}\n```",
+        "\n".join(["| option | default | what it does |", "|---|---|---|", *map(_option_row, shown)]),
+    )
+
+
+def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
+    if option.param_type_name == "argument":
+        return f"| `{option.metavar}` | required | {_cell(option.help)} |"
+    names = " / ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
+    value = "" if option.is_flag else f" `{option.metavar or _metavar(option)}`"
+    return f"| {names}{value} | {_option_default(option)} | {_cell(option.help)} |"
+
+
+def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
+    return "NUMBER" if option.type_descriptor.annotation in (int, float) else "TEXT"
+
+
+def _option_default(option: Any) -> str:  # noqa: ANN401 - as above
+    if option.required:
+        return "required"
+    if option.default is None or option.default is False:
+        return ""
+    return f"`{option.opts[0]}`" if option.default is True else f"`{option.default}`"
+
+
+# Faults of the sandbox
+
+
+def _kinds() -> str:
+    """
+    The kinds and their comments; the blank line among them parts what happens before a text is taken from the rest.
+    """
+    before, after = inspect.getsource(faults.Kind).split('"""')[2].strip("\n").split("\n\n")
+    rows = [
+        f"| `{match['kind']}` | {when} | {_cell(match['words'].replace('``', '`'))} |"
+        for part, when in ((before, "before the text is taken"), (after, "after it was taken"))
+        for match in re.finditer(r'= "(?P<kind>\w+)"  # (?P<words>.+)', part)
+    ]
+    return "\n".join(["| kind | when | what goes wrong |", "|---|---|---|", *rows])
+
+
+def _cell(words: str) -> str:
+    """
+    *words* as they can stand in a table.
+    """
+    return " ".join(words.split()).replace("|", "\\|")
+
+
+def generated() -> dict[Path, str]:
+    """
+    What each generated page must hold.
+    """
+    reference = DOCS / "reference"
+    sandbox = reference / "sandbox.md"
+    return {
+        reference / "settings.md": settings_page(),
+        reference / "commands.md": commands_page(),
+        sandbox: sandbox_page(sandbox.read_text(encoding="utf-8")),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8", newline="\n")

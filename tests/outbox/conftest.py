@@ -1,0 +1,57 @@
+"""
+Every test of the store runs on both databases.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import Worker
+from tests.support.clock import ManualClock
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "relay.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> str:
+    """
+    The URL of an empty database, of each kind in turn.
+    """
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{sqlite_path}"
+
+
+@pytest.fixture
+async def outbox(store_url: str, clock: ManualClock) -> AsyncIterator[Outbox]:
+    """
+    A store that takes the time from ``clock``.
+    """
+    store = await Outbox.open(store_url, clock, database_time=False)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def second_outbox(store_url: str, clock: ManualClock, outbox: Outbox) -> AsyncIterator[Outbox]:
+    """
+    Another node's door to the same store.
+    """
+    store = await Outbox.open(store_url, clock, database_time=False)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def worker(outbox: Outbox) -> Worker:
+    return Worker(outbox)

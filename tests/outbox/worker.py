@@ -1,0 +1,154 @@
+"""
+What a delivery worker does with the store, one step at a time, and putting texts in.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from random import Random
+
+from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
+from callrail_relay.domain.standing import Recorded, Standing
+from callrail_relay.domain.submission import NewMessage
+from callrail_relay.outbox.store import Outbox
+from tests.support.factories import (
+    ACCOUNT,
+    RECIPIENT,
+    make_draft,
+    make_message,
+    make_policy,
+    make_route,
+    make_submission,
+)
+
+SENT = Sent(200, "CON1", "SMT1")
+TOO_MANY = RateLimited(429, "Rate limit exceeded.")
+REFUSED = Rejected(400, "content is invalid", Refusal.CONTENT)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """
+    One node that claims from *outbox* by *policy*.
+    """
+
+    outbox: Outbox
+    policy: ClaimPolicy = field(default_factory=make_policy)
+    node: str = "node-1"
+
+    def under(self, **rules: object) -> "Worker":
+        """
+        The same worker under a policy of these rules, the others being the defaults.
+        """
+        return replace(self, policy=make_policy(**rules))  # type: ignore[arg-type]  # names are checked there
+
+    async def look(self) -> ClaimResult:
+        return await self.outbox.claim(self.node, self.policy)
+
+    async def take(self) -> Claim:
+        """
+        Claim a segment; there must be one.
+        """
+        claim = (await self.look()).claim
+        assert claim is not None
+        return claim
+
+    async def take_all(self) -> list[Claim]:
+        """
+        Claim as long as there is something to claim.
+        """
+        claims = []
+        while (claim := (await self.look()).claim) is not None:
+            claims.append(claim)
+        return claims
+
+    async def waits(self) -> datetime | None:
+        """
+        Find nothing to claim, and say when there may be something.
+        """
+        result = await self.look()
+        assert result.claim is None
+        return result.wake_at
+
+    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> Recorded:
+        """
+        Record an outcome in time.
+        """
+        recorded = await self.record(claim, outcome)
+        assert recorded is not None
+        return recorded
+
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | None:
+        return await self.outbox.record(
+            claim.attempt_id, outcome, interval=self.policy.recipient_interval, random=Random(1)
+        )
+
+    async def send(self, outcome: Outcome = SENT) -> Claim:
+        """
+        Claim a segment and record its outcome.
+        """
+        claim = await self.take()
+        await self.finish(claim, outcome)
+        return claim
+
+    async def settle_abandoned(self, node: str | None = None) -> list[Recorded]:
+        return await self.outbox.settle_abandoned(
+            node=node, interval=self.policy.recipient_interval, random=Random(1)
+        )
+
+    async def standing(self, account_id: str = ACCOUNT) -> Standing:
+        (standing,) = await self.outbox.read_standings([account_id], self.policy.limits)
+        return standing
+
+
+async def put(outbox: Outbox, text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> str:
+    """
+    Store a message that nothing holds; its id.
+    """
+    return await put_message(outbox, plain(text, to=to, account_id=account_id))
+
+
+async def put_message(outbox: Outbox, message: NewMessage) -> str:
+    await outbox.accept(make_submission(message))
+    return message.id
+
+
+def plain(text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> NewMessage:
+    return make_message(draft=make_draft(text=text, recipient=to, route=make_route(account_id=account_id)))
+
+
+async def find(outbox: Outbox, message_id: str) -> Message:
+    (message,) = await outbox.find_messages(message_id)
+    return message
+
+
+async def status_of(outbox: Outbox, message_id: str) -> Status:
+    return (await find(outbox, message_id)).status
+
+
+async def codes_of(outbox: Outbox, message_id: str) -> list[str]:
+    return [reason.code for reason in (await find(outbox, message_id)).reasons]
+
+
+def sent_with(
+    *,
+    hour_allowed: int | None = None,
+    hour_used: int | None = None,
+    day_allowed: int | None = None,
+    day_used: int | None = None,
+) -> Sent:
+    """
+    CallRail's yes, with these ``x-rate-limit-*`` headers.
+    """
+    usage = Usage(
+        hour_allowed=hour_allowed, hour_used=hour_used, day_allowed=day_allowed, day_used=day_used
+    )
+    return Sent(200, "CON1", "SMT1", usage)
+
+
+def words(characters: int) -> str:
+    """
+    A text of that many characters, in words of nine letters.
+    """
+    return " ".join(f"word{number:05}" for number in range(characters // 10 + 1))[:characters].strip()

@@ -1,0 +1,232 @@
+"""
+The services on a real store, sending to the simulator through the real client.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+import httpx
+
+from callrail_relay.callrail.client import CallRail
+from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.events import Event
+from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.message import Message
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.outbox import engine
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender
+from callrail_relay.service.intake import Intake, MappingPolicy, map_text
+from callrail_relay.service.operations import Operations
+from tests.support.clock import ManualClock
+from tests.support.factories import RECIPIENT, TEXT
+
+E = TypeVar("E", bound=Event)
+
+KEY = "test-key"
+CONNECT_TIMEOUT = timedelta(seconds=5)
+READ_TIMEOUT = timedelta(seconds=60)
+
+
+class Events(list[Event]):
+    """
+    A hook that keeps every event, and lets a test wait for one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+        self._changed.set()
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self if isinstance(event, kind)]
+
+    async def until(self, kind: type[E], count: int = 1) -> list[E]:
+        """
+        Wait for *count* events of *kind*, and return all of them.
+        """
+        while len(self.of(kind)) < count:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.of(kind)
+
+
+@dataclass(kw_only=True)
+class Rig:
+    clock: ManualClock
+    simulator: Simulator
+    path: Path
+    outbox: Outbox
+    sender: Sender
+    mapping: MappingPolicy
+    claim: ClaimPolicy
+    intake: Intake
+    operations: Operations
+    events: Events
+    random: Random = field(default_factory=lambda: Random(1))
+
+    @property
+    def account_id(self) -> str:
+        return self.simulator.account_id
+
+    def delivery(
+        self, *, node: str = "node-1", sender: Sender | None = None, concurrency: int = 4
+    ) -> Delivery:
+        return Delivery(
+            self.outbox,
+            sender or self.sender,
+            DeliveryPolicy(claim=self.claim, concurrency=concurrency),
+            node=node,
+            clock=self.clock,
+            random=self.random,
+            hook=self.events,
+        )
+
+    async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
+        """
+        Put one text into the outbox; returns the id of its message.
+        """
+        draft = map_text(to=to, text=text, sender=None, policy=self.mapping)
+        [accepted] = (await self.intake.accept_direct(draft)).accepted
+        return accepted.message_id
+
+    async def message(self, id_: str) -> Message:
+        [message] = await self.operations.find(id_)
+        return message
+
+    async def paused_reason(self) -> str | None:
+        [standing] = (await self.operations.status()).standings
+        return standing.account.paused_reason
+
+    async def work(self, delivery: Delivery, *, turns: int = 1, step: float = 1.0) -> None:
+        """
+        Turns of *delivery*, each to the end of what it starts, with *step* seconds after each.
+        """
+        for _ in range(turns):
+            await delivery.turn()
+            await passing_time(self.clock, delivery.settle())
+            self.clock.advance(step)
+
+    def stored(self, columns: str, table: str) -> list[tuple[object, ...]]:
+        """
+        What the store holds on disk, read past the program.
+        """
+        with sqlite3.connect(self.path) as connection:
+            rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608 - a test's own words
+        connection.close()
+        return rows
+
+    @contextmanager
+    def failing_store(self) -> Iterator[None]:
+        """
+        Nothing can be written within this block: another program has locked the file.
+        """
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.rollback()
+            connection.close()
+
+
+@asynccontextmanager
+async def open_rig(
+    folder: Path,
+    *,
+    clock: ManualClock | None = None,
+    simulator: Simulator | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    url: str = "http://127.0.0.1",
+    network: bool = False,
+    connections: int = 4,
+    limits: Limits | None = None,
+    guards: GuardPolicy | None = None,
+    max_characters: int = 140,
+) -> AsyncIterator[Rig]:
+    """
+    A rig with its store in *folder*; in process unless it takes the *network*, to *url*.
+    """
+    clock = clock or ManualClock()
+    simulator = simulator or make_simulator(clock)
+    limits = limits or Limits(150, 1000)
+    guards = guards or GuardPolicy()
+    route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
+    mapping = MappingPolicy(
+        routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
+    )
+    events = Events()
+    outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock)
+    try:
+        async with open_callrail(
+            url,
+            connections=connections,
+            transport=None if network else transport or InProcessTransport(create_app(simulator)),
+        ) as callrail:
+            yield Rig(
+                clock=clock,
+                simulator=simulator,
+                path=folder / "relay.db",
+                outbox=outbox,
+                sender=callrail,
+                mapping=mapping,
+                claim=ClaimPolicy(
+                    accounts=frozenset({route.account_id}),
+                    limits=limits,
+                    max_characters=max_characters,
+                    guards=guards,
+                ),
+                intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
+                operations=Operations(
+                    outbox, account_ids=[route.account_id], limits=limits, max_characters=max_characters
+                ),
+                events=events,
+            )
+    finally:
+        await outbox.close()
+
+
+def make_simulator(clock: ManualClock, *, per_hour: int = 150) -> Simulator:
+    return Simulator(clock=clock, api_key=KEY, random=Random(3), per_hour=per_hour)
+
+
+@asynccontextmanager
+async def open_callrail(
+    url: str = "http://127.0.0.1",
+    *,
+    connections: int = 4,
+    transport: httpx.AsyncBaseTransport | None = None,
+    api_key: str = KEY,
+) -> AsyncIterator[CallRail]:
+    async with CallRail.open(
+        url,
+        api_key,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        connections=connections,
+        transport=transport,
+    ) as callrail:
+        yield callrail
+
+
+def outcomes(message: Message) -> list[OutcomeKind | None]:
+    """
+    What each attempt at a message came to, in order.
+    """
+    return [attempt.outcome for segment in message.segments for attempt in segment.attempts]
+
+
+def impatient_store(monkeypatch: object) -> Callable[[], None]: ...
