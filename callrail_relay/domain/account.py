@@ -34,11 +34,22 @@ class Account:
     excess_at: datetime | None = None
     max_characters: int | None = None
 
+    def waits(self, now: datetime) -> bool:
+        return self.wait_until is not None and self.wait_until > now
+
     def healthy(self) -> "Account":
         """
-        The same account after an answer that shows that it can send.
+        The same account in good standing, waiting for nothing.
         """
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
+
+    def answered(self, now: datetime) -> "Account":
+        """
+        The same account after an answer that shows that it can send.
+
+        A wait goes on: such an answer is to a request that left before the wait began.
+        """
+        return self if self.waits(now) else self.healthy()
 
     def paused(self, now: datetime, reason: str) -> "Account":
         return replace(self, paused_since=self.paused_since or now, paused_reason=reason)
@@ -46,11 +57,24 @@ class Account:
     def resumed(self) -> "Account":
         return replace(self.healthy(), paused_since=None, paused_reason=None)
 
-    def waiting(self, until: datetime, reason: str) -> "Account":
+    def waiting(self, now: datetime, until: datetime, reason: str) -> "Account":
         """
         The same account, one strike later, sending nothing before *until*.
+
+        Several requests may have been under way when the first was refused: they are
+        one strike together, and the longest of their waits holds.
         """
-        return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
+        if not self.waits(now):
+            return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
+        if self.wait_until is not None and until <= self.wait_until:
+            return self
+        return replace(self, wait_until=until, wait_reason=reason)
+
+    def strikes_before(self, now: datetime) -> int:
+        """
+        The strikes before the wait that is going on, if one is.
+        """
+        return self.strikes - 1 if self.waits(now) else self.strikes
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
         """

@@ -137,6 +137,18 @@ class StoreFailed(Event):
     retry_in: timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramFailed(Event):
+    """
+    A fault of the program itself; it goes on after *retry_in*, and *reason* names the kind of fault.
+    """
+
+    action: ClassVar[str] = "program_failed"
+    level: ClassVar[str] = "error"
+    reason: str
+    retry_in: timedelta
+
+
 EventHook = Callable[[Event], None]
 
 

@@ -17,7 +17,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.tables import attempts, messages, segments, suppressions
-from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json
+from callrail_relay.outbox.values import Row, lock_accounts, reasons_from_json, reasons_to_json
 
 
 def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
@@ -27,19 +27,19 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     At most one segment per tracking number and recipient is in flight, texts to one
     person leave in the order in which they came, and no window of any account is
     passed: all three hold because this transaction reads and writes them together,
-    under the account's row lock.
+    with the accounts' rows locked.
     """
     held: list[Held] = []
-    wake_ats: list[datetime] = []
-    for account_id in _accounts_with_work(connection, policy):
-        account = read_account(connection, account_id, lock=True)
-        result = _claim_from(connection, now, node, policy, account)
+    wake_ats: list[datetime | None] = []
+    with_work = _accounts_with_work(connection, policy)
+    accounts = lock_accounts(connection, with_work)
+    for account_id in with_work:
+        result = _claim_from(connection, now, node, policy, accounts[account_id])
         held.extend(result.held)
         if result.claim is not None:
             return replace(result, held=tuple(held))
-        if result.wake_at is not None:
-            wake_ats.append(result.wake_at)
-    return ClaimResult(wake_at=min(wake_ats, default=None), held=tuple(held))
+        wake_ats.append(result.wake_at)
+    return ClaimResult(wake_at=_soonest(*wake_ats), held=tuple(held))
 
 
 def _accounts_with_work(connection: sa.Connection, policy: ClaimPolicy) -> list[str]:
@@ -66,6 +66,7 @@ def _claim_from(
         # One probe at a time; its end wakes us.
         return ClaimResult()
     held: list[Held] = []
+    waits: datetime | None = None
     for row in _candidates(connection, now, policy, account):
         reasons = _objections(connection, now, policy, row)
         if reasons:
@@ -73,9 +74,14 @@ def _claim_from(
             continue
         result = _begin(connection, now, node, policy, account, row)
         held.extend(result.held)
-        if not result.held:
+        if result.claim is not None:
             return replace(result, held=tuple(held))
-    return ClaimResult(wake_at=_next_due(connection, now, policy, account), held=tuple(held))
+        if result.wake_at is not None:
+            waits = result.wake_at
+            break
+    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
+    wake_at = _soonest(waits, _next_due(connection, now, policy, account))
+    return ClaimResult(wake_at=wake_at, held=tuple(held))
 
 
 def _in_flight(connection: sa.Connection, account_id: str) -> bool:
@@ -195,7 +201,8 @@ def _begin(
     """
     Claim the next segment of *row* if its whole message fits both windows, else say when it will.
     """
-    waiting = _waiting_segments(connection, policy, account, row)
+    stored = _stored_segments(connection, row)
+    waiting = stored or _planned_segments(policy, account, row)
     under_way = row.status == Status.SENDING
     kept = 0 if under_way else windows.reserved(connection, account.id)
     needed = 1 if under_way else len(waiting)
@@ -207,26 +214,29 @@ def _begin(
     free_ats = [window.free_at for window in (hour, day) if window.free_at is not None]
     if free_ats:
         return ClaimResult(wake_at=max(free_ats))
+    if not stored:
+        write_segments(connection, row.seq, waiting)
     return ClaimResult(claim=_take(connection, now, node, policy, row, waiting))
 
 
-def _waiting_segments(
-    connection: sa.Connection, policy: ClaimPolicy, account: Account, row: Row
-) -> list[tuple[int, str]]:
+def _stored_segments(connection: sa.Connection, row: Row) -> list[tuple[int, str]]:
     """
-    Position and content of every segment still to leave; a text is cut when its turn first comes.
+    Position and content of every segment still to leave; none where the text has not been cut yet.
     """
-    stored = connection.execute(
+    query = (
         sa.select(segments.c.position, segments.c.content)
         .where(segments.c.message_seq == row.seq, segments.c.status == Status.QUEUED)
         .order_by(segments.c.position)
-    ).all()
-    if stored:
-        return [(segment.position, segment.content) for segment in stored]
+    )
+    return [(segment.position, segment.content) for segment in connection.execute(query)]
+
+
+def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
+    """
+    The same for a text that is cut now, when its turn comes, by the length that holds now.
+    """
     limit = min(policy.max_characters, account.max_characters or policy.max_characters)
-    pieces = list(enumerate(cut(row.text, limit), start=1))
-    write_segments(connection, row.seq, pieces)
-    return pieces
+    return list(enumerate(cut(row.text, limit), start=1))
 
 
 def write_segments(connection: sa.Connection, message_seq: int, pieces: list[tuple[int, str]]) -> None:
@@ -297,10 +307,20 @@ def _next_due(
         messages.c.status.in_(OPEN),
         messages.c.not_before > now,
     )
-    dues = [connection.scalar(query)]
-    just_sent = sa.select(sa.func.max(attempts.c.finished_at)).where(
-        attempts.c.account_id == account.id, attempts.c.counted_at > now - policy.recipient_interval
+    queued = sa.exists().where(
+        messages.c.account_id == account.id,
+        messages.c.status == Status.QUEUED,
+        messages.c.tracking_number == attempts.c.tracking_number,
+        messages.c.recipient == attempts.c.recipient,
     )
-    latest = connection.scalar(just_sent)
-    dues.append(None if latest is None else latest + policy.recipient_interval)
-    return min((due for due in dues if due is not None and due > now), default=None)
+    just_sent = sa.select(sa.func.min(attempts.c.finished_at)).where(
+        attempts.c.account_id == account.id,
+        attempts.c.counted_at > now - policy.recipient_interval,
+        queued,
+    )
+    first: datetime | None = connection.scalar(just_sent)
+    return _soonest(connection.scalar(query), first and first + policy.recipient_interval)
+
+
+def _soonest(*instants: datetime | None) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)

@@ -12,7 +12,7 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
 from callrail_relay.outbox.tables import accounts, messages, submissions
-from callrail_relay.outbox.values import reasons_to_json
+from callrail_relay.outbox.values import lock_accounts, reasons_to_json
 
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
@@ -20,19 +20,23 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     Store all submissions of *batch* with their messages, or none of them.
 
     The guard against duplicates is asked here, since only the store knows what came
-    before; texts of one batch see each other.
+    before; texts of one batch see each other, and those of two nodes come one after the other.
     """
-    _ensure_accounts(connection, batch)
+    _lock_accounts(connection, batch)
     return [_accept_one(connection, now, submission) for submission in batch]
 
 
-def _ensure_accounts(connection: sa.Connection, batch: Sequence[NewSubmission]) -> None:
+def _lock_accounts(connection: sa.Connection, batch: Sequence[NewSubmission]) -> None:
+    """
+    Lock the rows of all accounts of *batch*, and make those that are missing.
+    """
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
     known = set(connection.scalars(sa.select(accounts.c.id).where(accounts.c.id.in_(ids))))
     for account_id in sorted(ids - known):
         ensure_account(connection, account_id)
+    lock_accounts(connection, ids)
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:

@@ -67,7 +67,7 @@ def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[
     tries = defaultdict(list)
     query = (
         sa.select(attempts)
-        .where(attempts.c.segment_id.in_([segment.id for segment in stored]))
+        .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq.in_(seqs))))
         .order_by(attempts.c.id)
     )
     for row in connection.execute(query):
@@ -139,7 +139,12 @@ def _drains_at(
         return None
     counted = connection.scalars(
         sa.select(attempts.c.counted_at)
-        .where(attempts.c.account_id == account.id, attempts.c.counted_at > now - DAY)
+        .where(
+            attempts.c.account_id == account.id,
+            attempts.c.counted_at > now - DAY,
+            # What is in flight is among the pending.
+            attempts.c.finished_at.is_not(None),
+        )
         .order_by(attempts.c.counted_at)
     ).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)

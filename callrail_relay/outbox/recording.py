@@ -92,7 +92,10 @@ def settle_abandoned(
     if node is not None:
         abandoned = sa.or_(abandoned, attempts.c.node == node)
     query = (
-        sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), abandoned).order_by(attempts.c.id)
+        sa.select(attempts.c.id)
+        .where(attempts.c.finished_at.is_(None), abandoned)
+        # By account first: locks are taken in one order everywhere.
+        .order_by(attempts.c.account_id, attempts.c.id)
     )
     recorded = (
         record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random)

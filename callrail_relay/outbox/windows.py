@@ -74,14 +74,26 @@ def _window(
     # What others used is known only in sum, so all of it counts until it is a window old.
     excess_ends = None if account.excess_at is None else account.excess_at + length
     others = excess if excess_ends is not None and excess_ends > now else 0
-    lacking = Window(own + others, allowed).lacks(needed)
+    used = own + others
+    lacking = Window(used, allowed).lacks(needed)
     if lacking == 0:
-        return Window(own + others, allowed)
-    if lacking <= own:
-        return Window(
-            own + others, allowed, _counted_at(connection, now, account.id, length, lacking) + length
-        )
-    return Window(own + others, allowed, excess_ends if others else now + length)
+        return Window(used, allowed)
+
+    def room_after(uses: int, earliest: datetime) -> datetime | None:
+        """
+        When as many of our own uses have run out; None where there are not as many.
+        """
+        if uses > own:
+            return None
+        if uses <= 0:
+            return earliest
+        return max(earliest, _counted_at(connection, now, account.id, length, uses) + length)
+
+    free_ats = [room_after(lacking, now)]
+    if excess_ends is not None and others:
+        free_ats.append(room_after(lacking - others, excess_ends))
+    free_at = min((instant for instant in free_ats if instant is not None), default=now + length)
+    return Window(used, allowed, free_at)
 
 
 def _counted_at(

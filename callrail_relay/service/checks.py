@@ -90,9 +90,10 @@ async def check_accounts(operations: Operations) -> str:
     for standing in report.standings:
         account = standing.account
         if account.paused_since is not None:
-            raise Waiting(
-                f"Account {account.id} is paused: {account.paused_reason} Then run `callrail-relay resume`."
-            )
+            # A pause that CallRail caused names the way out itself.
+            reason = account.paused_reason or ""
+            remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
+            raise Waiting(f"Account {account.id} is paused: {reason}{remedy}")
         if account.id not in operations.account_ids:
             raise Worry(
                 f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."

@@ -18,6 +18,7 @@ from callrail_relay.domain.events import (
     EventHook,
     LateResult,
     MessageHeld,
+    ProgramFailed,
     StoreFailed,
     ignore,
 )
@@ -33,6 +34,7 @@ POLL = timedelta(seconds=1)
 
 LEASE_CHECK = timedelta(seconds=15)
 STORE_RETRY = timedelta(seconds=1)
+FAULT_RETRY = timedelta(seconds=10)
 
 
 class Sender(Protocol):
@@ -141,6 +143,9 @@ class Delivery:
         except Unavailable as error:
             self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
+        except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
+            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            return FAULT_RETRY
         if wake_at is None:
             return POLL
         return min(POLL, max(timedelta(), wake_at - self._clock.now()))
@@ -180,6 +185,10 @@ class Delivery:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # The attempt stays open; when its lease is over it is settled as unknown.
+            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
         self.wake()
 
     async def _attempt(self, claim: Claim) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.message import OPEN, Message, Status, instant
+from callrail_relay.domain.message import OPEN, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.standing import Standing
 from callrail_relay.errors import (
@@ -65,9 +65,7 @@ class Dispatch:
                     break
                 await self._clock.sleep(LOOK.total_seconds())
         # Read once more: what was under way has been recorded by now.
-        messages = await self._read(message_ids)
-        standings = await self._standings()
-        return [Ending(message=one, fault=_fault(one, standings)) for one in messages]
+        return [Ending(message=one, fault=_fault(one)) for one in await self._read(message_ids)]
 
     async def _read(self, message_ids: Sequence[str]) -> list[Message]:
         return [(await self._operations.find(id_))[0] for id_ in message_ids]
@@ -94,18 +92,14 @@ def _ended(message: Message, standings: dict[str, Standing], deadline: datetime)
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):
         return False
-    standing = _standing(message, standings)
+    standing = standings.get(message.route.account_id) if message.route else None
     if standing is None or standing.account.paused_since is not None:
         return True
     frees = (standing.account.wait_until, standing.hour.free_at, standing.day.free_at)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _standing(message: Message, standings: dict[str, Standing]) -> Standing | None:
-    return standings.get(message.route.account_id) if message.route else None
-
-
-def _fault(message: Message, standings: dict[str, Standing]) -> RelayError | None:
+def _fault(message: Message) -> RelayError | None:
     """
     Why the message is not sent, as a fault with its exit code; None when it is.
     """
@@ -121,35 +115,19 @@ def _fault(message: Message, standings: dict[str, Standing]) -> RelayError | Non
         case Status.CANCELLED:
             return NotAllowed("The text was cancelled before it left.")
         case _:
-            return _still_waiting(message, _standing(message, standings))
+            return _still_waiting(message)
 
 
-def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
+def _still_waiting(message: Message) -> RelayError:
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
-    if standing is None:
-        return Waiting(f"The text is queued. {message.reason or 'Its account is not in the settings.'}")
-    if standing.account.paused_since is not None:
-        reason = standing.account.paused_reason or "A person paused the account."
-        if latest is not None and latest.outcome is OutcomeKind.REJECTED:
-            return RefusedByCallRail(f"{reason} The text stays queued until then.")
-        return Waiting(f"The account is paused, and the text stays queued: {reason}")
+    why = message.reason or ""
+    if latest is not None and latest.outcome is OutcomeKind.REJECTED:
+        return RefusedByCallRail(f"{why} The text stays queued.")
     if latest is not None and latest.outcome is OutcomeKind.NOT_SENT:
         return Unavailable(
-            f"CallRail could not be reached: {latest.detail} The text stays queued; `callrail-relay "
-            "serve` sends it."
+            f"CallRail could not be reached. {latest.detail} The text stays queued; `callrail-relay serve` "
+            "sends it."
         )
-    return Waiting(f"The text is queued and leaves later: {_wait_reason(standing)}")
-
-
-def _wait_reason(standing: Standing) -> str:
-    account = standing.account
-    if account.wait_until is not None:
-        return f"{account.wait_reason} The account waits until {instant(account.wait_until)}."
-    for name, window in (("hour", standing.hour), ("day", standing.day)):
-        if window.free_at is not None:
-            return (
-                f"the budget of the {name} is used up ({window.used} of {window.allowed}), until "
-                f"{instant(window.free_at)}."
-            )
-    return "others are before it; `callrail-relay serve` sends it."
+    why = why or "Others are before it."
+    return Waiting(f"The text is queued and leaves later. {why} `callrail-relay serve` sends it.")

@@ -2,13 +2,13 @@
 A person's word: look at texts, approve, cancel, pause, resume; and how all stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from callrail_relay.domain.budget import Limits, Window
-from callrail_relay.domain.message import Message, MessageFilter, Status, instant
+from callrail_relay.domain.message import OPEN, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.standing import Standing
 from callrail_relay.errors import NotAllowed, NotFound
@@ -104,7 +104,7 @@ class Operations:
         )
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return [self._shown(message) for message in await self._outbox.list_messages(wanted)]
+        return await self._shown(await self._outbox.list_messages(wanted))
 
     async def find(self, id_: str) -> list[Message]:
         """
@@ -115,7 +115,7 @@ class Operations:
             raise NotFound(
                 f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
             )
-        return [self._shown(message) for message in found]
+        return await self._shown(found)
 
     async def approve(self, id_: str) -> list[Message]:
         """
@@ -167,20 +167,44 @@ class Operations:
             )
         return [account_id]
 
-    def _shown(self, message: Message) -> Message:
+    async def _shown(self, messages: Sequence[Message]) -> list[Message]:
         """
-        The message with the segments it will have, where it has not been cut yet, and what it waits for.
+        The messages with what they wait for, and with the segments they will have where they are not cut yet.
         """
-        if message.segments:
+        waiting = any(message.status in OPEN for message in messages)
+        standings = (await self.status()).standings if waiting else ()
+        by_account = {standing.account.id: standing for standing in standings}
+        return [self._with_plan(message, by_account) for message in messages]
+
+    def _with_plan(self, message: Message, standings: Mapping[str, Standing]) -> Message:
+        if not message.segments:
+            planned = planned_segments(message.text, self._max_characters)
+            message = replace(message, segments=planned)
+        under_way = any(segment.status is Status.SENDING for segment in message.segments)
+        if message.status not in OPEN or under_way or message.route is None:
             return message
-        shown = replace(message, segments=planned_segments(message.text, self._max_characters))
-        if (
-            message.status is Status.QUEUED
-            and message.route
-            and message.route.account_id not in self._account_ids
-        ):
-            return replace(shown, reasons=(*message.reasons, _foreign(message.route.account_id)))
-        return shown
+        account_id = message.route.account_id
+        if account_id not in self._account_ids:
+            return replace(message, reasons=(*message.reasons, _foreign(account_id)))
+        return replace(message, reasons=(*message.reasons, *wait_reasons(standings[account_id])))
+
+
+def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
+    """
+    What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
+    """
+    account = standing.account
+    if account.paused_since is not None:
+        return (Reason("paused", f"The account is paused: {account.paused_reason}"),)
+    if account.wait_until is not None:
+        until = instant(account.wait_until)
+        return (Reason("account_waits", f"{account.wait_reason} The account waits until {until}."),)
+    for name, window in (("hour", standing.hour), ("day", standing.day)):
+        if window.free_at is not None:
+            used = f"{window.used} of {window.allowed}"
+            until = instant(window.free_at)
+            return (Reason("budget", f"The budget of the {name} is used up ({used}) until {until}."),)
+    return ()
 
 
 def _without_past_waits(standing: Standing, now: datetime) -> Standing:

@@ -4,15 +4,17 @@ The services on a real store, sending to the simulator through the real client.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import TypeVar
+from unittest.mock import patch
 
 import httpx
+import pytest
 
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
@@ -32,6 +34,7 @@ from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 KEY = "test-key"
 CONNECT_TIMEOUT = timedelta(seconds=5)
@@ -133,6 +136,8 @@ class Rig:
     def failing_store(self) -> Iterator[None]:
         """
         Nothing can be written within this block: another program has locked the file.
+
+        Wants a rig with no *patience*, since the store waits for a lock in real time.
         """
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
@@ -156,9 +161,12 @@ async def open_rig(
     limits: Limits | None = None,
     guards: GuardPolicy | None = None,
     max_characters: int = 140,
+    patience: float = engine.BUSY_TIMEOUT,
 ) -> AsyncIterator[Rig]:
     """
     A rig with its store in *folder*; in process unless it takes the *network*, to *url*.
+
+    *patience* is how many seconds the store waits while another program has locked it.
     """
     clock = clock or ManualClock()
     simulator = simulator or make_simulator(clock)
@@ -169,7 +177,8 @@ async def open_rig(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
     )
     events = Events()
-    outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock)
+    with patch.object(engine, "BUSY_TIMEOUT", patience):
+        outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock)
     try:
         async with open_callrail(
             url,
@@ -229,4 +238,31 @@ def outcomes(message: Message) -> list[OutcomeKind | None]:
     return [attempt.outcome for segment in message.segments for attempt in segment.attempts]
 
 
-def impatient_store(monkeypatch: object) -> Callable[[], None]: ...
+async def passing_time(clock: ManualClock, work: Awaitable[T]) -> T:
+    """
+    What *work* comes to, while time passes for whoever sleeps meanwhile.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        asleep = asyncio.ensure_future(clock.until_asleep())
+        await asyncio.wait((task, asleep), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            asleep.cancel()
+        else:
+            clock.set(asleep.result()[0])
+    return task.result()
+
+
+class LoopTime:
+    """
+    Lets the time-outs of the running loop run out without anybody waiting for them.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        self._ahead = 0.0
+        monkeypatch.setattr(loop, "time", lambda: real() + self._ahead)
+
+    def jump(self, seconds: float) -> None:
+        self._ahead += seconds

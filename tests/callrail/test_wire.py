@@ -1,0 +1,421 @@
+import json
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callrail_relay.callrail import wire
+from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.outcome import (
+    Outcome,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+    Usage,
+)
+from tests.support.clock import START
+from tests.support.factories import RECIPIENT, make_route
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+TRACKER_FIELDS = (
+    "id",
+    "name",
+    "type",
+    "status",
+    "sms_supported",
+    "sms_enabled",
+    "company",
+    "tracking_numbers",
+)
+
+
+def read(status: int, body: object = None, **headers: str) -> Outcome:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.read_send_answer(status, named, raw, recipient=RECIPIENT)
+
+
+def conversation(**changes: object) -> dict[str, object]:
+    return {"id": "c0nv1", "customer_phone_number": RECIPIENT} | changes
+
+
+def tracker(**changes: object) -> dict[str, object]:
+    return {
+        "id": "TRK1",
+        "name": "Main line",
+        "type": "source",
+        "status": "active",
+        "sms_supported": True,
+        "sms_enabled": True,
+        "company": {"id": "COM1", "name": "Example Co"},
+        "tracking_numbers": ["+12025550133"],
+    } | changes
+
+
+def numbers(*trackers: object) -> list[NumberEntry]:
+    return wire.read_numbers(json.dumps({"trackers": trackers}).encode())
+
+
+def test_request_is_in_callrails_words() -> None:
+    """
+    The key stands in inner quotes, and the parameters have CallRail's names.
+    """
+    route = make_route()
+
+    assert 'Token token="k3y"' == wire.authorization("k3y")["Authorization"]
+    assert f"/v3/a/{route.account_id}/text-messages.json" == wire.send_path(route.account_id)
+    assert {
+        "company_id": route.company_id,
+        "tracking_number": route.tracking_number,
+        "customer_phone_number": RECIPIENT,
+        "content": "Hello",
+    } == wire.send_body(route, RECIPIENT, "Hello")
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("phone", [RECIPIENT, "2025550122", "202-555-0122", 2025550122])
+def test_conversation_with_that_person_is_sent(status: int, phone: object) -> None:
+    """
+    The id and the person's number, however written, make a success; the thread is kept where there is one.
+    """
+    messages = [{"sms_thread": None}, {"sms_thread": {"id": 7}}, {"sms_thread": {"id": "SMT1"}}]
+    body = conversation(customer_phone_number=phone, recent_messages=messages)
+
+    assert Sent(status, "c0nv1", "SMT1") == read(status, body)
+
+
+@pytest.mark.parametrize("messages", [None, [], "x", [1], [{"sms_thread": {"id": None}}]])
+def test_success_needs_no_thread(messages: object) -> None:
+    """
+    What is not needed to know that the text was taken may be missing.
+    """
+    assert Sent(200, "c0nv1", None) == read(200, conversation(recent_messages=messages))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"OK",
+        b'{"id": "c0nv1"',
+        b"\xff\xfe",
+        [],
+        None,
+        conversation(id=None),
+        conversation(id=""),
+        conversation(id=7),
+        {"id": "c0nv1"},
+        conversation(customer_phone_number="+12025550199"),
+        conversation(customer_phone_number=None),
+        b"[" * 100_000,
+    ],
+)
+def test_success_that_cannot_be_understood_is_unknown(body: object) -> None:
+    """
+    A 2xx alone proves nothing.
+    """
+    outcome = read(200, body)
+
+    assert isinstance(outcome, Unknown)
+    assert 200 == outcome.http_status
+
+
+@pytest.mark.parametrize(
+    "status", [202, 204, 206, 301, 302, 303, 307, 308, 304, 402, 408, 409, 425, 500, 503, 599]
+)
+def test_every_other_status_is_unknown(status: int) -> None:
+    """
+    What does not say whether the text was taken is looked up, never repeated.
+    """
+    assert Unknown(
+        f"CallRail answered {status}, which does not say whether it took the text.", status
+    ) == read(status, {"error": "x"})
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (400, Refusal.CONTENT),
+        (422, Refusal.CONTENT),
+        (401, Refusal.AUTHORIZATION),
+        (403, Refusal.AUTHORIZATION),
+        (404, Refusal.REQUEST),
+        (405, Refusal.REQUEST),
+        (406, Refusal.REQUEST),
+    ],
+)
+def test_refusals_go_by_status(status: int, refusal: Refusal) -> None:
+    """
+    The status decides what was refused; CallRail's own words are kept.
+    """
+    assert Rejected(status, "Color is not included in the list", refusal) == read(
+        status, {"error": "Color is not included in the list"}
+    )
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_words_do_not_change_what_the_status_says(status: int) -> None:
+    """
+    An authorization fault stays one whatever it talks about.
+    """
+    outcome = read(status, {"error": "the recipient has opted out"})
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.refusal in (Refusal.AUTHORIZATION, Refusal.REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    [
+        ("The recipient has opted out of texts", Refusal.OPTED_OUT),
+        ("Recipient is OPTED-OUT", Refusal.OPTED_OUT),
+        ("This number unsubscribed", Refusal.OPTED_OUT),
+        ("The customer's phone number is a landline, not a mobile number", Refusal.RECIPIENT),
+        ("The customer's phone number is a blocked number", Refusal.RECIPIENT),
+        ("On the do not contact list", Refusal.RECIPIENT),
+        ("Customer phone number is invalid", Refusal.RECIPIENT),
+        ("content is too long", Refusal.CONTENT),
+    ],
+)
+def test_words_tell_a_person_from_a_text(words: str, refusal: Refusal) -> None:
+    """
+    Of a 400 the words say whether the person cannot be texted, does not want it, or the text is at fault.
+    """
+    outcome = read(400, {"error": words})
+
+    assert isinstance(outcome, Rejected)
+    assert refusal == outcome.refusal
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": "Not found"}, "Not found"),
+        ({"errors": "No"}, "No"),
+        ({"errors": ["One", "Two"]}, "One; Two"),
+        ({"errors": {"content": ["can't be blank", "is bad"]}}, "content can't be blank; content is bad"),
+        ({"message": "Sorry"}, "Sorry"),
+        ({"error": "A", "message": "B"}, "A; B"),
+        ({"error": 7}, "CallRail gave no reason."),
+        ({}, "CallRail gave no reason."),
+        (["x"], '["x"]'),
+        (b"HTTP Token: Access denied.\n", "HTTP Token: Access denied."),
+        (b"<h1>Oops</h1>", "<h1>Oops</h1>"),
+        (b"caf\xe9", "caf\ufffd"),
+        (b"", "CallRail gave no reason."),
+        (b" \n ", "CallRail gave no reason."),
+        ({"error": "No texts to +12025550122."}, "No texts to +1••••••••22."),
+        ({"error": "x" * 1000}, "x" * 300),
+        (b"y" * 100_000, "y" * 300),
+    ],
+)
+def test_words_of_every_known_shape_are_found(body: object, words: str) -> None:
+    """
+    One line, cut to a readable length, with phone numbers masked.
+    """
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    assert words == wire.read_words(raw)
+
+
+def test_words_nested_without_end_do_no_harm() -> None:
+    """
+    However deep a body is, reading it ends in words.
+    """
+    for depth in (*range(100, 1000, 7), 5_000, 20_000, 200_000):
+        body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
+
+        assert wire.read_words(body)
+
+
+@given(JSON)
+def test_words_are_found_in_any_json(value: object) -> None:
+    """
+    No shape of an error body is an error here.
+    """
+    assert 0 < len(wire.read_words(json.dumps({"errors": value}).encode())) <= 330
+
+
+@given(
+    st.binary(), st.integers(100, 599), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text())
+)
+def test_every_answer_is_an_outcome(body: bytes, status: int, headers: dict[str, str]) -> None:
+    """
+    Nothing that can come back raises.
+    """
+    assert wire.read_send_answer(status, headers, body, recipient=RECIPIENT).detail
+
+
+def test_rate_limit_keeps_its_words_and_its_wait() -> None:
+    """
+    A 429 was refused, and says how long to wait where it is sane.
+    """
+    assert RateLimited(429, "Slow down", 30.0) == read(429, {"error": "Slow down"}, retry_after="30")
+    assert RateLimited(429, "Slow down", None) == read(429, {"error": "Slow down"})
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1", 1.0),
+        ("3600", 3600.0),
+        (" 60 ", 60.0),
+        ("0", None),
+        ("3601", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("9" * 400, None),
+        ("\u00b2", None),
+    ],
+)
+def test_insane_waits_are_no_waits(value: str, seconds: float | None) -> None:
+    """
+    Nothing below a second or beyond an hour is believed.
+    """
+    assert seconds == wire.read_retry_after({"retry-after": value})
+
+
+def test_wait_until_a_date_is_measured_on_the_servers_clock() -> None:
+    """
+    A ``Retry-After`` that is a date is compared with the answer's own date, and needs one.
+    """
+    now, then = (
+        format_datetime(START, usegmt=True),
+        format_datetime(START + timedelta(minutes=2), usegmt=True),
+    )
+
+    assert 120.0 == wire.read_retry_after({"retry-after": then, "date": now})
+    assert wire.read_retry_after({"retry-after": then}) is None
+    assert wire.read_retry_after({"retry-after": now, "date": then}) is None
+    assert wire.read_retry_after({"retry-after": then, "date": "Mon, 02 Mar 2026 15:00:00"}) is None
+
+
+def test_usage_is_read_from_the_headers() -> None:
+    """
+    CallRail's own limits and counts come with the answer to a send, whatever it is.
+    """
+    headers = {
+        "x_rate_limit_hourly_allowed": "150",
+        "x_rate_limit_hourly_used": "1",
+        "x_rate_limit_daily_allowed": "1000",
+        "x_rate_limit_daily_used": "0",
+    }
+    usage = Usage(hour_allowed=150, hour_used=1, day_allowed=1000, day_used=0)
+
+    for status, body in ((200, conversation()), (400, {}), (403, {}), (404, {}), (429, {})):
+        outcome = read(status, body, **headers)
+        assert not isinstance(outcome, Unknown)
+        assert usage == getattr(outcome, "usage", None)
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "9999999999", "\u0663", " 5"])
+def test_insane_counts_are_passed_over(value: str) -> None:
+    """
+    A header that is no plain number says nothing.
+    """
+    assert Usage() == wire.read_usage(
+        {"x-rate-limit-hourly-used": value, "x-rate-limit-daily-allowed": value}
+    )
+
+
+def test_nobody_allows_nothing() -> None:
+    """
+    A limit of 0 is not believed: it would stop every text for good.
+    """
+    headers = {"x-rate-limit-hourly-allowed": "0", "x-rate-limit-hourly-used": "0"}
+
+    assert Usage(hour_used=0) == wire.read_usage(headers)
+
+
+def test_lists_are_read() -> None:
+    """
+    Accounts and companies by what the docs name; what has no id is passed over.
+    """
+    accounts = {
+        "accounts": [{"id": "ACC1", "name": "A", "numeric_id": 123456789}, {"id": "ACC2"}, {"name": "x"}, 7]
+    }
+    companies = {
+        "companies": [
+            {"id": "COM1", "name": "C", "status": "active", "time_zone": "America/Chicago"},
+            {"id": "COM2", "name": "D", "status": "disabled"},
+            {"id": "COM3"},
+        ]
+    }
+
+    assert [AccountEntry("ACC1", "A", "123456789"), AccountEntry("ACC2", "ACC2", None)] == wire.read_accounts(
+        json.dumps(accounts).encode()
+    )
+    assert [CompanyEntry("COM1", "C", "America/Chicago"), CompanyEntry("COM3", "COM3", None)] == (
+        wire.read_companies(json.dumps(companies).encode())
+    )
+    assert 2 == wire.count_entries(json.dumps(accounts).encode(), "accounts")
+
+
+def test_numbers_are_those_that_can_text() -> None:
+    """
+    Only active trackers with texting supported and on, one entry for each number.
+    """
+    pool = tracker(id="TRK2", type="session", tracking_numbers=["+12025550134", "+12025550135"])
+    useless = [
+        tracker(status="disabled"),
+        tracker(sms_supported=False),
+        tracker(sms_enabled=False),
+        tracker(sms_enabled=None),
+        tracker(tracking_numbers=None),
+        tracker(tracking_numbers=5),
+        tracker(id=None),
+    ]
+
+    assert [
+        NumberEntry("+12025550133", "Main line", "COM1", pooled=False),
+        NumberEntry("+12025550134", "Main line", "COM1", pooled=True),
+        NumberEntry("+12025550135", "Main line", "COM1", pooled=True),
+    ] == numbers(tracker(), pool, *useless)
+
+
+@pytest.mark.parametrize("company", [None, "COM1", {}, {"id": None}, []])
+def test_number_of_an_unnamed_company_is_a_number(company: object) -> None:
+    """
+    A tracker may leave out its company.
+    """
+    assert [""] == [entry.company_id for entry in numbers(tracker(company=company))]
+
+
+@given(st.dictionaries(st.sampled_from(TRACKER_FIELDS), JSON))
+def test_no_tracker_breaks_the_list(fields: dict[str, object]) -> None:
+    """
+    Whatever a tracker looks like, the others are read.
+    """
+    strange = {"sms_supported": True, "sms_enabled": True} | fields
+
+    assert "+12025550133" in [entry.number for entry in numbers(strange, tracker())]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"trackers": {}}', b"<html>", b"null"])
+def test_what_is_no_list_is_a_fault(body: bytes) -> None:
+    """
+    A page of something else is told apart from an empty list.
+    """
+    with pytest.raises(ValueError, match="no list of trackers"):
+        wire.read_numbers(body)
+
+
+def test_lists_are_asked_for_page_by_page() -> None:
+    """
+    Active things only, with the account's nine-digit number.
+    """
+    assert "/v3/a.json?fields=numeric_id&page=2&per_page=100" == wire.accounts_path(2)
+    assert "/v3/a/ACC1/companies.json?status=active&page=1&per_page=100" == wire.companies_path("ACC1", 1)
+    assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&page=1&per_page=250" == (
+        wire.trackers_path("ACC1", "COM1", 1)
+    )
