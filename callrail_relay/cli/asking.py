@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import typer
 
-from callrail_relay.cli.running import say
+from callrail_relay.cli.running import complain, has_terminal, say
+from callrail_relay.errors import UsageFault
 
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
@@ -26,6 +27,18 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
             say("")
         raise KeyboardInterrupt from None
     return str(answer).strip()
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """
+    Whether the person says yes, or said so in advance. Ends with code 2 where nobody can be asked.
+    """
+    if yes:
+        return True
+    if not has_terminal():
+        complain(f"{question} There is no terminal to ask in; answer in advance with --yes.")
+        raise typer.Exit(UsageFault.exit_code)
+    return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from callrail_relay.cli.running import command, has_terminal, say
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap import Installation, KnownKey, SavedSetup
+    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
     from callrail_relay.service.setup import Choice, Question
 
 _LONGEST_KEY = 4096
@@ -93,7 +94,8 @@ async def configure(
       $ callrail-relay configure --api-key-stdin --account-id ACC... --company-id COM... \\
             --tracking-number +12025550133 --accept-terms < key.txt
     """
-    from callrail_relay import bootstrap
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.setup import known_api_key, save_setup
 
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     if no_verify:
@@ -102,8 +104,8 @@ async def configure(
         "callrail": {"api_url": api_url, **(given if no_verify else {})},
         "server": {"public_url": public_url},
     }
-    installation = bootstrap.find_installation(config, overrides=flags, must_exist=False)
-    known = await bootstrap.known_api_key(installation, use_file=secrets_file)
+    installation = find_installation(config, overrides=flags, must_exist=False)
+    known = await known_api_key(installation, use_file=secrets_file)
     _settle_terms(installation, accepted=accept_terms)
     key, is_new = _settle_key(known, from_stdin=api_key_stdin)
     route = _given_route(installation) if no_verify else await _find_route(installation, key, given)
@@ -113,9 +115,7 @@ async def configure(
     }
     if address:
         changes["server"] = {"public_url": address}
-    saved = await bootstrap.save_setup(
-        installation, changes, new_key=key if is_new else None, use_file=secrets_file
-    )
+    saved = await save_setup(installation, changes, new_key=key if is_new else None, use_file=secrets_file)
     _report(installation, saved)
     _show(installation, saved, route, as_json=as_json)
     return 0
@@ -131,7 +131,7 @@ def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
     """
     Show CallRail's rule and have it accepted, once.
     """
-    from callrail_relay.bootstrap import TERMS
+    from callrail_relay.bootstrap.installation import TERMS
 
     if installation.settings.callrail.accepted_terms:
         return
@@ -200,7 +200,7 @@ async def _find_route(
     """
     One account, company and number of those that the key can see.
     """
-    from callrail_relay.bootstrap import open_callrail
+    from callrail_relay.bootstrap.relay import open_callrail
     from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
 
     former = installation.settings.callrail
@@ -262,7 +262,7 @@ def _ask_for_address(config: Path | None, installation: "Installation") -> str |
     """
     The public address, None where it stays as it is.
     """
-    from callrail_relay.bootstrap import find_installation
+    from callrail_relay.bootstrap.installation import find_installation
 
     if not has_terminal():
         return None
@@ -298,7 +298,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
 def _show(
     installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
 ) -> None:
-    from callrail_relay.bootstrap import hook_url
+    from callrail_relay.bootstrap.tokens import hook_url
     from callrail_relay.cli.render import print_json
 
     say(_PASTE)

@@ -15,7 +15,9 @@ from callrail_relay.cli.running import command, say
 from callrail_relay.errors import Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap import Installation, Relay, Sandbox
+    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.bootstrap.sandbox import Sandbox
     from callrail_relay.domain.message import Message
 
 PAYLOAD = {
@@ -49,7 +51,7 @@ async def demo(
       $ callrail-relay demo
       $ callrail-relay demo --keep
     """
-    from callrail_relay.bootstrap import demonstration, open_sandbox
+    from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 
     with tempfile.TemporaryDirectory(prefix="callrail-relay-demo-", ignore_cleanup_errors=True) as directory:
         async with open_sandbox(port=0) as sandbox:
@@ -60,14 +62,9 @@ async def demo(
 async def _demonstrate(
     installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
 ) -> None:
-    from callrail_relay.bootstrap import (
-        hook_tokens,
-        hook_url,
-        open_delivery,
-        open_listeners,
-        open_relay,
-        require_hook_token,
-    )
+    from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.relay import open_delivery, open_relay
+    from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
     from callrail_relay.cli.render import print_json
     from callrail_relay.cli.stopping import stop_signal
 

@@ -18,7 +18,7 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
       $ callrail-relay doctor
       $ callrail-relay doctor --json
     """
-    from callrail_relay.bootstrap import diagnose
+    from callrail_relay.bootstrap.diagnosis import diagnose
     from callrail_relay.cli.render import print_health, print_json
 
     report = await diagnose(config)

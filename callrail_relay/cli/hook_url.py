@@ -35,19 +35,20 @@ async def hook_url(
       $ callrail-relay hook-url
       $ callrail-relay hook-url --rotate
     """
-    from callrail_relay import bootstrap
+    from callrail_relay.bootstrap import tokens
+    from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.cli.render import local, print_json
 
-    installation = bootstrap.find_installation(config)
+    installation = find_installation(config)
     if rotate:
-        rotation = await bootstrap.rotate_hook_token(installation)
+        rotation = await tokens.rotate_hook_token(installation)
         token = rotation.token
         say(f"The new webhook secret is in the {rotation.place}.")
         say(f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then.")
     else:
-        token = await bootstrap.require_hook_token(installation)
+        token = await tokens.require_hook_token(installation)
     if installation.settings.server.public_url is None:
         say(NO_PUBLIC_ADDRESS)
-    url = bootstrap.hook_url(installation.settings, token)
+    url = tokens.hook_url(installation.settings, token)
     print_json({"url": url}) if as_json else typer.echo(url)
     return 0

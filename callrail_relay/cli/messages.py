@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.asking import confirmed
 from callrail_relay.cli.options import Config, Json, Yes
-from callrail_relay.cli.running import command, has_terminal, refuse_unanswered
+from callrail_relay.cli.running import command, say
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ async def list_messages(
       $ callrail-relay messages list --status held --status unknown
       $ callrail-relay messages list --since 2h --json
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.cli.render import documents, print_json, print_messages
     from callrail_relay.domain.message import MessageFilter
 
@@ -78,7 +80,8 @@ async def show(
     Example:
       $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.cli.render import print_json, print_message
 
     async with open_relay(find_installation(config)) as relay:
@@ -104,7 +107,8 @@ async def approve(ids: Ids, config: Config = None, as_json: Json = False) -> int
     Example:
       $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.approve(id_)]
@@ -122,12 +126,12 @@ async def cancel(ids: Ids, yes: Yes = False, config: Config = None, as_json: Jso
     Example:
       $ callrail-relay messages cancel 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
 
-    if not yes:
-        if not has_terminal():
-            refuse_unanswered("Cancelling cannot be undone.", "--yes")
-        typer.confirm(f"Cancel {len(ids)} for good?", abort=True, err=True)
+    if not confirmed(f"Cancel {len(ids)} for good?", yes=yes):
+        say("Nothing was cancelled.")
+        return 0
     async with open_relay(find_installation(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.cancel(id_)]
     _show_changed(changed, as_json=as_json)
@@ -166,7 +170,7 @@ def _since(when: str, now: datetime) -> datetime:
     """
     An instant: so long ago, or a date, or a date with a time, by this machine's clock.
     """
-    from callrail_relay.bootstrap import read_duration
+    from callrail_relay.bootstrap.installation import read_duration
 
     try:
         return now - read_duration(when)

@@ -27,7 +27,8 @@ async def pause(
     Example:
       $ callrail-relay pause --reason "The office is closed today."
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         ids = await relay.operations.pause(account, reason)
@@ -44,7 +45,8 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
       $ callrail-relay resume
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         ids = await relay.operations.resume(account)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callrail_relay.cli.asking import confirmed
 from callrail_relay.cli.options import Config, Json, Yes
-from callrail_relay.cli.running import command, has_terminal, refuse_unanswered, say
+from callrail_relay.cli.running import command, has_terminal, say
 from callrail_relay.errors import NotFound
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap import Installation, Relay
+    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.relay import Relay
     from callrail_relay.domain.submission import Accepted
     from callrail_relay.service.dispatch import Ending
     from callrail_relay.service.intake import SavedPayloads
@@ -52,7 +54,7 @@ async def replay(
       $ callrail-relay replay payload.json
       $ callrail-relay replay saved/*.json --dry-run
     """
-    from callrail_relay.bootstrap import find_installation
+    from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.service.intake import map_saved
 
     documents = [_read(file) for file in files]
@@ -66,9 +68,12 @@ async def replay(
         )
     if dry_run:
         _show_plan(saved, installation, as_json=as_json)
+        say("Nothing was sent: this was a dry run.")
         return 0
     installation.require_terms()
-    _confirm(saved, installation, yes=yes, as_json=as_json)
+    if not _agreed(saved, installation, yes=yes, as_json=as_json):
+        say("Nothing was sent.")
+        return 0
     return await _send(installation, documents, saved, force=force, timeout=timeout, as_json=as_json)
 
 
@@ -99,22 +104,18 @@ def _show_plan(saved: "list[SavedPayloads]", installation: "Installation", *, as
         for draft in one.drafts
     ]
     print_json(documents(planned)) if as_json else print_messages(planned)
-    say("Nothing was sent: this was a dry run.")
 
 
-def _confirm(saved: "list[SavedPayloads]", installation: "Installation", *, yes: bool, as_json: bool) -> None:
+def _agreed(saved: "list[SavedPayloads]", installation: "Installation", *, yes: bool, as_json: bool) -> bool:
     """
     Ask before more than one text leaves.
     """
     count = sum(len(one.drafts) for one in saved)
-    if yes or count <= 1:
-        return
-    question = f"These are {count} texts to real people."
-    if not has_terminal():
-        refuse_unanswered(question, "--yes")
-    if not as_json:
+    if count <= 1:
+        return True
+    if not yes and not as_json and has_terminal():
         _show_plan(saved, installation, as_json=False)
-    typer.confirm(f"{question} Send them now?", abort=True, err=True)
+    return confirmed(f"Send these {count} texts to real people now?", yes=yes)
 
 
 async def _send(
@@ -126,7 +127,7 @@ async def _send(
     timeout: float,
     as_json: bool,
 ) -> int:
-    from callrail_relay.bootstrap import open_delivery, open_relay
+    from callrail_relay.bootstrap.relay import open_delivery, open_relay
     from callrail_relay.cli.render import print_json
     from callrail_relay.service.dispatch import Dispatch
 

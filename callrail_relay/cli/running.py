@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, ParamSpec
 
 import typer
 
@@ -78,11 +78,3 @@ def has_terminal() -> bool:
     Whether somebody is there to answer a question.
     """
     return sys.stdin is not None and sys.stdin.isatty()
-
-
-def refuse_unanswered(question: str, option: str) -> NoReturn:
-    """
-    End with code 2 where a question cannot be asked.
-    """
-    complain(f"{question} There is no terminal to ask in; answer in advance with {option}.")
-    raise typer.Exit(2)

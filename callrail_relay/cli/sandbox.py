@@ -32,7 +32,7 @@ async def sandbox(
       $ callrail-relay sandbox
       $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
-    from callrail_relay.bootstrap import open_sandbox
+    from callrail_relay.bootstrap.sandbox import open_sandbox
     from callrail_relay.cli.render import print_json
     from callrail_relay.cli.stopping import stop_signal
 

@@ -40,7 +40,8 @@ async def send(
       $ callrail-relay send --to +12025550122 --message "Is Tuesday at 9 good for you?"
       $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
     """
-    from callrail_relay.bootstrap import find_installation, open_delivery, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_delivery, open_relay
     from callrail_relay.cli.render import print_json, print_message
     from callrail_relay.domain.message import Source
     from callrail_relay.service.dispatch import Dispatch, Ending

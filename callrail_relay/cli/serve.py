@@ -12,7 +12,8 @@ from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, say
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap import Installation, Listening
+    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.listeners import Listening
     from callrail_relay.service.delivery import Delivery
 
 
@@ -46,7 +47,8 @@ async def serve(
       $ callrail-relay serve --port 8080 --no-dashboard
       $ callrail-relay serve --sandbox
     """
-    from callrail_relay.bootstrap import find_installation, open_sandbox
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.sandbox import open_sandbox
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
@@ -67,7 +69,9 @@ async def serve(
 
 
 async def _serve(installation: "Installation", *, as_json: bool) -> None:
-    from callrail_relay.bootstrap import hook_tokens, log_events, open_delivery, open_listeners, open_relay
+    from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.relay import log_events, open_delivery, open_relay
+    from callrail_relay.bootstrap.tokens import hook_tokens
     from callrail_relay.cli.stopping import stop_signal
 
     hook = log_events(installation)

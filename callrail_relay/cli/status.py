@@ -24,7 +24,8 @@ async def status(
       $ callrail-relay status
       $ callrail-relay status --watch
     """
-    from callrail_relay.bootstrap import find_installation, open_relay
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.cli.render import print_json, print_status, watch_status
 
     installation = find_installation(config)

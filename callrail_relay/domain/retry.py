@@ -63,20 +63,21 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
     """
     match outcome:
         case Sent():
-            return Decision(Status.SENT, costs_budget=True, account=account.healthy())
+            return Decision(Status.SENT, costs_budget=True, account=account.answered(now))
         case NotSent():
-            until = now + _backoff(account, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random)
+            strikes = account.strikes_before(now)
+            until = now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random)
             return Decision(
                 Status.QUEUED,
                 costs_budget=False,
-                account=account.waiting(until, "CallRail cannot be reached."),
+                account=account.waiting(now, until, "CallRail cannot be reached."),
             )
         case RateLimited():
-            until = now + _rate_limit_wait(outcome, account)
+            until = now + _rate_limit_wait(outcome, account.strikes_before(now))
             return Decision(
                 Status.QUEUED,
                 costs_budget=False,
-                account=account.waiting(until, "CallRail's rate limit is reached (429)."),
+                account=account.waiting(now, until, "CallRail's rate limit is reached (429)."),
             )
         case Rejected():
             return _decide_rejected(outcome, content, account, now)
@@ -98,33 +99,33 @@ def _decide_rejected(outcome: Rejected, content: str, account: Account, now: dat
             return Decision(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
         case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
             return Decision(
-                Status.QUEUED, costs_budget=True, account=account.healthy(), cut_to=DOCUMENTED_LENGTH
+                Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
             )
         case _:
             reason = Reason("refused", f"CallRail refused it ({outcome.http_status}): {outcome.detail}")
             return Decision(
                 Status.FAILED,
                 costs_budget=True,
-                account=account.healthy(),
+                account=account.answered(now),
                 reasons=(reason,),
                 suppress=outcome.refusal is Refusal.OPTED_OUT,
             )
 
 
-def _rate_limit_wait(outcome: RateLimited, account: Account) -> timedelta:
+def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
     if outcome.retry_after is not None:
         return timedelta(seconds=outcome.retry_after)
-    return _doubled(account, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
+    return _doubled(strikes, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
 
 
-def _backoff(account: Account, first: timedelta, longest: timedelta, random: Random) -> timedelta:
+def _backoff(strikes: int, first: timedelta, longest: timedelta, random: Random) -> timedelta:
     """
     Exponential backoff with full jitter.
     """
-    return random.random() * _doubled(account, first, longest)
+    return random.random() * _doubled(strikes, first, longest)
 
 
-def _doubled(account: Account, first: timedelta, longest: timedelta) -> timedelta:
+def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:
     # The exponent is bounded so that a long outage cannot overflow a timedelta.
-    doublings: int = 2 ** min(account.strikes, 20)
+    doublings: int = 2 ** min(strikes, 20)
     return min(longest, first * doublings)

@@ -60,7 +60,7 @@ def _claim_from(
 ) -> ClaimResult:
     if account.paused_since is not None:
         return ClaimResult()
-    if account.wait_until is not None and account.wait_until > now:
+    if account.waits(now):
         return ClaimResult(wake_at=account.wait_until)
     if account.strikes and _in_flight(connection, account.id):
         # One probe at a time; its end wakes us.

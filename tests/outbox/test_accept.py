@@ -77,7 +77,7 @@ async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
     """
     draft = make_draft(
         recipient=RECIPIENT,
-        text="Grüße! 👩‍👩‍👧 \"quoted\"\n\ttabbed  ",
+        text='Grüße! 👩‍👩‍👧 "quoted"\n\ttabbed  ',
         route=make_route(),
         opportunity_id="7",
         sender_id="8",

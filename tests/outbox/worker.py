@@ -141,9 +141,7 @@ def sent_with(
     """
     CallRail's yes, with these ``x-rate-limit-*`` headers.
     """
-    usage = Usage(
-        hour_allowed=hour_allowed, hour_used=hour_used, day_allowed=day_allowed, day_used=day_used
-    )
+    usage = Usage(hour_allowed=hour_allowed, hour_used=hour_used, day_allowed=day_allowed, day_used=day_used)
     return Sent(200, "CON1", "SMT1", usage)
 
 

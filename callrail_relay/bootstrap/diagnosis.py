@@ -1,0 +1,106 @@
+"""
+The checks of this installation.
+"""
+
+import shutil
+from pathlib import Path
+
+from callrail_relay.bootstrap.installation import Installation, find_installation
+from callrail_relay.bootstrap.relay import Relay, open_callrail, open_relay
+from callrail_relay.config.places import private_directory
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.errors import Unavailable
+from callrail_relay.service.checks import (
+    check_accounts,
+    check_public_url,
+    check_routes,
+    check_space,
+    check_store,
+    check_waiting,
+)
+from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
+
+
+async def diagnose(config: Path | None) -> HealthReport:
+    """
+    The findings of every check; without readable settings there is but one.
+    """
+
+    async def read_settings() -> str:
+        path = find_installation(config).config_path
+        if not path.exists():
+            raise Worry(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
+        return f"{path} is read."
+
+    report = await examine([("settings", read_settings)])
+    if report.exit_code:
+        return report
+    installation = find_installation(config)
+    try:
+        async with open_relay(installation) as relay:
+            return HealthReport(findings=report.findings + (await examine(checks(relay))).findings)
+    except Unavailable as error:
+        without_store = [*_settings_checks(installation), ("store", _raising(error))]
+        return HealthReport(findings=report.findings + (await examine(without_store)).findings)
+
+
+def _raising(error: Unavailable) -> Check:
+    async def check() -> str:
+        raise error
+
+    return check
+
+
+def checks(relay: Relay) -> list[tuple[str, Check]]:
+    """
+    Everything that must hold, in the order in which it is best put right.
+    """
+    installation = relay.installation
+    probe = StoreProbe(relay.outbox, installation.clock)
+
+    async def space() -> str:
+        free = shutil.disk_usage(private_directory(installation.data)).free
+        return check_space(free, str(installation.data))
+
+    async def public_url() -> str:
+        return check_public_url(installation.settings.server.public_url)
+
+    return [
+        *_settings_checks(installation),
+        ("store", lambda: check_store(probe, relay.outbox.name)),
+        ("disk", space),
+        ("CallRail", lambda: _check_callrail(installation)),
+        ("accounts", lambda: check_accounts(relay.operations)),
+        ("public address", public_url),
+        ("texts", lambda: check_waiting(relay.operations)),
+    ]
+
+
+def _settings_checks(installation: Installation) -> list[tuple[str, Check]]:
+    async def terms() -> str:
+        installation.require_terms()
+        return "CallRail's rule for person-to-person texts is accepted."
+
+    async def route() -> str:
+        installation.require_route()
+        return f"Texts leave from {len(set(installation.settings.routes_table()))} number(s)."
+
+    async def api_key() -> str:
+        return f"From the {(await installation.secrets.require(SecretName.API_KEY)).rung}."
+
+    async def hook_token() -> str:
+        return f"From the {(await installation.secrets.require(SecretName.HOOK_TOKEN)).rung}."
+
+    return [
+        ("terms", terms),
+        ("routes", route),
+        ("API key", api_key),
+        ("webhook secret", hook_token),
+    ]
+
+
+async def _check_callrail(installation: Installation) -> str:
+    installation.require_route()
+    key = await installation.secrets.require(SecretName.API_KEY)
+    async with open_callrail(installation, key.secret.reveal()) as callrail:
+        return await check_routes(callrail, list(installation.settings.routes_table()))

@@ -1,0 +1,148 @@
+"""
+What a run stands on: settings, secrets, the data directory, and the policies that follow from them.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+from callrail_relay.clock import Clock, SystemClock
+from callrail_relay.config.durations import parse_duration
+from callrail_relay.config.loading import load
+from callrail_relay.config.places import config_file, data_directory
+from callrail_relay.config.secrets import Secrets
+from callrail_relay.config.settings import Settings
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.errors import SettingsFault
+from callrail_relay.service.delivery import DeliveryPolicy
+from callrail_relay.service.intake import MappingPolicy
+
+LEASE_MARGIN = timedelta(seconds=10)
+
+TERMS = (
+    "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
+    "Every text that leaves through this relay must have been written by a person, to one person who "
+    "agreed to "
+    "be texted."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """
+    What a run stands on: settings, secrets, the data directory, time and chance.
+    """
+
+    config_path: Path
+    settings: Settings
+    secrets: Secrets
+    data: Path
+    clock: Clock = field(default_factory=SystemClock)
+    random: Random = field(default_factory=random.SystemRandom)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.settings.limits.per_hour, self.settings.limits.per_day)
+
+    @property
+    def guards(self) -> GuardPolicy:
+        guards = self.settings.guards
+        return GuardPolicy(
+            duplicate=guards.duplicate,
+            merge_tag=guards.merge_tag,
+            opt_out=guards.opt_out,
+            too_old=guards.too_old,
+            max_age=self.settings.delivery.max_age,
+        )
+
+    @property
+    def mapping(self) -> MappingPolicy:
+        return MappingPolicy(
+            routes=self.settings.routes_table(),
+            guards=self.guards,
+            max_characters=self.settings.limits.max_characters,
+            limits=self.limits,
+        )
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        """
+        The accounts of the settings, each once, in their order.
+        """
+        return tuple(dict.fromkeys(route.account_id for route in self.settings.routes_table()))
+
+    @property
+    def delivery(self) -> DeliveryPolicy:
+        delivery = self.settings.delivery
+        return DeliveryPolicy(
+            claim=ClaimPolicy(
+                accounts=frozenset(self.account_ids),
+                limits=self.limits,
+                recipient_interval=self.settings.limits.recipient_interval,
+                lease=delivery.connect_timeout + delivery.read_timeout + LEASE_MARGIN,
+                max_characters=self.settings.limits.max_characters,
+                guards=self.guards,
+            ),
+            concurrency=delivery.concurrency,
+        )
+
+    def require_ready_to_send(self) -> None:
+        """
+        Raises SettingsFault unless texts have a route and the terms are accepted.
+        """
+        self.require_route()
+        self.require_terms()
+
+    def require_route(self) -> None:
+        """
+        Raises SettingsFault unless there is an account, a company and a number to send from.
+        """
+        if not self.account_ids:
+            raise SettingsFault(
+                f"No account, company and tracking number to send from is set in {self.config_path}; run "
+                "`callrail-relay configure`."
+            )
+
+    def require_terms(self) -> None:
+        """
+        Raises SettingsFault unless somebody accepted CallRail's rule on what may be sent.
+        """
+        if not self.settings.callrail.accepted_terms:
+            raise SettingsFault(
+                f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = "
+                "true under "
+                f"[callrail] in {self.config_path}."
+            )
+
+
+def find_installation(
+    config: Path | None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    must_exist: bool = True,
+) -> Installation:
+    """
+    The installation that *config* names, or the user's own. Raises SettingsFault.
+
+    *environ* takes the place of the environment for secrets, as the demonstration needs it.
+    """
+    path = config_file(config)
+    return Installation(
+        config_path=path,
+        settings=load(config, overrides=overrides, must_exist=must_exist),
+        secrets=Secrets(path) if environ is None else Secrets(path, environ),
+        data=data_directory(),
+    )
+
+
+def read_duration(text: str) -> timedelta:
+    """
+    A span of time as the settings write it: seconds, or 15s, 5m, 4h, 30d. Raises ValueError.
+    """
+    return parse_duration(text)

@@ -1,0 +1,109 @@
+"""
+The services on an open store, the worker, and the connection to CallRail.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.callrail.client import CallRail
+from callrail_relay.config.places import private_directory
+from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.outbox.nodes import node_name
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.delivery import Delivery
+from callrail_relay.service.intake import Intake
+from callrail_relay.service.operations import Operations
+from callrail_relay.telemetry import logs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay:
+    """
+    The services of one run, on one open store.
+    """
+
+    installation: Installation
+    outbox: Outbox
+    intake: Intake
+    operations: Operations
+
+
+def log_events(installation: Installation) -> EventHook:
+    """
+    Send logs where the settings say, and return the hook that writes events to them.
+    """
+    log = installation.settings.log
+    logs.configure(log.level, log.format)
+    return logs.event_logger()
+
+
+@asynccontextmanager
+async def open_relay(installation: Installation, hook: EventHook = ignore) -> AsyncIterator[Relay]:
+    """
+    The services on an open store; closed at the end. Raises Unavailable.
+    """
+    settings = installation.settings
+    outbox = await Outbox.open(settings.database.url, installation.clock)
+    try:
+        yield Relay(
+            installation=installation,
+            outbox=outbox,
+            intake=Intake(
+                outbox,
+                installation.mapping,
+                clock=installation.clock,
+                random=installation.random,
+                hook=hook,
+            ),
+            operations=Operations(
+                outbox,
+                account_ids=installation.account_ids,
+                limits=installation.limits,
+                max_characters=settings.limits.max_characters,
+            ),
+        )
+    finally:
+        await outbox.close()
+
+
+@asynccontextmanager
+async def open_delivery(relay: Relay, hook: EventHook = ignore) -> AsyncIterator[Delivery]:
+    """
+    A worker for *relay*, with its connection to CallRail and a name of its own.
+
+    Raises SecretFault without an API key, Unavailable without a data directory.
+    """
+    installation = relay.installation
+    key = await installation.secrets.require(SecretName.API_KEY)
+    async with open_callrail(installation, key.secret.reveal()) as callrail:
+        with node_name(private_directory(installation.data)) as node:
+            yield Delivery(
+                relay.outbox,
+                callrail,
+                installation.delivery,
+                node=node,
+                clock=installation.clock,
+                random=installation.random,
+                hook=hook,
+            )
+
+
+@asynccontextmanager
+async def open_callrail(
+    installation: Installation, api_key: str, api_url: str | None = None
+) -> AsyncIterator[CallRail]:
+    """
+    CallRail's API for *api_key*, at *api_url* or that of the settings.
+    """
+    delivery = installation.settings.delivery
+    async with CallRail.open(
+        api_url or installation.settings.callrail.api_url,
+        api_key,
+        connect_timeout=delivery.connect_timeout,
+        read_timeout=delivery.read_timeout,
+        connections=delivery.concurrency,
+    ) as callrail:
+        yield callrail

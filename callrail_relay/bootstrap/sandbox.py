@@ -1,0 +1,95 @@
+"""
+The simulator on loopback, and relays that talk to it.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.callrail.simulator import Simulator, create_app, load_faults
+from callrail_relay.clock import SystemClock
+from callrail_relay.config.secrets import SecretName, Secrets
+from callrail_relay.config.settings import Settings
+from callrail_relay.service.hook_tokens import new_token
+from callrail_relay.web.listener import Listener
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """
+    A running simulator, and what to set so that a relay talks to it.
+    """
+
+    url: str
+    simulator: Simulator
+
+    def document(self) -> dict[str, str]:
+        return {
+            "url": self.url,
+            "api_key": self.simulator.api_key,
+            "account_id": self.simulator.account_id,
+            "company_id": self.simulator.company_id,
+            "tracking_number": self.simulator.tracking_number,
+        }
+
+    def overrides(self) -> dict[str, object]:
+        """
+        The settings of a relay that talks to it.
+        """
+        return {
+            "callrail": {
+                "api_url": self.url,
+                "account_id": self.simulator.account_id,
+                "company_id": self.simulator.company_id,
+                "tracking_number": self.simulator.tracking_number,
+                "accepted_terms": True,
+            },
+        }
+
+    def environ(self) -> dict[str, str]:
+        """
+        The secrets of such a relay: the sandbox's key, and the webhook secret where the environment has it.
+        """
+        environ = {str(SecretName.API_KEY.variable): self.simulator.api_key}
+        token = os.environ.get(str(SecretName.HOOK_TOKEN.variable))
+        return environ if token is None else environ | {str(SecretName.HOOK_TOKEN.variable): token}
+
+
+def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
+    """
+    A relay that keeps everything in *directory*, talks to *sandbox*, and takes no port that may be in use.
+    """
+    overrides = sandbox.overrides() | {
+        "server": {"host": "127.0.0.1", "port": 0},
+        "dashboard": {"host": "127.0.0.1", "port": 0},
+        "database": {"url": f"sqlite:///{quote((directory / 'relay.db').as_posix(), safe='/:')}"},
+    }
+    environ = sandbox.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
+    path = directory / "config.toml"
+    return Installation(
+        config_path=path,
+        settings=Settings.model_validate(overrides),
+        secrets=Secrets(path, environ),
+        data=directory,
+    )
+
+
+@asynccontextmanager
+async def open_sandbox(*, port: int, faults: str | None = None) -> AsyncIterator[Sandbox]:
+    """
+    The simulator on loopback; *faults* is a JSON list. Raises UsageFault for bad ones, Unavailable.
+
+    It accepts the key of CALLRAIL_API_KEY where that is set, else one of its own.
+    """
+    simulator = Simulator(
+        clock=SystemClock(), api_key=os.environ.get("CALLRAIL_API_KEY", "").strip() or secrets.token_hex(16)
+    )
+    if faults is not None:
+        simulator.fault(*load_faults(faults))
+    async with Listener(create_app(simulator), host="127.0.0.1", port=port, setting="--port") as listener:
+        yield Sandbox(url=listener.url, simulator=simulator)
