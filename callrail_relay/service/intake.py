@@ -15,9 +15,10 @@ from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
 from callrail_relay.domain.message import Message, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request, read_saved
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
+from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
 from callrail_relay.outbox.store import Outbox

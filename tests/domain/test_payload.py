@@ -12,15 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.payload import (
-    MOST_PAYLOADS,
-    Entry,
-    Payload,
-    Unreadable,
-    is_storable,
-    read_request,
-    read_saved,
-)
+from callrail_relay.domain.payload import MOST_PAYLOADS, Entry, Payload, Unreadable, is_storable, read_request
+from callrail_relay.domain.saved import read_saved
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
 TEXT = "Hi Dana, are you still thinking of selling 12 Oak St?"
