@@ -3,7 +3,7 @@ The only file that reads the time or waits for it.
 """
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -21,6 +21,21 @@ class Clock(Protocol):
         """
         Return when *seconds* have passed on this clock.
         """
+
+
+async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
+    """
+    Return when *woken* is set, or *longest* has passed.
+    """
+    waits = [
+        asyncio.ensure_future(woken.wait()),
+        asyncio.ensure_future(clock.sleep(longest.total_seconds())),
+    ]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 class SystemClock:

@@ -18,6 +18,7 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.intake import MappingPolicy
@@ -88,7 +89,19 @@ class Installation:
                 max_characters=self.settings.limits.max_characters,
                 guards=self.guards,
             ),
+            lookups=self.lookups,
             concurrency=delivery.concurrency,
+        )
+
+    @property
+    def lookups(self) -> LookupPolicy:
+        delivery = self.settings.delivery
+        return LookupPolicy(
+            accounts=frozenset(self.account_ids),
+            ladder=delivery.reconcile_after,
+            on_unknown=OnUnknown(delivery.on_unknown),
+            lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
+            recipient_interval=self.settings.limits.recipient_interval,
         )
 
     def require_ready_to_send(self) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.relay import Relay
 from callrail_relay.config.rules import is_loopback
-from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.hook_tokens import HookTokens
+from callrail_relay.service.worker import Worker
 from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import Login
 from callrail_relay.web.private import PrivatePages, create_private_app
@@ -30,7 +30,7 @@ class Listening:
 
 
 @asynccontextmanager
-async def open_listeners(relay: Relay, delivery: Delivery, tokens: HookTokens) -> AsyncIterator[Listening]:
+async def open_listeners(relay: Relay, worker: Worker, tokens: HookTokens) -> AsyncIterator[Listening]:
     """
     The public listener, and the private one where the settings have it. Raises Unavailable.
     """
@@ -41,7 +41,7 @@ async def open_listeners(relay: Relay, delivery: Delivery, tokens: HookTokens) -
         tokens,
         installation.clock,
         allow_addresses=server.allow_addresses,
-        wake=delivery.wake,
+        wake=worker.wake,
     )
     public = Listener(
         create_public_app(hook, StoreProbe(relay.outbox, installation.clock).writable),

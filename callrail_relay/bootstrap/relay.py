@@ -16,6 +16,8 @@ from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.reconciliation import Reconciliation
+from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry import logs
 
 
@@ -70,7 +72,7 @@ async def open_relay(installation: Installation, hook: EventHook = ignore) -> As
 
 
 @asynccontextmanager
-async def open_delivery(relay: Relay, hook: EventHook = ignore) -> AsyncIterator[Delivery]:
+async def open_worker(relay: Relay, hook: EventHook = ignore) -> AsyncIterator[Worker]:
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
@@ -80,7 +82,7 @@ async def open_delivery(relay: Relay, hook: EventHook = ignore) -> AsyncIterator
     key = await installation.secrets.require(SecretName.API_KEY)
     async with open_callrail(installation, key.secret.reveal()) as callrail:
         with node_name(private_directory(installation.data)) as node:
-            yield Delivery(
+            delivery = Delivery(
                 relay.outbox,
                 callrail,
                 installation.delivery,
@@ -89,6 +91,15 @@ async def open_delivery(relay: Relay, hook: EventHook = ignore) -> AsyncIterator
                 random=installation.random,
                 hook=hook,
             )
+            reconciliation = Reconciliation(
+                relay.outbox,
+                callrail,
+                installation.lookups,
+                clock=installation.clock,
+                hook=hook,
+                settled=delivery.wake,
+            )
+            yield Worker(delivery, reconciliation)
 
 
 @asynccontextmanager

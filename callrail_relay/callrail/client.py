@@ -6,16 +6,19 @@ redirected; every end it can come to is an outcome, not an exception.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import httpx
 
 from callrail_relay.callrail import wire
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.matching import FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable
@@ -37,6 +40,15 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+
+
+@dataclass
+class _Counter:
+    """
+    Requests made so far: CallRail limits those that read, too.
+    """
+
+    requests: int = 0
 
 
 class AnswerTooLarge(Exception):
@@ -129,19 +141,71 @@ class CallRail:
         mine = [number for number in numbers if number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
+    async def find_texts(
+        self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
+    ) -> Lookup:
+        """
+        The outgoing texts between *recipient* and the number of *route*, at least those since *since*.
+
+        The conversation is found by its id where one is known, else by searching. Raises
+        RefusedByCallRail, Unavailable.
+        """
+        counter = _Counter()
+        with contextlib.suppress(RefusedByCallRail):
+            # A conversation that is known by id may be gone; then it is searched like any other.
+            if conversation_id is not None:
+                texts = await self._conversation(route.account_id, conversation_id, counter)
+                return Lookup(texts=tuple(texts), requests=counter.requests)
+        found: list[FoundText] = []
+        for id_ in await self._search(route, recipient, since, counter):
+            found += await self._conversation(route.account_id, id_, counter)
+        return Lookup(texts=tuple(found), requests=counter.requests)
+
+    async def _search(self, route: Route, recipient: str, since: datetime, counter: "_Counter") -> list[str]:
+        """
+        The conversations with a person: by E.164, by ten digits, and in the end among all of the company.
+        """
+        day = (since - timedelta(days=1)).date()
+        for search in (recipient, recipient[-10:], None):
+            ids = await self._pages(
+                partial(wire.conversations_path, route.account_id, route.company_id, day, search),
+                partial(wire.read_conversation_ids, route=route, recipient=recipient),
+                "conversations",
+                counter=counter,
+            )
+            if ids:
+                return ids
+        return []
+
+    async def _conversation(
+        self, account_id: str, conversation_id: str, counter: "_Counter"
+    ) -> list[FoundText]:
+        return await self._pages(
+            lambda page: wire.conversation_path(account_id, conversation_id, page),
+            wire.read_texts,
+            "messages",
+            counter=counter,
+        )
+
     async def _pages(
-        self, path: Callable[[int], str], read: Callable[[bytes], list[E]], name: str
+        self,
+        path: Callable[[int], str],
+        read: Callable[[bytes], list[E]],
+        name: str,
+        counter: "_Counter | None" = None,
     ) -> list[E]:
         """
-        All entries of a list; the end is an empty page, since ``total_pages`` is missing on some.
+        All entries of a list, counting the requests that it takes.
         """
         entries: list[E] = []
         for page in range(1, MOST_PAGES + 1):
+            if counter is not None:
+                counter.requests += 1
             body = await self._get(path(page))
             try:
-                if wire.count_entries(body, name) == 0:
-                    break
                 entries += read(body)
+                if wire.is_last_page(body, name, page):
+                    break
             except ValueError as error:
                 raise Unavailable(
                     f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check "
@@ -155,8 +219,7 @@ class CallRail:
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
                 f"CallRail at {self._http.base_url.host} cannot be reached ({_cause(error)}); check the "
-                "connection "
-                "and callrail.api_url, then try again."
+                "connection and callrail.api_url, then try again."
             ) from error
         if answer.status != 200:
             raise _fault(answer)

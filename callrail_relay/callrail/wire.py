@@ -7,10 +7,13 @@ what is uncertain is read with care and never relied on.
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.matching import FoundText
 from callrail_relay.domain.outcome import (
     Outcome,
     RateLimited,
@@ -27,6 +30,7 @@ LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""
 
 _LONGEST_WORDS = 300
+_MOST_LEVELS = 5
 _LARGEST_COUNT = 1_000_000
 
 _WORDS_OF_REFUSALS = (
@@ -130,27 +134,21 @@ def read_words(body: bytes) -> str:
     if document is None:
         words = body[: 4 * _LONGEST_WORDS].decode("utf-8", "replace")
     else:
-        words = "; ".join(_told(document))
+        told = (document.get(key) for key in ("error", "errors", "message"))
+        words = "; ".join(word for value in told for word in _flat_words(value, _MOST_LEVELS))
     line = " ".join(words.split())[:_LONGEST_WORDS]
     return mask_all(line) if line else "CallRail gave no reason."
 
 
-def _told(document: Mapping[str, Any]) -> list[str]:
-    try:
-        return [word for key in ("error", "errors", "message") for word in _flat_words(document.get(key))]
-    except RecursionError:
-        return []
-
-
-def _flat_words(value: object) -> Iterator[str]:
+def _flat_words(value: object, levels: int) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
+    elif isinstance(value, list) and levels:
         for item in value:
-            yield from _flat_words(item)
-    elif isinstance(value, dict):
+            yield from _flat_words(item, levels - 1)
+    elif isinstance(value, dict) and levels:
         for key, item in value.items():
-            for word in _flat_words(item):
+            for word in _flat_words(item, levels - 1):
                 yield f"{key} {word}"
 
 
@@ -224,11 +222,18 @@ def read_companies(body: bytes) -> list[CompanyEntry]:
     ]
 
 
-def count_entries(body: bytes, name: str) -> int:
+def is_last_page(body: bytes, name: str, page: int) -> bool:
     """
-    How many entries of any kind a page holds: an empty page is the last one.
+    Whether no page follows: by ``total_pages``, else by ``per_page``, each of which is missing on some lists.
+
+    Raises ValueError where the body is no such list.
     """
-    return len(_page(body, name))
+    count = len(_list(body, name))
+    document = _object(body) or {}
+    total, size = document.get("total_pages"), document.get("per_page")
+    if isinstance(total, int):
+        return page >= total
+    return count < size if isinstance(size, int) else count == 0
 
 
 def read_numbers(body: bytes) -> list[NumberEntry]:
@@ -260,11 +265,15 @@ def _can_text(tracker: Mapping[str, Any]) -> bool:
 
 
 def _page(body: bytes, name: str) -> list[dict[str, Any]]:
+    return [entry for entry in _list(body, name) if entry.get("id") is not None]
+
+
+def _list(body: bytes, name: str) -> list[dict[str, Any]]:
     document = _object(body)
     entries = None if document is None else document.get(name)
     if not isinstance(entries, list):
         raise ValueError(f"no list of {name}")  # noqa: TRY004 - the body is at fault, not the program
-    return [entry for entry in _objects(entries) if entry.get("id") is not None]
+    return _objects(entries)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -285,3 +294,68 @@ def _strings(value: object) -> list[str]:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def conversations_path(account_id: str, company_id: str, since: date, search: str | None, page: int) -> str:
+    """
+    A page of the conversations with activity since a day; *search* matches a customer's number or name.
+    """
+    question = {
+        "company_id": company_id,
+        # What a list without dates covers is not documented, so the beginning is always given.
+        "start_date": since.isoformat(),
+        **({} if search is None else {"search": search}),
+        "page": str(page),
+        "per_page": "250",
+    }
+    return f"/v3/a/{account_id}/text-messages.json?{urlencode(question)}"
+
+
+def conversation_path(account_id: str, conversation_id: str, page: int) -> str:
+    return f"/v3/a/{account_id}/text-messages/{quote(conversation_id, safe='')}.json?page={page}&per_page=250"
+
+
+def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
+    """
+    The ids of the conversations between *recipient* and the number of *route*, on one page of a list.
+
+    Raises ValueError where the body is no list of conversations.
+    """
+    return [
+        str(entry["id"])
+        for entry in _page(body, "conversations")
+        if _is_between(entry, route=route, recipient=recipient)
+    ]
+
+
+def _is_between(conversation: Mapping[str, Any], *, route: Route, recipient: str) -> bool:
+    numbers = {
+        _last_ten_digits(conversation.get(key))
+        for key in ("current_tracking_number", "initial_tracking_number")
+    }
+    return (
+        conversation.get("company_id") == route.company_id
+        and _last_ten_digits(conversation.get("customer_phone_number")) == recipient[-10:]
+        and route.tracking_number[-10:] in numbers
+    )
+
+
+def read_texts(body: bytes) -> list[FoundText]:
+    """
+    The outgoing texts on one page of a conversation. Raises ValueError where the body is none.
+    """
+    return [
+        FoundText(content=str(message.get("content") or ""), created_at=created_at)
+        for message in _list(body, "messages")
+        if message.get("direction") == "outgoing"
+        for created_at in [_instant(message.get("created_at"))]
+        if created_at is not None
+    ]
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo is not None else None

@@ -63,7 +63,7 @@ async def _demonstrate(
     installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
 ) -> None:
     from callrail_relay.bootstrap.listeners import open_listeners
-    from callrail_relay.bootstrap.relay import open_delivery, open_relay
+    from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
     from callrail_relay.cli.render import print_json
     from callrail_relay.cli.stopping import stop_signal
@@ -72,10 +72,10 @@ async def _demonstrate(
     async with (
         stop_signal() as stopped,
         open_relay(installation) as relay,
-        open_delivery(relay) as delivery,
-        open_listeners(relay, delivery, tokens) as listening,
+        open_worker(relay) as worker,
+        open_listeners(relay, worker, tokens) as listening,
     ):
-        worker = asyncio.create_task(delivery.run())
+        running = asyncio.create_task(worker.run())
         url = hook_url(
             installation.settings, await require_hook_token(installation), base=listening.public_url
         )
@@ -98,8 +98,8 @@ async def _demonstrate(
                 f"{sandbox.url}/sandbox/texts"
             )
             await stopped.wait()
-        delivery.stop()
-        await worker
+        worker.stop()
+        await running
 
 
 async def _post(url: str) -> Any:  # noqa: ANN401 - JSON

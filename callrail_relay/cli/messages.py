@@ -116,11 +116,55 @@ async def approve(ids: Ids, config: Config = None, as_json: Json = False) -> int
     return 0
 
 
+@app.command("resend")
+@command
+async def resend(ids: Ids, yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+    """
+    Send unknown, failed or cancelled texts again.
+
+    CallRail has no way to send a text once for certain: an unknown one may have arrived. Look into the
+    conversation first. Where both arrive, the text is shown as sent twice.
+
+    \b
+    Example:
+      $ callrail-relay messages resend 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+
+    if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
+        say("Nothing was sent.")
+        return 0
+    async with open_relay(find_installation(config)) as relay:
+        changed = [message for id_ in ids for message in await relay.operations.resend(id_)]
+    _show_changed(changed, as_json=as_json)
+    return 0
+
+
+@app.command("mark-sent")
+@command
+async def mark_sent(ids: Ids, config: Config = None, as_json: Json = False) -> int:
+    """
+    Say that CallRail has taken unknown texts after all; what of them has not left yet follows.
+
+    \b
+    Example:
+      $ callrail-relay messages mark-sent 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+
+    async with open_relay(find_installation(config)) as relay:
+        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_)]
+    _show_changed(changed, as_json=as_json)
+    return 0
+
+
 @app.command("cancel")
 @command
 async def cancel(ids: Ids, yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
     """
-    Keep held or queued texts from leaving, for good.
+    Keep held, queued or unknown texts from leaving; `messages resend` brings them back.
 
     \b
     Example:

@@ -127,18 +127,18 @@ async def _send(
     timeout: float,
     as_json: bool,
 ) -> int:
-    from callrail_relay.bootstrap.relay import open_delivery, open_relay
+    from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.cli.render import print_json
     from callrail_relay.service.dispatch import Dispatch
 
-    async with open_relay(installation) as relay, open_delivery(relay) as delivery:
+    async with open_relay(installation) as relay, open_worker(relay) as worker:
         accepted: list[Accepted] = []
         for document, payloads in zip(documents, saved, strict=True):
             if payloads.drafts:
                 receipt = await relay.intake.accept_saved(document, payloads.drafts, force=force)
                 accepted += receipt.accepted
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        dispatch = Dispatch(relay.operations, delivery, installation.clock)
+        dispatch = Dispatch(relay.operations, worker, installation.clock)
         endings = await dispatch.deliver(new, timeout=timedelta(seconds=timeout)) if new else []
         by_id = {ending.message.id: _row(ending) for ending in endings}
         rows = [

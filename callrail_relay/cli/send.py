@@ -41,7 +41,7 @@ async def send(
       $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
     """
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_delivery, open_relay
+    from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.cli.render import print_json, print_message
     from callrail_relay.domain.message import Source
     from callrail_relay.service.dispatch import Dispatch, Ending
@@ -56,10 +56,10 @@ async def send(
         return 0
     installation.require_terms()
     # The worker comes first: without a key nothing is stored that could not leave.
-    async with open_relay(installation) as relay, open_delivery(relay) as delivery:
+    async with open_relay(installation) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
-            dispatch = Dispatch(relay.operations, delivery, installation.clock)
+            dispatch = Dispatch(relay.operations, worker, installation.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)

@@ -14,7 +14,7 @@ from callrail_relay.cli.running import command, say
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
     from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.delivery import Delivery
+    from callrail_relay.service.worker import Worker
 
 
 @command
@@ -70,7 +70,7 @@ async def serve(
 
 async def _serve(installation: "Installation", *, as_json: bool) -> None:
     from callrail_relay.bootstrap.listeners import open_listeners
-    from callrail_relay.bootstrap.relay import log_events, open_delivery, open_relay
+    from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
     from callrail_relay.bootstrap.tokens import hook_tokens
     from callrail_relay.cli.stopping import stop_signal
 
@@ -79,23 +79,23 @@ async def _serve(installation: "Installation", *, as_json: bool) -> None:
     async with (
         stop_signal() as stopped,
         open_relay(installation, hook) as relay,
-        open_delivery(relay, hook) as delivery,
-        open_listeners(relay, delivery, tokens) as listening,
+        open_worker(relay, hook) as worker,
+        open_listeners(relay, worker, tokens) as listening,
     ):
         _show(listening, as_json=as_json)
-        await _work(delivery, stopped)
+        await _work(worker, stopped)
 
 
-async def _work(delivery: "Delivery", stopped: asyncio.Event) -> None:
+async def _work(worker: "Worker", stopped: asyncio.Event) -> None:
     """
     Deliver until the stop signal; what is under way then finishes first.
     """
-    worker = asyncio.create_task(delivery.run())
+    running = asyncio.create_task(worker.run())
     waiting = asyncio.create_task(stopped.wait())
-    await asyncio.wait((worker, waiting), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    delivery.stop()
-    await worker
+    worker.stop()
+    await running
 
 
 def _show(listening: "Listening", *, as_json: bool) -> None:

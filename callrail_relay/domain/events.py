@@ -89,6 +89,41 @@ class LateResult(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeFound(Event):
+    """
+    A look-up, or a late answer, told more of a message whose outcome was unknown.
+    """
+
+    action: ClassVar[str] = "outcome_found"
+    message_id: str
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookupFailed(Event):
+    """
+    CallRail's conversation could not be read; it is tried again later.
+    """
+
+    action: ClassVar[str] = "lookup_failed"
+    level: ClassVar[str] = "warning"
+    message_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentTwice(Event):
+    """
+    CallRail took a text twice: it was sent again, and the first sending had arrived after all.
+    """
+
+    action: ClassVar[str] = "sent_twice"
+    level: ClassVar[str] = "error"
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageHeld(Event):
     """
     A message that was queued is held; *reasons* are the codes.

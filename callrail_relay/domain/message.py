@@ -54,12 +54,28 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """
+    What was learnt of an attempt after its outcome was recorded.
+    """
+
+    noted_at: datetime
+    detail: str
+
+    def document(self) -> dict[str, Any]:
+        return {"noted_at": instant(self.noted_at), "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     started_at: datetime
     finished_at: datetime | None
     outcome: OutcomeKind | None
     http_status: int | None
     detail: str | None
+    look_at: datetime | None = None
+    """When its unknown outcome is looked up next; None when it is not, or not any more."""
+    evidence: tuple[Evidence, ...] = ()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -68,6 +84,8 @@ class Attempt:
             "outcome": self.outcome,
             "http_status": self.http_status,
             "detail": self.detail,
+            "look_at": instant(self.look_at),
+            "evidence": [one.document() for one in self.evidence],
         }
 
 

@@ -84,9 +84,8 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
         case Unknown():
             reason = Reason(
                 "unknown",
-                f"It is not known whether CallRail took this text: {outcome.detail} Look at the "
-                "conversation in "
-                "CallRail before anybody sends it again.",
+                f"It is not known whether CallRail took this text: {outcome.detail} It is "
+                "not sent again before that is known.",
             )
             # A wait that this attempt was to probe goes on: nothing was learnt.
             return Decision(Status.UNKNOWN, costs_budget=True, account=account, reasons=(reason,))

@@ -28,6 +28,8 @@ class Standing:
 class Recorded:
     """
     What an outcome changed: the message's new status, and the account before and after.
+
+    ``twice`` is true where it now shows that CallRail took the text more than once.
     """
 
     message_id: str
@@ -36,3 +38,4 @@ class Recorded:
     position: int
     outcome: Outcome
     status: Status
+    twice: bool = False

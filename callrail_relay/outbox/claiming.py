@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult, Held
-from callrail_relay.domain.message import OPEN, Status
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
-from callrail_relay.outbox.tables import attempts, messages, segments, suppressions
+from callrail_relay.outbox.tables import attempts, is_open, messages, segments, suppressions
 from callrail_relay.outbox.values import Row, lock_accounts, reasons_from_json, reasons_to_json
 
 
@@ -48,7 +48,7 @@ def _accounts_with_work(connection: sa.Connection, policy: ClaimPolicy) -> list[
     """
     query = (
         sa.select(messages.c.account_id)
-        .where(messages.c.status.in_(OPEN), messages.c.account_id.in_(policy.accounts))
+        .where(is_open(), messages.c.account_id.in_(policy.accounts))
         .group_by(messages.c.account_id)
         .order_by(sa.func.min(messages.c.seq))
     )
@@ -121,6 +121,7 @@ def _under_way(account_id: str, now: datetime) -> sa.Select[tuple[object, ...]]:
         sa.select(messages)
         .where(
             messages.c.account_id == account_id,
+            is_open(),
             messages.c.status == Status.SENDING,
             messages.c.not_before <= now,
             ~in_flight,
@@ -137,11 +138,17 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
     blocked = sa.exists().where(
         other.c.tracking_number == messages.c.tracking_number,
         other.c.recipient == messages.c.recipient,
-        other.c.status.in_(OPEN),
+        is_open(other),
         # What waits for an account that is not ours any more must not stop the others for ever.
         other.c.account_id.in_(policy.accounts),
         other.c.seq != messages.c.seq,
         sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
+    )
+    # Until it is known whether an earlier text arrived, later ones to that person wait for it.
+    looked_up = sa.exists().where(
+        attempts.c.tracking_number == messages.c.tracking_number,
+        attempts.c.recipient == messages.c.recipient,
+        attempts.c.blocks_until > now,
     )
     just_sent = sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
@@ -153,9 +160,11 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
         sa.select(messages)
         .where(
             messages.c.account_id == account_id,
+            is_open(),
             messages.c.status == Status.QUEUED,
             messages.c.not_before <= now,
             ~blocked,
+            ~looked_up,
             ~just_sent,
         )
         .order_by(messages.c.seq)
@@ -304,11 +313,12 @@ def _next_due(
     """
     query = sa.select(sa.func.min(messages.c.not_before)).where(
         messages.c.account_id == account.id,
-        messages.c.status.in_(OPEN),
+        is_open(),
         messages.c.not_before > now,
     )
     queued = sa.exists().where(
         messages.c.account_id == account.id,
+        is_open(),
         messages.c.status == Status.QUEUED,
         messages.c.tracking_number == attempts.c.tracking_number,
         messages.c.recipient == attempts.c.recipient,

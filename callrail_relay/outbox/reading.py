@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, Limits, drains_at
-from callrail_relay.domain.message import OPEN, Message, MessageFilter, Segment, Status
+from callrail_relay.domain.message import Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
-from callrail_relay.outbox.tables import attempts, messages, segments
+from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import read_windows
 
@@ -65,13 +65,14 @@ def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[
         .order_by(segments.c.message_seq, segments.c.position)
     ).all()
     tries = defaultdict(list)
+    learnt = _read_evidence(connection, seqs)
     query = (
         sa.select(attempts)
         .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq.in_(seqs))))
         .order_by(attempts.c.id)
     )
     for row in connection.execute(query):
-        tries[row.segment_id].append(attempt_from_row(row))
+        tries[row.segment_id].append(attempt_from_row(row, tuple(learnt[row.id])))
     for segment in stored:
         by_message[segment.message_seq].append(
             Segment(
@@ -83,12 +84,26 @@ def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[
         )
 
 
+def _read_evidence(connection: sa.Connection, seqs: list[int]) -> dict[int, list[Evidence]]:
+    learnt: dict[int, list[Evidence]] = defaultdict(list)
+    query = (
+        sa.select(evidence)
+        .join(attempts, attempts.c.id == evidence.c.attempt_id)
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(segments.c.message_seq.in_(seqs))
+        .order_by(evidence.c.id)
+    )
+    for row in connection.execute(query):
+        learnt[row.attempt_id].append(Evidence(noted_at=row.noted_at, detail=row.detail))
+    return learnt
+
+
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
     """
     How many messages have each status; a status that none has counts 0.
     """
     query = sa.select(messages.c.status, sa.func.count()).group_by(messages.c.status)
-    counted: dict[str, int] = dict(connection.execute(query).tuples().all())
+    counted: dict[str, int] = dict(connection.execute(query).all())
     return {status: counted.get(status, 0) for status in Status}
 
 
@@ -98,9 +113,7 @@ def read_standings(
     """
     How each of *account_ids* stands, and each other account that texts wait for.
     """
-    waiting = connection.scalars(
-        sa.select(messages.c.account_id).where(messages.c.status.in_(OPEN)).distinct()
-    ).all()
+    waiting = connection.scalars(sa.select(messages.c.account_id).where(is_open()).distinct()).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
@@ -122,7 +135,7 @@ def count_pending(connection: sa.Connection, account_id: str) -> int:
     """
     Segments of open messages that have not left yet.
     """
-    mine = (messages.c.account_id == account_id, messages.c.status.in_(OPEN))
+    mine = (messages.c.account_id == account_id, is_open())
     planned = connection.scalar(sa.select(sa.func.sum(messages.c.segment_count)).where(*mine)) or 0
     gone = connection.scalar(
         sa.select(sa.func.count())

@@ -12,14 +12,17 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.outcome import Outcome, Rejected, Sent, Unknown, Usage
+from callrail_relay.domain.outcome import Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Decision, decide
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claiming import write_segments
+from callrail_relay.outbox.lookups import flagged_twice, sent_count, settle_as_sent
 from callrail_relay.outbox.operations import suppress
+from callrail_relay.outbox.progress import status_of
 from callrail_relay.outbox.tables import attempts, messages, segments
 from callrail_relay.outbox.values import (
     Row,
@@ -40,12 +43,13 @@ def record(
     *,
     interval: timedelta,
     random: Random,
-) -> Recorded | None:
+    lookups: LookupPolicy | None = None,
+) -> Recorded | Settled | None:
     """
     Settle an attempt once: its outcome, its segment, its message and its account change together.
 
-    None when the attempt was settled before, as happens when its lease ran out: a late
-    result changes nothing.
+    An attempt that was settled before, as happens when its lease ran out, is not settled again: a late
+    result is evidence, which shows an unknown text to be sent, and else changes nothing (None).
     """
     attempt = connection.execute(
         sa.select(attempts.c.account_id, attempts.c.segment_id, attempts.c.message_seq).where(
@@ -56,10 +60,15 @@ def record(
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
     decision = decide(outcome, content=segment.content, account=account, now=now, random=random)
     if not _finish_attempt(connection, now, attempt_id, outcome, decision):
-        return None
+        return _late(connection, now, attempt_id, outcome, interval)
+    if isinstance(outcome, Unknown) and lookups is not None:
+        _look_up(connection, now, attempt_id, lookups)
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     _record_segment(connection, segment, decision)
     status = _record_message(connection, now, message, outcome, decision, interval)
+    twice = isinstance(outcome, Sent) and sent_count(connection, segment.id) > 1
+    if twice:
+        _flag_twice(connection, message)
     after = _corrected(connection, now, outcome, decision, message)
     write_account(connection, after)
     if decision.suppress:
@@ -72,6 +81,7 @@ def record(
         position=segment.position,
         outcome=outcome,
         status=status,
+        twice=twice,
     )
 
 
@@ -82,6 +92,7 @@ def settle_abandoned(
     node: str | None,
     interval: timedelta,
     random: Random,
+    lookups: LookupPolicy | None = None,
 ) -> list[Recorded]:
     """
     Take every attempt whose lease ran out, and with *node* every open attempt of that node, as unknown.
@@ -98,10 +109,10 @@ def settle_abandoned(
         .order_by(attempts.c.account_id, attempts.c.id)
     )
     recorded = (
-        record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random)
+        record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
         for attempt_id in connection.scalars(query).all()
     )
-    return [one for one in recorded if one is not None]
+    return [one for one in recorded if isinstance(one, Recorded)]
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
@@ -132,6 +143,38 @@ def _finish_attempt(
         )
     )
     return changed.rowcount == 1
+
+
+def _late(
+    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, interval: timedelta
+) -> Settled | None:
+    """
+    What a result is worth that comes after its attempt was given up.
+    """
+    settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
+    if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
+        return None
+    return settle_as_sent(
+        connection, now, attempt_id, "CallRail's answer came late: it took the text.", interval
+    )
+
+
+def _flag_twice(connection: sa.Connection, message: Row) -> None:
+    reasons = flagged_twice(reasons_from_json(message.reasons))
+    connection.execute(
+        sa.update(messages).where(messages.c.seq == message.seq).values(reasons=reasons_to_json(reasons))
+    )
+
+
+def _look_up(connection: sa.Connection, now: datetime, attempt_id: int, lookups: LookupPolicy) -> None:
+    """
+    Let the attempt be looked up, and later texts to that person wait for it.
+    """
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt_id)
+        .values(look_at=now + lookups.ladder[0], blocks_until=lookups.blocks_until(now))
+    )
 
 
 def _record_segment(connection: sa.Connection, segment: Row, decision: Decision) -> None:
@@ -168,7 +211,7 @@ def _record_message(
     statuses = connection.scalars(
         sa.select(segments.c.status).where(segments.c.message_seq == message.seq)
     ).all()
-    status = _message_status(statuses)
+    status = status_of(statuses)
     changes: dict[str, object] = {"status": status}
     if isinstance(outcome, Sent):
         changes |= {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
@@ -185,20 +228,6 @@ def _record_message(
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
     connection.execute(sa.update(messages).where(messages.c.seq == message.seq).values(changes))
     return status
-
-
-def _message_status(segment_statuses: Iterable[str]) -> Status:
-    """
-    The status of a message whose segments have these; cancelled ones were replaced by shorter ones.
-    """
-    present = {Status(status) for status in segment_statuses} - {Status.CANCELLED}
-    for status in (Status.FAILED, Status.UNKNOWN, Status.SENDING):
-        if status in present:
-            return status
-    if present == {Status.SENT}:
-        return Status.SENT
-    # With some segments gone it stays under way; with none gone it waits for its turn as a whole.
-    return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
 def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:

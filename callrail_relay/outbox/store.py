@@ -15,12 +15,15 @@ import sqlalchemy as sa
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
+from callrail_relay.domain.matching import Lookup
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewSubmission
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claiming, intake, operations, reading, recording
+from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
@@ -131,14 +134,41 @@ class Outbox:
         return await self._write(claiming.claim, node, policy)
 
     async def record(
-        self, attempt_id: int, outcome: Outcome, *, interval: timedelta, random: Random
-    ) -> Recorded | None:
-        return await self._write(recording.record, attempt_id, outcome, interval=interval, random=random)
+        self,
+        attempt_id: int,
+        outcome: Outcome,
+        *,
+        interval: timedelta,
+        random: Random,
+        lookups: LookupPolicy | None = None,
+    ) -> Recorded | Settled | None:
+        return await self._write(
+            recording.record, attempt_id, outcome, interval=interval, random=random, lookups=lookups
+        )
 
     async def settle_abandoned(
-        self, *, node: str | None = None, interval: timedelta, random: Random
+        self,
+        *,
+        node: str | None = None,
+        interval: timedelta,
+        random: Random,
+        lookups: LookupPolicy | None = None,
     ) -> list[Recorded]:
-        return await self._write(recording.settle_abandoned, node=node, interval=interval, random=random)
+        return await self._write(
+            recording.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
+        )
+
+    async def claim_lookup(self, policy: LookupPolicy) -> DueLookup | None:
+        return await self._write(looking.claim_lookup, policy)
+
+    async def next_lookup(self, policy: LookupPolicy) -> datetime | None:
+        return await self._read(looking.next_lookup, policy)
+
+    async def record_lookup(self, due: DueLookup, lookup: Lookup, policy: LookupPolicy) -> list[Settled]:
+        return await self._write(looking.record_lookup, due, lookup, policy)
+
+    async def record_failed_lookup(self, due: DueLookup, detail: str, policy: LookupPolicy) -> None:
+        await self._write(looking.record_failed_lookup, due, detail, policy)
 
     async def next_lease_end(self) -> datetime | None:
         return await self._read(recording.next_lease_end)
@@ -148,6 +178,12 @@ class Outbox:
 
     async def cancel(self, message_id: str, statuses: Iterable[Status]) -> bool:
         return await self._write(operations.cancel, message_id, statuses)
+
+    async def resend(self, message_id: str) -> bool:
+        return await self._write(operations.resend, message_id)
+
+    async def mark_sent(self, message_id: str) -> bool:
+        return await self._write(operations.mark_sent, message_id)
 
     async def pause(self, account_id: str, reason: str) -> None:
         await self._write(operations.pause, account_id, reason)

@@ -86,6 +86,17 @@ messages = sa.Table(
     sa.Column("thread_id", sa.Text),
 )
 
+
+def is_open(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
+    """
+    Whether a message is queued or under way, in the very words of the partial indexes.
+
+    The words stand in the statement itself: a database that plans it before it sees the
+    parameters cannot know that one of these indexes holds all that is asked for.
+    """
+    return table.c.status.in_([sa.literal(word, literal_execute=True) for word in ("queued", "sending")])
+
+
 _open = messages.c.status.in_(["queued", "sending"])
 sa.Index(
     "ix_messages_open", messages.c.account_id, messages.c.seq, sqlite_where=_open, postgresql_where=_open
@@ -130,6 +141,11 @@ attempts = sa.Table(
     sa.Column("outcome", sa.String(16)),
     sa.Column("http_status", sa.Integer),
     sa.Column("detail", sa.Text),
+    # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
+    # texts to the same person wait for it.
+    sa.Column("look_at", Instant),
+    sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("blocks_until", Instant),
 )
 _counted = attempts.c.counted_at.is_not(None)
 sa.Index(
@@ -148,6 +164,31 @@ sa.Index(
     sqlite_where=_unfinished,
     postgresql_where=_unfinished,
 )
+
+_looked_up = attempts.c.look_at.is_not(None)
+sa.Index("ix_attempts_look_at", attempts.c.look_at, sqlite_where=_looked_up, postgresql_where=_looked_up)
+_blocks = attempts.c.blocks_until.is_not(None)
+sa.Index(
+    "ix_attempts_blocks",
+    attempts.c.tracking_number,
+    attempts.c.recipient,
+    attempts.c.blocks_until,
+    sqlite_where=_blocks,
+    postgresql_where=_blocks,
+)
+
+# What was learnt of an attempt after its outcome was recorded, and the requests that learning it took.
+evidence = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("attempt_id", sa.ForeignKey("attempts.id"), nullable=False, index=True),
+    sa.Column("account_id", sa.String(64), nullable=False),
+    sa.Column("noted_at", Instant, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
+)
+sa.Index("ix_evidence_requests", evidence.c.account_id, evidence.c.noted_at)
 
 accounts = sa.Table(
     "accounts",

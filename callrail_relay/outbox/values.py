@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.message import Attempt, Message, Segment, Source, Status
+from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
@@ -66,13 +66,15 @@ def route_from_row(row: Row) -> Route | None:
     return Route(row.account_id, row.company_id, row.tracking_number)
 
 
-def attempt_from_row(row: Row) -> Attempt:
+def attempt_from_row(row: Row, evidence: tuple[Evidence, ...]) -> Attempt:
     return Attempt(
         started_at=row.started_at,
         finished_at=row.finished_at,
         outcome=None if row.outcome is None else OutcomeKind(row.outcome),
         http_status=row.http_status,
         detail=row.detail,
+        look_at=row.look_at,
+        evidence=evidence,
     )
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR, Limits, Window
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.tables import attempts, messages, segments
+from callrail_relay.outbox.tables import attempts, is_open, messages, segments
 
 
 def count_used(connection: sa.Connection, account_id: str, since: datetime) -> int:
@@ -33,6 +33,7 @@ def reserved(connection: sa.Connection, account_id: str) -> int:
         .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
         .where(
             messages.c.account_id == account_id,
+            is_open(),
             messages.c.status == Status.SENDING,
             segments.c.status == Status.QUEUED,
         )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain.claim import Claim, ClaimPolicy
 from callrail_relay.domain.events import (
     AccountPaused,
@@ -19,15 +19,17 @@ from callrail_relay.domain.events import (
     LateResult,
     MessageHeld,
     ProgramFailed,
+    SentTwice,
     StoreFailed,
     ignore,
 )
 from callrail_relay.domain.outcome import Outcome, Unknown
+from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned
+from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned, tell
 
 POLL = timedelta(seconds=1)
 """How often to look for what another process put into the outbox."""
@@ -48,10 +50,13 @@ class Sender(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
     """
-    How to deliver: the rules of a claim, and how many texts may be under way at one time.
+    How to deliver: the rules of a claim and of looking up, and how many texts may be under way at one time.
+
+    Without ``lookups`` an unknown outcome is left to a person.
     """
 
     claim: ClaimPolicy
+    lookups: LookupPolicy | None = None
     concurrency: int = 4
 
 
@@ -93,7 +98,7 @@ class Delivery:
         try:
             while not self._stopping:
                 self._woken.clear()
-                await self._wait(await self._turn_or_wait())
+                await until_woken(self._woken, await self._turn_or_wait(), self._clock)
         finally:
             await self.settle()
 
@@ -150,17 +155,6 @@ class Delivery:
             return POLL
         return min(POLL, max(timedelta(), wake_at - self._clock.now()))
 
-    async def _wait(self, longest: timedelta) -> None:
-        waits = [
-            asyncio.ensure_future(self._woken.wait()),
-            asyncio.ensure_future(self._clock.sleep(longest.total_seconds())),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
     async def _settle_abandoned(self) -> None:
         """
         Take up attempts that their process left open: at the start our own, later those whose lease ran out.
@@ -175,6 +169,7 @@ class Delivery:
             interval=self._policy.claim.recipient_interval,
             random=self._random,
             hook=self._hook,
+            lookups=self._policy.lookups,
         )
         self._leases_checked_at = now
 
@@ -199,10 +194,13 @@ class Delivery:
         )
         outcome = await self._send(claim)
         recorded = await self._record(claim, outcome)
-        if recorded is None:
-            self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
-        else:
-            self._tell(recorded)
+        match recorded:
+            case None:
+                self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
+            case Settled():
+                tell(self._hook, recorded)
+            case Recorded():
+                self._tell(recorded)
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -210,7 +208,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
             return Unknown(f"the program failed while it sent ({type(error).__name__}).")
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | None:
+    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | Settled | None:
         """
         Write the outcome, again and again while the store fails.
 
@@ -225,6 +223,7 @@ class Delivery:
                     outcome,
                     interval=self._policy.claim.recipient_interval,
                     random=self._random,
+                    lookups=self._policy.lookups,
                 )
             except Unavailable as error:
                 self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
@@ -234,6 +233,8 @@ class Delivery:
 
     def _tell(self, recorded: Recorded) -> None:
         self._hook(attempt_finished(recorded))
+        if recorded.twice:
+            self._hook(SentTwice(message_id=recorded.message_id))
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
             self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))

@@ -20,8 +20,8 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
-from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.worker import Worker
 
 LOOK = timedelta(seconds=0.1)
 """How often to look how far the messages are."""
@@ -46,9 +46,9 @@ class Dispatch:
     Delivers from the outbox until some of its messages have ended, or cannot end in time.
     """
 
-    def __init__(self, operations: Operations, delivery: Delivery, clock: Clock) -> None:
+    def __init__(self, operations: Operations, worker: Worker, clock: Clock) -> None:
         self._operations = operations
-        self._delivery = delivery
+        self._worker = worker
         self._clock = clock
 
     async def deliver(self, message_ids: Sequence[str], *, timeout: timedelta) -> list[Ending]:
@@ -56,7 +56,7 @@ class Dispatch:
         The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
         """
         deadline = self._clock.now() + timeout
-        async with _running(self._delivery):
+        async with _running(self._worker):
             while True:
                 messages = await self._read(message_ids)
                 standings = await self._standings()
@@ -75,12 +75,12 @@ class Dispatch:
 
 
 @asynccontextmanager
-async def _running(delivery: Delivery) -> AsyncIterator[None]:
-    task = asyncio.create_task(delivery.run())
+async def _running(worker: Worker) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.run())
     try:
         yield
     finally:
-        delivery.stop()
+        worker.stop()
         await task
 
 
@@ -88,6 +88,9 @@ def _ended(message: Message, standings: dict[str, Standing], deadline: datetime)
     """
     Whether a message is done, or certainly cannot leave before *deadline*.
     """
+    if message.status is Status.UNKNOWN:
+        looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
+        return all(look_at is None or look_at > deadline for look_at in looks)
     if message.status not in OPEN:
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):

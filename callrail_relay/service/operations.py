@@ -15,7 +15,7 @@ from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.intake import planned_segments
 
-CANCELLABLE = (Status.HELD, Status.QUEUED)
+CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +122,7 @@ class Operations:
         Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if message.recipient is None or message.text is None or message.route is None:
-                raise NotAllowed(
-                    f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3."
-                )
+            _require_complete(message)
             if not await self._outbox.approve(message.id):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
@@ -136,7 +133,26 @@ class Operations:
         """
         for message in await self.find(id_):
             if not await self._outbox.cancel(message.id, CANCELLABLE):
-                raise _not_allowed(message, "cancelled", "held or queued")
+                raise _not_allowed(message, "cancelled", "held, queued or unknown")
+        return await self.find(id_)
+
+    async def resend(self, id_: str) -> list[Message]:
+        """
+        Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            _require_complete(message)
+            if not await self._outbox.resend(message.id):
+                raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
+        return await self.find(id_)
+
+    async def mark_sent(self, id_: str) -> list[Message]:
+        """
+        Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            if not await self._outbox.mark_sent(message.id):
+                raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
@@ -219,6 +235,13 @@ def _foreign(account_id: str) -> Reason:
         "foreign_account",
         f"Its account {account_id} is not in the settings; add it again, or cancel the text.",
     )
+
+
+def _require_complete(message: Message) -> None:
+    if message.recipient is None or message.text is None or message.route is None:
+        raise NotAllowed(
+            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3."
+        )
 
 
 def _not_allowed(message: Message, verb: str, wanted: str) -> NotAllowed:

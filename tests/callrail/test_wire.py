@@ -230,7 +230,7 @@ def test_words_nested_without_end_do_no_harm() -> None:
     """
     However deep a body is, reading it ends in words.
     """
-    for depth in (*range(100, 1000, 7), 5_000, 20_000, 200_000):
+    for depth in (*range(1, 1000, 50), 5_000, 20_000, 200_000):
         body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
 
         assert wire.read_words(body)
@@ -358,7 +358,7 @@ def test_lists_are_read() -> None:
     assert [CompanyEntry("COM1", "C", "America/Chicago"), CompanyEntry("COM3", "COM3", None)] == (
         wire.read_companies(json.dumps(companies).encode())
     )
-    assert 2 == wire.count_entries(json.dumps(accounts).encode(), "accounts")
+    assert not wire.is_last_page(json.dumps(accounts).encode(), "accounts", 1)
 
 
 def test_numbers_are_those_that_can_text() -> None:

@@ -3,10 +3,10 @@ Writes the pages of the reference that follow from the code: ``python -m tests.d
 """
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from datetime import time, timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -54,7 +54,8 @@ _SETTINGS = """\
 
 {mark}
 
-Settings are in one file, in [TOML](https://toml.io). `callrail-relay configure` makes it and keeps what you change in it.
+Settings are in one file, in [TOML](https://toml.io). `callrail-relay configure` makes it, and keeps what you
+change in it.
 
 | system | the file |
 |---|---|
@@ -62,18 +63,26 @@ Settings are in one file, in [TOML](https://toml.io). `callrail-relay configure`
 | macOS | `~/Library/Application Support/callrail-relay/config.toml` |
 | Windows | `%LOCALAPPDATA%\\callrail-relay\\config.toml` |
 
-`--config PATH` or the environment variable `CALLRAIL_RELAY_CONFIG` names another file. `CALLRAIL_RELAY_DATA` names another
-directory for the data ([where that is](../explanation/security.md#what-is-stored-and-where)).
+`--config PATH` or the environment variable `CALLRAIL_RELAY_CONFIG` names another file.
+`CALLRAIL_RELAY_DATA` names another directory for the data
+([where that is](../explanation/security.md#what-is-stored-and-where)).
 
-Every key can also be an environment variable, named below. What counts, from the strongest: an option of the command, the
-environment, the file, the default. A running `serve` reads the settings when it starts: restart it after a change.
+Every key can also be an environment variable, named below. What counts, from the strongest: an option of the
+command, the environment, the file, the default. A running `serve` reads the settings when it starts: start it
+again after a change.
 
-- *Times* are a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text such as `"21:00"`.
+- A *time* is a number of seconds, or text such as `"15s"`, `"5m"`, `"4h"`, `"30d"`. A *time of day* is text
+  such as `"21:00"`.
 - In an environment variable a *list* is written with commas: `127.0.0.1,10.0.0.0/8`.
-- A key that does not exist, or a value that makes no sense, ends the command with code 3 and a sentence that names the key and
-  the line.
-- Secrets are not settings. See [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
+- A key that does not exist, or a value that makes no sense, ends the command with code 3. The sentence names
+  the key and its place.
+- Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
 - *Not acted on yet* stands for keys that are accepted, and change nothing today.
+"""
+
+_ROUTES = f"""\
+The first route that matches is taken. In the environment all routes are one variable, `{PREFIX}ROUTES`, a
+JSON list such as `[{{"team_id": "42", "tracking_number": "+12025550134"}}]`.
 """
 
 _COMMANDS = """\
@@ -81,8 +90,9 @@ _COMMANDS = """\
 
 {mark}
 
-Every command answers to `--help`. Results go to standard output, and everything said to a person goes to standard error, so
-that a result can be piped. `--json` makes the result one JSON document. The [exit codes](exit-codes.md) are the same for all.
+Every command answers to `--help`. Results go to standard output, and whatever is said to a person goes to
+standard error, so that a result can be piped. `--json` makes the result one JSON document. The
+[exit codes](exit-codes.md) are the same for all.
 """
 
 
@@ -94,7 +104,7 @@ def commands_page() -> str:
     """
     Every command with what its ``--help`` says.
     """
-    named = list(_commands(typer.main.get_command(app), "callrail-relay"))
+    named = named_commands()
     index = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in named)
     return _page(_COMMANDS.format(mark=_MARK), index, *(_command(name, command) for name, command in named))
 
@@ -118,14 +128,10 @@ def _page(*parts: str) -> str:
 def _table(name: str, model: type[Section]) -> str:
     header = f"[[{name}]]" if name == "routes" else f"[{name}]"
     rows = [_key_row(name, key, field, model) for key, field in model.model_fields.items()]
-    routes = (
-        f"The first route that matches is taken. In the environment all routes are one variable, `{PREFIX}ROUTES`, a JSON "
-        'list such as `[{"team_id": "42", "tracking_number": "+12025550134"}]`.'
-    )
     return _page(
         f"## {header}",
         inspect.getdoc(model) or "",
-        *([routes] if name == "routes" else []),
+        *([_ROUTES] if name == "routes" else []),
         "\n".join(
             [
                 "| key | value | default | what it does | environment variable |",
@@ -164,30 +170,26 @@ def _written(value: object) -> str:
     """
     A default as it would stand in the file.
     """
-    match value:
-        case bool():
-            return str(value).lower()
-        case tuple():
-            return f"[{', '.join(_written(part) for part in value)}]"
-        case timedelta():
-            return f'"{duration_text(value)}"'
-        case time():
-            return f'"{value:%H:%M}"'
-        case Enum():
-            return f'"{value.value}"'
-        case str():
-            return f'"{value}"'
-        case _:
-            return str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_written(part) for part in value)}]"
+    if isinstance(value, timedelta):
+        value = duration_text(value)
+    elif isinstance(value, time):
+        value = f"{value:%H:%M}"
+    return json.dumps(value)
 
 
 # Commands
 
 
+def named_commands() -> list[tuple[str, Any]]:
+    """
+    Every command under its full name without the program's, as `messages show`.
+    """
+    return list(_commands(typer.main.get_command(app), "callrail-relay"))
+
+
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's own click
-    """
-    Each command that does something, under its full name without the program's.
-    """
     for own, inner in sorted(command.commands.items()):
         full = f"{name} {own}".removeprefix("callrail-relay ")
         if hasattr(inner, "commands"):
@@ -234,7 +236,7 @@ def _option_default(option: Any) -> str:  # noqa: ANN401 - as above
 
 def _kinds() -> str:
     """
-    The kinds and their comments; the blank line among them parts what happens before a text is taken from the rest.
+    The kinds and their comments; a blank line parts what happens before a text is taken from the rest.
     """
     before, after = inspect.getsource(faults.Kind).split('"""')[2].strip("\n").split("\n\n")
     rows = [

@@ -1,0 +1,330 @@
+"""
+Settling unknown outcomes by what CallRail's conversations show.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.matching import AFTER, BEFORE, Lookup, Sending, match
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, OnUnknown, Settled
+from callrail_relay.outbox.progress import message_status
+from callrail_relay.outbox.tables import attempts, evidence, messages, segments
+from callrail_relay.outbox.values import (
+    Row,
+    read_account,
+    reasons_from_json,
+    reasons_to_json,
+    route_from_row,
+)
+
+HOUR = timedelta(hours=1)
+
+
+def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> DueLookup | None:
+    """
+    Take the look-up that has been due longest; nobody else takes it while its lease lasts.
+
+    None when none is due, or when the hour's requests for looking up are used.
+    """
+    query = (
+        sa.select(attempts)
+        .where(attempts.c.look_at <= now, attempts.c.account_id.in_(policy.accounts))
+        .order_by(attempts.c.look_at)
+        .limit(1)
+    )
+    attempt = connection.execute(query.with_for_update(skip_locked=True)).first()
+    if attempt is None or _requests_used(connection, now, attempt.account_id) >= policy.requests_per_hour:
+        return None
+    connection.execute(
+        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_at=now + policy.lease)
+    )
+    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    route = route_from_row(message)
+    assert route is not None  # noqa: S101 - an attempt was made from it
+    return DueLookup(
+        attempt_id=attempt.id,
+        message_id=message.id,
+        route=route,
+        recipient=attempt.recipient,
+        started_at=attempt.started_at,
+        conversation_id=message.conversation_id or _known_conversation(connection, attempt),
+    )
+
+
+def _requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
+    query = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
+        evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
+    """
+    The conversation of the latest text to the same person from the same number.
+    """
+    query = (
+        sa.select(messages.c.conversation_id)
+        .where(
+            messages.c.recipient == attempt.recipient,
+            messages.c.tracking_number == attempt.tracking_number,
+            messages.c.conversation_id.is_not(None),
+        )
+        .order_by(messages.c.seq.desc())
+        .limit(1)
+    )
+    return connection.scalar(query)
+
+
+def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
+    """
+    When the next look-up is due; None when there is none.
+    """
+    query = sa.select(sa.func.min(attempts.c.look_at)).where(
+        attempts.c.look_at.is_not(None), attempts.c.account_id.in_(policy.accounts)
+    )
+    due: datetime | None = connection.scalar(query)
+    return due
+
+
+def record_lookup(
+    connection: sa.Connection, now: datetime, due: DueLookup, lookup: Lookup, policy: LookupPolicy
+) -> list[Settled]:
+    """
+    Settle what the conversation proves, for this attempt and for others to the same person.
+
+    An attempt that is not found is looked up again by the ladder, and after its end left to a
+    person, or sent once more where the policy says so.
+    """
+    read_account(connection, due.route.account_id, lock=True)
+    _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
+    found = match(_sendings(connection, due), lookup.texts)
+    settled = [
+        settle_as_sent(
+            connection,
+            now,
+            one.sending.attempt_id,
+            f"Found in CallRail's conversation, written at {one.found.created_at:%Y-%m-%d %H:%M:%S} UTC.",
+            policy.recipient_interval,
+        )
+        for one in found.matches
+    ]
+    if all(one.sending.attempt_id != due.attempt_id for one in found.matches):
+        settled += _not_found(connection, now, due, policy, surplus=found.surplus)
+    return settled
+
+
+def record_failed_lookup(
+    connection: sa.Connection, now: datetime, due: DueLookup, detail: str, policy: LookupPolicy
+) -> None:
+    """
+    Note that CallRail could not be read, and try again later.
+    """
+    attempt = _attempt(connection, due.attempt_id)
+    _note(connection, now, due.attempt_id, due.route.account_id, detail, 1)
+    look_at = policy.next_look(attempt.finished_at, looks=attempt.looks, answered=False, now=now)
+    connection.execute(sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at))
+
+
+def _words(lookup: Lookup) -> str:
+    return (
+        f"Looked into CallRail: {len(lookup.texts)} outgoing text(s) there, in {lookup.requests} request(s)."
+    )
+
+
+def _attempt(connection: sa.Connection, attempt_id: int) -> Row:
+    return connection.execute(sa.select(attempts).where(attempts.c.id == attempt_id)).one()
+
+
+def _note(
+    connection: sa.Connection, now: datetime, attempt_id: int, account_id: str, detail: str, requests: int = 0
+) -> None:
+    connection.execute(
+        sa.insert(evidence).values(
+            attempt_id=attempt_id, account_id=account_id, noted_at=now, detail=detail, requests=requests
+        )
+    )
+
+
+def _sendings(connection: sa.Connection, due: DueLookup) -> list[Sending]:
+    """
+    Every attempt to the same person that could stand for a text found near this one.
+
+    What is under way just now counts as certain: it must not lend its text to an older attempt.
+    """
+    span = BEFORE + AFTER
+    query = (
+        sa.select(attempts.c.id, attempts.c.started_at, attempts.c.outcome, segments.c.content)
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(
+            attempts.c.tracking_number == due.route.tracking_number,
+            attempts.c.recipient == due.recipient,
+            attempts.c.started_at.between(due.started_at - span, due.started_at + span),
+            sa.or_(
+                attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
+            ),
+        )
+    )
+    return [
+        Sending(
+            attempt_id=row.id,
+            content=row.content,
+            started_at=row.started_at,
+            certain=row.outcome != OutcomeKind.UNKNOWN,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def settle_as_sent(
+    connection: sa.Connection, now: datetime, attempt_id: int, detail: str, interval: timedelta
+) -> Settled:
+    """
+    Record that an unknown attempt did arrive; a resend of it that has not left yet is withdrawn.
+
+    Where it was sent again since, the message is flagged as sent twice.
+    """
+    attempt = _attempt(connection, attempt_id)
+    segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
+    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == attempt_id)
+        .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, blocks_until=None)
+    )
+    _note(connection, now, attempt_id, attempt.account_id, detail)
+    if segment.status in (Status.UNKNOWN, Status.QUEUED):
+        connection.execute(sa.update(segments).where(segments.c.id == segment.id).values(status=Status.SENT))
+    twice = sent_count(connection, segment.id) > 1
+    reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code != "unknown"]
+    if twice:
+        reasons = flagged_twice(reasons)
+    status = Status(message.status)
+    if status is not Status.CANCELLED:
+        status = message_status(connection, message.seq)
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq == message.seq)
+        .values(
+            status=status,
+            reasons=reasons_to_json(reasons),
+            sent_at=now if status is Status.SENT else message.sent_at,
+            not_before=now + interval,
+        )
+    )
+    return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
+
+
+def sent_count(connection: sa.Connection, segment_id: int) -> int:
+    """
+    How many attempts of a segment CallRail is known to have taken.
+    """
+    query = sa.select(sa.func.count()).where(
+        attempts.c.segment_id == segment_id, attempts.c.outcome == OutcomeKind.SENT
+    )
+    return connection.execute(query).scalar_one()
+
+
+def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
+    """
+    The reasons with the news that CallRail took the text twice.
+    """
+    others = [reason for reason in reasons if reason.code != "sent_twice"]
+    words = (
+        "CallRail took this text twice: the first sending arrived after all. Tell the person if it matters."
+    )
+    return [*others, Reason("sent_twice", words)]
+
+
+def _not_found(
+    connection: sa.Connection, now: datetime, due: DueLookup, policy: LookupPolicy, *, surplus: int
+) -> list[Settled]:
+    attempt = _attempt(connection, due.attempt_id)
+    looks = attempt.looks + 1
+    look_at = policy.next_look(attempt.finished_at, looks=looks, answered=True, now=now)
+    blocks_until = attempt.blocks_until if look_at is not None else None
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == due.attempt_id)
+        .values(look_at=look_at, looks=looks, blocks_until=blocks_until)
+    )
+    if look_at is not None:
+        return []
+    if policy.on_unknown is OnUnknown.RESEND_ONCE and not surplus:
+        return _resend_once(connection, now, attempt)
+    _leave_to_a_person(connection, attempt, surplus=surplus)
+    return []
+
+
+def _leave_to_a_person(connection: sa.Connection, attempt: Row, *, surplus: int) -> None:
+    """
+    Say in the message what was looked for and what there is to decide.
+    """
+    seen = (
+        f"CallRail shows {surplus} like it that are not this relay's."
+        if surplus
+        else "CallRail does not show it."
+    )
+    reason = Reason(
+        "unknown",
+        f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, `messages "
+        "mark-sent` or "
+        "`messages cancel`.",
+    )
+    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    if message.status != Status.UNKNOWN:
+        return
+    others = [one for one in reasons_from_json(message.reasons) if one.code != "unknown"]
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq == message.seq)
+        .values(reasons=reasons_to_json([reason, *others]))
+    )
+
+
+def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
+    """
+    Queue the segment again, unless that was done before or the message is not unknown any more.
+    """
+    earlier = sa.select(sa.func.count()).where(
+        attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN
+    )
+    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    if message.status != Status.UNKNOWN or connection.execute(earlier).scalar_one() > 1:
+        return []
+    detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
+    _note(connection, now, attempt.id, attempt.account_id, detail)
+    status = requeue(connection, now, message)
+    return [Settled(message_id=message.id, status=status, detail=detail)]
+
+
+def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
+    """
+    Let the unknown, failed or cancelled segments of a message leave again.
+    """
+    again = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+    replaced = sa.exists().where(
+        attempts.c.segment_id == segments.c.id, attempts.c.outcome == OutcomeKind.REJECTED
+    )
+    connection.execute(
+        sa.update(segments)
+        .where(
+            segments.c.message_seq == message.seq,
+            segments.c.status.in_(again),
+            # A segment that was cut into shorter ones stays out of it.
+            ~sa.and_(segments.c.status == Status.CANCELLED, replaced),
+        )
+        .values(status=Status.QUEUED)
+    )
+    status = message_status(connection, message.seq)
+    reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code == "sent_twice"]
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq == message.seq)
+        .values(status=status, reasons=reasons_to_json(reasons), not_before=now)
+    )
+    return status

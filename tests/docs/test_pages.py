@@ -1,0 +1,105 @@
+"""
+Lists that a page gives in full: reasons, statuses, exit codes, payloads.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from callrail_relay import errors
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.payload import Payload
+from callrail_relay.domain.saved import read_saved
+from tests.docs.markdown import DOCS, ROOT, Block, Page
+
+PAYLOADS = Page(DOCS / "reference" / "payloads.md")
+EXIT_CODES = Page(DOCS / "reference" / "exit-codes.md")
+TROUBLE = Page(DOCS / "how-to" / "when-a-text-does-not-leave.md")
+CODE = sorted((ROOT / "callrail_relay").rglob("*.py"))
+ARCHITECTURE = Page(DOCS / "explanation" / "architecture.md")
+
+
+@pytest.mark.parametrize("page", [PAYLOADS, TROUBLE], ids=lambda page: page.name)
+def test_every_reason_is_explained(page: Page) -> None:
+    """
+    Whatever can hold a text or keep it waiting is in the reference, and somebody says what to do about it.
+    """
+    reasons = set(chain.from_iterable(map(_reasons, CODE)))
+
+    assert {"no_phone", "duplicate", "refused", "budget"} <= reasons
+    assert reasons <= set(page.inline_code())
+
+
+def test_reasons_are_quoted_as_they_are_shown() -> None:
+    """
+    What a reason is said to say, it says: the words stand so in the code.
+    """
+    tables = [line.split("|")[1] for line in TROUBLE.prose() if line.startswith("|")]
+    quotes = set(re.findall('"([^"]+)"', "".join(tables)))
+    words = "\n".join(chain.from_iterable(map(_words, CODE)))
+
+    assert quotes
+    assert {quote for quote in quotes if quote not in words} == set()
+
+
+def _words(path: Path) -> Iterator[str]:
+    """
+    Every text in a file, and every piece of one between its values.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def _reasons(path: Path) -> Iterator[str]:
+    """
+    The first argument of every ``Reason(…)`` and ``_fault(…)`` in a file, where it is written there.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in {"Reason", "_fault"}:
+                yield str(node.args[0].value)
+
+
+def test_every_status_is_explained() -> None:
+    """
+    Each status of a text has its row.
+    """
+    assert set(Status) <= set(TROUBLE.inline_code())
+
+
+def test_every_outcome_is_explained() -> None:
+    """
+    Each outcome of an attempt has its row.
+    """
+    assert set(OutcomeKind) <= set(ARCHITECTURE.inline_code())
+
+
+@pytest.mark.parametrize("page", [EXIT_CODES, TROUBLE], ids=lambda page: page.name)
+def test_every_exit_code_is_explained(page: Page) -> None:
+    """
+    Each code that a command can end with has its row.
+    """
+    faults = [
+        one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.RelayError)
+    ]
+    rows = {line.split("|")[1].strip() for line in page.prose() if line.startswith("|")}
+
+    assert {str(fault.exit_code) for fault in faults} | {"0", "130"} <= rows
+
+
+@pytest.mark.parametrize("block", PAYLOADS.blocks("json"), ids=lambda block: block.text[:40])
+def test_payloads_of_the_page_can_be_replayed(block: Block) -> None:
+    """
+    Every example is read, and has a text and a phone in it.
+    """
+    entries = read_saved(block.text.encode())
+
+    assert entries
+    assert all(isinstance(entry, Payload) and entry.message and entry.seller_phone for entry in entries)

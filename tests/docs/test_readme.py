@@ -1,0 +1,68 @@
+"""
+What the README shows, and the two commands that it asks for.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import ROOT, Page
+from tests.docs.shell import install, open_shell, steps
+
+README = Page(ROOT / "README.md")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
+def test_demo_shows_what_the_readme_shows(tmp_path: Path) -> None:
+    """
+    The picture of the demo is its real output.
+    """
+    [demo] = steps(README.blocks("console"))
+    install(tmp_path / "bin")
+
+    with open_shell({"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}) as shell:
+        output = shell.run(demo.command)
+
+    assert demo.matches(output), output
+
+
+def test_two_commands_set_everything_up() -> None:
+    """
+    There are two, one line each: the first runs the main job and the second the tests.
+    """
+    main, tests = README.blocks("sh")
+
+    assert 1 == len(main.lines) == len(tests.lines)
+    assert main.text.endswith("callrail-relay demo")
+    assert "bash tests/run" == tests.text
+    assert (ROOT / "tests" / "run").is_file()
+
+
+def test_readme_is_about_two_screens() -> None:
+    """
+    It is read on a laptop before anything else: the rest is behind its links.
+    """
+    assert len(README.text.splitlines()) <= 100
+
+
+def test_readme_leads_to_every_page() -> None:
+    """
+    No page of the documentation is left without a way to it.
+    """
+    linked = {target.partition("#")[0] for target in README.links()}
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+
+    assert pages <= linked
+
+
+def test_changelog_completes_its_sentence() -> None:
+    """
+    Each line goes on from "This change will".
+    """
+    unreleased = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("## Unreleased")[2]
+    entries = re.findall(r"^- (.+)", unreleased, re.MULTILINE)
+
+    assert entries
+    assert all(entry[0].islower() for entry in entries)

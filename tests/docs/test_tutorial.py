@@ -1,0 +1,74 @@
+"""
+The tutorial, typed in as it stands.
+"""
+
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import DOCS, Page
+from tests.docs.shell import Step, install, last_id, open_shell, steps, with_id
+
+TUTORIAL = Page(DOCS / "tutorial" / "first-text.md")
+STAYING = ("callrail-relay sandbox", "callrail-relay serve")
+PORTS = ("8787", "8788", "8789")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
+def test_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+    """
+    Every command of the first half ends well, and shows what the page shows.
+    """
+    home = tmp_path / "home"
+    install(home / ".callrail-relay" / "bin")
+    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    environment = {
+        "COLUMNS": "400",  # a narrow terminal breaks lines that the page does not break
+        "CALLRAIL_RELAY_SERVER__PORT": ports["8787"],
+        "CALLRAIL_RELAY_DASHBOARD__PORT": ports["8788"],
+    }
+    id_ = ""
+    with open_shell(environment) as shell:
+        for step in steps(TUTORIAL.blocks("console")):
+            command = _with_ports(with_id(step.command, id_), ports)
+            if command == "callrail-relay sandbox":
+                command += f" --port {ports['8789']}"
+            stays = command.startswith(STAYING)
+            output = shell.start(command, len(step.shown)) if stays else shell.run(command)
+            id_ = last_id(output) or id_
+            _compare(step, _with_ports(output, {free: port for port, free in ports.items()}))
+
+
+def test_real_account_half_is_not_for_copying_into_a_test() -> None:
+    """
+    What would need an account is marked so that nothing runs it: no console block stands in the second half.
+    """
+    half = TUTORIAL.text.partition("## With your account")[2]
+
+    assert half
+    assert "```console" not in half
+
+
+def _compare(step: Step, output: str) -> None:
+    if step.shown:
+        assert step.matches(output), f"{step.command}\n{output}"
+    else:
+        assert "Error" not in output, f"{step.command}\n{output}"
+
+
+def _with_ports(text: str, ports: dict[str, str]) -> str:
+    for port, other in ports.items():
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{other}")
+    return text
+
+
+def _free_ports(count: int) -> list[str]:
+    """
+    Ports that nothing uses now.
+    """
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(one.getsockname()[1]) for one in held]

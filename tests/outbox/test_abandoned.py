@@ -1,0 +1,196 @@
+"""
+Attempts that nobody finished: their process died, and whether CallRail took the text is not known.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import NotSent, OutcomeKind
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import REFUSED, SENT, Worker, find, put, status_of, words
+from tests.support.clock import START, ManualClock
+from tests.support.factories import recipient
+
+pytestmark = pytest.mark.anyio
+
+LEASE = timedelta(seconds=75)
+
+
+async def test_an_attempt_whose_lease_ran_out_is_unknown(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    It may have reached CallRail, so it is shown to a person and not sent again.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.take()
+    clock.advance(LEASE)
+
+    (recorded,) = await worker.settle_abandoned()
+
+    assert (id_, Status.UNKNOWN) == (recorded.message_id, recorded.status)
+    message = await find(outbox, id_)
+    (segment,) = message.segments
+    (attempt,) = segment.attempts
+    assert (Status.UNKNOWN, OutcomeKind.UNKNOWN, clock.now()) == (
+        message.status,
+        attempt.outcome,
+        attempt.finished_at,
+    )
+    assert ["unknown"] == [reason.code for reason in message.reasons]
+    assert await worker.waits() is None
+
+
+async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Its process may still be waiting for the answer.
+    """
+    await put(outbox, "Hello")
+    await worker.take()
+    clock.advance(LEASE - timedelta(microseconds=1))
+
+    assert [] == await worker.settle_abandoned()
+    assert START + LEASE == await outbox.next_lease_end()
+
+
+async def test_without_anything_under_way_no_lease_ends(outbox: Outbox, worker: Worker) -> None:
+    """
+    There is nothing to wake for.
+    """
+    await put(outbox, "Hello")
+    assert await outbox.next_lease_end() is None
+    await worker.send()
+
+    assert await outbox.next_lease_end() is None
+    assert [] == await worker.settle_abandoned()
+
+
+async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Outbox, worker: Worker) -> None:
+    """
+    Those of other nodes are left to them.
+    """
+    other = replace(worker, node="node-2")
+    mine = await put(outbox, "mine", to=recipient(1))
+    await worker.take()
+    theirs = await put(outbox, "theirs", to=recipient(2))
+    await other.take()
+
+    recorded = await worker.settle_abandoned("node-1")
+
+    assert [mine] == [one.message_id for one in recorded]
+    assert Status.SENDING == await status_of(outbox, theirs)
+
+
+async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Whoever held them.
+    """
+    id_ = await put(outbox, "theirs")
+    await replace(worker, node="node-2").take()
+    clock.advance(LEASE)
+
+    assert [id_] == [one.message_id for one in await worker.settle_abandoned("node-1")]
+
+
+async def test_several_accounts_are_settled_together(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    One after the other, by account.
+    """
+    worker = worker.under(accounts=["ACC-1", "ACC-2"])
+    for number, account_id in enumerate(("ACC-2", "ACC-1", "ACC-2")):
+        await put(outbox, "Hello", to=recipient(number), account_id=account_id)
+    await worker.take_all()
+    clock.advance(LEASE)
+
+    assert ["ACC-1", "ACC-2", "ACC-2"] == [one.account.id for one in await worker.settle_abandoned()]
+
+
+@pytest.mark.parametrize("late", [REFUSED, NotSent("no route.")])
+async def test_a_late_result_changes_nothing(
+    outbox: Outbox, worker: Worker, clock: ManualClock, late: NotSent
+) -> None:
+    """
+    What was settled stays settled until a person looks.
+    """
+    id_ = await put(outbox, "Hello")
+    claim = await worker.take()
+    clock.advance(LEASE)
+    await worker.settle_abandoned()
+    before, standing = await find(outbox, id_), await worker.standing()
+
+    assert await worker.record(claim, late) is None
+
+    assert (before, standing) == (await find(outbox, id_), await worker.standing())
+
+
+async def test_a_late_success_settles_what_was_unknown(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    CallRail's answer is evidence, however late: the text is sent, and says why.
+    """
+    id_ = await put(outbox, "Hello")
+    claim = await worker.take()
+    clock.advance(LEASE)
+    await worker.settle_abandoned()
+
+    await worker.record(claim, SENT)
+
+    message = await find(outbox, id_)
+    assert (Status.SENT, ()) == (message.status, message.reasons)
+    assert ["CallRail's answer came late: it took the text."] == [
+        one.detail for one in message.segments[0].attempts[0].evidence
+    ]
+
+
+async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    CallRail may have counted it.
+    """
+    await put(outbox, "Hello")
+    await worker.take()
+    clock.advance(LEASE)
+    await worker.settle_abandoned()
+
+    assert 1 == (await worker.standing()).hour.used
+
+
+async def test_the_rest_of_an_abandoned_text_does_not_leave(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The next text to that person does.
+    """
+    await put(outbox, words(400))
+    await put(outbox, "after")
+    await worker.take()
+    clock.advance(LEASE)
+    (recorded,) = await worker.settle_abandoned()
+    clock.advance(1)
+
+    assert Status.UNKNOWN == recorded.status
+    assert ["after"] == [claim.content for claim in await worker.take_all()]
+
+
+async def test_a_crash_is_seen_after_the_store_was_opened_again(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker
+) -> None:
+    """
+    The claim is on disk: whoever opens the store next finds it.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.take()
+    await outbox.close()
+
+    (recorded,) = await replace(worker, outbox=second_outbox).settle_abandoned("node-1")
+
+    assert id_ == recorded.message_id

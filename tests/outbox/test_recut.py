@@ -1,0 +1,138 @@
+"""
+A segment longer than CallRail's documented 140 characters that was refused is cut there and sent so.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
+from tests.support.clock import ManualClock
+from tests.support.factories import recipient
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def bold(worker: Worker) -> Worker:
+    """
+    A worker whose owner has raised the length to 1,000.
+    """
+    return worker.under(max_characters=1000, recipient_interval=timedelta())
+
+
+async def test_a_refused_long_segment_is_cut_at_140(outbox: Outbox, bold: Worker) -> None:
+    """
+    The text waits its turn again, in pieces, and nothing of it is lost.
+    """
+    id_ = await put(outbox, words(400))
+    recorded = await bold.finish(await bold.take(), REFUSED)
+
+    message = await find(outbox, id_)
+    assert (Status.QUEUED, Status.QUEUED) == (recorded.status, message.status)
+    refused, *pieces = message.segments
+    assert (words(400), Status.CANCELLED, 1) == (refused.content, refused.status, len(refused.attempts))
+    assert [2, 3, 4] == [piece.position for piece in pieces]
+    assert words(400) == " ".join(piece.content for piece in pieces)
+    assert all(len(piece.content) <= 140 for piece in pieces)
+
+
+async def test_the_pieces_are_sent(outbox: Outbox, bold: Worker) -> None:
+    """
+    In their order, until the text is sent.
+    """
+    id_ = await put(outbox, words(400))
+    await bold.send(REFUSED)
+    sent = [await bold.send() for _ in range(3)]
+
+    assert words(400) == " ".join(claim.content for claim in sent)
+    assert Status.SENT == await status_of(outbox, id_)
+    assert (await bold.standing()).pending == 0
+
+
+async def test_later_texts_wait_for_the_pieces(outbox: Outbox, bold: Worker) -> None:
+    """
+    Order is kept.
+    """
+    await put(outbox, words(200))
+    await put(outbox, "after")
+    await bold.send(REFUSED)
+
+    assert "after" == [await bold.send() for _ in range(3)][-1].content
+
+
+async def test_the_segments_behind_it_are_cut_as_well(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Those that left before stay as they are.
+    """
+    worker = worker.under(max_characters=300)
+    id_ = await put(outbox, words(850))
+    await worker.send()
+    clock.advance(1)
+    await worker.send(REFUSED)
+
+    message = await find(outbox, id_)
+    assert Status.SENDING == message.status
+    statuses = [segment.status for segment in message.segments]
+    assert [Status.SENT, Status.CANCELLED] == statuses[:2]
+    assert {Status.QUEUED} == set(statuses[2:])
+    left = [one.content for one in message.segments if one.status is not Status.CANCELLED]
+    assert words(850) == " ".join(left)
+    assert list(range(1, len(statuses) + 1)) == [segment.position for segment in message.segments]
+
+
+async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
+    outbox: Outbox, bold: Worker
+) -> None:
+    """
+    The next long text is cut at 140 from the start.
+    """
+    await put(outbox, words(200))
+    await bold.send(REFUSED)
+    assert (await bold.standing()).account.max_characters is None
+    await bold.send()
+    assert 140 == (await bold.standing()).account.max_characters
+    await put(outbox, words(400), to=recipient(5))
+    await bold.send()
+
+    assert len((await bold.take()).content) <= 140
+
+
+async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Outbox, bold: Worker) -> None:
+    """
+    The shorter one is refused as well: it was something in the words.
+    """
+    id_ = await put(outbox, words(400))
+    await bold.send(REFUSED)
+    await bold.send(REFUSED)
+    await put(outbox, words(300), to=recipient(5))
+
+    assert Status.FAILED == await status_of(outbox, id_)
+    assert (await bold.standing()).account.max_characters is None
+    assert words(300) == (await bold.take()).content
+
+
+async def test_a_short_segment_that_is_refused_has_failed(outbox: Outbox, bold: Worker) -> None:
+    """
+    At 140 characters or less the length is not the reason.
+    """
+    id_ = await put(outbox, words(135))
+    await bold.send(REFUSED)
+
+    assert Status.FAILED == await status_of(outbox, id_)
+
+
+async def test_the_pieces_count_as_pending(outbox: Outbox, bold: Worker) -> None:
+    """
+    The status tells how many requests are still to come.
+    """
+    await put(outbox, words(400))
+    await bold.send(REFUSED)
+
+    assert 3 == (await bold.standing()).pending
+    await bold.send()
+    assert 2 == (await bold.standing()).pending

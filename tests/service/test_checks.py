@@ -1,0 +1,191 @@
+"""
+Each check in both ways: what it says when all is well, and the remedy when not.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
+from callrail_relay.service.checks import (
+    LITTLE_SPACE,
+    NO_SPACE,
+    check_accounts,
+    check_public_url,
+    check_routes,
+    check_space,
+    check_store,
+    check_waiting,
+)
+from callrail_relay.service.health import StoreProbe, Worry
+from callrail_relay.service.operations import Operations
+from tests.callrail.simulated import make_simulator
+from tests.service.rig import KEY, Rig, open_callrail, open_rig
+
+pytestmark = pytest.mark.anyio
+
+
+def route_of(simulator: Simulator, **changes: str) -> Route:
+    parts = {
+        "account_id": simulator.account_id,
+        "company_id": simulator.company_id,
+        "tracking_number": simulator.tracking_number,
+    }
+    return Route(**(parts | changes))
+
+
+async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KEY) -> str:
+    async with open_callrail(
+        transport=InProcessTransport(create_app(simulator)), api_key=api_key
+    ) as callrail:
+        return await check_routes(callrail, routes)
+
+
+def elsewhere(rig: Rig) -> Operations:
+    """
+    The operations after the account was taken out of the settings.
+    """
+    return Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
+
+
+async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
+    """
+    It is named; where it cannot be written the disk, the rights and the server are to be looked at.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        assert "relay.db can be written." == await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
+        with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
+            await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
+
+
+def test_space_is_told_before_it_is_gone() -> None:
+    """
+    First a warning, then a failure.
+    """
+    assert "200 MB free in /data." == check_space(LITTLE_SPACE, "/data")
+    with pytest.raises(Worry, match="199 MB left; free some space"):
+        check_space(LITTLE_SPACE - 1, "/data")
+    with pytest.raises(Worry, match="20 MB left"):
+        check_space(NO_SPACE, "/data")
+    with pytest.raises(Unavailable, match="19 MB left; free some space before texts are refused"):
+        check_space(NO_SPACE - 1, "/data")
+
+
+async def test_routes_that_can_text_are_well() -> None:
+    """
+    The account by either of its names; and nothing is promised that only a send can prove.
+    """
+    simulator = make_simulator()
+    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+
+    words = await routes_checked(simulator, route_of(simulator), by_number)
+
+    assert words.startswith("The API key is valid, and 2 number(s) can text.")
+    assert "first text" in words
+
+
+async def test_wrong_key_is_told() -> None:
+    """
+    Where to copy it again is said.
+    """
+    with pytest.raises(RefusedByCallRail, match="Copy it again"):
+        await routes_checked(make_simulator(), api_key="another-key")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"account_id": "ACC9"}, "cannot see account ACC9"),
+        ({"company_id": "COM9"}, "has no active company COM9"),
+        ({"tracking_number": "+12025550177"}, "no number ending in 0177"),
+    ],
+)
+async def test_route_that_does_not_exist_is_told(changes: dict[str, str], words: str) -> None:
+    """
+    Which part of it is wrong, and what to run; no full number.
+    """
+    simulator = make_simulator()
+    with pytest.raises(RefusedByCallRail, match=words) as caught:
+        await routes_checked(simulator, route_of(simulator, **changes))
+
+    assert "configure" in str(caught.value)
+    assert "+1202555" not in str(caught.value)
+
+
+async def test_number_that_cannot_text_is_told() -> None:
+    """
+    A number whose texting is switched off in CallRail.
+    """
+    simulator = make_simulator()
+    simulator.change_tracker(next(iter(simulator.trackers)), sms_enabled=False)
+    with pytest.raises(RefusedByCallRail, match="switch texting on"):
+        await routes_checked(simulator, route_of(simulator))
+
+
+async def test_unreachable_callrail_is_told() -> None:
+    """
+    That is another fault than a refusal.
+    """
+    simulator = make_simulator()
+    simulator.fault(Fault(Kind.REFUSE, on="any"))
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await routes_checked(simulator, route_of(simulator))
+
+
+def test_public_address_should_be_https() -> None:
+    """
+    None, and one without https, are warnings: texts leave all the same.
+    """
+    assert "https://texts.example.com" in check_public_url("https://texts.example.com")
+    with pytest.raises(Worry, match=r"server\.public_url is not set"):
+        check_public_url(None)
+    with pytest.raises(Worry, match="without https"):
+        check_public_url("http://texts.example.com")
+
+
+async def test_paused_account_is_told(tmp_path: Path) -> None:
+    """
+    A person's pause names the way out, and one that CallRail caused does so itself, once.
+    """
+    async with open_rig(tmp_path) as rig:
+        assert "No account is paused." == await check_accounts(rig.operations)
+        await rig.operations.pause(None, "Holidays.")
+        with pytest.raises(Waiting, match=r"Holidays\. Run `callrail-relay resume`"):
+            await check_accounts(rig.operations)
+
+        await rig.operations.resume(None)
+        rig.simulator.read_only = True
+        await rig.accept()
+        await rig.work(rig.delivery())
+        with pytest.raises(Waiting) as caught:
+            await check_accounts(rig.operations)
+        assert 1 == str(caught.value).count("callrail-relay resume")
+
+
+async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
+    """
+    Texts that wait for an account which the settings no longer name.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept()
+        with pytest.raises(Worry, match=r"1 segment\(s\) wait for account ACC.*not in the settings"):
+            await check_accounts(elsewhere(rig))
+
+
+async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
+    """
+    Held and unknown ones, with the command that shows them.
+    """
+    async with open_rig(tmp_path) as rig:
+        assert "No text waits for a person." == await check_waiting(rig.operations)
+        await rig.accept("Hello [[name]]")
+        with pytest.raises(Worry, match=r"^1 held wait for a person; see `callrail-relay messages list"):
+            await check_waiting(rig.operations)
+
+        rig.simulator.fault(Fault(Kind.DROP, position=1))
+        await rig.accept("Hello")
+        await rig.work(rig.delivery())
+        with pytest.raises(Worry, match="1 held and 1 unknown wait"):
+            await check_waiting(rig.operations)

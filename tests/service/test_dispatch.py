@@ -1,0 +1,253 @@
+"""
+Waiting for the end of some texts: each end has its exit code.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.errors import (
+    NotAllowed,
+    OutcomeUnknown,
+    RefusedByCallRail,
+    RelayError,
+    Unavailable,
+    Waiting,
+)
+from callrail_relay.service.delivery import Delivery
+from callrail_relay.service.dispatch import Dispatch, Ending
+from tests.service.rig import Rig, open_rig, outcomes, passing_time
+from tests.support.factories import TEXT, recipient
+
+pytestmark = pytest.mark.anyio
+
+TIMEOUT = timedelta(seconds=120)
+
+
+async def dispatched(
+    rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, delivery: Delivery | None = None
+) -> list[Ending]:
+    """
+    The endings of these texts, while time passes for whoever waits for it.
+    """
+    return await passing_time(rig.clock, dispatch(rig, delivery).deliver(ids, timeout=timeout))
+
+
+def dispatch(rig: Rig, delivery: Delivery | None = None) -> Dispatch:
+    return Dispatch(rig.operations, delivery or rig.delivery(), rig.clock)
+
+
+async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> Ending:
+    [one] = await dispatched(rig, [id_], timeout=timeout)
+    return one
+
+
+def assert_ends(one: Ending, error: type[RelayError], code: int, words: str) -> None:
+    assert isinstance(one.fault, error)
+    assert code == one.exit_code
+    assert words in str(one.fault)
+    assert TEXT not in str(one.fault)
+
+
+async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
+    """
+    Nothing is at fault, and the answer is the message as it is by then.
+    """
+    async with open_rig(tmp_path) as rig:
+        one = await ending(rig, await rig.accept())
+
+        assert one.fault is None
+        assert 0 == one.exit_code
+        assert Status.SENT == one.message.status
+
+
+async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    """
+    Several texts, each with its own end; what else waits in the outbox leaves as well.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.make_unreachable(recipient(1), "blocked")
+        await rig.accept("Somebody else's", to=recipient(3))
+        refused, sent = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
+
+        endings = await dispatched(rig, [sent, refused])
+
+        assert [(sent, 0), (refused, 5)] == [(one.message.id, one.exit_code) for one in endings]
+        assert 2 == len(rig.simulator.texts)
+
+
+async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
+    """
+    CallRail's own words say why.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.make_unreachable(recipient(1), "landline")
+        one = await ending(rig, await rig.accept(to=recipient(1)))
+
+        assert_ends(one, RefusedByCallRail, 5, "landline")
+
+
+async def test_refused_key_ends_with_5_and_keeps_the_text(tmp_path: Path) -> None:
+    """
+    A pause that this very text caused is CallRail's refusal.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.read_only = True
+        one = await ending(rig, await rig.accept())
+
+        assert_ends(one, RefusedByCallRail, 5, "read-only")
+        assert "stays queued" in str(one.fault)
+        assert Status.QUEUED == one.message.status
+
+
+async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path) -> None:
+    """
+    A person's pause is waited for by nobody.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.operations.pause(None, "Holidays.")
+        # The clock stands still: whoever waited here would wait for ever.
+        [one] = await dispatch(rig).deliver([await rig.accept()], timeout=TIMEOUT)
+
+        assert_ends(one, Waiting, 7, "Holidays.")
+        assert [] == rig.simulator.texts
+
+
+async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
+    """
+    Nobody is told that it failed, nor that it was sent.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
+        one = await ending(rig, await rig.accept())
+
+        assert_ends(one, OutcomeUnknown, 6, "not known whether CallRail took this text")
+
+
+async def test_held_text_ends_with_7(tmp_path: Path) -> None:
+    """
+    The reason and the way out are said.
+    """
+    async with open_rig(tmp_path) as rig:
+        one = await ending(rig, await rig.accept("Hello {{name}}"))
+
+        assert_ends(one, Waiting, 7, "merge tag")
+
+
+async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
+    """
+    Somebody decided otherwise while it waited.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        await rig.operations.cancel(id_)
+        assert_ends(await ending(rig, id_), NotAllowed, 4, "cancelled")
+
+
+async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_path: Path) -> None:
+    """
+    Nobody waits for two minutes to learn that it takes an hour.
+    """
+    async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
+        await rig.accept("First", to=recipient(1))
+        await rig.work(rig.delivery())
+        [one] = await dispatch(rig).deliver([await rig.accept("Second", to=recipient(2))], timeout=TIMEOUT)
+
+        assert_ends(one, Waiting, 7, "budget of the hour is used up (1 of 1)")
+
+
+async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
+    """
+    Where the hour has room again before the time is over, the text leaves.
+    """
+    async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
+        await rig.accept("First", to=recipient(1))
+        await rig.work(rig.delivery())
+        rig.clock.advance(timedelta(minutes=59))
+
+        assert 0 == (await ending(rig, await rig.accept("Second", to=recipient(2)))).exit_code
+
+
+async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
+    """
+    CallRail's own wait is the reason, with its end.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=600))
+        one = await ending(rig, await rig.accept())
+
+        assert_ends(one, Waiting, 7, "rate limit is reached (429)")
+        assert "The account waits until" in str(one.fault)
+
+
+async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: Path) -> None:
+    """
+    It is tried until then, and the text stays queued.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.REFUSE))
+        one = await ending(rig, await rig.accept())
+
+        assert_ends(one, Unavailable, 8, "could not be reached")
+        assert Status.QUEUED == one.message.status
+        assert len(one.message.segments[0].attempts) > 1
+
+
+async def test_callrail_that_comes_back_in_time_is_enough(tmp_path: Path) -> None:
+    """
+    Some failed connections do not show in the end.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.REFUSE, times=3))
+
+        assert 0 == (await ending(rig, await rig.accept())).exit_code
+
+
+async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path: Path) -> None:
+    """
+    What has left is waited for, however long it takes: its outcome decides.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=30))
+        one = await ending(rig, await rig.accept(), timeout=timedelta(seconds=2))
+
+        assert 0 == one.exit_code
+
+
+async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
+    """
+    A text that has no time left to leave says that it is not forgotten.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept("First")
+        [behind] = await dispatch(rig).deliver([await rig.accept("Second")], timeout=timedelta())
+
+        assert_ends(behind, Waiting, 7, "queued and leaves later")
+
+
+async def test_failing_store_is_raised(tmp_path: Path) -> None:
+    """
+    Where the store cannot be read there is no end to tell, and the worker is stopped all the same.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+
+        async def broken(_id: str) -> None:
+            raise Unavailable("The store cannot be read.")
+
+        delivery = rig.delivery()
+        with pytest.MonkeyPatch.context() as failing:
+            failing.setattr(rig.operations, "find", broken)
+            with pytest.raises(Unavailable, match="cannot be read"):
+                await dispatched(rig, [id_], delivery=delivery)
+
+        await rig.accept(to=recipient(1))
+        assert await delivery.turn() is None
+        assert outcomes(await rig.message(id_)) in ([], [OutcomeKind.SENT])
+        assert len(rig.simulator.texts) <= 1

@@ -1,0 +1,97 @@
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.errors import RefusedByCallRail, SettingsFault, Unavailable
+from callrail_relay.service.health import (
+    PROBE_INTERVAL,
+    Condition,
+    Finding,
+    HealthReport,
+    StoreProbe,
+    Worry,
+    examine,
+)
+from tests.service.rig import open_rig
+
+pytestmark = pytest.mark.anyio
+
+
+def check(result: str | Exception) -> Callable[[], Awaitable[str]]:
+    async def answer() -> str:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return answer
+
+
+async def test_every_check_is_run() -> None:
+    """
+    Whatever the ones before it found; the first failure gives the exit code, a warning none.
+    """
+    report = await examine(
+        [
+            ("a", check("Fine.")),
+            ("b", check(Worry("Look at it."))),
+            ("c", check(RefusedByCallRail("No."))),
+            ("d", check(SettingsFault("Wrong."))),
+            ("e", check("Fine too.")),
+        ]
+    )
+
+    assert ["ok", "warning", "failed", "failed", "ok"] == [finding.condition for finding in report.findings]
+    assert 5 == report.exit_code
+    assert {
+        "ok": False,
+        "checks": [
+            {"name": "a", "status": "ok", "detail": "Fine."},
+            {"name": "b", "status": "warning", "detail": "Look at it."},
+            {"name": "c", "status": "failed", "detail": "No."},
+            {"name": "d", "status": "failed", "detail": "Wrong."},
+            {"name": "e", "status": "ok", "detail": "Fine too."},
+        ],
+    } == report.document()
+
+
+async def test_warnings_alone_are_well() -> None:
+    """
+    What keeps no text from leaving is no failure.
+    """
+    report = HealthReport(findings=(Finding(name="a", condition=Condition.WARNING, detail="Look."),))
+
+    assert 0 == report.exit_code
+    assert report.document()["ok"] is True
+
+
+async def test_fault_of_the_program_is_not_taken_for_a_finding() -> None:
+    """
+    Only what has words for a person is a finding.
+    """
+    with pytest.raises(KeyError):
+        await examine([("a", check(KeyError("x")))])
+
+
+async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None:
+    """
+    Who asks often gets the last answer; a failing store is seen after a second, and so is its return.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        probe = StoreProbe(rig.outbox, rig.clock)
+        assert await probe.writable()
+        with rig.failing_store():
+            assert await probe.writable()
+            rig.clock.advance(PROBE_INTERVAL)
+            assert not await probe.writable()
+        assert not await probe.writable()
+        rig.clock.advance(PROBE_INTERVAL)
+        assert await probe.writable()
+        assert [(1,)] == rig.stored("count(*)", "probe")
+
+
+async def test_probe_names_no_fault() -> None:
+    """
+    Its answer is yes or no: the cause is for whoever may see it.
+    """
+    assert not issubclass(Worry, Unavailable)

@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, HookTokens, new_token
+from tests.support.clock import START, ManualClock
+
+pytestmark = pytest.mark.anyio
+
+
+class Place:
+    """
+    Where tokens are kept, and how often somebody looked.
+    """
+
+    def __init__(self, *tokens: HookToken) -> None:
+        self.tokens: Sequence[HookToken] = tokens
+        self.read = 0
+
+    async def __call__(self) -> Sequence[HookToken]:
+        self.read += 1
+        return self.tokens
+
+
+def make_tokens(clock: ManualClock) -> tuple[HookTokens, Place]:
+    place = Place(HookToken(value="first"))
+    return HookTokens(place.tokens, place, clock), place
+
+
+def test_tokens_are_long_random_and_fit_for_a_url() -> None:
+    """
+    256 bits, and no two alike.
+    """
+    tokens = {new_token() for _ in range(100)}
+
+    assert 100 == len(tokens)
+    assert all(43 == len(token) and token.replace("-", "").replace("_", "").isalnum() for token in tokens)
+
+
+@pytest.mark.parametrize("candidate", ["", "firs", "first ", "First", "firstfirst", "f\xe9", "\udcff"])
+def test_only_the_token_itself_matches(candidate: str) -> None:
+    """
+    Whatever stands in a path is compared, and nothing else opens.
+    """
+    assert HookToken(value="first").matches("first", START)
+    assert not HookToken(value="first").matches(candidate, START)
+
+
+def test_former_token_ends_with_its_grace() -> None:
+    """
+    Valid up to an instant, and not at it.
+    """
+    token = HookToken(value="old", valid_until=START)
+
+    assert token.matches("old", START - timedelta(microseconds=1))
+    assert not token.matches("old", START)
+
+
+async def test_known_token_opens_without_looking() -> None:
+    """
+    The usual case asks no keyring.
+    """
+    tokens, place = make_tokens(ManualClock())
+
+    assert await tokens.opens("first")
+    assert 0 == place.read
+
+
+async def test_rotation_needs_no_restart() -> None:
+    """
+    An unknown token makes it look; then the new one opens, and for a day the former one as well.
+    """
+    clock = ManualClock()
+    tokens, place = make_tokens(clock)
+    place.tokens = [HookToken(value="second"), HookToken(value="first", valid_until=clock.now() + GRACE)]
+    clock.advance(REREAD)
+
+    assert await tokens.opens("second")
+    assert await tokens.opens("first")
+    clock.advance(GRACE)
+    assert not await tokens.opens("first")
+    assert await tokens.opens("second")
+
+
+async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
+    """
+    At most once in ten seconds, whoever knocks.
+    """
+    clock = ManualClock()
+    tokens, place = make_tokens(clock)
+    for _ in range(35):
+        assert not await tokens.opens("wrong")
+        clock.advance(1)
+
+    assert 3 == place.read
+
+
+async def test_place_that_cannot_be_read_leaves_what_is_known() -> None:
+    """
+    A locked keyring does not close the webhook.
+    """
+    clock = ManualClock()
+    tokens, place = make_tokens(clock)
+    place.tokens = []
+    clock.advance(REREAD)
+
+    assert not await tokens.opens("wrong")
+    assert await tokens.opens("first")

@@ -1,0 +1,349 @@
+"""
+What a person sees and decides.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.message import MessageFilter, Source, Status
+from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.service.operations import Operations
+from tests.service.rig import Rig, open_rig
+from tests.support.factories import RECIPIENT, TEXT, recipient
+
+pytestmark = pytest.mark.anyio
+
+
+async def held(rig: Rig) -> str:
+    return await rig.accept("Hello {{name}}")
+
+
+async def statuses(rig: Rig, *ids: str) -> list[Status]:
+    return [(await rig.message(id_)).status for id_ in ids]
+
+
+async def unmapped(rig: Rig) -> str:
+    """
+    The id of a text that came without a phone.
+    """
+    [accepted] = (await rig.intake.accept_request(b'{"message": "Hi"}', content_type=None)).accepted
+    return accepted.message_id
+
+
+async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: Path) -> None:
+    """
+    The document that programs read, before and after some texts.
+    """
+    async with open_rig(tmp_path, limits=Limits(2, 3)) as rig:
+        empty = (await rig.operations.status()).document()
+        assert {
+            "accounts": [
+                {
+                    "account_id": rig.account_id,
+                    "paused": None,
+                    "waits": None,
+                    "hour": {"used": 0, "allowed": 2, "free_at": None},
+                    "day": {"used": 0, "allowed": 3, "free_at": None},
+                }
+            ],
+            "messages": {status.value: 0 for status in Status},
+            "drains_at": None,
+        } == empty
+
+        for number in range(4):
+            await rig.accept(to=recipient(number))
+        await rig.work(rig.delivery(), step=60)
+        report = (await rig.operations.status()).document()
+
+        [account] = report["accounts"]
+        assert {"used": 2, "allowed": 2, "free_at": "2026-03-02T16:00:00.000Z"} == account["hour"]
+        assert {"used": 2, "allowed": 3, "free_at": None} == account["day"]
+        assert (2, 2) == (report["messages"]["sent"], report["messages"]["queued"])
+        # The third leaves when the hour frees, the fourth when the day does.
+        assert "2026-03-03T15:00:00.000Z" == report["drains_at"]
+
+
+async def test_pause_shows_since_when_and_why(tmp_path: Path) -> None:
+    """
+    A paused account has no time at which its queue will be empty.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept()
+        assert (await rig.operations.status()).drains_at is not None
+        assert [rig.account_id] == await rig.operations.pause(None, "Holidays.")
+        report = await rig.operations.status()
+
+        assert report.paused
+        assert report.drains_at is None
+        assert {"since": "2026-03-02T15:00:00.000Z", "reason": "Holidays."} == (
+            report.document()["accounts"][0]["paused"]
+        )
+
+        assert [rig.account_id] == await rig.operations.resume(rig.account_id)
+        assert not (await rig.operations.status()).paused
+
+
+async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
+    """
+    A wait that has passed is no news.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=30, position=1))
+        id_ = await rig.accept()
+        await rig.work(rig.delivery())
+
+        [account] = (await rig.operations.status()).document()["accounts"]
+        assert {
+            "until": "2026-03-02T15:00:30.000Z",
+            "reason": "CallRail's rate limit is reached (429).",
+        } == account["waits"]
+        assert "account waits until 2026-03-02T15:00:30.000Z" in ((await rig.message(id_)).reason or "")
+
+        rig.clock.advance(30)
+        [account] = (await rig.operations.status()).document()["accounts"]
+        assert account["waits"] is None
+
+
+async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
+    """
+    Texts are accepted and none leaves, until somebody resumes; each says what it waits for.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.operations.pause(rig.account_id, "Holidays.")
+        id_ = await rig.accept()
+        await rig.work(rig.delivery(), turns=3)
+        assert [] == rig.simulator.texts
+        assert "The account is paused: Holidays." == (await rig.message(id_)).reason
+
+        await rig.operations.resume(None)
+        await rig.work(rig.delivery())
+        assert [Status.SENT] == await statuses(rig, id_)
+
+
+async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -> None:
+    """
+    A success that was under way when somebody paused does not resume the account.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10, position=1))
+        await rig.accept()
+        delivery = rig.delivery()
+        await delivery.turn()
+        await rig.clock.until_asleep()
+        await rig.operations.pause(None, "Holidays.")
+        rig.clock.advance(10)
+        await delivery.settle()
+
+        assert (await rig.operations.status()).paused
+
+
+async def test_unknown_account_cannot_be_paused_or_resumed(tmp_path: Path) -> None:
+    """
+    A typing error pauses nothing.
+    """
+    async with open_rig(tmp_path) as rig:
+        with pytest.raises(NotFound, match="no account ACC9"):
+            await rig.operations.pause("ACC9", "x")
+        with pytest.raises(NotFound, match="no account ACC9"):
+            await rig.operations.resume("ACC9")
+
+
+async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
+    """
+    An account that left the settings can still be paused, and its texts say what they wait for.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        changed = Operations(rig.outbox, account_ids=["ACC2"], limits=Limits(1, 1), max_characters=140)
+
+        assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
+        [message] = await changed.find(id_)
+        assert "is not in the settings" in (message.reason or "")
+        assert ["ACC2", rig.account_id] == [
+            standing.account.id for standing in (await changed.status()).standings
+        ]
+
+
+async def test_approved_text_leaves(tmp_path: Path) -> None:
+    """
+    A person's word overrides exactly the reasons shown.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await held(rig)
+        [message] = await rig.operations.approve(id_)
+        assert (Status.QUEUED, ()) == (message.status, message.reasons)
+
+        await rig.work(rig.delivery())
+        assert [Status.SENT] == await statuses(rig, id_)
+
+
+async def test_approval_overrides_nothing_else(tmp_path: Path) -> None:
+    """
+    What was approved for its words can still be too old, and then be approved for that.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await held(rig)
+        await rig.operations.approve(id_)
+        rig.clock.advance(timedelta(hours=5))
+        await rig.work(rig.delivery())
+        assert ["too_old"] == [reason.code for reason in (await rig.message(id_)).reasons]
+
+        await rig.operations.approve(id_)
+        await rig.work(rig.delivery())
+        assert [Status.SENT] == await statuses(rig, id_)
+
+
+async def test_text_without_a_person_cannot_be_approved(tmp_path: Path) -> None:
+    """
+    There is nobody to send it to; it says what to do instead.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await unmapped(rig)
+        with pytest.raises(NotAllowed, match="Cancel it, and send it again from IF3"):
+            await rig.operations.approve(id_)
+        assert [Status.HELD] == await statuses(rig, id_)
+
+
+async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
+    """
+    Every other status is named.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        with pytest.raises(NotAllowed, match="is queued and cannot be approved; only a held one can"):
+            await rig.operations.approve(id_)
+        await rig.work(rig.delivery())
+        with pytest.raises(NotAllowed, match="is sent"):
+            await rig.operations.approve(id_)
+
+
+async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
+    """
+    Held and queued ones can be cancelled; the next to the same person flows.
+    """
+    async with open_rig(tmp_path) as rig:
+        first, second, third = await held(rig), await rig.accept("Second"), await rig.accept("Third")
+        await rig.operations.cancel(first)
+        await rig.operations.cancel(second)
+        await rig.work(rig.delivery(), turns=3)
+
+        assert [Status.CANCELLED, Status.CANCELLED, Status.SENT] == await statuses(rig, first, second, third)
+        assert ["Third"] == [text.content for text in rig.simulator.texts]
+
+
+async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
+    """
+    Nothing takes a text back, nor one that may have left.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=2))
+        ids = [await rig.accept(to=recipient(number)) for number in range(2)]
+        await rig.work(rig.delivery())
+        for id_, status in zip(ids, ("sent", "unknown"), strict=True):
+            with pytest.raises(NotAllowed, match=f"is {status} and cannot be cancelled"):
+                await rig.operations.cancel(id_)
+
+
+async def test_texts_are_found_by_their_own_id_and_by_that_of_their_submission(tmp_path: Path) -> None:
+    """
+    The id in the webhook's answer finds all that came with it.
+    """
+    async with open_rig(tmp_path) as rig:
+        body = b'[{"message": "One", "seller_phone": "2025550122"}, {"message": "Two"}]'
+        receipt = await rig.intake.accept_request(body, content_type=None)
+        found = await rig.operations.find(receipt.submission_id)
+
+        assert ["One", "Two"] == [message.text for message in found]
+        assert [found[1]] == await rig.operations.find(receipt.accepted[1].message_id)
+        with pytest.raises(NotFound, match="messages list"):
+            await rig.operations.find(str(uuid4()))
+
+
+async def test_word_on_a_submission_is_a_word_on_all_its_texts(tmp_path: Path) -> None:
+    """
+    Cancelling the id of the webhook's answer cancels every text of it.
+    """
+    async with open_rig(tmp_path) as rig:
+        body = b'[{"message": "One", "seller_phone": "2025550122"}, {"message": "Two"}]'
+        receipt = await rig.intake.accept_request(body, content_type=None)
+        cancelled = await rig.operations.cancel(receipt.submission_id)
+
+        assert [Status.CANCELLED, Status.CANCELLED] == [message.status for message in cancelled]
+
+
+async def test_texts_are_listed(tmp_path: Path) -> None:
+    """
+    Newest first; a queued one with the segments it will have.
+    """
+    async with open_rig(tmp_path) as rig:
+        first, second = await rig.accept("word " * 40), await held(rig)
+
+        assert [second, first] == [one.id for one in await rig.operations.list_messages(MessageFilter())]
+        [queued] = await rig.operations.list_messages(MessageFilter(statuses=(Status.QUEUED,)))
+        assert [1, 2] == [segment.position for segment in queued.segments]
+
+
+async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
+    """
+    Every key of the contract, with instants in UTC.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        await rig.work(rig.delivery())
+        document = (await rig.message(id_)).document()
+
+        [taken] = rig.simulator.texts
+        assert {
+            "id": id_,
+            "status": "sent",
+            "reason": None,
+            "source": Source.SEND,
+            "recipient": RECIPIENT,
+            "tracking_number": rig.simulator.tracking_number,
+            "company_id": rig.simulator.company_id,
+            "account_id": rig.account_id,
+            "text": TEXT,
+            "segments": [
+                {
+                    "position": 1,
+                    "content": TEXT,
+                    "status": "sent",
+                    "attempts": [
+                        {
+                            "started_at": "2026-03-02T15:00:00.000Z",
+                            "finished_at": "2026-03-02T15:00:00.000Z",
+                            "outcome": "Sent",
+                            "http_status": 200,
+                            "detail": "CallRail took the text.",
+                        }
+                    ],
+                }
+            ],
+            "opportunity_id": None,
+            "sender_id": None,
+            "seller_id": None,
+            "seller": None,
+            "team_id": None,
+            "received_at": "2026-03-02T15:00:00.000Z",
+            "sent_at": "2026-03-02T15:00:00.000Z",
+            "conversation_id": taken.conversation_id,
+        } == document
+
+
+async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
+    """
+    Which window is used up, and until when.
+    """
+    async with open_rig(tmp_path, limits=Limits(5, 1)) as rig:
+        await rig.accept("First", to=recipient(1))
+        await rig.work(rig.delivery())
+        id_ = await rig.accept("Second", to=recipient(2))
+
+        assert "The budget of the day is used up (1 of 1) until 2026-03-03T15:00:00.000Z." == (
+            (await rig.message(id_)).reason
+        )

@@ -1,0 +1,115 @@
+"""
+The public listener's app on a rig, and what IF3 posts to it.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from starlette.applications import Starlette
+
+from callrail_relay.service.health import StoreProbe
+from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
+from callrail_relay.web.public import Hook, Network, create_public_app
+from tests.service.rig import Rig
+from tests.support.factories import RECIPIENT
+
+DATA = Path(__file__).parents[1] / "data" / "if3"
+TOKEN = "hook-token-of-the-tests"
+HOOK = f"/hooks/if3/{TOKEN}"
+ADDRESS = "203.0.113.7"
+WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
+
+
+def payload(**changes: object) -> dict[str, object]:
+    """
+    A text as IF3 posts it; a change to ... leaves a field out.
+    """
+    fields: dict[str, object] = {
+        "opportunity_id": 123456,
+        "message": WORDS,
+        "sender_id": 789,
+        "seller_id": 4567,
+        "seller": "Dana Example",
+        "seller_phone": RECIPIENT,
+        "seller_phone_non_international": "2025550122",
+        "team_id": 42,
+    } | changes
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+def encoded(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def public_app(
+    rig: Rig,
+    *,
+    allow_addresses: Sequence[Network] = (),
+    tokens: Sequence[HookToken] = (HookToken(value=TOKEN),),
+    read: ReadTokens | None = None,
+    wake: Callable[[], None] = lambda: None,
+) -> Starlette:
+    async def unchanged() -> Sequence[HookToken]:
+        return tokens
+
+    hook = Hook(
+        rig.intake,
+        HookTokens(tokens, read or unchanged, rig.clock),
+        rig.clock,
+        allow_addresses=allow_addresses,
+        wake=wake,
+    )
+    return create_public_app(hook, StoreProbe(rig.outbox, rig.clock).writable)
+
+
+@asynccontextmanager
+async def client_of(app: Starlette, *, address: str = ADDRESS) -> AsyncIterator[httpx.AsyncClient]:
+    """
+    A client in process that comes from *address*.
+    """
+    transport = httpx.ASGITransport(app, client=(address, 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="https://texts.example.com") as client:
+        yield client
+
+
+class Talk:
+    """
+    Bytes to and from a server, for what no HTTP client would do.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def say(self, words: bytes) -> None:
+        self._writer.write(words)
+        await self._writer.drain()
+
+    async def head(self) -> bytes:
+        """
+        The next status line with its headers.
+        """
+        return await self._reader.readuntil(b"\r\n\r\n")
+
+    def hang_up(self) -> None:
+        self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def talking_to(url: str) -> AsyncIterator[Talk]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+    try:
+        yield Talk(reader, writer)
+    finally:
+        writer.close()
+
+
+def head(*lines: str, path: str = HOOK) -> bytes:
+    """
+    The head of a POST with these header lines.
+    """
+    return "\r\n".join((f"POST {path} HTTP/1.1", "Host: texts.example.com", *lines, "", "")).encode()

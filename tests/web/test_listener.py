@@ -1,0 +1,397 @@
+"""
+The listeners on a real port: what only shows over a socket.
+"""
+
+import asyncio
+import gzip
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from callrail_relay.errors import Unavailable
+from callrail_relay.web.listener import LAST_REQUESTS, Listener
+from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
+from tests.service.rig import LoopTime, Rig, open_rig
+from tests.web.posting import HOOK, encoded, head, payload, public_app, talking_to
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def listening(
+    rig: Rig, *, trusted_proxies: Sequence[str] = (), allow_addresses: Sequence[Network] = ()
+) -> AsyncIterator[str]:
+    """
+    The public app on a port; yields its URL.
+    """
+    app = public_app(rig, allow_addresses=allow_addresses)
+    async with Listener(
+        app, host="127.0.0.1", port=0, setting="server.port", trusted_proxies=trusted_proxies
+    ) as listener:
+        yield listener.url
+
+
+async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def stored(rig: Rig) -> list[tuple[object, ...]]:
+    return rig.stored("body", "submissions")
+
+
+# --- bodies ----------------------------------------------------------------------------------------------
+
+
+async def test_text_comes_in_by_a_socket(tmp_path: Path) -> None:
+    """
+    As IF3 posts it; the server does not say what it is.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.post(HOOK, json=payload())
+
+        assert 200 == response.status_code
+        assert "server" not in response.headers
+        assert 1 == len(stored(rig))
+
+
+async def test_chunked_body_is_taken(tmp_path: Path) -> None:
+    """
+    Without a length, in pieces.
+    """
+    body = encoded(payload())
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.post(HOOK, content=pieces_of(body[:7], body[7:50], body[50:]))
+
+        assert 200 == response.status_code
+        assert [(body,)] == stored(rig)
+
+
+async def test_gzip_is_taken(tmp_path: Path) -> None:
+    """
+    Compressed, and chunked besides.
+    """
+    body = gzip.compress(encoded(payload()))
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        headers = {"Content-Encoding": "gzip"}
+        response = await client.post(HOOK, content=pieces_of(body[:20], body[20:]), headers=headers)
+
+        assert 200 == response.status_code
+        assert [(encoded(payload()),)] == stored(rig)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"Content-Length: {LARGEST_BODY + 1}",),
+        ("Content-Length: 999999999999999",),
+        (f"Content-Length: {LARGEST_BODY + 1}", "Expect: 100-continue"),
+    ],
+)
+async def test_announced_large_body_is_refused_before_it_comes(
+    tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    """
+    Nobody has to send it first.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(head(*lines))
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 413 ")
+        assert [] == stored(rig)
+
+
+async def test_large_body_without_a_length_is_refused(tmp_path: Path) -> None:
+    """
+    Counted while it comes.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(head("Transfer-Encoding: chunked"))
+        await talk.say(b"%x\r\n%s\r\n" % (LARGEST_BODY + 1, b"x" * (LARGEST_BODY + 1)))
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 413 ")
+        assert [] == stored(rig)
+
+
+async def test_gzip_bomb_is_refused(tmp_path: Path) -> None:
+    """
+    Fifty megabytes of nothing fit into fifty kilobytes.
+    """
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    assert len(bomb) <= LARGEST_BODY
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.post(HOOK, content=bomb, headers={"Content-Encoding": "gzip"})
+
+        assert 413 == response.status_code
+        assert [] == stored(rig)
+
+
+async def test_body_that_waits_for_a_word_gets_it(tmp_path: Path) -> None:
+    """
+    ``Expect: 100-continue`` is answered, and then the text is taken.
+    """
+    body = encoded(payload())
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(head(f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        assert (await talk.head()).startswith(b"HTTP/1.1 100 ")
+        await talk.say(body)
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+        assert [(body,)] == stored(rig)
+
+
+async def test_body_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Half a body keeps no connection for ever, and is no text.
+    """
+    loop_time = LoopTime(monkeypatch)
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(head("Content-Length: 100", "Expect: 100-continue"))
+        # The server asks for the body when the app does, so the time for it runs by now.
+        await talk.head()
+        await talk.say(b'{"message": ')
+        loop_time.jump(SLOWEST_BODY)
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 408 ")
+        assert [] == stored(rig)
+
+
+async def test_client_that_hangs_up_leaves_no_text(tmp_path: Path) -> None:
+    """
+    Half a body is not taken for the whole, even where it could be read.
+    """
+    async with open_rig(tmp_path) as rig:
+        async with listening(rig) as url, talking_to(url) as talk:
+            await talk.say(head("Content-Length: 100000", "Transfer-Encoding: identity"))
+            await talk.say(encoded(payload()))
+            talk.hang_up()
+
+        assert [] == stored(rig)
+
+
+async def test_client_that_hangs_up_while_it_is_waited_for_leaves_no_text(tmp_path: Path) -> None:
+    """
+    The app was reading when the connection ended.
+    """
+    async with open_rig(tmp_path) as rig:
+        async with listening(rig) as url, talking_to(url) as talk:
+            await talk.say(head("Content-Length: 1000", "Expect: 100-continue"))
+            await talk.head()
+            await talk.say(encoded(payload()))
+            talk.hang_up()
+
+        assert [] == stored(rig)
+
+
+async def test_request_for_another_protocol_is_an_ordinary_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A WebSocket is offered nowhere: its handshake is a GET like any other.
+    """
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        statuses = [
+            (await client.get(path, headers=upgrade)).status_code
+            for path in (HOOK, "/hooks/if3/wrong", "/nowhere", "/healthz")
+        ]
+
+    assert [405, 404, 404, 200] == statuses
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
+    """
+    What is no HTTP at all.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url:
+        async with talking_to(url) as talk:
+            await talk.say(b"\x16\x03\x01\x00\xa5\x01\r\n\r\n")
+            assert (await talk.head()).startswith(b"HTTP/1.1 400 ")
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert 200 == (await client.get("/healthz")).status_code
+
+
+# --- addresses -------------------------------------------------------------------------------------------
+
+ALLOWED = [ipaddress.ip_network("203.0.113.0/24")]
+FORWARDED = {"X-Forwarded-For": "203.0.113.9"}
+
+
+async def asked(url: str, headers: dict[str, str]) -> int:
+    async with httpx.AsyncClient(base_url=url) as client:
+        return (await client.post(HOOK, json=payload(), headers=headers)).status_code
+
+
+@pytest.mark.parametrize(
+    ("proxies", "headers", "status"),
+    [
+        ([], FORWARDED, 404),
+        (["127.0.0.1"], FORWARDED, 200),
+        (["127.0.0.0/8"], FORWARDED, 200),
+        (["10.0.0.0/8"], FORWARDED, 404),
+        (["127.0.0.1"], {}, 404),
+        (["127.0.0.1"], {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}, 404),
+        (["127.0.0.1"], {"X-Forwarded-For": "198.51.100.1, 203.0.113.9"}, 200),
+    ],
+)
+async def test_forwarded_address_is_believed_from_listed_proxies_only(
+    tmp_path: Path, proxies: list[str], headers: dict[str, str], status: int
+) -> None:
+    """
+    What anybody may write into a header is no address; of several the one the proxy saw counts.
+    """
+    async with (
+        open_rig(tmp_path) as rig,
+        listening(rig, trusted_proxies=proxies, allow_addresses=ALLOWED) as url,
+    ):
+        assert status == await asked(url, headers)
+
+
+async def test_guesses_are_counted_by_the_address_that_is_believed(tmp_path: Path) -> None:
+    """
+    Without a trusted proxy no header makes somebody else of a guesser.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
+        statuses = [
+            (await client.get("/hooks/if3/x", headers={"X-Forwarded-For": f"203.0.113.{number}"})).status_code
+            for number in range(22)
+        ]
+
+    assert [404] * 20 + [429] * 2 == statuses
+
+
+# --- the port --------------------------------------------------------------------------------------------
+
+
+async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def test_port_in_use_is_told() -> None:
+    """
+    Which port, and which setting changes it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            Unavailable, match=f"Port {port} on 127.0.0.1 cannot be used .*set server.port to"
+        ):
+            Listener(hello, host="127.0.0.1", port=port, setting="server.port")
+
+
+async def test_address_of_another_machine_is_told() -> None:
+    """
+    The same sentence for a host that is not ours.
+    """
+    with pytest.raises(Unavailable, match="Port 0 on 192.0.2.1 cannot be used"):
+        Listener(hello, host="192.0.2.1", port=0, setting="server.port")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+async def test_url_reaches_it_from_this_machine(host: str) -> None:
+    """
+    Also where it listens everywhere.
+    """
+    async with Listener(hello, host=host, port=0, setting="x") as listener, httpx.AsyncClient() as client:
+        assert "hello" == (await client.get(listener.url)).text
+        assert "0.0.0.0" not in listener.url
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
+    """
+    An address with colons is told from its port.
+    """
+    try:
+        listener = Listener(hello, host=host, port=0, setting="x")
+    except Unavailable:
+        pytest.skip("IPv6 is switched off here")
+    async with listener, httpx.AsyncClient() as client:
+        assert listener.url.startswith("http://[::1]:")
+        assert "hello" == (await client.get(listener.url)).text
+
+
+async def test_port_is_free_again_afterwards() -> None:
+    """
+    Whoever restarts gets the same port.
+    """
+    async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
+        port = int(listener.url.rpartition(":")[2])
+    async with Listener(hello, host="127.0.0.1", port=port, setting="x") as listener:
+        assert f"http://127.0.0.1:{port}" == listener.url
+
+
+class Slow:
+    """
+    An app that answers when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.set()
+        await self.answer.wait()
+        await hello(scope, receive, send)
+
+
+async def test_request_under_way_is_answered_before_the_end() -> None:
+    """
+    A stop is not a failure for whoever was faster.
+    """
+    slow = Slow()
+    async with httpx.AsyncClient() as client:
+        async with Listener(slow, host="127.0.0.1", port=0, setting="x") as listener:
+            request = asyncio.create_task(client.get(listener.url))
+            await slow.asked.wait()
+            asyncio.get_running_loop().call_soon(slow.answer.set)
+        assert "hello" == (await request).text
+
+
+async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A stop takes some seconds at most.
+    """
+    loop_time = LoopTime(monkeypatch)
+    slow = Slow()
+    async with httpx.AsyncClient() as client:
+        listener = Listener(slow, host="127.0.0.1", port=0, setting="x")
+        await listener.__aenter__()
+        request = asyncio.create_task(client.get(listener.url))
+        await slow.asked.wait()
+        stop = asyncio.create_task(listener.__aexit__())
+        while not stop.done():
+            loop_time.jump(LAST_REQUESTS)
+            await asyncio.sleep(0)
+        outcome = await asyncio.gather(request, return_exceptions=True)
+
+    assert not isinstance(outcome[0], httpx.Response) or 500 == outcome[0].status_code
+
+
+async def test_listener_that_was_never_entered_lets_go_of_its_port() -> None:
+    """
+    Leaving without entering closes the socket, and nothing else.
+    """
+    listener = Listener(hello, host="127.0.0.1", port=0, setting="x")
+    port = int(listener.url.rpartition(":")[2])
+    await listener.__aexit__()
+
+    socket.create_server(("127.0.0.1", port)).close()
