@@ -100,6 +100,7 @@ class Installation:
             accounts=frozenset(self.account_ids),
             ladder=delivery.reconcile_after,
             on_unknown=OnUnknown(delivery.on_unknown),
+            requests_per_hour=self.settings.limits.lookups_per_hour,
             lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
             recipient_interval=self.settings.limits.recipient_interval,
         )

@@ -95,6 +95,10 @@ def print_message(message: Message) -> None:
             outcome = attempt.outcome or "under way"
             status = f" {attempt.http_status}" if attempt.http_status else ""
             console.print(Text(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
+            for learnt in attempt.evidence:
+                console.print(Text(f"  {local(learnt.noted_at)}    {learnt.detail}", style="dim"))
+            if attempt.look_at is not None:
+                console.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
 
 
 def _facts(message: Message) -> Iterable[tuple[str, str]]:

@@ -158,6 +158,10 @@ class Limits(Section):
     recipient_interval: Duration = Field(
         default=timedelta(seconds=1), description="between two texts to one person"
     )
+    lookups_per_hour: Count = Field(
+        default=800,
+        description="requests for looking up unknown texts; CallRail allows 1,000 requests of all kinds an hour",
+    )
 
 
 class Delivery(Section):
@@ -173,13 +177,11 @@ class Delivery(Section):
     read_timeout: SomeTime = Field(default=timedelta(seconds=60), description="for CallRail's answer")
     reconcile_after: tuple[SomeTime, ...] = Field(
         default=(timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
-        description=(
-            "not acted on yet: when a text with an unknown outcome is looked up, counted from its attempt"
-        ),
+        description="when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
     on_unknown: OnUnknown = Field(
         default="ask",
-        description="not acted on yet: ask a person when a look-up finds nothing, or resend_once",
+        description="ask a person when a look-up finds nothing, or resend_once",
     )
 
     @field_validator("reconcile_after")

@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.outcome import NotSent, OutcomeKind
+from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
+from callrail_relay.domain.reconcile import Settled
 from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import REFUSED, SENT, Worker, find, put, status_of, words
+from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import recipient
 
@@ -112,9 +113,9 @@ async def test_several_accounts_are_settled_together(
     assert ["ACC-1", "ACC-2", "ACC-2"] == [one.account.id for one in await worker.settle_abandoned()]
 
 
-@pytest.mark.parametrize("late", [REFUSED, NotSent("no route.")])
+@pytest.mark.parametrize("late", [REFUSED, TOO_MANY, NotSent("no route."), Unknown("no answer.")])
 async def test_a_late_result_changes_nothing(
-    outbox: Outbox, worker: Worker, clock: ManualClock, late: NotSent
+    outbox: Outbox, worker: Worker, clock: ManualClock, late: Outcome
 ) -> None:
     """
     What was settled stays settled until a person looks.
@@ -130,24 +131,21 @@ async def test_a_late_result_changes_nothing(
     assert (before, standing) == (await find(outbox, id_), await worker.standing())
 
 
-async def test_a_late_success_settles_what_was_unknown(
-    outbox: Outbox, worker: Worker, clock: ManualClock
-) -> None:
+async def test_a_late_yes_is_proof(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
     """
-    CallRail's answer is evidence, however late: the text is sent, and says why.
+    CallRail's answer came after all: the text is sent, and nobody need look.
     """
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     clock.advance(LEASE)
     await worker.settle_abandoned()
+    clock.advance(1)
 
-    await worker.record(claim, SENT)
+    settled = await worker.record(claim, SENT)
 
+    assert isinstance(settled, Settled)
     message = await find(outbox, id_)
-    assert (Status.SENT, ()) == (message.status, message.reasons)
-    assert ["CallRail's answer came late: it took the text."] == [
-        one.detail for one in message.segments[0].attempts[0].evidence
-    ]
+    assert (Status.SENT, clock.now(), ()) == (message.status, message.sent_at, message.reasons)
 
 
 async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(

@@ -14,7 +14,14 @@ from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
-from tests.support.factories import RECIPIENT, TRACKING_NUMBER, make_draft, make_message, make_route, recipient
+from tests.support.factories import (
+    RECIPIENT,
+    TRACKING_NUMBER,
+    make_draft,
+    make_message,
+    make_route,
+    recipient,
+)
 
 pytestmark = pytest.mark.anyio
 

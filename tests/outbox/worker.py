@@ -9,6 +9,7 @@ from random import Random
 from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
+from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import NewMessage
 from callrail_relay.outbox.store import Outbox
@@ -76,10 +77,10 @@ class Worker:
         Record an outcome in time.
         """
         recorded = await self.record(claim, outcome)
-        assert recorded is not None
+        assert isinstance(recorded, Recorded)
         return recorded
 
-    async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | None:
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | Settled | None:
         return await self.outbox.record(
             claim.attempt_id, outcome, interval=self.policy.recipient_interval, random=Random(1)
         )

@@ -7,7 +7,7 @@ import gzip
 import ipaddress
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.message import Message, Status
@@ -86,7 +87,7 @@ VARIANTS = [
         for number in ("202-555-0122 x12", "202-555-CALL", "+442071838750", "555-0122", "+18762550122")
     ),
     *(
-        Variant(f"V6 {text!r}", encoded(payload(message=text)), text=text or None, holds=("no_text",))
+        Variant(f"V6 {text!r}", encoded(payload(message=text)), text=None, holds=("no_text",))
         for text in ("", " \n\t", None, ...)
     ),
     Variant("V7 escapes", encoded(payload(message=EMOJI)), text=EMOJI),
@@ -238,17 +239,9 @@ async def test_long_list_is_held(tmp_path: Path) -> None:
         assert {("bulk",)} == {tuple(reason.code for reason in message.reasons) for message in messages}
 
 
-async def chunks(*pieces: bytes) -> "AsyncPieces":
-    return AsyncPieces(pieces)
-
-
-class AsyncPieces(httpx.AsyncByteStream):
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
-
-    async def __aiter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 - as httpx has it
-        for piece in self._pieces:
-            yield piece
+async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", " gzip "])
@@ -309,7 +302,7 @@ async def test_plain_body_that_says_gzip_is_read(tmp_path: Path) -> None:
         assert Status.QUEUED == (await messages_of(rig, response))[0].status
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b" \r\n", b"null"])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b" \r\n", b"[{}]"])
 async def test_ping_is_answered_and_not_stored(tmp_path: Path, body: bytes) -> None:
     """
     V20: a test of the address is no text.
@@ -317,9 +310,6 @@ async def test_ping_is_answered_and_not_stored(tmp_path: Path, body: bytes) -> N
     async with open_rig(tmp_path) as rig:
         response = await post(rig, body)
 
-        if body == b"null":
-            assert 200 == response.status_code
-            return
         assert_zapiers_shape(response)
         assert [(0,)] == rig.stored("count(*)", "submissions")
         assert [PingReceived()] == list(rig.events)
@@ -490,7 +480,7 @@ async def test_large_body_is_refused(tmp_path: Path, size: int, status: int, *, 
     """
     body = b"x" * size
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
-        content = body if announced else AsyncPieces([body[:1000], body[1000:]])
+        content = body if announced else pieces_of(body[:1000], body[1000:])
         response = await client.post(HOOK, content=content)
 
         assert status == response.status_code
@@ -597,7 +587,7 @@ async def test_request_without_an_address_is_judged_by_its_secret(tmp_path: Path
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
 
-        async def nameless(scope, receive, send) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - ASGI
+        async def nameless(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "client": None}, receive, send)
 
         async with httpx.AsyncClient(
@@ -669,7 +659,6 @@ async def test_health_says_yes_or_no_and_nothing_else(tmp_path: Path) -> None:
         f"/Hooks/if3/{TOKEN}",
         f"//hooks/if3/{TOKEN}",
         f"/hooks/if3//{TOKEN}",
-        "/hooks/if3/../../healthz",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
@@ -678,7 +667,7 @@ async def test_everything_else_is_not_found(tmp_path: Path, path: str, method: s
     No redirect, no list of methods, no page.
     """
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
-        # As it stands: a client that tidies up the path would ask for another one.
+        # A path that begins with two slashes would be taken for a host.
         url = httpx.URL("https://texts.example.com").copy_with(raw_path=path.encode())
         response = await client.request(method, url)
 

@@ -1,0 +1,6 @@
+"""
+The crash campaign: the real ``serve`` killed at random instants, until every text is accounted for.
+
+    python -m tests.campaign --kills 200 --seed 1
+    python -m tests.campaign --kills 200 --signal TERM --postgres
+"""

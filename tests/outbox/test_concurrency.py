@@ -1,0 +1,147 @@
+"""
+Two nodes on one store: nothing is claimed twice, no budget is passed, nobody waits for somebody for ever.
+"""
+
+import asyncio
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.claim import Claim, ClaimResult
+from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import SENT, TOO_MANY, Worker, plain, put
+from tests.support.factories import make_message, make_submission, recipient
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def workers(outbox: Outbox, second_outbox: Outbox) -> list[Worker]:
+    return [Worker(outbox, node="node-1"), Worker(second_outbox, node="node-2")]
+
+
+async def look_together(workers: list[Worker], times: int) -> list[Claim]:
+    """
+    What as many claims of each worker come to, all begun at one time.
+    """
+    looks = [worker.look() for _ in range(times) for worker in workers]
+    results: list[ClaimResult] = await asyncio.gather(*looks)
+    return [result.claim for result in results if result.claim is not None]
+
+
+async def test_no_text_is_claimed_twice(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    Each goes to one of them.
+    """
+    await outbox.accept(
+        make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
+    )
+
+    claims = await look_together(workers, 30)
+
+    assert sorted(f"Text {number}" for number in range(40)) == sorted(claim.content for claim in claims)
+
+
+async def test_the_budget_is_not_passed(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    Two nodes have one budget.
+    """
+    await outbox.accept(
+        make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
+    )
+    limited = [worker.under(limits=Limits(25, 100)) for worker in workers]
+
+    claims = await look_together(limited, 30)
+
+    assert 25 == len(claims)
+
+
+async def test_one_text_to_one_person_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    Also where both look at once.
+    """
+    for number in range(4):
+        await put(outbox, f"A{number}", to=recipient(1))
+        await put(outbox, f"B{number}", to=recipient(2))
+
+    assert ["A0", "B0"] == sorted(claim.content for claim in await look_together(workers, 10))
+
+
+async def test_one_probe_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    One of all nodes.
+    """
+    for number in range(4):
+        await put(outbox, "Hello", to=recipient(number))
+    await workers[0].send(replace(TOO_MANY, retry_after=0))
+
+    assert 1 == len(await look_together(workers, 5))
+
+
+async def test_an_attempt_is_settled_once(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    Its own node and the one that takes it for abandoned may record at one time.
+    """
+    await put(outbox, "Hello")
+    claim = await workers[0].take()
+
+    results = await asyncio.gather(*(worker.record(claim, SENT) for worker in workers * 3))
+
+    assert 1 == sum(result is not None for result in results)
+    assert 1 == (await workers[0].standing()).hour.used
+
+
+async def test_a_held_text_is_held_once(outbox: Outbox, workers: list[Worker]) -> None:
+    """
+    One claim tells of it.
+    """
+    id_ = await put(outbox, "word " * 100)
+    strict = [worker.under(limits=Limits(1, 1)) for worker in workers]
+
+    results = await asyncio.gather(*(worker.look() for worker in strict * 4))
+
+    assert [id_] == [held.message_id for held in chain.from_iterable(one.held for one in results)]
+
+
+async def test_a_double_click_that_two_nodes_took_is_held(outbox: Outbox, second_outbox: Outbox) -> None:
+    """
+    The guard sees what another node is storing at the same instant.
+    """
+    await put(outbox, "before", to=recipient(99))
+    for number in range(10):
+        draft = plain("Hello", to=recipient(number)).draft
+        both = await asyncio.gather(
+            *(one.accept(make_submission(make_message(draft=draft))) for one in (outbox, second_outbox))
+        )
+        assert [Status.HELD, Status.QUEUED] == sorted(accepted.status for (accepted,) in both)
+
+
+async def test_nodes_that_need_several_accounts_do_not_block_each_other(
+    outbox: Outbox, second_outbox: Outbox
+) -> None:
+    """
+    Claims, answers and new texts for two accounts, in both orders at one time, all come to their end.
+    """
+    accounts = ["ACC-1", "ACC-2"]
+    workers = [
+        Worker(one, node=node).under(accounts=accounts, limits=Limits(1000, 1000))
+        for one, node in ((outbox, "node-1"), (second_outbox, "node-2"))
+    ]
+
+    async def work(worker: Worker, order: list[str], first: int) -> None:
+        for number in range(first, first + 15):
+            texts = [
+                plain("Hello", to=recipient(2 * number + accounts.index(account)), account_id=account)
+                for account in order
+            ]
+            await worker.outbox.accept(make_submission(*texts))
+            while (claim := (await worker.look()).claim) is not None:
+                await worker.finish(claim)
+
+    await asyncio.gather(work(workers[0], accounts, 0), work(workers[1], accounts[::-1], 100))
+
+    ends = {message.status for message in await outbox.list_messages(MessageFilter(limit=0))}
+    assert {Status.SENT} == ends

@@ -1,0 +1,286 @@
+"""
+Faults of the disk and of the database, in words that say what to do.
+"""
+
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.message import MessageFilter
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import engine
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.disk import ordinary_user, public_folder
+from tests.outbox.worker import put
+from tests.support.clock import ManualClock
+from tests.support.factories import make_submission
+
+pytestmark = pytest.mark.anyio
+
+
+async def open_store(path: Path, clock: ManualClock) -> Outbox:
+    return await Outbox.open(f"sqlite:///{path}", clock)
+
+
+async def make_store(path: Path, clock: ManualClock) -> None:
+    """
+    A store with one text in it, closed.
+    """
+    outbox = await open_store(path, clock)
+    await put(outbox, "Hello")
+    await outbox.close()
+
+
+@pytest.fixture
+async def store(sqlite_path: Path, clock: ManualClock) -> AsyncIterator[Outbox]:
+    outbox = await open_store(sqlite_path, clock)
+    yield outbox
+    await outbox.close()
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Nobody waits long for a lock.
+    """
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with public_folder() as path:
+        yield path
+
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps rights in other ways")
+
+
+@posix_only
+async def test_nobody_else_can_read_the_store(store: Outbox, sqlite_path: Path) -> None:
+    """
+    Texts and phones are personal data: files 0600, directories 0700, also SQLite's side files.
+    """
+    await put(store, "Hello")
+
+    assert 0o700 == stat.S_IMODE(sqlite_path.parent.stat().st_mode)
+    files = sorted(sqlite_path.parent.iterdir())
+    assert ["relay.db", "relay.db-shm", "relay.db-wal"] == [file.name for file in files]
+    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in files}
+
+
+@pytest.mark.usefixtures("impatience")
+async def test_a_store_that_another_program_locks(store: Outbox, sqlite_path: Path) -> None:
+    """
+    Writing is refused in words, and works again when the lock is gone; reading goes on.
+    """
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(
+            Unavailable, match=r"relay\.db is locked by another program; end it, or try again"
+        ):
+            await put(store, "Hello")
+        with pytest.raises(Unavailable, match="locked"):
+            await store.write_probe()
+        assert [] == await store.list_messages(MessageFilter())
+
+    await put(store, "Hello")
+
+
+@pytest.mark.usefixtures("impatience")
+async def test_a_new_store_that_another_program_locks(sqlite_path: Path, clock: ManualClock) -> None:
+    """
+    It cannot even be opened.
+    """
+    sqlite_path.parent.mkdir()
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="is locked by another program"):
+            await open_store(sqlite_path, clock)
+
+
+async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> None:
+    """
+    The texts can be shown, and nothing is taken in.
+    """
+    path = folder / "relay.db"
+    await make_store(path, clock)
+    path.chmod(0o444)
+    folder.chmod(0o777)
+    with ordinary_user():
+        outbox = await open_store(path, clock)
+        assert 1 == len(await outbox.list_messages(MessageFilter()))
+        with pytest.raises(Unavailable, match="is read-only; give this user the right to write to the file"):
+            await outbox.accept(make_submission())
+        await outbox.close()
+
+
+@posix_only
+async def test_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> None:
+    """
+    SQLite needs its side files beside the store.
+    """
+    path = folder / "relay.db"
+    await make_store(path, clock)
+    path.chmod(0o666)
+    folder.chmod(0o555)
+    with ordinary_user(), pytest.raises(Unavailable, match="check that its directory exists and this user"):
+        await open_store(path, clock)
+
+
+@posix_only
+async def test_a_new_store_in_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> None:
+    """
+    Neither the store nor a directory for it can be made.
+    """
+    folder.chmod(0o555)
+    for path in (folder / "relay.db", folder / "data" / "relay.db"):
+        with ordinary_user(), pytest.raises(Unavailable, match=r"cannot be opened \(Permission denied\)"):
+            await open_store(path, clock)
+
+
+@posix_only
+async def test_a_store_of_another_user(folder: Path, clock: ManualClock) -> None:
+    """
+    Its mode keeps others out.
+    """
+    path = folder / "relay.db"
+    await make_store(path, clock)
+    path.chmod(0)
+    with (
+        ordinary_user(),
+        pytest.raises(Unavailable, match=r"relay\.db cannot be opened \(Permission denied\)"),
+    ):
+        await open_store(path, clock)
+
+
+async def test_a_directory_that_is_missing_is_made(tmp_path: Path, clock: ManualClock) -> None:
+    """
+    Also several of them.
+    """
+    outbox = await open_store(tmp_path / "one" / "two" / "relay.db", clock)
+
+    await put(outbox, "Hello")
+    await outbox.close()
+
+
+async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) -> None:
+    """
+    No directory can be made there.
+    """
+    (tmp_path / "data").write_text("not a directory", encoding="utf-8")
+
+    with pytest.raises(
+        Unavailable, match=r"cannot be opened \(.+\)\. Check its directory, or set database.url"
+    ):
+        await open_store(tmp_path / "data" / "relay.db", clock)
+
+
+async def test_a_store_that_is_a_directory(tmp_path: Path, clock: ManualClock) -> None:
+    """
+    Nothing is removed to make room.
+    """
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await open_store(tmp_path, clock)
+
+
+async def test_a_file_that_is_not_a_database(sqlite_path: Path, clock: ManualClock) -> None:
+    """
+    It is left as it is.
+    """
+    sqlite_path.parent.mkdir()
+    sqlite_path.write_bytes(b"a letter to a friend\n" * 500)
+
+    with pytest.raises(Unavailable, match="is not a database, or is damaged; move it away"):
+        await open_store(sqlite_path, clock)
+
+    assert b"a letter to a friend\n" * 500 == sqlite_path.read_bytes()
+
+
+async def test_a_damaged_store(sqlite_path: Path, clock: ManualClock) -> None:
+    """
+    The words name a way to get out what is left.
+    """
+    await make_store(sqlite_path, clock)
+    size = sqlite_path.stat().st_size
+    with sqlite_path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+
+    with pytest.raises(Unavailable, match=r"is damaged; put a backup in its place, or run `sqlite3 FILE"):
+        await (await open_store(sqlite_path, clock)).write_probe()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """
+    Databases opened from here on cannot grow.
+    """
+
+    def stop_growing(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1").close()  # raised to what there is
+
+    sa.event.listen(sa.Engine, "connect", stop_growing)
+    yield
+    sa.event.remove(sa.Engine, "connect", stop_growing)
+
+
+async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytest.FixtureRequest) -> None:
+    """
+    What does not fit is refused whole, and what is there can be read.
+    """
+    await make_store(sqlite_path, clock)
+    request.getfixturevalue("small_disk")
+    outbox = await open_store(sqlite_path, clock)
+
+    with pytest.raises(Unavailable, match="cannot grow: the disk is full; free some space"):
+        await outbox.accept(make_submission(body=b"x" * 1_000_000))
+
+    assert 1 == len(await outbox.list_messages(MessageFilter()))
+    await outbox.close()
+
+
+async def test_a_fault_without_a_name(store: Outbox, sqlite_path: Path) -> None:
+    """
+    The database's own words are better than none.
+    """
+    with closing(sqlite3.connect(sqlite_path)) as other:
+        other.execute("DROP TABLE probe")
+
+    with pytest.raises(Unavailable, match=r"relay\.db cannot be used \(no such table: probe\)"):
+        await store.write_probe()
+
+
+async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
+    """
+    The words name the address without its password.
+    """
+    url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"  # nothing listens at port 1
+
+    with pytest.raises(Unavailable, match=r"relay:\*\*\*@127\.0\.0\.1:1/relay does not answer") as caught:
+        await Outbox.open(url, clock)
+
+    assert "s3cret-word" not in str(caught.value)
+
+
+async def test_a_database_that_does_not_exist(postgres_url: str, clock: ManualClock) -> None:
+    """
+    The server runs, the rest is wrong.
+    """
+    with pytest.raises(Unavailable, match=r"check that PostgreSQL runs, that database\.url is right"):
+        await Outbox.open(postgres_url + "_other", clock)
+
+
+async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It comes with an extra.
+    """
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(Unavailable, match=r"pip install 'callrail-relay\[postgres\]'"):
+        await Outbox.open("postgresql://relay@127.0.0.1/relay", clock)

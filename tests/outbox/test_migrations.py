@@ -1,0 +1,172 @@
+"""
+Migrations: they make the tables of the code, once, and refuse what a newer release wrote.
+"""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import migrations
+from callrail_relay.outbox.schema import current_version
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import metadata
+from tests.outbox.database import connected
+from tests.outbox.worker import find, put
+from tests.support.clock import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+Definitions = dict[str, str]
+
+
+def alembic_config(connection: sa.Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def revisions() -> list[str]:
+    """
+    All steps, oldest first.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    return [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+
+
+def differences(connection: sa.Connection) -> list[object]:
+    """
+    What would still have to change for the database to have the tables of the code.
+    """
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, metadata))
+
+
+def read_indexes(connection: sa.Connection) -> Definitions:
+    """
+    The definition of every index, with its condition, which Alembic does not compare.
+    """
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        if connection.dialect.name == "sqlite"
+        else "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+    )
+    rows = connection.exec_driver_sql(query).all()
+    return {str(name): str(definition) for name, definition in rows if "alembic" not in name}
+
+
+async def open_and_close(url: str, clock: ManualClock) -> None:
+    await (await Outbox.open(url, clock, database_time=False)).close()
+
+
+async def test_all_migrations_together_make_the_tables_of_the_code(
+    store_url: str, clock: ManualClock
+) -> None:
+    """
+    Columns, types, defaults, keys and indexes.
+    """
+    await open_and_close(store_url, clock)
+
+    with connected(store_url) as connection:
+        assert [] == differences(connection)
+        assert migrations.HEAD == current_version(connection)
+
+
+async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock: ManualClock) -> None:
+    """
+    A partial index of another condition would not be used, and nobody would notice.
+    """
+    await open_and_close(store_url, clock)
+    with connected(store_url) as connection:
+        migrated = read_indexes(connection)
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        created = read_indexes(connection)
+
+    assert created == migrated
+
+
+def test_the_newest_step_is_the_head() -> None:
+    """
+    A store at the head is opened without loading Alembic, so the name must be right.
+    """
+    assert migrations.HEAD == revisions()[-1]
+
+
+@pytest.mark.parametrize("revision", revisions())
+async def test_every_earlier_store_is_brought_up_to_date(
+    store_url: str, clock: ManualClock, revision: str
+) -> None:
+    """
+    What a release of that time stored is still there.
+    """
+    with connected(store_url) as connection:
+        command.upgrade(alembic_config(connection), revision)
+        connection.exec_driver_sql(
+            "INSERT INTO submissions (id, source, received_at, body) VALUES ('s', 'send', 1, '')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO messages (id, submission_id, status, source, received_at, not_before, segment_count,"
+            " text, reasons, approved)"
+            " VALUES ('m', 's', 'held', 'send', 1, 1, 1, 'From before', '[]', '[]')"
+        )
+
+    outbox = await Outbox.open(store_url, clock, database_time=False)
+
+    assert "From before" == (await find(outbox, "m")).text
+    await outbox.close()
+    with connected(store_url) as connection:
+        assert [] == differences(connection)
+
+
+async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
+    """
+    Tables and texts stay as they are.
+    """
+    outbox = await Outbox.open(store_url, clock, database_time=False)
+    id_ = await put(outbox, "Hello")
+    await outbox.close()
+
+    again = await Outbox.open(store_url, clock, database_time=False)
+
+    assert "Hello" == (await find(again, id_)).text
+    await again.close()
+
+
+async def test_nodes_that_start_at_once_do_not_disturb_each_other(store_url: str, clock: ManualClock) -> None:
+    """
+    One makes the tables, the others find them.
+    """
+    nodes = await asyncio.gather(*(Outbox.open(store_url, clock, database_time=False) for _ in range(5)))
+
+    ids = [await put(node, "Hello", to=f"+1202555010{number}") for number, node in enumerate(nodes)]
+    for id_ in ids:
+        assert "Hello" == (await find(nodes[0], id_)).text
+    for node in nodes:
+        await node.close()
+
+
+async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:
+    """
+    Nobody knows what it holds; nothing of it is changed.
+    """
+    await open_and_close(store_url, clock)
+    with connected(store_url) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that release"):
+        await Outbox.open(store_url, clock, database_time=False)
+
+    with connected(store_url) as connection:
+        assert "9999" == current_version(connection)

@@ -1,0 +1,375 @@
+"""
+Taking texts in without the web around it: direct texts, saved files, and what the guards say of a draft.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.events import MessageAccepted, PingReceived
+from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.errors import SettingsFault, Unavailable, UsageFault
+from callrail_relay.service import intake as intake_module
+from callrail_relay.service.intake import (
+    Intake,
+    MappingPolicy,
+    judge,
+    map_saved,
+    map_text,
+    planned_segments,
+    preview,
+)
+from tests.service.rig import Rig, open_rig
+from tests.support.clock import START
+from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route, recipient
+from tests.web.posting import DATA, WORDS, encoded, payload
+
+pytestmark = pytest.mark.anyio
+
+SECOND_NUMBER = "+12025550134"
+
+
+def make_mapping(
+    *,
+    routes: Routes | None = None,
+    guards: GuardPolicy | None = None,
+    max_characters: int = 140,
+    limits: Limits | None = None,
+) -> MappingPolicy:
+    return MappingPolicy(
+        routes=routes or Routes(default=make_route()),
+        guards=guards or GuardPolicy(),
+        max_characters=max_characters,
+        limits=limits or Limits(150, 1000),
+    )
+
+
+def codes(draft: Draft, policy: MappingPolicy) -> list[str]:
+    return [reason.code for reason in judge(draft, policy).reasons]
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+async def test_request_is_on_disk_before_it_is_answered(tmp_path: Path) -> None:
+    """
+    The raw body, its type and its query, with one message for each text.
+    """
+    async with open_rig(tmp_path) as rig:
+        body = encoded(payload())
+        receipt = await rig.intake.accept_request(body, content_type="text/x", query="a=b")
+
+        assert [(receipt.submission_id, "webhook", "text/x", "a=b", body)] == rig.stored(
+            "id, source, content_type, query, body", "submissions"
+        )
+        [event] = rig.events.of(MessageAccepted)
+        assert (receipt.submission_id, receipt.accepted[0].message_id, Status.QUEUED, ()) == (
+            event.submission_id,
+            event.message_id,
+            event.status,
+            event.reasons,
+        )
+        message = await rig.message(event.message_id)
+        assert Source.WEBHOOK == message.source
+        assert rig.clock.now() == message.received_at
+
+
+async def test_ping_is_told_and_not_stored(tmp_path: Path) -> None:
+    """
+    It has an id of its own all the same.
+    """
+    async with open_rig(tmp_path) as rig:
+        first = await rig.intake.accept_request(b"", content_type=None)
+        second = await rig.intake.accept_request(b"{}", content_type=None)
+
+        assert () == first.accepted
+        assert first.submission_id != second.submission_id
+        assert [PingReceived(), PingReceived()] == list(rig.events)
+        assert [] == rig.stored("id", "submissions")
+
+
+async def test_held_text_is_told_with_its_reasons(tmp_path: Path) -> None:
+    """
+    The codes, and no words of the text.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.intake.accept_request(encoded(payload(message="Hi {{you}}")), content_type=None)
+
+        [event] = rig.events.of(MessageAccepted)
+        assert (Status.HELD, ("merge_tag",)) == (event.status, event.reasons)
+        assert "you" not in str(event)
+
+
+async def test_routes_choose_by_team_and_sender(tmp_path: Path) -> None:
+    """
+    The first match decides the number; without any the text is held until there is one.
+    """
+    other = make_route(tracking_number=SECOND_NUMBER)
+    routes = Routes((RouteRule(other, team_id="42"),))
+    async with open_rig(tmp_path) as rig:
+        intake = Intake(rig.outbox, make_mapping(routes=routes), clock=rig.clock, random=rig.random)
+        body = encoded([payload(message="One"), payload(message="Two", team_id=7)])
+        receipt = await intake.accept_request(body, content_type=None)
+
+        routed, homeless = await rig.operations.find(receipt.submission_id)
+        assert other == routed.route
+        assert ["no_route"] == [reason.code for reason in homeless.reasons]
+
+
+@pytest.mark.parametrize("step", ["read_request", "map_entry"])
+async def test_fault_of_our_own_keeps_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """
+    A request with the right secret is never lost because the program cannot read it.
+    """
+    real = intake_module.map_entry
+    failures = iter([True])
+
+    def broken(*args: object, **kwargs: object) -> Draft:
+        if next(failures, False):
+            raise KeyError("secret words")
+        return real(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(intake_module, step, broken)
+    async with open_rig(tmp_path) as rig:
+        receipt = await rig.intake.accept_request(encoded(payload()), content_type=None)
+
+        [message] = await rig.operations.find(receipt.submission_id)
+        assert Status.HELD == message.status
+        assert ["internal"] == [reason.code for reason in message.reasons]
+        assert "KeyError" in (message.reason or "")
+        assert "secret" not in (message.reason or "")
+        assert [(encoded(payload()),)] == rig.stored("body", "submissions")
+
+
+async def test_failing_store_is_raised_and_nothing_is_told(tmp_path: Path) -> None:
+    """
+    Whoever sent it learns that it was not kept.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        with rig.failing_store(), pytest.raises(Unavailable):
+            await rig.intake.accept_request(encoded(payload()), content_type=None)
+
+        assert [] == list(rig.events)
+        assert [] == rig.stored("id", "submissions")
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "reasons"),
+    [(Mode.HOLD, Status.HELD, 1), (Mode.WARN, Status.QUEUED, 1), (Mode.OFF, Status.QUEUED, 0)],
+)
+async def test_guards_hold_warn_or_are_off(tmp_path: Path, mode: Mode, status: Status, reasons: int) -> None:
+    """
+    A warning is shown and stops nothing.
+    """
+    async with open_rig(tmp_path, guards=GuardPolicy(duplicate=mode, merge_tag=mode)) as rig:
+        for words in ("Hello", "Hello", "{{x}}"):
+            last = await rig.accept(words)
+            before = await rig.message(last)
+            if words != "Hello" or len(rig.events) == 2:
+                assert (status, reasons) == (before.status, len(before.reasons))
+
+
+# --- the command line ------------------------------------------------------------------------------------
+
+
+async def test_direct_text_is_a_submission(tmp_path: Path) -> None:
+    """
+    ``send`` goes the same way, its words as the body.
+    """
+    async with open_rig(tmp_path) as rig:
+        message = await rig.message(await rig.accept("Grüße"))
+
+        assert (Source.SEND, Status.QUEUED) == (message.source, message.status)
+        assert [("send", "Grüße".encode())] == rig.stored("source, body", "submissions")
+
+
+def test_direct_text_is_mapped() -> None:
+    """
+    Any way to write the number; the sender by number, else the default.
+    """
+    other = make_route(tracking_number=SECOND_NUMBER)
+    routes = Routes((RouteRule(other, team_id="42"),), default=make_route())
+    policy = make_mapping(routes=routes)
+
+    draft = map_text(to="(202) 555-0122", text=TEXT, sender=None, policy=policy)
+    assert (RECIPIENT, TEXT, make_route()) == (draft.recipient, draft.text, draft.route)
+    assert other == map_text(to=RECIPIENT, text=TEXT, sender="202-555-0134", policy=policy).route
+
+
+@pytest.mark.parametrize(
+    ("to", "text", "sender"),
+    [("555", TEXT, None), (RECIPIENT, " ", None), (RECIPIENT, TEXT, "+12025550199"), (RECIPIENT, TEXT, "x")],
+)
+def test_direct_text_that_makes_no_sense_is_refused(to: str, text: str, sender: str | None) -> None:
+    """
+    A person at a terminal is told at once, and nothing is stored.
+    """
+    with pytest.raises(UsageFault):
+        map_text(to=to, text=text, sender=sender, policy=make_mapping())
+
+
+def test_direct_text_needs_a_number_to_send_from() -> None:
+    """
+    Without any route the set-up comes first.
+    """
+    with pytest.raises(SettingsFault, match="configure"):
+        map_text(to=RECIPIENT, text=TEXT, sender=None, policy=make_mapping(routes=Routes()))
+
+
+# --- saved files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
+def test_every_saved_shape_is_read(name: str) -> None:
+    """
+    V1, V2, V12, V13 and V15 as they lie on somebody's disk.
+    """
+    saved = map_saved((DATA / name).read_bytes(), make_mapping())
+
+    assert () == saved.skipped
+    assert [(RECIPIENT, WORDS, ())] == [(draft.recipient, draft.text, draft.faults) for draft in saved.drafts]
+
+
+def test_raw_hook_is_read() -> None:
+    """
+    V14: the body as a string.
+    """
+    saved = map_saved(encoded({"raw_body": encoded(payload()).decode(), "headers": {}}), make_mapping())
+
+    assert [WORDS] == [draft.text for draft in saved.drafts]
+
+
+def test_what_holds_no_text_is_reported() -> None:
+    """
+    The payloads of a file go on without it.
+    """
+    document = encoded(payload()) + b"\n" + encoded({"status": "success"}) + b"\n" + encoded(payload())
+    saved = map_saved(document, make_mapping())
+
+    assert 2 == len(saved.drafts)
+    assert ["not_a_payload"] == [reason.code for reason in saved.skipped]
+
+
+async def replayed(rig: Rig, *texts: str, force: bool = False) -> list[str | None]:
+    """
+    What each text of a saved file is a duplicate of; None for those that were stored.
+    """
+    drafts = [map_text(to=RECIPIENT, text=text, sender=None, policy=rig.mapping) for text in texts]
+    receipt = await rig.intake.accept_saved(b"saved", drafts, force=force)
+    return [accepted.duplicate_of for accepted in receipt.accepted]
+
+
+async def test_replayed_text_that_is_known_is_left_out(tmp_path: Path) -> None:
+    """
+    However long ago it came, and however it ended; what was left out is not told as accepted.
+    """
+    async with open_rig(tmp_path) as rig:
+        known = await rig.accept("Known")
+        await rig.work(rig.delivery(), step=86_400)
+        rig.events.clear()
+
+        assert [known, None] == await replayed(rig, "Known", "New")
+        assert 1 == len(rig.events.of(MessageAccepted))
+        assert [("send",), ("replay",)] == rig.stored("source", "messages")
+
+
+async def test_replay_of_nothing_new_leaves_nothing_behind(tmp_path: Path) -> None:
+    """
+    The second time the whole file is known.
+    """
+    async with open_rig(tmp_path) as rig:
+        assert [None, None] == await replayed(rig, "One", "Two")
+        assert None not in await replayed(rig, "One", "Two")
+        assert [(b"saved",)] == rig.stored("body", "submissions")
+
+
+async def test_same_text_twice_in_one_file_is_sent_once(tmp_path: Path) -> None:
+    """
+    Texts of one file see each other.
+    """
+    async with open_rig(tmp_path) as rig:
+        [first, second] = await replayed(rig, "Same", "Same")
+
+        assert first is None
+        assert second is not None
+
+
+async def test_force_passes_what_is_known_and_the_double_click_alone(tmp_path: Path) -> None:
+    """
+    Every other guard still has its say.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept("Same")
+        assert [None, None] == await replayed(rig, "Same", "Hi {{x}}", force=True)
+
+        assert [Status.QUEUED, Status.QUEUED, Status.HELD] == [
+            Status(str(status)) for (status,) in rig.stored("status", "messages ORDER BY seq")
+        ]
+
+
+# --- judging ---------------------------------------------------------------------------------------------
+
+
+def test_text_that_no_budget_ever_takes_is_held() -> None:
+    """
+    More segments than an hour or a day allows would wait for ever.
+    """
+    long = make_draft(text="word " * 100)
+
+    assert [] == codes(long, make_mapping(limits=Limits(4, 4)))
+    assert ["too_long"] == codes(long, make_mapping(limits=Limits(3, 1000)))
+    assert ["too_long"] == codes(long, make_mapping(limits=Limits(1000, 3)))
+    assert [] == codes(long, make_mapping(limits=Limits(1, 1), max_characters=1530))
+
+
+def test_faults_of_a_draft_hold_it() -> None:
+    """
+    With everything else that is wrong with it.
+    """
+    [held] = map_saved(encoded(payload(message="{{x}}", team_id={})), make_mapping()).drafts
+
+    assert "merge_tag" in codes(held, make_mapping())
+    assert len(codes(held, make_mapping())) >= 2
+
+
+def test_segments_are_planned_as_they_will_be_cut() -> None:
+    """
+    Numbered from 1; no text has none.
+    """
+    planned = planned_segments("word " * 40, 140)
+
+    assert [1, 2] == [segment.position for segment in planned]
+    assert () == planned_segments(None, 140)
+
+
+@pytest.mark.parametrize(("text", "status"), [(TEXT, Status.QUEUED), ("{{x}}", Status.HELD)])
+def test_dry_run_shows_what_would_become_of_it(text: str, status: Status) -> None:
+    """
+    The same as when it is stored, but for its ids.
+    """
+    route = Route("ACC1", "COM1", "+12025550133")
+    draft = make_draft(text=text, recipient=recipient(7), route=route)
+    message = preview(draft, make_mapping(), source=Source.REPLAY, now=START)
+
+    assert ("", "", status, Source.REPLAY, START) == (
+        message.id,
+        message.submission_id,
+        message.status,
+        message.source,
+        message.received_at,
+    )
+    assert (recipient(7), text, route) == (message.recipient, message.text, message.route)
+    assert [text] == [segment.content for segment in message.segments]
+    assert ("101", "789", "202", "Pat Example", "42") == (
+        message.opportunity_id,
+        message.sender_id,
+        message.seller_id,
+        message.seller,
+        message.team_id,
+    )
