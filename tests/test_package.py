@@ -47,6 +47,9 @@ COMMANDS = {
     "messages mark-sent",
     "pause",
     "resume",
+    "suppressions list",
+    "suppressions add",
+    "suppressions remove",
     "hook-url",
     "sandbox",
 }

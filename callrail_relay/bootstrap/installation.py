@@ -78,6 +78,13 @@ class Installation:
         return tuple(dict.fromkeys(route.account_id for route in self.settings.routes_table()))
 
     @property
+    def tracking_numbers(self) -> tuple[str, ...]:
+        """
+        Our own numbers, each once.
+        """
+        return tuple(dict.fromkeys(route.tracking_number for route in self.settings.routes_table()))
+
+    @property
     def delivery(self) -> DeliveryPolicy:
         delivery = self.settings.delivery
         return DeliveryPolicy(

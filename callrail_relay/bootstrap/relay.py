@@ -65,6 +65,7 @@ async def open_relay(installation: Installation, hook: EventHook = ignore) -> As
                 account_ids=installation.account_ids,
                 limits=installation.limits,
                 max_characters=settings.limits.max_characters,
+                tracking_numbers=installation.tracking_numbers,
             ),
         )
     finally:

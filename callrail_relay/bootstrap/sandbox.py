@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,6 +58,15 @@ class Sandbox:
         environ = {str(SecretName.API_KEY.variable): self.simulator.api_key}
         token = os.environ.get(str(SecretName.HOOK_TOKEN.variable))
         return environ if token is None else environ | {str(SecretName.HOOK_TOKEN.variable): token}
+
+    async def with_hook_token(self, installation: Installation) -> tuple[Installation, bool]:
+        """
+        The installation with a webhook secret: its own, or one for this run alone, which the answer tells.
+        """
+        if await installation.secrets.find(SecretName.HOOK_TOKEN) is not None:
+            return installation, False
+        environ = self.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
+        return replace(installation, secrets=Secrets(installation.config_path, environ)), True
 
 
 def demonstration(directory: Path, sandbox: Sandbox) -> Installation:

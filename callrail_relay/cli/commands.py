@@ -21,6 +21,7 @@ from callrail_relay.cli import (
     send,
     serve,
     status,
+    suppressions,
 )
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ app.command("status")(status.status)
 app.add_typer(messages.app, name="messages")
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
+app.add_typer(suppressions.app, name="suppressions")
 app.command("hook-url")(hook_url.hook_url)
 app.command("sandbox")(sandbox.sandbox)
 

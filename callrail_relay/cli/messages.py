@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.asking import confirmed
-from callrail_relay.cli.options import Config, Json, Yes
+from callrail_relay.cli.options import Config, Json, Yes, read_number
 from callrail_relay.cli.running import command, say
 from callrail_relay.errors import UsageFault
 
@@ -55,7 +55,7 @@ async def list_messages(
     installation = find_installation(config)
     wanted = MessageFilter(
         statuses=tuple(_status(name) for name in status or ()),
-        recipient=None if recipient is None else _recipient(recipient),
+        recipient=None if recipient is None else read_number("--recipient", recipient),
         since=None if since is None else _since(since, installation.clock.now()),
         search=search,
         limit=limit,
@@ -199,15 +199,6 @@ def _status(name: str) -> "Status":
         return Status(name.lower())
     except ValueError as error:
         raise UsageFault(f"There is no status {name}; there are {', '.join(Status)}.") from error
-
-
-def _recipient(number: str) -> str:
-    from callrail_relay.domain.phone import BadPhone, normalise
-
-    try:
-        return normalise(number)
-    except BadPhone as error:
-        raise UsageFault(f"--recipient is not a phone number: {error}.") from error
 
 
 def _since(when: str, now: datetime) -> datetime:

@@ -32,11 +32,20 @@ _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Co
 _LONGEST_TEXT = 76
 
 
+class _PipedConsole(Console):
+    """
+    A console that leaves it to the command to end when nobody reads its output any more.
+    """
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     """
     Standard output, with nothing in the words taken for a mark-up of Rich's.
     """
-    return Console(markup=False, highlight=False, emoji=False)
+    return _PipedConsole(markup=False, highlight=False, emoji=False)
 
 
 def print_json(document: object) -> None:

@@ -3,7 +3,6 @@
 """
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,34 +54,36 @@ async def serve(
         "dashboard": {"enabled": dashboard},
         "log": {"level": log_level},
     }
-    async with AsyncExitStack() as stack:
-        environ = None
-        if sandbox:
-            box = await stack.enter_async_context(open_sandbox(port=0))
-            overrides |= box.overrides()
-            environ = box.environ()
-            say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
-        installation = find_installation(config, overrides=overrides, environ=environ)
-        installation.require_ready_to_send()
-        await _serve(installation, as_json=as_json)
+    if not sandbox:
+        await _serve(find_installation(config, overrides=overrides), as_json=as_json)
+        return 0
+    async with open_sandbox(port=0) as box:
+        say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
+        installation = find_installation(config, overrides=overrides | box.overrides(), environ=box.environ())
+        installation, throwaway = await box.with_hook_token(installation)
+        await _serve(installation, as_json=as_json, show_hook_url=throwaway)
     return 0
 
 
-async def _serve(installation: "Installation", *, as_json: bool) -> None:
+async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
+    from callrail_relay.bootstrap import tokens
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
-    from callrail_relay.bootstrap.tokens import hook_tokens
     from callrail_relay.cli.stopping import stop_signal
 
+    installation.require_ready_to_send()
     hook = log_events(installation)
-    tokens = await hook_tokens(installation)
+    known = await tokens.hook_tokens(installation)
     async with (
         stop_signal() as stopped,
         open_relay(installation, hook) as relay,
         open_worker(relay, hook) as worker,
-        open_listeners(relay, worker, tokens) as listening,
+        open_listeners(relay, worker, known) as listening,
     ):
         _show(listening, as_json=as_json)
+        if show_hook_url:
+            token = await tokens.require_hook_token(installation)
+            say(f"Webhook of this run: {tokens.hook_url(installation.settings, token, listening.public_url)}")
         await _work(worker, stopped)
 
 

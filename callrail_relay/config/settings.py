@@ -160,7 +160,7 @@ class Limits(Section):
     )
     lookups_per_hour: Count = Field(
         default=800,
-        description="requests for looking up unknown texts; CallRail allows 1,000 requests of all kinds an hour",
+        description="requests for looking up unknown texts; CallRail allows 1,000 an hour in all",
     )
 
 

@@ -118,7 +118,7 @@ def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason
         return route, ()
     detail = (
         "No route fits its team_id and sender_id: add one under [[routes]], or a tracking_number under"
-        " [callrail], and map it again."
+        " [callrail], and send the text again."
     )
     return None, (Reason("no_route", detail),)
 

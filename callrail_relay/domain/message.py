@@ -131,6 +131,8 @@ class Message:
     team_id: str | None = None
     sent_at: datetime | None = None
     conversation_id: str | None = None
+    blocked_until: datetime | None = None
+    """Until when, at the latest, it waits for an earlier text to the same person that is being looked up."""
 
     @property
     def reason(self) -> str | None:

@@ -16,7 +16,8 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
-from callrail_relay.outbox.tables import attempts, is_open, messages, segments, suppressions
+from callrail_relay.outbox.suppressing import is_suppressed
+from callrail_relay.outbox.tables import attempts, is_open, messages, segments
 from callrail_relay.outbox.values import Row, lock_accounts, reasons_from_json, reasons_to_json
 
 
@@ -179,20 +180,27 @@ def _objections(
 
     A message under way is not stopped half-way, except where the person opted out since.
     """
-    verdict = guards.Verdict().joined(
-        policy.guards.opt_out, guards.opt_out(suppressed=is_suppressed(connection, row))
-    )
+    suppressed = is_suppressed(connection, now, row.tracking_number, row.recipient)
+    verdict = guards.Verdict().joined(policy.guards.opt_out, guards.opt_out(suppressed=suppressed))
     if row.status == Status.QUEUED and "too_old" not in row.approved:
         reason = guards.too_old(received_at=row.received_at, now=now, max_age=policy.guards.max_age)
         verdict = verdict.joined(policy.guards.too_old, reason)
+    _mention(connection, row, verdict.warnings)
     return verdict.holds
 
 
-def is_suppressed(connection: sa.Connection, row: Row) -> bool:
-    query = sa.select(suppressions.c.recipient).where(
-        suppressions.c.tracking_number == row.tracking_number, suppressions.c.recipient == row.recipient
-    )
-    return connection.execute(query).first() is not None
+def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) -> None:
+    """
+    Add what a guard set to "warn" found to the message, once.
+    """
+    known = reasons_from_json(row.reasons)
+    new = [warning for warning in warnings if warning not in known]
+    if new:
+        connection.execute(
+            sa.update(messages)
+            .where(messages.c.seq == row.seq)
+            .values(reasons=reasons_to_json((*known, *new)))
+        )
 
 
 def _hold(connection: sa.Connection, row: Row, reasons: tuple[Reason, ...]) -> Held:

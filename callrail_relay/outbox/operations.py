@@ -7,14 +7,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
-from callrail_relay.outbox.tables import accounts, attempts, messages, probe, suppressions
+from callrail_relay.outbox.tables import accounts, attempts, messages, probe
 from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json, write_account
 
 
@@ -124,20 +123,6 @@ def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
     ensure_account(connection, account_id)
     account = read_account(connection, account_id, lock=True)
     write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
-
-
-def suppress(
-    connection: sa.Connection, now: datetime, tracking_number: str, recipient: str, reason: str
-) -> None:
-    """
-    Put a person on the list of those who are not texted from this tracking number; once is enough.
-    """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(suppressions)
-        .values(tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now)
-        .on_conflict_do_nothing()
-    )
 
 
 def write_probe(connection: sa.Connection, now: datetime) -> None:

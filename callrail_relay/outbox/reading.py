@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, Limits, drains_at
-from callrail_relay.domain.message import Evidence, Message, MessageFilter, Segment, Status
+from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
@@ -35,7 +35,7 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
         )
     if wanted.limit:
         query = query.limit(wanted.limit)
-    return _with_segments(connection, connection.execute(query).all())
+    return _with_segments(connection, now, connection.execute(query).all())
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
@@ -47,15 +47,31 @@ def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Me
         .where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
         .order_by(messages.c.seq)
     )
-    return _with_segments(connection, connection.execute(query).all())
+    return _with_segments(connection, now, connection.execute(query).all())
 
 
-def _with_segments(connection: sa.Connection, rows: Sequence[Row]) -> list[Message]:
+def _with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
     by_message: dict[int, list[Segment]] = defaultdict(list)
     # In portions, since databases limit the number of parameters of one statement.
     for start in range(0, len(rows), 500):
         _read_segments(connection, [row.seq for row in rows[start : start + 500]], by_message)
-    return [message_from_row(row, tuple(by_message[row.seq])) for row in rows]
+    blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
+    return [
+        message_from_row(row, tuple(by_message[row.seq]), blocked.get((row.tracking_number, row.recipient)))
+        for row in rows
+    ]
+
+
+def _read_blocks(connection: sa.Connection, now: datetime) -> dict[tuple[str, str], datetime]:
+    """
+    The people whose texts wait for an earlier one that is being looked up, and until when.
+    """
+    query = (
+        sa.select(attempts.c.tracking_number, attempts.c.recipient, sa.func.max(attempts.c.blocks_until))
+        .where(attempts.c.blocks_until.is_not(None), attempts.c.blocks_until > now)
+        .group_by(attempts.c.tracking_number, attempts.c.recipient)
+    )
+    return {(number, recipient): until for number, recipient, until in connection.execute(query)}
 
 
 def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[int, list[Segment]]) -> None:

@@ -21,8 +21,8 @@ from callrail_relay.domain.standing import Recorded
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claiming import write_segments
 from callrail_relay.outbox.lookups import flagged_twice, sent_count, settle_as_sent
-from callrail_relay.outbox.operations import suppress
 from callrail_relay.outbox.progress import status_of
+from callrail_relay.outbox.suppressing import suppress
 from callrail_relay.outbox.tables import attempts, messages, segments
 from callrail_relay.outbox.values import (
     Row,

@@ -21,8 +21,9 @@ from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewSubmission
+from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import claiming, intake, operations, reading, recording
+from callrail_relay.outbox import claiming, intake, operations, reading, recording, suppressing
 from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
 from callrail_relay.outbox.schema import migrate
@@ -184,6 +185,18 @@ class Outbox:
 
     async def mark_sent(self, message_id: str) -> bool:
         return await self._write(operations.mark_sent, message_id)
+
+    async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
+        await self._write(suppressing.suppress, tracking_number, recipient, reason)
+
+    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
+        return await self._write(suppressing.lift, recipient, tracking_number)
+
+    async def is_suppressed(self, tracking_number: str, recipient: str) -> bool:
+        return await self._read(suppressing.is_suppressed, tracking_number, recipient)
+
+    async def list_suppressions(self) -> list[Suppression]:
+        return await self._read(suppressing.list_suppressions)
 
     async def pause(self, account_id: str, reason: str) -> None:
         await self._write(operations.pause, account_id, reason)

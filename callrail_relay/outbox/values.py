@@ -4,6 +4,7 @@ Between rows and the values of the domain.
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -78,7 +79,7 @@ def attempt_from_row(row: Row, evidence: tuple[Evidence, ...]) -> Attempt:
     )
 
 
-def message_from_row(row: Row, segments: tuple[Segment, ...]) -> Message:
+def message_from_row(row: Row, segments: tuple[Segment, ...], blocked_until: datetime | None) -> Message:
     return Message(
         id=row.id,
         submission_id=row.submission_id,
@@ -97,4 +98,5 @@ def message_from_row(row: Row, segments: tuple[Segment, ...]) -> Message:
         team_id=row.team_id,
         sent_at=row.sent_at,
         conversation_id=row.conversation_id,
+        blocked_until=blocked_until if row.status == Status.QUEUED else None,
     )

@@ -11,6 +11,7 @@ from callrail_relay.domain.budget import Limits, Window
 from callrail_relay.domain.message import OPEN, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.intake import planned_segments
@@ -81,12 +82,19 @@ class Operations:
     """
 
     def __init__(
-        self, outbox: Outbox, *, account_ids: Sequence[str], limits: Limits, max_characters: int
+        self,
+        outbox: Outbox,
+        *,
+        account_ids: Sequence[str],
+        limits: Limits,
+        max_characters: int,
+        tracking_numbers: Sequence[str] = (),
     ) -> None:
         self._outbox = outbox
         self._account_ids = account_ids
         self._limits = limits
         self._max_characters = max_characters
+        self._tracking_numbers = tracking_numbers
 
     @property
     def account_ids(self) -> Sequence[str]:
@@ -123,6 +131,7 @@ class Operations:
         """
         for message in await self.find(id_):
             _require_complete(message)
+            await self._require_not_suppressed(message)
             if not await self._outbox.approve(message.id):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
@@ -135,6 +144,39 @@ class Operations:
             if not await self._outbox.cancel(message.id, CANCELLABLE):
                 raise _not_allowed(message, "cancelled", "held, queued or unknown")
         return await self.find(id_)
+
+    async def _require_not_suppressed(self, message: Message) -> None:
+        if message.route is None or message.recipient is None:
+            return
+        if await self._outbox.is_suppressed(message.route.tracking_number, message.recipient):
+            raise NotAllowed(
+                f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
+                "When they "
+                "agree again, take them off the list with `callrail-relay suppressions remove` first."
+            )
+
+    async def suppressions(self) -> list[Suppression]:
+        """
+        Everybody who opted out, newest first.
+        """
+        return await self._outbox.list_suppressions()
+
+    async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
+        """
+        Put a person on the list, for one tracking number or all of ours; returns their entries.
+        """
+        for number in [tracking_number] if tracking_number else self._tracking_numbers:
+            await self._outbox.suppress(number, recipient, reason)
+        return [one for one in await self.suppressions() if one.recipient == recipient]
+
+    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
+        """
+        Take a person off the list; says of how many numbers they were on it. Raises NotFound.
+        """
+        lifted = await self._outbox.lift_suppression(recipient, tracking_number)
+        if lifted == 0:
+            raise NotFound("That person is not on the list; `callrail-relay suppressions list` shows who is.")
+        return lifted
 
     async def resend(self, id_: str) -> list[Message]:
         """
@@ -202,7 +244,8 @@ class Operations:
         account_id = message.route.account_id
         if account_id not in self._account_ids:
             return replace(message, reasons=(*message.reasons, _foreign(account_id)))
-        return replace(message, reasons=(*message.reasons, *wait_reasons(standings[account_id])))
+        reasons = (*message.reasons, *wait_reasons(standings[account_id]), *_behind(message))
+        return replace(message, reasons=reasons)
 
 
 def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
@@ -221,6 +264,14 @@ def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
             until = instant(window.free_at)
             return (Reason("budget", f"The budget of the {name} is used up ({used}) until {until}."),)
     return ()
+
+
+def _behind(message: Message) -> tuple[Reason, ...]:
+    if message.blocked_until is None:
+        return ()
+    until = instant(message.blocked_until)
+    words = f"An earlier text to this person is being looked up in CallRail, until {until} at most."
+    return (Reason("behind_unknown", words),)
 
 
 def _without_past_waits(standing: Standing, now: datetime) -> Standing:

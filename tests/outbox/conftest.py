@@ -19,7 +19,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def sqlite_path(tmp_path: Path) -> Path:
-    return tmp_path / "store" / "relay.db"
+    return tmp_path / "relay.db"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

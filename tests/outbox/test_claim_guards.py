@@ -9,8 +9,8 @@ import pytest
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
-from callrail_relay.outbox.operations import suppress
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.suppressing import suppress
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock

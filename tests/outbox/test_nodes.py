@@ -131,7 +131,7 @@ def test_there_is_an_end_to_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with (
         node_name(tmp_path),
-        pytest.raises(Unavailable, match="1 processes work on .+ already; end some of them"),
+        pytest.raises(Unavailable, match=r"1 processes work on .+ already; end some of them"),
         node_name(tmp_path),
     ):
         pass

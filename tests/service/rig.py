@@ -4,7 +4,7 @@ The services on a real store, sending to the simulator through the real client.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,12 +24,15 @@ from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender
 from callrail_relay.service.intake import Intake, MappingPolicy, map_text
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.reconciliation import Reconciliation
+from callrail_relay.service.worker import Worker
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 
@@ -73,9 +76,10 @@ class Rig:
     simulator: Simulator
     path: Path
     outbox: Outbox
-    sender: Sender
+    callrail: CallRail
     mapping: MappingPolicy
     claim: ClaimPolicy
+    lookups: LookupPolicy
     intake: Intake
     operations: Operations
     events: Events
@@ -90,13 +94,27 @@ class Rig:
     ) -> Delivery:
         return Delivery(
             self.outbox,
-            sender or self.sender,
-            DeliveryPolicy(claim=self.claim, concurrency=concurrency),
+            sender or self.callrail,
+            DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
             node=node,
             clock=self.clock,
             random=self.random,
             hook=self.events,
         )
+
+    def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
+        return Reconciliation(
+            self.outbox,
+            self.callrail,
+            self.lookups,
+            clock=self.clock,
+            hook=self.events,
+            settled=settled,
+        )
+
+    def worker(self, delivery: Delivery | None = None) -> Worker:
+        delivery = delivery or self.delivery()
+        return Worker(delivery, self.reconciliation(settled=delivery.wake))
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """
@@ -161,6 +179,7 @@ async def open_rig(
     limits: Limits | None = None,
     guards: GuardPolicy | None = None,
     max_characters: int = 140,
+    on_unknown: OnUnknown = OnUnknown.ASK,
     patience: float = engine.BUSY_TIMEOUT,
 ) -> AsyncIterator[Rig]:
     """
@@ -190,7 +209,7 @@ async def open_rig(
                 simulator=simulator,
                 path=folder / "relay.db",
                 outbox=outbox,
-                sender=callrail,
+                callrail=callrail,
                 mapping=mapping,
                 claim=ClaimPolicy(
                     accounts=frozenset({route.account_id}),
@@ -198,6 +217,7 @@ async def open_rig(
                     max_characters=max_characters,
                     guards=guards,
                 ),
+                lookups=LookupPolicy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
                 operations=Operations(
                     outbox, account_ids=[route.account_id], limits=limits, max_characters=max_characters

@@ -20,8 +20,8 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
-from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.dispatch import Dispatch, Ending
+from callrail_relay.service.worker import Worker
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
 
@@ -31,16 +31,16 @@ TIMEOUT = timedelta(seconds=120)
 
 
 async def dispatched(
-    rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, delivery: Delivery | None = None
+    rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: Worker | None = None
 ) -> list[Ending]:
     """
     The endings of these texts, while time passes for whoever waits for it.
     """
-    return await passing_time(rig.clock, dispatch(rig, delivery).deliver(ids, timeout=timeout))
+    return await passing_time(rig.clock, dispatch(rig, worker).deliver(ids, timeout=timeout))
 
 
-def dispatch(rig: Rig, delivery: Delivery | None = None) -> Dispatch:
-    return Dispatch(rig.operations, delivery or rig.delivery(), rig.clock)
+def dispatch(rig: Rig, worker: Worker | None = None) -> Dispatch:
+    return Dispatch(rig.operations, worker or rig.worker(), rig.clock)
 
 
 async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> Ending:
@@ -124,8 +124,32 @@ async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
     Nobody is told that it failed, nor that it was sent.
     """
     async with open_rig(tmp_path) as rig:
-        rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
+        rig.simulator.fault(Fault(Kind.DROP, position=1))
         one = await ending(rig, await rig.accept())
+
+        assert_ends(one, OutcomeUnknown, 6, "not known whether CallRail took this text")
+
+
+async def test_unknown_text_that_is_found_in_time_ends_with_0(tmp_path: Path) -> None:
+    """
+    The first look-up is soon enough for whoever waits.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
+
+        assert 0 == (await ending(rig, await rig.accept())).exit_code
+
+
+async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) -> None:
+    """
+    Where the next look-up is after the end of the time, it is unknown at once.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
+        id_ = await rig.accept()
+        await rig.work(rig.delivery(), step=0)
+        # The clock stands still.
+        [one] = await dispatch(rig).deliver([id_], timeout=timedelta(seconds=14))
 
         assert_ends(one, OutcomeUnknown, 6, "not known whether CallRail took this text")
 
@@ -245,7 +269,7 @@ async def test_failing_store_is_raised(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as failing:
             failing.setattr(rig.operations, "find", broken)
             with pytest.raises(Unavailable, match="cannot be read"):
-                await dispatched(rig, [id_], delivery=delivery)
+                await dispatched(rig, [id_], worker=rig.worker(delivery))
 
         await rig.accept(to=recipient(1))
         assert await delivery.turn() is None

@@ -9,7 +9,7 @@ import pytest
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapping import Draft, map_entry
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.errors import SettingsFault, Unavailable, UsageFault
@@ -127,13 +127,12 @@ async def test_fault_of_our_own_keeps_the_request(
     """
     A request with the right secret is never lost because the program cannot read it.
     """
-    real = intake_module.map_entry
     failures = iter([True])
 
     def broken(*args: object, **kwargs: object) -> Draft:
         if next(failures, False):
             raise KeyError("secret words")
-        return real(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
+        return map_entry(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
 
     monkeypatch.setattr(intake_module, step, broken)
     async with open_rig(tmp_path) as rig:

@@ -1,0 +1,63 @@
+"""
+The list of people who opted out, each of one tracking number.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.suppression import Suppression
+from callrail_relay.outbox.tables import suppressions
+
+
+def suppress(
+    connection: sa.Connection, now: datetime, tracking_number: str, recipient: str, reason: str
+) -> None:
+    """
+    Put a person on the list of those who are not texted from this tracking number; once is enough.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(
+        insert(suppressions)
+        .values(tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now)
+        .on_conflict_do_nothing()
+    )
+
+
+def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:
+    """
+    Take a person off the list, for one tracking number or all; says of how many numbers they were on it.
+    """
+    query = sa.delete(suppressions).where(suppressions.c.recipient == recipient)
+    if tracking_number is not None:
+        query = query.where(suppressions.c.tracking_number == tracking_number)
+    return connection.execute(query).rowcount
+
+
+def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
+    """
+    Whether a person opted out of texts from this tracking number.
+    """
+    query = sa.select(suppressions.c.recipient).where(
+        suppressions.c.tracking_number == tracking_number, suppressions.c.recipient == recipient
+    )
+    return connection.execute(query).first() is not None
+
+
+def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppression]:
+    """
+    Everybody on the list, newest first.
+    """
+    query = sa.select(suppressions).order_by(
+        suppressions.c.created_at.desc(), suppressions.c.recipient, suppressions.c.tracking_number
+    )
+    return [
+        Suppression(
+            tracking_number=row.tracking_number,
+            recipient=row.recipient,
+            reason=row.reason,
+            created_at=row.created_at,
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,138 @@
+"""
+Guards: what they find, and what their mode makes of it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from callrail_relay.domain import guards
+from callrail_relay.domain.guards import Mode, Verdict
+from callrail_relay.domain.reason import Reason
+
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+FOUND = Reason("found", "Something was found.")
+BEFORE = Reason("before", "Something was found before.")
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict"),
+    [
+        (Mode.HOLD, Verdict((BEFORE, FOUND), (BEFORE,))),
+        (Mode.WARN, Verdict((BEFORE,), (BEFORE, FOUND))),
+        (Mode.OFF, Verdict((BEFORE,), (BEFORE,))),
+    ],
+)
+def test_the_mode_decides(mode: Mode, verdict: Verdict) -> None:
+    """
+    Hold, mention, or nothing; what was found before stays.
+    """
+    assert verdict == Verdict((BEFORE,), (BEFORE,)).joined(mode, FOUND)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_nothing_found_is_nothing_said(mode: Mode) -> None:
+    """
+    Whatever the mode.
+    """
+    assert Verdict() == Verdict().joined(mode, None)
+
+
+def test_what_holds_is_told_before_what_is_mentioned() -> None:
+    """
+    The reasons of a verdict, in the order in which a person needs them.
+    """
+    assert (FOUND, BEFORE) == Verdict(holds=(FOUND,), warnings=(BEFORE,)).reasons
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Hi {{first_name}}!", "Hi [[First Name]]!", "{{", "}}", "half a tag [[", "]]", "{{}}", "Hi {{{name}}}"],
+)
+def test_a_merge_tag_that_was_not_filled_in(text: str) -> None:
+    """
+    Also half of one.
+    """
+    reason = guards.merge_tag(text)
+
+    assert reason is not None
+    assert "merge_tag" == reason.code
+
+
+@pytest.mark.parametrize("text", ["Hi Pat!", "{one} [two]", "a[0] = {1}", "} {", "] [", "", None])
+def test_a_text_without_merge_tags(text: str | None) -> None:
+    """
+    Single braces and brackets are words like any other.
+    """
+    assert guards.merge_tag(text) is None
+
+
+def test_a_duplicate_names_the_earlier_text() -> None:
+    """
+    A person can look at both.
+    """
+    assert guards.duplicate(None) is None
+    reason = guards.duplicate("the-earlier-id")
+
+    assert reason is not None
+    assert ("duplicate", True, True) == (
+        reason.code,
+        "the-earlier-id" in reason.detail,
+        "within 5 seconds" in reason.detail,
+    )
+
+
+def test_an_opt_out_says_that_nothing_leaves() -> None:
+    """
+    Whoever is on the list is not texted.
+    """
+    assert guards.opt_out(suppressed=False) is None
+    reason = guards.opt_out(suppressed=True)
+
+    assert reason is not None
+    assert "opt_out" == reason.code
+
+
+@pytest.mark.parametrize(
+    ("age", "found"),
+    [(timedelta(), False), (timedelta(hours=4), False), (timedelta(hours=4, microseconds=1), True)],
+)
+def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) -> None:  # noqa: FBT001 - a column of the table
+    """
+    Longer than the setting, not as long.
+    """
+    reason = guards.too_old(received_at=NOW - age, now=NOW, max_age=timedelta(hours=4))
+
+    assert found == (reason is not None)
+
+
+@pytest.mark.parametrize(
+    ("max_age", "words"),
+    [
+        (timedelta(hours=4), "longer than 4 h "),
+        (timedelta(hours=1), "longer than 1 h "),
+        (timedelta(minutes=90), "longer than 90 min "),
+        (timedelta(minutes=5), "longer than 5 min "),
+        (timedelta(days=2), "longer than 48 h "),
+    ],
+)
+def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: str) -> None:
+    """
+    Hours where they are whole, else minutes.
+    """
+    reason = guards.too_old(received_at=NOW - timedelta(days=9), now=NOW, max_age=max_age)
+
+    assert reason is not None
+    assert "too_old" == reason.code
+    assert words in reason.detail
+
+
+def test_a_text_that_is_too_long_names_both_numbers() -> None:
+    """
+    What it needs, what there is, and the setting that helps.
+    """
+    reason = guards.too_long(200, 150)
+
+    assert "too_long" == reason.code
+    for word in ("200 segments", "150 at most", "limits.max_characters"):
+        assert word in reason.detail

@@ -1,0 +1,255 @@
+"""
+Decisions: every row of the table of outcomes, and the law of the waits.
+"""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import (
+    NotSent,
+    Outcome,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+)
+from callrail_relay.domain.retry import (
+    DOCUMENTED_LENGTH,
+    RATE_LIMIT_FIRST,
+    RATE_LIMIT_LONGEST,
+    UNREACHABLE_FIRST,
+    UNREACHABLE_LONGEST,
+    Decision,
+    decide,
+)
+
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+WELL = Account(id="ACC1")
+STRUCK = Account(id="ACC1", strikes=3, wait_until=NOW, wait_reason="It was limited.")
+LONG = "x" * (DOCUMENTED_LENGTH + 1)
+
+
+def decision_on(
+    outcome: Outcome, *, content: str = "Hello", account: Account = WELL, seed: int = 1
+) -> Decision:
+    return decide(outcome, content=content, account=account, now=NOW, random=Random(seed))
+
+
+def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> timedelta:
+    """
+    How long the account waits from now on.
+    """
+    wait_until = decision_on(outcome, account=account, seed=seed).account.wait_until
+    assert wait_until is not None
+    return wait_until - NOW
+
+
+@pytest.mark.parametrize(
+    ("outcome", "segment", "costs_budget"),
+    [
+        (Sent(200, "CON1"), Status.SENT, True),
+        (Sent(201, "CON1"), Status.SENT, True),
+        (NotSent("no such host."), Status.QUEUED, False),
+        (Rejected(400, "invalid content", Refusal.CONTENT), Status.FAILED, True),
+        (Rejected(422, "invalid content", Refusal.CONTENT), Status.FAILED, True),
+        (Rejected(400, "not a mobile number", Refusal.RECIPIENT), Status.FAILED, True),
+        (Rejected(400, "recipient has opted out", Refusal.OPTED_OUT), Status.FAILED, True),
+        (Rejected(401, "bad key", Refusal.AUTHORIZATION), Status.QUEUED, False),
+        (Rejected(403, "read-only key", Refusal.AUTHORIZATION), Status.QUEUED, False),
+        (Rejected(404, "no such account", Refusal.REQUEST), Status.FAILED, True),
+        (Rejected(405, "not allowed", Refusal.REQUEST), Status.FAILED, True),
+        (Rejected(406, "not acceptable", Refusal.REQUEST), Status.FAILED, True),
+        (RateLimited(429, "too many requests"), Status.QUEUED, False),
+        (Unknown("the answer did not come."), Status.UNKNOWN, True),
+        (Unknown("a strange answer.", 302), Status.UNKNOWN, True),
+        (Unknown("a strange answer.", 500), Status.UNKNOWN, True),
+    ],
+    ids=lambda value: f"{value.kind} {value.http_status}" if hasattr(value, "kind") else None,
+)
+def test_what_becomes_of_the_segment(outcome: Outcome, segment: Status, costs_budget: bool) -> None:  # noqa: FBT001 - a column of the table
+    """
+    Each outcome has one status that follows, and keeps or frees its place in the budget.
+    """
+    decision = decision_on(outcome)
+
+    assert (segment, costs_budget) == (decision.segment, decision.costs_budget)
+    assert decision.cut_to is None
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
+    """
+    They are all that a person can act on.
+    """
+    (reason,) = decision_on(Rejected(status, "Content is spam.", Refusal.CONTENT)).reasons
+
+    assert ("refused", f"CallRail refused it ({status}): Content is spam.") == (reason.code, reason.detail)
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
+    """
+    Nobody is taken off the books for another refusal.
+    """
+    assert (refusal is Refusal.OPTED_OUT) == decision_on(Rejected(400, "no", refusal)).suppress
+
+
+def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
+    """
+    The reason says what happened and what not to do; the account stays as it is.
+    """
+    decision = decision_on(Unknown("the answer did not come within 60 s."), account=STRUCK)
+
+    assert ["unknown"] == [reason.code for reason in decision.reasons]
+    assert "the answer did not come within 60 s." in decision.reasons[0].detail
+    assert STRUCK == decision.account
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, ["401", "callrail-relay configure", "callrail-relay resume"]),
+        (403, ["403", "read-only", "company", "10DLC", "not enabled", "callrail-relay resume"]),
+    ],
+)
+def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None:
+    """
+    The causes stand in their order, with the commands that help; the text is not blamed.
+    """
+    decision = decision_on(Rejected(status, "no", Refusal.AUTHORIZATION))
+
+    assert (NOW, ()) == (decision.account.paused_since, decision.reasons)
+    reason = decision.account.paused_reason or ""
+    places = [reason.find(word) for word in words]
+    assert sorted(places) == places
+    assert -1 not in places
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_long_segment_that_is_refused_is_cut(status: int) -> None:
+    """
+    Above the documented length, the length is the likeliest reason.
+    """
+    decision = decision_on(Rejected(status, "no", Refusal.CONTENT), content=LONG)
+
+    assert (Status.QUEUED, DOCUMENTED_LENGTH, True) == (
+        decision.segment,
+        decision.cut_to,
+        decision.costs_budget,
+    )
+    assert () == decision.reasons
+
+
+def test_the_documented_length_itself_is_not_too_long() -> None:
+    """
+    140 characters are what CallRail documents.
+    """
+    decision = decision_on(Rejected(400, "no", Refusal.CONTENT), content=LONG[1:])
+
+    assert (Status.FAILED, None) == (decision.segment, decision.cut_to)
+
+
+def test_length_is_counted_as_callrail_may_count_it() -> None:
+    """
+    An emoji counts as two units.
+    """
+    refused = Rejected(400, "no", Refusal.CONTENT)
+
+    assert decision_on(refused, content="🙏" * 70).cut_to is None
+    assert DOCUMENTED_LENGTH == decision_on(refused, content="🙏" * 71).cut_to
+
+
+@pytest.mark.parametrize("refusal", [Refusal.RECIPIENT, Refusal.OPTED_OUT, Refusal.REQUEST])
+def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
+    """
+    Shorter words do not help where the words are not the reason.
+    """
+    assert Status.FAILED == decision_on(Rejected(400, "no", refusal), content=LONG).segment
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Sent(200, "CON1"),
+        Rejected(400, "no", Refusal.CONTENT),
+        Rejected(404, "no", Refusal.REQUEST),
+    ],
+)
+@pytest.mark.parametrize("content", ["Hello", LONG])
+def test_an_answer_shows_that_the_account_can_send(outcome: Outcome, content: str) -> None:
+    """
+    Strikes and waits that are over are forgotten.
+    """
+    account = decision_on(outcome, content=content, account=STRUCK).account
+
+    assert (0, None, None) == (account.strikes, account.wait_until, account.wait_reason)
+
+
+def test_callrail_says_how_long_to_wait() -> None:
+    """
+    Its own span holds, however often it was asked for patience.
+    """
+    asked = RateLimited(429, "too many requests", retry_after=7.5)
+
+    assert timedelta(seconds=7.5) == wait_after(asked) == wait_after(asked, STRUCK)
+
+
+@pytest.mark.parametrize(
+    ("strikes", "minutes"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 15), (5, 15), (999, 15)]
+)
+def test_without_its_word_the_wait_doubles(strikes: int, minutes: int) -> None:
+    """
+    From a minute to a quarter of an hour, which no number of strikes exceeds.
+    """
+    account = Account(id="ACC1", strikes=strikes)
+    decision = decision_on(RateLimited(429, "too many requests"), account=account)
+
+    assert NOW + timedelta(minutes=minutes) == decision.account.wait_until
+    assert strikes + 1 == decision.account.strikes
+    assert "429" in (decision.account.wait_reason or "")
+
+
+@given(strikes=st.integers(0, 10_000), seed=st.integers())
+def test_the_backoff_never_passes_the_longest_and_is_never_negative(strikes: int, seed: int) -> None:
+    """
+    Full jitter: anything from nothing to the doubled span, up to five minutes.
+    """
+    wait = wait_after(NotSent("no route."), Account(id="ACC1", strikes=strikes), seed)
+
+    assert timedelta() <= wait <= UNREACHABLE_LONGEST
+    if strikes < 8:
+        assert wait <= UNREACHABLE_FIRST * 2**strikes
+
+
+@given(strikes=st.integers(0, 10_000))
+def test_the_wait_of_a_rate_limit_never_passes_the_longest(strikes: int) -> None:
+    """
+    And is never shorter than the first.
+    """
+    wait = wait_after(RateLimited(429, "too many requests"), Account(id="ACC1", strikes=strikes))
+
+    assert RATE_LIMIT_FIRST <= wait <= RATE_LIMIT_LONGEST
+
+
+def test_the_jitter_is_spread_over_the_whole_span() -> None:
+    """
+    Many relays that lost CallRail together do not come back together.
+    """
+    waits = [wait_after(NotSent("no route."), seed=seed) for seed in range(200)]
+
+    tenths = {int(wait / UNREACHABLE_FIRST * 10) for wait in waits}
+    assert set(range(10)) == tenths
+
+
+def test_the_same_luck_gives_the_same_wait() -> None:
+    """
+    Chance comes from what is passed in, and from nowhere else.
+    """
+    assert wait_after(NotSent("no route."), seed=5) == wait_after(NotSent("no route."), seed=5)
