@@ -356,6 +356,6 @@ def read_texts(body: bytes) -> list[FoundText]:
 def _instant(value: object) -> datetime | None:
     try:
         instant = datetime.fromisoformat(str(value))
-    except ValueError:
+        return instant.astimezone(UTC) if instant.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return instant.astimezone(UTC) if instant.tzinfo is not None else None

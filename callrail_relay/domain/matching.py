@@ -9,8 +9,8 @@ at most, and sendings that are known to have arrived take theirs away first.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 BEFORE = timedelta(minutes=2)
@@ -36,8 +36,6 @@ _OPT_OUT_WORDING = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_WORDING = 160
-
-Same = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,37 +83,56 @@ class Match:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
     """
-    What a conversation proves: *matches*, and how many texts like ours nobody here knows of.
+    What a conversation proves: the *matches*, and what it leaves *unclear*.
+
+    A sending is unclear where more texts could be it than were sent from here; by its id,
+    how many. Somebody may have written the same words in CallRail.
     """
 
-    matches: tuple[Match, ...]
-    surplus: int = 0
+    matches: tuple[Match, ...] = ()
+    unclear: Mapping[int, int] = field(default_factory=dict)
 
 
 def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     """
-    Give each sending the found text that is its own, certain ones first, older ones first.
+    Give as many sendings as can be a found text of their own, certain ones first, older ones first.
     """
     ordered = sorted(
         sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
     )
-    left = sorted(found, key=lambda text: text.created_at)
+    fitting = _fitting(ordered, found)
+    owners: dict[int, int] = {}
+    for number in range(len(ordered)):
+        _give(number, fitting, owners, tried=set())
     matches: list[Match] = []
-    # A text that is exactly ours is taken before one that only begins like ours.
-    for same in (_equal, _with_wording):
-        missing: list[Sending] = []
-        for sending in ordered:
-            text = _own(sending, left, same)
-            if text is None:
-                missing.append(sending)
-                continue
-            left.remove(text)
-            if not sending.certain:
-                matches.append(Match(sending=sending, found=text))
-        ordered = missing
-    questions = [one.sending for one in matches] + [one for one in ordered if not one.certain]
-    surplus = sum(any(_fits(question, text, _equal) for question in questions) for text in left)
-    return Matches(matches=tuple(matches), surplus=surplus)
+    unclear: dict[int, int] = {}
+    for text, number in owners.items():
+        sending = ordered[number]
+        left = sum(other not in owners for other in fitting[number])
+        if sending.certain:
+            continue
+        if left:
+            unclear[sending.attempt_id] = left + 1
+        else:
+            matches.append(Match(sending=sending, found=found[text]))
+    matches.sort(key=lambda one: (one.sending.started_at, one.sending.attempt_id))
+    return Matches(matches=tuple(matches), unclear=unclear)
+
+
+def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int], *, tried: set[int]) -> bool:
+    """
+    Give a sending a text, which an earlier one may have to swap for another; none goes back to having none.
+
+    This is the augmenting path of Kuhn's algorithm: whoever comes first is not worse off for those after.
+    """
+    for text in fitting[number]:
+        if text in tried:
+            continue
+        tried.add(text)
+        if text not in owners or _give(owners[text], fitting, owners, tried=tried):
+            owners[text] = number
+            return True
+    return False
 
 
 def normalise(content: str) -> str:
@@ -126,18 +143,26 @@ def normalise(content: str) -> str:
     return " ".join(plain.split())
 
 
-def _own(sending: Sending, left: Sequence[FoundText], same: Same) -> FoundText | None:
-    fitting = [text for text in left if _fits(sending, text, same)]
-    return min(fitting, key=lambda text: abs(text.created_at - sending.started_at), default=None)
+def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:
+    """
+    For each sending the positions of the texts that can be it, first those that are exactly ours.
+    """
+    ours = [normalise(sending.content) for sending in sendings]
+    theirs = [normalise(text.content) for text in found]
+    fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
+    for position, text in enumerate(found):
+        in_time = [number for number, sending in enumerate(sendings) if _in_time(sending, text)]
+        same = [number for number in in_time if ours[number] == theirs[position]]
+        begins = [number for number in in_time if _with_wording(ours[number], theirs[position])]
+        # A text with wording behind it is that of the longest of ours that it begins with.
+        longest = max((len(ours[number]) for number in begins), default=0)
+        for number in same or [number for number in begins if len(ours[number]) == longest]:
+            fits[number].append((not same, text.created_at, position))
+    return [[position for _, _, position in sorted(one)] for one in fits]
 
 
-def _fits(sending: Sending, text: FoundText, same: Same) -> bool:
-    in_time = sending.started_at - BEFORE <= text.created_at <= sending.started_at + AFTER
-    return in_time and same(normalise(sending.content), normalise(text.content))
-
-
-def _equal(ours: str, theirs: str) -> bool:
-    return ours == theirs
+def _in_time(sending: Sending, text: FoundText) -> bool:
+    return sending.started_at - BEFORE <= text.created_at <= sending.started_at + AFTER
 
 
 def _with_wording(ours: str, theirs: str) -> bool:
@@ -145,6 +170,8 @@ def _with_wording(ours: str, theirs: str) -> bool:
     Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike.
     """
     rest = theirs.removeprefix(ours)
-    if rest == theirs or not ours or len(rest) > _LONGEST_WORDING:
+    if rest in ("", theirs) or len(rest) > _LONGEST_WORDING:
         return False
-    return _OPT_OUT_WORDING.search(rest) is not None
+    # Where the last word goes on it is another word: "Yes" is not the beginning of "Yesterday".
+    within_word = ours[-1].isalnum() and rest[:1].isalnum()
+    return not within_word and _OPT_OUT_WORDING.search(rest) is not None

@@ -45,18 +45,16 @@ class LookupPolicy:
     lease: timedelta = timedelta(minutes=3)
     recipient_interval: timedelta = timedelta(seconds=1)
 
-    def next_look(
-        self, unknown_since: datetime, *, looks: int, answered: bool, now: datetime
-    ) -> datetime | None:
+    def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
         """
-        When to look again after *looks* answered look-ups; None when no more is to be expected of it.
+        When to look again after a look-up; None when no more is to be expected of it.
 
-        One that CallRail did not answer is no rung of the ladder: it is tried again.
+        One that CallRail did not answer is no rung of the ladder: it is tried again. One that it
+        answered late stands for all the rungs before it.
         """
         if answered:
-            if looks >= len(self.ladder):
-                return None
-            return max(now, unknown_since + self.ladder[looks])
+            rungs = (unknown_since + rung for rung in self.ladder)
+            return next((rung for rung in rungs if rung > now), None)
         if now - unknown_since > LONGEST:
             return None
         return now + (RETRY_SOON if now < self.blocks_until(unknown_since) else RETRY_LATER)

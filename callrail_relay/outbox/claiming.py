@@ -101,7 +101,7 @@ def _candidates(
     Lazy, one query a row: what is done to one candidate shows in the choice of the next.
     """
     for query in (
-        _under_way(account.id, now),
+        _under_way(account.id, now, policy),
         _queued(account.id, now, policy),
     ):
         # The row is locked, so that nobody cancels on another node what is being claimed here.
@@ -109,14 +109,26 @@ def _candidates(
             yield row
 
 
-def _under_way(account_id: str, now: datetime) -> sa.Select[tuple[object, ...]]:
+def _under_way(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tuple[object, ...]]:
     """
-    Messages of which some segments have left, the next one is due, and none is in flight.
+    Messages of which some segments have left and the next one is due, with nothing in flight to that person.
+
+    There may be two to one person, where one was unknown while the other began: the one whose segment
+    left last goes on to its end, so that parts of one text stay together.
     """
     in_flight = sa.exists().where(
         attempts.c.account_id == account_id,
         attempts.c.finished_at.is_(None),
-        attempts.c.message_seq == messages.c.seq,
+        attempts.c.tracking_number == messages.c.tracking_number,
+        attempts.c.recipient == messages.c.recipient,
+    )
+    other = messages.alias()
+    began_later = sa.exists().where(
+        other.c.tracking_number == messages.c.tracking_number,
+        other.c.recipient == messages.c.recipient,
+        is_open(other),
+        other.c.status == Status.SENDING,
+        _last_attempt(other) > _last_attempt(messages),
     )
     return (
         sa.select(messages)
@@ -126,8 +138,48 @@ def _under_way(account_id: str, now: datetime) -> sa.Select[tuple[object, ...]]:
             messages.c.status == Status.SENDING,
             messages.c.not_before <= now,
             ~in_flight,
+            ~began_later,
+            ~_looked_up(now, attempts.c.message_seq != messages.c.seq),
+            ~_just_sent(now, policy),
         )
         .order_by(messages.c.seq)
+    )
+
+
+def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
+    """
+    The latest attempt at any segment of a message.
+    """
+    return (
+        sa.select(sa.func.max(attempts.c.id))
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(segments.c.message_seq == table.c.seq)
+        .correlate(table)
+        .scalar_subquery()
+    )
+
+
+def _looked_up(now: datetime, *which: sa.ColumnElement[bool]) -> sa.Exists:
+    """
+    Whether it is not known yet if an earlier text to the same person arrived.
+    """
+    return sa.exists().where(
+        attempts.c.tracking_number == messages.c.tracking_number,
+        attempts.c.recipient == messages.c.recipient,
+        attempts.c.blocks_until > now,
+        *which,
+    )
+
+
+def _just_sent(now: datetime, policy: ClaimPolicy) -> sa.Exists:
+    """
+    Whether a text to the same person left less than the interval ago.
+    """
+    return sa.exists().where(
+        attempts.c.tracking_number == messages.c.tracking_number,
+        attempts.c.recipient == messages.c.recipient,
+        attempts.c.finished_at > now - policy.recipient_interval,
+        attempts.c.counted_at.is_not(None),
     )
 
 
@@ -145,18 +197,6 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
         other.c.seq != messages.c.seq,
         sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
     )
-    # Until it is known whether an earlier text arrived, later ones to that person wait for it.
-    looked_up = sa.exists().where(
-        attempts.c.tracking_number == messages.c.tracking_number,
-        attempts.c.recipient == messages.c.recipient,
-        attempts.c.blocks_until > now,
-    )
-    just_sent = sa.exists().where(
-        attempts.c.tracking_number == messages.c.tracking_number,
-        attempts.c.recipient == messages.c.recipient,
-        attempts.c.finished_at > now - policy.recipient_interval,
-        attempts.c.counted_at.is_not(None),
-    )
     return (
         sa.select(messages)
         .where(
@@ -165,8 +205,8 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
             messages.c.status == Status.QUEUED,
             messages.c.not_before <= now,
             ~blocked,
-            ~looked_up,
-            ~just_sent,
+            ~_looked_up(now),
+            ~_just_sent(now, policy),
         )
         .order_by(messages.c.seq)
     )
@@ -324,20 +364,26 @@ def _next_due(
         is_open(),
         messages.c.not_before > now,
     )
-    queued = sa.exists().where(
+    waiting = sa.exists().where(
         messages.c.account_id == account.id,
         is_open(),
-        messages.c.status == Status.QUEUED,
         messages.c.tracking_number == attempts.c.tracking_number,
         messages.c.recipient == attempts.c.recipient,
     )
     just_sent = sa.select(sa.func.min(attempts.c.finished_at)).where(
         attempts.c.account_id == account.id,
         attempts.c.counted_at > now - policy.recipient_interval,
-        queued,
+        waiting,
     )
     first: datetime | None = connection.scalar(just_sent)
-    return _soonest(connection.scalar(query), first and first + policy.recipient_interval)
+    looked_up = sa.select(sa.func.min(attempts.c.blocks_until)).where(
+        attempts.c.account_id == account.id, attempts.c.blocks_until > now, waiting
+    )
+    return _soonest(
+        connection.scalar(query),
+        first and first + policy.recipient_interval,
+        connection.scalar(looked_up),
+    )
 
 
 def _soonest(*instants: datetime | None) -> datetime | None:

@@ -29,16 +29,21 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
     """
     Take the look-up that has been due longest; nobody else takes it while its lease lasts.
 
-    None when none is due, or when the hour's requests for looking up are used.
+    None when none is due, or only of accounts whose requests for looking up are used for this hour.
     """
+    with_room = [
+        account_id
+        for account_id in sorted(policy.accounts)
+        if _requests_used(connection, now, account_id) < policy.requests_per_hour
+    ]
     query = (
         sa.select(attempts)
-        .where(attempts.c.look_at <= now, attempts.c.account_id.in_(policy.accounts))
+        .where(attempts.c.look_at <= now, attempts.c.account_id.in_(with_room))
         .order_by(attempts.c.look_at)
         .limit(1)
     )
     attempt = connection.execute(query.with_for_update(skip_locked=True)).first()
-    if attempt is None or _requests_used(connection, now, attempt.account_id) >= policy.requests_per_hour:
+    if attempt is None:
         return None
     connection.execute(
         sa.update(attempts).where(attempts.c.id == attempt.id).values(look_at=now + policy.lease)
@@ -98,10 +103,13 @@ def record_lookup(
     Settle what the conversation proves, for this attempt and for others to the same person.
 
     An attempt that is not found is looked up again by the ladder, and after its end left to a
-    person, or sent once more where the policy says so.
+    person, or sent once more where the policy says so. One that was settled meanwhile, by a late
+    answer or by a person, stays as it is.
     """
     read_account(connection, due.route.account_id, lock=True)
     _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
+    if _attempt(connection, due.attempt_id).outcome != OutcomeKind.UNKNOWN:
+        return []
     found = match(_sendings(connection, due), lookup.texts)
     settled = [
         settle_as_sent(
@@ -114,7 +122,8 @@ def record_lookup(
         for one in found.matches
     ]
     if all(one.sending.attempt_id != due.attempt_id for one in found.matches):
-        settled += _not_found(connection, now, due, policy, surplus=found.surplus)
+        like_it = found.unclear.get(due.attempt_id, 0)
+        settled += _not_found(connection, now, due, policy, like_it=like_it)
     return settled
 
 
@@ -122,12 +131,17 @@ def record_failed_lookup(
     connection: sa.Connection, now: datetime, due: DueLookup, detail: str, policy: LookupPolicy
 ) -> None:
     """
-    Note that CallRail could not be read, and try again later.
+    Note that CallRail could not be read, and try again later; after a day it is left to a person.
     """
+    read_account(connection, due.route.account_id, lock=True)
     attempt = _attempt(connection, due.attempt_id)
     _note(connection, now, due.attempt_id, due.route.account_id, detail, 1)
-    look_at = policy.next_look(attempt.finished_at, looks=attempt.looks, answered=False, now=now)
+    if attempt.outcome != OutcomeKind.UNKNOWN:
+        return
+    look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
     connection.execute(sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at))
+    if look_at is None:
+        _leave_to_a_person(connection, attempt, "CallRail could not be asked.")
 
 
 def _words(lookup: Lookup) -> str:
@@ -154,15 +168,18 @@ def _sendings(connection: sa.Connection, due: DueLookup) -> list[Sending]:
     """
     Every attempt to the same person that could stand for a text found near this one.
 
-    What is under way just now counts as certain: it must not lend its text to an older attempt.
+    From whichever number of the company: CallRail keeps them in one conversation, and does not say
+    which text left from which. What is under way just now counts as certain: it must not lend its
+    text to an older attempt.
     """
     span = BEFORE + AFTER
     query = (
         sa.select(attempts.c.id, attempts.c.started_at, attempts.c.outcome, segments.c.content)
         .join(segments, segments.c.id == attempts.c.segment_id)
+        .join(messages, messages.c.seq == segments.c.message_seq)
         .where(
-            attempts.c.tracking_number == due.route.tracking_number,
-            attempts.c.recipient == due.recipient,
+            messages.c.company_id == due.route.company_id,
+            messages.c.recipient == due.recipient,
             attempts.c.started_at.between(due.started_at - span, due.started_at + span),
             sa.or_(
                 attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
@@ -186,7 +203,8 @@ def settle_as_sent(
     """
     Record that an unknown attempt did arrive; a resend of it that has not left yet is withdrawn.
 
-    Where it was sent again since, the message is flagged as sent twice.
+    Where it was sent again since, the message is flagged as sent twice. Where the resend was refused,
+    what of the message did not leave because of that leaves now.
     """
     attempt = _attempt(connection, attempt_id)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
@@ -197,15 +215,21 @@ def settle_as_sent(
         .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, blocks_until=None)
     )
     _note(connection, now, attempt_id, attempt.account_id, detail)
-    if segment.status in (Status.UNKNOWN, Status.QUEUED):
+    if segment.status in (Status.UNKNOWN, Status.QUEUED, Status.FAILED):
         connection.execute(sa.update(segments).where(segments.c.id == segment.id).values(status=Status.SENT))
-    twice = sent_count(connection, segment.id) > 1
-    reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code != "unknown"]
-    if twice:
-        reasons = flagged_twice(reasons)
+    if segment.status == Status.FAILED:
+        _queue_again(connection, message.seq, (Status.CANCELLED,))
     status = Status(message.status)
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
+    reasons = list(reasons_from_json(message.reasons))
+    if status not in (Status.UNKNOWN, Status.FAILED):
+        # What kept it is over, and what had not left of it follows now.
+        over = ("unknown", "incomplete", "refused", "too_old")
+        reasons = [reason for reason in reasons if reason.code not in over]
+    twice = sent_count(connection, segment.id) > 1
+    if twice:
+        reasons = flagged_twice(reasons)
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq == message.seq)
@@ -241,34 +265,33 @@ def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
 
 
 def _not_found(
-    connection: sa.Connection, now: datetime, due: DueLookup, policy: LookupPolicy, *, surplus: int
+    connection: sa.Connection, now: datetime, due: DueLookup, policy: LookupPolicy, *, like_it: int
 ) -> list[Settled]:
     attempt = _attempt(connection, due.attempt_id)
-    looks = attempt.looks + 1
-    look_at = policy.next_look(attempt.finished_at, looks=looks, answered=True, now=now)
+    look_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if look_at is not None else None
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.id == due.attempt_id)
-        .values(look_at=look_at, looks=looks, blocks_until=blocks_until)
+        .values(look_at=look_at, looks=attempt.looks + 1, blocks_until=blocks_until)
     )
     if look_at is not None:
         return []
-    if policy.on_unknown is OnUnknown.RESEND_ONCE and not surplus:
+    if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
         return _resend_once(connection, now, attempt)
-    _leave_to_a_person(connection, attempt, surplus=surplus)
+    seen = (
+        f"CallRail shows {like_it} like it, more than left from here."
+        if like_it
+        else "CallRail does not show it."
+    )
+    _leave_to_a_person(connection, attempt, seen)
     return []
 
 
-def _leave_to_a_person(connection: sa.Connection, attempt: Row, *, surplus: int) -> None:
+def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> None:
     """
     Say in the message what was looked for and what there is to decide.
     """
-    seen = (
-        f"CallRail shows {surplus} like it that are not this relay's."
-        if surplus
-        else "CallRail does not show it."
-    )
     reason = Reason(
         "unknown",
         f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, `messages "
@@ -306,20 +329,7 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
     """
     Let the unknown, failed or cancelled segments of a message leave again.
     """
-    again = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
-    replaced = sa.exists().where(
-        attempts.c.segment_id == segments.c.id, attempts.c.outcome == OutcomeKind.REJECTED
-    )
-    connection.execute(
-        sa.update(segments)
-        .where(
-            segments.c.message_seq == message.seq,
-            segments.c.status.in_(again),
-            # A segment that was cut into shorter ones stays out of it.
-            ~sa.and_(segments.c.status == Status.CANCELLED, replaced),
-        )
-        .values(status=Status.QUEUED)
-    )
+    _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code == "sent_twice"]
     connection.execute(
@@ -328,3 +338,21 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
         .values(status=status, reasons=reasons_to_json(reasons), not_before=now)
     )
     return status
+
+
+def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
+    """
+    Queue the segments of a message that have one of *statuses*, but none that was cut into shorter ones.
+    """
+    replaced = sa.exists().where(
+        attempts.c.segment_id == segments.c.id, attempts.c.outcome == OutcomeKind.REJECTED
+    )
+    connection.execute(
+        sa.update(segments)
+        .where(
+            segments.c.message_seq == message_seq,
+            segments.c.status.in_(tuple(statuses)),
+            ~sa.and_(segments.c.status == Status.CANCELLED, replaced),
+        )
+        .values(status=Status.QUEUED)
+    )

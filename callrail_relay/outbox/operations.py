@@ -13,7 +13,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
-from callrail_relay.outbox.tables import accounts, attempts, messages, probe
+from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
 from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json, write_account
 
 
@@ -46,14 +46,20 @@ def resend(connection: sa.Connection, now: datetime, message_id: str) -> bool:
     """
     Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
 
-    What was unknown is looked up once more afterwards, so that a text that arrives twice is seen.
+    What was unknown is looked up once more afterwards, so that a text that arrives twice is seen. Whoever
+    sends it again knows how old it is, so that its age does not hold it.
     """
     row = _locked(connection, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     if row is None:
         return False
-    unknown = (attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN)
+    unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)
     connection.execute(
         sa.update(attempts).where(*unknown).values(look_at=now + AUDIT_AFTER, blocks_until=None)
+    )
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq == row.seq)
+        .values(approved=sorted({*row.approved, "too_old"}))
     )
     requeue(connection, now, row)
     return True
@@ -63,48 +69,69 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str) -> bool
     """
     Take a person's word that CallRail has an unknown message; False where it is not unknown.
 
-    What of it has not left yet follows.
+    What of it has not left yet follows. Where it was sent again, and that is unknown too, the word is
+    for the last of them: it says that the text arrived, not that it did so twice.
     """
     row = _locked(connection, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
-    unknown = connection.execute(
-        sa.select(attempts.c.id).where(
-            attempts.c.message_seq == row.seq, attempts.c.outcome == OutcomeKind.UNKNOWN
+    unknown = connection.scalars(
+        sa.select(sa.func.max(attempts.c.id))
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(
+            segments.c.message_seq == row.seq,
+            segments.c.status == Status.UNKNOWN,
+            attempts.c.outcome == OutcomeKind.UNKNOWN,
         )
+        .group_by(segments.c.id)
     ).all()
-    for attempt in unknown:
-        settle_as_sent(connection, now, attempt.id, "A person says that it was sent.", timedelta())
+    for attempt_id in unknown:
+        settle_as_sent(connection, now, attempt_id, "A person says that it was sent.", timedelta())
+    _stop_blocking(connection, row.seq)
     return True
 
 
 def _locked(connection: sa.Connection, message_id: str, statuses: Iterable[Status]) -> Row | None:
     """
     The message, locked, where it has one of *statuses*.
+
+    Its account is locked first, as by whoever claims or records, so that no two wait for each other.
     """
+    account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
+    if account_id is not None:
+        read_account(connection, account_id, lock=True)
     query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
     return connection.execute(query.with_for_update()).one_or_none()
+
+
+def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
+    """
+    Whether an attempt is one of this message; through its segment, which is indexed.
+    """
+    return attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq == message_seq))
 
 
 def cancel(connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]) -> bool:
     """
     Cancel a message that has one of *statuses*; False where it has another by now.
     """
-    changed = connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
-        .values(status=Status.CANCELLED)
-    )
-    if changed.rowcount == 0:
+    row = _locked(connection, message_id, statuses)
+    if row is None:
         return False
-    # Nobody waits any more for what becomes of it.
-    own = sa.select(messages.c.seq).where(messages.c.id == message_id).scalar_subquery()
+    connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.CANCELLED))
+    _stop_blocking(connection, row.seq)
+    return True
+
+
+def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
+    """
+    Let nobody wait any more for what becomes of a message.
+    """
     connection.execute(
         sa.update(attempts)
-        .where(attempts.c.message_seq == own, attempts.c.blocks_until.is_not(None))
+        .where(_of_message(message_seq), attempts.c.blocks_until.is_not(None))
         .values(blocks_until=None)
     )
-    return True
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:

@@ -59,6 +59,9 @@ def record(
     account = read_account(connection, attempt.account_id, lock=True)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
     decision = decide(outcome, content=segment.content, account=account, now=now, random=random)
+    if sent_count(connection, segment.id):
+        # An earlier sending turned out to have arrived while this one was under way: that is enough.
+        decision = replace(decision, segment=Status.SENT, cut_to=None, reasons=())
     if not _finish_attempt(connection, now, attempt_id, outcome, decision):
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
@@ -154,9 +157,15 @@ def _late(
     settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
     if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
         return None
-    return settle_as_sent(
+    settled = settle_as_sent(
         connection, now, attempt_id, "CallRail's answer came late: it took the text.", interval
     )
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == settled.message_id)
+        .values(conversation_id=outcome.conversation_id, thread_id=outcome.thread_id)
+    )
+    return settled
 
 
 def _flag_twice(connection: sa.Connection, message: Row) -> None:

@@ -1016,6 +1016,80 @@ async def test_list_without_an_end_is_left(simulator: Simulator) -> None:
         assert 200 == len(await callrail.accounts())
 
 
+async def looked_up(simulator: Simulator, *, conversation_id: str | None = None) -> tuple[list[str], int]:
+    """
+    The outgoing texts of the last hour with RECIPIENT, and how many requests it took to find them.
+    """
+    route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
+    since = simulator.clock.now() - timedelta(hours=1)
+    async with asking(simulator) as callrail:
+        lookup = await callrail.find_texts(route, RECIPIENT, since=since, conversation_id=conversation_id)
+    return [text.content for text in lookup.texts], lookup.requests
+
+
+async def test_texts_are_found_by_their_conversation(simulator: Simulator) -> None:
+    """
+    One request where its id is known; only what went out, with its time.
+    """
+    simulator.write(RECIPIENT, "Ours. STOP")
+    simulator.receive(RECIPIENT, "Theirs")
+    [id_] = simulator.conversations
+
+    assert (["Ours. STOP"], 1) == await looked_up(simulator, conversation_id=id_)
+
+
+async def test_texts_are_found_by_searching(simulator: Simulator) -> None:
+    """
+    Without an id, and where the conversation under the id is gone; other people's are passed over.
+    """
+    simulator.write(RECIPIENT, "Ours. STOP")
+    simulator.write(recipient(1), "Another's. STOP")
+
+    assert (["Ours. STOP"], 2) == await looked_up(simulator)
+    assert (["Ours. STOP"], 3) == await looked_up(simulator, conversation_id="gone")
+
+
+async def test_texts_of_another_number_are_not_ours(simulator: Simulator) -> None:
+    """
+    The same person on another company's line.
+    """
+    other = simulator.add_company(name="Other")
+    tracker = simulator.add_tracker(company_id=other.id)
+    simulator.write(RECIPIENT, "Theirs. STOP", tracking_number=tracker.tracking_numbers[0])
+
+    assert [] == (await looked_up(simulator))[0]
+
+
+async def test_nobody_known_is_nothing_found(simulator: Simulator) -> None:
+    """
+    Three ways to search, and no text.
+    """
+    assert ([], 3) == await looked_up(simulator)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(Kind.STATUS, on="read", status=500), Unavailable),
+        (Fault(Kind.STATUS, on="read", status=403), RefusedByCallRail),
+        (Fault(Kind.DROP, on="read"), Unavailable),
+        (Fault(Kind.GARBAGE, on="read"), Unavailable),
+        (Fault(Kind.STATUS, on="read", status=200, body='{"messages": 1, "conversations": 1}'), Unavailable),
+    ],
+    ids=["500", "403", "dropped", "garbage", "another shape"],
+)
+@pytest.mark.parametrize("conversation_id", [None, "c0nv1"])
+async def test_search_that_fails_finds_nothing_out(
+    simulator: Simulator, fault: Fault, error: type[RelayError], conversation_id: str | None
+) -> None:
+    """
+    No answer is never taken for "not there".
+    """
+    simulator.fault(fault)
+    with pytest.raises(error):
+        await looked_up(simulator, conversation_id=conversation_id)
+
+
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [

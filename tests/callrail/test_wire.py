@@ -410,6 +410,107 @@ def test_what_is_no_list_is_a_fault(body: bytes) -> None:
         wire.read_numbers(body)
 
 
+def page(count: int, **figures: object) -> bytes:
+    return json.dumps({"messages": [{}] * count, **figures}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "number", "last"),
+    [
+        (page(100, total_pages=2, per_page=100), 1, False),
+        (page(100, total_pages=2, per_page=100), 2, True),
+        (page(0, total_pages=0), 1, True),
+        (page(100, per_page=100), 1, False),
+        (page(99, per_page=100), 1, True),
+        (page(0, per_page=100), 2, True),
+        (page(7), 1, False),
+        (page(0), 2, True),
+        (page(7, total_pages="2"), 1, False),
+    ],
+)
+def test_last_page_is_told_by_what_there_is(body: bytes, number: int, *, last: bool) -> None:
+    """
+    By the number of pages, else by a page that is not full, else by an empty one.
+    """
+    assert last == wire.is_last_page(body, "messages", number)
+
+
+def test_conversations_are_asked_for_by_company_and_day() -> None:
+    """
+    The beginning is always given, and a plus sign is escaped.
+    """
+    path = wire.conversations_path("ACC1", "COM1", START.date(), RECIPIENT, 3)
+
+    assert path == (
+        "/v3/a/ACC1/text-messages.json?company_id=COM1&start_date=2026-03-02&search=%2B12025550122"
+        "&page=3&per_page=250"
+    )
+    assert "search" not in wire.conversations_path("ACC1", "COM1", START.date(), None, 1)
+    assert "/v3/a/ACC1/text-messages/a%2Fb%3F.json?page=1&per_page=250" == (
+        wire.conversation_path("ACC1", "a/b?", 1)
+    )
+
+
+def test_conversations_are_those_with_that_person_on_that_number() -> None:
+    """
+    Company, person and number all fit, each in any spelling; the number may be the first or the present one.
+    """
+    route = make_route()
+    fits = {
+        "id": "c0nv1",
+        "company_id": route.company_id,
+        "customer_phone_number": "202-555-0122",
+        "current_tracking_number": route.tracking_number,
+        "initial_tracking_number": "+12025550177",
+    }
+    moved = fits | {
+        "id": "c0nv2",
+        "current_tracking_number": None,
+        "initial_tracking_number": route.tracking_number,
+    }
+    others = [
+        fits | {"id": None},
+        fits | {"company_id": "COM9"},
+        fits | {"customer_phone_number": "+12025550199"},
+        fits | {"current_tracking_number": "+12025550177"},
+    ]
+    body = json.dumps({"conversations": [fits, moved, *others]}).encode()
+
+    assert ["c0nv1", "c0nv2"] == wire.read_conversation_ids(body, route=route, recipient=RECIPIENT)
+
+
+def test_texts_are_those_that_went_out_at_a_known_time() -> None:
+    """
+    In UTC, whatever the offset; what has no time proves nothing.
+    """
+    messages = [
+        {"direction": "outgoing", "content": "One", "created_at": "2026-03-02T10:00:00.953-05:00"},
+        {"direction": "incoming", "content": "Two", "created_at": "2026-03-02T10:00:00-05:00"},
+        {"direction": "outgoing", "content": None, "created_at": "2026-03-02T15:00:00Z"},
+        *(
+            {"direction": "outgoing", "content": "x", "created_at": created_at}
+            for created_at in (None, "", 7, "soon", "2026-03-02T15:00:00", "0001-01-01T00:00:00+23:00")
+        ),
+    ]
+    found = wire.read_texts(json.dumps({"messages": messages}).encode())
+
+    assert [("One", START + timedelta(milliseconds=953)), ("", START)] == [
+        (text.content, text.created_at) for text in found
+    ]
+
+
+@given(JSON)
+def test_any_json_is_a_conversation_or_none(value: object) -> None:
+    """
+    Other shapes are told as such, and strange messages are passed over.
+    """
+    for document in (value, {"messages": value}, {"messages": [value, {"direction": "outgoing"}]}):
+        try:
+            wire.read_texts(json.dumps(document).encode())
+        except ValueError as error:
+            assert "no list of messages" in str(error)  # noqa: PT017 - both ends are fine
+
+
 def test_lists_are_asked_for_page_by_page() -> None:
     """
     Active things only, with the account's nine-digit number.

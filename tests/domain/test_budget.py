@@ -71,21 +71,21 @@ def test_a_full_hour_and_a_full_day() -> None:
 spans_ago = st.lists(st.integers(0, 24 * 60 * 2), max_size=12).map(sorted)
 
 
-@given(
-    minutes_ago=spans_ago, pending=st.integers(1, 12), per_hour=st.integers(1, 5), per_day=st.integers(1, 9)
-)
+limits_of_both = st.builds(Limits, per_hour=st.integers(1, 5), per_day=st.integers(1, 9))
+
+
+@given(minutes_ago=spans_ago, pending=st.integers(1, 12), limits=limits_of_both)
 def test_no_window_is_passed_and_no_departure_could_be_earlier(
-    minutes_ago: list[int], pending: int, per_hour: int, per_day: int
+    minutes_ago: list[int], pending: int, limits: Limits
 ) -> None:
     """
     Against a simulation that looks at every minute at which something can change.
     """
-    limits = Limits(per_hour, per_day)
     counted = _possible(minutes_ago, limits)
 
     departures = _simulate(counted, pending, limits)
 
-    for length, allowed in ((HOUR, per_hour), (DAY, per_day)):
+    for length, allowed in ((HOUR, limits.per_hour), (DAY, limits.per_day)):
         everything = [*counted, *departures]
         for departure in departures:
             assert _within(everything, departure, length) <= allowed

@@ -38,24 +38,9 @@ WHOLE = replace(
 )
 
 KEYS = [
-    "id",
-    "status",
-    "reason",
-    "source",
-    "recipient",
-    "tracking_number",
-    "company_id",
-    "account_id",
-    "text",
-    "segments",
-    "opportunity_id",
-    "sender_id",
-    "seller_id",
-    "seller",
-    "team_id",
-    "received_at",
-    "sent_at",
-    "conversation_id",
+    *("id", "status", "reason", "source", "recipient", "tracking_number", "company_id", "account_id"),
+    *("text", "segments", "opportunity_id", "sender_id", "seller_id", "seller", "team_id"),
+    *("received_at", "sent_at", "conversation_id"),
 ]
 
 

@@ -10,8 +10,6 @@ from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.suppressing import suppress
-from tests.outbox.database import connected
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -174,17 +172,13 @@ async def test_an_opt_out_cannot_be_approved_away(outbox: Outbox, worker: Worker
     assert Status.HELD == await status_of(outbox, id_)
 
 
-async def test_an_opt_out_stops_a_text_under_way(
-    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
-) -> None:
+async def test_an_opt_out_stops_a_text_under_way(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
     """
     The rest of a text does not leave once the person said no.
     """
     id_ = await put(outbox, words(400))
     await worker.send()
-    with connected(store_url) as connection:
-        for _ in range(2):  # once is enough, and twice does no harm
-            suppress(connection, clock.now(), TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
     clock.advance(1)
 
     assert await worker.waits() is None

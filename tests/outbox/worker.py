@@ -9,7 +9,7 @@ from random import Random
 from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
-from callrail_relay.domain.reconcile import Settled
+from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import NewMessage
 from callrail_relay.outbox.store import Outbox
@@ -37,6 +37,7 @@ class Worker:
     outbox: Outbox
     policy: ClaimPolicy = field(default_factory=make_policy)
     node: str = "node-1"
+    lookups: LookupPolicy | None = None
 
     def under(self, **rules: object) -> "Worker":
         """
@@ -82,7 +83,11 @@ class Worker:
 
     async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | Settled | None:
         return await self.outbox.record(
-            claim.attempt_id, outcome, interval=self.policy.recipient_interval, random=Random(1)
+            claim.attempt_id,
+            outcome,
+            interval=self.policy.recipient_interval,
+            random=Random(1),
+            lookups=self.lookups,
         )
 
     async def send(self, outcome: Outcome = SENT) -> Claim:
@@ -95,7 +100,7 @@ class Worker:
 
     async def settle_abandoned(self, node: str | None = None) -> list[Recorded]:
         return await self.outbox.settle_abandoned(
-            node=node, interval=self.policy.recipient_interval, random=Random(1)
+            node=node, interval=self.policy.recipient_interval, random=Random(1), lookups=self.lookups
         )
 
     async def standing(self, account_id: str = ACCOUNT) -> Standing:

@@ -220,7 +220,11 @@ async def open_rig(
                 lookups=LookupPolicy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
                 operations=Operations(
-                    outbox, account_ids=[route.account_id], limits=limits, max_characters=max_characters
+                    outbox,
+                    account_ids=[route.account_id],
+                    limits=limits,
+                    max_characters=max_characters,
+                    tracking_numbers=[route.tracking_number],
                 ),
                 events=events,
             )

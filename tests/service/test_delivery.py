@@ -23,6 +23,7 @@ from callrail_relay.domain.events import (
     MessageHeld,
     OutcomeFound,
     ProgramFailed,
+    SentTwice,
     StoreFailed,
 )
 from callrail_relay.domain.guards import GuardPolicy
@@ -608,6 +609,32 @@ async def test_pause_is_told_once(tmp_path: Path) -> None:
 
         assert 3 == len(rig.events.of(AttemptFinished))
         assert 1 == len(rig.events.of(AccountPaused))
+
+
+async def test_text_that_was_taken_twice_is_told(tmp_path: Path) -> None:
+    """
+    A person had it sent again, and the first answer came while the second sending was on its way.
+    """
+    async with open_rig(tmp_path) as rig:
+        first, second = Gate(rig.callrail), Gate(rig.callrail)
+        slow, other = rig.delivery(sender=first), rig.delivery(node="node-2", sender=second)
+        id_ = await rig.accept()
+        await slow.turn()
+        await first.until_kept(1)
+        rig.clock.advance(rig.claim.lease)
+        await other.turn()
+        await rig.operations.resend(id_)
+        rig.clock.advance(1)
+        await other.turn()
+        await second.until_kept(1)
+        for gate, delivery in ((first, slow), (second, other)):
+            gate.open()
+            await delivery.settle()
+
+        assert [id_] == [event.message_id for event in rig.events.of(SentTwice)]
+        message = await rig.message(id_)
+        assert (Status.SENT, ["sent_twice"]) == (message.status, [one.code for one in message.reasons])
+        assert 2 == len(rig.simulator.texts)
 
 
 async def test_held_text_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.events import SentTwice
 from callrail_relay.domain.message import MessageFilter, Source, Status
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.service.operations import Operations
@@ -238,15 +239,183 @@ async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
 
 async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
     """
-    Nothing takes a text back, nor one that may have left.
+    Nothing takes a text back, nor one that is on its way.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.LATE_ANSWER, position=2, delay=10))
+        sent, under_way = [await rig.accept(to=recipient(number)) for number in range(2)]
+        delivery = rig.delivery(concurrency=1)
+        await rig.work(delivery)
+        await delivery.turn()
+        await rig.clock.until_asleep()
+        for id_, status in ((sent, "sent"), (under_way, "sending")):
+            with pytest.raises(NotAllowed, match=f"is {status} and cannot be cancelled"):
+                await rig.operations.cancel(id_)
+        rig.clock.advance(10)
+        await delivery.settle()
+
+
+async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
+    """
+    A text of which nobody knows whether CallRail took it.
+    """
+    kind = Kind.DROP_ANSWER if taken else Kind.DROP
+    rig.simulator.fault(Fault(kind, position=1))
+    id_ = await rig.accept(text)
+    await rig.work(rig.delivery())
+    assert [Status.UNKNOWN] == await statuses(rig, id_)
+    return id_
+
+
+async def test_unknown_text_can_be_given_up(tmp_path: Path) -> None:
+    """
+    Then the next one to that person waits no longer, and a look-up that finds it changes nothing.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await unknown(rig, taken=True)
+        later = await rig.accept("Later")
+        await rig.work(rig.delivery(), turns=3)
+        assert [Status.UNKNOWN, Status.QUEUED] == await statuses(rig, id_, later)
+
+        await rig.operations.cancel(id_)
+        await rig.work(rig.delivery(), turns=3, step=60)
+        await rig.reconciliation().turn()
+        assert [Status.CANCELLED, Status.SENT] == await statuses(rig, id_, later)
+
+
+async def test_unknown_text_is_sent_again_on_a_persons_word(tmp_path: Path) -> None:
+    """
+    Once, and before what waits behind it.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await unknown(rig, "First", taken=False)
+        later = await rig.accept("Later")
+        [message] = await rig.operations.resend(id_)
+        assert Status.QUEUED == message.status
+        await rig.work(rig.delivery(), turns=4)
+
+        assert [Status.SENT, Status.SENT] == await statuses(rig, id_, later)
+        assert ["First", "Later"] == [text.content for text in rig.simulator.texts]
+
+
+async def test_text_that_arrives_twice_is_told(tmp_path: Path) -> None:
+    """
+    A person had it sent again, and the first one had arrived after all: that is looked up, and shown.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await unknown(rig, taken=True)
+        await rig.operations.resend(id_)
+        await rig.work(rig.delivery(), turns=3, step=60)
+        await rig.reconciliation().turn()
+
+        message = await rig.message(id_)
+        assert Status.SENT == message.status
+        assert ["sent_twice"] == [reason.code for reason in message.reasons]
+        assert [id_] == [event.message_id for event in rig.events.of(SentTwice)]
+        assert 2 == len(rig.simulator.texts)
+
+
+async def test_failed_and_cancelled_texts_can_be_sent_again(tmp_path: Path) -> None:
+    """
+    When the reason is gone; a text that was never cut is cut then.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
+        failed = await rig.accept("Failed", to=recipient(1))
+        await rig.work(rig.delivery())
+        cancelled = await rig.accept("Cancelled", to=recipient(2))
+        await rig.operations.cancel(cancelled)
+        for id_ in (failed, cancelled):
+            await rig.operations.resend(id_)
+        await rig.work(rig.delivery(), turns=2)
+
+        assert [Status.SENT, Status.SENT] == await statuses(rig, failed, cancelled)
+        assert ["Failed", "Cancelled"] == [text.content for text in rig.simulator.texts]
+
+
+async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
+    """
+    Neither one that is queued or held: there are other words for those.
+    """
+    async with open_rig(tmp_path) as rig:
+        sent = await rig.accept("Sent", to=recipient(1))
+        await rig.work(rig.delivery())
+        queued, kept = await rig.accept("Queued", to=recipient(2)), await held(rig)
+        for id_ in (sent, queued, kept):
+            with pytest.raises(NotAllowed, match="cannot be sent again; only a"):
+                await rig.operations.resend(id_)
+        with pytest.raises(NotAllowed, match="cannot leave"):
+            await rig.operations.resend(await unmapped(rig))
+
+
+async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
+    """
+    ``mark-sent`` settles it, and what waits behind it flows.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await unknown(rig, taken=False)
+        later = await rig.accept("Later")
+        [message] = await rig.operations.mark_sent(id_)
+        assert (Status.SENT, ()) == (message.status, message.reasons)
+        await rig.work(rig.delivery(), turns=3)
+
+        assert [Status.SENT] == await statuses(rig, later)
+        assert ["A person says that it was sent."] == [
+            one.detail for one in (await rig.message(id_)).segments[0].attempts[0].evidence
+        ]
+
+
+async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) -> None:
+    """
+    Of three segments the second was unknown; the third leaves after a person's word.
     """
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=2))
-        ids = [await rig.accept(to=recipient(number)) for number in range(2)]
+        id_ = await rig.accept("word " * 60)
+        await rig.work(rig.delivery(), turns=5)
+        assert 2 == len(rig.simulator.texts)
+        await rig.operations.mark_sent(id_)
+        await rig.work(rig.delivery(), turns=3)
+
+        assert [Status.SENT] == await statuses(rig, id_)
+        assert 3 == len(rig.simulator.texts)
+
+
+async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None:
+    """
+    For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave.
+    """
+    async with open_rig(tmp_path) as rig:
+        number = rig.simulator.tracking_number
+        [entry] = await rig.operations.suppress(recipient(1), None, "They called.")
+        assert (recipient(1), number, "They called.") == (
+            entry.recipient,
+            entry.tracking_number,
+            entry.reason,
+        )
+        await rig.operations.suppress(recipient(2), number, "x")
+        assert {recipient(1), recipient(2)} == {one.recipient for one in await rig.operations.suppressions()}
+
+        id_ = await rig.accept(to=recipient(1))
         await rig.work(rig.delivery())
-        for id_, status in zip(ids, ("sent", "unknown"), strict=True):
-            with pytest.raises(NotAllowed, match=f"is {status} and cannot be cancelled"):
-                await rig.operations.cancel(id_)
+        with pytest.raises(NotAllowed, match="opted out"):
+            await rig.operations.approve(id_)
+
+        assert 1 == await rig.operations.lift_suppression(recipient(1), None)
+        await rig.operations.approve(id_)
+        await rig.work(rig.delivery())
+        assert [Status.SENT] == await statuses(rig, id_)
+        with pytest.raises(NotFound, match="not on the list"):
+            await rig.operations.lift_suppression(recipient(1), number)
+
+
+async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
+    """
+    Everything else is known.
+    """
+    async with open_rig(tmp_path) as rig:
+        with pytest.raises(NotAllowed, match="is held and cannot be marked as sent"):
+            await rig.operations.mark_sent(await held(rig))
 
 
 async def test_texts_are_found_by_their_own_id_and_by_that_of_their_submission(tmp_path: Path) -> None:
@@ -320,6 +489,8 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
                             "outcome": "Sent",
                             "http_status": 200,
                             "detail": "CallRail took the text.",
+                            "look_at": None,
+                            "evidence": [],
                         }
                     ],
                 }

@@ -1,0 +1,545 @@
+"""
+Unknown outcomes: later texts wait for the look-ups, and what CallRail shows settles them.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.matching import FoundText, Lookup
+from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.outcome import OutcomeKind, Unknown
+from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import REFUSED, SENT, Worker, find, put, status_of, words
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, RECIPIENT, make_route, recipient
+
+pytestmark = pytest.mark.anyio
+
+POLICY = LookupPolicy(accounts=frozenset({ACCOUNT}))
+RESEND_ONCE = replace(POLICY, on_unknown=OnUnknown.RESEND_ONCE)
+LOST = Unknown("the answer did not come.")
+NOTHING = Lookup(texts=(), requests=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def worker(outbox: Outbox) -> Worker:
+    return Worker(outbox, lookups=POLICY)
+
+
+def showing(*contents: str) -> Lookup:
+    """
+    What a look-up brings when CallRail shows these texts, written down when ours left.
+    """
+    return Lookup(texts=tuple(FoundText(content=one, created_at=START) for one in contents), requests=2)
+
+
+async def take_lookup(outbox: Outbox, policy: LookupPolicy = POLICY) -> DueLookup:
+    due = await outbox.claim_lookup(policy)
+    assert due is not None
+    return due
+
+
+async def climb(outbox: Outbox, clock: ManualClock, policy: LookupPolicy = POLICY) -> list[timedelta]:
+    """
+    Look up, and find nothing, as often as the store asks for it; how long after the start that was.
+    """
+    looks = []
+    while (look_at := await outbox.next_lookup(policy)) is not None:
+        clock.set(look_at)
+        looks.append(look_at - START)
+        await outbox.record_lookup(await take_lookup(outbox, policy), NOTHING, policy)
+    return looks
+
+
+def evidence_of(message: Message) -> list[str]:
+    (segment,) = message.segments
+    return [one.detail for attempt in segment.attempts for one in attempt.evidence]
+
+
+async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    At 15 seconds, 1, 5 and 15 minutes; then a person decides.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+
+    assert list(LADDER) == await climb(outbox, clock)
+    message = await find(outbox, id_)
+    assert Status.UNKNOWN == message.status
+    assert "CallRail does not show it." in (message.reason or "")
+    assert 4 == len(evidence_of(message))
+
+
+async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Whom the text went to, from where, when, and the conversation if one is known.
+    """
+    await put(outbox, "before")
+    await worker.send()
+    clock.advance(1)
+    id_ = await put(outbox, "Hello")
+    claim = await worker.send(LOST)
+    clock.advance(15)
+
+    assert DueLookup(
+        attempt_id=claim.attempt_id,
+        message_id=id_,
+        route=make_route(),
+        recipient=RECIPIENT,
+        started_at=START + timedelta(seconds=1),
+        conversation_id="CON1",
+    ) == await take_lookup(outbox)
+
+
+async def test_nothing_is_looked_up_before_its_time(outbox: Outbox, worker: Worker) -> None:
+    """
+    And nothing of an account outside the settings.
+    """
+    await put(outbox, "Hello")
+    await worker.send(LOST)
+    others = LookupPolicy(accounts=frozenset({"ACC-OTHER"}))
+
+    assert await outbox.claim_lookup(POLICY) is None
+    assert START + timedelta(seconds=15) == await outbox.next_lookup(POLICY)
+    assert await outbox.next_lookup(others) is None
+
+
+async def test_without_look_ups_nothing_waits(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Where nobody looks up, an unknown outcome is a person's at once.
+    """
+    worker = replace(worker, lookups=None)
+    await put(outbox, "one")
+    await put(outbox, "two")
+    await worker.send(LOST)
+    clock.advance(1)
+
+    assert await outbox.next_lookup(POLICY) is None
+    assert "two" == (await worker.take()).content
+
+
+async def test_a_look_up_is_taken_by_one(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    And again when its lease is over, should its node have died.
+    """
+    await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(15)
+
+    taken = await asyncio.gather(*(one.claim_lookup(POLICY) for one in (outbox, second_outbox) * 3))
+
+    assert 1 == sum(due is not None for due in taken)
+    clock.advance(POLICY.lease)
+    await take_lookup(outbox)
+
+
+async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    CallRail counts general requests as well; after an hour there is room again.
+    """
+    frugal = replace(POLICY, requests_per_hour=2)
+    for number in range(2):
+        await put(outbox, "Hello", to=recipient(number))
+        await worker.send(LOST)
+    clock.advance(15)
+    await outbox.record_lookup(await take_lookup(outbox), replace(NOTHING, requests=2), frugal)
+
+    assert await outbox.claim_lookup(frugal) is None
+    clock.advance(HOUR)
+    await take_lookup(outbox, frugal)
+
+
+async def test_a_text_that_callrail_shows_is_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    The attempt tells how that is known.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(15)
+
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+
+    message = await find(outbox, id_)
+    assert (id_, Status.SENT, False) == (settled.message_id, settled.status, settled.twice)
+    assert (Status.SENT, None, clock.now()) == (message.status, message.reason, message.sent_at)
+    assert [OutcomeKind.SENT] == [attempt.outcome for attempt in message.segments[0].attempts]
+    assert "Found in CallRail's conversation" in evidence_of(message)[-1]
+    assert await outbox.next_lookup(POLICY) is None
+
+
+async def test_a_text_that_another_attempt_accounts_for_proves_nothing(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The same words were sent before; CallRail shows them once.
+    """
+    await put(outbox, "Hello")
+    await worker.send()
+    second = await put(outbox, "Hello")
+    await outbox.approve(second)
+    clock.advance(1)
+    await worker.send(LOST)
+    clock.advance(15)
+
+    assert [] == await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    assert Status.UNKNOWN == await status_of(outbox, second)
+
+
+async def test_later_texts_wait_while_it_is_looked_up(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Those to other people do not; the wake-up is the end of the ladder.
+    """
+    await put(outbox, "one")
+    await put(outbox, "two")
+    await worker.send(LOST)
+    clock.advance(1)
+
+    assert POLICY.blocks_until(START) == await worker.waits()
+    await put(outbox, "other", to=recipient(50))
+    assert "other" == (await worker.take()).content
+    clock.set(POLICY.blocks_until(START))
+    assert "two" == (await worker.take()).content
+
+
+async def test_later_texts_follow_when_it_was_found(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    In their order.
+    """
+    await put(outbox, "one")
+    await put(outbox, "two")
+    await worker.send(LOST)
+    clock.advance(15)
+    await outbox.record_lookup(await take_lookup(outbox), showing("one"), POLICY)
+    clock.advance(1)
+
+    assert "two" == (await worker.take()).content
+
+
+async def test_later_texts_follow_after_the_last_look_up(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    What a person decides may take days.
+    """
+    await put(outbox, "one")
+    await put(outbox, "two")
+    await worker.send(LOST)
+    await climb(outbox, clock)
+
+    assert "two" == (await worker.take()).content
+
+
+async def test_later_texts_follow_when_a_person_gives_it_up(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A cancelled text stops nobody.
+    """
+    id_ = await put(outbox, "one")
+    await put(outbox, "two")
+    await worker.send(LOST)
+    clock.advance(1)
+    assert await outbox.cancel(id_, [Status.UNKNOWN])
+
+    assert "two" == (await worker.take()).content
+
+
+async def test_a_cancelled_text_that_is_found_stays_cancelled(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The attempt tells that it arrived all the same.
+    """
+    id_ = await put(outbox, "one")
+    await worker.send(LOST)
+    await outbox.cancel(id_, [Status.UNKNOWN])
+    clock.advance(15)
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("one"), POLICY)
+
+    assert Status.CANCELLED == settled.status == await status_of(outbox, id_)
+
+
+async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    And nothing says any more that it does not.
+    """
+    id_ = await put(outbox, words(400))
+    claim = await worker.send(LOST)
+    assert "incomplete" in [reason.code for reason in (await find(outbox, id_)).reasons]
+    clock.advance(15)
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing(claim.content), POLICY)
+    assert Status.SENDING == settled.status
+    for position in (2, 3):
+        clock.advance(1)
+        assert position == (await worker.send()).position
+
+    message = await find(outbox, id_)
+    assert (Status.SENT, None) == (message.status, message.reason)
+
+
+async def test_a_look_up_that_fails_is_tried_again(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    After a minute, later after a quarter of an hour, and for a day at most; no rung of the ladder is lost.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(15)
+    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+    assert clock.now() + timedelta(minutes=1) == await outbox.next_lookup(POLICY)
+    clock.advance(HOUR)
+    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+    assert clock.now() + timedelta(minutes=15) == await outbox.next_lookup(POLICY)
+    assert ["CallRail answered 500."] * 2 == evidence_of(await find(outbox, id_))
+    clock.advance(timedelta(days=1))
+    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+
+    assert await outbox.next_lookup(POLICY) is None
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+
+
+async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Also where one is under way, whatever that one comes to.
+    """
+    id_ = await put(outbox, "Hello")
+    claim = await worker.send(LOST)
+    clock.advance(15)
+    due = await take_lookup(outbox)
+    assert await worker.record(claim, SENT) is not None
+
+    await outbox.record_lookup(due, NOTHING, POLICY)
+    assert await outbox.next_lookup(POLICY) is None
+    await outbox.record_failed_lookup(due, "CallRail answered 500.", POLICY)
+    assert await outbox.next_lookup(POLICY) is None
+    message = await find(outbox, id_)
+    assert (Status.SENT, "CON1") == (message.status, message.conversation_id)
+
+
+async def test_an_abandoned_attempt_is_looked_up(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    The ladder begins when it was settled.
+    """
+    await put(outbox, "Hello")
+    await worker.take()
+    clock.advance(75)
+    await worker.settle_abandoned()
+
+    assert clock.now() + timedelta(seconds=15) == await outbox.next_lookup(POLICY)
+
+
+async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Once: the second time a person decides.
+    """
+    worker = replace(worker, lookups=RESEND_ONCE)
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    await climb(outbox, clock, RESEND_ONCE)
+    assert Status.QUEUED == await status_of(outbox, id_)
+    await worker.send(LOST)
+    await climb(outbox, clock, RESEND_ONCE)
+
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+    assert await worker.waits() is None
+
+
+async def test_where_callrail_shows_more_than_ours_a_person_decides(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Somebody else wrote the same words to this person: which of them is ours is not certain.
+    """
+    policy = replace(RESEND_ONCE, ladder=(timedelta(seconds=15),))
+    id_ = await put(outbox, "Hello")
+    await replace(worker, lookups=policy).send(LOST)
+    clock.advance(15)
+    due = await take_lookup(outbox, policy)
+
+    assert [] == await outbox.record_lookup(due, showing("Hello", "Hello"), policy)
+
+    message = await find(outbox, id_)
+    assert Status.UNKNOWN == message.status
+    assert "CallRail shows 2 like it" in (message.reason or "")
+
+
+async def test_a_text_that_was_cancelled_meanwhile_is_not_sent_once_more(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A person's word comes first, and their message keeps it.
+    """
+    for policy in (POLICY, RESEND_ONCE):
+        begun = clock.now()
+        id_ = await put(outbox, f"Hello {policy.on_unknown}")
+        await replace(worker, lookups=policy).send(LOST)
+        await outbox.cancel(id_, [Status.UNKNOWN])
+        await climb(outbox, clock, policy)
+
+        assert Status.CANCELLED == await status_of(outbox, id_)
+        assert clock.now() > begun
+
+
+async def test_a_person_sends_it_again(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    At once, without regard to its age, and the first sending is looked up once more.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(timedelta(days=1))
+    await climb(outbox, clock)
+
+    assert await outbox.resend(id_)
+
+    assert clock.now() + timedelta(minutes=2) == await outbox.next_lookup(POLICY)
+    assert (id_, []) == ((await worker.send()).message_id, list((await find(outbox, id_)).reasons))
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+async def test_a_text_that_arrived_twice_is_flagged(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first sending arrived after all.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(1)
+    await worker.send()
+    clock.advance(timedelta(minutes=2))
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello", "Hello"), POLICY)
+
+    assert (Status.SENT, True) == (settled.status, settled.twice)
+    assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
+
+
+async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_its_end(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Nobody could stop it any more.
+    """
+    id_ = await put(outbox, "Hello")
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(1)
+    second = await worker.take()
+    await worker.record(first, SENT)
+    assert Status.SENDING == await status_of(outbox, id_)
+
+    recorded = await worker.finish(second)
+
+    assert (Status.SENT, True) == (recorded.status, recorded.twice)
+    assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
+
+
+async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
+    outbox: Outbox, worker: Worker
+) -> None:
+    """
+    Once is enough.
+    """
+    id_ = await put(outbox, "Hello")
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    await worker.record(first, SENT)
+
+    assert Status.SENT == await status_of(outbox, id_)
+    assert await worker.under(recipient_interval=timedelta()).waits() is None
+
+
+async def test_what_failed_or_was_cancelled_can_be_sent_again(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    All of it: what had left does not leave twice.
+    """
+    id_ = await put(outbox, words(400))
+    await worker.send()
+    clock.advance(1)
+    await worker.send(REFUSED)
+    assert await outbox.resend(id_)
+    sent = []
+    for _ in range(2):
+        clock.advance(1)
+        sent.append((await worker.send()).position)
+
+    assert [2, 3] == sent
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+async def test_the_long_segment_of_a_text_that_was_recut_is_not_sent_again(
+    outbox: Outbox, worker: Worker
+) -> None:
+    """
+    Its pieces are.
+    """
+    bold = worker.under(max_characters=1000, recipient_interval=timedelta())
+    id_ = await put(outbox, words(200))
+    await bold.send(REFUSED)
+    await bold.send(REFUSED)
+    await outbox.resend(id_)
+
+    sent = [await bold.send() for _ in range(2)]
+    assert words(200) == " ".join(claim.content for claim in sent)
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Outbox, worker: Worker) -> None:
+    """
+    Only what came to an end that a person may want to change.
+    """
+    id_ = await put(outbox, "Hello")
+    assert not await outbox.resend(id_)
+    await worker.send()
+
+    assert not await outbox.resend(id_)
+    assert not await outbox.resend("no such id")
+
+
+async def test_a_person_marks_it_as_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    The look-ups end, and the rest of it follows.
+    """
+    id_ = await put(outbox, words(200))
+    await worker.send(LOST)
+    clock.advance(1)
+
+    assert await outbox.mark_sent(id_)
+
+    assert await outbox.next_lookup(POLICY) is None
+    assert Status.SENDING == await status_of(outbox, id_)
+    assert 2 == (await worker.send()).position
+    message = await find(outbox, id_)
+    assert (Status.SENT, None) == (message.status, message.reason)
+
+
+async def test_only_an_unknown_text_is_marked_as_sent(outbox: Outbox, worker: Worker) -> None:
+    """
+    Of the others it is known.
+    """
+    id_ = await put(outbox, "Hello")
+    assert not await outbox.mark_sent(id_)
+    await worker.send(REFUSED)
+
+    assert not await outbox.mark_sent(id_)
+    assert Status.FAILED == await status_of(outbox, id_)

@@ -1,0 +1,70 @@
+"""
+The list of people who opted out.
+"""
+
+import pytest
+
+from callrail_relay.domain.suppression import Suppression
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import Worker, put
+from tests.support.clock import START, ManualClock
+from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
+
+pytestmark = pytest.mark.anyio
+
+OTHER_NUMBER = "+12025550144"
+
+
+async def test_a_person_on_the_list_is_found(outbox: Outbox) -> None:
+    """
+    For that tracking number and no other.
+    """
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+
+    assert await outbox.is_suppressed(TRACKING_NUMBER, RECIPIENT)
+    assert not await outbox.is_suppressed(OTHER_NUMBER, RECIPIENT)
+    assert not await outbox.is_suppressed(TRACKING_NUMBER, recipient(50))
+
+
+async def test_the_list_is_told_newest_first(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Once is enough: the first reason and its instant stay.
+    """
+    await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP.")
+    later = clock.advance(60)
+    await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP again.")
+    await outbox.suppress(TRACKING_NUMBER, recipient(2), "A person asked for it.")
+
+    first, second = await outbox.list_suppressions()
+
+    assert (recipient(2), later) == (first.recipient, first.created_at)
+    assert (
+        Suppression(
+            tracking_number=TRACKING_NUMBER,
+            recipient=recipient(1),
+            reason="They replied STOP.",
+            created_at=START,
+        )
+        == second
+    )
+    assert {
+        "recipient": recipient(1),
+        "tracking_number": TRACKING_NUMBER,
+        "reason": "They replied STOP.",
+        "created_at": "2026-03-02T15:00:00.000Z",
+    } == second.document()
+
+
+async def test_a_person_is_taken_off_the_list(outbox: Outbox, worker: Worker) -> None:
+    """
+    For one number or for all, and is texted again.
+    """
+    for number in (TRACKING_NUMBER, OTHER_NUMBER):
+        await outbox.suppress(number, RECIPIENT, "They replied STOP.")
+
+    assert 1 == await outbox.lift_suppression(RECIPIENT, TRACKING_NUMBER)
+    assert [OTHER_NUMBER] == [one.tracking_number for one in await outbox.list_suppressions()]
+    assert 1 == await outbox.lift_suppression(RECIPIENT, None)
+    assert 0 == await outbox.lift_suppression(RECIPIENT, None)
+    await put(outbox, "Hello")
+    assert "Hello" == (await worker.take()).content

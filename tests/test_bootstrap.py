@@ -1,0 +1,585 @@
+"""
+The pieces put together, as the commands get them.
+"""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import httpx
+import pytest
+import structlog
+
+from callrail_relay.bootstrap.diagnosis import checks, diagnose
+from callrail_relay.bootstrap.installation import LEASE_MARGIN, Installation, find_installation, read_duration
+from callrail_relay.bootstrap.listeners import Listening, open_listeners
+from callrail_relay.bootstrap.relay import Relay, log_events, open_callrail, open_relay, open_worker
+from callrail_relay.bootstrap.sandbox import Sandbox, demonstration, open_sandbox
+from callrail_relay.bootstrap.tokens import (
+    hook_tokens,
+    hook_url,
+    read_hook_tokens,
+    require_hook_token,
+    rotate_hook_token,
+)
+from callrail_relay.config.secrets import Found, SecretName
+from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
+from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind, Sent
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, UsageFault
+from callrail_relay.outbox import engine
+from callrail_relay.service.health import Condition, HealthReport, examine
+from callrail_relay.service.hook_tokens import GRACE, HookToken
+from callrail_relay.service.intake import map_text
+from callrail_relay.service.worker import Worker
+from tests.service.rig import Events
+from tests.support.clock import ManualClock
+from tests.support.factories import RECIPIENT, TEXT
+from tests.web.posting import payload
+
+pytestmark = pytest.mark.anyio
+
+NAMES = [
+    "settings",
+    "terms",
+    "routes",
+    "API key",
+    "webhook secret",
+    "store",
+    "disk",
+    "CallRail",
+    "accounts",
+    "public address",
+    "texts",
+]
+
+
+@asynccontextmanager
+async def demonstrated(
+    folder: Path, clock: ManualClock | None = None
+) -> AsyncIterator[tuple[Installation, Sandbox]]:
+    async with open_sandbox(port=0) as sandbox:
+        installation = demonstration(folder, sandbox)
+        yield (installation if clock is None else replace(installation, clock=clock)), sandbox
+
+
+@asynccontextmanager
+async def served(
+    installation: Installation, events: Events
+) -> AsyncIterator[tuple[Relay, Worker, Listening]]:
+    """
+    What ``serve`` opens, in its order.
+    """
+    tokens = await hook_tokens(installation)
+    async with (
+        open_relay(installation, events) as relay,
+        open_worker(relay, events) as worker,
+        open_listeners(relay, worker, tokens) as listening,
+    ):
+        yield relay, worker, listening
+
+
+def configured(folder: Path, sandbox: Sandbox, **changes: dict[str, object]) -> Installation:
+    """
+    A relay that was set up by a file, with its secrets in the environment.
+    """
+    settings = sandbox.overrides() | changes
+    path = folder / "config.toml"
+    path.write_text("\n".join(_table(name, keys) for name, keys in settings.items()), encoding="utf-8")
+    return find_installation(path)
+
+
+def _table(name: str, keys: object) -> str:
+    assert isinstance(keys, dict)
+    return "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())])
+
+
+def findings(report: HealthReport) -> dict[str, Condition]:
+    return {finding.name: finding.condition for finding in report.findings}
+
+
+def detail(report: HealthReport, name: str) -> str:
+    [found] = [finding.detail for finding in report.findings if finding.name == name]
+    return found
+
+
+# --- a whole relay ---------------------------------------------------------------------------------------
+
+
+async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
+    """
+    All pieces together: a text posted over HTTP is stored, sent to the sandbox, and shown.
+    """
+    events = Events()
+    async with demonstrated(tmp_path) as (installation, sandbox), served(installation, events) as parts:
+        relay, worker, listening = parts
+        url = hook_url(installation.settings, await require_hook_token(installation), listening.public_url)
+        async with httpx.AsyncClient() as client:
+            accepted = await client.post(url, json=payload())
+            await worker_once(worker, events)
+            assert 200 == (await client.get(f"{listening.public_url}/healthz")).status_code
+            assert listening.login_url is not None
+            page = await client.get(listening.login_url, follow_redirects=True)
+            ready = await client.get(f"{listening.private_url}/readyz")
+
+        [message] = await relay.operations.find(accepted.json()["id"])
+        assert Status.SENT == message.status
+        assert [str(payload()["message"])] == [text.content for text in sandbox.simulator.texts]
+        assert str(payload()["message"]) in page.text
+        assert 200 == ready.status_code, ready.text
+        assert NAMES[1:] == [check["name"] for check in ready.json()["checks"]]
+
+
+async def worker_once(worker: Worker, events: Events) -> None:
+    """
+    Let a running worker finish one attempt, and stop it.
+    """
+    task = asyncio.create_task(worker.run())
+    [finished] = await events.until(AttemptFinished)
+    assert OutcomeKind.SENT == finished.outcome
+    worker.stop()
+    await task
+
+
+async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
+    """
+    A text leaves without any time passing on the relay's clock.
+    """
+    events = Events()
+    async with demonstrated(tmp_path, ManualClock()) as (installation, sandbox):
+        async with served(installation, events) as (_, worker, listening), httpx.AsyncClient() as client:
+            assert isinstance(installation.clock, ManualClock)
+            task = asyncio.create_task(worker.run())
+            await installation.clock.until_asleep(2)
+            token = await require_hook_token(installation)
+            await client.post(f"{listening.public_url}/hooks/if3/{token.value}", json=payload())
+            await events.until(AttemptFinished)
+            worker.stop()
+            await task
+
+        assert 1 == len(sandbox.simulator.texts)
+
+
+async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
+    """
+    What one run stored the next one sends.
+    """
+    async with demonstrated(tmp_path) as (installation, sandbox):
+        async with open_relay(installation) as relay:
+            draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=installation.mapping)
+            await relay.intake.accept_direct(draft)
+        events = Events()
+        async with open_relay(installation, events) as relay, open_worker(relay, events) as worker:
+            await worker_once(worker, events)
+
+        assert [TEXT] == [text.content for text in sandbox.simulator.texts]
+
+
+async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
+    """
+    Then there is no link either.
+    """
+    async with demonstrated(tmp_path) as (installation, _):
+        quiet = replace(
+            installation,
+            settings=installation.settings.model_copy(
+                update={"dashboard": installation.settings.dashboard.model_copy(update={"enabled": False})}
+            ),
+        )
+        async with served(quiet, Events()) as (_, _, listening):
+            assert (None, None) == (listening.private_url, listening.login_url)
+
+
+async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
+    """
+    The setting is named, and the public listener does not stay behind.
+    """
+    async with demonstrated(tmp_path) as (installation, sandbox):
+        dashboard = installation.settings.dashboard.model_copy(
+            update={"port": int(sandbox.url.rpartition(":")[2])}
+        )
+        blocked = replace(
+            installation, settings=installation.settings.model_copy(update={"dashboard": dashboard})
+        )
+        with pytest.raises(Unavailable, match=r"set dashboard\.port to another port"):
+            async with served(blocked, Events()):
+                raise AssertionError
+
+
+async def test_worker_needs_a_key(tmp_path: Path) -> None:
+    """
+    Without one nothing could leave, and the sentence says how to give it.
+    """
+    async with demonstrated(tmp_path) as (installation, _):
+        keyless = replace(installation, secrets=find_installation(None, environ={}).secrets)
+        async with open_relay(keyless) as relay:
+            with pytest.raises(SecretFault, match="CallRail API key"):
+                async with open_worker(relay):
+                    raise AssertionError
+
+
+async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """
+    A file that is no database is named.
+    """
+    (tmp_path / "relay.db").write_bytes(b"no database at all, but long enough to look like one" * 100)
+    async with demonstrated(tmp_path) as (installation, _):
+        with pytest.raises(Unavailable, match=r"relay\.db is not a database"):
+            async with open_relay(installation):
+                raise AssertionError
+
+
+async def test_connection_goes_to_another_address_where_one_is_given(tmp_path: Path) -> None:
+    """
+    As the wizard needs it before the settings exist.
+    """
+    async with open_sandbox(port=0) as sandbox:
+        installation = find_installation(None)
+        async with open_callrail(installation, sandbox.simulator.api_key, sandbox.url) as callrail:
+            route = Route(
+                sandbox.simulator.account_id, sandbox.simulator.company_id, sandbox.simulator.tracking_number
+            )
+            assert isinstance(await callrail.send_text(route, RECIPIENT, TEXT), Sent)
+
+
+# --- the sandbox -----------------------------------------------------------------------------------------
+
+
+async def test_sandbox_says_what_to_set() -> None:
+    """
+    One object for programs, and the settings of a relay that talks to it.
+    """
+    async with open_sandbox(port=0) as sandbox:
+        document = sandbox.document()
+        assert ["url", "api_key", "account_id", "company_id", "tracking_number"] == list(document)
+        assert sandbox.url == document["url"]
+        installation = find_installation(None, overrides=sandbox.overrides(), environ=sandbox.environ())
+        installation.require_ready_to_send()
+        assert (document["account_id"],) == installation.account_ids
+        assert (document["tracking_number"],) == installation.tracking_numbers
+        found = await installation.secrets.require(SecretName.API_KEY)
+        assert document["api_key"] == found.secret.reveal()
+
+
+async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    And the webhook secret of the environment goes with it.
+    """
+    monkeypatch.setenv("CALLRAIL_API_KEY", " given-key ")
+    monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "given-token")
+    async with open_sandbox(port=0) as sandbox:
+        assert "given-key" == sandbox.simulator.api_key
+        assert "given-token" in sandbox.environ().values()
+
+
+async def test_sandbox_has_the_faults_it_was_given() -> None:
+    """
+    As JSON; bad ones are told before anything listens.
+    """
+    async with open_sandbox(port=0, faults='[{"kind": "drop"}]') as sandbox:
+        assert 1 == len(sandbox.simulator.faults.armed)
+    with pytest.raises(UsageFault):
+        async with open_sandbox(port=0, faults='[{"kind": "dance"}]'):
+            raise AssertionError
+
+
+async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One that is set already stays.
+    """
+    async with open_sandbox(port=0) as sandbox:
+        fresh = find_installation(None, overrides=sandbox.overrides(), environ=sandbox.environ())
+        given, throwaway = await sandbox.with_hook_token(fresh)
+        assert throwaway
+        assert 43 == len((await require_hook_token(given)).value)
+        assert sandbox.simulator.api_key == (await given.secrets.require(SecretName.API_KEY)).secret.reveal()
+
+        again, throwaway = await sandbox.with_hook_token(given)
+        assert not throwaway
+        assert again is given
+
+
+# --- what a run stands on --------------------------------------------------------------------------------
+
+
+async def test_settings_become_policies(tmp_path: Path) -> None:
+    """
+    Limits, guards, waits and the lease of an attempt.
+    """
+    async with open_sandbox(port=0) as sandbox:
+        installation = configured(
+            tmp_path,
+            sandbox,
+            limits={"per_hour": 7, "per_day": 70, "max_characters": 300, "recipient_interval": 2.5},
+            delivery={"concurrency": 2, "max_age": "1h", "connect_timeout": 3.0, "read_timeout": 30.0},
+            guards={"duplicate": "off", "merge_tag": "warn"},
+        )
+    delivery, mapping = installation.delivery, installation.mapping
+
+    assert (7, 70) == (mapping.limits.per_hour, mapping.limits.per_day)
+    assert 300 == mapping.max_characters == delivery.claim.max_characters
+    assert (Mode.OFF, Mode.WARN, Mode.HOLD) == (
+        mapping.guards.duplicate,
+        mapping.guards.merge_tag,
+        mapping.guards.opt_out,
+    )
+    assert timedelta(hours=1) == mapping.guards.max_age
+    assert 2 == delivery.concurrency
+    assert timedelta(seconds=2.5) == delivery.claim.recipient_interval
+    assert timedelta(seconds=33) + LEASE_MARGIN == delivery.claim.lease
+    assert frozenset(installation.account_ids) == delivery.claim.accounts
+
+
+def test_nothing_configured_cannot_send() -> None:
+    """
+    The route comes first, then the rule on what may be sent; both sentences say what to do.
+    """
+    nothing = find_installation(None)
+    with pytest.raises(SettingsFault, match="run `callrail-relay configure`"):
+        nothing.require_ready_to_send()
+    with pytest.raises(SettingsFault, match=r"person-to-person texts only.*accepted_terms = true"):
+        nothing.require_terms()
+    assert () == nothing.account_ids == nothing.tracking_numbers
+
+
+def test_durations_are_read_as_in_the_settings() -> None:
+    """
+    For options of the command line.
+    """
+    assert timedelta(minutes=5) == read_duration("5m")
+    with pytest.raises(ValueError, match="must be"):
+        read_duration("soon")
+
+
+@pytest.fixture
+def untouched_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("untouched_logging")
+def test_events_are_logged_as_the_settings_say() -> None:
+    """
+    Level and form come from the settings.
+    """
+    stream = io.StringIO()
+    with patch("sys.stderr", stream):
+        hook = log_events(find_installation(None, overrides={"log": {"level": "info", "format": "json"}}))
+        hook(PingReceived())
+        hook(MessageAccepted(message_id="x", submission_id="y", status=Status.QUEUED))
+
+    assert ["ping_received", "message_accepted"] == [
+        json.loads(line)["action"] for line in stream.getvalue().splitlines()
+    ]
+
+
+# --- the webhook's secret --------------------------------------------------------------------------------
+
+
+async def with_token_in_file(folder: Path) -> Installation:
+    """
+    An installation whose webhook secret is in the file that its owner opted in to.
+    """
+    installation = replace(find_installation(folder / "config.toml", must_exist=False), clock=ManualClock())
+    await installation.secrets.store(SecretName.HOOK_TOKEN, "first", use_file=True)
+    return installation
+
+
+async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> None:
+    """
+    A running relay knows both; after the day only the new one opens.
+    """
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    running = await hook_tokens(installation)
+    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+
+    rotation = await rotate_hook_token(installation)
+    clock.advance(10)
+
+    assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
+    assert "secrets.toml" in rotation.place
+    assert rotation.token == await require_hook_token(installation)
+    assert await running.opens(rotation.token.value)
+    assert await running.opens("first")
+    clock.advance(GRACE)
+    assert not await running.opens("first")
+    assert await running.opens(rotation.token.value)
+
+
+async def test_secret_of_the_environment_is_rotated_by_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nothing is stored that would not count.
+    """
+    monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "given")
+    installation = find_installation(tmp_path / "config.toml", must_exist=False)
+
+    with pytest.raises(SecretFault, match="CALLRAIL_RELAY_HOOK_TOKEN; change it there"):
+        await rotate_hook_token(installation)
+    assert [HookToken(value="given")] == await read_hook_tokens(installation)
+
+
+async def test_missing_secret_is_told(tmp_path: Path) -> None:
+    """
+    A relay without one does not start.
+    """
+    installation = find_installation(tmp_path / "config.toml", must_exist=False)
+    for attempt in (hook_tokens, require_hook_token, rotate_hook_token):
+        with pytest.raises(SecretFault, match="webhook secret"):
+            await attempt(installation)
+
+
+async def test_locked_keyring_does_not_close_the_webhook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What was known stays good when it cannot be read again.
+    """
+    installation = await with_token_in_file(tmp_path)
+    running = await hook_tokens(installation)
+    assert isinstance(installation.clock, ManualClock)
+    installation.clock.advance(10)
+
+    async def locked(_name: SecretName) -> None:
+        raise SecretFault("The keyring is locked.")
+
+    monkeypatch.setattr(installation.secrets, "find", locked)
+    assert not await running.opens("wrong")
+    assert await running.opens("first")
+
+
+async def test_former_secret_that_cannot_be_read_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The current one may come from the environment, where no keyring is needed.
+    """
+    installation = await with_token_in_file(tmp_path)
+    find = installation.secrets.find
+
+    async def half_locked(name: SecretName) -> Found | None:
+        if name is SecretName.HOOK_TOKEN_PREVIOUS:
+            raise SecretFault("The keyring is locked.")
+        return await find(name)
+
+    monkeypatch.setattr(installation.secrets, "find", half_locked)
+    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+
+
+@pytest.mark.parametrize(
+    ("server", "base", "url"),
+    [
+        ({}, None, "http://127.0.0.1:8787/hooks/if3/t"),
+        ({"host": "0.0.0.0", "port": 80}, None, "http://127.0.0.1:80/hooks/if3/t"),
+        ({"host": "::"}, None, "http://[::1]:8787/hooks/if3/t"),
+        ({"public_url": "https://texts.example.com/"}, None, "https://texts.example.com/hooks/if3/t"),
+        ({"public_url": "https://texts.example.com"}, "http://127.0.0.1:9", "http://127.0.0.1:9/hooks/if3/t"),
+    ],
+)
+def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> None:
+    """
+    The public address, else what this machine can reach; a given one wins.
+    """
+    installation = find_installation(None, overrides={"server": server})
+
+    assert url == hook_url(installation.settings, HookToken(value="t"), base)
+
+
+# --- the checks ------------------------------------------------------------------------------------------
+
+
+async def test_nothing_configured_gives_every_finding() -> None:
+    """
+    Not only the first; the exit code is that of the first failure.
+    """
+    report = await diagnose(None)
+
+    assert NAMES == [finding.name for finding in report.findings]
+    assert 3 == report.exit_code
+    found = findings(report)
+    assert Condition.WARNING == found["settings"]
+    assert {"terms", "routes", "API key", "webhook secret", "CallRail"} == {
+        name for name, condition in found.items() if condition is Condition.FAILED
+    }
+    assert {"store", "accounts", "texts"} <= {
+        name for name, condition in found.items() if condition is Condition.OK
+    }
+    assert all("callrail-relay configure" in detail(report, name) for name in ("settings", "terms", "routes"))
+
+
+async def test_settings_that_cannot_be_read_are_the_only_finding(tmp_path: Path) -> None:
+    """
+    Everything else would be guessing.
+    """
+    path = tmp_path / "config.toml"
+    path.write_text("[limits]\nper_hour = 'many'\n", encoding="utf-8")
+    report = await diagnose(path)
+
+    assert {"settings": Condition.FAILED} == findings(report)
+    assert 3 == report.exit_code
+    assert "per_hour" in detail(report, "settings")
+
+
+async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With a sandbox in CallRail's place nothing fails, and what is only good to know is a warning.
+    """
+    async with open_sandbox(port=0) as sandbox:
+        monkeypatch.setenv("CALLRAIL_API_KEY", sandbox.simulator.api_key)
+        monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token")
+        configured(tmp_path, sandbox, server={"public_url": "https://texts.example.com"})
+        report = await diagnose(tmp_path / "config.toml")
+
+        assert 0 == report.exit_code, report
+        well = {name for name, condition in findings(report).items() if condition is Condition.OK}
+        # The machine of a test may have little space.
+        assert set(NAMES) - {"disk"} <= well
+        assert "environment variable CALLRAIL_API_KEY" in detail(report, "API key")
+        assert sandbox.simulator.api_key not in str(report)
+
+
+async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
+    """
+    The exit code says that texts wait.
+    """
+    async with demonstrated(tmp_path) as (installation, _), open_relay(installation) as relay:
+        await relay.operations.pause(None, "Holidays.")
+        report = await examine(checks(relay))
+
+        assert Condition.FAILED == findings(report)["accounts"]
+        assert 7 == report.exit_code
+
+
+async def test_store_that_cannot_be_opened_is_a_finding_among_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What does not need the store is checked all the same.
+    """
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(b"no database at all, but long enough to look like one" * 100)
+    monkeypatch.setenv("CALLRAIL_RELAY_DATABASE__URL", f"sqlite:///{broken.as_posix()}")
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.0)
+    report = await diagnose(None)
+
+    assert ["settings", "terms", "routes", "API key", "webhook secret", "store"] == [
+        finding.name for finding in report.findings
+    ]
+    assert "is not a database" in detail(report, "store")
+    assert 3 == report.exit_code
