@@ -3,6 +3,7 @@ The only file that reads the time or waits for it.
 """
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -15,6 +16,11 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """
         The present instant, aware, in UTC.
+        """
+
+    def monotonic(self) -> float:
+        """
+        Seconds since some moment: for ages, which nobody changes by setting the clock.
         """
 
     async def sleep(self, seconds: float) -> None:
@@ -45,6 +51,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -12,11 +12,13 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.checks import (
     check_accounts,
+    check_guards,
     check_public_url,
     check_routes,
     check_space,
     check_store,
     check_waiting,
+    remembered,
 )
 from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
 
@@ -62,6 +64,9 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         free = shutil.disk_usage(private_directory(installation.data)).free
         return check_space(free, str(installation.data))
 
+    async def guards() -> str:
+        return check_guards(quiet_hours=installation.settings.guards.quiet_hours)
+
     async def public_url() -> str:
         return check_public_url(installation.settings.server.public_url)
 
@@ -69,8 +74,9 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         *_settings_checks(installation),
         ("store", lambda: check_store(probe, relay.outbox.name)),
         ("disk", space),
-        ("CallRail", lambda: _check_callrail(installation)),
+        ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
+        ("guards", guards),
         ("public address", public_url),
         ("texts", lambda: check_waiting(relay.operations)),
     ]

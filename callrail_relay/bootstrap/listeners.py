@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.relay import Relay
-from callrail_relay.config.rules import is_loopback
+from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.worker import Worker
@@ -72,9 +72,10 @@ async def open_listeners(relay: Relay, worker: Worker, tokens: HookTokens) -> As
 
 def _private_pages(relay: Relay, login: Login) -> PrivatePages:
     installation = relay.installation
+    all_checks = checks(relay)
 
     async def look() -> HealthReport:
-        return await examine(checks(relay))
+        return await examine(all_checks)
 
     return PrivatePages(
         relay.operations,

@@ -116,6 +116,7 @@ async def open_callrail(
         api_key,
         connect_timeout=delivery.connect_timeout,
         read_timeout=delivery.read_timeout,
-        connections=delivery.concurrency,
+        # One more than can be sending: a look-up must not take the place of a text.
+        connections=delivery.concurrency + 1,
     ) as callrail:
         yield callrail

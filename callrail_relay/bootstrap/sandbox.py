@@ -49,6 +49,8 @@ class Sandbox:
                 "tracking_number": self.simulator.tracking_number,
                 "accepted_terms": True,
             },
+            # Nobody's own routes: texts of real accounts stay where they are.
+            "routes": (),
         }
 
     def environ(self) -> dict[str, str]:
@@ -61,11 +63,15 @@ class Sandbox:
 
     async def with_hook_token(self, installation: Installation) -> tuple[Installation, bool]:
         """
-        The installation with a webhook secret: its own, or one for this run alone, which the answer tells.
+        The installation with a webhook secret: that of the environment, or one for this run alone.
+
+        The answer tells whether it is one for this run.
         """
-        if await installation.secrets.find(SecretName.HOOK_TOKEN) is not None:
+        variable = str(SecretName.HOOK_TOKEN.variable)
+        if variable in self.environ():
             return installation, False
-        environ = self.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
+        # Never the stored one: what IF3 posts for real must not end in a sandbox.
+        environ = self.environ() | {variable: new_token()}
         return replace(installation, secrets=Secrets(installation.config_path, environ)), True
 
 

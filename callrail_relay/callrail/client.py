@@ -7,7 +7,7 @@ redirected; every end it can come to is an outcome, not an exception.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +17,9 @@ from typing import TypeVar
 import httpx
 
 from callrail_relay.callrail import wire
+from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
-from callrail_relay.domain.matching import FoundText, Lookup
+from callrail_relay.domain.matching import BEFORE, FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable
@@ -49,6 +50,12 @@ class _Counter:
     """
 
     requests: int = 0
+
+
+class UnknownToCallRail(RefusedByCallRail):
+    """
+    CallRail knows no such thing (404).
+    """
 
 
 class AnswerTooLarge(Exception):
@@ -88,6 +95,8 @@ class CallRail:
             timeout=httpx.Timeout(read, connect=connect, pool=connect),
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION),
             follow_redirects=False,
+            # A proxy is for the way out: it must not be handed what is meant for this machine.
+            trust_env=not is_loopback(httpx.URL(api_url).host),
             transport=transport,
         )
         async with http:
@@ -151,15 +160,17 @@ class CallRail:
         RefusedByCallRail, Unavailable.
         """
         counter = _Counter()
-        with contextlib.suppress(RefusedByCallRail):
-            # A conversation that is known by id may be gone; then it is searched like any other.
-            if conversation_id is not None:
-                texts = await self._conversation(route.account_id, conversation_id, counter)
-                return Lookup(texts=tuple(texts), requests=counter.requests)
-        found: list[FoundText] = []
-        for id_ in await self._search(route, recipient, since, counter):
-            found += await self._conversation(route.account_id, id_, counter)
-        return Lookup(texts=tuple(found), requests=counter.requests)
+        texts: dict[str, list[FoundText]] = {}
+        if conversation_id is not None:
+            with contextlib.suppress(UnknownToCallRail):
+                texts[conversation_id] = await self._conversation(route.account_id, conversation_id, counter)
+        if not _any_since(texts, since - BEFORE):
+            # CallRail may have begun another conversation with the person, or know this one no more.
+            for id_ in await self._search(route, recipient, since, counter):
+                if id_ not in texts:
+                    texts[id_] = await self._conversation(route.account_id, id_, counter)
+        found = tuple(text for one in texts.values() for text in one)
+        return Lookup(texts=found, requests=counter.requests)
 
     async def _search(self, route: Route, recipient: str, since: datetime, counter: "_Counter") -> list[str]:
         """
@@ -243,6 +254,10 @@ async def _read_capped(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
+def _any_since(texts: Mapping[str, list[FoundText]], since: datetime) -> bool:
+    return any(text.created_at >= since for one in texts.values() for text in one)
+
+
 def _cause(error: Exception) -> str:
     # httpx quotes what it refuses to send, and that may be the header with the key.
     words = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
@@ -259,7 +274,7 @@ def _fault(answer: Answer) -> Exception:
         case 403:
             return RefusedByCallRail(f"CallRail does not let this API key see that (403): {words}")
         case 404:
-            return RefusedByCallRail("CallRail knows no such account, or this API key cannot see it (404).")
+            return UnknownToCallRail("CallRail knows no such account, or this API key cannot see it (404).")
         case 429:
             return Unavailable("CallRail's limit for requests is reached (429); try again in a few minutes.")
         case status if status >= 500:

@@ -4,6 +4,8 @@ The command ``callrail-relay``: its commands, gathered.
 Whatever is heavy is imported inside the commands, so that ``--help`` is instant.
 """
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -68,4 +70,12 @@ app.command("sandbox")(sandbox.sandbox)
 
 
 def main() -> None:
+    """
+    The program ``callrail-relay``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.
+            encoding = None if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
     app()

@@ -99,7 +99,7 @@ async def show(
 
 @app.command("approve")
 @command
-async def approve(ids: Ids, config: Config = None, as_json: Json = False) -> int:
+async def approve(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
     """
     Let held texts leave. What is overridden is exactly the reasons that each one shows.
 
@@ -143,7 +143,7 @@ async def resend(ids: Ids, yes: Yes = False, config: Config = None, as_json: Jso
 
 @app.command("mark-sent")
 @command
-async def mark_sent(ids: Ids, config: Config = None, as_json: Json = False) -> int:
+async def mark_sent(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
     """
     Say that CallRail has taken unknown texts after all; what of them has not left yet follows.
 

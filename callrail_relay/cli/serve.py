@@ -74,17 +74,19 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     installation.require_ready_to_send()
     hook = log_events(installation)
     known = await tokens.hook_tokens(installation)
-    async with (
-        stop_signal() as stopped,
-        open_relay(installation, hook) as relay,
-        open_worker(relay, hook) as worker,
-        open_listeners(relay, worker, known) as listening,
-    ):
-        _show(listening, as_json=as_json)
-        if show_hook_url:
-            token = await tokens.require_hook_token(installation)
-            say(f"Webhook of this run: {tokens.hook_url(installation.settings, token, listening.public_url)}")
-        await _work(worker, stopped)
+    async with stop_signal() as stopped, open_relay(installation, hook) as relay:
+        # A store that can only be read would refuse every text: better to say so now.
+        await relay.outbox.write_probe()
+        async with (
+            open_worker(relay, hook) as worker,
+            open_listeners(relay, worker, known) as listening,
+        ):
+            _show(listening, as_json=as_json)
+            if show_hook_url:
+                token = await tokens.require_hook_token(installation)
+                url = tokens.hook_url(installation.settings, token, listening.public_url)
+                say(f"Webhook of this run: {url}")
+            await _work(worker, stopped)
 
 
 async def _work(worker: "Worker", stopped: asyncio.Event) -> None:

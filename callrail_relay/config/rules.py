@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from callrail_relay.config.durations import parse_duration
 from callrail_relay.config.places import data_directory
+from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.phone import BadPhone, normalise
 
@@ -128,13 +129,6 @@ def _api_url(raw: object) -> str:
             "must begin with https:// (http:// is for this machine's own addresses, such as 127.0.0.1)"
         )
     return address
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _database_url(raw: object) -> str:

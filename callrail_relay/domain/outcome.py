@@ -98,8 +98,13 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
+    """
+    *own_fault* is true where this relay stopped or failed, so that it says nothing about CallRail.
+    """
+
     detail: str
     http_status: int | None = None
+    own_fault: bool = False
     kind = OutcomeKind.UNKNOWN
 
 

@@ -124,8 +124,9 @@ def _from_query(query: str) -> list[Entry]:
     """
     try:
         fields = form(query, None)
-    except UnparsedError:
-        return []
+    except UnparsedError as fault:
+        # A form that is too large may hold a text; what is no form is of other things.
+        return [unreadable(str(fault))] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & _IF3_FIELDS else []
 
 

@@ -28,6 +28,9 @@ RATE_LIMIT_LONGEST = timedelta(minutes=15)
 UNREACHABLE_FIRST = timedelta(seconds=1)
 UNREACHABLE_LONGEST = timedelta(minutes=5)
 
+UNREACHABLE = "CallRail cannot be reached."
+NO_ANSWER = "CallRail does not answer as it should."
+
 FORBIDDEN = (
     "CallRail refused the key with 403. The likely causes, in order: the key is read-only (ask CallRail for "
     "write access), its user does not see the company, the business has no 10DLC approval yet, or the send "
@@ -65,13 +68,8 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
         case Sent():
             return Decision(Status.SENT, costs_budget=True, account=account.answered(now))
         case NotSent():
-            strikes = account.strikes_before(now)
-            until = now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random)
-            return Decision(
-                Status.QUEUED,
-                costs_budget=False,
-                account=account.waiting(now, until, "CallRail cannot be reached."),
-            )
+            after = _backed_off(account, now, random, UNREACHABLE)
+            return Decision(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
             until = now + _rate_limit_wait(outcome, account.strikes_before(now))
             return Decision(
@@ -87,8 +85,9 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
                 f"It is not known whether CallRail took this text: {outcome.detail} It is "
                 "not sent again before that is known.",
             )
-            # A wait that this attempt was to probe goes on: nothing was learnt.
-            return Decision(Status.UNKNOWN, costs_budget=True, account=account, reasons=(reason,))
+            # Without a wait, an outage at CallRail would turn every text in the queue into an unknown one.
+            after = account if outcome.own_fault else _backed_off(account, now, random, NO_ANSWER)
+            return Decision(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
 
 
 def _decide_rejected(outcome: Rejected, content: str, account: Account, now: datetime) -> Decision:
@@ -109,6 +108,13 @@ def _decide_rejected(outcome: Rejected, content: str, account: Account, now: dat
                 reasons=(reason,),
                 suppress=outcome.refusal is Refusal.OPTED_OUT,
             )
+
+
+def _backed_off(account: Account, now: datetime, random: Random, reason: str) -> Account:
+    strikes = account.strikes_before(now)
+    return account.waiting(
+        now, now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random), reason
+    )
 
 
 def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:

@@ -127,6 +127,7 @@ def _under_way(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select
         other.c.tracking_number == messages.c.tracking_number,
         other.c.recipient == messages.c.recipient,
         is_open(other),
+        other.c.account_id.in_(policy.accounts),
         other.c.status == Status.SENDING,
         _last_attempt(other) > _last_attempt(messages),
     )
@@ -179,6 +180,8 @@ def _just_sent(now: datetime, policy: ClaimPolicy) -> sa.Exists:
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
         attempts.c.finished_at > now - policy.recipient_interval,
+        # What seems to have ended later than now did so before the clock was set back.
+        attempts.c.finished_at <= now + policy.recipient_interval,
         attempts.c.counted_at.is_not(None),
     )
 

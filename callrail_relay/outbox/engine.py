@@ -45,6 +45,35 @@ def describe(engine: sa.Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
+FileIdentity = tuple[int, int]
+
+
+def file_identity(engine: sa.Engine) -> FileIdentity | None:
+    """
+    Which file stands under SQLite's path now (device and inode); None for none, and for PostgreSQL.
+    """
+    if not is_sqlite(engine):
+        return None
+    try:
+        found = Path(str(engine.url.database)).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
+    """
+    Raise Unavailable where another file than *opened*, or none, stands under the store's path.
+
+    SQLite goes on with the file that it has open, and what it commits there is gone with it.
+    """
+    if file_identity(engine) != opened:
+        raise Unavailable(
+            f"The store {describe(engine)} was moved or deleted while the relay runs; put it back, or "
+            "restart the relay."
+        )
+
+
 def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:
@@ -57,7 +86,10 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
             f"The store {path} cannot be opened ({error.strerror}). Check its directory, or set database.url."
         ) from error
     engine = sa.create_engine(
-        address, connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None}, pool_size=8
+        address,
+        connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+        pool_size=8,
+        hide_parameters=True,
     )
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
@@ -89,7 +121,19 @@ def _open_postgresql(address: sa.URL) -> sa.Engine:
             address.set(drivername="postgresql+psycopg"),
             pool_size=8,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "callrail-relay"},
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT,
+                "application_name": "callrail-relay",
+                # A node that is cut off must not keep its locks, nor wait for ever for those of another.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 15_000,
+                "options": (
+                    "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=15s"
+                ),
+            },
         )
     except ImportError as error:
         raise Unavailable(

@@ -11,7 +11,7 @@ from callrail_relay.domain.matching import AFTER, BEFORE, Lookup, Sending, match
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, OnUnknown, Settled
+from callrail_relay.domain.reconcile import AUDIT_AFTER, DueLookup, LookupPolicy, OnUnknown, Settled
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.tables import attempts, evidence, messages, segments
 from callrail_relay.outbox.values import (
@@ -38,7 +38,11 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
     ]
     query = (
         sa.select(attempts)
-        .where(attempts.c.look_at <= now, attempts.c.account_id.in_(with_room))
+        .where(
+            attempts.c.look_at <= now,
+            sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now),
+            attempts.c.account_id.in_(with_room),
+        )
         .order_by(attempts.c.look_at)
         .limit(1)
     )
@@ -46,7 +50,7 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
     if attempt is None:
         return None
     connection.execute(
-        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_at=now + policy.lease)
+        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_until=now + policy.lease)
     )
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     route = route_from_row(message)
@@ -87,10 +91,12 @@ def _known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
     """
-    When the next look-up is due; None when there is none.
+    When the next look-up is due that nobody is at; None when there is none.
     """
     query = sa.select(sa.func.min(attempts.c.look_at)).where(
-        attempts.c.look_at.is_not(None), attempts.c.account_id.in_(policy.accounts)
+        attempts.c.look_at.is_not(None),
+        sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now),
+        attempts.c.account_id.in_(policy.accounts),
     )
     due: datetime | None = connection.scalar(query)
     return due
@@ -116,7 +122,7 @@ def record_lookup(
             connection,
             now,
             one.sending.attempt_id,
-            f"Found in CallRail's conversation, written at {one.found.created_at:%Y-%m-%d %H:%M:%S} UTC.",
+            f"Found in CallRail's conversation, written at {one.found.created_at:%Y-%m-%dT%H:%M:%SZ}.",
             policy.recipient_interval,
         )
         for one in found.matches
@@ -139,7 +145,9 @@ def record_failed_lookup(
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
-    connection.execute(sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at))
+    connection.execute(
+        sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at, look_until=None)
+    )
     if look_at is None:
         _leave_to_a_person(connection, attempt, "CallRail could not be asked.")
 
@@ -212,7 +220,7 @@ def settle_as_sent(
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.id == attempt_id)
-        .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, blocks_until=None)
+        .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, look_until=None, blocks_until=None)
     )
     _note(connection, now, attempt_id, attempt.account_id, detail)
     if segment.status in (Status.UNKNOWN, Status.QUEUED, Status.FAILED):
@@ -273,12 +281,14 @@ def _not_found(
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.id == due.attempt_id)
-        .values(look_at=look_at, looks=attempt.looks + 1, blocks_until=blocks_until)
+        .values(look_at=look_at, look_until=None, looks=attempt.looks + 1, blocks_until=blocks_until)
     )
     if look_at is not None:
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
-        return _resend_once(connection, now, attempt)
+        resent = _resend_once(connection, now, attempt)
+        if resent:
+            return resent
     seen = (
         f"CallRail shows {like_it} like it, more than left from here."
         if like_it
@@ -294,9 +304,8 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> No
     """
     reason = Reason(
         "unknown",
-        f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, `messages "
-        "mark-sent` or "
-        "`messages cancel`.",
+        f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, "
+        "`messages mark-sent` or `messages cancel`.",
     )
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     if message.status != Status.UNKNOWN:
@@ -321,6 +330,10 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
         return []
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt.id, attempt.account_id, detail)
+    # Looked up once more afterwards: should the first one arrive after all, a person is told.
+    connection.execute(
+        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_at=now + AUDIT_AFTER)
+    )
     status = requeue(connection, now, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 

@@ -2,6 +2,7 @@
 Who is at work: one name for each process that delivers, taken again after a crash.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,5 +54,8 @@ def _name(path: Path) -> str:
         name = ""
     if not name:
         name = str(uuid4())
-        path.write_text(name, encoding="ascii")
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii"
+        ) as file:
+            file.write(name)
     return name

@@ -32,7 +32,9 @@ from callrail_relay.outbox.values import (
     write_account,
 )
 
-RELAY_STOPPED = Unknown("the relay stopped, or lost its connection, while the text was on its way.")
+RELAY_STOPPED = Unknown(
+    "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
+)
 
 
 def record(
@@ -116,15 +118,6 @@ def settle_abandoned(
         for attempt_id in connection.scalars(query).all()
     )
     return [one for one in recorded if isinstance(one, Recorded)]
-
-
-def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
-    """
-    When the first of the open leases runs out, of whichever node; None when nothing is in flight.
-    """
-    query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
-    ends: datetime | None = connection.scalar(query)
-    return ends
 
 
 def _finish_attempt(

@@ -25,7 +25,14 @@ from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claiming, intake, operations, reading, recording, suppressing
 from callrail_relay.outbox import lookups as looking
-from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
+from callrail_relay.outbox.engine import (
+    describe,
+    file_identity,
+    is_sqlite,
+    open_engine,
+    require_same_file,
+    translated,
+)
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 
@@ -52,6 +59,7 @@ class Outbox:
     def __init__(self, engine: sa.Engine, time: Time) -> None:
         self._engine = engine
         self._time = time
+        self._file = file_identity(engine)
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
@@ -171,9 +179,6 @@ class Outbox:
     async def record_failed_lookup(self, due: DueLookup, detail: str, policy: LookupPolicy) -> None:
         await self._write(looking.record_failed_lookup, due, detail, policy)
 
-    async def next_lease_end(self) -> datetime | None:
-        return await self._read(recording.next_lease_end)
-
     async def approve(self, message_id: str) -> bool:
         return await self._write(operations.approve, message_id)
 
@@ -240,7 +245,10 @@ class Outbox:
 
     def _transaction(self, statement: Callable[[sa.Connection, datetime], T], *, writes: bool) -> T:
         with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-            return statement(connection, self._time(connection))
+            result = statement(connection, self._time(connection))
+            if writes:
+                require_same_file(self._engine, self._file)
+            return result
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

@@ -144,6 +144,8 @@ attempts = sa.Table(
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
     # texts to the same person wait for it.
     sa.Column("look_at", Instant),
+    # While somebody is at it: when to take it from them.
+    sa.Column("look_until", Instant),
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
 )

@@ -206,14 +206,14 @@ class Delivery:
         try:
             return await self._sender.send_text(claim.route, claim.recipient, claim.content)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
-            return Unknown(f"the program failed while it sent ({type(error).__name__}).")
+            return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | Settled | None:
         """
         Write the outcome, again and again while the store fails.
 
-        Given up when the lease is over: the attempt is then settled as unknown, like that
-        of a process that died.
+        Given up only where the relay is to stop and the lease is over: the attempt is then settled as
+        unknown, like that of a process that died.
         """
         give_up_at = self._clock.now() + self._policy.claim.lease
         while True:
@@ -227,8 +227,8 @@ class Delivery:
                 )
             except Unavailable as error:
                 self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
-                if self._clock.now() >= give_up_at:
-                    return None
+                if self._stopping and self._clock.now() >= give_up_at:
+                    raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
     def _tell(self, recorded: Recorded) -> None:

@@ -3,14 +3,15 @@ Delivering some messages now, and saying how they ended.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.message import OPEN, Message, Status
+from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.standing import Standing
 from callrail_relay.errors import (
     NotAllowed,
@@ -65,13 +66,17 @@ class Dispatch:
                     break
                 await self._clock.sleep(LOOK.total_seconds())
         # Read once more: what was under way has been recorded by now.
-        return [Ending(message=one, fault=_fault(one)) for one in await self._read(message_ids)]
+        standings = await self._standings()
+        return [
+            Ending(message=one, fault=_fault(one, _standing(one, standings)))
+            for one in await self._read(message_ids)
+        ]
 
     async def _read(self, message_ids: Sequence[str]) -> list[Message]:
         return [(await self._operations.find(id_))[0] for id_ in message_ids]
 
     async def _standings(self) -> dict[str, Standing]:
-        return {one.account.id: one for one in (await self._operations.status()).standings}
+        return {one.account.id: one for one in await self._operations.standings()}
 
 
 @asynccontextmanager
@@ -95,14 +100,18 @@ def _ended(message: Message, standings: dict[str, Standing], deadline: datetime)
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):
         return False
-    standing = standings.get(message.route.account_id) if message.route else None
+    standing = _standing(message, standings)
     if standing is None or standing.account.paused_since is not None:
         return True
     frees = (standing.account.wait_until, standing.hour.free_at, standing.day.free_at)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _fault(message: Message) -> RelayError | None:
+def _standing(message: Message, standings: Mapping[str, Standing]) -> Standing | None:
+    return standings.get(message.route.account_id) if message.route else None
+
+
+def _fault(message: Message, standing: Standing | None) -> RelayError | None:
     """
     Why the message is not sent, as a fault with its exit code; None when it is.
     """
@@ -118,19 +127,32 @@ def _fault(message: Message) -> RelayError | None:
         case Status.CANCELLED:
             return NotAllowed("The text was cancelled before it left.")
         case _:
-            return _still_waiting(message)
+            return _still_waiting(message, standing)
 
 
-def _still_waiting(message: Message) -> RelayError:
+def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
+    """
+    Why an open message does not leave now: by how its account stands, then by its own latest attempt.
+    """
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
-    why = message.reason or ""
-    if latest is not None and latest.outcome is OutcomeKind.REJECTED:
-        return RefusedByCallRail(f"{why} The text stays queued.")
-    if latest is not None and latest.outcome is OutcomeKind.NOT_SENT:
+    why = message.reason or "Others are before it."
+    if standing is not None and standing.account.paused_since is not None:
+        if latest is not None and latest.http_status in (401, 403):
+            return RefusedByCallRail(f"{why} The text stays queued.")
+        return Waiting(f"The text is queued and leaves later. {why}")
+    if _is_unreachable(standing, latest):
+        detail = latest.detail if latest is not None else ""
         return Unavailable(
-            f"CallRail could not be reached. {latest.detail} The text stays queued; `callrail-relay serve` "
-            "sends it."
+            f"CallRail could not be reached. {detail} The text stays queued; `callrail-relay serve` sends it."
         )
-    why = why or "Others are before it."
     return Waiting(f"The text is queued and leaves later. {why} `callrail-relay serve` sends it.")
+
+
+def _is_unreachable(standing: Standing | None, latest: Attempt | None) -> bool:
+    if standing is None:
+        return False
+    if standing.account.wait_until is not None:
+        return standing.account.wait_reason in (UNREACHABLE, NO_ANSWER)
+    full = standing.hour.free_at is not None or standing.day.free_at is not None
+    return not full and latest is not None and latest.outcome is OutcomeKind.NOT_SENT

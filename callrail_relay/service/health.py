@@ -5,7 +5,7 @@ Whether all is well: the checks that ``doctor`` and ``/readyz`` walk.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -96,13 +96,13 @@ class StoreProbe:
         self._outbox = outbox
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._asked_at: datetime | None = None
+        self._asked_at: float | None = None
         self._writable = False
 
     async def writable(self) -> bool:
         async with self._lock:
-            now = self._clock.now()
-            if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL:
+            now = self._clock.monotonic()
+            if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
                 self._writable = await self._write()
                 self._asked_at = now
             return self._writable

@@ -2,6 +2,7 @@
 The secret in the webhook's path.
 """
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,8 +14,11 @@ from callrail_relay.clock import Clock
 GRACE = timedelta(hours=24)
 """How long the former token stays valid after a rotation."""
 
-REREAD = timedelta(seconds=10)
-"""How often, at most, an unknown token makes us look whether there is a new one."""
+REREAD = timedelta(seconds=2)
+"""
+How often, at most, an unknown token makes us look whether there is a new one. Anybody can send unknown
+tokens; a new one that comes within this time of such a look is not known yet, so the time is short.
+"""
 
 
 def new_token() -> str:
@@ -55,7 +59,8 @@ class HookTokens:
         self._tokens = tokens
         self._read = read
         self._clock = clock
-        self._read_at = clock.now()
+        self._lock = asyncio.Lock()
+        self._read_at = clock.monotonic()
 
     async def opens(self, candidate: str) -> bool:
         """
@@ -63,12 +68,21 @@ class HookTokens:
         """
         if self._known(candidate):
             return True
-        now = self._clock.now()
-        if now - self._read_at < REREAD:
-            return False
-        self._read_at = now
-        self._tokens = await self._read() or self._tokens
-        return self._known(candidate)
+        async with self._lock:
+            # Somebody else may have looked while this one waited.
+            if not self._known(candidate) and self._may_read():
+                await self._reread()
+            return self._known(candidate)
+
+    async def _reread(self) -> None:
+        try:
+            self._tokens = await self._read() or self._tokens
+        finally:
+            # Counted from the end, so that a slow keyring is not asked all the time.
+            self._read_at = self._clock.monotonic()
+
+    def _may_read(self) -> bool:
+        return self._clock.monotonic() - self._read_at >= REREAD.total_seconds()
 
     def _known(self, candidate: str) -> bool:
         now = self._clock.now()

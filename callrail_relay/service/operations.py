@@ -104,12 +104,17 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
+        return StatusReport(
+            standings=tuple(await self.standings()), counts=await self._outbox.count_by_status()
+        )
+
+    async def standings(self) -> list[Standing]:
+        """
+        How each account stands, without counting all messages.
+        """
         standings = await self._outbox.read_standings(self._account_ids, self._limits)
         now = await self._outbox.now()
-        return StatusReport(
-            standings=tuple(_without_past_waits(standing, now) for standing in standings),
-            counts=await self._outbox.count_by_status(),
-        )
+        return [_without_past_waits(standing, now) for standing in standings]
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self._outbox.list_messages(wanted))
@@ -131,6 +136,7 @@ class Operations:
         """
         for message in await self.find(id_):
             _require_complete(message)
+            self._require_room(message)
             await self._require_not_suppressed(message)
             if not await self._outbox.approve(message.id):
                 raise _not_allowed(message, "approved", "held")
@@ -144,6 +150,15 @@ class Operations:
             if not await self._outbox.cancel(message.id, CANCELLABLE):
                 raise _not_allowed(message, "cancelled", "held, queued or unknown")
         return await self.find(id_)
+
+    def _require_room(self, message: Message) -> None:
+        needed = len(planned_segments(message.text, self._max_characters))
+        most = min(self._limits.per_hour, self._limits.per_day)
+        if needed > most:
+            raise NotAllowed(
+                f"Text {message.id} cannot be approved: it needs {needed} segments, and "
+                f"the budget allows {most}. Cancel it, and write a shorter one."
+            )
 
     async def _require_not_suppressed(self, message: Message) -> None:
         if message.route is None or message.recipient is None:
@@ -230,7 +245,7 @@ class Operations:
         The messages with what they wait for, and with the segments they will have where they are not cut yet.
         """
         waiting = any(message.status in OPEN for message in messages)
-        standings = (await self.status()).standings if waiting else ()
+        standings = await self.standings() if waiting else []
         by_account = {standing.account.id: standing for standing in standings}
         return [self._with_plan(message, by_account) for message in messages]
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
-from callrail_relay.clock import Clock, until_woken
+from callrail_relay.clock import Clock
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
@@ -71,23 +71,34 @@ class Reconciliation:
         self._clock = clock
         self._hook = hook
         self._settled = settled
-        self._woken = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def run(self) -> None:
         """
         Look up until ``stop`` is called.
         """
-        while not self._stopping:
-            self._woken.clear()
-            await until_woken(self._woken, await self._turn_or_wait(), self._clock)
+        if self._stopping:
+            return
+        self._running = asyncio.create_task(self._run())
+        try:
+            await self._running
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
 
     def stop(self) -> None:
         """
-        Begin no more look-ups.
+        Drop what is being looked up: it changes nothing at CallRail, and is looked up again later.
         """
         self._stopping = True
-        self._woken.set()
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            wait = await self._turn_or_wait()
+            await self._clock.sleep(wait.total_seconds())
 
     async def turn(self) -> datetime | None:
         """

@@ -4,7 +4,7 @@ Counting wrong secrets by address.
 
 import ipaddress
 from collections import OrderedDict
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 MOST_FAILURES = 20
 WINDOW = timedelta(minutes=1)
@@ -19,15 +19,17 @@ class FailedSecrets:
     """
 
     def __init__(self) -> None:
-        self._minutes: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+        self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
-    def too_many(self, address: str, now: datetime) -> bool:
+    def too_many(self, address: str, now: float) -> bool:
         """
         Note one more wrong secret, and say whether that is more than an address may try in a minute.
+
+        *now* is in seconds of a clock that nobody sets.
         """
         key = _network(address)
         began, count = self._minutes.pop(key, (now, 0))
-        if now - began >= WINDOW:
+        if now - began >= WINDOW.total_seconds():
             began, count = now, 0
         self._minutes[key] = (began, count + 1)
         while len(self._minutes) > MOST_ADDRESSES:

@@ -12,10 +12,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from callrail_relay.errors import Unavailable
+from callrail_relay.web.connections import ConnectionLimits, limited_protocol, most_connections
 
 BACKLOG = 2048
-LAST_REQUESTS = 5
-"""Seconds that requests under way get when the listener stops."""
+"""Connections that may wait to be taken."""
+
+ACCEPTED_AT_ONCE = 1
+"""
+Connections to take in one turn of the loop. asyncio has one number for this and for BACKLOG, and
+where no file can be opened any more it writes as many lines to the log in every turn.
+"""
+
+DEFAULT_LIMITS = ConnectionLimits()
 
 
 class _Server(uvicorn.Server):
@@ -29,6 +37,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
         self.listening.set()
 
     @contextlib.contextmanager
@@ -52,6 +62,7 @@ class Listener:
         port: int,
         setting: str,
         trusted_proxies: Sequence[str] = (),
+        limits: ConnectionLimits = DEFAULT_LIMITS,
         **uvicorn_options: Any,  # noqa: ANN401 - uvicorn's own
     ) -> None:
         self._socket = _bind(host, port, setting)
@@ -62,12 +73,14 @@ class Listener:
             access_log=False,
             server_header=False,
             lifespan="off",
+            http=limited_protocol(limits),
             ws="none",
+            limit_concurrency=most_connections(limits.connections),
             proxy_headers=bool(trusted_proxies),
             # Set even when empty: the default believes every program on this machine.
             forwarded_allow_ips=list(trusted_proxies),
-            timeout_graceful_shutdown=LAST_REQUESTS,
-            backlog=BACKLOG,
+            timeout_graceful_shutdown=limits.last_requests,
+            backlog=ACCEPTED_AT_ONCE,
             **uvicorn_options,
         )
         self._server = _Server(config)
@@ -100,7 +113,12 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Unavailable(
-            f"Port {port} on {host} cannot be used ({error.strerror or error}); end the program that "
+            f"Port {port} on {host} cannot be used ({_words(error)}); end the program that "
             "uses it, or set "
             f"{setting} to another port."
         ) from error
+
+
+def _words(error: OSError) -> str:
+    # socket.create_server adds the address, which stands in the sentence already.
+    return (error.strerror or str(error)).partition(" (while attempting")[0]

@@ -19,13 +19,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.message import Message as TextMessage
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.service.health import HealthReport
-from callrail_relay.service.operations import Operations
+from callrail_relay.service.operations import Operations, StatusReport
 from callrail_relay.web.login import Login
 
 HERE = Path(__file__).parent
 SHOWN = 50
+SHOWN_CHARACTERS = 500
+"""Characters of one text: a held one may have 64 KiB, and `messages show` prints all of them."""
+
 REPORT_AGE = timedelta(minutes=1)
 """How old the answer of /readyz may be: each one asks CallRail, whose requests are counted too."""
 
@@ -56,8 +60,7 @@ class PrivatePages:
         self._clock = clock
         self._loopback = loopback
         self._lock = asyncio.Lock()
-        self._report: HealthReport | None = None
-        self._reported_at: datetime | None = None
+        self._report: tuple[float, HealthReport] | None = None
         templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
         templates.filters["local"] = _local
         self._page = templates.get_template("now.html")
@@ -75,7 +78,10 @@ class PrivatePages:
             return PlainTextResponse("Open the link that `callrail-relay serve` printed.", 401)
         report = await self._operations.status()
         messages = await self._operations.list_messages(MessageFilter(limit=SHOWN))
-        return HTMLResponse(await asyncio.to_thread(self._page.render, report=report, messages=messages))
+        return HTMLResponse(await asyncio.to_thread(self._render, report, messages))
+
+    def _render(self, report: StatusReport, messages: list[TextMessage]) -> str:
+        return self._page.render(report=report, messages=messages, shown=SHOWN_CHARACTERS)
 
     async def readyz(self, request: Request) -> Response:
         if not self._loopback and not self._login.knows(request):
@@ -85,11 +91,10 @@ class PrivatePages:
 
     async def _recent_report(self) -> HealthReport:
         async with self._lock:
-            now = self._clock.now()
-            if self._report is None or self._reported_at is None or now - self._reported_at >= REPORT_AGE:
-                self._report = await self._examine()
-                self._reported_at = now
-            return self._report
+            now = self._clock.monotonic()
+            if self._report is None or now - self._report[0] >= REPORT_AGE.total_seconds():
+                self._report = now, await self._examine()
+            return self._report[1]
 
 
 def _local(instant: datetime | None) -> str:
@@ -98,7 +103,8 @@ def _local(instant: datetime | None) -> str:
 
 class PrivateGate:
     """
-    Refuses requests under a foreign host name, and adds the headers that keep a page to itself.
+    Refuses requests under a foreign host name or from a foreign page, and adds the headers that keep a
+    page to itself.
 
     A page elsewhere can make a browser ask for a name that leads to loopback (DNS
     rebinding); the Host header gives that away.
@@ -112,6 +118,9 @@ class PrivateGate:
         request = Request(scope)
         if not _is_own_host(request.headers.get("host", ""), self._host):
             await PlainTextResponse("Misdirected Request", 421)(scope, receive, send)
+            return
+        if not _is_own_origin(request):
+            await PlainTextResponse("Forbidden", 403)(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -133,6 +142,17 @@ def _is_own_host(header: str, host: str) -> bool:
     return name in ("localhost", host.lower()) or _is_address(name)
 
 
+def _is_own_origin(request: Request) -> bool:
+    """
+    Whether the request comes from no page, as that of a program, or from one of this very listener.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    scheme, _, host = origin.lower().partition("://")
+    return scheme in ("http", "https") and host == request.headers.get("host", "").lower()
+
+
 def _is_address(name: str) -> bool:
     # An address as such cannot be rebound: only names can.
     try:
@@ -146,7 +166,7 @@ def create_private_app(pages: PrivatePages, *, host: str) -> Starlette:
     """
     The app of the private listener on *host*.
     """
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.now),
             Route("/login", pages.login),
@@ -155,3 +175,6 @@ def create_private_app(pages: PrivatePages, *, host: str) -> Starlette:
         ],
         middleware=[Middleware(PrivateGate, host=host)],
     )
+    # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
+    app.router.redirect_slashes = False
+    return app

@@ -27,6 +27,9 @@ SLOWEST_BODY = 30.0
 
 RETRY_AFTER = "30"
 
+CLOSE = {"Connection": "close"}
+"""Goes with an answer that does not wait for the body, which could go on for ever."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Writable = Callable[[], Awaitable[bool]]
 
@@ -60,17 +63,21 @@ class Hook:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An app of its own, since Starlette lets a plain function answer GET alone.
-        response = await self._answer(Request(scope, receive, send))
+        try:
+            response = await self._answer(Request(scope, receive, send))
+        except asyncio.CancelledError:
+            # The listener stops, and has given the request its time.
+            response = _unavailable(CLOSE)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         address = request.client.host if request.client else ""
         if not self._allows(address) or not await self._tokens.opens(request.path_params["token"]):
-            if self._failed.too_many(address, self._clock.now()):
-                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"})
+            if self._failed.too_many(address, self._clock.monotonic()):
+                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
             return not_found()
         if request.method != "POST":
-            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"})
+            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
         return await self._take(request)
 
     def _allows(self, address: str) -> bool:
@@ -88,9 +95,9 @@ class Hook:
             async with asyncio.timeout(SLOWEST_BODY):
                 body = await read_body(request)
         except BodyTooLarge:
-            return PlainTextResponse("Content Too Large", 413)
+            return PlainTextResponse("Content Too Large", 413, CLOSE)
         except TimeoutError:
-            return PlainTextResponse("Request Timeout", 408)
+            return PlainTextResponse("Request Timeout", 408, CLOSE)
         except ClientDisconnect:
             return Response(status_code=400)
         try:
@@ -98,7 +105,7 @@ class Hook:
                 body, content_type=request.headers.get("content-type"), query=request.url.query
             )
         except Unavailable:
-            return PlainTextResponse("Service Unavailable", 503, {"Retry-After": RETRY_AFTER})
+            return _unavailable({})
         self._wake()
         id_ = receipt.submission_id
         # The shape of Zapier's Catch Hook, which IF3 knows.
@@ -141,8 +148,12 @@ def _gunzipped(body: bytes) -> bytes:
     return plain
 
 
+def _unavailable(headers: dict[str, str]) -> Response:
+    return PlainTextResponse("Service Unavailable", 503, {"Retry-After": RETRY_AFTER} | headers)
+
+
 def not_found() -> Response:
-    return PlainTextResponse("Not Found", 404)
+    return PlainTextResponse("Not Found", 404, CLOSE)
 
 
 def create_public_app(hook: Hook, writable: Writable) -> Starlette:
@@ -161,7 +172,7 @@ def create_public_app(hook: Hook, writable: Writable) -> Starlette:
             Route("/hooks/if3/{token}", hook),
             Route("/healthz", healthz),
         ],
-        exception_handlers={405: anything_else},
+        exception_handlers={404: anything_else, 405: anything_else},
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     app.router.redirect_slashes = False

@@ -95,20 +95,39 @@ def test_refused_key_pauses_the_account(configured: Program, sandbox: Sandbox, s
     assert 7 == configured.run("send", "--to", "+12025550123", "--message", "Hello").returncode
 
 
-def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> None:
+LADDER = {"CALLRAIL_RELAY_DELIVERY__RECONCILE_AFTER": '["0.5s", "1s"]'}
+
+
+def test_lost_answer_is_looked_up(configured: Program, sandbox: Sandbox) -> None:
     """
-    CallRail took the text and its answer was lost: code 6, and never sent a second time.
+    CallRail took the text and its answer was lost: it is found in the conversation, and not sent twice.
     """
     sandbox.fault(kind="drop_answer", times=1)
 
-    shown = configured.run(*SEND)
+    shown = configured.run(*SEND, "--json", env=LADDER)
 
-    assert 6 == shown.returncode
-    with configured.serving() as serving:
-        serving.post(PAYLOAD | {"message": "Another one"})
+    assert 0 == shown.returncode, shown.stderr
+    [attempt] = json.loads(shown.stdout)["segments"][0]["attempts"]
+    assert "Found in CallRail's conversation" in attempt["detail"]
+    assert ["Is Tuesday good?"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> None:
+    """
+    What no look-up finds is code 6, and waits for a person, who decides.
+    """
+    sandbox.fault(kind="drop", times=1)
+    assert 6 == configured.run(*SEND, env=LADDER).returncode
+    [unknown] = configured.json("messages", "list", "--status", "unknown")
+
+    assert "Decide" in unknown["reason"]
+    assert 2 == configured.run("messages", "resend", unknown["id"]).returncode
+    assert 0 == configured.run("messages", "resend", unknown["id"], "--yes").returncode
+    with configured.serving(env=LADDER):
         configured.wait_for("sent", 1)
-    assert ["Is Tuesday good?", "Another one"] == [text["content"] for text in sandbox.texts()]
-    assert "unknown" == configured.json("messages", "list")[1]["status"]
+    assert ["Is Tuesday good?"] == [text["content"] for text in sandbox.texts()]
+    assert 4 == configured.run("messages", "resend", unknown["id"], "--yes").returncode
+    assert 4 == configured.run("messages", "mark-sent", unknown["id"]).returncode
 
 
 def test_waiting_for_the_budget_is_code_7(configured: Program, sandbox: Sandbox) -> None:
@@ -240,6 +259,31 @@ def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> 
     assert 2 == configured.run("messages", "cancel", other).returncode
     assert 0 == configured.run("messages", "cancel", other, "--yes").returncode
     assert ["Hi {{name}}"] == [text["content"] for text in sandbox.texts()]
+
+
+def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: Sandbox) -> None:
+    """
+    Whoever is on the list is not texted, and no approval changes that until they are off it.
+    """
+    assert (
+        0 == configured.run("suppressions", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
+    )
+    [entry] = configured.json("suppressions", "list")
+    assert (PERSON, sandbox.tracking_number, "By phone.") == (
+        entry["recipient"],
+        entry["tracking_number"],
+        entry["reason"],
+    )
+    shown = configured.run(*SEND, "--json")
+    held = json.loads(shown.stdout)["id"]
+    assert 7 == shown.returncode
+    assert 4 == configured.run("messages", "approve", held).returncode
+    assert 0 == configured.run("suppressions", "remove", "--recipient", PERSON).returncode
+    assert 4 == configured.run("suppressions", "remove", "--recipient", PERSON).returncode
+    assert 0 == configured.run("messages", "approve", held).returncode
+    with configured.serving():
+        configured.wait_for("sent", 1)
+    assert "Nobody" in configured.run("suppressions", "list").stdout
 
 
 def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:

@@ -35,6 +35,9 @@ class StandingClock:
     def now(self) -> datetime:
         return self.instant
 
+    def monotonic(self) -> float:
+        return self.instant.timestamp()
+
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.pass_time(seconds)

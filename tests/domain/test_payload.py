@@ -263,12 +263,23 @@ def test_v16_query_beside_a_body_is_ignored() -> None:
     assert [PAYLOAD] == read_request(sample("if3-payload.json"), content_type=None, query="message=Other")
 
 
-@pytest.mark.parametrize("query", ["", "source=if3", "x", "&".join(["a=b"] * 1001)])
+@pytest.mark.parametrize("query", ["", "source=if3", "x", "<a=b>", "&" * 1001])
 def test_v16_other_queries_leave_a_ping_a_ping(query: str) -> None:
     """
     A parameter of the sender's own is no text.
     """
     assert [] == read_request(b"", content_type=None, query=query)
+
+
+def test_v16_query_of_too_many_fields_is_kept() -> None:
+    """
+    A text may be among them, so it is no ping.
+    """
+    query = "&".join(["message=Hi", "seller_phone=2025550122", *["a=b"] * 1000])
+
+    [entry] = read_request(b"", content_type=None, query=query)
+    assert [Unreadable] == shapes([entry])
+    assert "more than 1000 fields" in entry.faults[0].detail
 
 
 def test_v16_query_without_a_text_is_kept() -> None:

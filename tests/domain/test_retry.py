@@ -103,13 +103,24 @@ def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
 
 def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
     """
-    The reason says what happened and what not to do; the account stays as it is.
+    The reason says what happened and what not to do; a fault of our own says nothing of the account.
     """
-    decision = decision_on(Unknown("the answer did not come within 60 s."), account=STRUCK)
+    decision = decision_on(Unknown("the relay stopped.", own_fault=True), account=STRUCK)
 
     assert ["unknown"] == [reason.code for reason in decision.reasons]
-    assert "the answer did not come within 60 s." in decision.reasons[0].detail
+    assert "the relay stopped." in decision.reasons[0].detail
     assert STRUCK == decision.account
+
+
+def test_a_lost_answer_makes_the_account_wait() -> None:
+    """
+    While CallRail does not answer, one text tries at a time, and not the whole queue.
+    """
+    after = decision_on(Unknown("the answer did not come within 60 s."), account=STRUCK).account
+
+    assert STRUCK.strikes + 1 == after.strikes
+    assert after.wait_until is not None
+    assert "does not answer" in (after.wait_reason or "")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import Settled
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
-from tests.support.clock import START, ManualClock
+from tests.support.clock import ManualClock
 from tests.support.factories import recipient
 
 pytestmark = pytest.mark.anyio
@@ -53,19 +53,6 @@ async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, c
     await worker.take()
     clock.advance(LEASE - timedelta(microseconds=1))
 
-    assert [] == await worker.settle_abandoned()
-    assert START + LEASE == await outbox.next_lease_end()
-
-
-async def test_without_anything_under_way_no_lease_ends(outbox: Outbox, worker: Worker) -> None:
-    """
-    There is nothing to wake for.
-    """
-    await put(outbox, "Hello")
-    assert await outbox.next_lease_end() is None
-    await worker.send()
-
-    assert await outbox.next_lease_end() is None
     assert [] == await worker.settle_abandoned()
 
 

@@ -96,12 +96,16 @@ async def test_a_probe_without_an_answer_is_followed_by_another(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
     """
-    Nothing was learnt, so the next text goes alone as well.
+    The account waits for longer, and then the next text goes alone as well.
     """
     await put_three(outbox)
     await worker.send(TOO_MANY)
     clock.advance(MINUTE)
     await worker.send(Unknown("no answer."))
+    assert (await worker.look()).claim is None
+    wake_at = await worker.waits()
+    assert wake_at is not None
+    clock.set(wake_at)
 
     assert ["Text 1"] == [claim.content for claim in await worker.take_all()]
 

@@ -251,6 +251,42 @@ async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytes
     await outbox.close()
 
 
+def move(path: Path, target: Path) -> None:
+    path.rename(target)
+
+
+@posix_only  # Windows does not let go of a file that is open
+async def test_a_store_that_is_moved_away(store: Outbox, sqlite_path: Path) -> None:
+    """
+    What would be stored in a file that nobody finds again is refused; put back, it goes on.
+    """
+    await put(store, "Hello")
+    away = sqlite_path.with_suffix(".away")
+    move(sqlite_path, away)
+    for work in (store.accept(make_submission()), store.write_probe()):
+        with pytest.raises(Unavailable, match=r"relay\.db was moved or deleted while the relay runs; put it"):
+            await work
+
+    move(away, sqlite_path)
+    assert 1 == len(await store.list_messages(MessageFilter()))
+    await put(store, "Hello")
+
+
+@posix_only
+async def test_a_folder_that_is_replaced(tmp_path: Path, clock: ManualClock) -> None:
+    """
+    A new store in the same place is not the one that is open.
+    """
+    path = tmp_path / "data" / "relay.db"
+    outbox = await open_store(path, clock)
+    move(path.parent, tmp_path / "old")
+    await make_store(path, clock)
+
+    with pytest.raises(Unavailable, match="was moved or deleted"):
+        await outbox.write_probe()
+    await outbox.close()
+
+
 async def test_a_fault_without_a_name(store: Outbox, sqlite_path: Path) -> None:
     """
     The database's own words are better than none.

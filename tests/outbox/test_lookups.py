@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 POLICY = LookupPolicy(accounts=frozenset({ACCOUNT}))
 RESEND_ONCE = replace(POLICY, on_unknown=OnUnknown.RESEND_ONCE)
-LOST = Unknown("the answer did not come.")
+LOST = Unknown("the relay stopped.", own_fault=True)
 NOTHING = Lookup(texts=(), requests=1)
 HOUR = timedelta(hours=1)
 

@@ -158,7 +158,7 @@ async def test_every_status_is_counted(outbox: Outbox, worker: Worker) -> None:
     await put_five(outbox)
     await worker.send()
     await worker.send(REFUSED)
-    await worker.send(Unknown("no answer."))
+    await worker.send(Unknown("the relay stopped.", own_fault=True))
     await worker.take()
 
     assert {

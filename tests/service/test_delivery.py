@@ -305,7 +305,7 @@ async def test_outcome_is_recorded_when_the_store_comes_back(tmp_path: Path) -> 
         assert [] == rig.events.of(LateResult)
 
 
-async def test_outcome_that_cannot_be_recorded_is_given_up_after_the_lease(tmp_path: Path) -> None:
+async def test_outcome_that_cannot_be_recorded_is_given_up_where_the_relay_stops(tmp_path: Path) -> None:
     """
     By then another worker may have settled it as unknown, which is what it becomes: sent once, not twice.
     """
@@ -314,9 +314,10 @@ async def test_outcome_that_cannot_be_recorded_is_given_up_after_the_lease(tmp_p
         id_ = await rig.accept()
         delivery = rig.delivery(sender=sender, concurrency=1)
         await delivery.turn()
+        delivery.stop()
         await passing_time(rig.clock, delivery.settle())
         assert rig.clock.now() - (await rig.message(id_)).received_at >= rig.claim.lease
-        assert [OutcomeKind.SENT] == [event.outcome for event in rig.events.of(LateResult)]
+        assert ["Unavailable"] == [event.reason for event in rig.events.of(ProgramFailed)]
         sender.let_go()
 
         await rig.work(rig.delivery(node="node-2"), turns=3)

@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,19 @@ async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None
         rig.clock.advance(PROBE_INTERVAL)
         assert await probe.writable()
         assert [(1,)] == rig.stored("count(*)", "probe")
+
+
+async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
+    """
+    An answer grows old whatever the wall clock shows.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        probe = StoreProbe(rig.outbox, rig.clock)
+        assert await probe.writable()
+        rig.clock.set(rig.clock.now() - timedelta(hours=1))
+        rig.clock.advance(PROBE_INTERVAL)
+        with rig.failing_store():
+            assert not await probe.writable()
 
 
 async def test_probe_names_no_fault() -> None:

@@ -1,8 +1,10 @@
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
+from callrail_relay.errors import SecretFault
 from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, HookTokens, new_token
 from tests.support.clock import START, ManualClock
 
@@ -85,15 +87,76 @@ async def test_rotation_needs_no_restart() -> None:
 
 async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
     """
-    At most once in ten seconds, whoever knocks.
+    At most once in two seconds, whoever knocks.
     """
     clock = ManualClock()
     tokens, place = make_tokens(clock)
-    for _ in range(35):
+    for _ in range(7):
         assert not await tokens.opens("wrong")
         clock.advance(1)
 
     assert 3 == place.read
+
+
+async def test_requests_that_come_while_it_looks_wait_for_what_it_finds() -> None:
+    """
+    A rotation refuses none of them, and one look is enough.
+    """
+    clock = ManualClock()
+    looking, found = asyncio.Event(), asyncio.Event()
+    looks = 0
+
+    async def read() -> Sequence[HookToken]:
+        nonlocal looks
+        looks += 1
+        looking.set()
+        await found.wait()
+        return [HookToken(value="second")]
+
+    tokens = HookTokens([HookToken(value="first")], read, clock)
+    clock.advance(REREAD)
+    first = asyncio.create_task(tokens.opens("second"))
+    await looking.wait()
+    others = [asyncio.create_task(tokens.opens(token)) for token in ("second", "wrong")]
+    await asyncio.sleep(0)
+    found.set()
+
+    assert [True, True, False] == await asyncio.gather(first, *others)
+    assert 1 == looks
+
+
+async def test_clock_set_back_does_not_keep_it_from_looking() -> None:
+    """
+    What has passed has passed.
+    """
+    clock = ManualClock()
+    tokens, place = make_tokens(clock)
+    place.tokens = [HookToken(value="second")]
+    clock.set(clock.now() - timedelta(days=1))
+    clock.advance(REREAD)
+
+    assert await tokens.opens("second")
+
+
+async def test_failing_look_is_not_repeated_at_once() -> None:
+    """
+    A broken place costs one look in two seconds as well.
+    """
+    clock = ManualClock()
+    looks = 0
+
+    async def read() -> Sequence[HookToken]:
+        nonlocal looks
+        looks += 1
+        raise SecretFault("Broken.")
+
+    tokens = HookTokens([HookToken(value="first")], read, clock)
+    clock.advance(REREAD)
+    with pytest.raises(SecretFault):
+        await tokens.opens("wrong")
+
+    assert not await tokens.opens("wrong")
+    assert 1 == looks
 
 
 async def test_place_that_cannot_be_read_leaves_what_is_known() -> None:

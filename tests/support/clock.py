@@ -16,11 +16,15 @@ class ManualClock:
 
     def __init__(self, now: datetime = START) -> None:
         self._now = now
+        self._passed = 0.0
         self._sleepers: dict[asyncio.Future[None], datetime] = {}
         self._changed = asyncio.Event()
 
     def now(self) -> datetime:
         return self._now
+
+    def monotonic(self) -> float:
+        return self._passed
 
     async def sleep(self, seconds: float) -> None:
         """
@@ -46,8 +50,10 @@ class ManualClock:
 
     def set(self, now: datetime) -> datetime:
         """
-        Move the clock to *now*, and wake whose time has come; setting it back wakes nobody.
+        Move the clock to *now*, and wake whose time has come; setting it back wakes nobody, and takes no
+        second from ``monotonic``.
         """
+        self._passed += max(0.0, (now - self._now).total_seconds())
         self._now = now
         for woken, wake_at in self._sleepers.items():
             if wake_at <= now and not woken.done():

@@ -3,6 +3,7 @@ The public listener's app on a rig, and what IF3 posts to it.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -94,6 +95,14 @@ class Talk:
         The next status line with its headers.
         """
         return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def rest(self) -> bytes:
+        """
+        Everything until the server closes the connection.
+        """
+        with contextlib.suppress(ConnectionError):
+            return await self._reader.read()
+        return b""
 
     def hang_up(self) -> None:
         self._writer.transport.abort()

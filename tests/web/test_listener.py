@@ -7,8 +7,9 @@ import gzip
 import ipaddress
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -16,24 +17,37 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.listener import LAST_REQUESTS, Listener
+from callrail_relay.web.connections import ConnectionLimits, most_connections
+from callrail_relay.web.listener import DEFAULT_LIMITS, Listener
 from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.web.posting import HOOK, encoded, head, payload, public_app, talking_to
+
+if sys.platform != "win32":
+    import resource
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
 async def listening(
-    rig: Rig, *, trusted_proxies: Sequence[str] = (), allow_addresses: Sequence[Network] = ()
+    rig: Rig,
+    *,
+    trusted_proxies: Sequence[str] = (),
+    allow_addresses: Sequence[Network] = (),
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[str]:
     """
     The public app on a port; yields its URL.
     """
     app = public_app(rig, allow_addresses=allow_addresses)
     async with Listener(
-        app, host="127.0.0.1", port=0, setting="server.port", trusted_proxies=trusted_proxies
+        app,
+        host="127.0.0.1",
+        port=0,
+        setting="server.port",
+        trusted_proxies=trusted_proxies,
+        limits=limits,
     ) as listener:
         yield listener.url
 
@@ -226,6 +240,172 @@ async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
             assert 200 == (await client.get("/healthz")).status_code
 
 
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (head("Content-Length: 1000", path="/hooks/if3/wrong"), 404),
+        (head("Content-Length: 1000", path="/nowhere"), 404),
+        (head("Content-Length: 1000").replace(b"POST", b"PUT"), 405),
+        (head(f"Content-Length: {LARGEST_BODY + 1}"), 413),
+    ],
+)
+async def test_answer_before_the_body_ends_the_connection(
+    tmp_path: Path, request_head: bytes, status: int
+) -> None:
+    """
+    Nobody reads a body to which the answer is given.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(request_head)
+        answer = await talk.head()
+
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nconnection: close\r\n" in answer.lower()
+        await talk.rest()
+
+
+async def test_body_that_still_arrives_at_the_end_is_to_be_sent_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    503 with a time to come back, and no fault of the program in the log.
+    """
+    async with open_rig(tmp_path) as rig:
+        listener = Listener(
+            public_app(rig),
+            host="127.0.0.1",
+            port=0,
+            setting="x",
+            limits=ConnectionLimits(last_requests=0),
+        )
+        await listener.__aenter__()
+        async with talking_to(listener.url) as talk:
+            await talk.say(head("Content-Length: 1000", "Expect: 100-continue"))
+            await talk.head()
+            await talk.say(b'{"message": ')
+            await listener.__aexit__()
+            answer = (await talk.head()).lower()
+
+        assert answer.startswith(b"http/1.1 503 ")
+        assert b"\r\nretry-after: " in answer
+        assert b"\r\nconnection: close\r\n" in answer
+        assert [] == stored(rig)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+# --- connections -----------------------------------------------------------------------------------------
+
+HASTE = ConnectionLimits(head_seconds=0.02)
+ASK = b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\r\n", b"G", ASK[:-2]], ids=["nothing", "an empty line", "a letter", "half"]
+)
+async def test_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
+    """
+    Silence is no request either.
+    """
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(said)
+
+        assert b"" == await talk.rest()
+
+
+@pytest.mark.parametrize("said", [b"\r\n", b"G", ASK[:-2]], ids=["an empty line", "a letter", "half"])
+async def test_next_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
+    """
+    A connection that was good once is no better.
+    """
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(ASK)
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+        await talk.say(said)
+
+        assert b"hello" in await talk.rest()
+
+
+@pytest.mark.parametrize("more", [b"", ASK[:10]])
+async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    """
+    It has come; also when a part of the next one has come already.
+    """
+    loop_time = LoopTime(monkeypatch)
+    slow = Slow()
+    async with (
+        Listener(slow, host="127.0.0.1", port=0, setting="x") as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(ASK)
+        await slow.asked.wait()
+        await talk.say(more)
+        for _ in range(3):
+            loop_time.jump(DEFAULT_LIMITS.head_seconds)
+            await asyncio.sleep(0)
+        slow.answer.set()
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_endless_head_is_not_kept() -> None:
+    """
+    Up to 64 KiB, and no memory beyond.
+    """
+    line = b"X-Filling: " + b"x" * 987 + b"\r\n"
+    async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
+        async with talking_to(listener.url) as talk:
+            await talk.say(ASK[:-2] + line * 60 + b"\r\n")
+            assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+        async with talking_to(listener.url) as talk:
+            await talk.say(ASK[:-2] + line * 66)
+            assert b"hello" not in await talk.rest()
+
+
+async def test_too_many_connections_are_told_to_come_back(tmp_path: Path) -> None:
+    """
+    There is an upper bound, and an answer beyond it.
+    """
+    limits = ConnectionLimits(connections=2)
+    async with open_rig(tmp_path) as rig, listening(rig, limits=limits) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert 200 == (await client.get("/healthz")).status_code
+        async with talking_to(url), httpx.AsyncClient(base_url=url) as client:
+            assert 503 == (await client.get("/healthz")).status_code
+
+
+async def test_burst_of_connections_waits_to_be_taken() -> None:
+    """
+    Many may knock at one moment, while the loop does something else.
+    """
+    async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener, AsyncExitStack() as stack:
+        address = ("127.0.0.1", int(listener.url.rpartition(":")[2]))
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(address, timeout=2))
+        async with httpx.AsyncClient() as client:
+            assert "hello" == (await client.get(listener.url)).text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_as_many_files_as_may_be_are_asked_for() -> None:
+    """
+    The limit that a shell sets by default is one of convenience.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft // 2, hard))
+    try:
+        assert 10 == most_connections(10)
+        assert soft // 2 < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert most_connections(10**9) <= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # --- addresses -------------------------------------------------------------------------------------------
 
 ALLOWED = [ipaddress.ip_network("203.0.113.0/24")]
@@ -291,8 +471,10 @@ async def test_port_in_use_is_told() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(
             Unavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be used .*set server\.port to"
-        ):
+        ) as caught:
             Listener(hello, host="127.0.0.1", port=port, setting="server.port")
+
+    assert 1 == str(caught.value).count("127.0.0.1")
 
 
 async def test_address_of_another_machine_is_told() -> None:
@@ -379,7 +561,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
         await slow.asked.wait()
         stop = asyncio.create_task(listener.__aexit__())
         while not stop.done():
-            loop_time.jump(LAST_REQUESTS)
+            loop_time.jump(DEFAULT_LIMITS.last_requests)
             await asyncio.sleep(0)
         outcome = await asyncio.gather(request, return_exceptions=True)
 

@@ -14,7 +14,7 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.service.health import Condition, Finding, HealthReport
 from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import COOKIE, Login
-from callrail_relay.web.private import REPORT_AGE, PrivatePages, create_private_app
+from callrail_relay.web.private import REPORT_AGE, SHOWN_CHARACTERS, PrivatePages, create_private_app
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, recipient
 
@@ -159,6 +159,18 @@ async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
         assert RECIPIENT in page
 
 
+async def test_long_text_is_cut_on_the_page(tmp_path: Path) -> None:
+    """
+    A text of a whole body is held, and would fill the page.
+    """
+    async with private_rig(tmp_path) as (rig, private):
+        await rig.accept("x" * 60_000)
+        page = await page_of(private)
+
+        assert "x" * (SHOWN_CHARACTERS - 1) + "…" in page
+        assert "x" * SHOWN_CHARACTERS not in page
+
+
 async def test_page_shows_how_all_stands(tmp_path: Path) -> None:
     """
     In turn: nothing to do, a queue, texts that wait for a person, a pause.
@@ -286,6 +298,46 @@ async def test_foreign_host_name_is_refused(tmp_path: Path, host: str, status: i
             assert 0 == private.examination.made
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8788", 200),
+        ("https://127.0.0.1:8788", 200),
+        ("HTTP://127.0.0.1:8788", 200),
+        ("http://127.0.0.1", 403),
+        ("http://127.0.0.1:3000", 403),
+        ("http://localhost:8788", 403),
+        ("https://evil.example.com", 403),
+        ("http://127.0.0.1:8788.evil.example.com", 403),
+        ("file://127.0.0.1:8788", 403),
+        ("127.0.0.1:8788", 403),
+        ("null", 403),
+        ("", 403),
+    ],
+)
+async def test_foreign_page_is_refused(tmp_path: Path, origin: str, status: int) -> None:
+    """
+    What a page elsewhere asks for through a browser of this machine; a program names no origin.
+    """
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        response = await client.get("/readyz", headers={"Origin": origin})
+
+        assert status == response.status_code
+        if status == 403:
+            assert 403 == (await client.get(private.link, headers={"Origin": origin})).status_code
+            assert 0 == private.examination.made
+        assert 303 == (await client.get(private.link)).status_code
+
+
+@pytest.mark.parametrize("path", ["/login/", "/readyz/", "/static"])
+async def test_no_path_leads_elsewhere(tmp_path: Path, path: str) -> None:
+    """
+    A slash too many or too few is not found.
+    """
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        assert 404 == (await client.get(path)).status_code
+
+
 # --- readiness -------------------------------------------------------------------------------------------
 
 
@@ -322,6 +374,19 @@ async def test_readiness_is_examined_once_a_minute(tmp_path: Path) -> None:
 
         rig.clock.advance(1)
         await client.get("/readyz")
+        assert 2 == private.examination.made
+
+
+async def test_clock_set_back_does_not_freeze_readiness(tmp_path: Path) -> None:
+    """
+    An answer grows old whatever the wall clock shows.
+    """
+    async with private_rig(tmp_path) as (rig, private), private.client() as client:
+        await client.get("/readyz")
+        rig.clock.set(rig.clock.now() - timedelta(days=1))
+        rig.clock.advance(REPORT_AGE)
+        await client.get("/readyz")
+
         assert 2 == private.examination.made
 
 

@@ -537,6 +537,7 @@ async def test_guessing_is_limited_by_address(tmp_path: Path) -> None:
             refused = await client.get("/hooks/if3/wrong")
             assert 429 == refused.status_code
             assert refused.headers["retry-after"].isdigit()
+            assert "close" == refused.headers["connection"]
             assert 200 == (await client.post(HOOK, json=payload())).status_code
             assert 405 == (await client.get(HOOK)).status_code
             assert 404 == (await client.get("/nowhere")).status_code

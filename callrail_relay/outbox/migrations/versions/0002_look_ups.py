@@ -16,6 +16,7 @@ INSTANT = sa.BigInteger()
 
 def upgrade() -> None:
     op.add_column("attempts", sa.Column("look_at", INSTANT))
+    op.add_column("attempts", sa.Column("look_until", INSTANT))
     op.add_column("attempts", sa.Column("looks", sa.Integer, nullable=False, server_default="0"))
     op.add_column("attempts", sa.Column("blocks_until", INSTANT))
     looked_up = sa.text("look_at IS NOT NULL")

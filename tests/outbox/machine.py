@@ -1,0 +1,776 @@
+"""
+Everything that can happen to texts in any order, on the real store, beside what CallRail really has.
+
+The machine plays all that is outside the store: people who write and decide, nodes that work and
+die, CallRail that takes a text or does not and answers or does not, and time. After each step it
+compares what the store says with what happened.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.claim import Claim, ClaimResult
+from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.matching import FoundText, Lookup, normalise
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import (
+    NotSent,
+    Outcome,
+    OutcomeKind,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+)
+from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.domain.standing import Recorded
+from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import attempts, messages, metadata, segments
+from callrail_relay.service.operations import CANCELLABLE
+from tests.outbox.worker import words
+from tests.support.clock import START, ManualClock
+from tests.support.factories import (
+    ACCOUNT,
+    make_draft,
+    make_message,
+    make_policy,
+    make_route,
+    make_submission,
+)
+
+T = TypeVar("T")
+Row = sa.Row[Any]
+Key = tuple[str, str]
+"""A tracking number and a recipient."""
+
+PAT, KIM = "+12025550122", "+12025550123"
+KEYS: tuple[Key, ...] = (("+12025550133", PAT), ("+12025550133", KIM), ("+12025550134", PAT))
+# One begins like the other, and one is of two segments that a shorter limit makes three.
+TEXTS = ("Yes", "Yes, Tuesday works", words(260))
+WORDING = " Reply STOP to unsubscribe."
+NODES = ("node-1", "node-2")
+
+LIMITS = Limits(5, 12)
+POLICY = make_policy(limits=LIMITS, max_characters=150)
+AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+
+LOST = Unknown("the answer did not come.")
+ANSWERS: dict[str, Outcome] = {
+    "sent": Sent(200, "c0nv1", "SMT1"),
+    "taken, and the answer lost": LOST,
+    "lost on the way": LOST,
+    "not sent": NotSent("no route to CallRail."),
+    "refused": Rejected(400, "content is invalid", Refusal.CONTENT),
+    "opted out": Rejected(400, "recipient has opted out", Refusal.OPTED_OUT),
+    "forbidden": Rejected(403, "no permission", Refusal.AUTHORIZATION),
+    "too many": RateLimited(429, "too many requests"),
+}
+TAKEN = ("sent", "taken, and the answer lost")
+# What happens often stands here often.
+OFTEN = (*("sent",) * 5, *("taken, and the answer lost",) * 3, *("lost on the way",) * 3)
+SPANS = tuple(
+    timedelta(**span)
+    for span in (
+        {"seconds": 1},
+        {"seconds": 1},
+        {"seconds": 5},
+        {"seconds": 15},
+        {"seconds": 75},
+        {"minutes": 5},
+        {"minutes": 10},
+        {"minutes": 17},
+        {"hours": 1},
+        {"hours": 5},
+        {"days": 1},
+    )
+)
+INDEX = st.integers(0, 30)
+WRITTEN = st.tuples(st.sampled_from([*KEYS, KEYS[0]]), st.sampled_from(TEXTS))
+
+
+@dataclass
+class Bench:
+    """
+    A store that is emptied for each example, the loop it runs in, and how many examples there were.
+    """
+
+    runner: asyncio.Runner
+    outbox: Outbox
+    engine: sa.Engine
+    clock: ManualClock
+    examples: int = 0
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def clear(self) -> None:
+        """
+        Leave no row, and begin at START.
+        """
+        self.examples += 1
+        self.clock.set(START)
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                names = ", ".join(metadata.tables)
+                connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
+                return
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(sa.delete(table))
+
+
+@contextmanager
+def open_bench(url: str) -> Iterator[Bench]:
+    clock = ManualClock()
+    engine = open_engine(url)
+    with asyncio.Runner() as runner:
+        outbox = runner.run(Outbox.open(url, clock, database_time=False))
+        try:
+            yield Bench(runner, outbox, engine, clock)
+        finally:
+            runner.run(outbox.close())
+            engine.dispose()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """
+    All that the store holds, read past the program.
+    """
+
+    messages: dict[str, Row]
+    segments: dict[int, Row]
+    attempts: dict[int, Row]
+
+    def segments_of(self, message: Row) -> list[Row]:
+        return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
+
+    def attempts_at(self, segment_id: int) -> list[Row]:
+        return [attempt for attempt in self.attempts.values() if attempt.segment_id == segment_id]
+
+    def attempts_of(self, message: Row) -> list[Row]:
+        return [attempt for attempt in self.attempts.values() if attempt.message_seq == message.seq]
+
+    def to_same_person(self, message: Row) -> list[Row]:
+        """
+        The other texts between the same two numbers.
+        """
+        return [
+            other
+            for other in self.messages.values()
+            if key_of(other) == key_of(message) and other.seq != message.seq
+        ]
+
+
+def read(engine: sa.Engine) -> Stored:
+    with engine.connect() as connection:
+        return Stored(
+            messages={row.id: row for row in connection.execute(sa.select(messages))},
+            segments={row.id: row for row in connection.execute(sa.select(segments))},
+            attempts={row.id: row for row in connection.execute(sa.select(attempts))},
+        )
+
+
+def key_of(row: Row) -> Key:
+    return row.tracking_number, row.recipient
+
+
+@dataclass
+class Flight:
+    """
+    A request on its way, of a node that lives.
+    """
+
+    claim: Claim
+    node: str
+    ends_at: datetime
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class Taking:
+    """
+    CallRail took a text.
+    """
+
+    attempt_id: int
+    segment_id: int
+    message_id: str
+    key: Key
+    content: str
+    at: datetime
+
+
+@dataclass
+class CallRail:
+    """
+    What CallRail really has: texts it took from here, and all outgoing ones it shows for a person.
+    """
+
+    takings: list[Taking] = field(default_factory=list)
+    shown: dict[str, list[FoundText]] = field(default_factory=lambda: {PAT: [], KIM: []})
+    written: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def take(self, taking: Taking, skew: timedelta) -> None:
+        self.takings.append(taking)
+        self._show(taking.key[1], taking.content, taking.at + skew)
+
+    def write(self, recipient: str, content: str, at: datetime) -> None:
+        """
+        A person sends a text from CallRail's own page.
+        """
+        self.written[recipient, content] += 1
+        self._show(recipient, content, at)
+
+    def _show(self, recipient: str, content: str, at: datetime) -> None:
+        conversation = self.shown[recipient]
+        wording = "" if conversation else WORDING
+        conversation.append(FoundText(content=content + wording, created_at=at))
+
+
+class RelayMachine(RuleBasedStateMachine):
+    """
+    One story, told on an empty store.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+        self.outbox = bench.outbox
+        self.clock = bench.clock
+        bench.clear()
+        self.callrail = CallRail()
+        self.accepted: list[str] = []
+        self.flights: list[Flight] = []
+        self.looking: list[tuple[DueLookup, Lookup]] = []
+        self.dead: set[str] = set()
+        # How often a person, or the settings, had what is not known sent again.
+        self.resends: Counter[str] = Counter()
+        self.automatic: Counter[int] = Counter()
+        self.worded: Counter[int] = Counter()
+        # Attempts whose ladder ended without finding them.
+        self.climbed: set[int] = set()
+        # Pairs of texts to one person: the first was no longer waited for when the second one left.
+        self.passed: set[tuple[str, str]] = set()
+        self.skew = timedelta()
+        self.lookups = LookupPolicy(accounts=POLICY.accounts)
+        self.stored = read(bench.engine)
+
+    # --- what the world is like ---
+
+    @initialize(
+        skew=st.sampled_from([0, -60, 60]),
+        on_unknown=st.sampled_from([*OnUnknown]),
+        drains=st.integers(0, 5),
+        texts=st.lists(WRITTEN, min_size=2, max_size=6),
+    )
+    def begin(self, skew: int, on_unknown: OnUnknown, drains: int, texts: list[tuple[Key, str]]) -> None:
+        self.skew = timedelta(seconds=skew)
+        self.lookups = replace(self.lookups, on_unknown=on_unknown)
+        self.drains = drains == 0
+        self.people_write(texts, Mode.OFF)
+
+    @rule(span=st.sampled_from(SPANS))
+    def time_passes(self, span: timedelta) -> None:
+        self.clock.advance(span)
+
+    # --- people ---
+
+    @rule(
+        texts=st.lists(WRITTEN, min_size=1, max_size=3),
+        duplicates=st.sampled_from([Mode.OFF, Mode.OFF, Mode.HOLD]),
+    )
+    def people_write(self, texts: list[tuple[Key, str]], duplicates: Mode) -> None:
+        for key, text in texts:
+            draft = make_draft(recipient=key[1], text=text, route=make_route(tracking_number=key[0]))
+            message = make_message(draft=draft, max_characters=POLICY.max_characters)
+            self.bench.run(self.outbox.accept(make_submission(message, duplicates=duplicates)))
+            self.accepted.append(message.id)
+
+    @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
+    def somebody_decides(self, index: int, word: str) -> None:
+        """
+        On one of the texts for which this word is allowed.
+        """
+        statuses, say = {
+            "approve": ((Status.HELD,), self._approve),
+            "cancel": (CANCELLABLE, self._cancel),
+            "resend": (AGAIN, self._resend),
+            "mark sent": ((Status.UNKNOWN,), self._mark_sent),
+        }[word]
+        if ids := self.ids_of(*statuses):
+            say(pick(ids, index))
+
+    def _approve(self, id_: str) -> None:
+        assert self.bench.run(self.outbox.approve(id_))
+
+    def _cancel(self, id_: str) -> None:
+        assert self.bench.run(self.outbox.cancel(id_, CANCELLABLE))
+
+    def _resend(self, id_: str) -> None:
+        assert self.bench.run(self.outbox.resend(id_))
+        self.resends[id_] += 1
+
+    def _mark_sent(self, id_: str) -> None:
+        assert self.bench.run(self.outbox.mark_sent(id_))
+        for attempt in read(self.bench.engine).attempts.values():
+            before = self.stored.attempts[attempt.id]
+            if before.outcome == OutcomeKind.UNKNOWN and attempt.outcome == OutcomeKind.SENT:
+                self.worded[attempt.segment_id] += 1
+
+    @rule(
+        index=INDEX,
+        event=st.sampled_from(["pause", "resume", "resume", "lift", "not allowed", "CallRail's page"]),
+    )
+    def something_rare_happens(self, index: int, event: str) -> None:
+        happen: dict[str, Callable[[], None]] = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "lift": self._lift,
+            "not allowed": lambda: self._try_what_is_not_allowed(index),
+            "CallRail's page": lambda: self._write_in_callrail(index),
+        }
+        happen[event]()
+
+    def _pause(self) -> None:
+        self.bench.run(self.outbox.pause(ACCOUNT, "A person said so."))
+
+    def _resume(self) -> None:
+        self.bench.run(self.outbox.resume(ACCOUNT))
+
+    def _lift(self) -> None:
+        """
+        Everybody may be texted again.
+        """
+        for number, recipient in KEYS:
+            self.bench.run(self.outbox.lift_suppression(recipient, number))
+
+    def _write_in_callrail(self, index: int) -> None:
+        self.callrail.write(
+            pick([PAT, KIM], index), pick(TEXTS[:2], index // 2), self.clock.now() + self.skew
+        )
+
+    def _try_what_is_not_allowed(self, index: int) -> None:
+        """
+        Nothing changes.
+        """
+        id_ = pick(self.accepted, index)
+        status = self.stored.messages[id_].status
+        if status != Status.HELD:
+            assert not self.bench.run(self.outbox.approve(id_))
+        if status not in CANCELLABLE:
+            assert not self.bench.run(self.outbox.cancel(id_, CANCELLABLE))
+        if status not in AGAIN:
+            assert not self.bench.run(self.outbox.resend(id_))
+        if status != Status.UNKNOWN:
+            assert not self.bench.run(self.outbox.mark_sent(id_))
+        assert self.stored == read(self.bench.engine)
+
+    # --- nodes ---
+
+    @rule(node=st.sampled_from(NODES), answer=st.sampled_from([*OFTEN, *ANSWERS, *["none yet"] * 6]))
+    def work(self, node: str, answer: str) -> None:
+        """
+        A worker's turn, as delivery does it: take up what nobody finished, then claim and send.
+        """
+        self._turn(node, answer)
+
+    @rule(
+        node=st.sampled_from(NODES),
+        answers=st.lists(st.sampled_from([*OFTEN, *OFTEN, *ANSWERS]), min_size=2, max_size=5),
+    )
+    def work_for_a_while(self, node: str, answers: list[str]) -> None:
+        """
+        Several turns, each when it can bring something, but none after long.
+        """
+        for answer in answers:
+            wake_at = self._turn(node, answer)
+            self.refresh()
+            soon = self.clock.now() + timedelta(seconds=1)
+            if wake_at is not None and wake_at < soon + timedelta(minutes=20):
+                soon = max(soon, wake_at)
+            self.clock.set(soon)
+
+    def _turn(self, node: str, answer: str) -> datetime | None:
+        """
+        What a node does now, after its start where it was dead; when to look again.
+        """
+        self._settle(node if node in self.dead else None)
+        self.dead.discard(node)
+        result = self._claim(node)
+        if result.claim is not None and answer != "none yet":
+            self._answer(self.flights[-1], answer)
+        return result.wake_at
+
+    @rule(node=st.sampled_from(NODES), reached=st.booleans())
+    def die(self, node: str, *, reached: bool) -> None:
+        """
+        At any point: what the node had under way may have reached CallRail.
+        """
+        for flight in [flight for flight in self.flights if flight.node == node]:
+            if reached:
+                self._reach(flight)
+            self.flights.remove(flight)
+        self.dead.add(node)
+
+    def _settle(self, node: str | None) -> None:
+        settled = self.bench.run(
+            self.outbox.settle_abandoned(
+                node=node, interval=POLICY.recipient_interval, random=Random(1), lookups=self.lookups
+            )
+        )
+        assert all(one.outcome.kind is OutcomeKind.UNKNOWN for one in settled)
+        self.stored = read(self.bench.engine)
+
+    def _claim(self, node: str) -> ClaimResult:
+        before, account = self.stored, self._paused()
+        result = self.bench.run(self.outbox.claim(node, POLICY))
+        self.stored = read(self.bench.engine)
+        if result.claim is not None:
+            assert not account
+            self._check_claim(before, result.claim)
+            self.flights.append(Flight(result.claim, node, self.clock.now() + POLICY.lease))
+        return result
+
+    def _paused(self) -> bool:
+        (standing,) = self.bench.run(self.outbox.read_standings([ACCOUNT], LIMITS))
+        return standing.account.paused_since is not None
+
+    # --- CallRail ---
+
+    @precondition(lambda self: self.flights)
+    @rule(index=INDEX, answer=st.sampled_from([*OFTEN, *ANSWERS, "none yet"]))
+    def answer_comes(self, index: int, answer: str) -> None:
+        """
+        In time, or when the attempt was given up long ago; or only the request arrives.
+        """
+        flight = pick(self.flights, index)
+        if answer == "none yet":
+            self._reach(flight)
+        else:
+            self._answer(flight, answer)
+
+    def _answer(self, flight: Flight, answer: str) -> None:
+        if answer in TAKEN:
+            self._reach(flight)
+        if not flight.taken and answer in TAKEN:
+            answer = "lost on the way"
+        if flight.taken and answer not in TAKEN:
+            answer = "taken, and the answer lost"
+        self._record(flight, ANSWERS[answer])
+
+    def _record(self, flight: Flight, outcome: Outcome) -> None:
+        self.flights.remove(flight)
+        open_before = self.stored.attempts[flight.claim.attempt_id].finished_at is None
+        recorded = self.bench.run(
+            self.outbox.record(
+                flight.claim.attempt_id,
+                outcome,
+                interval=POLICY.recipient_interval,
+                random=Random(1),
+                lookups=self.lookups,
+            )
+        )
+        assert open_before == isinstance(recorded, Recorded)
+
+    def _reach(self, flight: Flight) -> None:
+        """
+        CallRail takes the text, unless its client has given up by now.
+        """
+        if flight.taken or self.clock.now() >= flight.ends_at:
+            return
+        flight.taken = True
+        claim = flight.claim
+        taking = Taking(
+            attempt_id=claim.attempt_id,
+            segment_id=self.stored.attempts[claim.attempt_id].segment_id,
+            message_id=claim.message_id,
+            key=(claim.route.tracking_number, claim.recipient),
+            content=claim.content,
+            at=self.clock.now(),
+        )
+        self.callrail.take(taking, self.skew)
+
+    @rule(ending=st.sampled_from(["answer", "answer", "answer", "fault", "none yet"]))
+    def look_up(self, ending: str) -> None:
+        """
+        When the next one is due; what it reads is what CallRail shows then.
+        """
+        due_at = self.bench.run(self.outbox.next_lookup(self.lookups))
+        if due_at is not None:
+            self.clock.set(max(self.clock.now(), due_at))
+            self._begin_lookup()
+            self.look_up_ends(-1, ending)
+
+    def _begin_lookup(self) -> None:
+        due = self.bench.run(self.outbox.claim_lookup(self.lookups))
+        if due is not None:
+            texts = tuple(self.callrail.shown[due.recipient])
+            self.looking.append((due, Lookup(texts=texts, requests=2)))
+
+    @precondition(lambda self: self.looking)
+    @rule(index=INDEX, ending=st.sampled_from(["answer", "answer", "fault", "death"]))
+    def look_up_ends(self, index: int, ending: str) -> None:
+        if not self.looking or ending == "none yet":
+            return
+        due, lookup = self.looking.pop(index % len(self.looking))
+        if ending == "answer":
+            self._record_lookup(due, lookup)
+        elif ending == "fault":
+            self.bench.run(self.outbox.record_failed_lookup(due, "CallRail answered 500.", self.lookups))
+
+    def _record_lookup(self, due: DueLookup, lookup: Lookup) -> None:
+        before = self.stored = read(self.bench.engine)
+        attempt = before.attempts[due.attempt_id]
+        found = {
+            one.message_id for one in self.bench.run(self.outbox.record_lookup(due, lookup, self.lookups))
+        }
+        after = read(self.bench.engine)
+        if after.attempts[due.attempt_id].outcome != OutcomeKind.UNKNOWN:
+            return
+        if self.clock.now() >= attempt.finished_at + LADDER[-1]:
+            self.climbed.add(attempt.id)
+        was, is_ = before.segments[attempt.segment_id].status, after.segments[attempt.segment_id].status
+        if (was, is_) == (Status.UNKNOWN, Status.QUEUED):
+            assert self.lookups.on_unknown is OnUnknown.RESEND_ONCE
+            assert due.message_id in found
+            self.automatic[attempt.segment_id] += 1
+            assert 1 == self.automatic[attempt.segment_id]
+
+    # --- what must hold at a claim ---
+
+    def _check_claim(self, before: Stored, claim: Claim) -> None:
+        message = before.messages[claim.message_id]
+        segment_id = self.stored.attempts[claim.attempt_id].segment_id
+        self._check_once(before, claim.message_id, segment_id)
+        if message.status == Status.QUEUED:
+            self._check_order(before, message)
+        else:
+            self._check_together(before, message)
+
+    def _check_once(self, before: Stored, message_id: str, segment_id: int) -> None:
+        """
+        What arrived does not leave again, and what may have arrived only on somebody's word.
+        """
+        outcomes = Counter(attempt.outcome for attempt in before.attempts_at(segment_id))
+        assert 0 == outcomes[OutcomeKind.SENT]
+        assert outcomes[OutcomeKind.UNKNOWN] <= self.resends[message_id] + self.automatic[segment_id]
+
+    def _check_order(self, before: Stored, message: Row) -> None:
+        """
+        Every earlier text to the same person has come to its end, or is not waited for.
+
+        Not waited for is what is held, failed or cancelled, and what is unknown and was looked
+        up to the end of the ladder, or could not be until the time for that was over.
+        """
+        for other in self.stored.to_same_person(message):
+            # As it is after the claim: what came first may have been held by it.
+            assert other.status != Status.SENDING
+            if other.seq > message.seq or other.status == Status.SENT:
+                continue
+            assert other.status in (Status.HELD, Status.FAILED, Status.CANCELLED, Status.UNKNOWN)
+            if other.status == Status.UNKNOWN:
+                assert self._looked_up_to_the_end(before, other)
+            self.passed.add((other.id, message.id))
+
+    def _looked_up_to_the_end(self, before: Stored, message: Row) -> bool:
+        unknown = [one for one in before.attempts_of(message) if one.outcome == OutcomeKind.UNKNOWN]
+        segments_ = {one.segment_id for one in unknown}
+        return all(
+            last.id in self.climbed or self.clock.now() >= self.lookups.blocks_until(last.finished_at)
+            for segment_id in segments_
+            for last in [
+                max((one for one in unknown if one.segment_id == segment_id), key=lambda one: one.id)
+            ]
+        )
+
+    def _check_together(self, before: Stored, message: Row) -> None:
+        """
+        Of two texts under way to one person, the one that left last goes on.
+        """
+        mine = max(attempt.id for attempt in before.attempts_of(message))
+        for other in before.to_same_person(message):
+            if other.status == Status.SENDING:
+                assert mine > max(attempt.id for attempt in before.attempts_of(other))
+
+    # --- what must hold always ---
+
+    @invariant()
+    def refresh(self) -> None:
+        """
+        Comes first by its name's place here: the others look at what was read.
+        """
+        self.stored = read(self.bench.engine)
+        self.check_nothing_disappears()
+        self.check_once()
+        self.check_order()
+        self.check_budget()
+        self.check_one_in_flight()
+        self.check_statuses()
+        self.check_sent_is_true()
+
+    def check_nothing_disappears(self) -> None:
+        """
+        Every accepted text is there, with exactly one status.
+        """
+        assert set(self.accepted) == set(self.stored.messages)
+        assert all(row.status in [*Status] for row in self.stored.messages.values())
+
+    def check_once(self) -> None:
+        """
+        CallRail takes no segment a second time without somebody's word.
+        """
+        taken = Counter((one.message_id, one.segment_id) for one in self.callrail.takings)
+        for (message_id, segment_id), times in taken.items():
+            assert times <= 1 + self.resends[message_id] + self.automatic[segment_id]
+
+    def check_order(self) -> None:
+        """
+        Per person, CallRail took the texts in the order in which they came; but see ``_check_order``.
+        """
+        seqs = {id_: row.seq for id_, row in self.stored.messages.items()}
+        for key in KEYS:
+            takings = [one for one in self.callrail.takings if one.key == key]
+            ids = [one.attempt_id for one in takings]
+            assert ids == sorted(ids)
+            for number, later in enumerate(takings):
+                for earlier in takings[:number]:
+                    if seqs[earlier.message_id] > seqs[later.message_id]:
+                        assert (later.message_id, earlier.message_id) in self.passed
+
+    def check_budget(self) -> None:
+        """
+        In no hour and on no day, wherever it begins: neither in the ledger nor at CallRail.
+        """
+        counted = [one.counted_at for one in self.stored.attempts.values() if one.counted_at is not None]
+        for instants in (counted, [one.at for one in self.callrail.takings]):
+            for length, allowed in ((HOUR, LIMITS.per_hour), (DAY, LIMITS.per_day)):
+                for end in instants:
+                    assert sum(end - length < one <= end for one in instants) <= allowed
+
+    def check_one_in_flight(self) -> None:
+        """
+        One text at a time to one person from one number.
+        """
+        in_flight = Counter(key_of(one) for one in self.stored.attempts.values() if one.finished_at is None)
+        assert all(count == 1 for count in in_flight.values())
+
+    def check_statuses(self) -> None:
+        """
+        Messages agree with their segments, and segments with their attempts.
+        """
+        for message in self.stored.messages.values():
+            of_message = self.stored.segments_of(message)
+            present = {segment.status for segment in of_message} - {Status.CANCELLED}
+            assert message.status in allowed_statuses(present), (message.status, present)
+            codes = [reason["code"] for reason in message.reasons]
+            if message.status in (Status.HELD, Status.FAILED, Status.UNKNOWN):
+                assert codes
+            assert (Status.UNKNOWN != message.status) or "unknown" in codes
+            for segment in of_message:
+                self._check_segment(segment, codes)
+
+    def _check_segment(self, segment: Row, codes: list[str]) -> None:
+        outcomes = Counter(attempt.outcome for attempt in self.stored.attempts_at(segment.id))
+        assert (segment.status == Status.SENDING) == (outcomes[None] == 1)
+        assert outcomes[None] <= 1
+        if segment.status != Status.SENDING:
+            assert (segment.status == Status.SENT) == (outcomes[OutcomeKind.SENT] > 0)
+        if outcomes[OutcomeKind.SENT] > 1:
+            assert "sent_twice" in codes
+
+    def check_sent_is_true(self) -> None:
+        """
+        Not more is said to be sent than CallRail shows, a person's word aside.
+        """
+        said = Counter(
+            (attempt.recipient, normalise(self.stored.segments[attempt.segment_id].content))
+            for attempt in self.stored.attempts.values()
+            if attempt.outcome == OutcomeKind.SENT
+        )
+        for segment_id, times in self.worded.items():
+            segment = self.stored.segments[segment_id]
+            message = next(one for one in self.stored.messages.values() if one.seq == segment.message_seq)
+            said[message.recipient, normalise(segment.content)] -= times
+        true = Counter((one.key[1], normalise(one.content)) for one in self.callrail.takings)
+        for what, times in said.items():
+            assert times <= true[what] + self.callrail.written[what]
+
+    # --- the end ---
+
+    def teardown(self) -> None:
+        """
+        Some stories are told to their end: nothing that nobody decides on waits for ever.
+        """
+        if getattr(self, "drains", False):
+            self._drain()
+
+    def _drain(self) -> None:
+        self._resume()
+        for node in sorted(self.dead):
+            self._settle(node)
+        self.dead.clear()
+        self.looking.clear()
+        for flight in tuple(self.flights):
+            self._record(flight, LOST if flight.taken else ANSWERS["not sent"])
+        for _ in range(300):
+            self.refresh()
+            if not self.ids_of(Status.QUEUED, Status.SENDING):
+                return
+            self._settle(None)
+            result = self._claim(NODES[0])
+            if result.claim is not None:
+                (flight,) = self.flights
+                self._reach(flight)
+                self._record(flight, ANSWERS["sent"])
+            else:
+                self._wait_for(result.wake_at)
+        raise AssertionError("Texts wait for ever.")
+
+    def _wait_for(self, wake_at: datetime | None) -> None:
+        """
+        Until something may leave, or is to be looked up.
+        """
+        look_at = self.bench.run(self.outbox.next_lookup(self.lookups))
+        instants = [instant for instant in (wake_at, look_at) if instant is not None]
+        if not instants:
+            assert not self.ids_of(Status.QUEUED, Status.SENDING)
+            return
+        self.clock.set(max(self.clock.now(), min(instants)))
+        if look_at is not None and look_at <= self.clock.now():
+            self.look_up("answer")
+
+    def ids_of(self, *statuses: Status) -> list[str]:
+        return [id_ for id_ in self.accepted if self.stored.messages[id_].status in statuses]
+
+
+def allowed_statuses(present: set[str]) -> Sequence[Status]:
+    """
+    What a message may be whose segments, replaced ones aside, have these statuses.
+    """
+    # Nobody cancels or holds what is in flight.
+    if Status.SENDING in present and not present & {Status.FAILED, Status.UNKNOWN}:
+        return (Status.SENDING,)
+    for worst in (Status.FAILED, Status.UNKNOWN):
+        if worst in present:
+            return (worst, Status.CANCELLED)
+    if present == {Status.SENT}:
+        return (Status.SENT, Status.CANCELLED)
+    begun = Status.SENDING if Status.SENT in present else Status.QUEUED
+    return (begun, Status.HELD, Status.CANCELLED)
+
+
+def pick(values: Sequence[T], index: int) -> T:
+    return values[index % len(values)]

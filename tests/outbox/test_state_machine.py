@@ -1,0 +1,64 @@
+"""
+Whatever happens, in whatever order: kept, once, in order, within the limits.
+
+``STATE_MACHINE_EXAMPLES=20000`` in the environment tells so many stories instead of the usual ones.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.outbox.machine import RelayMachine, open_bench
+from tests.support.parts import in_ci
+
+ON_REQUEST = int(os.environ.get("STATE_MACHINE_EXAMPLES", "0"))
+USUAL = {"sqlite": 360, "postgresql": 160}
+STEPS = 25
+
+pytestmark = pytest.mark.timeout(0 if ON_REQUEST else 300)
+
+
+@pytest.mark.parametrize("database", USUAL)
+def test_nothing_that_happens_breaks_a_promise(
+    database: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """
+    No text is lost, doubled without a word, out of order, or beyond the limits of an hour and a day.
+    """
+    if database == "postgresql":
+        url = str(request.getfixturevalue("postgres_url"))
+    else:
+        url = f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
+    with open_bench(url) as bench:
+
+        class Machine(RelayMachine):
+            def __init__(self) -> None:
+                super().__init__(bench)
+
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=share(database),
+                stateful_step_count=STEPS,
+                deadline=None,
+                derandomize=in_ci() and not ON_REQUEST,
+                database=None,
+                suppress_health_check=[*HealthCheck],
+            ),
+        )
+        record_property("examples", bench.examples)
+
+
+def share(database: str) -> int:
+    """
+    How many examples a database gets.
+    """
+    usual = USUAL[database]
+    return ON_REQUEST * usual // sum(USUAL.values()) if ON_REQUEST else usual
