@@ -148,7 +148,7 @@ def record_failed_lookup(
     connection.execute(
         sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at, look_until=None)
     )
-    if look_at is None:
+    if look_at is None and _is_open_question(connection, attempt):
         _leave_to_a_person(connection, attempt, "CallRail could not be asked.")
 
 
@@ -283,7 +283,7 @@ def _not_found(
         .where(attempts.c.id == due.attempt_id)
         .values(look_at=look_at, look_until=None, looks=attempt.looks + 1, blocks_until=blocks_until)
     )
-    if look_at is not None:
+    if look_at is not None or not _is_open_question(connection, attempt):
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
         resent = _resend_once(connection, now, attempt)
@@ -298,6 +298,22 @@ def _not_found(
     return []
 
 
+def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
+    """
+    Whether a message is unknown because of this attempt's segment, and not settled by a later attempt.
+    """
+    query = (
+        sa.select(messages.c.seq)
+        .join(segments, segments.c.message_seq == messages.c.seq)
+        .where(
+            segments.c.id == attempt.segment_id,
+            segments.c.status == Status.UNKNOWN,
+            messages.c.status == Status.UNKNOWN,
+        )
+    )
+    return connection.execute(query).first() is not None
+
+
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> None:
     """
     Say in the message what was looked for and what there is to decide.
@@ -308,8 +324,6 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> No
         "`messages mark-sent` or `messages cancel`.",
     )
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
-    if message.status != Status.UNKNOWN:
-        return
     others = [one for one in reasons_from_json(message.reasons) if one.code != "unknown"]
     connection.execute(
         sa.update(messages)
@@ -320,13 +334,13 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> No
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
     """
-    Queue the segment again, unless that was done before or the message is not unknown any more.
+    Queue the segment again, unless that was done before.
     """
     earlier = sa.select(sa.func.count()).where(
         attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN
     )
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
-    if message.status != Status.UNKNOWN or connection.execute(earlier).scalar_one() > 1:
+    if connection.execute(earlier).scalar_one() > 1:
         return []
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt.id, attempt.account_id, detail)

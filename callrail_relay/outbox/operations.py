@@ -13,6 +13,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
+from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
 from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json, write_account
 
@@ -20,26 +21,26 @@ from callrail_relay.outbox.values import Row, read_account, reasons_from_json, r
 def approve(connection: sa.Connection, now: datetime, message_id: str) -> bool:
     """
     Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
+
+    One that was held half-way goes on where it stopped.
     """
-    row = connection.execute(
-        sa.select(messages.c.reasons, messages.c.approved).where(
-            messages.c.id == message_id, messages.c.status == Status.HELD
-        )
-    ).one_or_none()
+    row = _locked(connection, message_id, (Status.HELD,))
     if row is None:
         return False
-    codes = [reason.code for reason in reasons_from_json(row.reasons)]
-    changed = connection.execute(
+    reasons = reasons_from_json(row.reasons)
+    codes = [reason.code for reason in reasons]
+    connection.execute(
         sa.update(messages)
-        .where(messages.c.id == message_id, messages.c.status == Status.HELD)
+        .where(messages.c.seq == row.seq)
         .values(
-            status=Status.QUEUED,
+            status=message_status(connection, row.seq),
             approved=sorted({*row.approved, *codes}),
-            reasons=reasons_to_json(()),
+            # That it was sent twice is news, and no reason to hold it.
+            reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
             not_before=now,
         )
     )
-    return changed.rowcount == 1
+    return True
 
 
 def resend(connection: sa.Connection, now: datetime, message_id: str) -> bool:

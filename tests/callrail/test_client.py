@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, CallRail
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
@@ -292,9 +293,13 @@ async def test_send_that_finds_no_free_connection_is_not_sent(
         delivery = rig.delivery()
         await delivery.turn()
         await rig.clock.until_asleep()
+        await rig.events.until(AttemptStarted, 2)
         # Time runs out for the connect time-out, not for the read time-out of the one that has a connection.
-        while not outcomes(await rig.message(second))[0]:
+        for _ in range(5):
             loop_time.jump(6)
+            for _ in range(20):
+                await asyncio.sleep(0)  # a turn of the loop
+        await rig.events.until(AttemptFinished)
         rig.clock.advance(30)
         await delivery.settle()
 

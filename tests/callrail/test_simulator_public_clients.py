@@ -1,10 +1,8 @@
 """
-Clients of CallRail that nobody here wrote, over a real socket.
+A client of CallRail that nobody here wrote, over a real socket.
 """
 
 import asyncio
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -61,28 +59,3 @@ async def test_callrail_mcp_lists_everything(simulator: Simulator) -> None:
     assert set(simulator.conversations) == {each["id"] for each in found["conversations"]}
     assert 5 == len(found["sms_threads"])
     assert "Hello" == found["single"]["messages"][0]["content"]
-
-
-@pytest.mark.skipif(
-    find_spec("pycallrail") is None, reason="pycallrail cannot be installed beside newer libraries"
-)
-async def test_pycallrail_lists_everything_it_knows(simulator: Simulator) -> None:
-    """
-    It refuses fields it does not know and misses those it does, so the shapes are the real ones.
-    """
-    pycallrail = import_module("pycallrail")
-
-    def use(url: str) -> tuple[Any, Any, Any]:
-        client = pycallrail.CallRail(api_key=KEY)
-        client.BASE_URL = f"{url}/v3/"
-        with client.session:
-            account = client.list_accounts(fields={"fields": "numeric_id"})[0]
-            return account, account.list_companies(), account.list_text_message_conversations()
-
-    async with listening(simulator) as url:
-        account, companies, conversations = await asyncio.to_thread(use, url)
-
-    assert (simulator.account_id, simulator.numeric_id) == (account.id, account.numeric_id)
-    assert list(simulator.companies) == [company.id for company in companies]
-    assert set(simulator.conversations) == {conversation.id for conversation in conversations}
-    assert "Hello" == conversations[0].recent_messages[0].content

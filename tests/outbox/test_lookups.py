@@ -4,18 +4,18 @@ Unknown outcomes: later texts wait for the look-ups, and what CallRail shows set
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from callrail_relay.domain.matching import FoundText, Lookup
 from callrail_relay.domain.message import Message, Status
-from callrail_relay.domain.outcome import OutcomeKind, Unknown
+from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
 from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import REFUSED, SENT, Worker, find, put, status_of, words
+from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
-from tests.support.factories import ACCOUNT, RECIPIENT, make_route, recipient
+from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_route, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +54,12 @@ async def climb(outbox: Outbox, clock: ManualClock, policy: LookupPolicy = POLIC
         looks.append(look_at - START)
         await outbox.record_lookup(await take_lookup(outbox, policy), NOTHING, policy)
     return looks
+
+
+async def next_look(outbox: Outbox) -> datetime:
+    due_at = await outbox.next_lookup(POLICY)
+    assert due_at is not None
+    return due_at
 
 
 def evidence_of(message: Message) -> list[str]:
@@ -543,3 +549,215 @@ async def test_only_an_unknown_text_is_marked_as_sent(outbox: Outbox, worker: Wo
 
     assert not await outbox.mark_sent(id_)
     assert Status.FAILED == await status_of(outbox, id_)
+
+
+# --- sent again, and then found ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "end", [NotSent("no route."), TOO_MANY, LOST, REFUSED], ids=["not sent", "too many", "lost", "refused"]
+)
+async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
+    outbox: Outbox, worker: Worker, clock: ManualClock, end: Outcome
+) -> None:
+    """
+    The text arrived: it is sent, and does not leave a third time, neither by itself nor by the settings.
+    """
+    worker = replace(worker, lookups=RESEND_ONCE)
+    id_ = await put(outbox, "Hello")
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(5)
+    second = await worker.take()
+    await worker.record(first, SENT)
+
+    recorded = await worker.finish(second, end)
+
+    assert (Status.SENT, False) == (recorded.status, recorded.twice)
+    await climb(outbox, clock, RESEND_ONCE)
+    clock.advance(HOUR)
+    assert (await worker.look()).claim is None
+    message = await find(outbox, id_)
+    assert (Status.SENT, None) == (message.status, message.reason)
+
+
+async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first sending is found afterwards: the text goes on with its next segment.
+    """
+    id_ = await put(outbox, words(400))
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(5)
+    await worker.send(REFUSED)
+    assert Status.FAILED == await status_of(outbox, id_)
+    clock.set(await next_look(outbox))
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing(first.content), POLICY)
+
+    assert Status.SENDING == settled.status
+    for position in (2, 3):
+        clock.advance(1)
+        assert position == (await worker.send()).position
+    message = await find(outbox, id_)
+    assert (Status.SENT, None) == (message.status, message.reason)
+
+
+async def test_a_found_segment_does_not_hide_why_the_text_failed(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Its next segment was refused since: that is still so, and still said.
+    """
+    id_ = await put(outbox, words(400))
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(5)
+    await worker.send()
+    clock.advance(5)
+    await worker.send(REFUSED)
+    clock.set(await next_look(outbox))
+    shown = showing(first.content, first.content)
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), shown, POLICY)
+
+    assert (Status.FAILED, True) == (settled.status, settled.twice)
+    codes = [reason.code for reason in (await find(outbox, id_)).reasons]
+    assert ["refused", "incomplete", "sent_twice"] == codes
+
+
+async def test_a_look_back_at_one_segment_does_not_send_another(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first segment was sent once more by the settings; the second one is unknown, and not yet looked up.
+    """
+    worker = replace(worker, lookups=RESEND_ONCE)
+    id_ = await put(outbox, words(200))
+    await worker.send(LOST)
+    for _ in LADDER:
+        clock.set(await next_look(outbox))
+        await outbox.record_lookup(await take_lookup(outbox, RESEND_ONCE), NOTHING, RESEND_ONCE)
+    await worker.send()
+    clock.advance(110)
+    await worker.send(LOST)
+    # Two minutes after the first segment was sent again it is looked back at.
+    clock.advance(10)
+    due = await take_lookup(outbox, RESEND_ONCE)
+    await outbox.record_lookup(due, NOTHING, RESEND_ONCE)
+
+    message = await find(outbox, id_)
+    assert [Status.SENT, Status.UNKNOWN] == [segment.status for segment in message.segments]
+    assert "CallRail does not show it" not in (message.reason or "")
+
+
+async def test_marking_as_sent_does_not_say_twice(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Of two sendings that are both unknown, a person's word is for one; nobody waits for the other.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(5)
+    await worker.send(LOST)
+    await put(outbox, "next")
+    assert await outbox.mark_sent(id_)
+
+    message = await find(outbox, id_)
+    assert (Status.SENT, None) == (message.status, message.reason)
+    assert [OutcomeKind.UNKNOWN, OutcomeKind.SENT] == [one.outcome for one in message.segments[0].attempts]
+    clock.advance(60)
+    assert "next" == (await worker.take()).content
+
+
+async def test_news_of_a_text_sent_twice_outlives_an_approval(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The rest of it was held half-way; what is approved goes on there, behind nobody.
+    """
+    id_ = await put(outbox, words(200))
+    first = await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(5)
+    second = await worker.take()
+    await worker.record(first, SENT)
+    await worker.finish(second)
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "STOP")
+    clock.advance(5)
+    await worker.look()
+    assert Status.HELD == await status_of(outbox, id_)
+    await outbox.lift_suppression(RECIPIENT, None)
+    assert await outbox.approve(id_)
+
+    message = await find(outbox, id_)
+    assert (Status.SENDING, ["sent_twice"]) == (message.status, [reason.code for reason in message.reasons])
+    assert 2 == (await worker.send()).position
+
+
+# --- several at once ---------------------------------------------------------------------------------------
+
+
+async def test_of_two_unknown_ones_with_the_same_words_the_first_is_the_one_found(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    One text proves one sending; with two texts there, one look-up settles both.
+    """
+    ids = []
+    for _ in range(2):
+        ids.append(await put(outbox, "Hello"))
+        await replace(worker, lookups=replace(POLICY, ladder=(timedelta(seconds=15),))).send(LOST)
+        clock.advance(77)
+
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    assert ids[0] == settled.message_id
+    await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    assert [Status.SENT, Status.UNKNOWN] == [await status_of(outbox, id_) for id_ in ids]
+
+    clock.set(await next_look(outbox))
+    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello", "Hello"), POLICY)
+    assert ids[1] == settled.message_id
+
+
+async def test_parts_of_two_texts_to_one_person_do_not_mix(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first was given up as unknown, the second has begun, and only now the first is known to have arrived.
+    """
+    first, second = await put(outbox, words(200)), await put(outbox, words(201))
+    begun = await worker.send(LOST)
+    await climb(outbox, clock)
+    claims = [await worker.take()]
+    await worker.record(begun, SENT)
+    clock.advance(1)
+    assert Status.SENDING == await status_of(outbox, first) == await status_of(outbox, second)
+    assert (await worker.look()).claim is None
+    await worker.finish(claims[0])
+    for _ in range(2):
+        assert await worker.waits() is not None
+        clock.advance(1)
+        claims.append(await worker.send())
+
+    assert [(second, 1), (second, 2), (first, 2)] == [(one.message_id, one.position) for one in claims]
+
+
+async def test_an_account_whose_requests_are_used_does_not_stop_another(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Though its own look-up is due first.
+    """
+    policy = replace(POLICY, accounts=frozenset({ACCOUNT, "ACC-2"}), requests_per_hour=1)
+    worker = replace(worker.under(accounts=policy.accounts), lookups=policy)
+    await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(15)
+    await outbox.record_lookup(await take_lookup(outbox, policy), NOTHING, policy)
+    other = await put(outbox, "Hello", to=recipient(50), account_id="ACC-2")
+    await worker.send(LOST)
+    clock.advance(60)
+
+    assert other == (await take_lookup(outbox, policy)).message_id
+    assert await outbox.claim_lookup(policy) is None

@@ -1,0 +1,349 @@
+"""
+Reading CallRail's conversations: which are asked for, and what of them counts.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.domain.matching import Lookup
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import RefusedByCallRail, Unavailable
+from tests.callrail.simulated import StandingClock, make_simulator
+from tests.service.rig import KEY, open_callrail
+from tests.support.factories import RECIPIENT, recipient
+
+pytestmark = pytest.mark.anyio
+
+HELLO = "Hello. Reply STOP to end."
+Change = Callable[[dict[str, Any]], object]
+
+
+class Changed(httpx.AsyncBaseTransport):
+    """
+    The simulator, with its lists of conversations changed as a test wants; it keeps what was asked.
+    """
+
+    def __init__(self, simulator: Simulator, change: Change = lambda _: None) -> None:
+        self._inner = InProcessTransport(create_app(simulator))
+        self._change = change
+        self.asked: list[httpx.URL] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url)
+        response = await self._inner.handle_async_request(request)
+        body = json.loads(await response.aread())
+        if "conversations" in body or "messages" in body:
+            body["asked"] = dict(request.url.params)
+            self._change(body)
+        return httpx.Response(response.status_code, json=body)
+
+    @property
+    def searches(self) -> list[str | None]:
+        return [url.params.get("search") for url in self.asked if url.path.endswith("/text-messages.json")]
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+def simulator(clock: StandingClock) -> Simulator:
+    return make_simulator(clock=clock)
+
+
+async def find(
+    simulator: Simulator,
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    conversation_id: str | None = None,
+    tracking_number: str | None = None,
+    age: timedelta = timedelta(minutes=1),
+) -> Lookup:
+    """
+    What a look-up of a text to RECIPIENT brings, sent so long ago.
+    """
+    route = Route(simulator.account_id, simulator.company_id, tracking_number or simulator.tracking_number)
+    transport = transport or InProcessTransport(create_app(simulator))
+    async with open_callrail(transport=transport, api_key=KEY) as callrail:
+        return await callrail.find_texts(
+            route, RECIPIENT, since=simulator.clock.now() - age, conversation_id=conversation_id
+        )
+
+
+def contents(lookup: Lookup) -> list[str]:
+    return [text.content for text in lookup.texts]
+
+
+def conversation_id(simulator: Simulator) -> str:
+    """
+    The id of the first conversation.
+    """
+    return next(iter(simulator.conversations))
+
+
+# --- finding the conversation ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [RECIPIENT, RECIPIENT[-10:], None])
+async def test_whatever_form_of_a_number_callrail_searches_by(
+    simulator: Simulator, known: str | None
+) -> None:
+    """
+    E.164, then ten digits, then everybody of the company: which of them finds is not documented.
+    """
+
+    def change(body: dict[str, Any]) -> None:
+        if "conversations" in body and body["asked"].get("search") != known:
+            body["conversations"] = []
+
+    simulator.write(RECIPIENT, HELLO)
+    transport = Changed(simulator, change)
+
+    lookup = await find(simulator, transport)
+
+    forms = [RECIPIENT, RECIPIENT[-10:], None]
+    assert forms[: forms.index(known) + 1] == transport.searches
+    assert ([HELLO], len(transport.asked)) == (contents(lookup), lookup.requests)
+
+
+@pytest.mark.parametrize(
+    "form", ["+12025550122", "2025550122", "202-555-0122", "(202) 555-0122", 12025550122]
+)
+async def test_whatever_form_of_a_number_callrail_shows(simulator: Simulator, form: object) -> None:
+    """
+    The last ten digits count, of the person and of our number.
+    """
+
+    def change(body: dict[str, Any]) -> None:
+        for conversation in body.get("conversations", ()):
+            conversation["customer_phone_number"] = form
+            conversation["current_tracking_number"] = simulator.tracking_number[-10:]
+            del conversation["initial_tracking_number"]
+
+    simulator.write(RECIPIENT, HELLO)
+
+    assert [HELLO] == contents(await find(simulator, Changed(simulator, change)))
+
+
+async def test_a_conversation_that_went_on_from_another_number_is_found(simulator: Simulator) -> None:
+    """
+    Ours may be the number with which it began.
+    """
+    other = simulator.add_tracker().tracking_numbers[0]
+    simulator.write(RECIPIENT, HELLO)
+    simulator.write(RECIPIENT, "From the other number.", tracking_number=other)
+
+    for number in (simulator.tracking_number, other):
+        assert {HELLO, "From the other number."} == set(
+            contents(await find(simulator, tracking_number=number))
+        )
+
+
+async def test_a_conversation_of_another_number_alone_is_not_ours(simulator: Simulator) -> None:
+    """
+    Nothing left from ours.
+    """
+    other = simulator.add_tracker().tracking_numbers[0]
+    simulator.write(RECIPIENT, HELLO, tracking_number=other)
+
+    assert [] == contents(await find(simulator))
+
+
+async def test_it_is_found_among_many_people(simulator: Simulator, clock: StandingClock) -> None:
+    """
+    Where no search helps, every page of the company's conversations is read.
+    """
+
+    def change(body: dict[str, Any]) -> None:
+        if "conversations" in body and "search" in body["asked"]:
+            body["conversations"] = []
+
+    simulator.write(RECIPIENT, HELLO)
+    for number in range(1, 520):
+        clock.pass_time(1)
+        simulator.write(recipient(number + 600), "Another's.")
+    transport = Changed(simulator, change)
+
+    lookup = await find(simulator, transport)
+
+    assert [HELLO] == contents(lookup)
+    # Two searches in vain, three pages of all, and the conversation.
+    assert 6 == lookup.requests == len(transport.asked)
+
+
+async def test_the_list_begins_a_day_before_the_text(simulator: Simulator, clock: StandingClock) -> None:
+    """
+    The account's day is not ours, and an older conversation cannot hold it.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    transport = Changed(simulator)
+    await find(simulator, transport, age=timedelta(hours=5))
+
+    expected = (clock.now() - timedelta(hours=5, days=1)).date().isoformat()
+    assert {expected} == {url.params["start_date"] for url in transport.asked if "start_date" in url.params}
+    assert all(url.params["company_id"] == simulator.company_id for url in transport.asked[:1])
+
+
+async def test_a_known_conversation_is_asked_for_at_once(simulator: Simulator) -> None:
+    """
+    One request, and no search.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    transport = Changed(simulator)
+
+    lookup = await find(simulator, transport, conversation_id=conversation_id(simulator))
+
+    assert ([HELLO], 1, []) == (contents(lookup), lookup.requests, transport.searches)
+
+
+async def test_a_known_conversation_without_news_is_not_all_there_may_be(
+    simulator: Simulator, clock: StandingClock
+) -> None:
+    """
+    CallRail may have begun another one; what both show counts once.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    clock.pass_time(3600)
+
+    lookup = await find(simulator, conversation_id=conversation_id(simulator))
+
+    assert [HELLO] == contents(lookup)
+    assert lookup.requests > 1
+
+
+async def test_a_conversation_that_is_gone_is_searched_for(simulator: Simulator) -> None:
+    """
+    And the request that told so counts.
+    """
+    simulator.write(RECIPIENT, HELLO)
+
+    lookup = await find(simulator, conversation_id="gone")
+
+    assert ([HELLO], 3) == (contents(lookup), lookup.requests)
+
+
+# --- reading it --------------------------------------------------------------------------------------------
+
+
+async def test_all_pages_of_a_conversation_are_read(simulator: Simulator, clock: StandingClock) -> None:
+    """
+    250 texts to a page, the newest first.
+    """
+    for number in range(501):
+        simulator.write(RECIPIENT, f"Text {number}")
+        clock.pass_time(1)
+
+    lookup = await find(simulator, conversation_id=conversation_id(simulator), age=timedelta(hours=1))
+
+    assert {f"Text {number}" for number in range(501)} == set(contents(lookup))
+    assert 3 == lookup.requests
+
+
+async def test_only_what_went_out_counts_with_its_time_in_utc(
+    simulator: Simulator, clock: StandingClock
+) -> None:
+    """
+    The person may have sent back the very words.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    written_at = clock.now()
+    clock.pass_time(5)
+    simulator.receive(RECIPIENT, HELLO)
+
+    [text] = (await find(simulator)).texts
+
+    assert abs(text.created_at - written_at) < timedelta(milliseconds=1)
+    assert timedelta() == text.created_at.utcoffset()
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", "2026-04-07T22:25:04", 1_700_000_000])
+async def test_a_text_without_a_time_that_can_be_read_is_passed_over(
+    simulator: Simulator, time: object
+) -> None:
+    """
+    It cannot be told whether it is ours; the others are read all the same.
+    """
+
+    def change(body: dict[str, Any]) -> None:
+        if "messages" in body:
+            body["messages"].append({"direction": "outgoing", "content": "When?", "created_at": time})
+            body["messages"].append("no object")
+
+    simulator.write(RECIPIENT, HELLO)
+
+    assert [HELLO] == contents(await find(simulator, Changed(simulator, change)))
+
+
+async def test_pages_without_a_count_are_read_to_the_last_full_one(
+    simulator: Simulator, clock: StandingClock
+) -> None:
+    """
+    ``total_pages`` is missing on some of CallRail's lists.
+    """
+    for number in range(251):
+        simulator.write(RECIPIENT, f"Text {number}")
+        clock.pass_time(1)
+    transport = Changed(simulator, lambda body: body.pop("total_pages", None))
+
+    lookup = await find(
+        simulator, transport, conversation_id=conversation_id(simulator), age=timedelta(hours=1)
+    )
+
+    assert 251 == len(lookup.texts)
+
+
+# --- when CallRail does not answer -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("position", [1, 2])
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Kind.REFUSE, Unavailable),
+        (Kind.DROP_ANSWER, Unavailable),
+        (Kind.HALF_BODY, Unavailable),
+        (Kind.GARBAGE, Unavailable),
+        (Kind.STATUS, Unavailable),
+    ],
+)
+async def test_half_an_answer_is_none(
+    simulator: Simulator, fault: Kind, error: type[Exception], position: int
+) -> None:
+    """
+    Neither a list nor a conversation that could not be read means that the text is not there.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    simulator.fault(Fault(fault, on="read", position=position))
+
+    with pytest.raises(error):
+        await find(simulator)
+
+
+async def test_a_limit_that_is_reached_is_no_answer(simulator: Simulator) -> None:
+    """
+    429: later there is one.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    simulator.fault(Fault(Kind.STATUS, on="read", status=429, times=1))
+
+    with pytest.raises(Unavailable, match="limit"):
+        await find(simulator)
+    assert [HELLO] == contents(await find(simulator))
+
+
+async def test_a_key_without_the_right_to_see_is_told(simulator: Simulator) -> None:
+    """
+    403 is not taken for a conversation that is gone.
+    """
+    simulator.write(RECIPIENT, HELLO)
+    simulator.fault(Fault(Kind.STATUS, on="read", status=403, times=1))
+
+    with pytest.raises(RefusedByCallRail):
+        await find(simulator, conversation_id=conversation_id(simulator))
