@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.conftest import EXAMPLES
 from tests.outbox.machine import RelayMachine, open_bench
 from tests.support.parts import in_ci
 
@@ -67,7 +68,7 @@ def test_nothing_that_happens_breaks_a_promise(
                 suppress_health_check=[*HealthCheck],
             ),
         )
-        record_property("examples", bench.examples)
+        record_property(EXAMPLES, bench.examples)
 
 
 def share(database: str) -> int:
