@@ -69,10 +69,14 @@ messages = sa.Table(
     sa.Column("tracking_number", sa.String(16)),
     # Tracking number, recipient and text in one: finds the same text again.
     sa.Column("fingerprint", sa.LargeBinary(16), index=True),
+    # Its words without names, numbers and addresses: finds mass texts. Null where it is too short for one.
+    sa.Column("wording", sa.LargeBinary(16)),
     # How many segments it will have; the segments themselves are made when it is first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
     # The length to cut to, where CallRail refused a longer segment.
     sa.Column("cut_to", sa.Integer),
+    # When a held message is queued by itself; null where it waits for a person.
+    sa.Column("release_at", Instant),
     sa.Column("reasons", sa.JSON, nullable=False),
     # Codes of the reasons that a person overrode.
     sa.Column("approved", sa.JSON, nullable=False),
@@ -111,6 +115,37 @@ sa.Index(
 )
 sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
 sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
+
+_has_wording = messages.c.wording.is_not(None)
+sa.Index(
+    "ix_messages_wording",
+    messages.c.account_id,
+    messages.c.wording,
+    messages.c.received_at,
+    sqlite_where=_has_wording,
+    postgresql_where=_has_wording,
+)
+_released = messages.c.release_at.is_not(None)
+sa.Index(
+    "ix_messages_release",
+    messages.c.account_id,
+    messages.c.release_at,
+    sqlite_where=_released,
+    postgresql_where=_released,
+)
+
+# A person's word on a message: what, who, why, and which reasons it overrode.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("message_seq", sa.ForeignKey("messages.seq"), nullable=False, index=True),
+    sa.Column("decided_at", Instant, nullable=False),
+    sa.Column("verb", sa.String(16), nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("note", sa.Text),
+    sa.Column("reasons", sa.JSON, nullable=False),
+)
 
 segments = sa.Table(
     "segments",
@@ -216,6 +251,66 @@ suppressions = sa.Table(
     sa.Column("recipient", sa.String(16), primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
+)
+
+# What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
+callrail_texts = sa.Table(
+    "callrail_texts",
+    metadata,
+    # CallRail's own id of the text: a repeated webhook is known by it.
+    sa.Column("resource_id", sa.String(64), primary_key=True),
+    # "in" from the person, "out" to the person.
+    sa.Column("direction", sa.String(4), nullable=False),
+    sa.Column("written_at", Instant, nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("account_id", sa.String(64)),
+    sa.Column("company_id", sa.String(64)),
+    # Null where CallRail masks a number and no conversation that is known here tells it.
+    sa.Column("tracking_number", sa.String(16)),
+    sa.Column("recipient", sa.String(16)),
+    sa.Column("conversation_id", sa.Text),
+    sa.Column("thread_id", sa.Text),
+    sa.Column("content", sa.Text),
+    # Of a text that went out: the attempt that it is; null where somebody else sent it, which costs budget.
+    sa.Column("attempt_id", sa.ForeignKey("attempts.id")),
+    # Of a reply: when it is passed on next; null where it was, or is not to be.
+    sa.Column("forward_at", Instant),
+    sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
+)
+sa.Index(
+    "ix_callrail_texts_person",
+    callrail_texts.c.tracking_number,
+    callrail_texts.c.recipient,
+    callrail_texts.c.written_at,
+)
+sa.Index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
+_by_others = sa.and_(callrail_texts.c.direction == "out", callrail_texts.c.attempt_id.is_(None))
+sa.Index(
+    "ix_callrail_texts_budget",
+    callrail_texts.c.account_id,
+    callrail_texts.c.written_at,
+    sqlite_where=_by_others,
+    postgresql_where=_by_others,
+)
+_forwarded = callrail_texts.c.forward_at.is_not(None)
+sa.Index(
+    "ix_callrail_texts_forward",
+    callrail_texts.c.forward_at,
+    sqlite_where=_forwarded,
+    postgresql_where=_forwarded,
+)
+
+# What somebody was alerted of and is not over; one row for all nodes.
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("key", sa.String(160), primary_key=True),
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("opened_at", Instant, nullable=False),
+    # Until when one node has it in hand to tell people.
+    sa.Column("telling_until", Instant),
+    sa.Column("told_at", Instant),
 )
 
 # One row that is written to learn whether the store can be written.
