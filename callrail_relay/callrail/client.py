@@ -19,7 +19,7 @@ import httpx
 from callrail_relay.callrail import wire
 from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
-from callrail_relay.domain.matching import BEFORE, FoundText, Lookup
+from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable
@@ -152,14 +152,27 @@ class CallRail:
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
-    ) -> Lookup:
+    ) -> Lookup | FailedLookup:
         """
         The outgoing texts between *recipient* and the number of *route*, at least those since *since*.
 
-        The conversation is found by its id where one is known, else by searching. Raises
-        RefusedByCallRail, Unavailable.
+        The conversation is found by its id where one is known, else by searching.
         """
         counter = _Counter()
+        try:
+            found = await self._find_texts(route, recipient, since, conversation_id, counter)
+        except (RefusedByCallRail, Unavailable) as error:
+            return FailedLookup(detail=str(error), requests=counter.requests)
+        return Lookup(texts=found, requests=counter.requests)
+
+    async def _find_texts(
+        self,
+        route: Route,
+        recipient: str,
+        since: datetime,
+        conversation_id: str | None,
+        counter: "_Counter",
+    ) -> tuple[FoundText, ...]:
         texts: dict[str, list[FoundText]] = {}
         if conversation_id is not None:
             with contextlib.suppress(UnknownToCallRail):
@@ -169,8 +182,7 @@ class CallRail:
             for id_ in await self._search(route, recipient, since, counter):
                 if id_ not in texts:
                     texts[id_] = await self._conversation(route.account_id, id_, counter)
-        found = tuple(text for one in texts.values() for text in one)
-        return Lookup(texts=found, requests=counter.requests)
+        return tuple(text for one in texts.values() for text in one)
 
     async def _search(self, route: Route, recipient: str, since: datetime, counter: "_Counter") -> list[str]:
         """

@@ -5,6 +5,7 @@ How an account stands with CallRail: paused, waiting, and what CallRail said abo
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from callrail_relay.domain.budget import HOUR
 from callrail_relay.domain.outcome import Usage
 
 
@@ -76,6 +77,16 @@ class Account:
         """
         return self.strikes - 1 if self.waits(now) else self.strikes
 
+    def used_by_others(self) -> list[datetime]:
+        """
+        An instant for each use that others made: those of the hour when they were told, others of the day
+        an hour before, since nothing tells when they really were.
+        """
+        if self.excess_at is None:
+            return []
+        earlier = max(0, self.day_excess - self.hour_excess)
+        return [self.excess_at - HOUR] * earlier + [self.excess_at] * self.hour_excess
+
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
         """
         The same account after CallRail told its own count, beside what this relay counted itself.
@@ -90,9 +101,12 @@ class Account:
         )
         if usage.hour_used is None and usage.day_used is None:
             return account
+        # What CallRail does not tell of one window stays as it was told last.
         return replace(
             account,
-            hour_excess=max(0, (usage.hour_used or 0) - hour_used),
-            day_excess=max(0, (usage.day_used or 0) - day_used),
+            hour_excess=account.hour_excess
+            if usage.hour_used is None
+            else max(0, usage.hour_used - hour_used),
+            day_excess=account.day_excess if usage.day_used is None else max(0, usage.day_used - day_used),
             excess_at=now,
         )

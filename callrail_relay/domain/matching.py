@@ -31,9 +31,16 @@ _QUOTES = str.maketrans(
     }
 )
 # What CallRail appends to a first text: instructions for leaving, in a wording that is not documented.
+# They begin right behind the text, or behind a word about rates: what has words of its own before them is
+# another text that begins like ours, and to take it for ours would lose ours in silence.
 _OPT_OUT_WORDING = re.compile(
-    r"\b(?:reply|text|txt|send|say)\W+(?:stop|end|cancel|quit)\b|\bunsubscribe\b|\bopt[ -]?out\b",
-    re.IGNORECASE,
+    r"""\W*
+    (?:(?:standard\W+)?(?:msg|message)s?\W+(?:(?:and\W+)?data\W+)?rates\W+(?:may\W+)?apply\W+)?
+    (?:to\W+(?:unsubscribe|opt[ -]?out|stop|cancel|end)\W+(?:of\W+texts\W+)?)?
+    (?:you\W+(?:can|may)\W+|please\W+)?
+    (?:(?:reply|respond|text|txt|send|say)\W+(?:with\W+)?(?:stop|end|cancel|quit|unsubscribe)
+       |unsubscribe|opt[ -]?out)\b""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _LONGEST_WORDING = 160
 
@@ -55,6 +62,16 @@ class Lookup:
     """
 
     texts: tuple[FoundText, ...]
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLookup:
+    """
+    Why CallRail's conversation could not be read, and how many requests that took.
+    """
+
+    detail: str
     requests: int
 
 
@@ -174,4 +191,4 @@ def _with_wording(ours: str, theirs: str) -> bool:
         return False
     # Where the last word goes on it is another word: "Yes" is not the beginning of "Yesterday".
     within_word = ours[-1].isalnum() and rest[:1].isalnum()
-    return not within_word and _OPT_OUT_WORDING.search(rest) is not None
+    return not within_word and _OPT_OUT_WORDING.match(rest) is not None

@@ -180,8 +180,6 @@ def _just_sent(now: datetime, policy: ClaimPolicy) -> sa.Exists:
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
         attempts.c.finished_at > now - policy.recipient_interval,
-        # What seems to have ended later than now did so before the clock was set back.
-        attempts.c.finished_at <= now + policy.recipient_interval,
         attempts.c.counted_at.is_not(None),
     )
 
@@ -299,15 +297,28 @@ def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[t
     return list(enumerate(cut(row.text, limit), start=1))
 
 
-def write_segments(connection: sa.Connection, message_seq: int, pieces: list[tuple[int, str]]) -> None:
+def write_segments(
+    connection: sa.Connection,
+    message_seq: int,
+    pieces: list[tuple[int, str]],
+    *,
+    replaces: int | None = None,
+    replacing: int = 0,
+) -> None:
     """
-    Add segments that wait to leave, each with its position.
+    Add segments that wait to leave, each with its position; the first *replacing* replace another one.
     """
     connection.execute(
         sa.insert(segments),
         [
-            {"message_seq": message_seq, "position": position, "content": content, "status": Status.QUEUED}
-            for position, content in pieces
+            {
+                "message_seq": message_seq,
+                "position": position,
+                "content": content,
+                "status": Status.QUEUED,
+                "replaces": replaces if number < replacing else None,
+            }
+            for number, (position, content) in enumerate(pieces)
         ],
     )
     connection.execute(

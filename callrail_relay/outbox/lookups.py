@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.matching import AFTER, BEFORE, Lookup, Sending, match
+from callrail_relay.domain.matching import AFTER, BEFORE, FailedLookup, Lookup, Sending, match
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
@@ -134,14 +134,14 @@ def record_lookup(
 
 
 def record_failed_lookup(
-    connection: sa.Connection, now: datetime, due: DueLookup, detail: str, policy: LookupPolicy
+    connection: sa.Connection, now: datetime, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy
 ) -> None:
     """
     Note that CallRail could not be read, and try again later; after a day it is left to a person.
     """
     read_account(connection, due.route.account_id, lock=True)
     attempt = _attempt(connection, due.attempt_id)
-    _note(connection, now, due.attempt_id, due.route.account_id, detail, 1)
+    _note(connection, now, due.attempt_id, due.route.account_id, lookup.detail, lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
@@ -223,8 +223,9 @@ def settle_as_sent(
         .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, look_until=None, blocks_until=None)
     )
     _note(connection, now, attempt_id, attempt.account_id, detail)
-    if segment.status in (Status.UNKNOWN, Status.QUEUED, Status.FAILED):
+    if segment.status != Status.SENDING:
         connection.execute(sa.update(segments).where(segments.c.id == segment.id).values(status=Status.SENT))
+        _withdraw_pieces(connection, segment)
     if segment.status == Status.FAILED:
         _queue_again(connection, message.seq, (Status.CANCELLED,))
     status = Status(message.status)
@@ -235,7 +236,7 @@ def settle_as_sent(
         # What kept it is over, and what had not left of it follows now.
         over = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in over]
-    twice = sent_count(connection, segment.id) > 1
+    twice = is_twice(connection, segment)
     if twice:
         reasons = flagged_twice(reasons)
     connection.execute(
@@ -259,6 +260,50 @@ def sent_count(connection: sa.Connection, segment_id: int) -> int:
         attempts.c.segment_id == segment_id, attempts.c.outcome == OutcomeKind.SENT
     )
     return connection.execute(query).scalar_one()
+
+
+def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
+    """
+    Let the pieces that a refused segment was cut into not leave any more: it arrived before, as a whole.
+    """
+    connection.execute(
+        sa.update(segments)
+        .where(
+            *_pieces_of(whole, segments),
+            segments.c.status.not_in([Status.SENT, Status.SENDING]),
+        )
+        .values(status=Status.CANCELLED)
+    )
+
+
+def _pieces_of(whole: Row | sa.FromClause, pieces: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    """
+    What is true of the pieces of a segment; by the message, for which there is an index.
+    """
+    of = whole.c if isinstance(whole, sa.FromClause) else whole
+    return pieces.c.message_seq == of.message_seq, pieces.c.replaces == of.id
+
+
+def arrived_whole(connection: sa.Connection, segment: Row) -> bool:
+    """
+    Whether this is a piece of a segment that turned out to have arrived as a whole.
+    """
+    query = sa.select(segments.c.id).where(
+        segments.c.id == segment.replaces, segments.c.status == Status.SENT
+    )
+    return segment.replaces is not None and connection.execute(query).first() is not None
+
+
+def is_twice(connection: sa.Connection, segment: Row) -> bool:
+    """
+    Whether CallRail took a segment more than once, in pieces or as a whole.
+    """
+    pieces = sa.select(segments.c.id).where(*_pieces_of(segment, segments), segments.c.status == Status.SENT)
+    return (
+        sent_count(connection, segment.id) > 1
+        or arrived_whole(connection, segment)
+        or connection.execute(pieces.limit(1)).first() is not None
+    )
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
@@ -369,17 +414,20 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
 
 def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
     """
-    Queue the segments of a message that have one of *statuses*, but none that was cut into shorter ones.
+    Queue the segments of a message that have one of *statuses*.
+
+    None that was cut into shorter ones, and none of these where the longer one arrived.
     """
-    replaced = sa.exists().where(
-        attempts.c.segment_id == segments.c.id, attempts.c.outcome == OutcomeKind.REJECTED
-    )
+    piece, whole = segments.alias(), segments.alias()
+    replaced = sa.exists().where(*_pieces_of(segments, piece))
+    arrived = sa.exists().where(whole.c.id == segments.c.replaces, whole.c.status == Status.SENT)
     connection.execute(
         sa.update(segments)
         .where(
             segments.c.message_seq == message_seq,
             segments.c.status.in_(tuple(statuses)),
-            ~sa.and_(segments.c.status == Status.CANCELLED, replaced),
+            ~replaced,
+            ~arrived,
         )
         .values(status=Status.QUEUED)
     )

@@ -166,7 +166,7 @@ def _drains_at(
 ) -> datetime | None:
     if account.paused_since is not None:
         return None
-    counted = connection.scalars(
+    own = connection.scalars(
         sa.select(attempts.c.counted_at)
         .where(
             attempts.c.account_id == account.id,
@@ -178,4 +178,5 @@ def _drains_at(
     ).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+    counted = sorted([*own, *account.used_by_others()])
     return drains_at(begin, pending=pending, counted=counted, limits=allowed)

@@ -20,7 +20,13 @@ from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claiming import write_segments
-from callrail_relay.outbox.lookups import flagged_twice, sent_count, settle_as_sent
+from callrail_relay.outbox.lookups import (
+    arrived_whole,
+    flagged_twice,
+    is_twice,
+    sent_count,
+    settle_as_sent,
+)
 from callrail_relay.outbox.progress import status_of
 from callrail_relay.outbox.suppressing import suppress
 from callrail_relay.outbox.tables import attempts, messages, segments
@@ -64,6 +70,8 @@ def record(
     if sent_count(connection, segment.id):
         # An earlier sending turned out to have arrived while this one was under way: that is enough.
         decision = replace(decision, segment=Status.SENT, cut_to=None, reasons=())
+    elif not isinstance(outcome, Sent) and arrived_whole(connection, segment):
+        decision = replace(decision, segment=Status.CANCELLED, cut_to=None, reasons=())
     if not _finish_attempt(connection, now, attempt_id, outcome, decision):
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
@@ -71,7 +79,7 @@ def record(
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     _record_segment(connection, segment, decision)
     status = _record_message(connection, now, message, outcome, decision, interval)
-    twice = isinstance(outcome, Sent) and sent_count(connection, segment.id) > 1
+    twice = isinstance(outcome, Sent) and is_twice(connection, segment)
     if twice:
         _flag_twice(connection, message)
     after = _corrected(connection, now, outcome, decision, message)
@@ -198,8 +206,15 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
         sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     ).all()
     connection.execute(sa.delete(segments).where(*queued))
-    pieces = [piece for content in (refused.content, *later) for piece in cut(content, limit)]
-    write_segments(connection, refused.message_seq, list(enumerate(pieces, start=refused.position + 1)))
+    its_own = cut(refused.content, limit)
+    pieces = [*its_own, *(piece for content in later for piece in cut(content, limit))]
+    write_segments(
+        connection,
+        refused.message_seq,
+        list(enumerate(pieces, start=refused.position + 1)),
+        replaces=refused.id,
+        replacing=len(its_own),
+    )
 
 
 def _record_message(

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
-from callrail_relay.domain.matching import Lookup
+from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
@@ -23,7 +23,7 @@ from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewSubmission
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import claiming, intake, operations, reading, recording, suppressing
+from callrail_relay.outbox import claiming, intake, operations, reading, recording, setback, suppressing
 from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.engine import (
     describe,
@@ -60,6 +60,7 @@ class Outbox:
         self._engine = engine
         self._time = time
         self._file = file_identity(engine)
+        self._latest: datetime | None = None
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
@@ -176,8 +177,8 @@ class Outbox:
     async def record_lookup(self, due: DueLookup, lookup: Lookup, policy: LookupPolicy) -> list[Settled]:
         return await self._write(looking.record_lookup, due, lookup, policy)
 
-    async def record_failed_lookup(self, due: DueLookup, detail: str, policy: LookupPolicy) -> None:
-        await self._write(looking.record_failed_lookup, due, detail, policy)
+    async def record_failed_lookup(self, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy) -> None:
+        await self._write(looking.record_failed_lookup, due, lookup, policy)
 
     async def approve(self, message_id: str) -> bool:
         return await self._write(operations.approve, message_id)
@@ -245,10 +246,16 @@ class Outbox:
 
     def _transaction(self, statement: Callable[[sa.Connection, datetime], T], *, writes: bool) -> T:
         with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
-            result = statement(connection, self._time(connection))
-            if writes:
-                require_same_file(self._engine, self._file)
-            return result
+            now = self._time(connection)
+            if not writes:
+                return statement(connection, now)
+            latest = self._latest or setback.latest_instant(connection, now)
+            if now < latest - setback.TOLERANCE:
+                setback.bring_back(connection, now, latest)
+            result = statement(connection, now)
+            require_same_file(self._engine, self._file)
+        self._latest = now
+        return result
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

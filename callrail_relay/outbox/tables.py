@@ -155,6 +155,8 @@ segments = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
+    # The longer segment that CallRail refused, of which this is a piece.
+    sa.Column("replaces", sa.ForeignKey("segments.id")),
     sa.UniqueConstraint("message_seq", "position"),
 )
 

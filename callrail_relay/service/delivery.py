@@ -89,7 +89,7 @@ class Delivery:
         self._under_way: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._stopping = False
-        self._leases_checked_at: datetime | None = None
+        self._leases_checked_at: float | None = None
 
     async def run(self) -> None:
         """
@@ -159,9 +159,12 @@ class Delivery:
         """
         Take up attempts that their process left open: at the start our own, later those whose lease ran out.
         """
-        now = self._clock.now()
+        now = self._clock.monotonic()
         at_start = self._leases_checked_at is None
-        if self._leases_checked_at is not None and now - self._leases_checked_at < LEASE_CHECK:
+        if (
+            self._leases_checked_at is not None
+            and now - self._leases_checked_at < LEASE_CHECK.total_seconds()
+        ):
             return
         await settle_abandoned(
             self._outbox,

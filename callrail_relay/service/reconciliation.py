@@ -22,11 +22,11 @@ from callrail_relay.domain.events import (
     SentTwice,
     ignore,
 )
-from callrail_relay.domain.matching import Lookup
+from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
-from callrail_relay.errors import RefusedByCallRail, Unavailable
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 
 POLL = timedelta(seconds=5)
@@ -38,13 +38,11 @@ FAULT_RETRY = timedelta(seconds=30)
 class ConversationReader(Protocol):
     """
     What reads conversations. It changes nothing at CallRail and may be asked as often as its limits allow.
-
-    Raises Unavailable and RefusedByCallRail.
     """
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
-    ) -> Lookup: ...
+    ) -> Lookup | FailedLookup: ...
 
 
 class Reconciliation:
@@ -125,13 +123,12 @@ class Reconciliation:
         return min(POLL, max(timedelta(seconds=1), due_at - self._clock.now()))
 
     async def _look(self, due: DueLookup) -> None:
-        try:
-            lookup = await self._reader.find_texts(
-                due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
-            )
-        except (Unavailable, RefusedByCallRail) as error:
-            await self._outbox.record_failed_lookup(due, str(error), self._policy)
-            self._hook(LookupFailed(message_id=due.message_id, reason=str(error)))
+        lookup = await self._reader.find_texts(
+            due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
+        )
+        if isinstance(lookup, FailedLookup):
+            await self._outbox.record_failed_lookup(due, lookup, self._policy)
+            self._hook(LookupFailed(message_id=due.message_id, reason=lookup.detail))
             return
         for settled in await self._outbox.record_lookup(due, lookup, self._policy):
             tell(self._hook, settled)

@@ -23,6 +23,7 @@ from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, Call
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
+from callrail_relay.domain.matching import Lookup
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
@@ -1029,6 +1030,7 @@ async def looked_up(simulator: Simulator, *, conversation_id: str | None = None)
     since = simulator.clock.now() - timedelta(hours=1)
     async with asking(simulator) as callrail:
         lookup = await callrail.find_texts(route, RECIPIENT, since=since, conversation_id=conversation_id)
+    assert isinstance(lookup, Lookup)
     return [text.content for text in lookup.texts], lookup.requests
 
 

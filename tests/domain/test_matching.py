@@ -88,6 +88,7 @@ def test_opt_out_wording_behind_a_text_is_callrails(wording: str) -> None:
         "Yes, at the end of the street",
         "Yes, we can quit the lease early",
         "Yesterday you asked. Reply STOP to opt out",
+        "Yes, Tuesday works" + WORDING,
         "Yes" + " word" * 40 + WORDING,
         "Oh Yes" + WORDING,
         "yes",

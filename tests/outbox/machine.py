@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.claim import Claim, ClaimResult
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.matching import FoundText, Lookup, normalise
+from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup, normalise
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
     NotSent,
@@ -67,6 +67,7 @@ NODES = ("node-1", "node-2")
 
 LIMITS = Limits(5, 12)
 POLICY = make_policy(limits=LIMITS, max_characters=150)
+FAILED = FailedLookup(detail="CallRail answered 500.", requests=1)
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 
 LOST = Unknown("the answer did not come.")
@@ -280,6 +281,10 @@ class RelayMachine(RuleBasedStateMachine):
         # Pairs of texts to one person: the first was no longer waited for when the second one left.
         self.passed: set[tuple[str, str]] = set()
         self.skew = timedelta()
+        # By how much our clock was set back in all.
+        self.set_back = timedelta()
+        # When, in true time, each attempt's outcome turned out not to be known.
+        self.unknown_at: dict[int, datetime] = {}
         self.lookups = LookupPolicy(accounts=POLICY.accounts)
         self.stored = read(bench.engine)
 
@@ -347,7 +352,9 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(
         index=INDEX,
-        event=st.sampled_from(["pause", "resume", "resume", "lift", "not allowed", "CallRail's page"]),
+        event=st.sampled_from(
+            ["pause", "resume", "resume", "lift", "not allowed", "CallRail's page", "clock set back"]
+        ),
     )
     def something_rare_happens(self, index: int, event: str) -> None:
         happen: dict[str, Callable[[], None]] = {
@@ -356,6 +363,7 @@ class RelayMachine(RuleBasedStateMachine):
             "lift": self._lift,
             "not allowed": lambda: self._try_what_is_not_allowed(index),
             "CallRail's page": lambda: self._write_in_callrail(index),
+            "clock set back": lambda: self._set_clock_back(SPANS[index % len(SPANS)]),
         }
         happen[event]()
 
@@ -376,6 +384,17 @@ class RelayMachine(RuleBasedStateMachine):
         self.callrail.write(
             pick([PAT, KIM], index), pick(TEXTS[:2], index // 2), self.clock.now() + self.skew
         )
+
+    def _set_clock_back(self, span: timedelta) -> None:
+        """
+        What was written in its future is as far from now as it was before.
+        """
+        self.set_back += span
+        self.clock.set(self.clock.now() - span)
+        self.bench.run(self.outbox.write_probe())
+
+    def true_time(self) -> datetime:
+        return self.clock.now() + self.set_back
 
     def _try_what_is_not_allowed(self, index: int) -> None:
         """
@@ -459,7 +478,7 @@ class RelayMachine(RuleBasedStateMachine):
         if result.claim is not None:
             assert not before.paused
             self._check_claim(before, result.claim)
-            self.flights.append(Flight(result.claim, node, self.clock.now() + POLICY.lease))
+            self.flights.append(Flight(result.claim, node, self.true_time() + POLICY.lease))
         return result
 
     # --- CallRail ---
@@ -503,7 +522,7 @@ class RelayMachine(RuleBasedStateMachine):
         """
         CallRail takes the text, unless its client has given up by now.
         """
-        if flight.taken or self.clock.now() >= flight.ends_at:
+        if flight.taken or self.true_time() >= flight.ends_at:
             return
         flight.taken = True
         claim = flight.claim
@@ -513,9 +532,9 @@ class RelayMachine(RuleBasedStateMachine):
             message_id=claim.message_id,
             key=(claim.route.tracking_number, claim.recipient),
             content=claim.content,
-            at=self.clock.now(),
+            at=self.true_time(),
         )
-        self.callrail.take(taking, self.skew)
+        self.callrail.take(taking, self.skew - self.set_back)
 
     @rule(ending=st.sampled_from(["answer", "answer", "answer", "fault", "none yet"]))
     def look_up(self, ending: str) -> None:
@@ -543,7 +562,7 @@ class RelayMachine(RuleBasedStateMachine):
         if ending == "answer":
             self._record_lookup(due, lookup)
         elif ending == "fault":
-            self.bench.run(self.outbox.record_failed_lookup(due, "CallRail answered 500.", self.lookups))
+            self.bench.run(self.outbox.record_failed_lookup(due, FAILED, self.lookups))
 
     def _record_lookup(self, due: DueLookup, lookup: Lookup) -> None:
         before = self.stored = read(self.bench.engine)
@@ -554,7 +573,7 @@ class RelayMachine(RuleBasedStateMachine):
         after = read(self.bench.engine)
         if after.attempts[due.attempt_id].outcome != OutcomeKind.UNKNOWN:
             return
-        if self.clock.now() >= attempt.finished_at + LADDER[-1]:
+        if self.true_time() >= self.unknown_at[attempt.id] + LADDER[-1]:
             self.climbed.add(attempt.id)
         was, is_ = before.segments[attempt.segment_id].status, after.segments[attempt.segment_id].status
         if (was, is_) == (Status.UNKNOWN, Status.QUEUED):
@@ -603,7 +622,7 @@ class RelayMachine(RuleBasedStateMachine):
         unknown = [one for one in before.attempts_of(message) if one.outcome == OutcomeKind.UNKNOWN]
         segments_ = {one.segment_id for one in unknown}
         return all(
-            last.id in self.climbed or self.clock.now() >= self.lookups.blocks_until(last.finished_at)
+            last.id in self.climbed or self.true_time() >= self.lookups.blocks_until(self.unknown_at[last.id])
             for segment_id in segments_
             for last in [
                 max((one for one in unknown if one.segment_id == segment_id), key=lambda one: one.id)
@@ -627,6 +646,9 @@ class RelayMachine(RuleBasedStateMachine):
         Comes first by its name's place here: the others look at what was read.
         """
         self.stored = read(self.bench.engine)
+        for attempt in self.stored.attempts.values():
+            if attempt.outcome == OutcomeKind.UNKNOWN:
+                self.unknown_at.setdefault(attempt.id, self.true_time())
         self.check_nothing_disappears()
         self.check_once()
         self.check_order()
@@ -669,6 +691,9 @@ class RelayMachine(RuleBasedStateMachine):
         In no hour and on no day, wherever it begins: neither in the ledger nor at CallRail.
         """
         counted = [one.counted_at for one in self.stored.attempts.values() if one.counted_at is not None]
+        if self.set_back:
+            # Where the clock went back, true time has other distances than the ledger.
+            counted = []
         for instants in (counted, [one.at for one in self.callrail.takings]):
             for length, allowed in ((HOUR, LIMITS.per_hour), (DAY, LIMITS.per_day)):
                 for end in instants:

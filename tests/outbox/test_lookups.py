@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.matching import FoundText, Lookup
+from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
@@ -20,6 +20,7 @@ from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_ro
 pytestmark = pytest.mark.anyio
 
 POLICY = LookupPolicy(accounts=frozenset({ACCOUNT}))
+FAILED = FailedLookup(detail="CallRail answered 500.", requests=3)
 RESEND_ONCE = replace(POLICY, on_unknown=OnUnknown.RESEND_ONCE)
 LOST = Unknown("the relay stopped.", own_fault=True)
 NOTHING = Lookup(texts=(), requests=1)
@@ -307,14 +308,14 @@ async def test_a_look_up_that_fails_is_tried_again(
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
-    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
     assert clock.now() + timedelta(minutes=1) == await outbox.next_lookup(POLICY)
     clock.advance(HOUR)
-    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
     assert clock.now() + timedelta(minutes=15) == await outbox.next_lookup(POLICY)
     assert ["CallRail answered 500."] * 2 == evidence_of(await find(outbox, id_))
     clock.advance(timedelta(days=1))
-    await outbox.record_failed_lookup(await take_lookup(outbox), "CallRail answered 500.", POLICY)
+    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
 
     assert await outbox.next_lookup(POLICY) is None
     assert Status.UNKNOWN == await status_of(outbox, id_)
@@ -332,7 +333,7 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, c
 
     await outbox.record_lookup(due, NOTHING, POLICY)
     assert await outbox.next_lookup(POLICY) is None
-    await outbox.record_failed_lookup(due, "CallRail answered 500.", POLICY)
+    await outbox.record_failed_lookup(due, FAILED, POLICY)
     assert await outbox.next_lookup(POLICY) is None
     message = await find(outbox, id_)
     assert (Status.SENT, "CON1") == (message.status, message.conversation_id)

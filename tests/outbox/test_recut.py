@@ -6,11 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.matching import FoundText, Lookup
 from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import NotSent, Unknown
+from callrail_relay.domain.reconcile import DueLookup, LookupPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
-from tests.support.clock import ManualClock
-from tests.support.factories import recipient
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -136,3 +139,57 @@ async def test_the_pieces_count_as_pending(outbox: Outbox, bold: Worker) -> None
     assert 3 == (await bold.standing()).pending
     await bold.send()
     assert 2 == (await bold.standing()).pending
+
+
+LOST = Unknown("the relay stopped.", own_fault=True)
+LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+
+
+async def resend_and_refuse(outbox: Outbox, clock: ManualClock) -> tuple[Worker, str, DueLookup]:
+    """
+    A long text that arrived, of which the answer was lost; it was sent again, refused, and cut in three.
+    """
+    worker = Worker(outbox, lookups=LOOKUPS).under(max_characters=1000, recipient_interval=timedelta())
+    id_ = await put(outbox, words(400))
+    await worker.send(LOST)
+    await outbox.resend(id_)
+    await worker.send(REFUSED)
+    clock.advance(timedelta(minutes=2))
+    due = await outbox.claim_lookup(LOOKUPS)
+    assert due is not None
+    return worker, id_, due
+
+
+FOUND = Lookup(texts=(FoundText(content=words(400), created_at=START),), requests=1)
+
+
+async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    A look-up shows that the first sending had reached CallRail; also where the last piece was under way.
+    """
+    worker, id_, due = await resend_and_refuse(outbox, clock)
+    piece = await worker.take()
+    await outbox.record_lookup(due, FOUND, LOOKUPS)
+    await worker.record(piece, NotSent("no route to CallRail."))
+    clock.advance(timedelta(hours=1))
+
+    assert (await worker.look()).claim is None
+    message = await find(outbox, id_)
+    assert Status.SENT == message.status
+    assert [Status.SENT, *[Status.CANCELLED] * 3] == [segment.status for segment in message.segments]
+    assert message.reason is None
+
+
+async def test_a_piece_that_left_before_is_told(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    The person has part of the text twice, and the rest of the pieces stays here.
+    """
+    worker, id_, due = await resend_and_refuse(outbox, clock)
+    await worker.send()
+    (settled,) = await outbox.record_lookup(due, FOUND, LOOKUPS)
+
+    assert settled.twice
+    assert (await worker.look()).claim is None
+    message = await find(outbox, id_)
+    assert Status.SENT == message.status
+    assert "twice" in (message.reason or "")

@@ -16,6 +16,9 @@ INSTANT = sa.BigInteger()
 
 def upgrade() -> None:
     _extend_messages()
+    with op.batch_alter_table("segments") as segments:
+        segments.add_column(sa.Column("replaces", SEQUENCE))
+        segments.create_foreign_key("fk_segments_replaces", "segments", ["replaces"], ["id"])
     _create_decisions()
     _create_callrail_texts()
     op.create_table(

@@ -1,0 +1,141 @@
+"""
+A clock that was ahead and is set back: nothing waits until the time has come again.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import Unknown
+from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, recipient
+
+pytestmark = pytest.mark.anyio
+
+YEAR = timedelta(days=365)
+LOST = Unknown("the answer did not come.")
+LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+
+
+@pytest.mark.parametrize("span", [HOUR, YEAR])
+async def test_an_accepted_text_leaves_at_once(
+    outbox: Outbox, worker: Worker, clock: ManualClock, span: timedelta
+) -> None:
+    """
+    It was accepted when the clock was ahead.
+    """
+    id_ = await put(outbox, "Hello")
+    clock.set(START - span)
+    await worker.send()
+
+    message = await find(outbox, id_)
+    assert Status.SENT == message.status
+    assert message.received_at <= clock.now()
+
+
+async def test_the_budget_fills_up_no_longer_than_it_would_have(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    What left half an hour ago is half an hour old on the new clock too.
+    """
+    frugal = worker.under(limits=Limits(2, 1000))
+    for number in range(3):
+        await put(outbox, "Hello", to=recipient(number))
+    await frugal.send()
+    clock.advance(HOUR / 2)
+    await frugal.send()
+    assert START + HOUR == await frugal.waits()
+
+    clock.set(clock.now() - YEAR)
+
+    assert clock.now() + HOUR / 2 == await frugal.waits()
+    clock.advance(HOUR / 2)
+    await frugal.send()
+
+
+async def test_what_is_looked_up_is_looked_up_in_time(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    And later texts to that person wait no longer than for the ladder.
+    """
+    worker = Worker(outbox, lookups=LOOKUPS)
+    await put(outbox, "Hello")
+    later = await put(outbox, "Are you there?")
+    await worker.send(LOST)
+
+    clock.set(START - DAY)
+
+    assert (await worker.look()).claim is None
+    assert clock.now() + LOOKUPS.ladder[0] == await outbox.next_lookup(LOOKUPS)
+    clock.set(LOOKUPS.blocks_until(clock.now()))
+    await worker.send()
+    assert Status.SENT == await status_of(outbox, later)
+
+
+async def test_an_account_waits_no_longer(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    A minute after CallRail's 429, whatever the clock shows.
+    """
+    await put(outbox, "Hello")
+    await worker.send(TOO_MANY)
+
+    clock.set(START - DAY)
+
+    assert clock.now() + timedelta(minutes=1) == await worker.waits()
+
+
+async def test_an_attempt_under_way_keeps_its_lease(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Neither given up at once nor kept for ever.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.take()
+    clock.advance(10)
+    assert [] == await worker.settle_abandoned()
+
+    clock.set(START - DAY)
+
+    assert [] == await worker.settle_abandoned()
+    clock.advance(worker.policy.lease - timedelta(seconds=11))
+    assert [] == await worker.settle_abandoned()
+    clock.advance(1)
+    assert 1 == len(await worker.settle_abandoned())
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+
+
+async def test_a_restart_notices_it_too(
+    outbox: Outbox, worker: Worker, second_outbox: Outbox, clock: ManualClock
+) -> None:
+    """
+    And what one process has moved is not moved again by another.
+    """
+    await put(outbox, "Hello")
+    await worker.take()
+    lease_ends = worker.policy.lease
+
+    clock.set(START - DAY)
+    for store in (second_outbox, outbox, second_outbox):
+        await store.write_probe()
+
+    clock.advance(lease_ends - timedelta(seconds=1))
+    assert [] == await worker.settle_abandoned()
+    clock.advance(1)
+    assert 1 == len(await worker.settle_abandoned())
+
+
+async def test_a_small_correction_moves_nothing(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Clocks are corrected by a second all the time.
+    """
+    id_ = await put(outbox, "Hello")
+    clock.set(START - timedelta(seconds=1))
+    await outbox.write_probe()
+
+    assert START == (await find(outbox, id_)).received_at
