@@ -3,7 +3,7 @@ What intake hands to the outbox, and what the outbox answers.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from callrail_relay.domain.guards import Mode, Verdict
 from callrail_relay.domain.mapping import Draft
@@ -25,10 +25,11 @@ class NewMessage:
     segment_count: int
     skip_identical: bool = False
     approved: tuple[str, ...] = ()
+    fingerprint: bytes | None = field(init=False)
 
-    @property
-    def fingerprint(self) -> bytes | None:
-        return fingerprint(self.draft)
+    def __post_init__(self) -> None:
+        # Asked for several times, and reckoned once.
+        object.__setattr__(self, "fingerprint", fingerprint(self.draft))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,11 @@ The outbox as the services use it: every method is one transaction.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from random import Random
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,9 +21,9 @@ from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewSubmission
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import claiming, intake, operations, reading, recording, setback, suppressing
+from callrail_relay.outbox import claiming, operations, reading, recording, setback, suppressing
 from callrail_relay.outbox import lookups as looking
+from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
     describe,
     file_identity,
@@ -43,8 +42,6 @@ Time = Callable[[sa.Connection], datetime]
 
 READERS = 2
 WRITERS_POSTGRESQL = 4
-BATCH = 500
-"""Submissions that share one commit at most."""
 
 
 class Outbox:
@@ -64,8 +61,7 @@ class Outbox:
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
-        self._arriving: list[tuple[NewSubmission, asyncio.Future[list[Accepted]]]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
 
     @classmethod
     async def open(cls, url: str, clock: Clock, *, database_time: bool = True) -> "Outbox":
@@ -89,9 +85,7 @@ class Outbox:
         """
         Finish what is being stored, and let go of the database.
         """
-        while self._storing is not None:
-            with contextlib.suppress(Exception):
-                await self._storing
+        await self._commits.finish()
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
@@ -109,36 +103,7 @@ class Outbox:
 
         Submissions that arrive while others are being stored share the next commit.
         """
-        stored: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        self._arriving.append((submission, stored))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_arriving())
-        return await stored
-
-    async def _store_arriving(self) -> None:
-        try:
-            while self._arriving:
-                batch, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
-                await self._store(batch)
-        finally:
-            self._storing = None
-
-    async def _store(self, batch: list[tuple[NewSubmission, asyncio.Future[list[Accepted]]]]) -> None:
-        try:
-            results = await self._write(intake.accept, [submission for submission, _ in batch])
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
-            if len(batch) > 1 and not isinstance(error, Unavailable):
-                # One submission that the database refuses must not take the others with it.
-                for one in batch:
-                    await self._store([one])
-                return
-            for _, stored in batch:
-                if not stored.done():
-                    stored.set_exception(error)
-            return
-        for (_, stored), result in zip(batch, results, strict=True):
-            if not stored.done():
-                stored.set_result(result)
+        return await self._commits.accept(submission)
 
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
         return await self._write(claiming.claim, node, policy)
@@ -235,27 +200,30 @@ class Outbox:
         return await self._read(lambda _connection, now: now)
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._in_thread(
-            self._writers, self._transaction, lambda c, now: statement(c, now, *args, **kwargs), writes=True
-        )
+        return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
 
     async def _read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._in_thread(
-            self._readers, self._transaction, lambda c, now: statement(c, now, *args, **kwargs), writes=False
+            self._readers, self._reading, lambda c, now: statement(c, now, *args, **kwargs)
         )
 
-    def _transaction(self, statement: Callable[[sa.Connection, datetime], T], *, writes: bool) -> T:
-        with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
+    async def _transact(self, works: Sequence[Work]) -> list[Any]:
+        return await self._in_thread(self._writers, self._writing, works)
+
+    def _writing(self, works: Sequence[Work]) -> list[Any]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             now = self._time(connection)
-            if not writes:
-                return statement(connection, now)
             latest = self._latest or setback.latest_instant(connection, now)
             if now < latest - setback.TOLERANCE:
                 setback.bring_back(connection, now, latest)
-            result = statement(connection, now)
+            results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)
         self._latest = now
-        return result
+        return results
+
+    def _reading(self, work: Callable[[sa.Connection, datetime], T]) -> T:
+        with self._engine.connect().execution_options(writes=False) as connection, connection.begin():
+            return work(connection, self._time(connection))
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs

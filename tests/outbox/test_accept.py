@@ -18,7 +18,8 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.submission import NewSubmission
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import engine
-from callrail_relay.outbox.store import BATCH, Outbox
+from callrail_relay.outbox.commits import BATCH
+from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import submissions
 from tests.outbox.database import connected
 from tests.outbox.worker import plain

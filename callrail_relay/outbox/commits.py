@@ -1,0 +1,122 @@
+"""
+Sharing commits: what waits to be written at the same time is written together.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.submission import Accepted, NewSubmission
+from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import intake
+
+T = TypeVar("T")
+
+Work = Callable[[sa.Connection, datetime], Any]
+"""What is done inside a transaction."""
+
+Transact = Callable[[Sequence[Work]], Awaitable[list[Any]]]
+"""Does all works in one transaction, in their order, or none of them."""
+
+BATCH = 500
+"""Submissions that share one commit at most."""
+
+_Waiting = tuple[Work, "asyncio.Future[Any]"]
+_Arriving = tuple[NewSubmission, "asyncio.Future[list[Accepted]]"]
+
+
+class SharedCommits:
+    """
+    One commit after the other, each with all that came while the one before it was made.
+
+    A commit costs a forced write to the disk, whatever it holds. So submissions always share one; with
+    *all_share* everything else does as well, which is right where there is one writer at a time anyway.
+    Whoever waits is answered after the commit that holds what they wrote.
+    """
+
+    def __init__(self, transact: Transact, *, all_share: bool) -> None:
+        self._transact = transact
+        self._all_share = all_share
+        self._arriving: list[_Arriving] = []
+        self._waiting: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+
+    async def accept(self, submission: NewSubmission) -> list[Accepted]:
+        """
+        Store a submission.
+        """
+        stored: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._arriving.append((submission, stored))
+        self._begin()
+        return await stored
+
+    async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
+        """
+        Do something else that writes.
+        """
+        if not self._all_share:
+            [result] = await self._transact([work])
+            return result  # type: ignore[no-any-return]  # what the work answered with
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        self._begin()
+        return await done
+
+    async def finish(self) -> None:
+        """
+        Return when nothing waits any more.
+        """
+        while self._committing is not None:
+            with contextlib.suppress(Exception):
+                await self._committing
+
+    def _begin(self) -> None:
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._arriving or self._waiting:
+                arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
+                waiting, self._waiting = self._waiting, []
+                await self._commit(arriving, waiting)
+        finally:
+            self._committing = None
+
+    async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
+        """
+        One commit with all of it; where it fails by something of its own, one for each.
+        """
+        works = [work for work, _ in waiting]
+        if arriving:
+            # First, so that a claim in the same commit sees what came in.
+            works.insert(0, _acceptance([submission for submission, _ in arriving]))
+        try:
+            results = await self._transact(works)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
+            if len(arriving) + len(waiting) > 1 and not isinstance(error, Unavailable):
+                # What the database refuses must not take the others with it.
+                for submitted in arriving:
+                    await self._commit([submitted], [])
+                for one in waiting:
+                    await self._commit([], [one])
+                return
+            for _, future in (*arriving, *waiting):
+                if not future.done():
+                    future.set_exception(error)
+            return
+        if arriving:
+            for (_, stored), accepted in zip(arriving, results.pop(0), strict=True):
+                if not stored.done():
+                    stored.set_result(accepted)
+        for (_, done), result in zip(waiting, results, strict=True):
+            if not done.done():
+                done.set_result(result)
+
+
+def _acceptance(submissions: Sequence[NewSubmission]) -> Work:
+    return lambda connection, now: intake.accept(connection, now, submissions)
