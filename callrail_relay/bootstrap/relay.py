@@ -66,6 +66,7 @@ async def open_relay(installation: Installation, hook: EventHook = ignore) -> As
                 limits=installation.limits,
                 max_characters=settings.limits.max_characters,
                 tracking_numbers=installation.tracking_numbers,
+                mapping=installation.mapping,
             ),
         )
     finally:

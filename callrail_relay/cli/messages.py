@@ -2,20 +2,48 @@
 ``messages``: the texts, and a person's word on them.
 """
 
+import json
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callrail_relay.cli.asking import confirmed
+from callrail_relay.cli.files import STANDARD, output
 from callrail_relay.cli.options import Config, Json, Yes, read_number
+from callrail_relay.cli.progress import progress
 from callrail_relay.cli.running import command, say
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.message import Message, Status
+    from callrail_relay.domain.message import Message, MessageFilter, Status
+    from callrail_relay.service.operations import Operations
 
 app = typer.Typer(no_args_is_help=True, help="Look at texts, and decide on those that are held.")
+
+
+class Form(StrEnum):
+    """
+    What `messages export` writes.
+    """
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+Statuses = Annotated[
+    list[str] | None, typer.Option("--status", help="Only texts with this status; may be repeated.")
+]
+Recipient = Annotated[
+    str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")
+]
+Search = Annotated[
+    str | None, typer.Option("--search", metavar="WORDS", help="Only texts with these words in them.")
+]
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or of submissions.")]
 
@@ -23,18 +51,10 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or
 @app.command("list")
 @command
 async def list_messages(
-    status: Annotated[
-        list[str] | None, typer.Option("--status", help="Only texts with this status; may be repeated.")
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")
-    ] = None,
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="WORDS", help="Only texts with these words in them.")
-    ] = None,
+    status: Statuses = None,
+    recipient: Recipient = None,
+    since: Since = None,
+    search: Search = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
@@ -50,20 +70,88 @@ async def list_messages(
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.cli.render import documents, print_json, print_messages
-    from callrail_relay.domain.message import MessageFilter
 
     installation = find_installation(config)
-    wanted = MessageFilter(
-        statuses=tuple(_status(name) for name in status or ()),
-        recipient=None if recipient is None else read_number("--recipient", recipient),
-        since=None if since is None else _since(since, installation.clock.now()),
-        search=search,
-        limit=limit,
-    )
+    wanted = _filter(status, recipient, since, search, limit=limit, now=installation.clock.now())
     async with open_relay(installation) as relay:
         found = await relay.operations.list_messages(wanted)
     print_json(documents(found)) if as_json else print_messages(found)
     return 0
+
+
+@app.command("export")
+@command
+async def export(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+    ] = STANDARD,
+    form: Annotated[
+        Form | None,
+        typer.Option(
+            "--format", help="What to write; by the file's name, where it is left out.", show_default=False
+        ),
+    ] = None,
+    status: Statuses = None,
+    recipient: Recipient = None,
+    since: Since = None,
+    search: Search = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Write all texts, or some of them, to a file, oldest first: as CSV for a spreadsheet, or as JSON lines.
+
+    A JSON line holds all that `messages show --json` does. In CSV, cells that a spreadsheet could take for a
+    formula begin with an apostrophe. A file is made for you alone (mode 0600), and takes the place of one of
+    that name when it is complete.
+
+    \b
+    Example:
+      $ callrail-relay messages export texts.csv
+      $ callrail-relay messages export --since 30d --format jsonl > texts.jsonl
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.cli.render import print_json
+
+    if as_json and file == STANDARD:
+        raise UsageFault(
+            "Both the texts and --json want standard output; name a file, or use --format jsonl."
+        )
+    installation = find_installation(config)
+    wanted = _filter(status, recipient, since, search, limit=0, now=installation.clock.now())
+    form = form or (Form.JSONL if file.lower().endswith((".jsonl", ".ndjson")) else Form.CSV)
+    async with open_relay(installation) as relay:
+        count = await _export(relay.operations, wanted, file, form)
+    if as_json:
+        print_json({"file": file, "format": form, "messages": count})
+    elif file != STANDARD:
+        say(f"{count} text(s), written to {file}.")
+    return 0
+
+
+async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
+    """
+    Write the texts, and say how many they were.
+    """
+    from callrail_relay.domain import message_sheet
+
+    export = await operations.plan_export(wanted)
+    count = 0
+    with output(file) as out, progress("Exporting", export.count) as advance:
+        if form is Form.CSV:
+            # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
+            out.write(message_sheet.header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
+        async for portion in operations.export(export):
+            words = message_sheet.rows(portion) if form is Form.CSV else _json_lines(portion)
+            out.write(words.encode())
+            count += len(portion)
+            advance(len(portion))
+    return count
+
+
+def _json_lines(messages: "list[Message]") -> str:
+    return "".join(f"{json.dumps(message.document(), ensure_ascii=False)}\n" for message in messages)
 
 
 @app.command("show")
@@ -114,6 +202,32 @@ async def approve(ids: Ids, _yes: Yes = False, config: Config = None, as_json: J
         changed = [message for id_ in ids for message in await relay.operations.approve(id_)]
     _show_changed(changed, as_json=as_json)
     return 0
+
+
+@app.command("remap")
+@command
+async def remap(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+    """
+    Map held texts again that came without a person, words or a route, after you changed the settings.
+
+    The request is read again as it came in. A text that lacks nothing now passes the guards, and is queued at
+    the place that it had when it arrived; what still lacks something stays held, and the command ends with 7.
+
+    \b
+    Example:
+      $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.domain.message import Status
+
+    async with open_relay(find_installation(config)) as relay:
+        changed = [message for id_ in ids for message in await relay.operations.remap(id_)]
+    _show_changed(changed, as_json=as_json)
+    held = [message for message in changed if message.status is Status.HELD]
+    for message in held:
+        say(f"Held: {message.id}: {message.reason}")
+    return Waiting.exit_code if held else 0
 
 
 @app.command("resend")
@@ -190,6 +304,26 @@ def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
         return
     for message in messages:
         typer.echo(f"{message.status:<10} {message.id}")
+
+
+def _filter(
+    status: list[str] | None,
+    recipient: str | None,
+    since: str | None,
+    search: str | None,
+    *,
+    limit: int,
+    now: datetime,
+) -> "MessageFilter":
+    from callrail_relay.domain.message import MessageFilter
+
+    return MessageFilter(
+        statuses=tuple(_status(name) for name in status or ()),
+        recipient=None if recipient is None else read_number("--recipient", recipient),
+        since=None if since is None else _since(since, now),
+        search=search,
+        limit=limit,
+    )
 
 
 def _status(name: str) -> "Status":

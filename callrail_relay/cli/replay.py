@@ -2,15 +2,15 @@
 ``replay``: saved payloads, mapped and sent.
 """
 
-import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from callrail_relay.cli.asking import confirmed
+from callrail_relay.cli.files import read_input
 from callrail_relay.cli.options import Config, Json, Yes
+from callrail_relay.cli.progress import progress
 from callrail_relay.cli.running import command, has_terminal, say
 from callrail_relay.errors import NotFound
 
@@ -57,7 +57,7 @@ async def replay(
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.service.intake import map_saved
 
-    documents = [_read(file) for file in files]
+    documents = [read_input(file) for file in files]
     installation = find_installation(config)
     installation.require_route()
     saved = [map_saved(document, installation.mapping) for document in documents]
@@ -75,15 +75,6 @@ async def replay(
         say("Nothing was sent.")
         return 0
     return await _send(installation, documents, saved, force=force, timeout=timeout, as_json=as_json)
-
-
-def _read(file: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise NotFound(
-            f"The file {file} cannot be read ({error.strerror}); check its name and its rights."
-        ) from error
 
 
 def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
@@ -139,7 +130,10 @@ async def _send(
                 accepted += receipt.accepted
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         dispatch = Dispatch(relay.operations, worker, installation.clock)
-        endings = await dispatch.deliver(new, timeout=timedelta(seconds=timeout)) if new else []
+        with progress("Sending", len(new)) as advance:
+            endings = (
+                await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []
+            )
         by_id = {ending.message.id: _row(ending) for ending in endings}
         rows = [
             by_id[one.message_id]

@@ -2,12 +2,18 @@
 ``suppressions``: who opted out.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.files import STANDARD, output, read_input
 from callrail_relay.cli.options import Config, Json, read_number
-from callrail_relay.cli.running import command
+from callrail_relay.cli.progress import progress
+from callrail_relay.cli.running import command, complain, say
+from callrail_relay.errors import UsageFault
+
+if TYPE_CHECKING:
+    from callrail_relay.domain.suppression_list import ImportedList
 
 app = typer.Typer(no_args_is_help=True, help="Look at and change the list of people who opted out.")
 
@@ -107,4 +113,105 @@ async def remove(
     print_json({"recipient": person, "removed": lifted}) if as_json else typer.echo(
         f"{person} is off the list."
     )
+    return 0
+
+
+@app.command("import")
+@command
+async def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - reads standard input.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Put everybody in a CSV file on the list, as `suppressions export` or a spreadsheet writes it.
+
+    The first line names the columns: tracking_number,recipient,reason,created_at. Only recipient is needed;
+    without a tracking number a person is not texted from any of ours. A line that is wrong is named, and
+    the others count all the same, since nobody shall be texted for a slip in somebody else's line; the
+    command then ends with 2. What is on the list already stays as it is: mend the file, and import it again.
+
+    \b
+    Example:
+      $ callrail-relay suppressions import opted-out.csv
+      $ callrail-relay suppressions import - < opted-out.csv
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.cli.render import print_json
+    from callrail_relay.domain.suppression_list import read_list
+
+    document = read_input(file)
+    installation = find_installation(config)
+    listed = read_list(document, now=installation.clock.now())
+    if any(person.tracking_number is None for person in listed.people):
+        installation.require_route()
+    async with open_relay(installation) as relay:
+        with progress("Importing", len(listed.people)) as advance:
+            added = await relay.operations.import_suppressions(listed.people, advance)
+    if as_json:
+        print_json(_import_document(listed, added))
+    else:
+        typer.echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
+    _tell_faults(listed)
+    return UsageFault.exit_code if listed.bad_lines else 0
+
+
+def _import_document(listed: "ImportedList", added: int) -> dict[str, object]:
+    return {
+        "read": len(listed.people),
+        "added": added,
+        "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
+        "ignored_columns": list(listed.ignored_columns),
+    }
+
+
+def _tell_faults(listed: "ImportedList") -> None:
+    if listed.ignored_columns:
+        say(f"Passed over: the column(s) {', '.join(listed.ignored_columns)}.")
+    for one in listed.bad_lines:
+        say(f"Line {one.number}: {one.reason}")
+    if listed.bad_lines:
+        complain(
+            f"{len(listed.bad_lines)} line(s) are not on the list; mend them, and import the file again."
+        )
+
+
+@app.command("export")
+@command
+async def export(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+    ] = STANDARD,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Write everybody who opted out as CSV, newest first; `suppressions import` reads it again.
+
+    Cells that a spreadsheet could take for a formula begin with an apostrophe. A file is made for you alone
+    (mode 0600), and takes the place of one of that name.
+
+    \b
+    Example:
+      $ callrail-relay suppressions export opted-out.csv
+      $ callrail-relay suppressions export > opted-out.csv
+    """
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.cli.render import print_json
+    from callrail_relay.domain.suppression_list import write_list
+
+    if as_json and file == STANDARD:
+        raise UsageFault(
+            "Both the list and --json want standard output; name a file, or use `suppressions list`."
+        )
+    async with open_relay(find_installation(config)) as relay:
+        found = await relay.operations.suppressions()
+    with output(file) as out:
+        out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
+    if as_json:
+        print_json({"file": file, "entries": len(found)})
+    elif file != STANDARD:
+        say(f"{len(found)} on the list, written to {file}.")
     return 0

@@ -79,6 +79,19 @@ def duplicate(earlier_id: str | None) -> Reason | None:
     )
 
 
+def repeated(other_id: str | None) -> Reason | None:
+    """
+    *other_id* is the same text to the same person, which came while this one could not be mapped.
+    """
+    if other_id is None:
+        return None
+    return Reason(
+        "duplicate",
+        f"The same text to the same person came as well (message {other_id}); approve it if it is to be "
+        "sent twice.",
+    )
+
+
 def merge_tag(text: str | None) -> Reason | None:
     if text is None or not any(mark in text for mark in _MERGE_TAG_MARKS):
         return None

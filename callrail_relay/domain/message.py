@@ -135,6 +135,13 @@ class Message:
     """Until when, at the latest, it waits for an earlier text to the same person that is being looked up."""
 
     @property
+    def is_complete(self) -> bool:
+        """
+        Whether it has all that a text needs to leave: a person, words, and a route.
+        """
+        return self.recipient is not None and self.text is not None and self.route is not None
+
+    @property
     def reason(self) -> str | None:
         """
         All reasons in one line, or None.
@@ -178,6 +185,19 @@ class MessageFilter:
     since: datetime | None = None
     search: str | None = None
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """
+    What an export holds: the messages that pass *wanted* and had come in when it began, *count* of them.
+
+    *last* is the place of the last one in the order of arrival.
+    """
+
+    wanted: MessageFilter
+    count: int
+    last: int
 
 
 def instant(value: datetime | None) -> str | None:

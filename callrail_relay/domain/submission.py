@@ -50,6 +50,19 @@ class NewSubmission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSubmission:
+    """
+    A request as it was stored, with the ids of its messages in the order in which it held them.
+    """
+
+    source: Source
+    body: bytes
+    content_type: str | None
+    query: str | None
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """
     What a new message became: stored, or left out because *duplicate_of* is the same text.

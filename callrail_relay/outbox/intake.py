@@ -169,7 +169,6 @@ def _submission_row(now: datetime, submission: NewSubmission) -> dict[str, objec
 def _message_row(
     now: datetime, message: NewMessage, submission: NewSubmission, accepted: Accepted
 ) -> dict[str, object]:
-    draft, route = message.draft, message.draft.route
     return {
         "id": message.id,
         "submission_id": submission.id,
@@ -177,6 +176,18 @@ def _message_row(
         "source": submission.source,
         "received_at": now,
         "not_before": now,
+        "reasons": reasons_to_json(accepted.verdict.reasons),
+        "approved": list(message.approved),
+        **mapped_columns(message),
+    }
+
+
+def mapped_columns(message: NewMessage) -> dict[str, object]:
+    """
+    The columns of a message that follow from its draft.
+    """
+    draft, route = message.draft, message.draft.route
+    return {
         "recipient": draft.recipient,
         "text": draft.text,
         "account_id": route and route.account_id,
@@ -184,8 +195,6 @@ def _message_row(
         "tracking_number": route and route.tracking_number,
         "fingerprint": message.fingerprint,
         "segment_count": message.segment_count,
-        "reasons": reasons_to_json(accepted.verdict.reasons),
-        "approved": list(message.approved),
         "opportunity_id": draft.opportunity_id,
         "sender_id": draft.sender_id,
         "seller_id": draft.seller_id,

@@ -3,7 +3,7 @@ Reading the outbox: messages with their segments and attempts, and how the accou
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -21,21 +21,26 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
     """
     The messages that pass the filter, newest first.
     """
-    query = sa.select(messages).order_by(messages.c.seq.desc())
-    if wanted.statuses:
-        query = query.where(messages.c.status.in_(wanted.statuses))
-    if wanted.recipient is not None:
-        query = query.where(messages.c.recipient == wanted.recipient)
-    if wanted.since is not None:
-        query = query.where(messages.c.received_at >= wanted.since)
-    if wanted.search is not None:
-        query = query.where(
-            messages.c.text.icontains(wanted.search, autoescape=True)
-            | messages.c.seller.icontains(wanted.search, autoescape=True)
-        )
+    query = sa.select(messages).where(*conditions(wanted)).order_by(messages.c.seq.desc())
     if wanted.limit:
         query = query.limit(wanted.limit)
-    return _with_segments(connection, now, connection.execute(query).all())
+    return with_segments(connection, now, connection.execute(query).all())
+
+
+def conditions(wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
+    """
+    What a message has to fulfil to pass the filter.
+    """
+    if wanted.statuses:
+        yield messages.c.status.in_(wanted.statuses)
+    if wanted.recipient is not None:
+        yield messages.c.recipient == wanted.recipient
+    if wanted.since is not None:
+        yield messages.c.received_at >= wanted.since
+    if wanted.search is not None:
+        yield messages.c.text.icontains(wanted.search, autoescape=True) | messages.c.seller.icontains(
+            wanted.search, autoescape=True
+        )
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
@@ -47,10 +52,13 @@ def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Me
         .where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
         .order_by(messages.c.seq)
     )
-    return _with_segments(connection, now, connection.execute(query).all())
+    return with_segments(connection, now, connection.execute(query).all())
 
 
-def _with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
+def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
+    """
+    The messages of these rows, in their order.
+    """
     by_message: dict[int, list[Segment]] = defaultdict(list)
     # In portions, since databases limit the number of parameters of one statement.
     for start in range(0, len(rows), 500):

@@ -14,14 +14,24 @@ import sqlalchemy as sa
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
+from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.matching import FailedLookup, Lookup
-from callrail_relay.domain.message import Message, MessageFilter, Status
+from callrail_relay.domain.message import Export, Message, MessageFilter, Status
 from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
-from callrail_relay.domain.submission import Accepted, NewSubmission
+from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.outbox import claiming, operations, reading, recording, setback, suppressing
+from callrail_relay.outbox import (
+    claiming,
+    exporting,
+    operations,
+    reading,
+    recording,
+    remapping,
+    setback,
+    suppressing,
+)
 from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
@@ -157,8 +167,17 @@ class Outbox:
     async def mark_sent(self, message_id: str) -> bool:
         return await self._write(operations.mark_sent, message_id)
 
+    async def read_submission(self, submission_id: str) -> StoredSubmission:
+        return await self._read(remapping.read_submission, submission_id)
+
+    async def remap(self, remapped: NewMessage, policy: GuardPolicy) -> Status | None:
+        return await self._write(remapping.remap, remapped, policy)
+
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)
+
+    async def suppress_all(self, entries: Sequence[Suppression]) -> int:
+        return await self._write(suppressing.suppress_all, entries)
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
         return await self._write(suppressing.lift, recipient, tracking_number)
@@ -183,6 +202,12 @@ class Outbox:
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._read(reading.list_messages, wanted)
+
+    async def plan_export(self, wanted: MessageFilter) -> Export:
+        return await self._read(exporting.plan_export, wanted)
+
+    async def read_portion(self, export: Export, *, after: int, size: int) -> tuple[list[Message], int]:
+        return await self._read(exporting.read_portion, export, after=after, size=size)
 
     async def find_messages(self, id_: str) -> list[Message]:
         return await self._read(reading.find_messages, id_)

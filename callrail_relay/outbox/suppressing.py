@@ -2,6 +2,7 @@
 The list of people who opted out, each of one tracking number.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,6 +24,31 @@ def suppress(
         .values(tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now)
         .on_conflict_do_nothing()
     )
+
+
+def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Suppression]) -> int:
+    """
+    Put all of *entries* on the list, with the instants they bring; says how many were not on it before.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [
+        {
+            "tracking_number": one.tracking_number,
+            "recipient": one.recipient,
+            "reason": one.reason,
+            "created_at": one.created_at,
+        }
+        for one in entries
+    ]
+    # In portions, since databases limit the number of parameters of one statement.
+    statements = (
+        insert(suppressions)
+        .values(rows[start : start + 500])
+        .on_conflict_do_nothing()
+        .returning(suppressions.c.recipient)
+        for start in range(0, len(rows), 500)
+    )
+    return sum(len(connection.execute(statement).all()) for statement in statements)
 
 
 def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:

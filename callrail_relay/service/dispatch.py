@@ -3,7 +3,7 @@ Delivering some messages now, and saying how they ended.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,17 +52,29 @@ class Dispatch:
         self._worker = worker
         self._clock = clock
 
-    async def deliver(self, message_ids: Sequence[str], *, timeout: timedelta) -> list[Ending]:
+    async def deliver(
+        self,
+        message_ids: Sequence[str],
+        *,
+        timeout: timedelta,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> list[Ending]:
         """
         The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
+
+        *told* is called with the number of messages that have ended since the last call.
         """
+        done = 0
         deadline = self._clock.now() + timeout
         async with _running(self._worker):
             while True:
                 messages = await self._read(message_ids)
                 standings = await self._standings()
                 now = self._clock.now()
-                if now >= deadline or all(_ended(one, standings, deadline) for one in messages):
+                ended = sum(_ended(one, standings, deadline) for one in messages)
+                told(ended - done)
+                done = ended
+                if now >= deadline or ended == len(messages):
                     break
                 await self._clock.sleep(LOOK.total_seconds())
         # Read once more: what was under way has been recorded by now.

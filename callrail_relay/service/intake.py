@@ -3,7 +3,7 @@ Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
@@ -20,7 +20,7 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
+from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
 from callrail_relay.outbox.store import Outbox
 
 
@@ -82,7 +82,7 @@ class Intake:
 
         Raises Unavailable when the store cannot be written.
         """
-        entries = self._read(body, content_type, query)
+        entries = read_entries(body, content_type, query)
         submission_id = self._new_id()
         if not entries:
             self._hook(PingReceived())
@@ -93,7 +93,7 @@ class Intake:
             body=body,
             content_type=content_type,
             query=query or None,
-            messages=tuple(self._new_message(self._map(entry)) for entry in entries),
+            messages=tuple(self._new_message(map_safely(entry, self._policy.routes)) for entry in entries),
             duplicates=self._policy.guards.duplicate,
         )
         return await self._store(submission)
@@ -126,24 +126,9 @@ class Intake:
         )
         return await self._store(submission)
 
-    def _read(self, body: bytes, content_type: str | None, query: str) -> list[Entry]:
-        try:
-            return read_request(body, content_type=content_type, query=query)
-        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-            return [Unreadable((_internal_fault(error),))]
-
-    def _map(self, entry: Entry) -> Draft:
-        try:
-            return map_entry(entry, self._policy.routes)
-        except Exception as error:  # noqa: BLE001 - as above
-            return map_entry(Unreadable((_internal_fault(error),)), self._policy.routes)
-
     def _new_message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
-        return NewMessage(
-            id=self._new_id(),
-            draft=draft,
-            verdict=judge(draft, self._policy),
-            segment_count=max(1, len(planned_segments(draft.text, self._policy.max_characters))),
+        return replace(
+            new_message(self._new_id(), draft, self._policy),
             skip_identical=replayed and not force,
             approved=("duplicate",) if force else (),
         )
@@ -164,6 +149,53 @@ class Intake:
 
     def _new_id(self) -> str:
         return uuid7(self._clock.now(), self._random)
+
+
+def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:
+    """
+    What a request holds; a fault of our own is held like one of the request.
+    """
+    try:
+        return read_request(body, content_type=content_type, query=query)
+    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+        return [Unreadable((_internal_fault(error),))]
+
+
+def map_safely(entry: Entry, routes: Routes) -> Draft:
+    """
+    *entry* as a draft; a fault of our own is held like one of the entry.
+    """
+    try:
+        return map_entry(entry, routes)
+    except Exception as error:  # noqa: BLE001 - as above
+        return map_entry(Unreadable((_internal_fault(error),)), routes)
+
+
+def new_message(id_: str, draft: Draft, policy: MappingPolicy) -> NewMessage:
+    """
+    *draft* judged, as far as it can be without the store.
+    """
+    return NewMessage(
+        id=id_,
+        draft=draft,
+        verdict=judge(draft, policy),
+        segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
+    )
+
+
+def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
+    """
+    The drafts of a request that came in before, under the settings of now.
+    """
+    match stored.source:
+        case Source.WEBHOOK:
+            entries = read_entries(stored.body, stored.content_type, stored.query or "")
+            return [map_safely(entry, policy.routes) for entry in entries]
+        case Source.REPLAY:
+            return list(map_saved(stored.body, policy).drafts)
+        case Source.SEND:
+            # What is mapped wrong there is never stored.
+            return []
 
 
 def map_text(*, to: str, text: str, sender: str | None, policy: MappingPolicy) -> Draft:

@@ -2,19 +2,25 @@
 A person's word: look at texts, approve, cancel, pause, resume; and how all stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from callrail_relay.domain.budget import Limits, Window
-from callrail_relay.domain.message import OPEN, Message, MessageFilter, Status, instant
+from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.suppression_list import ListedPerson
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.intake import planned_segments
+from callrail_relay.service.intake import MappingPolicy, map_stored, new_message, planned_segments
+
+PORTION = 200
+"""People of an imported list, or texts of an export, that share a transaction."""
 
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN)
 
@@ -89,12 +95,19 @@ class Operations:
         limits: Limits,
         max_characters: int,
         tracking_numbers: Sequence[str] = (),
+        mapping: MappingPolicy | None = None,
     ) -> None:
+        """
+        *mapping* is how a held request is mapped again; without it there is no route for any.
+        """
         self._outbox = outbox
         self._account_ids = account_ids
         self._limits = limits
         self._max_characters = max_characters
         self._tracking_numbers = tracking_numbers
+        self._mapping = mapping or MappingPolicy(
+            routes=Routes(), guards=GuardPolicy(), max_characters=max_characters, limits=limits
+        )
 
     @property
     def account_ids(self) -> Sequence[str]:
@@ -119,6 +132,21 @@ class Operations:
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self._outbox.list_messages(wanted))
 
+    async def plan_export(self, wanted: MessageFilter) -> Export:
+        """
+        How many messages an export holds: those that pass the filter, whatever its limit.
+        """
+        return await self._outbox.plan_export(wanted)
+
+    async def export(self, export: Export) -> AsyncIterator[list[Message]]:
+        """
+        The messages of an export in portions, oldest first, so that no number of them is too large.
+        """
+        found, place = await self._outbox.read_portion(export, after=0, size=PORTION)
+        while found:
+            yield await self._shown(found)
+            found, place = await self._outbox.read_portion(export, after=place, size=PORTION)
+
     async def find(self, id_: str) -> list[Message]:
         """
         The message with this id, or those of the submission with this id. Raises NotFound.
@@ -141,6 +169,32 @@ class Operations:
             if not await self._outbox.approve(message.id):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
+
+    async def remap(self, id_: str) -> list[Message]:
+        """
+        Map held texts again that lack something, after the settings changed; returns those that were.
+
+        What still cannot be mapped stays held, for what is found now. The id of a submission stands for
+        those of its texts that are held so. Raises NotFound, NotAllowed.
+        """
+        found = await self.find(id_)
+        lacking = [message for message in found if _lacks_something(message)]
+        if not lacking:
+            raise _not_remappable(found[0])
+        stored = await self._outbox.read_submission(lacking[0].submission_id)
+        drafts = map_stored(stored, self._mapping)
+        if len(drafts) != len(stored.message_ids):
+            raise NotAllowed(
+                f"Text {lacking[0].id} cannot be mapped again: the request that it came with does not hold "
+                "the same number of texts any more. Cancel it, and send it again from IF3 or with "
+                "`callrail-relay replay`."
+            )
+        by_id = dict(zip(stored.message_ids, drafts, strict=True))
+        for message in lacking:
+            remapped = new_message(message.id, by_id[message.id], self._mapping)
+            if await self._outbox.remap(remapped, self._mapping.guards) is None:
+                raise _not_remappable(message)
+        return [message for one in lacking for message in await self.find(one.id)]
 
     async def cancel(self, id_: str) -> list[Message]:
         """
@@ -183,6 +237,38 @@ class Operations:
         for number in [tracking_number] if tracking_number else self._tracking_numbers:
             await self._outbox.suppress(number, recipient, reason)
         return [one for one in await self.suppressions() if one.recipient == recipient]
+
+    async def import_suppressions(
+        self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
+    ) -> int:
+        """
+        Put an imported list on ours; says how many entries were not there before.
+
+        *told* is called with the number of people done since the last call. What is there already stays as
+        it is, so that the same list may be imported again.
+        """
+        now = await self._outbox.now()
+        added = 0
+        for start in range(0, len(people), PORTION):
+            portion = people[start : start + PORTION]
+            added += await self._outbox.suppress_all(self._entries(portion, now))
+            told(len(portion))
+        return added
+
+    def _entries(self, people: Sequence[ListedPerson], now: datetime) -> list[Suppression]:
+        """
+        One entry for each person and number; a person without a number is on the list for all of ours.
+        """
+        return [
+            Suppression(
+                tracking_number=number,
+                recipient=one.recipient,
+                reason=one.reason,
+                created_at=one.created_at or now,
+            )
+            for one in people
+            for number in ([one.tracking_number] if one.tracking_number else self._tracking_numbers)
+        ]
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
         """
@@ -303,10 +389,27 @@ def _foreign(account_id: str) -> Reason:
     )
 
 
+def _lacks_something(message: Message) -> bool:
+    """
+    Whether a message is held since its request could not be mapped.
+    """
+    return message.status is Status.HELD and not message.is_complete
+
+
+def _not_remappable(message: Message) -> NotAllowed:
+    if message.status is Status.HELD:
+        return NotAllowed(
+            f"Text {message.id} is held for another reason than its mapping: {message.reason} Approve it or "
+            "cancel it."
+        )
+    return _not_allowed(message, "mapped again", "held")
+
+
 def _require_complete(message: Message) -> None:
-    if message.recipient is None or message.text is None or message.route is None:
+    if not message.is_complete:
         raise NotAllowed(
-            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3."
+            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3; or "
+            "change the settings, and map it again with `callrail-relay messages remap`."
         )
 
 

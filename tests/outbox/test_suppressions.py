@@ -2,6 +2,8 @@
 The list of people who opted out.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from callrail_relay.domain.suppression import Suppression
@@ -68,3 +70,26 @@ async def test_a_person_is_taken_off_the_list(outbox: Outbox, worker: Worker) ->
     assert 0 == await outbox.lift_suppression(RECIPIENT, None)
     await put(outbox, "Hello")
     assert "Hello" == (await worker.take()).content
+
+
+async def test_a_list_is_put_on_ours(outbox: Outbox) -> None:
+    """
+    With the instants that it brings; whoever is on the list already stays as they are.
+    """
+    await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP.")
+    entries = [
+        Suppression(
+            tracking_number=TRACKING_NUMBER,
+            recipient=recipient(number),
+            reason="From a list.",
+            created_at=START - timedelta(days=number),
+        )
+        for number in range(1201)
+    ]
+
+    assert 1200 == await outbox.suppress_all(entries)
+    assert 0 == await outbox.suppress_all(entries)
+    assert 0 == await outbox.suppress_all([])
+    found = {one.recipient: one for one in await outbox.list_suppressions()}
+    assert "They replied STOP." == found[recipient(1)].reason
+    assert START - timedelta(days=1200) == found[recipient(1200)].created_at

@@ -225,6 +225,7 @@ async def open_rig(
                     limits=limits,
                     max_characters=max_characters,
                     tracking_numbers=[route.tracking_number],
+                    mapping=mapping,
                 ),
                 events=events,
             )

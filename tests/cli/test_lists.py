@@ -1,0 +1,174 @@
+"""
+Files in and out: the list of opt-outs, and the texts.
+"""
+
+import csv
+import io
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from callrail_relay.cli import app
+from tests.support.factories import RECIPIENT, TRACKING_NUMBER
+from tests.web.posting import payload
+
+HEADER = "tracking_number,recipient,reason,created_at\n"
+
+
+@pytest.fixture(autouse=True)
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "ACCOUNT_ID": "ACC1",
+        "COMPANY_ID": "COM1",
+        "TRACKING_NUMBER": TRACKING_NUMBER,
+        "ACCEPTED_TERMS": "true",
+    }.items():
+        monkeypatch.setenv(f"CALLRAIL_RELAY_CALLRAIL__{name}", value)
+    monkeypatch.setenv("CALLRAIL_API_KEY", "test-key")
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, list(words), input=stdin)
+
+
+def store(*texts: str) -> None:
+    """
+    Put texts into the store, which nothing delivers.
+    """
+    for text in texts:
+        shown = run("send", "--to", RECIPIENT, "--message", text, "--no-wait")
+        assert 0 == shown.exit_code, shown.output
+
+
+def test_opt_outs_go_out_and_come_in() -> None:
+    """
+    What was exported is on the list already when it is imported.
+    """
+    added = run("suppressions", "import", "-", stdin=f"{HEADER},202-555-0122,=1+1,2026-01-31\n")
+    assert (0, "1 line(s) read; 1 new on the list.\n") == (added.exit_code, added.stdout)
+
+    exported = run("suppressions", "export").stdout
+    assert f"{HEADER}{TRACKING_NUMBER},{RECIPIENT},'=1+1,2026-01-31T00:00:00.000Z\n" == exported
+    again = run("suppressions", "import", "-", "--json", stdin=exported)
+    assert {"read": 1, "added": 0, "bad_lines": [], "ignored_columns": []} == json.loads(again.stdout)
+
+
+def test_bad_lines_are_named_and_the_others_count() -> None:
+    """
+    The exit code tells a script that somebody is not on the list.
+    """
+    shown = run("suppressions", "import", "-", stdin=f"recipient,name\n{RECIPIENT},Dana\nnobody,Pat\n")
+
+    assert (2, "1 line(s) read; 1 new on the list.\n") == (shown.exit_code, shown.stdout)
+    assert "Line 3: " in shown.stderr
+    assert "column(s) name" in shown.stderr
+    assert RECIPIENT not in shown.stderr
+
+
+def test_a_list_without_numbers_of_ours_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Else somebody would seem to be on the list of a number that is set up later.
+    """
+    for name in ("ACCOUNT_ID", "COMPANY_ID", "TRACKING_NUMBER"):
+        monkeypatch.delenv(f"CALLRAIL_RELAY_CALLRAIL__{name}")
+
+    assert 3 == run("suppressions", "import", "-", stdin=f"recipient\n{RECIPIENT}\n").exit_code
+    line = f"{TRACKING_NUMBER},{RECIPIENT},,\n"
+    assert 0 == run("suppressions", "import", "-", stdin=HEADER + line).exit_code
+
+
+def test_a_file_that_is_not_there() -> None:
+    assert 4 == run("suppressions", "import", "nowhere.csv").exit_code
+    assert 8 == run("suppressions", "export", "nowhere/list.csv").exit_code
+    assert 8 == run("messages", "export", "nowhere/list.csv").exit_code
+
+
+def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
+    """
+    Oldest first, for a spreadsheet, in a file that nobody else reads.
+    """
+    store("=1+1", "Two\nlines")
+
+    shown = run("messages", "export", "texts.csv", "--json")
+
+    assert {"file": "texts.csv", "format": "csv", "messages": 2} == json.loads(shown.stdout)
+    written = (tmp_path / "texts.csv").read_bytes()
+    rows = list(csv.DictReader(io.StringIO(written.decode("utf-8-sig"), newline="")))
+    assert ["'=1+1", "Two\nlines"] == [row["text"] for row in rows]
+    assert written.startswith(b"\xef\xbb\xbf")
+    if sys.platform != "win32":
+        assert 0o600 == stat.S_IMODE((tmp_path / "texts.csv").stat().st_mode)
+    assert ["texts.csv"] == [file.name for file in tmp_path.iterdir() if file.is_file()]
+
+
+def test_texts_go_out_as_lines(tmp_path: Path) -> None:
+    """
+    Each is the document that `messages show` prints; the filters are those of `messages list`.
+    """
+    store("One", "Two")
+
+    [line] = run("messages", "export", "--format", "jsonl", "--search", "two").stdout.splitlines()
+    document = json.loads(line)
+
+    assert json.loads(run("messages", "show", document["id"], "--json").stdout) == document
+    assert [document] == json.loads(run("messages", "list", "--search", "two", "--json").stdout)
+    assert 0 == run("messages", "export", "texts.jsonl", "--status", "queued").exit_code
+    assert 2 == len((tmp_path / "texts.jsonl").read_text("utf-8").splitlines())
+
+
+def test_an_export_that_breaks_off_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file of that name is replaced by a whole one or not at all.
+    """
+    (tmp_path / "texts.csv").write_text("former", "utf-8")
+    store("One")
+    monkeypatch.setattr("callrail_relay.domain.message_sheet.rows", lambda _: 1 / 0)
+
+    assert 1 == run("messages", "export", "texts.csv").exit_code
+    assert "former" == (tmp_path / "texts.csv").read_text("utf-8")
+    assert ["texts.csv"] == [file.name for file in tmp_path.iterdir() if file.is_file()]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /dev/stdout")
+def test_a_device_is_written_to(tmp_path: Path) -> None:
+    store("One")
+
+    assert 0 == run("messages", "export", "/dev/null").exit_code
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("command", ["suppressions", "messages"])
+def test_one_document_is_all_that_standard_output_takes(command: str) -> None:
+    assert 2 == run(command, "export", "--json").exit_code
+
+
+def test_a_text_is_mapped_again_after_the_settings_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    7 while it is held, 0 when it is queued, 4 when there is nothing to map.
+    """
+    (tmp_path / "payload.json").write_text(json.dumps(payload()), "utf-8")
+    monkeypatch.delenv("CALLRAIL_RELAY_CALLRAIL__TRACKING_NUMBER")
+    monkeypatch.setenv(
+        "CALLRAIL_RELAY_ROUTES", json.dumps([{"team_id": "1", "tracking_number": TRACKING_NUMBER}])
+    )
+    run("replay", "payload.json", "--timeout", "0")
+    [held] = json.loads(run("messages", "list", "--json").stdout)
+    assert 7 == run("messages", "remap", held["id"]).exit_code
+    monkeypatch.delenv("CALLRAIL_RELAY_ROUTES")
+    monkeypatch.setenv("CALLRAIL_RELAY_CALLRAIL__TRACKING_NUMBER", TRACKING_NUMBER)
+
+    shown = run("messages", "remap", held["id"], "--json")
+
+    assert ["queued"] == [message["status"] for message in json.loads(shown.stdout)]
+    assert TRACKING_NUMBER == json.loads(shown.stdout)[0]["tracking_number"]
+    assert 4 == run("messages", "remap", held["id"]).exit_code
+    assert 4 == run("messages", "remap", "nothing").exit_code
