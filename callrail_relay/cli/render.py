@@ -3,21 +3,17 @@ Showing values to a person: tables and sentences on a terminal, plain when piped
 """
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from callrail_relay.clock import Clock
 from callrail_relay.domain.message import Message, Status
-from callrail_relay.domain.standing import Standing
 from callrail_relay.service.health import Condition, HealthReport
-from callrail_relay.service.operations import StatusReport
 
 STYLES = {
     Status.HELD: "yellow",
@@ -41,11 +37,15 @@ class _PipedConsole(Console):
         raise BrokenPipeError
 
 
-def _console() -> Console:
+def console() -> Console:
     """
     Standard output, with nothing in the words taken for a mark-up of Rich's.
+
+    Lines are broken to the width of a terminal, and left whole for a program that reads them.
     """
-    return _PipedConsole(markup=False, highlight=False, emoji=False)
+    made = _PipedConsole(markup=False, highlight=False, emoji=False)
+    made.soft_wrap = not made.is_terminal
+    return made
 
 
 def print_json(document: object) -> None:
@@ -66,9 +66,9 @@ def print_messages(messages: Sequence[Message]) -> None:
     """
     Each message in two or three lines, which fit 80 columns.
     """
-    console = _console()
+    out = console()
     for message in messages:
-        console.print(
+        out.print(
             Text(f"{message.received_at.astimezone():%m-%d %H:%M:%S}  "),
             Text(f"{message.status:<9} ", style=STYLES[message.status]),
             Text(f"{message.recipient or '-':<12}  "),
@@ -76,11 +76,18 @@ def print_messages(messages: Sequence[Message]) -> None:
             sep="",
             soft_wrap=True,
         )
-        console.print(Text(f"    {_shortened(message.text)}"))
+        out.print(Text(f"    {_shortened(message.text)}"))
         if message.reason and message.status is not Status.SENT:
-            console.print(Padding(Text(message.reason, style=STYLES[message.status]), (0, 0, 0, 4)))
+            _print_indented(out, Text(message.reason, style=STYLES[message.status]))
     if not messages:
-        console.print("No texts.")
+        out.print("No texts.")
+
+
+def _print_indented(out: Console, words: Text) -> None:
+    """
+    Each line of *words* behind four spaces.
+    """
+    out.print(Text("    ").append(words) if out.soft_wrap else Padding(words, (0, 0, 0, 4)))
 
 
 def _shortened(text: str | None) -> str:
@@ -92,22 +99,22 @@ def print_message(message: Message) -> None:
     """
     One message with its whole way.
     """
-    console = _console()
+    out = console()
     for name, value in _facts(message):
-        console.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
+        out.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
     for segment in message.segments:
-        console.print()
+        out.print()
         title = Text(f"Segment {segment.position} ", style="bold")
-        console.print(title, Text(segment.status, style=STYLES[segment.status]), sep="")
-        console.print(Text(segment.content))
+        out.print(title, Text(segment.status, style=STYLES[segment.status]), sep="")
+        out.print(Text(segment.content))
         for attempt in segment.attempts:
             outcome = attempt.outcome or "under way"
             status = f" {attempt.http_status}" if attempt.http_status else ""
-            console.print(Text(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
+            out.print(Text(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
             for learnt in attempt.evidence:
-                console.print(Text(f"  {local(learnt.noted_at)}    {learnt.detail}", style="dim"))
+                out.print(Text(f"  {local(learnt.noted_at)}    {learnt.detail}", style="dim"))
             if attempt.look_at is not None:
-                console.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
+                out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
 
 
 def _facts(message: Message) -> Iterable[tuple[str, str]]:
@@ -133,57 +140,12 @@ def _facts(message: Message) -> Iterable[tuple[str, str]]:
     yield "Text", message.text or "-"
 
 
-def print_status(report: StatusReport) -> None:
-    _console().print(status_view(report))
-
-
-def status_view(report: StatusReport) -> Group:
-    """
-    Budgets, pauses and the queue.
-    """
-    lines = [line for standing in report.standings for line in _standing_lines(standing)]
-    if not report.standings:
-        lines.append(Text("No account is set; run `callrail-relay configure`."))
-    counts = [
-        Text.assemble((f"{count} ", "bold"), (status.value, STYLES[status]))
-        for status, count in report.counts.items()
-        if count
-    ]
-    lines += [Text(), Text(", ").join(counts) if counts else Text("No texts yet.")]
-    if report.drains_at is not None:
-        lines.append(Text(f"The queue will be empty at {local(report.drains_at)}."))
-    return Group(*lines)
-
-
-def _standing_lines(standing: Standing) -> Iterator[Text]:
-    account = standing.account
-    yield Text(account.id, style="bold")
-    for name, window in (("hour", standing.hour), ("day", standing.day)):
-        full = f", room again at {local(window.free_at)}" if window.free_at else ""
-        yield Text(f"  {name:<5} {window.used} of {window.allowed} used{full}")
-    if account.paused_since is not None:
-        yield Text(f"  paused since {local(account.paused_since)}: {account.paused_reason}", style="red")
-    if account.wait_until is not None:
-        yield Text(f"  waits until {local(account.wait_until)}: {account.wait_reason}", style="yellow")
-
-
-async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock) -> None:
-    """
-    Show the status again every second, until the person ends it with Ctrl-C.
-    """
-    console = _console()
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(status_view(await read()), refresh=True)
-            await clock.sleep(1)
-
-
 def print_health(report: HealthReport) -> None:
-    console = _console()
+    out = console()
     for finding in report.findings:
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")
-        console.print(Text(f"{mark} ", style=style), name, finding.detail, sep="")
+        out.print(Text(f"{mark} ", style=style), name, finding.detail, sep="")
 
 
 def documents(messages: Iterable[Message]) -> list[dict[str, Any]]:

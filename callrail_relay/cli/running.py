@@ -62,7 +62,8 @@ def complain(words: str) -> None:
     """
     Tell a person what is wrong, on standard error.
     """
-    mark = typer.style("Error:", fg=typer.colors.RED, bold=True)
+    # Typer leaves colours out of a pipe by itself, and does not ask for the wish of the person.
+    mark = "Error:" if os.environ.get("NO_COLOR") else typer.style("Error:", fg=typer.colors.RED, bold=True)
     typer.echo(f"{mark} {words}", err=True)
 
 

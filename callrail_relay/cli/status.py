@@ -2,22 +2,29 @@
 ``status``: budgets, pauses and the queue.
 """
 
-from typing import Annotated
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command
 
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.relay import Relay
+
 
 @command
 async def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until Ctrl-C, and show every change.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
     Show what the hour and the day still allow, what waits and why, and when the queue will be empty.
+
+    With --watch and --json each change is one line of JSON.
 
     \b
     Example:
@@ -26,12 +33,30 @@ async def status(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json, print_status, watch_status
+    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.status_view import print_status
 
-    installation = find_installation(config)
-    async with open_relay(installation) as relay:
-        if watch and not as_json:
-            await watch_status(relay.operations.status, installation.clock)
+    async with open_relay(find_installation(config)) as relay:
+        if watch:
+            await _watch(relay, as_json=as_json)
+            return 0
         report = await relay.operations.status()
     print_json(report.document()) if as_json else print_status(report)
     return 0
+
+
+async def _watch(relay: "Relay", *, as_json: bool) -> None:
+    from callrail_relay.cli.status_view import watch_status
+    from callrail_relay.cli.stopping import stop_signal
+
+    async with stop_signal() as stopped:
+        watching = asyncio.create_task(
+            watch_status(relay.operations.status, relay.installation.clock, as_json=as_json)
+        )
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        watching.cancel()
+        # It ends by itself only where it fails; then this raises why.
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching

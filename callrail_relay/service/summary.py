@@ -1,0 +1,43 @@
+"""
+One sentence that says whether all is well, and what to do where it is not.
+"""
+
+from callrail_relay.domain.message import Status
+from callrail_relay.service.operations import StatusReport
+
+
+def summary(report: StatusReport) -> str:
+    """
+    What matters most about *report*: what keeps texts from leaving comes before what waits for a person.
+    """
+    if not report.standings:
+        return "Nothing is set up yet: run `callrail-relay configure`."
+    paused = [one for one in report.standings if one.account.paused_since is not None]
+    if paused:
+        return f"Paused: nothing leaves from {_accounts(len(paused))} until `callrail-relay resume`."
+    waits = [one for one in report.standings if one.account.wait_until is not None]
+    if waits:
+        return f"Nothing leaves from {_accounts(len(waits))} for the moment; it goes on by itself."
+    asked = for_a_person(report)
+    if asked:
+        return f"{asked} for your word."
+    full = [one for one in report.standings if one.hour.free_at is not None or one.day.free_at is not None]
+    if full and any(one.pending for one in full):
+        return "All is well; the texts that wait leave as soon as the budget allows."
+    return "All is well."
+
+
+def for_a_person(report: StatusReport) -> str | None:
+    """
+    What waits for a person, as the beginning of a sentence; None where nothing does.
+    """
+    counts = [(report.counts[status], status) for status in (Status.HELD, Status.UNKNOWN)]
+    words = [f"{count} {status}" for count, status in counts if count]
+    if not words:
+        return None
+    total = sum(count for count, _ in counts)
+    return f"{' and '.join(words)} {'text waits' if total == 1 else 'texts wait'}"
+
+
+def _accounts(count: int) -> str:
+    return "one account" if count == 1 else f"{count} accounts"

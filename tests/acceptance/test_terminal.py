@@ -1,0 +1,145 @@
+"""
+What a person sees on a terminal, and a program in a pipe: colours, width, bars.
+"""
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from io import StringIO
+
+import pytest
+
+from tests.acceptance.program import LONGEST, Program
+from tests.support.factories import TRACKING_NUMBER, recipient
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo terminals for programs like pexpect", allow_module_level=True)
+
+import pexpect  # type: ignore[import-untyped]  # it has no annotations
+
+# The child is replaced by the program at once, so no lock of another thread can hold it up.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*[1-9][0-9;]*m")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLUMNS = 80
+
+
+@pytest.fixture
+def program(program: Program) -> Program:
+    program.environment |= {
+        "CALLRAIL_RELAY_CALLRAIL__ACCOUNT_ID": "ACC0000000000000000000000000000001",
+        "CALLRAIL_RELAY_CALLRAIL__COMPANY_ID": "COM0000000000000000000000000000001",
+        "CALLRAIL_RELAY_CALLRAIL__TRACKING_NUMBER": TRACKING_NUMBER,
+        "TERM": "xterm-256color",
+    }
+    return program
+
+
+def on_terminal(
+    program: Program, *arguments: str, env: Mapping[str, str] | None = None
+) -> tuple["pexpect.spawn[str]", StringIO]:
+    """
+    The program on a terminal of 80 columns, and what is to be seen there.
+    """
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "callrail_relay", *arguments],
+        env=program.environment | dict(env or {}),
+        cwd=str(program.folder),
+        encoding="utf-8",
+        timeout=LONGEST,
+        dimensions=(24, COLUMNS),
+    )
+    seen = StringIO()
+    child.logfile_read = seen
+    return child, seen
+
+
+def shown(program: Program, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """
+    All that a command shows on a terminal.
+    """
+    child, seen = on_terminal(program, *arguments, env=env)
+    child.expect(pexpect.EOF)
+    child.wait()
+    return seen.getvalue()
+
+
+def too_wide(words: str) -> list[str]:
+    return [line for line in CONTROL.sub("", words).splitlines() if len(line.rstrip()) > COLUMNS]
+
+
+def test_bars_are_for_people(program: Program) -> None:
+    """
+    A terminal shows how far long work is; a pipe takes the result alone.
+    """
+    listed = "".join(f"{recipient(number)}\n" for number in range(1000))
+    (program.folder / "list.csv").write_text(listed, "utf-8")
+
+    seen = shown(program, "suppressions", "import", "list.csv")
+    piped = program.run("suppressions", "import", "list.csv")
+
+    assert "Importing" in seen
+    assert "1000/1000" in seen
+    assert COLOUR.search(seen)
+    assert [] == too_wide(seen)
+    assert ("1000 line(s) read; 0 new on the list.\n", "") == (piped.stdout, piped.stderr)
+    plain = shown(program, "suppressions", "import", "list.csv", env={"NO_COLOR": "1"})
+    assert "Importing" in plain
+    assert not re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|38;[0-9;]+|9[0-7])m", plain)
+
+
+def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program) -> None:
+    """
+    Long reasons are broken for a person and left whole for a program; colours are for whoever wants them.
+    """
+    reason = "The office is closed today since somebody has to count the keys, all of them, twice. " * 2
+    program.run("pause", "--reason", reason)
+
+    seen = shown(program, "status")
+    plain = shown(program, "status", env={"NO_COLOR": "1"})
+    piped = program.run("status").stdout
+
+    assert [] == too_wide(seen) + too_wide(plain)
+    assert COLOUR.search(seen)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", plain)
+    assert reason.strip() in piped
+    assert "\x1b" not in piped
+    error = shown(program, "messages", "show", "nothing", env={"NO_COLOR": "1"})
+    assert "Error: There is no text" in error
+    assert not COLOUR.search(error)
+
+
+def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
+    """
+    What changes is shown without asking, and leaving is no fault.
+    """
+    child, _ = on_terminal(program, "status", "--watch")
+    child.expect_exact("All is well.")
+    program.run("pause", "--reason", "Lunch.")
+    child.expect_exact("Paused: nothing leaves")
+    child.expect_exact("Lunch.")
+    child.send("\x03")
+    child.expect(pexpect.EOF)
+    child.wait()
+
+    assert 0 == child.exitstatus
+
+
+def test_a_program_watches_line_by_line(program: Program) -> None:
+    """
+    Each change is one line of JSON, and nothing is said twice.
+    """
+    with program.started("status", "--watch", "--json") as watching:
+        assert watching.process.stdout is not None
+        first = json.loads(watching.process.stdout.readline())
+        program.run("pause", "--reason", "Lunch.")
+        second = json.loads(watching.process.stdout.readline())
+        code, _ = watching.stop(signal.SIGINT)
+
+    assert None is first["accounts"][0]["paused"]
+    assert "Lunch." == second["accounts"][0]["paused"]["reason"]
+    assert 0 == code
