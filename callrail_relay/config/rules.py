@@ -10,6 +10,7 @@ import re
 from datetime import time, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
@@ -83,6 +84,16 @@ def _minute(raw: object) -> time:
     return time(int(written[1]), int(written[2]))
 
 
+def _time_zone(raw: object) -> str:
+    """
+    The name of a time zone with its area. Short ones are refused: "EST" has no summer time.
+    """
+    name = _text(raw)
+    if "/" not in name or name not in available_timezones():
+        raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
+    return name
+
+
 def _some_time(raw: object) -> timedelta:
     duration = parse_duration(raw)
     if not duration:
@@ -150,6 +161,7 @@ TrackingNumber = Annotated[str, PlainValidator(_tracking_number)]
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
 SomeTime = Annotated[timedelta, PlainValidator(_some_time)]
 Minute = Annotated[time, PlainValidator(_minute)]
+TimeZone = Annotated[str, PlainValidator(_time_zone)]
 Host = Annotated[str, PlainValidator(_host)]
 Networks = tuple[Annotated[Network, PlainValidator(_network)], ...]
 ApiUrl = Annotated[str, PlainValidator(_api_url)]

@@ -30,6 +30,7 @@ from callrail_relay.config.rules import (
     Port,
     SomeTime,
     Text,
+    TimeZone,
     TrackingNumber,
     WebAddress,
     default_database_url,
@@ -220,6 +221,10 @@ class Guards(Section):
         default=time(8),
         description="not acted on yet: when quiet hours end, by the recipient's own clock",
         validate_default=True,
+    )
+    quiet_zone: TimeZone | None = Field(
+        default=None,
+        description="not acted on yet: the time zone of all recipients; left out: that of each number",
     )
 
     @field_validator("quiet_end")

@@ -15,6 +15,12 @@ from callrail_relay.domain.reason import Reason
 DUPLICATE_WINDOW = timedelta(seconds=5)
 """The same words to the same person within this time are taken for a double click."""
 
+MASS_TEXT_WINDOW = timedelta(minutes=10)
+"""Texts of one wording within this time are counted together."""
+
+MASS_TEXT_RECIPIENTS = 5
+"""One wording to this many people is a mass text; CallRail forbids them, and closes accounts for them."""
+
 _MERGE_TAG_MARKS = ("{{", "}}", "[[", "]]")
 
 
@@ -100,6 +106,32 @@ def merge_tag(text: str | None) -> Reason | None:
         "The text holds a merge tag that was not filled in ({{…}} or [[…]]); write it again in IF3, or "
         "approve "
         "it as it is.",
+    )
+
+
+def mass_text(recipients: int) -> Reason | None:
+    """
+    *recipients* counts the people, this one among them, who were sent this wording within MASS_TEXT_WINDOW.
+    """
+    if recipients < MASS_TEXT_RECIPIENTS:
+        return None
+    minutes = MASS_TEXT_WINDOW // timedelta(minutes=1)
+    return Reason(
+        "mass_text",
+        f"The same wording went to {recipients} people within {minutes} minutes, and CallRail forbids mass "
+        "texts; if a person wrote each of them, let them all leave with "
+        "`callrail-relay messages approve ID --same-wording`, else cancel them.",
+    )
+
+
+def quiet_hours(until: datetime) -> Reason:
+    """
+    *until* is the minute, in UTC, at which the text may leave.
+    """
+    return Reason(
+        "quiet_hours",
+        f"It is too early or too late in the day where the recipient may be; it leaves by itself at "
+        f"{until:%Y-%m-%d %H:%M} UTC.",
     )
 
 

@@ -61,7 +61,7 @@ def test_every_key_has_its_default() -> None:
     )
     assert [15, 60, 300, 900] == [after.total_seconds() for after in settings.delivery.reconcile_after]
     assert "ask" == settings.delivery.on_unknown
-    assert {"quiet_hours": Mode.OFF, "quiet_start": time(21), "quiet_end": time(8)} == {
+    assert {"quiet_hours": Mode.OFF, "quiet_start": time(21), "quiet_end": time(8), "quiet_zone": None} == {
         key: value for key, value in settings.guards if value is not Mode.HOLD
     }
     assert Log(level="info", format="auto") == settings.log
@@ -187,6 +187,11 @@ def test_tracking_numbers_are_normalised(written: str | int) -> None:
         (Guards, "quiet_start", time(21, 0, 1), "must be a time of day"),
         (Guards, "quiet_start", "08:00", "must differ from guards.quiet_start"),
         (Guards, "quiet_end", "21:00", "must differ from guards.quiet_start"),
+        (Guards, "quiet_zone", "EST", "must be a time zone as the IANA names it"),
+        (Guards, "quiet_zone", "america/new_york", "must be a time zone as the IANA names it"),
+        (Guards, "quiet_zone", "America/Washington", "must be a time zone as the IANA names it"),
+        (Guards, "quiet_zone", "../etc/localtime", "must be a time zone as the IANA names it"),
+        (Guards, "quiet_zone", "", "must not be empty"),
         (Log, "level", "loud", "'debug', 'info'"),
         (Log, "format", "xml", "'auto', 'pretty' or 'json'"),
         (Database, "url", "mysql://localhost/relay", "must begin with sqlite:///"),
@@ -213,10 +218,12 @@ def test_values_are_read_as_people_write_them() -> None:
         {"host": "[::]", "public_url": "https://x.example/relay/", "trusted_proxies": ["10.0.0.0/8", " ::1 "]}
     )
     guards = Guards.model_validate({"opt_out": " Warn", "quiet_start": time(22), "quiet_end": "06:30"})
+    noon = Guards(quiet_start=time(12), quiet_end=time(13), quiet_zone="America/Chicago")
 
     assert ("::", "https://x.example/relay") == (server.host, server.public_url)
     assert (ip_network("10.0.0.0/8"), ip_network("::1")) == server.trusted_proxies
     assert (Mode.WARN, time(22), time(6, 30)) == (guards.opt_out, guards.quiet_start, guards.quiet_end)
+    assert (time(12), time(13), "America/Chicago") == (noon.quiet_start, noon.quiet_end, noon.quiet_zone)
     assert "debug" == Log.model_validate({"level": "DEBUG"}).level
 
 

@@ -45,6 +45,7 @@ _VALUES = {
     "Port": "0 to 65535",
     "SomeTime": "time, more than 0",
     "Text": "text",
+    "TimeZone": "name of a time zone",
     "TrackingNumber": "phone number",
     "WebAddress": "address",
 }

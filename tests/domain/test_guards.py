@@ -136,3 +136,35 @@ def test_a_text_that_is_too_long_names_both_numbers() -> None:
     assert "too_long" == reason.code
     for word in ("200 segments", "150 at most", "limits.max_characters"):
         assert word in reason.detail
+
+
+@pytest.mark.parametrize(
+    ("recipients", "held"), [(0, False), (1, False), (4, False), (5, True), (6, True), (500, True)]
+)
+def test_a_mass_text_begins_with_the_fifth_person(recipients: int, held: bool) -> None:  # noqa: FBT001 - a column of the table
+    """
+    The first four go.
+    """
+    assert held == (guards.mass_text(recipients) is not None)
+
+
+def test_a_mass_text_names_the_way_out() -> None:
+    """
+    How many, within what time, and the command that lets all of them leave.
+    """
+    reason = guards.mass_text(7)
+
+    assert reason is not None
+    assert "mass_text" == reason.code
+    for words in ("7 people", "10 minutes", "callrail-relay messages approve ID --same-wording", "cancel"):
+        assert words in reason.detail
+
+
+def test_quiet_hours_name_the_minute_of_release() -> None:
+    """
+    Nobody has to do anything.
+    """
+    reason = guards.quiet_hours(datetime(2026, 3, 2, 13, 0, tzinfo=UTC))
+
+    assert "quiet_hours" == reason.code
+    assert "it leaves by itself at 2026-03-02 13:00 UTC" in reason.detail
