@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callrail_relay.domain import vocabulary
 from callrail_relay.domain.wording import wording
 from tests.domain.wordings import LONG, PARTS, Merge, digest, measure, microseconds
 
@@ -140,6 +141,15 @@ def test_a_language_that_is_not_known() -> None:
     assert wording(text.format("Ute", "Ostgasse")) != wording(
         text.format("Ute", "Ostgasse").replace("noch", "nicht")
     )
+
+
+def test_a_word_stands_in_one_list() -> None:
+    """
+    What a word counts for does not depend on which list is asked first.
+    """
+    lists = [vocabulary.SMALL, vocabulary.TRADE, vocabulary.COMMON, vocabulary.SPANISH, vocabulary.AMBIGUOUS]
+
+    assert sum(map(len, lists)) == len(frozenset().union(*lists))
 
 
 def test_a_wording_is_the_same_on_every_machine() -> None:

@@ -4,7 +4,8 @@ Generated pairs of texts, and how often their wordings are told right: ``python 
 Two parts of material. On the *tuned* one rules and vocabulary were made; two thirds of it were held out at
 first, and given up when what they had shown was mended. What is *held out* now was written after that, and
 nothing was mended for it but this: the share of its texts that were thought too short showed that eight
-words are enough with less weight. Its towns, and half of the others, are those of phonenumbers' data, in two halves.
+words are enough with less weight. Its towns, and half of the others, are those of phonenumbers' data, in
+two halves.
 
 Each part gives pairs of one template with other values, to be recognised as one, and pairs of different
 texts, to be told apart: templates, ordinary texts, both, and pairs that differ in one word.
