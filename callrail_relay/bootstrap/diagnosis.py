@@ -65,7 +65,9 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         return check_space(free, str(installation.data))
 
     async def guards() -> str:
-        return check_guards(quiet_hours=installation.settings.guards.quiet_hours)
+        return check_guards(
+            opt_out=installation.settings.guards.opt_out, mass_text=installation.settings.guards.mass_text
+        )
 
     async def public_url() -> str:
         return check_public_url(installation.settings.server.public_url)

@@ -55,6 +55,11 @@ class Installation:
         guards = self.settings.guards
         return GuardPolicy(
             duplicate=guards.duplicate,
+            mass_text=guards.mass_text,
+            quiet_hours=guards.quiet_hours,
+            quiet_start=guards.quiet_start,
+            quiet_end=guards.quiet_end,
+            quiet_zone=guards.quiet_zone,
             merge_tag=guards.merge_tag,
             opt_out=guards.opt_out,
             too_old=guards.too_old,

@@ -17,6 +17,7 @@ from callrail_relay.cli.running import command, say
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
+    from callrail_relay.domain.decision import Word
     from callrail_relay.domain.message import Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
@@ -43,6 +44,14 @@ Since = Annotated[
 ]
 Search = Annotated[
     str | None, typer.Option("--search", metavar="WORDS", help="Only texts with these words in them.")
+]
+
+Note = Annotated[
+    str | None, typer.Option("--note", metavar="WORDS", help="Why; kept with the text, beside your name.")
+]
+SameWording = Annotated[
+    bool,
+    typer.Option("--same-wording", help="And all others that are held as one mass text together with it."),
 ]
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or of submissions.")]
@@ -187,9 +196,18 @@ async def show(
 
 @app.command("approve")
 @command
-async def approve(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+async def approve(
+    ids: Ids,
+    note: Note = None,
+    same_wording: SameWording = False,
+    _yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
     """
     Let held texts leave. What is overridden is exactly the reasons that each one shows.
+
+    A person who opted out is not texted, whoever approves; see `callrail-relay suppressions`.
 
     \b
     Example:
@@ -199,14 +217,18 @@ async def approve(ids: Ids, _yes: Yes = False, config: Config = None, as_json: J
     from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.approve(id_)]
+        chosen = await _with_alike(relay.operations, ids) if same_wording else ids
+        word = _word(note)
+        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, word)]
     _show_changed(changed, as_json=as_json)
     return 0
 
 
 @app.command("remap")
 @command
-async def remap(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+async def remap(
+    ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
+) -> int:
     """
     Map held texts again that came without a person, words or a route, after you changed the settings.
 
@@ -222,7 +244,7 @@ async def remap(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Jso
     from callrail_relay.domain.message import Status
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.remap(id_)]
+        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _word(note))]
     _show_changed(changed, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -232,7 +254,9 @@ async def remap(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Jso
 
 @app.command("resend")
 @command
-async def resend(ids: Ids, yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+async def resend(
+    ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
+) -> int:
     """
     Send unknown, failed or cancelled texts again.
 
@@ -250,14 +274,16 @@ async def resend(ids: Ids, yes: Yes = False, config: Config = None, as_json: Jso
         say("Nothing was sent.")
         return 0
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.resend(id_)]
+        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _word(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
 
 @app.command("mark-sent")
 @command
-async def mark_sent(ids: Ids, _yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+async def mark_sent(
+    ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
+) -> int:
     """
     Say that CallRail has taken unknown texts after all; what of them has not left yet follows.
 
@@ -269,14 +295,21 @@ async def mark_sent(ids: Ids, _yes: Yes = False, config: Config = None, as_json:
     from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_)]
+        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _word(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
 
 @app.command("cancel")
 @command
-async def cancel(ids: Ids, yes: Yes = False, config: Config = None, as_json: Json = False) -> int:
+async def cancel(
+    ids: Ids,
+    note: Note = None,
+    same_wording: SameWording = False,
+    yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
     """
     Keep held, queued or unknown texts from leaving; `messages resend` brings them back.
 
@@ -287,13 +320,38 @@ async def cancel(ids: Ids, yes: Yes = False, config: Config = None, as_json: Jso
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
 
-    if not confirmed(f"Cancel {len(ids)} for good?", yes=yes):
-        say("Nothing was cancelled.")
-        return 0
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.cancel(id_)]
+        chosen = await _with_alike(relay.operations, ids) if same_wording else ids
+        if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
+            say("Nothing was cancelled.")
+            return 0
+        word = _word(note)
+        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, word)]
     _show_changed(changed, as_json=as_json)
     return 0
+
+
+async def _with_alike(operations: "Operations", ids: list[str]) -> list[str]:
+    """
+    The ids, and those of all texts that are held as one mass text together with one of them.
+    """
+    return list(dict.fromkeys([other for id_ in ids for other in await operations.held_alike(id_)]))
+
+
+def _word(note: str | None) -> "Word":
+    """
+    The word of whoever is at the terminal.
+    """
+    import getpass
+
+    from callrail_relay.domain.decision import UNSIGNED, Word
+
+    try:
+        person = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A user without a name, as in some containers.
+        person = UNSIGNED.person
+    return Word(person=person, note=note)
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:

@@ -102,6 +102,10 @@ def print_message(message: Message) -> None:
     out = console()
     for name, value in _facts(message):
         out.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
+    for decision in message.decisions:
+        why = f": {decision.word.note}" if decision.word.note else ""
+        over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
+        out.print(Text(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")

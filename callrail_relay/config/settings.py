@@ -203,28 +203,24 @@ class Guards(Section):
     duplicate: GuardMode = Field(
         default=Mode.HOLD, description="the same words to the same person within 5 seconds"
     )
-    mass_text: GuardMode = Field(
-        default=Mode.HOLD, description="not acted on yet: one wording to 5 people within 10 minutes"
-    )
+    mass_text: GuardMode = Field(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
     opt_out: GuardMode = Field(default=Mode.HOLD, description="the person said STOP to this number")
     too_old: GuardMode = Field(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
     merge_tag: GuardMode = Field(
         default=Mode.HOLD, description="a placeholder such as {{name}} was not filled in"
     )
-    quiet_hours: GuardMode = Field(
-        default=Mode.OFF, description="not acted on yet: it is night where the recipient is"
-    )
+    quiet_hours: GuardMode = Field(default=Mode.OFF, description="it is night where the recipient is")
     quiet_start: Minute = Field(
-        default=time(21), description="not acted on yet: when quiet hours begin, by the recipient's own clock"
+        default=time(21), description="when quiet hours begin, by the recipient's own clock"
     )
     quiet_end: Minute = Field(
         default=time(8),
-        description="not acted on yet: when quiet hours end, by the recipient's own clock",
+        description="when quiet hours end, by the recipient's own clock",
         validate_default=True,
     )
     quiet_zone: TimeZone | None = Field(
         default=None,
-        description="not acted on yet: the time zone of all recipients; left out: that of each number",
+        description="the time zone of all recipients; left out: that of each number",
     )
 
     @field_validator("quiet_end")

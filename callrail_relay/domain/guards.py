@@ -6,10 +6,12 @@ decides what a reason does. What holds a message at intake is released by a
 person's word; what is overridden then is exactly the reasons shown.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 
+from callrail_relay.domain.quiet_hours import quiet_until
 from callrail_relay.domain.reason import Reason
 
 DUPLICATE_WINDOW = timedelta(seconds=5)
@@ -41,20 +43,29 @@ class GuardPolicy:
     """
 
     duplicate: Mode = Mode.HOLD
+    mass_text: Mode = Mode.HOLD
     merge_tag: Mode = Mode.HOLD
     opt_out: Mode = Mode.HOLD
     too_old: Mode = Mode.HOLD
+    quiet_hours: Mode = Mode.OFF
     max_age: timedelta = timedelta(hours=4)
+    quiet_start: time = time(21)
+    quiet_end: time = time(8)
+    quiet_zone: str | None = None
+    """Where all recipients live, where that is known; else it is reckoned from each number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
     What the guards found: reasons that hold the message, and reasons to mention only.
+
+    ``release_at`` is when what holds it is over by itself; None where it waits for a person.
     """
 
     holds: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
+    release_at: datetime | None = None
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -67,8 +78,76 @@ class Verdict:
         if reason is None or mode is Mode.OFF:
             return self
         if mode is Mode.WARN:
-            return Verdict(self.holds, (*self.warnings, reason))
-        return Verdict((*self.holds, reason), self.warnings)
+            return replace(self, warnings=(*self.warnings, reason))
+        return replace(self, holds=(*self.holds, reason))
+
+
+NOTHING_FOUND = Verdict()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """
+    What there is to know around a text when it is judged; what is left out is not asked.
+
+    ``same_text``      what there is to say of the same text that came before
+    ``people``         how many people this wording went to lately, this one among them
+    ``suppressed``     whether the person opted out of texts from this number
+    ``waiting_since``  when it came, or was last released
+    ``recipient``      whose night is to be kept
+    """
+
+    now: datetime
+    same_text: Reason | None = None
+    people: int = 0
+    suppressed: bool = False
+    waiting_since: datetime | None = None
+    recipient: str | None = None
+
+
+def judge(
+    policy: GuardPolicy,
+    around: Circumstances,
+    *,
+    verdict: Verdict = NOTHING_FOUND,
+    approved: Collection[str] = (),
+) -> Verdict:
+    """
+    *verdict* with the answers of all guards that look around a text.
+
+    A person's approval passes over what it was given for, and never over an opt-out. A text that is held
+    for anything else is not held for the night as well: whoever releases it would override that unseen.
+    """
+    answers = (
+        (policy.duplicate, around.same_text),
+        (policy.mass_text, mass_text(around.people)),
+        (policy.too_old, _too_old(policy, around)),
+    )
+    for mode, reason in answers:
+        if reason is not None and reason.code not in approved:
+            verdict = verdict.joined(mode, reason)
+    verdict = verdict.joined(policy.opt_out, opt_out(suppressed=around.suppressed))
+    if verdict.holds or around.recipient is None or "quiet_hours" in approved:
+        return verdict
+    return _kept_for_the_night(policy, verdict, around.recipient, around.now)
+
+
+def _too_old(policy: GuardPolicy, around: Circumstances) -> Reason | None:
+    if around.waiting_since is None:
+        return None
+    return too_old(received_at=around.waiting_since, now=around.now, max_age=policy.max_age)
+
+
+def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
+    if policy.quiet_hours is Mode.OFF:
+        return verdict
+    until = quiet_until(
+        recipient, now, start=policy.quiet_start, end=policy.quiet_end, zone=policy.quiet_zone
+    )
+    if until is None:
+        return verdict
+    verdict = verdict.joined(policy.quiet_hours, quiet_hours(until))
+    return replace(verdict, release_at=until if verdict.holds else None)
 
 
 def duplicate(earlier_id: str | None) -> Reason | None:
@@ -109,18 +188,18 @@ def merge_tag(text: str | None) -> Reason | None:
     )
 
 
-def mass_text(recipients: int) -> Reason | None:
+def mass_text(people: int) -> Reason | None:
     """
-    *recipients* counts the people, this one among them, who were sent this wording within MASS_TEXT_WINDOW.
+    *people* is how many were sent this wording within MASS_TEXT_WINDOW, this one among them.
     """
-    if recipients < MASS_TEXT_RECIPIENTS:
+    if people < MASS_TEXT_RECIPIENTS:
         return None
     minutes = MASS_TEXT_WINDOW // timedelta(minutes=1)
     return Reason(
         "mass_text",
-        f"The same wording went to {recipients} people within {minutes} minutes, and CallRail forbids mass "
-        "texts; if a person wrote each of them, let them all leave with "
-        "`callrail-relay messages approve ID --same-wording`, else cancel them.",
+        f"The same wording came for {MASS_TEXT_RECIPIENTS} people or more within {minutes} minutes, and "
+        "CallRail forbids mass texts; if a person wrote each of them, `callrail-relay messages approve ID "
+        "--same-wording` lets all of them leave, else cancel them.",
     )
 
 

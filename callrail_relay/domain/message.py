@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
@@ -133,6 +134,10 @@ class Message:
     conversation_id: str | None = None
     blocked_until: datetime | None = None
     """Until when, at the latest, it waits for an earlier text to the same person that is being looked up."""
+    release_at: datetime | None = None
+    """When it is queued by itself, where it is held until then."""
+    decisions: tuple[Decision, ...] = ()
+    """What persons decided on it, oldest first."""
 
     @property
     def is_complete(self) -> bool:
@@ -171,7 +176,19 @@ class Message:
             "received_at": instant(self.received_at),
             "sent_at": instant(self.sent_at),
             "conversation_id": self.conversation_id,
+            "release_at": instant(self.release_at),
+            "decisions": [_decision_document(decision) for decision in self.decisions],
         }
+
+
+def _decision_document(decision: Decision) -> dict[str, Any]:
+    return {
+        "decided_at": instant(decision.decided_at),
+        "verb": decision.verb,
+        "person": decision.word.person,
+        "note": decision.word.note,
+        "overridden": list(decision.overridden),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ What intake hands to the outbox, and what the outbox answers.
 import hashlib
 from dataclasses import dataclass, field
 
-from callrail_relay.domain.guards import Mode, Verdict
+from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.wording import wording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,7 @@ class NewMessage:
 
     ``skip_identical``   leave it out when the same text is in the store already (a replay)
     ``approved``         codes of reasons that a person overrode in advance
+    ``wording``          what it has in common with texts of the same template, where that is asked
     """
 
     id: str
@@ -25,6 +27,7 @@ class NewMessage:
     segment_count: int
     skip_identical: bool = False
     approved: tuple[str, ...] = ()
+    wording: int | None = None
     fingerprint: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,7 +40,7 @@ class NewSubmission:
     """
     One request as it came in, byte for byte, with the messages it holds.
 
-    ``duplicates`` is the mode of the guard that only the store can ask.
+    ``guards`` is the policy of those guards that only the store can ask.
     """
 
     id: str
@@ -46,7 +49,7 @@ class NewSubmission:
     content_type: str | None = None
     query: str | None = None
     messages: tuple[NewMessage, ...]
-    duplicates: Mode = Mode.HOLD
+    guards: GuardPolicy = field(default_factory=GuardPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,16 @@ class Accepted:
     status: Status
     verdict: Verdict
     duplicate_of: str | None = None
+
+
+def wording_of(draft: Draft) -> int | None:
+    """
+    What the draft has in common with texts of the same template, as 64 bits; None where it is too short.
+    """
+    if draft.route is None or draft.recipient is None or draft.text is None:
+        return None
+    digest = wording(draft.text, names=(draft.seller,) if draft.seller else ())
+    return None if digest is None else int.from_bytes(digest[:8], signed=True)
 
 
 def fingerprint(draft: Draft) -> bytes | None:

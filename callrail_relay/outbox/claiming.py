@@ -17,7 +17,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.suppressing import is_suppressed
-from callrail_relay.outbox.tables import attempts, is_open, messages, segments
+from callrail_relay.outbox.tables import attempts, is_open, is_released_by_itself, messages, segments
 from callrail_relay.outbox.values import Row, lock_accounts, reasons_from_json, reasons_to_json
 
 
@@ -32,7 +32,7 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     """
     held: list[Held] = []
     wake_ats: list[datetime | None] = []
-    with_work = _accounts_with_work(connection, policy)
+    with_work = _accounts_with_work(connection, now, policy)
     accounts = lock_accounts(connection, with_work)
     for account_id in with_work:
         result = _claim_from(connection, now, node, policy, accounts[account_id])
@@ -40,12 +40,15 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
         if result.claim is not None:
             return replace(result, held=tuple(held))
         wake_ats.append(result.wake_at)
+    # Asked last: what was held just now is released again too.
+    wake_ats.append(_next_release(connection, now, policy))
     return ClaimResult(wake_at=_soonest(*wake_ats), held=tuple(held))
 
 
-def _accounts_with_work(connection: sa.Connection, policy: ClaimPolicy) -> list[str]:
+def _accounts_with_work(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> list[str]:
     """
-    Accounts with open messages, the one whose first text has waited longest first.
+    Accounts with open messages, the one whose first has waited longest first; then those with messages that
+    are not held any longer.
     """
     query = (
         sa.select(messages.c.account_id)
@@ -53,12 +56,47 @@ def _accounts_with_work(connection: sa.Connection, policy: ClaimPolicy) -> list[
         .group_by(messages.c.account_id)
         .order_by(sa.func.min(messages.c.seq))
     )
-    return list(connection.scalars(query))
+    released = (
+        sa.select(messages.c.account_id)
+        .where(is_released_by_itself(), messages.c.account_id.in_(policy.accounts))
+        .where(messages.c.release_at <= now)
+        .distinct()
+        .order_by(messages.c.account_id)
+    )
+    return list(dict.fromkeys([*connection.scalars(query), *connection.scalars(released)]))
+
+
+def _next_release(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> datetime | None:
+    """
+    When the next message that is held until an instant is queued by itself.
+    """
+    query = sa.select(sa.func.min(messages.c.release_at)).where(
+        is_released_by_itself(), messages.c.account_id.in_(policy.accounts), messages.c.release_at > now
+    )
+    release_at: datetime | None = connection.scalar(query)
+    return release_at
+
+
+def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
+    """
+    Queue what was held until now; its guards are asked again when its turn comes.
+    """
+    query = sa.select(messages.c.seq, messages.c.reasons).where(
+        is_released_by_itself(), messages.c.account_id == account_id, messages.c.release_at <= now
+    )
+    for row in connection.execute(query.with_for_update()).all():
+        others = [reason for reason in reasons_from_json(row.reasons) if reason.code != "quiet_hours"]
+        connection.execute(
+            sa.update(messages)
+            .where(messages.c.seq == row.seq)
+            .values(status=Status.QUEUED, reasons=reasons_to_json(others))
+        )
 
 
 def _claim_from(
     connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
 ) -> ClaimResult:
+    _release(connection, now, account.id)
     if account.paused_since is not None:
         return ClaimResult()
     if account.waits(now):
@@ -69,9 +107,9 @@ def _claim_from(
     held: list[Held] = []
     waits: datetime | None = None
     for row in _candidates(connection, now, policy, account):
-        reasons = _objections(connection, now, policy, row)
-        if reasons:
-            held.append(_hold(connection, row, reasons))
+        verdict = _judge(connection, now, policy, row)
+        if verdict.holds:
+            held.append(_hold(connection, row, verdict))
             continue
         result = _begin(connection, now, node, policy, account, row)
         held.extend(result.held)
@@ -213,21 +251,20 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
     )
 
 
-def _objections(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row
-) -> tuple[Reason, ...]:
+def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
     """
-    What holds this message now: guards whose answer time or new knowledge can change.
+    The guards whose answer time or new knowledge can change.
 
     A message under way is not stopped half-way, except where the person opted out since.
     """
     suppressed = is_suppressed(connection, now, row.tracking_number, row.recipient)
-    verdict = guards.Verdict().joined(policy.guards.opt_out, guards.opt_out(suppressed=suppressed))
-    if row.status == Status.QUEUED and "too_old" not in row.approved:
-        reason = guards.too_old(received_at=row.received_at, now=now, max_age=policy.guards.max_age)
-        verdict = verdict.joined(policy.guards.too_old, reason)
+    around = guards.Circumstances(now=now, suppressed=suppressed)
+    if row.status == Status.QUEUED:
+        waiting_since = max(row.received_at, row.release_at or row.received_at)
+        around = replace(around, waiting_since=waiting_since, recipient=row.recipient)
+    verdict = guards.judge(policy.guards, around, approved=row.approved)
     _mention(connection, row, verdict.warnings)
-    return verdict.holds
+    return verdict
 
 
 def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) -> None:
@@ -244,13 +281,17 @@ def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) 
         )
 
 
-def _hold(connection: sa.Connection, row: Row, reasons: tuple[Reason, ...]) -> Held:
+def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq == row.seq)
-        .values(status=Status.HELD, reasons=reasons_to_json((*reasons_from_json(row.reasons), *reasons)))
+        .values(
+            status=Status.HELD,
+            release_at=verdict.release_at,
+            reasons=reasons_to_json((*reasons_from_json(row.reasons), *verdict.holds)),
+        )
     )
-    return Held(message_id=row.id, reasons=reasons)
+    return Held(message_id=row.id, reasons=verdict.holds)
 
 
 def _begin(
@@ -266,9 +307,8 @@ def _begin(
     needed = 1 if under_way else len(waiting)
     hour, day = windows.read_windows(connection, now, account, policy.limits, needed=needed, kept=kept)
     if needed > min(hour.allowed, day.allowed) > 0:
-        return ClaimResult(
-            held=(_hold(connection, row, (guards.too_long(needed, min(hour.allowed, day.allowed)),)),)
-        )
+        too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
+        return ClaimResult(held=(_hold(connection, row, too_long),))
     free_ats = [window.free_at for window in (hour, day) if window.free_at is not None]
     if free_ats:
         return ClaimResult(wake_at=max(free_ats))

@@ -2,9 +2,12 @@
 Storing what came in.
 """
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,8 +15,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
-from callrail_relay.outbox.tables import accounts, messages, submissions
+from callrail_relay.outbox.tables import accounts, messages, submissions, suppressions
 from callrail_relay.outbox.values import lock_accounts, reasons_to_json
+
+V = TypeVar("V")
 
 _PORTION = 500
 
@@ -56,15 +61,19 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
     connection.execute(insert(accounts).values(id=account_id).on_conflict_do_nothing())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     """
     What the store knows of the texts that came before those of a batch, and of those decided on already.
 
-    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came.
+    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came. ``people`` has
+    for an account and a wording the people it went to lately. ``suppressed`` are pairs of a tracking number
+    and a person.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
+    people: dict[tuple[str, int], set[str]]
+    suppressed: set[tuple[str, str]]
 
     def add(self, now: datetime, message: NewMessage) -> None:
         """
@@ -72,20 +81,117 @@ class _Facts:
         """
         if message.fingerprint is not None:
             self.earlier[message.fingerprint] = (message.id, now)
+        draft = message.draft
+        if message.wording is not None and draft.route is not None and draft.recipient is not None:
+            self.people.setdefault((draft.route.account_id, message.wording), set()).add(draft.recipient)
+
+    def around(self, now: datetime, message: NewMessage) -> guards.Circumstances:
+        """
+        What there is to know around a new message.
+        """
+        draft = message.draft
+        if draft.route is None or draft.recipient is None:
+            return guards.Circumstances(now=now)
+        people: set[str] = set()
+        if message.wording is not None:
+            people = self.people.get((draft.route.account_id, message.wording), set()) | {draft.recipient}
+        return guards.Circumstances(
+            now=now,
+            same_text=guards.duplicate(self._just_before(now, message)),
+            people=len(people),
+            suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            recipient=draft.recipient,
+        )
+
+    def _just_before(self, now: datetime, message: NewMessage) -> str | None:
+        earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
+        return earlier[0] if earlier is not None and earlier[1] > now - guards.DUPLICATE_WINDOW else None
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
     """
     What has to be known of earlier texts for all messages of *batch*.
     """
-    recent: set[bytes] = set()
-    ever: set[bytes] = set()
-    for submission in batch:
-        for message in submission.messages:
-            if message.fingerprint is not None:
-                (ever if message.skip_identical else recent).add(message.fingerprint)
+    new = [message for submission in batch for message in submission.messages]
+    recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
+    ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
     earlier = _earlier(connection, recent - ever, messages.c.received_at > now - guards.DUPLICATE_WINDOW)
-    return _Facts(earlier=earlier | _earlier(connection, ever))
+    return _Facts(
+        earlier=earlier | _earlier(connection, ever),
+        people=_people(connection, now, new),
+        suppressed=_suppressed(connection, {one.draft.recipient for one in new if one.draft.recipient}),
+    )
+
+
+def _people(
+    connection: sa.Connection, now: datetime, new: Sequence[NewMessage]
+) -> dict[tuple[str, int], set[str]]:
+    """
+    Who was sent each of the wordings of *new* lately, as far as it matters: so many that more are too many.
+    """
+    by_account: dict[str, set[int]] = defaultdict(set)
+    for message in new:
+        if message.wording is not None and message.draft.route is not None:
+            by_account[message.draft.route.account_id].add(message.wording)
+    return {
+        (account_id, wording): set(people.split(","))
+        for account_id, wordings in by_account.items()
+        for wording, people in read_people(connection, account_id, wordings, now - guards.MASS_TEXT_WINDOW)
+        if people
+    }
+
+
+def read_people(
+    connection: sa.Connection, account_id: str, wordings: Iterable[int], since: datetime
+) -> Sequence[tuple[int, str | None]]:
+    """
+    Each wording with the people to whom it came after *since*, behind commas; MASS_TEXT_RECIPIENTS at most.
+
+    One statement for all of them, which reads few rows of each, however many texts of one wording there are.
+    """
+    wanted = list(wordings)
+    if connection.dialect.name == "sqlite":
+        asked = sa.func.json_each(json.dumps(wanted)).table_valued("value").alias("asked")
+    else:
+        numbers = sa.bindparam("wordings", wanted, type_=postgresql.ARRAY(sa.BigInteger))
+        asked = sa.func.unnest(numbers).table_valued("value").render_derived("asked")
+    some = (
+        sa.select(messages.c.recipient)
+        .where(
+            messages.c.account_id == account_id,
+            messages.c.wording == asked.c.value,
+            messages.c.wording.is_not(None),
+            messages.c.received_at > since,
+        )
+        .distinct()
+        .limit(guards.MASS_TEXT_RECIPIENTS)
+        .correlate(asked)
+        .subquery()
+    )
+    joined = sa.select(sa.func.aggregate_strings(some.c.recipient, ",")).correlate(asked).scalar_subquery()
+    return [(row[0], row[1]) for row in connection.execute(sa.select(asked.c.value, joined))]
+
+
+def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
+    """
+    Which of *recipients* opted out, and of which number.
+    """
+    found: set[tuple[str, str]] = set()
+    for portion in _portions(recipients):
+        query = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
+            suppressions.c.recipient.in_(portion)
+        )
+        found |= {(number, recipient) for number, recipient in connection.execute(query)}
+    return found
+
+
+def _portions(values: Collection[V]) -> Iterator[list[V]]:
+    """
+    In portions, since databases limit the number of parameters of one statement.
+    """
+    ordered = list(values)
+    for start in range(0, len(ordered), _PORTION):
+        yield ordered[start : start + _PORTION]
 
 
 def _earlier(
@@ -95,12 +201,10 @@ def _earlier(
     The latest message with each of *fingerprints*, among those of *which*.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
-    wanted = list(fingerprints)
-    # In portions, since databases limit the number of parameters of one statement.
-    for start in range(0, len(wanted), _PORTION):
+    for portion in _portions(fingerprints):
         query = (
             sa.select(messages.c.fingerprint, messages.c.id, messages.c.received_at)
-            .where(messages.c.fingerprint.in_(wanted[start : start + _PORTION]), *which)
+            .where(messages.c.fingerprint.in_(portion), *which)
             .order_by(messages.c.seq)
         )
         found |= {mark: (id_, received_at) for mark, id_, received_at in connection.execute(query)}
@@ -119,11 +223,9 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
             verdict=message.verdict,
             duplicate_of=earlier[0],
         )
-    verdict = message.verdict
-    if "duplicate" not in message.approved:
-        if earlier is not None and earlier[1] <= now - guards.DUPLICATE_WINDOW:
-            earlier = None
-        verdict = verdict.joined(submission.duplicates, guards.duplicate(earlier and earlier[0]))
+    verdict = guards.judge(
+        submission.guards, facts.around(now, message), verdict=message.verdict, approved=message.approved
+    )
     facts.add(now, message)
     return Accepted(
         message_id=message.id, status=Status.HELD if verdict.holds else Status.QUEUED, verdict=verdict
@@ -176,6 +278,7 @@ def _message_row(
         "source": submission.source,
         "received_at": now,
         "not_before": now,
+        "release_at": accepted.verdict.release_at,
         "reasons": reasons_to_json(accepted.verdict.reasons),
         "approved": list(message.approved),
         **mapped_columns(message),
@@ -194,6 +297,7 @@ def mapped_columns(message: NewMessage) -> dict[str, object]:
         "company_id": route and route.company_id,
         "tracking_number": route and route.tracking_number,
         "fingerprint": message.fingerprint,
+        "wording": message.wording,
         "segment_count": message.segment_count,
         "opportunity_id": draft.opportunity_id,
         "sender_id": draft.sender_id,

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
+from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.progress import message_status
@@ -18,7 +20,7 @@ from callrail_relay.outbox.tables import accounts, attempts, messages, probe, se
 from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json, write_account
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
     """
     Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
 
@@ -29,6 +31,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str) -> bool:
         return False
     reasons = reasons_from_json(row.reasons)
     codes = [reason.code for reason in reasons]
+    keep_decision(connection, now, row.seq, Verb.APPROVE, word, codes)
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq == row.seq)
@@ -38,12 +41,31 @@ def approve(connection: sa.Connection, now: datetime, message_id: str) -> bool:
             # That it was sent twice is news, and no reason to hold it.
             reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
             not_before=now,
+            release_at=None,
         )
     )
     return True
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str) -> bool:
+def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:
+    """
+    The ids of all messages that are held as one mass text together with this one, itself among them.
+    """
+    one = sa.select(messages.c.account_id, messages.c.wording).where(messages.c.id == message_id).subquery()
+    query = (
+        sa.select(messages.c.id, messages.c.reasons)
+        .join(one, sa.and_(messages.c.account_id == one.c.account_id, messages.c.wording == one.c.wording))
+        .where(messages.c.wording.is_not(None), messages.c.status == Status.HELD)
+        .order_by(messages.c.seq)
+    )
+    return [
+        row.id
+        for row in connection.execute(query)
+        if any(reason.code == "mass_text" for reason in reasons_from_json(row.reasons))
+    ]
+
+
+def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
     """
     Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
 
@@ -53,6 +75,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str) -> bool:
     row = _locked(connection, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     if row is None:
         return False
+    keep_decision(connection, now, row.seq, Verb.RESEND, word)
     unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)
     connection.execute(
         sa.update(attempts).where(*unknown).values(look_at=now + AUDIT_AFTER, blocks_until=None)
@@ -66,7 +89,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str) -> bool:
     return True
 
 
-def mark_sent(connection: sa.Connection, now: datetime, message_id: str) -> bool:
+def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
     """
     Take a person's word that CallRail has an unknown message; False where it is not unknown.
 
@@ -76,6 +99,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str) -> bool
     row = _locked(connection, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
+    keep_decision(connection, now, row.seq, Verb.MARK_SENT, word)
     unknown = connection.scalars(
         sa.select(sa.func.max(attempts.c.id))
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -112,13 +136,16 @@ def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
     return attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq == message_seq))
 
 
-def cancel(connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]) -> bool:
+def cancel(
+    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status], word: Word
+) -> bool:
     """
     Cancel a message that has one of *statuses*; False where it has another by now.
     """
     row = _locked(connection, message_id, statuses)
     if row is None:
         return False
+    keep_decision(connection, now, row.seq, Verb.CANCEL, word)
     connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.CANCELLED))
     _stop_blocking(connection, row.seq)
     return True

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, Limits, drains_at
+from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
+from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import read_windows
@@ -60,12 +62,20 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
     The messages of these rows, in their order.
     """
     by_message: dict[int, list[Segment]] = defaultdict(list)
+    decided: dict[int, list[Decision]] = {}
     # In portions, since databases limit the number of parameters of one statement.
     for start in range(0, len(rows), 500):
-        _read_segments(connection, [row.seq for row in rows[start : start + 500]], by_message)
+        seqs = [row.seq for row in rows[start : start + 500]]
+        _read_segments(connection, seqs, by_message)
+        decided |= read_decisions(connection, seqs)
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
     return [
-        message_from_row(row, tuple(by_message[row.seq]), blocked.get((row.tracking_number, row.recipient)))
+        message_from_row(
+            row,
+            tuple(by_message[row.seq]),
+            tuple(decided.get(row.seq, ())),
+            blocked.get((row.tracking_number, row.recipient)),
+        )
         for row in rows
     ]
 

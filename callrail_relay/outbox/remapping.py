@@ -7,10 +7,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
+from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.submission import NewMessage, StoredSubmission
-from callrail_relay.outbox.intake import ensure_account, mapped_columns
+from callrail_relay.outbox.deciding import keep_decision
+from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_people
 from callrail_relay.outbox.suppressing import is_suppressed
 from callrail_relay.outbox.tables import messages, submissions
 from callrail_relay.outbox.values import Row, read_account, reasons_to_json
@@ -32,7 +34,7 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
 
 
 def remap(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy
+    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word
 ) -> Status | None:
     """
     Put a new mapping in the place of one that left something out; None where it is not held so any more.
@@ -54,6 +56,7 @@ def remap(
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return None
+    keep_decision(connection, now, row.seq, Verb.REMAP, word)
     verdict = _judged(connection, now, row, remapped, policy)
     status = Status.HELD if verdict.holds else Status.QUEUED
     connection.execute(
@@ -62,6 +65,7 @@ def remap(
         .values(
             status=status,
             not_before=now,
+            release_at=verdict.release_at,
             reasons=reasons_to_json(verdict.reasons),
             **mapped_columns(remapped),
         )
@@ -75,15 +79,31 @@ def _judged(
     """
     What the guards say to a message that was mapped again.
     """
-    other_id = _same_text(connection, row, remapped)
-    verdict = remapped.verdict.joined(policy.duplicate, guards.repeated(other_id))
     draft = remapped.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
-        return verdict
-    suppressed = is_suppressed(connection, now, draft.route.tracking_number, draft.recipient)
-    verdict = verdict.joined(policy.opt_out, guards.opt_out(suppressed=suppressed))
-    too_old = guards.too_old(received_at=row.received_at, now=now, max_age=policy.max_age)
-    return verdict.joined(policy.too_old, too_old)
+        return remapped.verdict
+    around = guards.Circumstances(
+        now=now,
+        same_text=guards.repeated(_same_text(connection, row, remapped)),
+        people=_people(connection, now, remapped, draft.route.account_id, draft.recipient),
+        suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
+        waiting_since=row.received_at,
+        recipient=draft.recipient,
+    )
+    return guards.judge(policy, around, verdict=remapped.verdict)
+
+
+def _people(
+    connection: sa.Connection, now: datetime, remapped: NewMessage, account_id: str, recipient: str
+) -> int:
+    """
+    To how many people this wording went lately, this one among them.
+    """
+    if remapped.wording is None:
+        return 0
+    since = now - guards.MASS_TEXT_WINDOW
+    [(_, people)] = read_people(connection, account_id, [remapped.wording], since)
+    return len({recipient, *(people.split(",") if people else ())})
 
 
 def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage) -> str | None:

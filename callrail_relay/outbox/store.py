@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
+from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Status
@@ -155,23 +156,26 @@ class Outbox:
     async def record_failed_lookup(self, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy) -> None:
         await self._write(looking.record_failed_lookup, due, lookup, policy)
 
-    async def approve(self, message_id: str) -> bool:
-        return await self._write(operations.approve, message_id)
+    async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
+        return await self._write(operations.approve, message_id, word)
 
-    async def cancel(self, message_id: str, statuses: Iterable[Status]) -> bool:
-        return await self._write(operations.cancel, message_id, statuses)
+    async def held_alike(self, message_id: str) -> list[str]:
+        return await self._read(operations.held_alike, message_id)
 
-    async def resend(self, message_id: str) -> bool:
-        return await self._write(operations.resend, message_id)
+    async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
+        return await self._write(operations.cancel, message_id, statuses, word)
 
-    async def mark_sent(self, message_id: str) -> bool:
-        return await self._write(operations.mark_sent, message_id)
+    async def resend(self, message_id: str, word: Word = UNSIGNED) -> bool:
+        return await self._write(operations.resend, message_id, word)
+
+    async def mark_sent(self, message_id: str, word: Word = UNSIGNED) -> bool:
+        return await self._write(operations.mark_sent, message_id, word)
 
     async def read_submission(self, submission_id: str) -> StoredSubmission:
         return await self._read(remapping.read_submission, submission_id)
 
-    async def remap(self, remapped: NewMessage, policy: GuardPolicy) -> Status | None:
-        return await self._write(remapping.remap, remapped, policy)
+    async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
+        return await self._write(remapping.remap, remapped, policy, word)
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)

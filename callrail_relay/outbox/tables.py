@@ -70,12 +70,12 @@ messages = sa.Table(
     # Tracking number, recipient and text in one: finds the same text again.
     sa.Column("fingerprint", sa.LargeBinary(16), index=True),
     # Its words without names, numbers and addresses: finds mass texts. Null where it is too short for one.
-    sa.Column("wording", sa.LargeBinary(16)),
+    sa.Column("wording", sa.BigInteger),
     # How many segments it will have; the segments themselves are made when it is first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
     # The length to cut to, where CallRail refused a longer segment.
     sa.Column("cut_to", sa.Integer),
-    # When a held message is queued by itself; null where it waits for a person.
+    # When a held message is queued by itself, or was; null where it waits for a person.
     sa.Column("release_at", Instant),
     sa.Column("reasons", sa.JSON, nullable=False),
     # Codes of the reasons that a person overrode.
@@ -125,7 +125,17 @@ sa.Index(
     sqlite_where=_has_wording,
     postgresql_where=_has_wording,
 )
-_released = messages.c.release_at.is_not(None)
+
+
+def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
+    """
+    Whether a message is held until an instant, in the very words of the partial index.
+    """
+    held = table.c.status == sa.literal("held", literal_execute=True)
+    return sa.and_(held, table.c.release_at.is_not(None))
+
+
+_released = sa.and_(messages.c.status == "held", messages.c.release_at.is_not(None))
 sa.Index(
     "ix_messages_release",
     messages.c.account_id,

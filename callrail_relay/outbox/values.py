@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
+from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
@@ -79,7 +80,12 @@ def attempt_from_row(row: Row, evidence: tuple[Evidence, ...]) -> Attempt:
     )
 
 
-def message_from_row(row: Row, segments: tuple[Segment, ...], blocked_until: datetime | None) -> Message:
+def message_from_row(
+    row: Row,
+    segments: tuple[Segment, ...],
+    decisions: tuple[Decision, ...],
+    blocked_until: datetime | None,
+) -> Message:
     return Message(
         id=row.id,
         submission_id=row.submission_id,
@@ -98,5 +104,7 @@ def message_from_row(row: Row, segments: tuple[Segment, ...], blocked_until: dat
         team_id=row.team_id,
         sent_at=row.sent_at,
         conversation_id=row.conversation_id,
+        release_at=row.release_at if row.status == Status.HELD else None,
+        decisions=decisions,
         blocked_until=blocked_until if row.status == Status.QUEUED else None,
     )

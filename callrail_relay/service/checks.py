@@ -93,10 +93,16 @@ def remembered(check: Check, clock: Clock) -> Check:
     return ask
 
 
-def check_guards(*, quiet_hours: Mode) -> str:
-    if quiet_hours is not Mode.OFF:
-        raise Worry("guards.quiet_hours is set, and is not acted on yet: texts leave at any hour.")
-    return "The guards are as the settings say; mass_text holds nothing yet."
+def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
+    """
+    The two guards that keep the account from being closed are on.
+    """
+    for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
+        if mode is not Mode.HOLD:
+            raise Worry(
+                f'guards.{name} is "{mode}": texts leave that CallRail closes accounts for; set it to "hold".'
+            )
+    return "The guards hold opt-outs and mass texts."
 
 
 def check_public_url(public_url: str | None) -> str:

@@ -11,7 +11,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain import guards
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, ignore
-from callrail_relay.domain.guards import GuardPolicy, Verdict
+from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
 from callrail_relay.domain.message import Message, Segment, Source, Status
@@ -20,7 +20,13 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
+from callrail_relay.domain.submission import (
+    Accepted,
+    NewMessage,
+    NewSubmission,
+    StoredSubmission,
+    wording_of,
+)
 from callrail_relay.outbox.store import Outbox
 
 
@@ -94,7 +100,7 @@ class Intake:
             content_type=content_type,
             query=query or None,
             messages=tuple(self._new_message(map_safely(entry, self._policy.routes)) for entry in entries),
-            duplicates=self._policy.guards.duplicate,
+            guards=self._policy.guards,
         )
         return await self._store(submission)
 
@@ -107,7 +113,7 @@ class Intake:
             source=Source.SEND,
             body=(draft.text or "").encode(),
             messages=(self._new_message(draft),),
-            duplicates=self._policy.guards.duplicate,
+            guards=self._policy.guards,
         )
         return await self._store(submission)
 
@@ -122,7 +128,7 @@ class Intake:
             source=Source.REPLAY,
             body=document,
             messages=tuple(self._new_message(draft, replayed=True, force=force) for draft in drafts),
-            duplicates=self._policy.guards.duplicate,
+            guards=self._policy.guards,
         )
         return await self._store(submission)
 
@@ -180,6 +186,7 @@ def new_message(id_: str, draft: Draft, policy: MappingPolicy) -> NewMessage:
         draft=draft,
         verdict=judge(draft, policy),
         segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
+        wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
     )
 
 

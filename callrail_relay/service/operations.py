@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from callrail_relay.domain.budget import Limits, Window
+from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
@@ -158,7 +159,17 @@ class Operations:
             )
         return await self._shown(found)
 
-    async def approve(self, id_: str) -> list[Message]:
+    async def held_alike(self, id_: str) -> list[str]:
+        """
+        The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+        """
+        found = await self.find(id_)
+        alike = [other for message in found for other in await self._outbox.held_alike(message.id)]
+        if not alike:
+            raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
+        return list(dict.fromkeys(alike))
+
+    async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
         Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed.
         """
@@ -166,11 +177,11 @@ class Operations:
             _require_complete(message)
             self._require_room(message)
             await self._require_not_suppressed(message)
-            if not await self._outbox.approve(message.id):
+            if not await self._outbox.approve(message.id, word):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
-    async def remap(self, id_: str) -> list[Message]:
+    async def remap(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
         Map held texts again that lack something, after the settings changed; returns those that were.
 
@@ -192,16 +203,16 @@ class Operations:
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._outbox.remap(remapped, self._mapping.guards) is None:
+            if await self._outbox.remap(remapped, self._mapping.guards, word) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
-    async def cancel(self, id_: str) -> list[Message]:
+    async def cancel(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
         Keep texts from leaving. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if not await self._outbox.cancel(message.id, CANCELLABLE):
+            if not await self._outbox.cancel(message.id, CANCELLABLE, word):
                 raise _not_allowed(message, "cancelled", "held, queued or unknown")
         return await self.find(id_)
 
@@ -279,22 +290,22 @@ class Operations:
             raise NotFound("That person is not on the list; `callrail-relay suppressions list` shows who is.")
         return lifted
 
-    async def resend(self, id_: str) -> list[Message]:
+    async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
         Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
             _require_complete(message)
-            if not await self._outbox.resend(message.id):
+            if not await self._outbox.resend(message.id, word):
                 raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
         return await self.find(id_)
 
-    async def mark_sent(self, id_: str) -> list[Message]:
+    async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
         Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if not await self._outbox.mark_sent(message.id):
+            if not await self._outbox.mark_sent(message.id, word):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 

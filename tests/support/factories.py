@@ -80,6 +80,7 @@ def make_message(
     max_characters: int = 140,
     skip_identical: bool = False,
     approved: tuple[str, ...] = (),
+    wording: int | None = None,
 ) -> NewMessage:
     draft = draft or make_draft()
     return NewMessage(
@@ -89,6 +90,7 @@ def make_message(
         segment_count=len(segments(draft.text, max_characters)) if draft.text else 0,
         skip_identical=skip_identical,
         approved=approved,
+        wording=wording,
     )
 
 
@@ -100,6 +102,7 @@ def make_submission(
     content_type: str | None = "application/json",
     query: str | None = None,
     duplicates: Mode = Mode.HOLD,
+    guards: GuardPolicy | None = None,
 ) -> NewSubmission:
     """
     One request that holds *messages*, or one message of the defaults.
@@ -111,7 +114,7 @@ def make_submission(
         content_type=content_type,
         query=query,
         messages=messages or (make_message(),),
-        duplicates=duplicates,
+        guards=guards or GuardPolicy(duplicate=duplicates),
     )
 
 

@@ -34,13 +34,16 @@ def upgrade() -> None:
 
 
 def _extend_messages() -> None:
-    op.add_column("messages", sa.Column("wording", sa.LargeBinary(16)))
+    op.add_column("messages", sa.Column("wording", sa.BigInteger))
     op.add_column("messages", sa.Column("release_at", INSTANT))
     _create_partial_index(
         "ix_messages_wording", "messages", ["account_id", "wording", "received_at"], "wording IS NOT NULL"
     )
     _create_partial_index(
-        "ix_messages_release", "messages", ["account_id", "release_at"], "release_at IS NOT NULL"
+        "ix_messages_release",
+        "messages",
+        ["account_id", "release_at"],
+        "status = 'held' AND release_at IS NOT NULL",
     )
 
 

@@ -1,0 +1,126 @@
+"""
+One wording to many people: the first four go, and the others wait for a person's word on all of them.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.decision import Word
+from callrail_relay.domain.guards import MASS_TEXT_WINDOW, GuardPolicy, Mode
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.submission import Accepted, NewMessage
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import codes_of, find, status_of
+from tests.support.clock import ManualClock
+from tests.support.factories import make_draft, make_message, make_route, make_submission, recipient
+
+pytestmark = pytest.mark.anyio
+
+OURS, OTHER = 7, 8
+HELD, QUEUED = Status.HELD, Status.QUEUED
+
+
+def text_to(number: int, *, wording: int | None = OURS, account_id: str | None = None) -> NewMessage:
+    """
+    A text of a wording; each has words of its own.
+    """
+    route = make_route(account_id=account_id) if account_id else make_route()
+    draft = make_draft(recipient=recipient(number), text=f"Hello number {number}", route=route)
+    return make_message(draft=draft, wording=wording)
+
+
+async def accept(outbox: Outbox, *new: NewMessage, guards: GuardPolicy | None = None) -> list[Accepted]:
+    return await outbox.accept(make_submission(*new, guards=guards))
+
+
+async def accept_each(outbox: Outbox, *new: NewMessage) -> list[Status]:
+    return [(await accept(outbox, one))[0].status for one in new]
+
+
+async def test_the_first_four_go(outbox: Outbox) -> None:
+    """
+    The fifth and all after it are held, in requests of their own.
+    """
+    statuses = await accept_each(outbox, *(text_to(number) for number in range(7)))
+
+    assert [QUEUED] * 4 + [HELD] * 3 == statuses
+
+
+async def test_those_of_one_request_are_counted_too(outbox: Outbox) -> None:
+    """
+    Also together with those that came before it.
+    """
+    await accept(outbox, text_to(0), text_to(1))
+    accepted = await accept(outbox, *(text_to(number) for number in range(2, 6)))
+
+    assert [QUEUED, QUEUED, HELD, HELD] == [one.status for one in accepted]
+
+
+async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Four people may be texted the same again and again.
+    """
+    for _ in range(3):
+        assert [QUEUED] * 4 == await accept_each(outbox, *(text_to(number) for number in range(4)))
+        clock.advance(timedelta(seconds=6))
+
+    assert [HELD] == await accept_each(outbox, text_to(4))
+
+
+async def test_other_wordings_and_other_accounts_are_counted_apart(outbox: Outbox) -> None:
+    """
+    And what is too short for a wording is not counted at all.
+    """
+    await accept_each(outbox, *(text_to(number) for number in range(4)))
+    others = [
+        text_to(4, wording=OTHER),
+        text_to(5, account_id="ACC-2"),
+        *(text_to(number, wording=None) for number in range(6, 14)),
+    ]
+
+    assert {QUEUED} == {*await accept_each(outbox, *others)}
+
+
+async def test_ten_minutes_later_it_may_be_sent_again(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    The window moves with each text.
+    """
+    await accept_each(outbox, *(text_to(number) for number in range(4)))
+    clock.advance(MASS_TEXT_WINDOW - timedelta(microseconds=1))
+    assert [HELD] == await accept_each(outbox, text_to(4))
+    clock.advance(timedelta(microseconds=1))
+
+    assert [QUEUED] * 3 == await accept_each(outbox, *(text_to(number) for number in range(5, 8)))
+    assert [HELD] == await accept_each(outbox, text_to(8))
+
+
+@pytest.mark.parametrize("mode", [Mode.WARN, Mode.OFF])
+async def test_the_guard_may_warn_or_be_off(outbox: Outbox, mode: Mode) -> None:
+    """
+    A warning is kept with the text, which goes.
+    """
+    policy = GuardPolicy(mass_text=mode)
+    accepted = await accept(outbox, *(text_to(number) for number in range(6)), guards=policy)
+
+    assert {QUEUED} == {one.status for one in accepted}
+    expected = ["mass_text"] if mode is Mode.WARN else []
+    assert expected == await codes_of(outbox, accepted[-1].message_id)
+
+
+async def test_approving_one_approves_nothing_else(outbox: Outbox) -> None:
+    """
+    All that are held with it are approved together where a person asks for that, and only those.
+    """
+    accepted = await accept(outbox, *(text_to(number) for number in range(7)))
+    other = await accept(outbox, *(text_to(number, wording=OTHER) for number in range(5)))
+    held = [one.message_id for one in accepted if one.status is HELD]
+
+    assert await outbox.approve(held[1], Word(person="pat", note="An answer to each."))
+
+    assert [HELD, QUEUED, HELD] == [await status_of(outbox, id_) for id_ in held]
+    assert [held[0], held[2]] == await outbox.held_alike(held[0])
+    assert HELD is await status_of(outbox, other[-1].message_id)
+    (decision,) = (await find(outbox, held[1])).decisions
+    assert ("pat", "An answer to each.") == (decision.word.person, decision.word.note)
+    assert ("mass_text",) == decision.overridden
