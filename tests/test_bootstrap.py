@@ -383,6 +383,7 @@ def test_events_are_logged_as_the_settings_say() -> None:
         hook = log_events(find_installation(None, overrides={"log": {"level": "info", "format": "json"}}))
         hook(PingReceived())
         hook(MessageAccepted(message_id="x", submission_id="y", status=Status.QUEUED))
+        hook(MessageAccepted(message_id="x", submission_id="y", status=Status.HELD, reasons=("no_text",)))
 
     assert ["ping_received", "message_accepted"] == [
         json.loads(line)["action"] for line in stream.getvalue().splitlines()

@@ -22,6 +22,12 @@ class Event:
     action: ClassVar[str] = "event"
     level: ClassVar[str] = "info"
 
+    def loudness(self) -> str:
+        """
+        The level of this very event.
+        """
+        return self.level
+
     def log_context(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -29,14 +35,18 @@ class Event:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageAccepted(Event):
     """
-    A message is on disk; *reasons* are the codes of what holds it.
+    A message is on disk; *reasons* are the codes of what holds it or is to be known of it.
     """
 
     action: ClassVar[str] = "message_accepted"
+    level: ClassVar[str] = "debug"
     message_id: str
     submission_id: str
     status: Status
     reasons: tuple[str, ...] = ()
+
+    def loudness(self) -> str:
+        return "info" if self.reasons else self.level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ From bytes to values: JSON and URL-encoded forms, told apart by what they are ra
 import codecs
 import json
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 _MOST_FORM_FIELDS = 1000
@@ -149,8 +150,13 @@ def _fields(pairs: list[tuple[str, str]] | list[tuple[str, object]]) -> Fields:
     """
     fields: Fields = {}
     for name, value in pairs:
-        fields.setdefault(re.sub("_+", "_", name.strip().lower()), []).append(value)
+        fields.setdefault(_plain_name(name), []).append(value)
     return fields
+
+
+@lru_cache(maxsize=256)  # the same few names come all the time
+def _plain_name(name: str) -> str:
+    return re.sub("_+", "_", name.strip().lower())
 
 
 # Control characters inside a string are not strict JSON; a line break that was not escaped is still one.

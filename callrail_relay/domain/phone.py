@@ -4,6 +4,7 @@ Phone numbers: one way to write them inside, and one way to show them.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from phonenumbers import PhoneNumber, PhoneNumberType, number_type, region_code_for_number
 
@@ -50,12 +51,26 @@ def normalise(raw: str) -> str:
     digits = _national_digits(_plain(raw))
     if not re.fullmatch("[2-9][0-9]{2}[2-9][0-9]{6}", digits):
         raise BadPhone(f"{mask(digits)} is not a North American number: no such area code or exchange")
-    number = PhoneNumber(country_code=1, national_number=int(digits))
-    if region_code_for_number(number) not in _REGIONS:
-        raise BadPhone(f"{mask(digits)} does not belong to the US or Canada, the only ones CallRail texts")
-    if number_type(number) not in _TEXTABLE:
-        raise BadPhone(f"{mask(digits)} is a special-rate or personal number, which takes no texts")
+    fault = _fault_of_exchange(digits[:6])
+    if fault is not None:
+        raise BadPhone(f"{mask(digits)} {fault}")
     return f"+1{digits}"
+
+
+@lru_cache(maxsize=8192)
+def _fault_of_exchange(prefix: str) -> str | None:
+    """
+    Why numbers of this area code and exchange take no texts; None where they do.
+
+    To whom a North American number belongs, and for what it is, its first six digits say
+    (https://www.nationalnanpa.com/area_codes/): no pattern of phonenumbers looks at the last four.
+    """
+    number = PhoneNumber(country_code=1, national_number=int(f"{prefix}0100"))
+    if region_code_for_number(number) not in _REGIONS:
+        return "does not belong to the US or Canada, the only ones CallRail texts"
+    if number_type(number) not in _TEXTABLE:
+        return "is a special-rate or personal number, which takes no texts"
+    return None
 
 
 def mask(phone: str) -> str:
@@ -83,8 +98,10 @@ def _plain(raw: str) -> str:
     """
     if len(raw) > _LONGEST:
         raise BadPhone(f"{len(raw)} characters are too many for a phone number")
-    text = _DASHES.sub("-", _UNSEEN.sub("", raw)).replace("\uff0b", "+").strip()
-    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    text = raw.strip()
+    if not text.isascii():
+        text = _DASHES.sub("-", _UNSEEN.sub("", text)).replace("\uff0b", "+").strip()
+        text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if text[:4].lower() == "tel:":
         text = text[4:].lstrip()
     if not text:

@@ -13,6 +13,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
+def microseconds(instant: datetime) -> int:
+    """
+    An instant as it is stored.
+    """
+    return (instant - EPOCH) // MICROSECOND
+
+
 class Instant(sa.types.TypeDecorator[datetime]):
     """
     An aware datetime, kept as whole microseconds since 1970.
@@ -22,7 +29,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: sa.Dialect) -> int | None:
-        return None if value is None else (value - EPOCH) // MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
         return None if value is None else EPOCH + value * MICROSECOND

@@ -16,6 +16,8 @@ import structlog
 from callrail_relay.domain.events import Event, EventHook
 from callrail_relay.domain.phone import mask_all
 
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
 _REDACTED = "[not logged]"
 
@@ -105,13 +107,16 @@ def _redacted(value: object, key: object = None) -> object:
 
 def event_logger() -> EventHook:
     """
-    A hook that writes each event as one line.
+    A hook that writes each event as one line, by the configuration of now.
     """
-    logger = structlog.get_logger("callrail_relay")
+    logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
-        context = {key: _plain(value) for key, value in event.log_context().items()}
-        getattr(logger, event.level)(event.action, **context)
+        level = event.loudness()
+        # Asked first: most lines are for debugging, and putting one together takes its time.
+        if logger.is_enabled_for(_LEVELS[level]):
+            context = {key: _plain(value) for key, value in event.log_context().items()}
+            getattr(logger, level)(event.action, **context)
 
     return log
 

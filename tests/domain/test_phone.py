@@ -3,10 +3,12 @@ Phone numbers: what is taken for one, and how little of it is shown.
 """
 
 import contextlib
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumber, number_type, region_code_for_number
 
 from callrail_relay.domain.phone import BadPhone, mask, mask_all, normalise
 
@@ -161,3 +163,43 @@ def test_words_without_numbers_stay() -> None:
     words = "422 on 2026-04-07: id COM00000000000000000000000000000001, 1000 of 1000 used"
 
     assert words == mask_all(words)
+
+
+def test_the_last_four_digits_decide_nothing() -> None:
+    """
+    Where a number belongs and what it is for, phonenumbers tells from the first six digits alone.
+    """
+    random = Random(7)
+    prefixes = {f"{area}{random.randrange(200, 1000)}" for area in range(201, 990) for _ in range(6)}
+    # Area codes of which the metadata splits the exchanges.
+    prefixes |= {f"{area}{exchange}" for area in (274, 305, 472, 505, 983) for exchange in range(200, 1000, 7)}
+
+    def says(prefix: str, line: int) -> tuple[str | None, int]:
+        number = PhoneNumber(country_code=1, national_number=int(f"{prefix}{line:04}"))
+        return region_code_for_number(number), number_type(number)
+
+    different = {
+        prefix
+        for prefix in prefixes
+        if len({says(prefix, line) for line in (100, random.randrange(10_000), random.randrange(10_000))}) > 1
+    }
+    assert set() == different
+
+
+def test_every_area_code_is_judged_as_phonenumbers_does() -> None:
+    """
+    A number passes where its region is the US or Canada and its kind takes texts, in every area code.
+    """
+    random = Random(8)
+    for area in range(201, 990):
+        digits = f"{area}{random.randrange(200, 1000)}{random.randrange(10_000):04}"
+        number = PhoneNumber(country_code=1, national_number=int(digits))
+        takes_texts = number_type(number) in {0, 1, 2, 3}
+        assert (region_code_for_number(number) in ("US", "CA") and takes_texts) == is_normal(digits), digits
+
+
+def is_normal(digits: str) -> bool:
+    try:
+        return normalise(digits) == f"+1{digits}"
+    except BadPhone:
+        return False
