@@ -100,22 +100,22 @@ class SharedCommits:
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
             if len(arriving) + len(waiting) > 1 and not isinstance(error, Unavailable):
                 # What the database refuses must not take the others with it.
-                for submitted in arriving:
-                    await self._commit([submitted], [])
-                for one in waiting:
-                    await self._commit([], [one])
+                await self._commit_each(arriving, waiting)
                 return
             for _, future in (*arriving, *waiting):
                 if not future.done():
                     future.set_exception(error)
             return
-        if arriving:
-            for (_, stored), accepted in zip(arriving, results.pop(0), strict=True):
-                if not stored.done():
-                    stored.set_result(accepted)
-        for (_, done), result in zip(waiting, results, strict=True):
-            if not done.done():
-                done.set_result(result)
+        answers = [*results.pop(0), *results] if arriving else results
+        for (_, future), answer in zip((*arriving, *waiting), answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _commit_each(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
+        for submitted in arriving:
+            await self._commit([submitted], [])
+        for one in waiting:
+            await self._commit([], [one])
 
 
 def _acceptance(submissions: Sequence[NewSubmission]) -> Work:

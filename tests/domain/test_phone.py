@@ -172,7 +172,9 @@ def test_the_last_four_digits_decide_nothing() -> None:
     random = Random(7)
     prefixes = {f"{area}{random.randrange(200, 1000)}" for area in range(201, 990) for _ in range(6)}
     # Area codes of which the metadata splits the exchanges.
-    prefixes |= {f"{area}{exchange}" for area in (274, 305, 472, 505, 983) for exchange in range(200, 1000, 7)}
+    prefixes |= {
+        f"{area}{exchange}" for area in (274, 305, 472, 505, 983) for exchange in range(200, 1000, 7)
+    }
 
     def says(prefix: str, line: int) -> tuple[str | None, int]:
         number = PhoneNumber(country_code=1, national_number=int(f"{prefix}{line:04}"))
