@@ -25,6 +25,12 @@ Transact = Callable[[Sequence[Work]], Awaitable[list[Any]]]
 BATCH = 500
 """Submissions that share one commit at most."""
 
+JOINING = 4
+"""
+Turns of the event loop before a commit begins, some microseconds: what is ready to run now may join it. So
+a text that comes in while nothing is to do is claimed in the very commit that stores it.
+"""
+
 _Waiting = tuple[Work, "asyncio.Future[Any]"]
 _Arriving = tuple[NewSubmission, "asyncio.Future[list[Accepted]]"]
 
@@ -81,6 +87,8 @@ class SharedCommits:
     async def _commit_all(self) -> None:
         try:
             while self._arriving or self._waiting:
+                for _ in range(JOINING):
+                    await asyncio.sleep(0)
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
                 await self._commit(arriving, waiting)

@@ -128,6 +128,15 @@ def settle_abandoned(
     return [one for one in recorded if isinstance(one, Recorded)]
 
 
+def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
+    """
+    When the first attempt that is under way, on whatever node, is to be given up; None where none is.
+    """
+    query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
+    end: datetime | None = connection.scalar(query)
+    return end
+
+
 def _finish_attempt(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, decision: Decision
 ) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,7 +18,7 @@ from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.matching import FailedLookup, Lookup
-from callrail_relay.domain.message import Export, Message, MessageFilter, Status
+from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import Outcome
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
@@ -43,6 +44,7 @@ from callrail_relay.outbox.engine import (
     require_same_file,
     translated,
 )
+from callrail_relay.outbox.news import FileNews, News, PostgresNews
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 
@@ -72,6 +74,9 @@ class Outbox:
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
+        self._news: News = (
+            FileNews(Path(engine.url.database or "")) if is_sqlite(engine) else PostgresNews(engine)
+        )
         self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
 
     @classmethod
@@ -97,6 +102,7 @@ class Outbox:
         Finish what is being stored, and let go of the database.
         """
         await self._commits.finish()
+        self._news.close()
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
@@ -114,10 +120,23 @@ class Outbox:
 
         Submissions that arrive while others are being stored share the next commit.
         """
-        return await self._commits.accept(submission)
+        accepted = await self._commits.accept(submission)
+        if submission.source is not Source.WEBHOOK:
+            # Whoever takes webhooks delivers as well; a command may leave that to others.
+            await self._in_thread(self._readers, self._news.tell)
+        return accepted
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """
+        Call *heard* from now on when another process leaves something to deliver. A hint: some may be missed.
+        """
+        await self._news.listen(heard)
 
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
         return await self._write(claiming.claim, node, policy)
+
+    async def next_lease_end(self) -> datetime | None:
+        return await self._read(recording.next_lease_end)
 
     async def record(
         self,
@@ -157,25 +176,25 @@ class Outbox:
         await self._write(looking.record_failed_lookup, due, lookup, policy)
 
     async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.approve, message_id, word)
+        return await self._write_and_tell(operations.approve, message_id, word)
 
     async def held_alike(self, message_id: str) -> list[str]:
         return await self._read(operations.held_alike, message_id)
 
     async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.cancel, message_id, statuses, word)
+        return await self._write_and_tell(operations.cancel, message_id, statuses, word)
 
     async def resend(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.resend, message_id, word)
+        return await self._write_and_tell(operations.resend, message_id, word)
 
     async def mark_sent(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.mark_sent, message_id, word)
+        return await self._write_and_tell(operations.mark_sent, message_id, word)
 
     async def read_submission(self, submission_id: str) -> StoredSubmission:
         return await self._read(remapping.read_submission, submission_id)
 
     async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
-        return await self._write(remapping.remap, remapped, policy, word)
+        return await self._write_and_tell(remapping.remap, remapped, policy, word)
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)
@@ -184,7 +203,7 @@ class Outbox:
         return await self._write(suppressing.suppress_all, entries)
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
-        return await self._write(suppressing.lift, recipient, tracking_number)
+        return await self._write_and_tell(suppressing.lift, recipient, tracking_number)
 
     async def is_suppressed(self, tracking_number: str, recipient: str) -> bool:
         return await self._read(suppressing.is_suppressed, tracking_number, recipient)
@@ -196,7 +215,7 @@ class Outbox:
         await self._write(operations.pause, account_id, reason)
 
     async def resume(self, account_id: str) -> None:
-        await self._write(operations.resume, account_id)
+        await self._write_and_tell(operations.resume, account_id)
 
     async def write_probe(self) -> None:
         await self._write(operations.write_probe)
@@ -230,6 +249,14 @@ class Outbox:
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
+
+    async def _write_and_tell(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Write a person's word, and tell whoever delivers from this store: a text may leave because of it.
+        """
+        result = await self._write(statement, *args, **kwargs)
+        await self._in_thread(self._readers, self._news.tell)
+        return result
 
     async def _read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._in_thread(

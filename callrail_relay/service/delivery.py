@@ -3,14 +3,15 @@ Sending what the outbox holds: claim, send, record, and again.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.claim import Claim, ClaimPolicy
+from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -31,12 +32,18 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned, tell
 
-POLL = timedelta(seconds=1)
-"""How often to look for what another process put into the outbox."""
+POLL = timedelta(seconds=60)
+"""How often to look for what another process put into the outbox, should its news have been missed."""
 
 LEASE_CHECK = timedelta(seconds=15)
 STORE_RETRY = timedelta(seconds=1)
 FAULT_RETRY = timedelta(seconds=10)
+
+
+def nothing() -> None:
+    """
+    Nobody is to be told.
+    """
 
 
 class Sender(Protocol):
@@ -87,19 +94,28 @@ class Delivery:
         self._random = random
         self._hook = hook
         self._under_way: set[asyncio.Task[None]] = set()
+        self._sending = 0
+        self._running = False
         self._woken = asyncio.Event()
         self._stopping = False
         self._leases_checked_at: float | None = None
+        self._lease_ends_at: datetime | None = None
+        self._unsettled: Callable[[], None] = nothing
 
-    async def run(self) -> None:
+    async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
         """
         Deliver until ``stop`` is called; then let what is under way finish, and return.
+
+        *unsettled* is called when there may be an outcome to look up.
         """
+        self._unsettled = unsettled
+        self._running = True
         try:
             while not self._stopping:
                 self._woken.clear()
                 await until_woken(self._woken, await self._turn_or_wait(), self._clock)
         finally:
+            self._running = False
             await self.settle()
 
     def stop(self) -> None:
@@ -122,15 +138,34 @@ class Delivery:
         None when only news can change anything: a new text, or the end of an attempt.
         """
         await self._settle_abandoned()
-        while len(self._under_way) < self._policy.concurrency and not self._stopping:
-            result = await self._outbox.claim(self._node, self._policy.claim)
-            for held in result.held:
-                codes = tuple(reason.code for reason in held.reasons)
-                self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
+        while self._has_room():
+            result = await self._claim()
             if result.claim is None:
                 return result.wake_at
-            self._start(self._attempt(result.claim))
         return None
+
+    def _has_room(self) -> bool:
+        return self._sending < self._policy.concurrency and not self._stopping
+
+    async def _claim(self) -> ClaimResult:
+        """
+        Take the next segment, if there is one, and start to send it.
+        """
+        # Its place is taken before it is known whether there is one: others may look at the same time.
+        self._sending += 1
+        try:
+            result = await self._outbox.claim(self._node, self._policy.claim)
+        except BaseException:
+            self._sending -= 1
+            raise
+        for held in result.held:
+            codes = tuple(reason.code for reason in held.reasons)
+            self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
+        if result.claim is None:
+            self._sending -= 1
+        else:
+            self._start(self._attempt(result.claim))
+        return result
 
     async def settle(self) -> None:
         """
@@ -151,9 +186,9 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
             self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
-        if wake_at is None:
-            return POLL
-        return min(POLL, max(timedelta(), wake_at - self._clock.now()))
+        now = self._clock.now()
+        waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
+        return max(timedelta(), min(POLL, *waits)) if waits else POLL
 
     async def _settle_abandoned(self) -> None:
         """
@@ -175,6 +210,16 @@ class Delivery:
             lookups=self._policy.lookups,
         )
         self._leases_checked_at = now
+        if self._running:
+            await self._outbox.listen(self._hear)
+            self._lease_ends_at = await self._outbox.next_lease_end()
+
+    def _hear(self) -> None:
+        """
+        Another process, or a person, left something to do.
+        """
+        self.wake()
+        self._unsettled()
 
     def _start(self, attempt: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(attempt)
@@ -195,8 +240,11 @@ class Delivery:
                 message_id=claim.message_id, account_id=claim.route.account_id, position=claim.position
             )
         )
-        outcome = await self._send(claim)
-        recorded = await self._record(claim, outcome)
+        try:
+            outcome = await self._send(claim)
+        finally:
+            self._sending -= 1
+        recorded, _ = await asyncio.gather(self._record(claim, outcome), self._go_on())
         match recorded:
             case None:
                 self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
@@ -204,6 +252,16 @@ class Delivery:
                 tell(self._hook, recorded)
             case Recorded():
                 self._tell(recorded)
+
+    async def _go_on(self) -> None:
+        """
+        Take the next segment in the commit that records this one's outcome, where there is more to do.
+        """
+        if not (self._running and self._has_room()):
+            return
+        with contextlib.suppress(Exception):
+            # What fails here fails again in the next turn, which tells about it.
+            await self._claim()
 
     async def _send(self, claim: Claim) -> Outcome:
         try:
@@ -236,6 +294,8 @@ class Delivery:
 
     def _tell(self, recorded: Recorded) -> None:
         self._hook(attempt_finished(recorded))
+        if isinstance(recorded.outcome, Unknown):
+            self._unsettled()
         if recorded.twice:
             self._hook(SentTwice(message_id=recorded.message_id))
         before, after = recorded.account_before, recorded.account

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
-from callrail_relay.clock import Clock
+from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
@@ -29,8 +29,8 @@ from callrail_relay.domain.standing import Recorded
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 
-POLL = timedelta(seconds=5)
-"""How often to look whether another process left something to look up."""
+POLL = timedelta(seconds=60)
+"""How often to look whether another process left something to look up, should its news have been missed."""
 
 FAULT_RETRY = timedelta(seconds=30)
 
@@ -70,6 +70,7 @@ class Reconciliation:
         self._hook = hook
         self._settled = settled
         self._running: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
         self._stopping = False
 
     async def run(self) -> None:
@@ -95,8 +96,14 @@ class Reconciliation:
 
     async def _run(self) -> None:
         while not self._stopping:
-            wait = await self._turn_or_wait()
-            await self._clock.sleep(wait.total_seconds())
+            self._woken.clear()
+            await until_woken(self._woken, await self._turn_or_wait(), self._clock)
+
+    def wake(self) -> None:
+        """
+        There may be an outcome to look up, now or soon.
+        """
+        self._woken.set()
 
     async def turn(self) -> datetime | None:
         """

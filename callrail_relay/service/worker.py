@@ -21,7 +21,9 @@ class Worker:
         """
         Work until ``stop`` is called; what is under way then finishes first.
         """
-        await asyncio.gather(self._delivery.run(), self._reconciliation.run())
+        await asyncio.gather(
+            self._delivery.run(unsettled=self._reconciliation.wake), self._reconciliation.run()
+        )
 
     def stop(self) -> None:
         self._delivery.stop()

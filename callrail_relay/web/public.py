@@ -102,6 +102,9 @@ class Hook:
             return PlainTextResponse("Request Timeout", 408, CLOSE)
         except ClientDisconnect:
             return Response(status_code=400)
+        # Delivery is woken twice: now, so that it may claim the text in the commit that stores it, and after
+        # that commit, which it may have missed.
+        self._wake()
         try:
             receipt = await self._intake.accept_request(
                 body, content_type=request.headers.get("content-type"), query=request.url.query

@@ -263,13 +263,13 @@ def outcomes(message: Message) -> list[OutcomeKind | None]:
     return [attempt.outcome for segment in message.segments for attempt in segment.attempts]
 
 
-async def passing_time(clock: ManualClock, work: Awaitable[T]) -> T:
+async def passing_time(clock: ManualClock, work: Awaitable[T], *, sleepers: int = 1) -> T:
     """
-    What *work* comes to, while time passes for whoever sleeps meanwhile.
+    What *work* comes to, while time passes whenever so many sleep, who are all there are to sleep.
     """
     task = asyncio.ensure_future(work)
     while not task.done():
-        asleep = asyncio.ensure_future(clock.until_asleep())
+        asleep = asyncio.ensure_future(clock.until_asleep(sleepers))
         await asyncio.wait((task, asleep), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             asleep.cancel()

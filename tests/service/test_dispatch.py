@@ -36,7 +36,9 @@ async def dispatched(
     """
     The endings of these texts, while time passes for whoever waits for it.
     """
-    return await passing_time(rig.clock, dispatch(rig, worker).deliver(ids, timeout=timeout))
+    work = dispatch(rig, worker).deliver(ids, timeout=timeout)
+    # Whoever waits, delivery and reconciliation.
+    return await passing_time(rig.clock, work, sleepers=3)
 
 
 def dispatch(rig: Rig, worker: Worker | None = None) -> Dispatch:
