@@ -7,13 +7,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from callrail_relay.bootstrap.diagnosis import checks
+from callrail_relay.bootstrap.metrics import scrape
 from callrail_relay.bootstrap.relay import Relay
 from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.worker import Worker
+from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import Login
+from callrail_relay.web.metrics import Measured, metrics_route
 from callrail_relay.web.private import PrivatePages, create_private_app
 from callrail_relay.web.public import Hook, create_public_app
 
@@ -30,11 +33,16 @@ class Listening:
 
 
 @asynccontextmanager
-async def open_listeners(relay: Relay, worker: Worker, tokens: HookTokens) -> AsyncIterator[Listening]:
+async def open_listeners(
+    relay: Relay, worker: Worker, tokens: HookTokens, metrics: Metrics | None = None
+) -> AsyncIterator[Listening]:
     """
     The public listener, and the private one where the settings have it. Raises Unavailable.
+
+    *metrics* are those that count the events of this run.
     """
     installation = relay.installation
+    metrics = metrics or Metrics(installation.clock)
     server, dashboard = installation.settings.server, installation.settings.dashboard
     hook = Hook(
         relay.intake,
@@ -44,7 +52,11 @@ async def open_listeners(relay: Relay, worker: Worker, tokens: HookTokens) -> As
         wake=worker.wake,
     )
     public = Listener(
-        create_public_app(hook, StoreProbe(relay.outbox, installation.clock).writable),
+        Measured(
+            create_public_app(hook, StoreProbe(relay.outbox, installation.clock).writable),
+            metrics.answered,
+            installation.clock,
+        ),
         host=server.host,
         port=server.port,
         setting="server.port (--port)",
@@ -57,7 +69,11 @@ async def open_listeners(relay: Relay, worker: Worker, tokens: HookTokens) -> As
             return
         login = Login()
         private = Listener(
-            create_private_app(_private_pages(relay, login), host=dashboard.host),
+            create_private_app(
+                _private_pages(relay, login),
+                host=dashboard.host,
+                others=[metrics_route(scrape(relay, metrics), login, loopback=is_loopback(dashboard.host))],
+            ),
             host=dashboard.host,
             port=dashboard.port,
             setting="dashboard.port",

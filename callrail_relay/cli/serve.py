@@ -68,18 +68,21 @@ async def serve(
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import tokens
     from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.metrics import count_events
     from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
     from callrail_relay.cli.stopping import stop_signal
+    from callrail_relay.domain.events import every
 
     installation.require_ready_to_send()
-    hook = log_events(installation)
+    metrics = count_events(installation)
+    hook = every(log_events(installation), metrics)
     known = await tokens.hook_tokens(installation)
     async with stop_signal() as stopped, open_relay(installation, hook) as relay:
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (
             open_worker(relay, hook) as worker,
-            open_listeners(relay, worker, known) as listening,
+            open_listeners(relay, worker, known, metrics) as listening,
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:

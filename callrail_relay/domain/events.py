@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 
 
@@ -30,6 +30,19 @@ class Event:
 
     def log_context(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionAccepted(Event):
+    """
+    A request is on disk; *messages* tells how many new texts it held.
+    """
+
+    action: ClassVar[str] = "submission_accepted"
+    level: ClassVar[str] = "debug"
+    submission_id: str
+    source: Source
+    messages: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +208,18 @@ class ProgramFailed(Event):
 
 
 EventHook = Callable[[Event], None]
+
+
+def every(*hooks: EventHook) -> EventHook:
+    """
+    A hook that passes each event to all of *hooks*.
+    """
+
+    def tell(event: Event) -> None:
+        for hook in hooks:
+            hook(event)
+
+    return tell
 
 
 def ignore(_event: Event) -> None:

@@ -2,7 +2,7 @@
 Ids in the order of time.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
 
@@ -20,3 +20,23 @@ def uuid7(now: datetime, random: Random) -> str:
     fraction = rest * 4096 // _MILLISECOND
     value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
     return str(UUID(int=value))
+
+
+def first_id(instant: datetime) -> str:
+    """
+    What every ``uuid7`` of *instant* and later is not less than.
+    """
+    return str(UUID(int=int(instant.timestamp() * _MILLISECOND) << 80))
+
+
+def made_at(id_: str) -> datetime | None:
+    """
+    When a ``uuid7`` was made, to the millisecond; None for any other id.
+    """
+    try:
+        value = UUID(id_)
+    except ValueError:
+        return None
+    if value.version != 7:
+        return None
+    return datetime.fromtimestamp((value.int >> 80) / _MILLISECOND, UTC)

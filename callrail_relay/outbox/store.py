@@ -20,6 +20,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
@@ -27,6 +28,7 @@ from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox import (
     claiming,
     exporting,
+    measuring,
     operations,
     reading,
     recording,
@@ -237,6 +239,12 @@ class Outbox:
 
     async def count_by_status(self) -> dict[Status, int]:
         return await self._read(reading.count_by_status)
+
+    async def read_counts(self) -> Counts:
+        return await self._read(measuring.read_counts)
+
+    async def count_suppressions(self) -> int:
+        return await self._read(measuring.count_suppressions)
 
     async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
         return await self._read(reading.read_standings, account_ids, limits)

@@ -10,7 +10,7 @@ from random import Random
 from callrail_relay.clock import Clock
 from callrail_relay.domain import guards
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, ignore
+from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, SubmissionAccepted, ignore
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
@@ -141,6 +141,11 @@ class Intake:
 
     async def _store(self, submission: NewSubmission) -> Receipt:
         accepted = await self._outbox.accept(submission)
+        new = sum(one.duplicate_of is None for one in accepted)
+        if new:
+            self._hook(
+                SubmissionAccepted(submission_id=submission.id, source=submission.source, messages=new)
+            )
         for one in accepted:
             if one.duplicate_of is None:
                 self._hook(

@@ -1,3 +1,3 @@
 """
-Telling what happens: ``logs`` writes events where a person or a program reads them.
+Telling what happens: ``logs`` writes events where a person or a program reads them, ``metrics`` counts them.
 """

@@ -4,7 +4,7 @@ The private listener: one page that shows how all stands, and readiness for prog
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -162,15 +162,16 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def create_private_app(pages: PrivatePages, *, host: str) -> Starlette:
+def create_private_app(pages: PrivatePages, *, host: str, others: Sequence[BaseRoute] = ()) -> Starlette:
     """
-    The app of the private listener on *host*.
+    The app of the private listener on *host*, with *others* beside the pages.
     """
     app = Starlette(
         routes=[
             Route("/", pages.now),
             Route("/login", pages.login),
             Route("/readyz", pages.readyz),
+            *others,
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(PrivateGate, host=host)],

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-PartName = Literal["PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux"]
+PartName = Literal["PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ PARTS: dict[PartName, Part] = {
     "gnome-keyring": Part(("gnome-keyring-daemon",), platforms=("linux",)),
     "dbus-run-session": Part(("dbus-run-session",), platforms=("linux",)),
     "tmux": Part(("tmux",), platforms=("linux", "darwin")),
+    "promtool": Part(("promtool",)),
 }
 
 

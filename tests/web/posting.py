@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
@@ -53,7 +53,7 @@ def public_app(
     tokens: Sequence[HookToken] = (HookToken(value=TOKEN),),
     read: ReadTokens | None = None,
     wake: Callable[[], None] = lambda: None,
-) -> Starlette:
+) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
 
@@ -68,7 +68,7 @@ def public_app(
 
 
 @asynccontextmanager
-async def client_of(app: Starlette, *, address: str = ADDRESS) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(app: ASGIApp, *, address: str = ADDRESS) -> AsyncIterator[httpx.AsyncClient]:
     """
     A client in process that comes from *address*.
     """

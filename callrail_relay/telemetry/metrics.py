@@ -1,0 +1,299 @@
+"""
+Metrics for Prometheus, in a registry of our own: nothing else in the process adds to it.
+
+What is in the outbox is read when somebody asks, so that every node says the same. What passes and
+leaves no mark there is counted here, by each process for itself.
+"""
+
+import platform
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import singledispatchmethod
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from callrail_relay import __version__
+from callrail_relay.clock import Clock
+from callrail_relay.domain.events import (
+    AccountPaused,
+    AccountWaits,
+    AttemptFinished,
+    Event,
+    LookupFailed,
+    MessageAccepted,
+    MessageHeld,
+    OutcomeFound,
+    PingReceived,
+    ProgramFailed,
+    SentTwice,
+    StoreFailed,
+    SubmissionAccepted,
+)
+from callrail_relay.domain.ids import made_at
+from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.readings import Readings
+from callrail_relay.domain.standing import Standing
+
+PREFIX = "callrail_relay"
+
+_INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# From a text that just leaves to one that waited for the next hour, and for the next day.
+_DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
+
+
+class Metrics:
+    """
+    Counts events, being a hook for them, and shows what it counted beside what the outbox says.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._submissions = self._counter("submissions", "Requests that were stored.", "source")
+        self._pings = self._counter("pings", "Requests without content, which are not stored.")
+        self._holds = self._counter("holds", "Texts that were held, once for each reason.", "reason")
+        self._attempts = self._counter("attempts", "Attempts that ended.", "account_id", "outcome")
+        self._lookups = self._counter("lookups", "Answers from CallRail's conversations.", "result")
+        self._sent_twice = self._counter("sent_twice", "Texts that CallRail turned out to have taken twice.")
+        self._pauses = self._counter("account_pauses", "Pauses that CallRail caused.", "account_id")
+        self._waits = self._counter("account_waits", "Times that an account began to wait.", "account_id")
+        self._failures = self._counter("failures", "Faults of the store and of the program.", "kind")
+        self._requests = self._counter("http_requests", "Requests to the webhooks.", "hook", "status")
+        self._intake = Histogram(
+            f"{PREFIX}_intake_duration_seconds",
+            "From a webhook's request to the answer that it is on disk.",
+            ("hook",),
+            buckets=_INTAKE_BUCKETS,
+            registry=self._registry,
+        )
+        self._delay = Histogram(
+            f"{PREFIX}_delivery_delay_seconds",
+            "From the arrival of a text to CallRail's word that it took all of it.",
+            buckets=_DELIVERY_BUCKETS,
+            registry=self._registry,
+        )
+        self._begin_at_zero()
+
+    def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        return Counter(
+            f"{PREFIX}_{name}", f"{words} Counted by this process.", labels, registry=self._registry
+        )
+
+    def _begin_at_zero(self) -> None:
+        """
+        Show what never happened as 0: from nothing to 1 Prometheus sees no increase.
+        """
+        for source in Source:
+            self._submissions.labels(source)
+        for result in ("found", "failed"):
+            self._lookups.labels(result)
+        for kind in ("store", "program"):
+            self._failures.labels(kind)
+
+    def begin_account(self, account_id: str) -> None:
+        """
+        The same for an account of the settings.
+        """
+        for outcome in OutcomeKind:
+            self._attempts.labels(account_id, outcome)
+        self._pauses.labels(account_id)
+        self._waits.labels(account_id)
+
+    def __call__(self, event: Event) -> None:
+        self._count(event)
+
+    def answered(self, hook: str, status: int, seconds: float) -> None:
+        """
+        A request to *hook* was answered with *status* after *seconds*.
+        """
+        self._requests.labels(hook, status).inc()
+        if status == 200:
+            # How long strangers and broken connections take says nothing about the way in.
+            self._intake.labels(hook).observe(seconds)
+
+    def exposition(self, readings: Readings | None, accept: str) -> tuple[bytes, str]:
+        """
+        All metrics in the format that *accept* asks for, and its content type.
+
+        Without *readings*, when the store does not answer, what this process counted is there all the same.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(_Together(self._registry, readings)), content_type
+
+    @singledispatchmethod
+    def _count(self, _event: Event) -> None:
+        """
+        Most events need no number.
+        """
+
+    @_count.register
+    def _(self, event: SubmissionAccepted) -> None:
+        self._submissions.labels(event.source).inc()
+
+    @_count.register
+    def _(self, _event: PingReceived) -> None:
+        self._pings.inc()
+
+    @_count.register
+    def _(self, event: MessageAccepted) -> None:
+        if event.status is Status.HELD:
+            self._held(event.reasons)
+
+    @_count.register
+    def _(self, event: MessageHeld) -> None:
+        self._held(event.reasons)
+
+    def _held(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            self._holds.labels(reason).inc()
+
+    @_count.register
+    def _(self, event: AttemptFinished) -> None:
+        self._attempts.labels(event.account_id, event.outcome).inc()
+        if event.status is Status.SENT:
+            self._sent(event.message_id)
+
+    @_count.register
+    def _(self, event: OutcomeFound) -> None:
+        self._lookups.labels("found").inc()
+        if event.status is Status.SENT:
+            self._sent(event.message_id)
+
+    def _sent(self, message_id: str) -> None:
+        arrived_at = made_at(message_id)
+        if arrived_at is not None:
+            self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
+
+    @_count.register
+    def _(self, _event: LookupFailed) -> None:
+        self._lookups.labels("failed").inc()
+
+    @_count.register
+    def _(self, _event: SentTwice) -> None:
+        self._sent_twice.inc()
+
+    @_count.register
+    def _(self, event: AccountPaused) -> None:
+        self._pauses.labels(event.account_id).inc()
+
+    @_count.register
+    def _(self, event: AccountWaits) -> None:
+        self._waits.labels(event.account_id).inc()
+
+    @_count.register
+    def _(self, _event: StoreFailed) -> None:
+        self._failures.labels("store").inc()
+
+    @_count.register
+    def _(self, _event: ProgramFailed) -> None:
+        self._failures.labels("program").inc()
+
+
+class _Together(Collector):
+    """
+    What was counted and what was read, as one.
+    """
+
+    def __init__(self, counted: Collector, readings: Readings | None) -> None:
+        self._counted = counted
+        self._readings = readings
+
+    def collect(self) -> Iterator[Metric]:
+        yield _info()
+        yield _gauge("store_up", "Whether the store answered.", [((), self._readings is not None)])
+        if self._readings is not None:
+            yield from _read(self._readings)
+        for metric in self._counted.collect():
+            # When a counter began is told by the start of the process; a gauge of it for each is noise.
+            metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
+            yield metric
+
+
+def _info() -> Metric:
+    info = InfoMetricFamily(f"{PREFIX}_build", "The program that answers.")
+    info.add_metric((), {"version": __version__, "python_version": platform.python_version()})
+    return info
+
+
+def _read(readings: Readings) -> Iterator[Metric]:
+    counts = readings.counts
+    yield _gauge(
+        "messages",
+        "Texts that are not done, by status.",
+        [((status,), count) for status, count in counts.undone.items()],
+        "status",
+    )
+    yield _gauge(
+        "oldest_message_age_seconds",
+        "Since when the oldest text of this status has been there; 0 where there is none.",
+        [((status,), _age(counts.oldest.get(status), readings.read_at)) for status in counts.undone],
+        "status",
+    )
+    yield _gauge(
+        "recent_messages",
+        "Texts that came in within the last 24 hours, by the status they have now.",
+        [((status,), count) for status, count in counts.recent.items()],
+        "status",
+    )
+    yield _gauge(
+        "lookups_waiting", "Attempts whose outcome is looked up in CallRail.", [((), counts.look_ups)]
+    )
+    yield _gauge("opt_outs", "Entries on the list of people who opted out.", [((), readings.opt_outs)])
+    yield from _read_accounts(readings.standings)
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
+
+
+def _read_accounts(standings: Iterable[Standing]) -> Iterator[Metric]:
+    standings = tuple(standings)
+    windows = [
+        ((one.account.id, name), window)
+        for one in standings
+        for name, window in (("hour", one.hour), ("day", one.day))
+    ]
+    yield _gauge(
+        "budget_used",
+        "Texts that count in the window that ends now, those of other programs included.",
+        [(labels, window.used) for labels, window in windows],
+        "account_id",
+        "window",
+    )
+    yield _gauge(
+        "budget_allowed",
+        "Texts that may count in the window.",
+        [(labels, window.allowed) for labels, window in windows],
+        "account_id",
+        "window",
+    )
+    for name, words, of in (
+        ("pending_segments", "Segments that wait to leave.", lambda one: one.pending),
+        (
+            "account_paused",
+            "Whether the account is paused.",
+            lambda one: one.account.paused_since is not None,
+        ),
+        ("account_waiting", "Whether the account waits.", lambda one: one.account.wait_until is not None),
+    ):
+        yield _gauge(name, words, [((one.account.id,), of(one)) for one in standings], "account_id")
+    yield _gauge(
+        "queue_empty_timestamp_seconds",
+        "When the queue of the account will be empty; there is none while it is, or is paused.",
+        [((one.account.id,), one.drains_at.timestamp()) for one in standings if one.drains_at is not None],
+        "account_id",
+    )
+
+
+def _gauge(
+    name: str, words: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=labels)
+    for values, number in samples:
+        gauge.add_metric(values, float(number))
+    return gauge

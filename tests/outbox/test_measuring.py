@@ -1,0 +1,105 @@
+"""
+Counting for whoever watches.
+"""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.ids import uuid7
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import Unknown
+from callrail_relay.domain.readings import RECENT
+from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.outbox import measuring
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import REFUSED, Worker
+from tests.support.clock import START, ManualClock
+from tests.support.factories import (
+    ACCOUNT,
+    RECIPIENT,
+    TRACKING_NUMBER,
+    make_draft,
+    make_message,
+    make_submission,
+    recipient,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def put(outbox: Outbox, clock: ManualClock, number: int) -> None:
+    """
+    A text to person *number*, with an id of now.
+    """
+    id_ = uuid7(clock.now(), Random(number))
+    draft = make_draft(recipient=recipient(number), text=f"Text {number}")
+    await outbox.accept(make_submission(make_message(id_=id_, draft=draft)))
+
+
+async def test_an_empty_store_counts_nothing(outbox: Outbox) -> None:
+    counts = await outbox.read_counts()
+
+    assert dict.fromkeys(Status, 0) == counts.recent
+    assert {0} == set(counts.undone.values())
+    assert ({}, 0) == (counts.oldest, counts.look_ups)
+
+
+async def test_what_is_undone_is_counted_however_old_it_is(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    What is done counts for a day.
+    """
+    worker = Worker(outbox, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
+    for number in range(3):
+        await put(outbox, clock, number)
+    await worker.send()
+    await worker.finish(await worker.take(), REFUSED)
+    await worker.finish(await worker.take(), Unknown("CallRail did not answer."))
+    clock.advance(RECENT + timedelta(seconds=1))
+    for number in range(3, 5):
+        await put(outbox, clock, number)
+    await worker.send()
+
+    counts = await outbox.read_counts()
+
+    assert {Status.HELD: 0, Status.QUEUED: 1, Status.SENDING: 0, Status.UNKNOWN: 1} == counts.undone
+    assert {Status.UNKNOWN: START, Status.QUEUED: clock.now()} == counts.oldest
+    assert {Status.SENT: 1, Status.QUEUED: 1} == {
+        status: count for status, count in counts.recent.items() if count
+    }
+    assert 1 == counts.look_ups
+
+
+async def test_opt_outs_are_counted(outbox: Outbox) -> None:
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+
+    assert 1 == await outbox.count_suppressions()
+
+
+async def test_no_count_reads_what_is_done(store_url: str, outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Each is answered from an index, so that ten years of history cost nothing.
+    """
+    if not store_url.startswith("sqlite"):
+        pytest.skip("SQLite shows its plans in words; the indexes are the same")
+    statements: list[str] = []
+    engine = sa.create_engine(store_url)
+    sa.event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    with engine.connect() as connection:
+        measuring.read_counts(connection, clock.now())
+        asked = list(statements)
+        plans = [
+            row.detail
+            for statement in asked
+            for row in connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", tuple("x" for _ in range(statement.count("?")))
+            )
+        ]
+    engine.dispose()
+
+    assert len(asked) <= len(plans)
+    assert [] == [plan for plan in plans if plan.startswith("SCAN") and "ix_attempts_look_at" not in plan]

@@ -1,0 +1,113 @@
+"""
+Metrics on the private listener, and what is measured on the public one.
+"""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from callrail_relay.service.gauges import OPT_OUTS_AGE, Gauges
+from callrail_relay.telemetry.metrics import Metrics
+from callrail_relay.web.login import Login
+from callrail_relay.web.metrics import Measured, metrics_route
+from callrail_relay.web.private import PrivatePages, create_private_app
+from tests.service.rig import Rig, open_rig
+from tests.support.clock import ManualClock
+from tests.support.factories import RECIPIENT, TRACKING_NUMBER
+from tests.web.posting import HOOK, TOKEN, payload, public_app
+from tests.web.test_private import Examination
+
+pytestmark = pytest.mark.anyio
+
+
+def client(rig: Rig, login: Login, *, host: str = "127.0.0.1", loopback: bool = True) -> httpx.AsyncClient:
+    """
+    The private listener with the real metrics of *rig*.
+    """
+    metrics, gauges = Metrics(rig.clock), Gauges(rig.outbox, rig.operations, rig.clock)
+
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        return metrics.exposition(await gauges.read(), accept)
+
+    pages = PrivatePages(rig.operations, Examination(), login, rig.clock, loopback=loopback)
+    app = create_private_app(pages, host=host, others=[metrics_route(scrape, login, loopback=loopback)])
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}:8788")
+
+
+async def test_loopback_needs_no_login(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig, client(rig, Login()) as asking:
+        await rig.accept()
+        answer = await asking.get("/metrics")
+
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (
+        answer.status_code,
+        answer.headers["content-type"],
+    )
+    assert 'callrail_relay_messages{status="queued"} 1.0' in answer.text.splitlines()
+
+
+async def test_any_other_address_needs_one(tmp_path: Path) -> None:
+    login = Login()
+    async with open_rig(tmp_path) as rig, client(rig, login, host="192.0.2.7", loopback=False) as asking:
+        assert 401 == (await asking.get("/metrics")).status_code
+        await asking.get(f"/login?token={login.token}")
+        assert 200 == (await asking.get("/metrics")).status_code
+
+
+async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
+    """
+    A page elsewhere cannot read them by a name that leads here.
+    """
+    async with open_rig(tmp_path) as rig, client(rig, Login()) as asking:
+        assert 421 == (await asking.get("/metrics", headers={"Host": "evil.example"})).status_code
+
+
+async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
+    """
+    That list is looked through as a whole, which is not for every scrape.
+    """
+    async with open_rig(tmp_path) as rig:
+        gauges = Gauges(rig.outbox, rig.operations, rig.clock)
+        assert 0 == (await gauges.read()).opt_outs
+        await rig.outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+        assert 0 == (await gauges.read()).opt_outs
+        rig.clock.advance(OPT_OUTS_AGE)
+        assert 1 == (await gauges.read()).opt_outs
+
+
+async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -> None:
+    """
+    The path holds the secret. Whoever asks for anything else leaves no mark.
+    """
+    told: list[tuple[str, int, float]] = []
+    async with open_rig(tmp_path) as rig:
+        measured = Measured(public_app(rig), lambda *answer: told.append(answer), rig.clock)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(measured), base_url="http://127.0.0.1"
+        ) as asking:
+            await asking.post(HOOK, json=payload())
+            await asking.get(HOOK)
+            await asking.post("/hooks/if3/wrong", json=payload())
+            await asking.post("/hooks/callrail/wrong", json={})
+            await asking.get("/healthz")
+            await asking.get("/anything")
+
+    assert [("if3", 200), ("if3", 405), ("if3", 404), ("callrail", 404)] == [one[:2] for one in told]
+    assert TOKEN not in str(told)
+
+
+async def test_the_time_of_an_answer_is_told() -> None:
+    clock, told = ManualClock(), list[tuple[str, int, float]]()
+
+    async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
+        clock.advance(2.5)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    measured = Measured(slow, lambda *answer: told.append(answer), clock)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(measured), base_url="http://x") as asking:
+        await asking.post("/hooks/if3/x")
+
+    assert [("if3", 200, 2.5)] == told
