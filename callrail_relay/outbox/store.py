@@ -17,6 +17,14 @@ from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.history import (
+    Conversation,
+    Overview,
+    TextFilter,
+    TextHistory,
+    TextPage,
+    Waiting,
+)
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import Outcome
@@ -28,6 +36,7 @@ from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox import (
     claiming,
     exporting,
+    history,
     measuring,
     operations,
     reading,
@@ -248,6 +257,31 @@ class Outbox:
 
     async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
         return await self._read(reading.read_standings, account_ids, limits)
+
+    async def read_overview(
+        self, account_ids: Sequence[str], arrivals_since: datetime, failed_since: datetime
+    ) -> Overview:
+        return await self._read(history.read_overview, account_ids, arrivals_since, failed_since)
+
+    async def read_waiting(self, failed_since: datetime) -> Waiting:
+        return await self._read(history.read_waiting, failed_since)
+
+    async def read_page(self, wanted: TextFilter) -> TextPage:
+        return await self._read(history.read_page, wanted)
+
+    async def read_history(self, message_id: str) -> TextHistory:
+        return await self._read(history.read_history, message_id)
+
+    async def read_conversation(
+        self, tracking_number: str, recipient: str, before: datetime | None, limit: int
+    ) -> Conversation:
+        return await self._read(history.read_conversation, tracking_number, recipient, before, limit)
+
+    async def read_suppressions(self, limit: int) -> list[Suppression]:
+        return await self._read(history.read_suppressions, limit)
+
+    async def read_marker(self) -> str:
+        return await self._read(history.read_marker)
 
     async def now(self) -> datetime:
         """

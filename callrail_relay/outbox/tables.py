@@ -123,6 +123,14 @@ sa.Index(
 sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
 sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
 
+# For the dashboard: texts by day, opportunity and sender.
+sa.Index("ix_messages_received_at", messages.c.received_at, messages.c.seq, messages.c.status)
+for _column in (messages.c.opportunity_id, messages.c.sender_id):
+    _given = _column.is_not(None)
+    sa.Index(
+        f"ix_messages_{_column.name}", _column, messages.c.seq, sqlite_where=_given, postgresql_where=_given
+    )
+
 _has_wording = messages.c.wording.is_not(None)
 sa.Index(
     "ix_messages_wording",
@@ -303,6 +311,7 @@ sa.Index(
     callrail_texts.c.written_at,
 )
 sa.Index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
+sa.Index("ix_callrail_texts_received_at", callrail_texts.c.received_at)
 _by_others = sa.and_(callrail_texts.c.direction == "out", callrail_texts.c.attempt_id.is_(None))
 sa.Index(
     "ix_callrail_texts_budget",

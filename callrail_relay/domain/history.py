@@ -1,0 +1,212 @@
+"""
+What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.reason import Reason
+
+QUARTER = timedelta(minutes=15)
+"""Arrivals are counted by quarters of an hour: every time zone's days and hours begin at one."""
+
+MOST_COUNTED = 1000
+"""As far as what waits is counted; beyond that it is "more than"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFilter:
+    """
+    Which texts a page shows, newest first.
+
+    ``name`` and ``words`` are parts of the seller's name and of the text; each word must occur in one of
+    them. ``before`` is the place where the page before this one ended.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    recipient: str | None = None
+    tracking_number: str | None = None
+    name: str | None = None
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    words: tuple[str, ...] = ()
+    before: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRow:
+    """
+    One text in a list: what it takes to recognise it, and no more.
+
+    ``looked_up`` is true while its unknown outcome is still being looked up by itself.
+    """
+
+    seq: int
+    id: str
+    status: Status
+    source: Source
+    received_at: datetime
+    reasons: tuple[Reason, ...] = ()
+    recipient: str | None = None
+    tracking_number: str | None = None
+    seller: str | None = None
+    text: str | None = None
+    sent_at: datetime | None = None
+    release_at: datetime | None = None
+    looked_up: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """
+        Whether it could leave: it has a person, words and a number to leave from.
+        """
+        return None not in (self.recipient, self.text, self.tracking_number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPage:
+    """
+    One page of texts.
+
+    ``older`` is where the next page begins, None at the end. ``searched_to`` is set where a search for words
+    stopped for now: everything since then was looked through.
+    """
+
+    rows: tuple[TextRow, ...]
+    older: int | None = None
+    searched_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pile:
+    """
+    Texts of one kind that wait: how many (at most MOST_COUNTED + 1), and the newest of them.
+    """
+
+    count: int = 0
+    rows: tuple[TextRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """
+    What waits: for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
+    """
+
+    held: Pile = field(default_factory=Pile)
+    unknown: Pile = field(default_factory=Pile)
+    failed: Pile = field(default_factory=Pile)
+    looked_up: Pile = field(default_factory=Pile)
+    released_later: Pile = field(default_factory=Pile)
+    queued: int = 0
+
+    @property
+    def for_person(self) -> int:
+        return self.held.count + self.unknown.count + self.failed.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """
+    How many texts came in during one QUARTER, and have one status by now.
+    """
+
+    begins: datetime
+    status: Status
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldestUse:
+    """
+    The uses of an account's budget that leave the hour and the day next; None where there is none.
+    """
+
+    hour: datetime | None
+    day: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """
+    What the first page shows beside the accounts' standings.
+    """
+
+    now: datetime
+    waiting: Waiting
+    arrivals: tuple[Arrivals, ...]
+    oldest: dict[str, OldestUse]
+    any_texts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """
+    A person's word on a text; *reasons* are the codes that it overrode.
+    """
+
+    decided_at: datetime
+    verb: str
+    person: str
+    note: str | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRequest:
+    """
+    The request that a text came with, byte for byte.
+    """
+
+    received_at: datetime
+    content_type: str | None
+    query: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextHistory:
+    """
+    What is known of one text beside the message itself.
+    """
+
+    decisions: tuple[Decision, ...] = ()
+    approved: tuple[str, ...] = ()
+    release_at: datetime | None = None
+    raw: RawRequest | None = None
+    suppressed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """
+    One bubble of a conversation.
+
+    ``inbound`` is what the person wrote. ``message_id`` is None for texts that another program sent.
+    """
+
+    at: datetime
+    inbound: bool
+    content: str | None
+    message_id: str | None = None
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """
+    What went between one person and one of our numbers, oldest first.
+
+    ``older`` is where it goes on, None where this is all.
+    """
+
+    recipient: str
+    tracking_number: str
+    seller: str | None
+    utterances: tuple[Utterance, ...]
+    older: datetime | None = None
+    suppressed: bool = False
