@@ -130,7 +130,9 @@ async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
             await worker_once(worker, events)
             assert 200 == (await client.get(f"{listening.public_url}/healthz")).status_code
             assert listening.login_url is not None
-            page = await client.get(listening.login_url, follow_redirects=True)
+            token = {"token": httpx.URL(listening.login_url).params["token"]}
+            await client.post(f"{listening.private_url}/login", data=token)
+            page = await client.get(f"{listening.private_url}/texts")
             ready = await client.get(f"{listening.private_url}/readyz")
 
         [message] = await relay.operations.find(accepted.json()["id"])

@@ -37,6 +37,7 @@ COMMANDS = {
     "serve",
     "replay",
     "demo",
+    "dashboard",
     "doctor",
     "status",
     "messages list",

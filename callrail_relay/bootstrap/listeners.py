@@ -6,18 +6,23 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.metrics import scrape
 from callrail_relay.bootstrap.relay import Relay
+from callrail_relay.bootstrap.tokens import hook_url, require_hook_token
 from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
+from callrail_relay.service.history import History
 from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
+from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import Login
 from callrail_relay.web.metrics import Measured, metrics_route
-from callrail_relay.web.private import PrivatePages, create_private_app
+from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import Hook, create_public_app
 
 
@@ -34,16 +39,21 @@ class Listening:
 
 @asynccontextmanager
 async def open_listeners(
-    relay: Relay, worker: Worker, tokens: HookTokens, metrics: Metrics | None = None
+    relay: Relay,
+    worker: Worker,
+    tokens: HookTokens,
+    *,
+    metrics: Metrics | None = None,
+    signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
     """
     The public listener, and the private one where the settings have it. Raises Unavailable.
 
-    *metrics* are those that count the events of this run.
+    *metrics* count the events of this run, and *signal* is told of them, so that open pages show them.
     """
     installation = relay.installation
     metrics = metrics or Metrics(installation.clock)
-    server, dashboard = installation.settings.server, installation.settings.dashboard
+    server, settings = installation.settings.server, installation.settings.dashboard
     hook = Hook(
         relay.intake,
         tokens,
@@ -64,39 +74,55 @@ async def open_listeners(
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(public)
-        if not dashboard.enabled:
+        if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None)
             return
-        login = Login()
+        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_secret())
+        loopback = is_loopback(settings.host)
         private = Listener(
             create_private_app(
-                _private_pages(relay, login),
-                host=dashboard.host,
-                others=[metrics_route(scrape(relay, metrics), login, loopback=is_loopback(dashboard.host))],
+                dashboard,
+                host=settings.host,
+                loopback=loopback,
+                others=[metrics_route(scrape(relay, metrics), dashboard.login, loopback=loopback)],
             ),
-            host=dashboard.host,
-            port=dashboard.port,
+            host=settings.host,
+            port=settings.port,
             setting="dashboard.port",
         )
         await stack.enter_async_context(private)
+        stack.push_async_callback(dashboard.close)
+        stack.enter_context(open_desk(installation.data, private.url, secret))
         yield Listening(
             public_url=public.url,
             private_url=private.url,
-            login_url=f"{private.url}/login?token={login.token}",
+            login_url=f"{private.url}/login?token={dashboard.login.token}",
         )
 
 
-def _private_pages(relay: Relay, login: Login) -> PrivatePages:
+def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: str) -> Dashboard:
     installation = relay.installation
     all_checks = checks(relay)
 
     async def look() -> HealthReport:
         return await examine(all_checks)
 
-    return PrivatePages(
-        relay.operations,
-        look,
-        login,
-        installation.clock,
-        loopback=is_loopback(installation.settings.dashboard.host),
+    async def read_url() -> str:
+        return hook_url(installation.settings, await require_hook_token(installation))
+
+    return Dashboard(
+        DashboardParts(
+            operations=relay.operations,
+            history=History(relay.outbox, relay.operations),
+            intake=relay.intake,
+            mapping=installation.mapping,
+            routes=installation.settings.routes_table(),
+            login=Login(installation.clock),
+            clock=installation.clock,
+            examine=look,
+            read_url=read_url,
+            wake=worker.wake,
+            signal=signal,
+            link_secret=link_secret,
+        )
     )

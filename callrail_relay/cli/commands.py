@@ -13,6 +13,7 @@ import typer
 from callrail_relay import __version__
 from callrail_relay.cli import (
     configure,
+    dashboard,
     demo,
     doctor,
     hook_url,
@@ -59,6 +60,7 @@ app.command("send")(send.send)
 app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
+app.command("dashboard")(dashboard.dashboard)
 app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.add_typer(messages.app, name="messages")

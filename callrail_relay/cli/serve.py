@@ -72,17 +72,19 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
     from callrail_relay.cli.stopping import stop_signal
     from callrail_relay.domain.events import every
+    from callrail_relay.service.changes import ChangeSignal
 
     installation.require_ready_to_send()
     metrics = count_events(installation)
-    hook = every(log_events(installation), metrics)
+    signal = ChangeSignal()
+    hook = every(log_events(installation), metrics, signal)
     known = await tokens.hook_tokens(installation)
     async with stop_signal() as stopped, open_relay(installation, hook) as relay:
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (
             open_worker(relay, hook) as worker,
-            open_listeners(relay, worker, known, metrics) as listening,
+            open_listeners(relay, worker, known, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:

@@ -27,7 +27,7 @@ def metrics_route(scrape: Scrape, login: Login, *, loopback: bool) -> Route:
     """
 
     async def metrics(request: Request) -> Response:
-        if not loopback and not login.knows(request):
+        if not loopback and login.session(request) is None:
             return PlainTextResponse("Unauthorized", 401)
         content, content_type = await scrape(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": content_type})

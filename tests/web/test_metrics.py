@@ -6,18 +6,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from callrail_relay.service.gauges import OPT_OUTS_AGE, Gauges
 from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.login import Login
+from callrail_relay.web.login import COOKIE, Login
 from callrail_relay.web.metrics import Measured, metrics_route
-from callrail_relay.web.private import PrivatePages, create_private_app
+from callrail_relay.web.private import PrivateGate
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER
 from tests.web.posting import HOOK, TOKEN, payload, public_app
-from tests.web.test_private import Examination
 
 pytestmark = pytest.mark.anyio
 
@@ -31,13 +32,15 @@ def client(rig: Rig, login: Login, *, host: str = "127.0.0.1", loopback: bool = 
     async def scrape(accept: str) -> tuple[bytes, str]:
         return metrics.exposition(await gauges.read(), accept)
 
-    pages = PrivatePages(rig.operations, Examination(), login, rig.clock, loopback=loopback)
-    app = create_private_app(pages, host=host, others=[metrics_route(scrape, login, loopback=loopback)])
+    app = Starlette(
+        routes=[metrics_route(scrape, login, loopback=loopback)],
+        middleware=[Middleware(PrivateGate, host=host)],
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}:8788")
 
 
 async def test_loopback_needs_no_login(tmp_path: Path) -> None:
-    async with open_rig(tmp_path) as rig, client(rig, Login()) as asking:
+    async with open_rig(tmp_path) as rig, client(rig, Login(rig.clock)) as asking:
         await rig.accept()
         answer = await asking.get("/metrics")
 
@@ -49,10 +52,16 @@ async def test_loopback_needs_no_login(tmp_path: Path) -> None:
 
 
 async def test_any_other_address_needs_one(tmp_path: Path) -> None:
-    login = Login()
-    async with open_rig(tmp_path) as rig, client(rig, login, host="192.0.2.7", loopback=False) as asking:
+    clock = ManualClock()
+    login = Login(clock)
+    async with (
+        open_rig(tmp_path, clock=clock) as rig,
+        client(rig, login, host="192.0.2.7", loopback=False) as asking,
+    ):
         assert 401 == (await asking.get("/metrics")).status_code
-        await asking.get(f"/login?token={login.token}")
+        session = login.enter(login.token)
+        assert session is not None
+        asking.cookies.set(COOKIE, session.id)
         assert 200 == (await asking.get("/metrics")).status_code
 
 
@@ -60,7 +69,7 @@ async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
     """
     A page elsewhere cannot read them by a name that leads here.
     """
-    async with open_rig(tmp_path) as rig, client(rig, Login()) as asking:
+    async with open_rig(tmp_path) as rig, client(rig, Login(rig.clock)) as asking:
         assert 421 == (await asking.get("/metrics", headers={"Host": "evil.example"})).status_code
 
 

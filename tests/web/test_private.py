@@ -2,79 +2,23 @@
 The private listener: who gets in, and what the page shows.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.service.health import Condition, Finding, HealthReport
+from callrail_relay.service.health import Condition
+from callrail_relay.web.dashboard.examiner import REPORT_AGE
+from callrail_relay.web.failed_secrets import MOST_FAILURES
 from callrail_relay.web.listener import Listener
-from callrail_relay.web.login import COOKIE, Login
-from callrail_relay.web.private import REPORT_AGE, SHOWN_CHARACTERS, PrivatePages, create_private_app
-from tests.service.rig import Rig, open_rig
-from tests.support.factories import RECIPIENT, recipient
+from callrail_relay.web.login import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, MOST_SESSIONS, Login
+from tests.support.clock import ManualClock
+from tests.web.private import private_rig, visiting
 
 pytestmark = pytest.mark.anyio
 
-ORIGIN = "http://127.0.0.1:8788"
-FORBIDDEN_WORDS = "Open the link"
-
-
-class Examination:
-    """
-    Checks whose result a test chooses, and how often they were made.
-    """
-
-    def __init__(self) -> None:
-        self.condition = Condition.OK
-        self.made = 0
-
-    async def __call__(self) -> HealthReport:
-        self.made += 1
-        code = 8 if self.condition is Condition.FAILED else 0
-        finding = Finding(name="store", condition=self.condition, detail="Words.", exit_code=code)
-        return HealthReport(findings=(finding,))
-
-
-class Private:
-    """
-    The private app of one relay.
-    """
-
-    def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
-        self.login = Login()
-        self.examination = Examination()
-        pages = PrivatePages(rig.operations, self.examination, self.login, rig.clock, loopback=loopback)
-        self.app = create_private_app(pages, host=host)
-
-    @property
-    def link(self) -> str:
-        return f"/login?token={self.login.token}"
-
-    def client(self, origin: str = ORIGIN) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=origin)
-
-
-@asynccontextmanager
-async def private_rig(
-    folder: Path, *, host: str = "127.0.0.1", loopback: bool = True
-) -> AsyncIterator[tuple[Rig, Private]]:
-    async with open_rig(folder) as rig:
-        yield rig, Private(rig, host=host, loopback=loopback)
-
-
-async def page_of(private: Private) -> str:
-    """
-    The page after a log-in.
-    """
-    async with private.client() as client:
-        response = await client.get(private.link, follow_redirects=True)
-        assert 200 == response.status_code
-        return response.text
+FORBIDDEN_WORDS = "You are signed out"
 
 
 # --- the way in ------------------------------------------------------------------------------------------
@@ -98,16 +42,30 @@ async def test_link_is_good_once(tmp_path: Path) -> None:
     """
     async with private_rig(tmp_path) as (_, private):
         async with private.client() as first:
-            response = await first.get(private.link)
+            assert 200 == (await first.get(private.link)).status_code
+            response = await private.enter(first)
             assert (303, "/") == (response.status_code, response.headers["location"])
             assert 200 == (await first.get("/")).status_code
             assert 200 == (await first.get("/")).status_code
         async with private.client() as second:
-            again = await second.get(private.link)
-            assert 403 == again.status_code
-            assert "has been used" in again.text
-            assert "set-cookie" not in again.headers
+            for again in (await second.get(private.link), await private.enter(second)):
+                assert 403 == again.status_code
+                assert "does not work any more" in again.text
+                assert "set-cookie" not in again.headers
             assert 401 == (await second.get("/")).status_code
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_looking_at_a_link_does_not_use_it_up(tmp_path: Path, method: str) -> None:
+    """
+    Chat programs and mail filters fetch every link that they see.
+    """
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        for _ in range(3):
+            seen = await client.request(method, private.link)
+            assert 200 == seen.status_code
+            assert "set-cookie" not in seen.headers
+        assert 303 == (await private.enter(client)).status_code
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=x", "?token=%C3%A9", "?token=%ff"])
@@ -117,7 +75,23 @@ async def test_wrong_link_opens_nothing_and_spoils_nothing(tmp_path: Path, query
     """
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 403 == (await client.get(f"/login{query}")).status_code
-        assert 303 == (await client.get(private.link)).status_code
+        assert 403 == (await client.post("/login", content=query[1:])).status_code
+        assert 303 == (await private.enter(client)).status_code
+
+
+async def test_wrong_links_are_limited_and_the_right_one_never(tmp_path: Path) -> None:
+    """
+    More than twenty in a minute are not even looked at.
+    """
+    async with private_rig(tmp_path) as (rig, private), private.client() as client:
+        for _ in range(MOST_FAILURES):
+            assert 403 == (await private.enter(client, "wrong")).status_code
+        assert 429 == (await private.enter(client, "wrong")).status_code
+        assert 429 == (await client.get("/login?token=wrong")).status_code
+
+        assert 303 == (await private.enter(client)).status_code
+        rig.clock.advance(60)
+        assert 403 == (await private.enter(client, "wrong")).status_code
 
 
 async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
@@ -125,7 +99,7 @@ async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
     No script reads it, no other site sends it, and it is not the token.
     """
     async with private_rig(tmp_path) as (_, private), private.client() as client:
-        cookie = (await client.get(private.link)).headers["set-cookie"]
+        cookie = (await private.enter(client)).headers["set-cookie"]
 
         parts = [part.strip().lower() for part in cookie.split(";")]
         assert {"httponly", "samesite=strict", "path=/"} <= set(parts)
@@ -133,99 +107,166 @@ async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
         assert private.login.token not in cookie
 
 
-def test_every_start_has_another_link() -> None:
+def test_every_start_has_another_link(clock: ManualClock) -> None:
     """
     256 random bits each.
     """
-    assert 10 == len({Login().token for _ in range(10)})
-    assert 43 == len(Login().token)
+    assert 10 == len({Login(clock).token for _ in range(10)})
+    assert 43 == len(Login(clock).token)
 
 
-# --- the page --------------------------------------------------------------------------------------------
-
-
-async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
+def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: ManualClock) -> None:
     """
-    A text that is a program stays a text.
+    The one of the start may lie in a service's log for a week.
     """
-    async with private_rig(tmp_path) as (rig, private):
-        await rig.accept("<script>alert('x')</script> & \"quotes\"")
-        await rig.operations.pause(None, "<b>Holidays</b>")
-        page = await page_of(private)
+    login = Login(clock)
+    first, second = login.token, login.new_token()
+    assert login.knows_link(second)
 
-        assert "<script" not in page
-        assert "&lt;script&gt;" in page
-        assert "<b>" not in page
-        assert RECIPIENT in page
+    clock.advance(LINK_LASTS)
+
+    assert not login.knows_link(second)
+    assert login.enter(second) is None
+    assert login.enter(first) is not None
 
 
-async def test_long_text_is_cut_on_the_page(tmp_path: Path) -> None:
+def test_not_more_sessions_than_there_are_browsers(clock: ManualClock) -> None:
     """
-    A text of a whole body is held, and would fill the page.
+    The oldest one makes room.
     """
-    async with private_rig(tmp_path) as (rig, private):
-        await rig.accept("x" * 60_000)
-        page = await page_of(private)
+    login = Login(clock)
+    sessions = [login.enter(login.new_token()) for _ in range(MOST_SESSIONS + 1)]
 
-        assert "x" * (SHOWN_CHARACTERS - 1) + "…" in page
-        assert "x" * SHOWN_CHARACTERS not in page
+    alive = [session for session in sessions if session is not None and login.goes_on(session)]
+    assert sessions[1:] == alive
 
 
-async def test_page_shows_how_all_stands(tmp_path: Path) -> None:
+# --- sessions --------------------------------------------------------------------------------------------
+
+
+async def test_session_ends_when_nobody_does_anything(tmp_path: Path) -> None:
     """
-    In turn: nothing to do, a queue, texts that wait for a person, a pause.
+    A page that updates itself keeps no session alive; a person does.
     """
-    async with private_rig(tmp_path) as (rig, _):
-        pages = []
+    async with visiting(tmp_path) as (rig, visitor):
+        rig.clock.advance(IDLE - timedelta(seconds=1))
+        await visitor.page("/texts")
+        rig.clock.advance(IDLE - timedelta(seconds=1))
+        live = await visitor.client.get("/texts", headers={LIVE_HEADER: "1"})
+        assert 200 == live.status_code
 
-        async def look() -> None:
-            pages.append(await page_of(Private(rig, host="127.0.0.1", loopback=True)))
-
-        await look()
-        await rig.accept("Queued", to=recipient(1))
-        await look()
-        await rig.accept("Held {{name}}", to=recipient(2))
-        await look()
-        rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=600, position=1))
-        await rig.work(rig.delivery())
-        await look()
-        await rig.operations.pause(None, "Holidays.")
-        await look()
-
-    assert "nothing waits" in pages[0]
-    assert "No texts yet" in pages[0]
-    assert "the queue will be empty at" in pages[1]
-    assert "1 text waits for a person" in pages[2]
-    assert "merge tag" in pages[2]
-    assert "Waits until" in pages[3]
-    assert "An account is paused" in pages[4]
-    assert "Holidays." in pages[4]
+        rig.clock.advance(1)
+        ended = await visitor.client.get("/texts")
+        assert 401 == ended.status_code
+        assert "callrail-relay dashboard" in ended.text
+        assert 401 == (await visitor.client.get("/texts")).status_code
 
 
-async def test_page_shows_when_there_is_room_again(tmp_path: Path) -> None:
+async def test_session_ends_some_day_in_any_case(tmp_path: Path) -> None:
     """
-    A window that is used up says until when.
+    However much it is used.
     """
-    async with private_rig(tmp_path) as (rig, private):
-        rig.simulator.spend(149)
-        await rig.accept()
-        await rig.work(rig.delivery())
-        page = await page_of(private)
+    async with visiting(tmp_path) as (rig, visitor):
+        for _ in range(int(LONGEST / timedelta(hours=6)) - 1):
+            rig.clock.advance(timedelta(hours=6))
+            await visitor.page()
+        rig.clock.advance(timedelta(hours=6))
+        assert 401 == (await visitor.client.get("/")).status_code
 
-        assert "150 of 150 this hour" in page
-        assert "room again at" in page
+
+async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
+    """
+    Also for whoever kept a copy of the cookie.
+    """
+    async with visiting(tmp_path) as (_, visitor):
+        await visitor.page()
+        cookie = {"Cookie": f"{COOKIE}={visitor.client.cookies[COOKIE]}"}
+        left = await visitor.post("/logout")
+        assert 200 == left.status_code
+        assert FORBIDDEN_WORDS in left.text
+        assert 401 == (await visitor.client.get("/", headers=cookie)).status_code
+
+
+@pytest.mark.parametrize("csrf", ["", "wrong", None])
+async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, csrf: str | None) -> None:
+    """
+    Whoever made that form has not seen a page of this session.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        fields = {} if csrf is None else {"csrf": csrf}
+        for path in (f"/texts/{id_}/approve", "/pause", "/opt-outs", "/setup/url", "/setup/test", "/logout"):
+            assert 403 == (await visitor.client.post(path, data=fields)).status_code
+        assert "held" == (await rig.message(id_)).status
+        assert await rig.paused_reason() is None
+
+
+async def test_form_of_another_sites_page_is_refused(tmp_path: Path) -> None:
+    """
+    Before anything of it is read, also where the browser names no origin.
+    """
+    async with visiting(tmp_path) as (_, visitor):
+        await visitor.page()
+        for headers in (
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "null"},
+        ):
+            answer = await visitor.client.post("/pause", data={"csrf": visitor.csrf}, headers=headers)
+            assert 403 == answer.status_code
+        # A link on another page may lead here: it shows, and changes nothing.
+        assert 200 == (await visitor.client.get("/", headers={"Sec-Fetch-Site": "cross-site"})).status_code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/texts",
+        "/texts/x",
+        "/texts/x/request",
+        "/texts/x/resend",
+        "/people/2025550122/2025550133",
+        "/setup",
+    ],
+)
+async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:
+    """
+    And says in one sentence how to get in.
+    """
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        response = await client.get(path)
+        assert 401 == response.status_code
+        assert "callrail-relay dashboard" in response.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/texts/x/approve", "/pause", "/resume", "/opt-outs", "/opt-outs/remove", "/setup/url", "/setup/check"],
+)
+async def test_every_action_wants_a_login(tmp_path: Path, path: str) -> None:
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        assert 401 == (await client.post(path)).status_code
+
+
+async def test_stream_wants_a_login(tmp_path: Path) -> None:
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        assert 401 == (await client.get("/events")).status_code
+
+
+# --- what every answer has -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/readyz", "/static/style.css", "/nowhere"])
 async def test_every_answer_has_the_headers_that_keep_it_to_itself(tmp_path: Path, path: str) -> None:
     """
-    No cache, no frame, no script, no address for others.
+    No frame, no script of others, no address for others; and what shows texts is kept by no cache.
     """
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         headers = (await client.get(path)).headers
 
-        assert "no-store" == headers["cache-control"]
-        assert "no-referrer" == headers["referrer-policy"]
+        assert ("no-cache" if path.startswith("/static") else "no-store") == headers["cache-control"]
+        assert "same-origin" == headers["referrer-policy"]
         assert "nosniff" == headers["x-content-type-options"]
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -243,19 +284,29 @@ async def test_static_file_is_there(tmp_path: Path) -> None:
         assert style.headers["content-type"].startswith("text/css")
         for path in ("/static/", "/static/nothing.css", "/static/../private.py", "/static/%2e%2e/private.py"):
             assert 404 == (await client.get(path)).status_code
-        page = await page_of(private)
-
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "<style" not in page
-    assert " style=" not in page
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/readyz"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_nothing_can_be_changed(tmp_path: Path, path: str, method: str) -> None:
+async def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
     """
-    The listener is for looking.
+    And have no style and no script in them.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Hello")
+        for path in ("/", "/texts", f"/texts/{id_}", "/setup"):
+            page = await visitor.page(path)
+            assert "http://" not in page
+            assert "https://" not in page.replace("https://•", "")
+            assert "<style" not in page
+            assert " style=" not in page
+            assert " on" + "click" not in page
+            assert "<script>" not in page
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz", "/texts", "/events"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_nothing_is_changed_by_looking(tmp_path: Path, path: str, method: str) -> None:
+    """
+    What changes something has an address of its own.
     """
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 405 == (await client.request(method, path)).status_code
@@ -324,9 +375,10 @@ async def test_foreign_page_is_refused(tmp_path: Path, origin: str, status: int)
 
         assert status == response.status_code
         if status == 403:
-            assert 403 == (await client.get(private.link, headers={"Origin": origin})).status_code
+            token = {"token": private.login.token}
+            assert 403 == (await client.post("/login", data=token, headers={"Origin": origin})).status_code
             assert 0 == private.examination.made
-        assert 303 == (await client.get(private.link)).status_code
+        assert 303 == (await private.enter(client)).status_code
 
 
 @pytest.mark.parametrize("path", ["/login/", "/readyz/", "/static"])
@@ -402,7 +454,7 @@ async def test_readiness_elsewhere_wants_a_login(tmp_path: Path) -> None:
         assert 401 == response.status_code
         assert 0 == private.examination.made
 
-        await client.get(private.link)
+        await private.enter(client)
         assert 200 == (await client.get("/readyz")).status_code
 
 
@@ -418,7 +470,8 @@ async def test_page_comes_over_a_socket(tmp_path: Path) -> None:
         await rig.accept("Hello")
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         assert 401 == (await client.get("/", headers=upgrade)).status_code
-        page = await client.get(private.link, follow_redirects=True)
+        await private.enter(client)
+        page = await client.get("/texts")
 
         assert 200 == page.status_code
         assert "Hello" in page.text

@@ -1,0 +1,86 @@
+"""
+A new log-in link from the relay that runs: it is asked with a secret that only its own user can read.
+"""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.config.places import private_directory, write_privately
+from callrail_relay.errors import Unavailable
+
+FILE = "dashboard.json"
+TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkDesk:
+    """
+    Where the relay that runs can be asked for a link, and by which secret.
+    """
+
+    url: str
+    secret: str
+
+
+@contextmanager
+def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
+    """
+    Let this machine's user find the desk until the end of the block: a file of mode 0600 in *data*.
+    """
+    path = private_directory(data) / FILE
+    text = json.dumps({"url": url, "secret": secret})
+    with contextlib.suppress(OSError):
+        # Without the file the dashboard works as well; only no new link can be had.
+        write_privately(path, text)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            # Another relay on the same directory may have put its own there meanwhile.
+            if path.read_text(encoding="utf-8") == text:
+                path.unlink()
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+async def ask_for_link(installation: Installation) -> str:
+    """
+    A link that is good once, from the relay that runs here. Raises Unavailable where none does.
+    """
+    desk = _find(installation.data)
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+            answer = await client.post(
+                f"{desk.url}/login/links", headers={"Authorization": f"Bearer {desk.secret}"}
+            )
+            answer.raise_for_status()
+            link: str = answer.json()["url"]
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise _nobody(installation.data) from error
+    return link
+
+
+def _find(data: Path) -> LinkDesk:
+    try:
+        found = json.loads((data / FILE).read_text(encoding="utf-8"))
+        return LinkDesk(url=found["url"], secret=found["secret"])
+    except PermissionError as error:
+        raise Unavailable(
+            f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _nobody(data) from error
+
+
+def _nobody(data: Path) -> Unavailable:
+    return Unavailable(f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`.")

@@ -1,0 +1,29 @@
+"""
+``dashboard``: a new link to the dashboard of the relay that runs.
+"""
+
+import typer
+
+from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.running import command, say
+
+
+@command
+async def dashboard(config: Config = None, as_json: Json = False) -> int:
+    """
+    Print a new link to the dashboard of the relay that runs on this machine.
+
+    The link is good for one browser, and for ten minutes. Run this as the user that runs `serve`.
+
+    \b
+    Example:
+      $ callrail-relay dashboard
+    """
+    from callrail_relay.bootstrap.dashboard_link import ask_for_link
+    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.cli.render import print_json
+
+    link = await ask_for_link(find_installation(config))
+    say("Good for one browser, and for ten minutes:")
+    print_json({"url": link}) if as_json else typer.echo(link)
+    return 0

@@ -1,0 +1,220 @@
+"""
+A person's word, given on a page: about one text, an account, or the list of opt-outs.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callrail_relay.domain.message import Message, Source, Status
+from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
+from callrail_relay.service.history import History
+from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.web.dashboard.frame import Form, Frame, own_address
+from callrail_relay.web.login import Session
+
+RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
+REASON = "Added on the dashboard."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """
+    One thing that a person may say of a text.
+
+    ``question`` is asked first where it cannot be undone, and only of texts with one of ``asked_of``.
+    """
+
+    name: str
+    label: str
+    done: str
+    statuses: tuple[Status, ...]
+    question: str = ""
+    asked_of: tuple[Status, ...] = ()
+    main: bool = False
+
+    def asks(self, status: Status) -> bool:
+        return status in self.asked_of
+
+
+APPROVE = Verb(
+    name="approve",
+    label="Approve",
+    done="Approved: the text leaves as soon as its turn comes.",
+    statuses=(Status.HELD,),
+    main=True,
+)
+REMAP = Verb(
+    name="remap",
+    label="Map again",
+    done="Read again with the settings of now.",
+    statuses=(Status.HELD,),
+)
+RESEND = Verb(
+    name="resend",
+    label="Send again",
+    done="The text is in the queue again.",
+    statuses=RESENDABLE,
+    question=(
+        "The outcome of this text is unknown: CallRail may have taken it. If it did, the person gets it "
+        "twice. Look into the conversation in CallRail first."
+    ),
+    asked_of=(Status.UNKNOWN,),
+)
+MARK_SENT = Verb(
+    name="mark-sent",
+    label="Mark as sent",
+    done="Marked as sent.",
+    statuses=(Status.UNKNOWN,),
+    question=(
+        "Have you seen this text in CallRail's conversation? It is not sent again, and this cannot be undone."
+    ),
+    asked_of=(Status.UNKNOWN,),
+)
+CANCEL = Verb(
+    name="cancel",
+    label="Cancel",
+    done="Cancelled: the text does not leave. “Send again” brings it back.",
+    statuses=CANCELLABLE,
+)
+VERBS = {verb.name: verb for verb in (APPROVE, RESEND, MARK_SENT, REMAP, CANCEL)}
+
+
+def allowed(status: Status, source: Source, *, complete: bool) -> tuple[Verb, ...]:
+    """
+    What a person may say of a text with this status; *complete* where it could leave at all.
+    """
+    verbs = (verb for verb in VERBS.values() if status in verb.statuses)
+    return tuple(verb for verb in verbs if _fits(verb, source, complete=complete))
+
+
+def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
+    if verb is REMAP:
+        return not complete and source is not Source.SEND and hasattr(Operations, "remap")
+    return complete or verb not in (APPROVE, RESEND)
+
+
+class TextActions:
+    """
+    Carries out what a person says of a text.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        operations: Operations,
+        history: History,
+        changed: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._frame = frame
+        self._operations = operations
+        self._history = history
+        self._changed = changed
+        self._wake = wake
+
+    async def ask(self, request: Request, session: Session) -> Response:
+        """
+        The page with the question that goes before what cannot be undone.
+        """
+        verb = _verb(request)
+        [one, *_] = await self._history.text(request.path_params["id"])
+        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
+        return await self._frame.draw(
+            request, session, "question.html", verb=verb, text=one.message, asked_from=asked_from
+        )
+
+    async def act(self, request: Request, session: Session, form: Form) -> Response:
+        verb, id_ = _verb(request), request.path_params["id"]
+        back = f"/texts/{id_}"
+        try:
+            await self._run(verb, id_)
+        except RelayError as error:
+            return await self._frame.not_done(session, form, error, back=back)
+        self._wake()
+        self._changed()
+        return await self._frame.done(session, form, verb.done, back=back)
+
+    def _run(self, verb: Verb, id_: str) -> Awaitable[list[Message]]:
+        operations = self._operations
+        remap: Callable[[str], Awaitable[list[Message]]] = getattr(operations, "remap", operations.find)
+        return {
+            APPROVE: operations.approve,
+            REMAP: remap,
+            RESEND: operations.resend,
+            MARK_SENT: operations.mark_sent,
+            CANCEL: operations.cancel,
+        }[verb](id_)
+
+
+def _verb(request: Request) -> Verb:
+    verb = VERBS.get(request.path_params["verb"])
+    if verb is None:
+        raise NotFound("There is no such page.")
+    return verb
+
+
+class ListActions:
+    """
+    Pausing and resuming accounts, and the list of people who opted out.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        operations: Operations,
+        changed: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._frame = frame
+        self._operations = operations
+        self._changed = changed
+        self._wake = wake
+
+    async def pause(self, request: Request, session: Session, form: Form) -> Response:
+        reason = form.get("reason", "").strip() or "Paused on the dashboard."
+        await self._operations.pause(form.get("account") or None, reason)
+        return await self._done(session, form, "Paused: texts are kept, and none leaves.")
+
+    async def resume(self, request: Request, session: Session, form: Form) -> Response:
+        await self._operations.resume(form.get("account") or None)
+        self._wake()
+        return await self._done(session, form, "Resumed: texts leave again.")
+
+    async def opt_out(self, request: Request, session: Session, form: Form) -> Response:
+        try:
+            recipient = _phone(form.get("recipient", ""))
+            reason = form.get("reason", "").strip() or REASON
+            entries = await self._operations.suppress(recipient, form.get("tracking_number") or None, reason)
+            _require(entries)
+        except RelayError as error:
+            return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
+        return await self._done(session, form, "Added to the opt-outs: nothing leaves to this person.")
+
+    async def lift(self, request: Request, session: Session, form: Form) -> Response:
+        try:
+            await self._operations.lift_suppression(
+                _phone(form.get("recipient", "")), form.get("tracking_number") or None
+            )
+        except RelayError as error:
+            return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
+        return await self._done(session, form, "Taken off the opt-outs.")
+
+    async def _done(self, session: Session, form: Form, words: str) -> Response:
+        self._changed()
+        return await self._frame.done(session, form, words, back="/setup#opt-outs")
+
+
+def _phone(raw: str) -> str:
+    try:
+        return normalise(raw)
+    except BadPhone as exc:
+        raise UsageFault(f"This number cannot be used: {exc}.") from exc
+
+
+def _require(entries: Iterable[object]) -> None:
+    if not list(entries):
+        raise NotAllowed("There is no tracking number yet to opt out of; run `callrail-relay configure`.")

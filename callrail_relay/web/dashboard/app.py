@@ -1,0 +1,129 @@
+"""
+The routes of the dashboard, and the pieces that answer them.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.routing import Routes
+from callrail_relay.service.changes import ChangeFeed, ChangeSignal
+from callrail_relay.service.history import History
+from callrail_relay.service.intake import Intake, MappingPolicy
+from callrail_relay.service.operations import Operations
+from callrail_relay.web.dashboard.access import Access
+from callrail_relay.web.dashboard.actions import ListActions, TextActions
+from callrail_relay.web.dashboard.conversation import ConversationPage
+from callrail_relay.web.dashboard.events import Events
+from callrail_relay.web.dashboard.examiner import Examine, Examiner
+from callrail_relay.web.dashboard.frame import Frame
+from callrail_relay.web.dashboard.now import NowPage
+from callrail_relay.web.dashboard.setup import SetupPage, TestText
+from callrail_relay.web.dashboard.text import TextPage
+from callrail_relay.web.dashboard.texts import TextsPage
+from callrail_relay.web.login import Login
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardParts:
+    """
+    What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretFault.
+
+    *link_secret* lets a program of the relay's own user ask for a new log-in link.
+    """
+
+    operations: Operations
+    history: History
+    intake: Intake
+    mapping: MappingPolicy
+    routes: Routes
+    login: Login
+    clock: Clock
+    examine: Examine
+    read_url: Callable[[], Awaitable[str]]
+    wake: Callable[[], None]
+    signal: ChangeSignal
+    link_secret: str
+
+
+class Dashboard:
+    """
+    The pages, and what runs behind them while somebody looks.
+    """
+
+    def __init__(self, parts: DashboardParts) -> None:
+        self.login = parts.login
+        self.feed = ChangeFeed(parts.signal, parts.history.marker, parts.clock)
+        self.examiner = Examiner(parts.examine, parts.clock, parts.signal)
+        self._parts = parts
+        self._frame = Frame(parts.login, self.feed, parts.history, parts.clock)
+
+    async def close(self) -> None:
+        """
+        End the streams and what runs: a listener that stops waits for them else.
+        """
+        await self.feed.close()
+        await self.examiner.close()
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [*self._access(), *self._pages(), *self._text(), *self._setup(), *self._lists()]
+
+    def _access(self) -> Sequence[BaseRoute]:
+        access = Access(self._frame, self._parts.clock, self._parts.link_secret)
+        return [
+            _route("/login", access.page),
+            _route("/login", access.enter, "POST"),
+            _route("/login/links", access.link, "POST"),
+            _route("/logout", self._frame.action(access.leave), "POST"),
+            _route("/events", Events(self.feed, self.login).stream),
+        ]
+
+    def _pages(self) -> Sequence[BaseRoute]:
+        frame, parts = self._frame, self._parts
+        conversation = ConversationPage(frame, parts.history)
+        return [
+            _route("/", frame.page(NowPage(frame, parts.history, self.examiner, parts.clock).show)),
+            _route("/texts", frame.page(TextsPage(frame, parts.history).show)),
+            _route("/people/{recipient}/{tracking_number}", frame.page(conversation.show)),
+        ]
+
+    def _text(self) -> Sequence[BaseRoute]:
+        frame, parts = self._frame, self._parts
+        page = TextPage(frame, parts.history)
+        actions = TextActions(frame, parts.operations, parts.history, parts.signal, parts.wake)
+        return [
+            _route("/texts/{id}", frame.page(page.show)),
+            _route("/texts/{id}/request", frame.page(page.raw)),
+            _route("/texts/{id}/{verb}", frame.page(actions.ask)),
+            _route("/texts/{id}/{verb}", frame.action(actions.act), "POST"),
+        ]
+
+    def _setup(self) -> Sequence[BaseRoute]:
+        frame, parts = self._frame, self._parts
+        page = SetupPage(frame, parts.history, self.examiner, routes=parts.routes, read_url=parts.read_url)
+        text = TestText(frame, parts.intake, parts.mapping, parts.wake)
+        return [
+            _route("/setup", frame.page(page.show)),
+            _route("/setup/url", frame.action(page.reveal), "POST"),
+            _route("/setup/check", frame.action(page.check), "POST"),
+            _route("/setup/test", frame.action(text.send), "POST"),
+        ]
+
+    def _lists(self) -> Sequence[BaseRoute]:
+        parts = self._parts
+        lists = ListActions(self._frame, parts.operations, parts.signal, parts.wake)
+        acts = {
+            "/pause": lists.pause,
+            "/resume": lists.resume,
+            "/opt-outs": lists.opt_out,
+            "/opt-outs/remove": lists.lift,
+        }
+        return [_route(path, self._frame.action(act), "POST") for path, act in acts.items()]
+
+
+def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str = "GET") -> BaseRoute:
+    return Route(path, endpoint, methods=[method])

@@ -1,0 +1,203 @@
+"""
+What all pages have in common: who may see them, how they are drawn, what a form must bring along.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from callrail_relay.clock import Clock
+from callrail_relay.errors import NotFound, RelayError, Unavailable
+from callrail_relay.service.changes import ChangeFeed
+from callrail_relay.service.history import History
+from callrail_relay.web.dashboard import words
+from callrail_relay.web.login import Login, Notice, Session
+from callrail_relay.web.public import BodyTooLarge, read_body
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+Form = Mapping[str, str]
+Page = Callable[[Request, Session], Awaitable[Response]]
+Action = Callable[[Request, Session, Form], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Frame:
+    """
+    Draws pages for whoever is logged in, and takes their forms.
+    """
+
+    def __init__(self, login: Login, feed: ChangeFeed, history: History, clock: Clock) -> None:
+        self.login = login
+        self._feed = feed
+        self._history = history
+        self._clock = clock
+        self._templates = _environment()
+
+    def page(self, show: Page) -> Endpoint:
+        """
+        An endpoint that shows a page to whoever is logged in.
+        """
+
+        async def endpoint(request: Request) -> Response:
+            session = self.login.session(request)
+            if session is None:
+                return self.signed_out()
+            return await self._answer(request, session, show(request, session))
+
+        return endpoint
+
+    def action(self, act: Action) -> Endpoint:
+        """
+        An endpoint that takes a form of a page of this session, and of no other.
+        """
+
+        async def endpoint(request: Request) -> Response:
+            session = self.login.session(request)
+            if session is None:
+                return self.signed_out()
+            form = await read_form(request)
+            if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+                return self.plain(
+                    "This form is not from this session.", "Go back, reload the page, and try again.", 403
+                )
+            return await self._answer(request, session, act(request, session, form))
+
+        return endpoint
+
+    async def _answer(self, request: Request, session: Session, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except NotFound as error:
+            return await self.draw(request, session, "problem.html", 404, title="Not found", words=str(error))
+        except Unavailable as error:
+            return self.plain("The store cannot be reached.", str(error), 503)
+
+    async def draw(
+        self, request: Request, session: Session, template: str, status: int = 200, **values: object
+    ) -> Response:
+        """
+        A page from its template.
+        """
+        version = await self._feed.version()
+        waiting = values.get("waiting")
+        values["now"] = values.get("now") or self._clock.now()
+        values["waiting"] = waiting if waiting is not None else await self._history.waiting()
+        values.setdefault("here", _here(request))
+        values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
+        html = self._templates.get_template(template).render(
+            csrf=session.csrf, version=version, path=request.url.path, **values
+        )
+        return HTMLResponse(html, status)
+
+    def plain(self, title: str, words: str, status: int, **values: object) -> Response:
+        """
+        A page for whoever is not logged in, or when nothing else can be drawn.
+        """
+        template = self._templates.get_template("plain.html")
+        return HTMLResponse(
+            template.render(title=title, words=words, now=self._clock.now(), **values), status
+        )
+
+    def signed_out(self) -> Response:
+        return self.plain(
+            "You are signed out.",
+            "Run `callrail-relay dashboard` on the relay's computer: it prints a link that opens this page.",
+            401,
+        )
+
+    def link_page(self, token: str) -> Response:
+        """
+        The page of a good link, whose button opens the dashboard.
+        """
+        return HTMLResponse(
+            self._templates.get_template("login.html").render(token=token, now=self._clock.now())
+        )
+
+    async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
+        """
+        Send the browser back to where the form was, to be told *words* there.
+        """
+        return _redirect(own_address(form.get("back", ""), back), session.tell(Notice(words)))
+
+    async def not_done(self, session: Session, form: Form, error: RelayError, *, back: str = "/") -> Response:
+        """
+        The same for what could not be done.
+        """
+        notice = Notice(str(error), fault=True)
+        return _redirect(own_address(form.get("back", ""), back), session.tell(notice))
+
+
+async def read_form(request: Request) -> Form:
+    """
+    The fields of a form that was posted; empty where it is none, or too large.
+    """
+    try:
+        body = await read_body(request)
+        fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
+    except (BodyTooLarge, ClientDisconnect, ValueError):
+        return {}
+    # A browser writes every line's end as CR LF; nobody typed the CR.
+    return {name: value.replace("\r\n", "\n") for name, value in fields}
+
+
+def _here(request: Request) -> str:
+    """
+    The address of this page for itself, without the name of a notice, which is told once.
+    """
+    query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
+    return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
+
+
+def own_address(wanted: str, default: str) -> str:
+    """
+    Where a form or a link says that it stands; only ever a page of this listener.
+    """
+    parts = urlsplit(wanted)
+    own = wanted.startswith("/") and not parts.scheme and not parts.netloc and "\\" not in wanted
+    return wanted if own and wanted.isprintable() else default
+
+
+def _redirect(to: str, said: str) -> Response:
+    address, _, fragment = to.partition("#")
+    joint = "&" if "?" in address else "?"
+    return RedirectResponse(f"{address}{joint}said={said}" + (f"#{fragment}" if fragment else ""), 303)
+
+
+@cache
+def _environment() -> Environment:
+    """
+    The templates, all of them read now: the first page is then as quick as the others.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "phone": words.phone,
+        "sentence": words.sentence,
+        "shortened": words.shortened,
+        "time": words.time_tag,
+        "when": words.when,
+        "span": words.span,
+    }
+    environment.globals |= {
+        "counted": words.counted,
+        "plural": words.plural,
+        "status_words": words.STATUS_WORDS,
+        "status_meanings": words.STATUS_MEANINGS,
+        "source_words": words.SOURCE_WORDS,
+    }
+    for name in environment.list_templates(extensions=["html"]):
+        environment.get_template(name)
+    return environment

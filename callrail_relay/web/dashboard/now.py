@@ -1,0 +1,92 @@
+"""
+*Now*: whether all is well, what waits for a person, and how much of the budget is used.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.budget import DAY, HOUR, Window
+from callrail_relay.domain.history import OldestUse
+from callrail_relay.service.history import History, NowReport
+from callrail_relay.web.dashboard import plots, verdict
+from callrail_relay.web.dashboard.actions import allowed
+from callrail_relay.web.dashboard.examiner import Examiner
+from callrail_relay.web.dashboard.frame import Frame
+from callrail_relay.web.login import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """
+    One window of the budget. ``frees_at`` is when the oldest use leaves it.
+    """
+
+    name: str
+    used: int
+    allowed: int
+    free_at: datetime | None
+    frees_at: datetime | None
+
+    @property
+    def left(self) -> int:
+        return max(0, self.allowed - self.used)
+
+    @property
+    def percent(self) -> float:
+        return min(100.0, 100 * self.used / self.allowed) if self.allowed else 100.0
+
+    @property
+    def level(self) -> str:
+        """
+        How near the end it is: full, nearly, fine.
+        """
+        if not self.left:
+            return "full"
+        return "nearly" if self.percent >= 80 else "fine"
+
+
+class NowPage:
+    def __init__(self, frame: Frame, history: History, examiner: Examiner, clock: Clock) -> None:
+        self._frame = frame
+        self._history = history
+        self._examiner = examiner
+        self._clock = clock
+
+    async def show(self, request: Request, session: Session) -> Response:
+        report = await self._history.now(plots.begin(self._clock.now()))
+        now = report.overview.now
+        return await self._frame.draw(
+            request,
+            session,
+            "now.html",
+            now=now,
+            waiting=report.overview.waiting,
+            verdict=verdict.judge(report, self._examiner.latest()),
+            queue=verdict.queue_words(report),
+            report=report,
+            gauges={one.account.id: _gauges(report, one.account.id) for one in report.standings},
+            plots=[
+                plots.last_hours(report.overview.arrivals, now),
+                plots.last_days(report.overview.arrivals, now),
+            ],
+            allowed=allowed,
+        )
+
+
+def _gauges(report: NowReport, account_id: str) -> tuple[Gauge, Gauge]:
+    [standing] = [one for one in report.standings if one.account.id == account_id]
+    oldest = report.overview.oldest.get(account_id, OldestUse(hour=None, day=None))
+    return (
+        _gauge("hour", standing.hour, None if oldest.hour is None else oldest.hour + HOUR),
+        _gauge("day", standing.day, None if oldest.day is None else oldest.day + DAY),
+    )
+
+
+def _gauge(name: str, window: Window, frees_at: datetime | None) -> Gauge:
+    return Gauge(
+        name=name, used=window.used, allowed=window.allowed, free_at=window.free_at, frees_at=frees_at
+    )

@@ -1,0 +1,147 @@
+"""
+*Setup*: the checks with their remedies, the URL for IF3, routes, opt-outs, and a text to try it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.service.health import Condition, Finding
+from callrail_relay.service.history import History
+from callrail_relay.service.intake import Intake, MappingPolicy, map_text
+from callrail_relay.web.dashboard.examiner import Examiner
+from callrail_relay.web.dashboard.frame import Form, Frame
+from callrail_relay.web.login import Session
+
+AGAIN = timedelta(seconds=5)
+"""How old a result may be for whoever asks to check again."""
+
+ReadUrl = Callable[[], Awaitable[str]]
+
+
+class SetupPage:
+    """
+    *read_url* answers with the URL for IF3, and raises SecretFault where there is none.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        history: History,
+        examiner: Examiner,
+        *,
+        routes: Routes,
+        read_url: ReadUrl,
+    ) -> None:
+        self._frame = frame
+        self._history = history
+        self._examiner = examiner
+        self._routes = routes
+        self._read_url = read_url
+
+    async def show(self, request: Request, session: Session) -> Response:
+        return await self._show(request, session)
+
+    async def reveal(self, request: Request, session: Session, form: Form) -> Response:
+        """
+        The same page with the URL for IF3 in full; only a form can ask for it.
+        """
+        try:
+            return await self._show(request, session, url=await self._read_url())
+        except RelayError as error:
+            return await self._frame.not_done(session, form, error, back="/setup")
+
+    async def _show(self, request: Request, session: Session, url: str | None = None) -> Response:
+        health = self._examiner.latest()
+        return await self._frame.draw(
+            request,
+            session,
+            "setup.html",
+            here="/setup",
+            url=url,
+            health=health,
+            findings=[] if health is None else sorted(health.findings, key=_gravity),
+            routes=self._rules(),
+            numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
+            suppressions=await self._history.suppressions(),
+        )
+
+    async def check(self, request: Request, session: Session, form: Form) -> Response:
+        """
+        Make the checks now, which asks CallRail.
+        """
+        await self._examiner.recent(AGAIN)
+        return await self._frame.done(session, form, "Checked just now.", back="/setup")
+
+    def _rules(self) -> Sequence[tuple[str, str, str, str]]:
+        """
+        Whose texts leave from where, in the order in which they are tried.
+        """
+        rows = [(_whose(rule.team_id, rule.sender_id), *_route(rule.route)) for rule in self._routes.rules]
+        if self._routes.default is not None:
+            rows.append(("Everybody else" if rows else "Everybody", *_route(self._routes.default)))
+        return rows
+
+
+class TestText:
+    """
+    A text that somebody types on the page: it goes the way of every other, with the same rules.
+    """
+
+    def __init__(
+        self, frame: Frame, intake: Intake, mapping: MappingPolicy, wake: Callable[[], None]
+    ) -> None:
+        self._frame = frame
+        self._intake = intake
+        self._mapping = mapping
+        self._wake = wake
+
+    async def send(self, request: Request, session: Session, form: Form) -> Response:
+        try:
+            draft = map_text(
+                to=form.get("to", ""),
+                text=form.get("message", ""),
+                sender=form.get("from") or None,
+                policy=self._mapping,
+            )
+            [accepted] = (await self._intake.accept_direct(draft)).accepted
+        except UsageFault as fault:
+            return await self._frame.not_done(
+                session, form, UsageFault(_for_page(str(fault))), back="/setup#test"
+            )
+        except RelayError as error:
+            return await self._frame.not_done(session, form, error, back="/setup#test")
+        self._wake()
+        held = accepted.status is Status.HELD
+        words = "The text is held: see why below." if held else "The text is in the queue."
+        return await self._frame.done(session, {}, words, back=f"/texts/{accepted.message_id}")
+
+
+def _for_page(words: str) -> str:
+    """
+    A sentence about an option of the command line as one about a field of the form.
+    """
+    for option, field in (("--to", "The number"), ("--message", "The text"), ("--from", "“From”")):
+        words = words.replace(option, field)
+    return words
+
+
+def _gravity(finding: Finding) -> int:
+    """
+    What is to be put right stands first.
+    """
+    return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
+
+
+def _whose(team_id: str | None, sender_id: str | None) -> str:
+    parts = [f"team {team_id}" if team_id else "", f"sender {sender_id}" if sender_id else ""]
+    return " and ".join(part for part in parts if part).capitalize()
+
+
+def _route(route: Route) -> tuple[str, str, str]:
+    return route.tracking_number, route.company_id, route.account_id

@@ -1,0 +1,128 @@
+"""
+*Texts*: all of them, newest first, narrowed by what a person asks for.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callrail_relay.domain.history import TextFilter
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.service.history import History
+from callrail_relay.web.dashboard.frame import Frame
+from callrail_relay.web.login import Session
+
+FIELDS = ("status", "search", "person", "day", "opportunity", "sender")
+MOST_WORDS = 8
+LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """
+    What a person filled in, as it stands in the form, and what could not be understood of it.
+    """
+
+    fields: Mapping[str, str]
+    wanted: TextFilter
+    faults: tuple[str, ...] = ()
+
+    @property
+    def narrowed(self) -> bool:
+        return any(self.fields.values())
+
+    def address(self, **changes: object) -> str:
+        """
+        The address of this page with some fields changed.
+        """
+        fields = {
+            **self.fields,
+            **{name: "" if value is None else str(value) for name, value in changes.items()},
+        }
+        given = {name: value for name, value in fields.items() if value}
+        return f"/texts?{urlencode(given)}" if given else "/texts"
+
+
+class TextsPage:
+    def __init__(self, frame: Frame, history: History) -> None:
+        self._frame = frame
+        self._history = history
+
+    async def show(self, request: Request, session: Session) -> Response:
+        asked = read_filter(request.query_params)
+        page = await self._history.page(asked.wanted)
+        return await self._frame.draw(
+            request, session, "texts.html", asked=asked, page=page, statuses=list(Status)
+        )
+
+
+def read_filter(query: Mapping[str, str]) -> Asked:
+    """
+    What the fields of the form ask for. A field that cannot be understood is left out, and named.
+    """
+    fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
+    faults: list[str] = []
+    recipient, name = _person(fields["person"])
+    since, until = _day(fields["day"], faults)
+    before = query.get("before", "")
+    wanted = TextFilter(
+        statuses=_statuses(fields["status"], faults),
+        recipient=recipient,
+        name=name,
+        opportunity_id=fields["opportunity"] or None,
+        sender_id=fields["sender"] or None,
+        since=since,
+        until=until,
+        words=tuple(fields["search"].split()[:MOST_WORDS]),
+        before=int(before) if re.fullmatch("[0-9]{1,18}", before) else None,
+    )
+    return Asked(fields=fields, wanted=wanted, faults=tuple(faults))
+
+
+def _statuses(name: str, faults: list[str]) -> tuple[Status, ...]:
+    if not name:
+        return ()
+    try:
+        return (Status(name),)
+    except ValueError:
+        faults.append(f"There is no status “{name}”.")
+        return ()
+
+
+def _person(given: str) -> tuple[str | None, str | None]:
+    """
+    A person by number, however it is written, or by a part of the name.
+    """
+    if not given:
+        return None, None
+    try:
+        return normalise(given), None
+    except BadPhone:
+        return None, given
+
+
+def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | None]:
+    if not given:
+        return None, None
+    try:
+        day = date.fromisoformat(given)
+        return _whole_day(day)
+    except (ValueError, OverflowError):
+        faults.append(f"“{given}” is no day; write it as 2026-11-23.")
+        return None, None
+
+
+def _whole_day(day: date) -> tuple[datetime, datetime]:
+    """
+    A day's first instant, and that of the next day, by this machine's clock.
+    """
+    return (
+        datetime.combine(day, time()).astimezone(),
+        datetime.combine(day + timedelta(days=1), time()).astimezone(),
+    )

@@ -1,0 +1,166 @@
+"""
+The way of one text, step by step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.service.history import OneText
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, phone, plural
+
+OUTCOMES = {
+    OutcomeKind.SENT: ("sent", "CallRail took it"),
+    OutcomeKind.NOT_SENT: ("queued", "CallRail was not reached, so nothing was sent"),
+    OutcomeKind.REJECTED: ("failed", "CallRail refused it"),
+    OutcomeKind.RATE_LIMITED: ("queued", "CallRail asked to wait"),
+    OutcomeKind.UNKNOWN: ("unknown", "It is not known whether CallRail took it"),
+}
+
+DECISIONS = {
+    "approve": "approved it",
+    "cancel": "cancelled it",
+    "resend": "sent it again",
+    "mark_sent": "marked it as sent",
+    "mark-sent": "marked it as sent",
+    "remap": "had it read again",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """
+    One step: when, what, and what is known of it. ``icon`` is named like a status. Of what is still to
+    come ``at`` is when at the latest, or None.
+    """
+
+    icon: str
+    title: str
+    at: datetime | None = None
+    details: tuple[str, ...] = ()
+    ahead: bool = False
+
+
+def steps(text: OneText) -> list[Step]:
+    """
+    All steps that a text has gone, by time, and then what is ahead of it.
+    """
+    gone = [*_arrival(text), *_decisions(text), *_attempts(text.message)]
+    # Sorted by time alone: what has the same instant stays in the order in which it happened.
+    gone.sort(key=lambda step: step.at or text.message.received_at)
+    return [*gone, *_standing(text), *_ahead(text)]
+
+
+def _arrival(text: OneText) -> Iterator[Step]:
+    message = text.message
+    yield Step(
+        icon="arrived",
+        title=f"Came in {SOURCE_WORDS[message.source]}, and is on disk",
+        at=message.received_at,
+    )
+    if message.route is None or message.recipient is None or message.text is None:
+        return
+    parts = len(message.segments)
+    size = "" if parts < 2 else f", in {plural(parts, 'segment')}"
+    yield Step(
+        icon="mapped",
+        title=f"Goes to {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}",
+        at=message.received_at,
+    )
+
+
+def _decisions(text: OneText) -> Iterator[Step]:
+    overridden = {code for one in text.history.decisions for code in one.reasons}
+    for decision in text.history.decisions:
+        details = [decision.note] if decision.note else []
+        if decision.reasons:
+            details.append(f"Overridden: {_codes(decision.reasons)}.")
+        verb = DECISIONS.get(decision.verb, decision.verb)
+        title = f"{decision.person} {verb}"
+        yield Step(
+            icon="person", title=title[:1].upper() + title[1:], at=decision.decided_at, details=tuple(details)
+        )
+    approved = [code for code in text.history.approved if code not in overridden]
+    if approved and not text.history.decisions:
+        yield Step(
+            icon="person",
+            title="A person overrode what held it",
+            at=text.message.received_at,
+            details=(f"Overridden: {_codes(approved)}.",),
+        )
+
+
+def _codes(codes: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(code.replace("_", " ") for code in codes)
+
+
+def _attempts(message: Message) -> Iterator[Step]:
+    several = len(message.segments) > 1
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            yield from _attempt(attempt, f"Segment {segment.position}: " if several else "")
+
+
+def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
+    if attempt.outcome is None:
+        yield Step(icon="sending", title=f"{segment}On its way to CallRail", at=attempt.started_at)
+        return
+    icon, words = OUTCOMES[attempt.outcome]
+    code = f" (answer {attempt.http_status})" if attempt.http_status else ""
+    yield Step(
+        icon=icon,
+        title=f"{segment}{words}{code}",
+        at=attempt.finished_at,
+        details=(attempt.detail,) if attempt.detail else (),
+    )
+    for one in attempt.evidence:
+        yield Step(
+            icon="looked",
+            title=f"{segment}Looked up in CallRail",
+            at=one.noted_at,
+            details=(one.detail,),
+        )
+
+
+def _standing(text: OneText) -> Iterator[Step]:
+    """
+    What keeps the text where it is.
+    """
+    message = text.message
+    details = tuple(reason.detail for reason in message.reasons)
+    match message.status:
+        case Status.HELD:
+            yield Step(icon="held", title="Held", details=details, at=None)
+        case Status.FAILED | Status.UNKNOWN:
+            words = "Failed" if message.status is Status.FAILED else "Unknown"
+            yield Step(icon=message.status, title=words, details=details)
+        case Status.CANCELLED:
+            yield Step(icon="cancelled", title="Cancelled: it does not leave", details=details)
+        case _ if details:
+            icon = "waiting" if message.status in OPEN else "note"
+            yield Step(
+                icon=icon, title="Waits" if message.status in OPEN else "Good to know", details=details
+            )
+
+
+def _ahead(text: OneText) -> Iterator[Step]:
+    message = text.message
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            if attempt.look_at is not None:
+                yield Step(
+                    icon="looked", title="Will be looked up in CallRail", at=attempt.look_at, ahead=True
+                )
+    if message.status is Status.HELD and text.history.release_at is not None:
+        yield Step(icon="waiting", title="Leaves by itself", at=text.history.release_at, ahead=True)
+    if message.status in OPEN:
+        yield Step(icon="sending", title=_to_leave(message.segments), ahead=True)
+
+
+def _to_leave(segments: tuple[Segment, ...]) -> str:
+    left = sum(segment.status in OPEN for segment in segments)
+    if left < 2:
+        return "Leaves for CallRail when its turn comes"
+    return f"{plural(left, 'segment')} leave for CallRail when their turn comes"

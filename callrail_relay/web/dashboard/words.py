@@ -1,0 +1,146 @@
+"""
+Values in the words of an office: times by this machine's clock, phone numbers, counts, sentences.
+"""
+
+import re
+from datetime import datetime, timedelta
+
+from markupsafe import Markup, escape
+
+from callrail_relay.domain.history import MOST_COUNTED
+from callrail_relay.domain.message import Source, Status
+
+STATUS_WORDS = {
+    Status.HELD: "Held",
+    Status.QUEUED: "Queued",
+    Status.SENDING: "Sending",
+    Status.UNKNOWN: "Unknown",
+    Status.SENT: "Sent",
+    Status.FAILED: "Failed",
+    Status.CANCELLED: "Cancelled",
+}
+
+STATUS_MEANINGS = {
+    Status.HELD: "Kept back by a rule or a fault.",
+    Status.QUEUED: "Leaves as soon as its turn comes.",
+    Status.SENDING: "On its way to CallRail.",
+    Status.UNKNOWN: "CallRail may or may not have taken it.",
+    Status.SENT: "CallRail took it.",
+    Status.FAILED: "CallRail refused it.",
+    Status.CANCELLED: "Somebody decided that it does not leave.",
+}
+
+SOURCE_WORDS = {
+    Source.WEBHOOK: "from IF3",
+    Source.SEND: "typed on this computer",
+    Source.REPLAY: "from a saved file",
+}
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_COMMAND = re.compile(r"`([^`]+)`")
+
+
+def clock_time(instant: datetime, *, seconds: bool = False) -> str:
+    """
+    The time of day: 2:05 pm.
+    """
+    local = instant.astimezone()
+    tail = f":{local.second:02}" if seconds else ""
+    return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'am' if local.hour < 12 else 'pm'}"
+
+
+def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
+    """
+    An instant as one would say it at *now*: 2:05 pm, yesterday 2:05 pm, Nov 21 at 2:05 pm.
+    """
+    if instant is None:
+        return ""
+    day, today = instant.astimezone().date(), now.astimezone().date()
+    time = clock_time(instant, seconds=seconds)
+    if day == today:
+        return time
+    if day == today - timedelta(days=1):
+        return f"yesterday {time}"
+    if day == today + timedelta(days=1):
+        return f"tomorrow {time}"
+    date = f"{day:%b} {day.day}" + ("" if day.year == today.year else f", {day.year}")
+    return f"{date} at {time}"
+
+
+def full(instant: datetime) -> str:
+    """
+    An instant in full, for whoever points at a shorter one.
+    """
+    local = instant.astimezone()
+    return f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
+
+
+def time_tag(instant: datetime | None, now: datetime, *, seconds: bool = False) -> Markup:
+    """
+    An instant as an element that programs can read as well.
+    """
+    if instant is None:
+        return Markup("")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        instant.isoformat(timespec="seconds"), full(instant), when(instant, now, seconds=seconds)
+    )
+
+
+def span(length: timedelta) -> str:
+    """
+    About how long: 40 seconds, 12 minutes, 3 hours.
+    """
+    seconds = max(0, round(length.total_seconds()))
+    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size * 1.5 or (size == 60 and seconds >= 60):
+            return plural(round(seconds / size), word)
+    return plural(seconds, "second")
+
+
+def phone(number: str | None) -> str:
+    """
+    A number as people write it: (202) 555-0122.
+    """
+    if number is None:
+        return "no number"
+    digits = number.removeprefix("+1")
+    if not re.fullmatch("[0-9]{10}", digits):
+        return number
+    return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
+
+
+def counted(count: int) -> str:
+    """
+    How many of what is counted as far as MOST_COUNTED.
+    """
+    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
+
+
+def plural(count: int, word: str) -> str:
+    """
+    A count with its word: 1 text, 2,000 texts.
+    """
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def sentence(words: str | None, now: datetime) -> Markup:
+    """
+    A sentence of the program for a person: instants by this clock, ids as links, commands set apart.
+    """
+    shown = str(escape(words or ""))
+    shown = _INSTANT.sub(lambda found: _local(found[0], now), shown)
+    shown = _UUID.sub(lambda found: f'<a href="/texts/{found[0]}">{found[0][:8]}…</a>', shown)
+    return Markup(_COMMAND.sub(r"<code>\1</code>", shown))  # noqa: S704 - escaped above
+
+
+def _local(text: str, now: datetime) -> str:
+    return when(datetime.fromisoformat(text), now)
+
+
+def shortened(text: str | None, most: int = 160) -> str:
+    """
+    The beginning of a text on one line.
+    """
+    line = " ".join((text or "").split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"

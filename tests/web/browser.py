@@ -1,0 +1,48 @@
+"""
+A real browser: Chromium, driven by Playwright.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.parts import need
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+]
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """
+    Chromium, until the end of the block.
+    """
+    program = need("Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(program), args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def sign_in(page: Page, login_url: str) -> None:
+    """
+    Open the dashboard by its link, as a person does.
+    """
+    page.goto(login_url)
+    page.get_by_role("button", name="Open the dashboard").click()
+    page.wait_for_url("**/")
+
+
+def new_page(browser: Browser, **options: Any) -> Page:  # noqa: ANN401 - Playwright's own
+    return browser.new_context(**options).new_page()

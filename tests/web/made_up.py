@@ -1,0 +1,344 @@
+"""
+A made-up office: people, texts and what became of them. All numbers are 555-01xx, all names invented.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.domain.ids import uuid7
+from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.schema import migrate
+from callrail_relay.outbox.tables import attempts, callrail_texts, evidence, messages, segments, submissions
+from callrail_relay.outbox.tables import decisions as decided
+
+FIRST = ("Dana", "Alex", "Robin", "Morgan", "Jamie", "Casey", "Taylor", "Jordan", "Riley", "Quinn", "Avery")
+LAST = (
+    "Marsh",
+    "Whitfield",
+    "Okafor",
+    "Lindgren",
+    "Castillo",
+    "Bauer",
+    "Nakamura",
+    "Ellison",
+    "Reyes",
+    "Holt",
+)
+STREETS = ("Oak St", "Elm Ave", "Birch Ln", "Mill Rd", "Lake Dr", "Park Pl", "Cedar Ct", "Hill St")
+WORDS = (
+    "Hi {first}, are you still thinking of selling {place}?",
+    "Thanks for the call today, {first}. I'll send the offer for {place} by Friday.",
+    "{first}, can we come by {place} on Thursday at 10?",
+    "Just checking in about {place}. Any questions about our offer?",
+    "Good news: we can close on {place} before the end of the month.",
+    "Hi {first}, it's Sam from Lakeside Home Buyers. Is this still the best number for you?",
+)
+AREAS = (202, 303, 312, 404, 415, 503, 512, 602, 615, 704, 713, 816)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    first: str
+    name: str
+    phone: str
+    place: str
+
+
+def person(number: int) -> Person:
+    """
+    Person *number*, always the same.
+    """
+    chance = Random(number)
+    first = chance.choice(FIRST)
+    return Person(
+        first=first,
+        name=f"{first} {chance.choice(LAST)}",
+        phone=f"+1{AREAS[number // 100 % len(AREAS)]}55501{number % 100:02}",
+        place=f"{chance.randint(2, 980)} {chance.choice(STREETS)}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """
+    A text to be written; *tries* are outcome, answer and detail of each attempt.
+    """
+
+    at: datetime
+    status: str
+    who: Person
+    words: str | None = None
+    reasons: Sequence[tuple[str, str]] = ()
+    tries: Sequence[tuple[str, int | None, str]] = ()
+    look_at: datetime | None = None
+    evidence: Sequence[tuple[datetime, str]] = ()
+    decisions: Sequence[dict[str, Any]] = ()
+
+
+class Office:
+    """
+    Writes its history straight into a store, as no relay could in so short a time.
+    """
+
+    def __init__(self, installation: Installation, *, seed: int = 7) -> None:
+        [route] = set(installation.settings.routes_table())
+        self._route = route
+        self._url = installation.settings.database.url
+        self._chance = Random(seed)
+        self._number = 0
+        self._planned: list[Planned] = []
+        self._rows: dict[sa.Table, list[dict[str, Any]]] = {
+            table: []
+            for table in (submissions, messages, decided, segments, attempts, evidence, callrail_texts)
+        }
+
+    def fill(self, now: datetime, count: int, *, days: float) -> None:
+        """
+        *count* texts of the last *days*, most of them in office hours and nearly all of them sent.
+        """
+        for at in self._instants(now, count, days):
+            status = self._chance.choices(("sent", "failed", "cancelled"), (970, 18, 12))[0]
+            self.text(at, status, who=person(self._chance.randrange(900)))
+
+    def _instants(self, now: datetime, count: int, days: float) -> Sequence[datetime]:
+        found: list[datetime] = []
+        while len(found) < count:
+            at = now - timedelta(days=days * self._chance.random(), minutes=2)
+            local = at.astimezone()
+            likely = (0.25 if local.weekday() >= 5 else 1.0) * (1.0 if 9 <= local.hour < 18 else 0.04)
+            if self._chance.random() < likely:
+                found.append(at)
+        return sorted(found)
+
+    def text(self, at: datetime, status: str, *, who: Person, **facts: Any) -> "Planned":  # noqa: ANN401
+        """
+        One text, with the facts that Planned names.
+        """
+        planned = Planned(at=at, status=status, who=who, **facts)
+        self._planned.append(planned)
+        return planned
+
+    def _realise(self, text: "Planned") -> None:
+        self._number += 1
+        number, chance = self._number, self._chance
+        at, status, who, tries, reasons = text.at, text.status, text.who, text.tries, text.reasons
+        words = text.words or chance.choice(WORDS).format(first=who.first, place=who.place)
+        id_ = uuid7(at, chance)
+        body = {
+            "opportunity_id": 100_000 + number % 5000,
+            "message": words,
+            "sender_id": chance.choice((71, 72, 75)),
+            "seller_id": 4000 + number % 900,
+            "seller": who.name,
+            "seller_phone": who.phone,
+            "seller_phone_non_international": who.phone[2:],
+            "team_id": 42,
+        }
+        submission = uuid7(at, chance)
+        self._rows[submissions].append(
+            {
+                "id": submission,
+                "source": "webhook",
+                "received_at": at,
+                "content_type": "application/json",
+                "query": None,
+                "body": json.dumps(body).encode(),
+            }
+        )
+        if not tries and status in ("sent", "failed", "unknown"):
+            tries = (_USUAL[status],)
+        if not reasons and status == "failed":
+            reasons = (("rejected", "CallRail refused the text: This number cannot receive texts."),)
+        self._rows[messages].append(
+            {
+                "seq": number,
+                "id": id_,
+                "submission_id": submission,
+                "status": status,
+                "source": "webhook",
+                "received_at": at,
+                "not_before": at,
+                "recipient": who.phone,
+                "text": words,
+                "account_id": self._route.account_id,
+                "company_id": self._route.company_id,
+                "tracking_number": self._route.tracking_number,
+                "segment_count": 1,
+                "reasons": [{"code": code, "detail": detail} for code, detail in reasons],
+                "approved": [],
+                "opportunity_id": str(body["opportunity_id"]),
+                "sender_id": str(body["sender_id"]),
+                "seller_id": str(body["seller_id"]),
+                "seller": who.name,
+                "team_id": "42",
+                "sent_at": at + timedelta(seconds=2) if status == "sent" else None,
+                "conversation_id": f"c{number % 900}" if status == "sent" else None,
+                "thread_id": None,
+            }
+        )
+        for decision in text.decisions:
+            self._rows[decided].append({"message_seq": number, "note": None} | decision)
+        if tries:
+            self._attempts(number, text, words, tries)
+
+    def _attempts(
+        self, number: int, text: "Planned", words: str, tries: Sequence[tuple[str, int | None, str]]
+    ) -> None:
+        at, who, status = text.at, text.who, text.status
+        self._rows[segments].append(
+            {"id": number, "message_seq": number, "position": 1, "content": words, "status": status}
+        )
+        for outcome, answer, detail in tries:
+            begun = at + timedelta(seconds=1)
+            ended = begun + timedelta(seconds=60 if outcome == "Unknown" else 0.6)
+            self._rows[attempts].append(
+                {
+                    "id": len(self._rows[attempts]) + 1,
+                    "segment_id": number,
+                    "message_seq": number,
+                    "account_id": self._route.account_id,
+                    "tracking_number": self._route.tracking_number,
+                    "recipient": who.phone,
+                    "node": "made-up",
+                    "started_at": begun,
+                    "lease_until": begun + timedelta(seconds=75),
+                    "finished_at": ended,
+                    "counted_at": None if outcome == "NotSent" else ended,
+                    "outcome": outcome,
+                    "http_status": answer,
+                    "detail": detail,
+                    "look_at": text.look_at,
+                }
+            )
+            at = ended + timedelta(seconds=4)
+        for noted_at, detail in text.evidence:
+            self._rows[evidence].append(
+                {
+                    "attempt_id": len(self._rows[attempts]),
+                    "account_id": self._route.account_id,
+                    "noted_at": noted_at,
+                    "detail": detail,
+                    "requests": 2,
+                }
+            )
+
+    def reply(self, at: datetime, who: Person, words: str, *, inbound: bool = True) -> None:
+        self._rows[callrail_texts].append(
+            {
+                "resource_id": f"SCI{len(self._rows[callrail_texts]):032x}",
+                "direction": "in" if inbound else "out",
+                "written_at": at,
+                "received_at": at,
+                "account_id": self._route.account_id,
+                "company_id": self._route.company_id,
+                "tracking_number": self._route.tracking_number,
+                "recipient": who.phone,
+                "content": words,
+            }
+        )
+
+    def write(self) -> None:
+        """
+        Put all of it into the store.
+        """
+        for text in sorted(self._planned, key=lambda text: text.at):
+            self._realise(text)
+        engine = open_engine(self._url)
+        migrate(engine)
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            for table, rows in self._rows.items():
+                for start in range(0, len(rows), 5000):
+                    connection.execute(sa.insert(table), rows[start : start + 5000])
+        engine.dispose()
+
+
+_USUAL: dict[str, tuple[str, int | None, str]] = {
+    "sent": ("Sent", 200, "CallRail took the text."),
+    "failed": ("Rejected", 400, "This number cannot receive texts."),
+    "unknown": ("Unknown", None, "CallRail did not answer within 60 seconds."),
+}
+
+
+def a_day(office: Office, now: datetime) -> None:
+    """
+    What a page should be able to show of one day: each status, and a conversation.
+    """
+
+    def ago(**length: float) -> datetime:
+        return now - timedelta(**length)
+
+    dana = person(22)
+    for back, words in (
+        (4.1, "Hi {first}, it's Sam from Lakeside Home Buyers. Are you still thinking of selling {place}?"),
+        (3.9, "No pressure at all. We buy as it is, and you choose the day."),
+        (1.2, "Could we come by {place} on Thursday at 10?"),
+    ):
+        office.text(ago(days=back), "sent", who=dana, words=words.format(first=dana.first, place=dana.place))
+    office.reply(ago(days=4.0), dana, "Maybe. What would you pay?")
+    office.reply(ago(days=1.15), dana, "Thursday works. 10 is early though, 11?")
+    office.reply(ago(days=1.1), dana, "11 it is. See you then!", inbound=False)
+    office.text(
+        ago(minutes=96),
+        "sent",
+        who=dana,
+        words="Reminder: Thursday at 11. I'll bring the papers.",
+        decisions=(
+            {"decided_at": ago(minutes=95.9), "verb": "approve", "person": "Sam", "reasons": ["duplicate"]},
+        ),
+        tries=(
+            ("NotSent", None, "No connection to api.callrail.com could be made."),
+            ("Sent", 200, "CallRail took the text."),
+        ),
+    )
+    office.text(
+        ago(minutes=41),
+        "held",
+        who=person(31),
+        words="Hi {{seller_first_name}}, are you still thinking of selling your house?",
+        reasons=(
+            (
+                "merge_tag",
+                "A merge tag was not filled in; approve it to send it as it is, or cancel it.",
+            ),
+        ),
+    )
+    office.text(
+        ago(minutes=12),
+        "held",
+        who=person(57),
+        words="Our offer for 77 Birch Ln stands until Friday.",
+        reasons=(
+            (
+                "too_old",
+                "It waited longer than 4 h and may no longer make sense; approve it or cancel it.",
+            ),
+        ),
+    )
+    office.text(
+        ago(minutes=33),
+        "unknown",
+        who=person(64),
+        words="Thanks for the call today. I'll send the offer for 140 Mill Rd by Friday.",
+        reasons=(
+            (
+                "not_found",
+                (
+                    "The connection broke while the text left, and it does not show in CallRail's "
+                    "conversation. Look there yourself; then send it again, mark it as sent, or cancel it."
+                ),
+            ),
+        ),
+        evidence=[
+            (ago(minutes=32 - minutes), "CallRail's conversation does not show it yet.") for minutes in (1, 5)
+        ],
+    )
+    office.text(ago(hours=3), "failed", who=person(71))
+    for minute in range(6):
+        office.text(ago(seconds=50 - minute * 6), "queued", who=person(100 + minute))

@@ -1,0 +1,138 @@
+"""
+The private app of one relay, for tests that speak HTTP to it without a browser.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from callrail_relay.service.changes import ChangeSignal
+from callrail_relay.service.health import Condition, Finding, HealthReport
+from callrail_relay.service.history import History
+from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
+from callrail_relay.web.login import Login
+from callrail_relay.web.private import create_private_app
+from tests.service.rig import Rig, open_rig
+
+ORIGIN = "http://127.0.0.1:8788"
+LINK_SECRET = "secret-of-the-link-desk"
+HOOK_URL = "https://texts.example.com/hooks/if3/secret-of-the-hook"
+
+
+class Examination:
+    """
+    Checks whose result a test chooses, and how often they were made.
+    """
+
+    def __init__(self) -> None:
+        self.condition = Condition.OK
+        self.made = 0
+
+    async def __call__(self) -> HealthReport:
+        self.made += 1
+        code = 8 if self.condition is Condition.FAILED else 0
+        finding = Finding(name="store", condition=self.condition, detail="Words.", exit_code=code)
+        return HealthReport(findings=(finding,))
+
+
+class Private:
+    """
+    The private app of one relay; ``woken`` counts how often delivery was woken.
+    """
+
+    def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
+        self.rig = rig
+        self.login = Login(rig.clock)
+        self.examination = Examination()
+        self.signal = ChangeSignal()
+        self.woken = 0
+        self.dashboard = Dashboard(
+            DashboardParts(
+                operations=rig.operations,
+                history=History(rig.outbox, rig.operations),
+                intake=rig.intake,
+                mapping=rig.mapping,
+                routes=rig.mapping.routes,
+                login=self.login,
+                clock=rig.clock,
+                examine=self.examination,
+                read_url=self._read_url,
+                wake=self._wake,
+                signal=self.signal,
+                link_secret=LINK_SECRET,
+            )
+        )
+        self.app = create_private_app(self.dashboard, host=host, loopback=loopback)
+
+    async def _read_url(self) -> str:
+        return HOOK_URL
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    @property
+    def link(self) -> str:
+        return f"/login?token={self.login.token}"
+
+    def client(self, origin: str = ORIGIN) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=origin)
+
+    async def enter(self, client: httpx.AsyncClient, token: str | None = None) -> httpx.Response:
+        """
+        Log in as the button of the link's page does.
+        """
+        return await client.post("/login", data={"token": self.login.token if token is None else token})
+
+
+@dataclass
+class Visitor:
+    """
+    Somebody who is logged in, and uses the forms of the pages.
+    """
+
+    client: httpx.AsyncClient
+    private: Private
+    csrf: str = field(default="")
+
+    async def page(self, path: str = "/") -> str:
+        """
+        A page's HTML.
+        """
+        response = await self.client.get(path)
+        assert 200 == response.status_code, response.text
+        found = re.search(r'name="csrf" value="([^"]+)"', response.text)
+        assert found is not None
+        self.csrf = found[1]
+        return response.text
+
+    async def post(self, path: str, **fields: str) -> httpx.Response:
+        """
+        Post a form of this session, and return the page that comes after it.
+        """
+        if not self.csrf:
+            await self.page()
+        return await self.client.post(path, data={"csrf": self.csrf} | fields, follow_redirects=True)
+
+
+@asynccontextmanager
+async def private_rig(
+    folder: Path, *, host: str = "127.0.0.1", loopback: bool = True
+) -> AsyncIterator[tuple[Rig, Private]]:
+    async with open_rig(folder) as rig:
+        private = Private(rig, host=host, loopback=loopback)
+        yield rig, private
+        await private.dashboard.close()
+
+
+@asynccontextmanager
+async def visiting(folder: Path) -> AsyncIterator[tuple[Rig, Visitor]]:
+    """
+    A relay, and somebody who is logged in to its dashboard.
+    """
+    async with private_rig(folder) as (rig, private), private.client() as client:
+        assert 303 == (await private.enter(client)).status_code
+        yield rig, Visitor(client, private)

@@ -1,0 +1,141 @@
+"""
+A whole relay beside the test: sandbox, both listeners, and the worker, in an event loop of their own.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from callrail_relay.bootstrap.dashboard_link import ask_for_link
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.listeners import Listening, open_listeners
+from callrail_relay.bootstrap.relay import Relay, open_relay, open_worker
+from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
+from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
+from callrail_relay.callrail.simulator import Fault, Simulator
+from callrail_relay.clock import Clock
+from callrail_relay.config.settings import Settings
+from callrail_relay.service.changes import ChangeSignal
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    installation: Installation
+    relay: Relay
+    listening: Listening
+    simulator: Simulator
+    hook_url: str
+
+
+class Running:
+    """
+    The relay as a browser and IF3 reach it; ``call`` does something in its event loop.
+    """
+
+    def __init__(self, portal: BlockingPortal, parts: Parts) -> None:
+        self._portal = portal
+        self.parts = parts
+        self.relay = parts.relay
+        self.simulator = parts.simulator
+        assert parts.listening.private_url is not None
+        assert parts.listening.login_url is not None
+        self.url = parts.listening.private_url
+        self.login_url = parts.listening.login_url
+
+    def call(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        return self._portal.call(function, *arguments)
+
+    def fault(self, *faults: Fault) -> None:
+        self.simulator.fault(*faults)
+
+    def post(self, **payload: object) -> None:
+        """
+        Post a text to IF3's webhook.
+        """
+        httpx.post(self.parts.hook_url, json=payload, trust_env=False).raise_for_status()
+
+    def new_link(self) -> str:
+        """
+        One more link, as `callrail-relay dashboard` prints it.
+        """
+        return self.call(ask_for_link, self.parts.installation)
+
+    def ids(self, status: str) -> list[str]:
+        """
+        The ids of all texts with *status*, newest first.
+        """
+        from callrail_relay.domain.message import MessageFilter, Status  # noqa: PLC0415
+
+        found = self.call(
+            self.relay.operations.list_messages, MessageFilter(statuses=(Status(status),), limit=0)
+        )
+        return [message.id for message in found]
+
+
+@contextmanager
+def running(
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    deliver: bool = True,
+    prepare: Callable[[Installation], None] | None = None,
+    **settings: dict[str, Any],
+) -> Iterator[Running]:
+    """
+    A relay that keeps everything in *folder*, until the end of the block.
+
+    Without *deliver* nothing leaves. *prepare* may fill the store before the relay opens it.
+    """
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(_parts(folder, clock, prepare, settings, deliver=deliver)) as parts,
+    ):
+        yield Running(portal, parts)
+
+
+@asynccontextmanager
+async def _parts(
+    folder: Path,
+    clock: Clock | None,
+    prepare: Callable[[Installation], None] | None,
+    settings: dict[str, dict[str, Any]],
+    *,
+    deliver: bool,
+) -> AsyncIterator[Parts]:
+    async with open_sandbox(port=0) as sandbox:
+        installation = demonstration(folder, sandbox)
+        tables = installation.settings.model_dump(mode="json", exclude_unset=True)
+        for name, table in settings.items():
+            tables[name] = tables.get(name, {}) | table
+        installation = replace(installation, settings=Settings.model_validate(tables))
+        if clock is not None:
+            installation = replace(installation, clock=clock)
+        if prepare is not None:
+            prepare(installation)
+        signal = ChangeSignal()
+        tokens = await hook_tokens(installation)
+        async with (
+            open_relay(installation, signal) as relay,
+            open_worker(relay, signal) as worker,
+            open_listeners(relay, worker, tokens, signal=signal) as listening,
+            anyio.create_task_group() as tasks,
+        ):
+            if deliver:
+                tasks.start_soon(worker.run)
+            token = await require_hook_token(installation)
+            yield Parts(
+                installation=installation,
+                relay=relay,
+                listening=listening,
+                simulator=sandbox.simulator,
+                hook_url=hook_url(installation.settings, token, listening.public_url),
+            )
+            worker.stop()

@@ -1,0 +1,523 @@
+"""
+Every page and every action in a real browser, against a running relay and the sandbox.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.clock import SystemClock
+from tests.web.browser import new_page, sign_in
+from tests.web.made_up import Office, a_day, person
+from tests.web.running import Running, running
+from tests.web.screenshots import pages
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+WIDTHS = {"phone": 375, "desk": 1280}
+HELD = "Hi {{name}}, are you still thinking of selling?"
+SENDING = 20_000
+"""Milliseconds that a text may take to leave, on a machine that is busy with other tests."""
+
+
+def prepare(installation: Installation) -> None:
+    now = SystemClock().now()
+    office = Office(installation)
+    office.fill(now, 300, days=20)
+    a_day(office, now)
+    for number in (81, 82, 83):
+        office.text(now - timedelta(minutes=number), "unknown", who=person(number))
+    office.write()
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """
+    A relay with a history, which delivers to the sandbox.
+    """
+    folder = tmp_path_factory.mktemp("relay")
+    with running(folder, prepare=prepare, limits={"recipient_interval": 0}) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, relay: Running) -> StorageState:
+    """
+    What a browser keeps that has used the link.
+    """
+    page = new_page(browser)
+    sign_in(page, relay.login_url)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("wait")
+    state = page.context.storage_state()
+    page.context.close()
+    return state
+
+
+class Complaints(list[str]):
+    """
+    What a page complains of on the console; a refused script or style is among it.
+    """
+
+    def watch(self, page: Page) -> None:
+        page.on("console", lambda message: self._note(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.append(str(error)))
+
+    def _note(self, words: str) -> None:
+        # That a page is not found is not the page's fault.
+        if "404 (Not Found)" not in words:
+            self.append(words)
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    complaints = Complaints()
+    yield complaints
+    assert [] == complaints
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, relay: Running, signed_in: StorageState, complaints: Complaints
+) -> Iterator[Any]:
+    """
+    Opens a page of the dashboard, as often as a test wants another browser.
+    """
+    opened: list[Page] = []
+
+    def open_page(path: str = "/", **options: Any) -> Page:  # noqa: ANN401 - Playwright's own
+        page = new_page(browser, storage_state=signed_in, **options)
+        complaints.watch(page)
+        opened.append(page)
+        page.goto(f"{relay.url}{path}")
+        return page
+
+    yield open_page
+    for page in opened:
+        page.context.close()
+
+
+# --- everybody can use it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_everybody_can_use_every_page(
+    open_page: Any,  # noqa: ANN401
+    relay: Running,
+    size: str,
+) -> None:
+    """
+    axe finds nothing to complain of in light and dark, and nothing stands out at the side.
+    """
+    page = open_page("/", viewport={"width": WIDTHS[size], "height": 800}, reduced_motion="reduce")
+    page.context.add_init_script(path=AXE)
+    found = {}
+    for name, path in pages(relay).items():
+        page.goto(f"{relay.url}{path}")
+        found[name] = violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[size], name
+    # With everything open that can be opened.
+    page.goto(relay.url)
+    for summary in page.locator("summary").all():
+        summary.click()
+    found["opened"] = violations(page)
+    page.goto(f"{relay.url}/texts/{relay.ids('unknown')[0]}")
+    page.get_by_role("link", name="Send again").click()
+    page.get_by_role("dialog").wait_for()
+    found["dialog"] = violations(page)
+    assert {} == {name: faults for name, faults in found.items() if faults}
+
+
+def violations(page: Page) -> list[str]:
+    """
+    What axe finds on a page, with the elements that it finds fault with.
+
+    Dark is looked at for its colours alone: all else is the same as in light.
+    """
+    page.wait_for_function("window.axe !== undefined")
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    page.emulate_media(color_scheme="dark")
+    only_colours = "axe.run({resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']})"
+    found += page.evaluate(only_colours)["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: Running, scheme: str) -> None:
+    """
+    The page of a link, of a link that was used, and of nobody's session.
+    """
+    page = new_page(browser)
+    page.context.add_init_script(path=AXE)
+    for address in (relay.url, relay.new_link(), f"{relay.url}/login?token=used"):
+        page.goto(address)
+        assert [] == violations(page)
+    page.context.close()
+
+
+def test_keyboard_reaches_everything(open_page: Any) -> None:  # noqa: ANN401
+    """
+    The first key leads past the top, and the next ones to what can be done.
+    """
+    page = open_page("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.trim()"))
+    assert "Decide" in reached
+    assert any("Approve" in one or "Send again" in one for one in reached)
+
+
+# --- actions ---------------------------------------------------------------------------------------------
+
+
+def hold(relay: Running, seller: str, number: int) -> str:
+    """
+    Let IF3 post a text that is held, and return its id.
+    """
+    who = person(number)
+    relay.post(message=HELD, seller=seller, seller_phone=who.phone, opportunity_id=number)
+    return relay.ids("held")[0]
+
+
+def test_held_text_is_put_right_with_one_click(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    It comes to the page by itself, leaves on a click, and the page says so; nothing is loaded anew.
+    """
+    page = open_page("/")
+    page.evaluate("window.sameDocument = true")
+    hold(relay, "Click Once", 401)
+    card = page.get_by_role("listitem").filter(has_text="Click Once")
+    expect(card).to_be_visible(timeout=SENDING)
+    card.get_by_role("button", name="Approve").click()
+
+    expect(card).to_have_count(0)
+    expect(page.get_by_text("Approved: the text leaves")).to_be_visible()
+    assert page.evaluate("document.activeElement.id") == "notice"
+    assert page.evaluate("window.sameDocument")
+    assert HELD in [text.content for text in until(lambda: relay.simulator.texts, lambda texts: texts)]
+
+
+def until(read: Any, done: Any) -> Any:  # noqa: ANN401
+    """
+    What *read* answers, as soon as *done* is content with it.
+    """
+    for _ in range(100):
+        if done(found := read()):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(read())
+
+
+def test_action_is_seen_in_another_browser(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    Within a second and without a reload, on the list and on the text's own page.
+
+    The quickest of three counts: a busy machine has slow moments.
+    """
+    watcher = live(open_page("/texts?status=held"))
+    watcher.evaluate("window.sameDocument = true")
+    times = []
+    for number in range(3):
+        id_ = hold(relay, f"Two Browsers {number}", 420 + number)
+        actor, other = open_page(f"/texts/{id_}"), live(open_page(f"/texts/{id_}"))
+        row = watcher.get_by_role("row").filter(has_text=f"Two Browsers {number}")
+        expect(row).to_be_visible()
+        actor.get_by_role("button", name="Cancel").click()
+        began = time.monotonic()
+        expect(row).to_have_count(0)
+        expect(other.locator(".title .badge")).to_have_text("Cancelled")
+        times.append(time.monotonic() - began)
+
+    assert min(times) < 1
+    assert watcher.evaluate("window.sameDocument")
+
+
+def live(page: Page) -> Page:
+    """
+    A page that is connected, so that it changes by itself.
+    """
+    page.locator("body[data-live=yes]").wait_for()
+    return page
+
+
+def test_what_another_program_does_is_seen_too(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    A command in a terminal tells no page; the pages look.
+    """
+    id_ = hold(relay, "From A Terminal", 403)
+    page = live(open_page(f"/texts/{id_}"))
+    relay.call(relay.relay.outbox.cancel, id_, ["held"])
+
+    expect(page.locator(".title .badge")).to_have_text("Cancelled")
+
+
+def test_unknown_text_is_sent_again_only_after_a_question(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    The question says that the person may get it twice; “No” and Escape leave all as it is.
+    """
+    id_ = relay.ids("unknown")[0]
+    page = open_page(f"/texts/{id_}")
+    link = page.get_by_role("link", name="Send again")
+    for leave in ("No", "Escape"):
+        link.click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("gets it twice")
+        if leave == "No":
+            dialog.get_by_role("link", name="No").click()
+        else:
+            page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(link).to_be_focused()
+    assert id_ in relay.ids("unknown")
+
+    link.click()
+    page.get_by_role("button", name="Yes: send again").click()
+    expect(page.get_by_text("in the queue again")).to_be_visible()
+    expect(page.locator(".title .badge")).to_have_text("Sent", timeout=SENDING)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_unknown_text_is_marked_as_sent(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    id_ = relay.ids("unknown")[0]
+    page = open_page(f"/texts/{id_}")
+    page.get_by_role("link", name="Mark as sent").click()
+    page.get_by_role("button", name="Yes: mark as sent").click()
+
+    expect(page.locator(".title .badge")).to_have_text("Sent")
+    expect(page.get_by_text("A person says that it was sent").first).to_be_visible()
+
+
+def test_failed_text_is_sent_again(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    id_ = relay.ids("failed")[0]
+    page = open_page(f"/texts/{id_}")
+    page.get_by_role("button", name="Send again").click()
+    expect(page.locator(".title .badge")).to_have_text("Sent", timeout=SENDING)
+
+
+def test_action_that_came_too_late_says_so(
+    open_page: Any,  # noqa: ANN401
+    relay: Running,
+    complaints: Complaints,
+) -> None:
+    """
+    Somebody else was quicker, and this page did not hear of it.
+    """
+    id_ = hold(relay, "Too Late", 404)
+    page = open_page("/setup")
+    page.context.route("**/events*", lambda route: route.abort())
+    page.goto(f"{relay.url}/texts/{id_}")
+    relay.call(relay.relay.operations.cancel, id_)
+    page.get_by_role("button", name="Approve").click()
+
+    expect(page.locator("#notice")).to_contain_text("cannot be approved")
+    expect(page.locator(".title .badge")).to_have_text("Cancelled")
+    complaints.clear()  # of the stream that was cut
+
+
+def test_opt_outs_from_a_text_and_back(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    Added on the text's page, seen on its conversation, taken off in the setup.
+    """
+    id_ = relay.ids("sent")[-1]
+    page = open_page(f"/texts/{id_}")
+    page.get_by_role("button", name="Add to opt-outs").click()
+    expect(page.get_by_text("Opted out")).to_be_visible()
+    page.get_by_role("link", name="Conversation").click()
+    expect(page.get_by_text("Opted out")).to_be_visible()
+
+    page.get_by_role("link", name="Setup").click()
+    page.get_by_role("button", name=re.compile("^Remove")).first.click()
+    expect(page.get_by_text("Taken off the opt-outs")).to_be_visible()
+    page.get_by_label("Number").fill("303 555 0142")
+    page.get_by_label("Why").fill("Asked by phone")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("button", name="Remove (303) 555-0142")).to_be_visible()
+    page.get_by_label("Number").fill("12")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#notice")).to_contain_text("This number cannot be used")
+
+
+def test_pause_and_resume(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    The first sentence says that nothing leaves, and leads to the button that changes it.
+    """
+    page = open_page("/")
+    page.get_by_role("button", name="Pause sending").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
+    page.get_by_role("link", name="See why, and resume").click()
+    page.get_by_role("button", name="Resume sending").click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Sending is paused.")
+
+
+def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    The checks come by themselves; the URL is on no other page; a test text goes the way of all.
+    """
+    page = open_page("/setup", permissions=["clipboard-read", "clipboard-write"])
+    expect(page.get_by_text("The API key is valid")).to_be_visible()
+    secret = relay.parts.hook_url.rpartition("/")[2]
+    assert secret not in page.content()
+    page.get_by_role("button", name="Show it").click()
+    assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()").endswith(secret)
+    # What happens meanwhile hides nothing, and takes no typed word.
+    page.get_by_label("To").fill("(312) 555-0177")
+    hold(relay, "While Typing", 405)
+    page.wait_for_timeout(800)
+    expect(page.get_by_label("To")).to_have_value("(312) 555-0177")
+    assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
+    page.get_by_label("Text", exact=True).fill("Is this thing on?")
+    page.get_by_role("button", name="Send it").click()
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("(312) 555-0177")
+    expect(page.locator(".title .badge")).to_have_text("Sent", timeout=SENDING)
+    assert secret not in page.content()
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def test_texts_are_found(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    While somebody types; by status, person and opportunity; and the address says what is shown.
+    """
+    id_ = hold(relay, "Needle Haystack", 406)
+    page = open_page("/texts")
+    rows = page.locator("table.texts tbody tr")
+    expect(rows).to_have_count(50)
+    page.get_by_label("Words").press_sequentially("needle")
+    expect(rows).to_have_count(1)
+    expect(page).to_have_url(re.compile("search=needle"))
+    page.get_by_label("Status").select_option("sent")
+    expect(page.get_by_text("No text is like that")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Words")).to_have_value("needle")
+    page.get_by_role("link", name="All texts", exact=True).click()
+    page.get_by_label("Person").fill(person(406).phone)
+    page.keyboard.press("Enter")
+    expect(rows.first).to_contain_text("Needle Haystack")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Opportunity").fill("406")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    rows.get_by_role("link").click()
+    expect(page).to_have_url(re.compile(id_))
+
+
+def test_pages_of_texts_follow_each_other(open_page: Any) -> None:  # noqa: ANN401
+    """
+    Each text is on one page.
+    """
+    page = open_page("/texts?status=sent")
+    seen: list[str] = []
+    for _ in range(3):
+        seen += [row.get_attribute("id") for row in page.locator("table.texts tbody tr").all()]
+        page.get_by_role("link", name="Older texts").click()
+        page.wait_for_load_state()
+    assert 150 == len(seen) == len(set(seen))
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator(f"#{seen[0]}")).to_be_visible()
+
+
+def test_plots_have_their_numbers_in_a_table(open_page: Any) -> None:  # noqa: ANN401
+    """
+    It stays open when the page changes by itself.
+    """
+    page = open_page("/")
+    figure = page.get_by_role("figure").filter(has_text="The last 30 days")
+    assert "Bars of how many texts" in figure.get_by_role("img").first.text_content()
+    figure.get_by_text("As a table").click()
+    expect(figure.get_by_role("row").nth(3)).to_be_visible()
+    page.evaluate("htmx.trigger(document.body, 'changed')")
+    page.wait_for_timeout(300)
+    expect(figure.get_by_role("row").nth(3)).to_be_visible()
+
+
+def test_way_of_a_text_and_its_request(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    """
+    All steps with their times; the request comes when it is asked for.
+    """
+    id_ = relay.ids("failed")[-1]
+    page = open_page(f"/texts/{id_}")
+    way = page.get_by_role("region", name="What happened")
+    for words in ("Came in from IF3", "Goes to", "CallRail refused it (answer 400)", "cannot receive texts"):
+        expect(way).to_contain_text(words)
+    assert "seller_phone" not in page.content()
+    page.get_by_role("link", name="Show the request").click()
+    expect(page.get_by_label("The body of the request")).to_contain_text("seller_phone_non_international")
+
+
+def test_conversation_has_both_sides_in_order(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+    page = open_page(f"/people/{person(22).phone}/{relay.simulator.tracking_number}")
+    said = page.locator(".bubble .said").all_inner_texts()
+    wanted = ["Maybe. What would you pay?", "No pressure at all", "Could we come by", "11 it is", "Reminder:"]
+    places = [next(place for place, one in enumerate(said) if words in one) for words in wanted]
+    assert sorted(places) == places
+    expect(page.locator(".bubble.in")).to_have_count(2)
+
+
+# --- without scripts, and without the relay --------------------------------------------------------------
+
+
+def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signed_in: StorageState) -> None:
+    """
+    Links and forms are enough.
+    """
+    id_ = hold(relay, "No Scripts", 407)
+    page = new_page(browser, storage_state=signed_in, java_script_enabled=False)
+    page.goto(f"{relay.url}/texts?search=scripts")
+    page.get_by_role("button", name="Show").click()
+    page.locator("table.texts a").first.click()
+    page.get_by_role("button", name="Cancel").click()
+    assert "Cancelled: the text does not leave" in page.content()
+    assert id_ in page.url
+    page.goto(f"{relay.url}/texts/{relay.ids('unknown')[0]}")
+    page.get_by_role("link", name="Send again").click()
+    assert "gets it twice" in page.content()
+    page.get_by_role("button", name="Yes: send again").click()
+    assert "in the queue again" in page.content()
+    page.goto(f"{relay.url}/setup")
+    page.get_by_role("button", name="Check now").click()
+    assert "The API key is valid" in page.content()
+    page.context.close()
+
+
+def test_page_says_that_it_lost_the_relay(browser: Browser, tmp_path: Path) -> None:
+    """
+    And that its session ended, when the relay is back.
+    """
+    with running(tmp_path) as relay:
+        page = new_page(browser)
+        sign_in(page, relay.login_url)
+        live(page)
+        expect(page.get_by_role("heading", level=1)).to_have_text("All is well.")
+    expect(page.get_by_text("The relay does not answer")).to_be_visible(timeout=10_000)
+    page.context.close()
+
+
+def test_signing_out(browser: Browser, relay: Running) -> None:
+    """
+    Nothing is left to see, also by the button that leads back.
+    """
+    page = new_page(browser)
+    sign_in(page, relay.new_link())
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out.")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out.")
+    page.context.close()
