@@ -93,7 +93,7 @@ def allowed(status: Status, source: Source, *, complete: bool) -> tuple[Verb, ..
 
 def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
     if verb is REMAP:
-        return not complete and source is not Source.SEND and hasattr(Operations, "remap")
+        return not complete and source is not Source.SEND
     return complete or verb not in (APPROVE, RESEND)
 
 
@@ -140,10 +140,9 @@ class TextActions:
 
     def _run(self, verb: Verb, id_: str) -> Awaitable[list[Message]]:
         operations = self._operations
-        remap: Callable[[str], Awaitable[list[Message]]] = getattr(operations, "remap", operations.find)
         return {
             APPROVE: operations.approve,
-            REMAP: remap,
+            REMAP: operations.remap,
             RESEND: operations.resend,
             MARK_SENT: operations.mark_sent,
             CANCEL: operations.cancel,
