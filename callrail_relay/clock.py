@@ -29,6 +29,13 @@ class Clock(Protocol):
         """
 
 
+async def others_turn() -> None:
+    """
+    Let whatever else is ready to run in this loop run first.
+    """
+    await asyncio.sleep(0)
+
+
 async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
     """
     Return when *woken* is set, or *longest* has passed.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from callrail_relay.clock import others_turn
 from callrail_relay.domain.submission import Accepted, NewSubmission
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import intake
@@ -88,7 +89,7 @@ class SharedCommits:
         try:
             while self._arriving or self._waiting:
                 for _ in range(JOINING):
-                    await asyncio.sleep(0)
+                    await others_turn()
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
                 await self._commit(arriving, waiting)

@@ -16,10 +16,10 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """
-    Chromium, started once.
+    Chromium, started once for a file of tests: while it runs, no other loop can run in this thread.
     """
     with launched() as browser:
         yield browser
