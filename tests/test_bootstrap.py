@@ -61,6 +61,7 @@ NAMES = [
     "guards",
     "public address",
     "texts",
+    "alerts",
 ]
 
 

@@ -50,6 +50,7 @@ COMMANDS = {
     "messages remap",
     "pause",
     "resume",
+    "alerts test",
     "suppressions list",
     "suppressions add",
     "suppressions remove",

@@ -69,6 +69,16 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             opt_out=installation.settings.guards.opt_out, mass_text=installation.settings.guards.mass_text
         )
 
+    async def alerts() -> str:
+        if not installation.settings.alerts.urls:
+            return "Nobody is told when something is wrong; alerts.urls can name who is."
+        # Apprise is an extra, and slow to import.
+        from callrail_relay.bootstrap.alerts import alert_channels  # noqa: PLC0415
+
+        return (
+            f"{len(alert_channels(installation).names)} channel(s); `callrail-relay alerts test` tries them."
+        )
+
     async def public_url() -> str:
         return check_public_url(installation.settings.server.public_url)
 
@@ -81,6 +91,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("guards", guards),
         ("public address", public_url),
         ("texts", lambda: check_waiting(relay.operations)),
+        ("alerts", alerts),
     ]
 
 

@@ -12,6 +12,7 @@ import typer
 
 from callrail_relay import __version__
 from callrail_relay.cli import (
+    alerts,
     configure,
     dashboard,
     demo,
@@ -67,6 +68,7 @@ app.add_typer(messages.app, name="messages")
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(suppressions.app, name="suppressions")
+app.add_typer(alerts.app, name="alerts")
 app.command("hook-url")(hook_url.hook_url)
 app.command("sandbox")(sandbox.sandbox)
 

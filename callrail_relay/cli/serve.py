@@ -67,6 +67,7 @@ async def serve(
 
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import tokens
+    from callrail_relay.bootstrap.alerts import alerting
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.metrics import count_events
     from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
@@ -84,6 +85,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         await relay.outbox.write_probe()
         async with (
             open_worker(relay, hook) as worker,
+            alerting(relay, hook),
             open_listeners(relay, worker, known, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)

@@ -28,7 +28,7 @@ _FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", 
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
-_NEVER_SHOWN = {"url", "tracking_number"}
+_NEVER_SHOWN = {"url", "urls", "tracking_number"}
 _RULES = {
     "value_error": "{error}",
     "greater_than_equal": "must be {ge} or more",
@@ -287,7 +287,7 @@ def _shown(location: Location, value: object) -> str | None:
     """
     A short, plain value; None for one that may be secret or personal.
     """
-    if isinstance(value, str | int | float) and location[-1] not in _NEVER_SHOWN:
+    if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
         written = json.dumps(value, ensure_ascii=False)
         if len(written) <= 40 and not _LOOKS_SECRET.search(written):
             return written

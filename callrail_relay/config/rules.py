@@ -25,6 +25,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _ACCOUNT_ID = re.compile(r"ACC[0-9A-Za-z]+|[0-9]{9}", re.ASCII)
 _COMPANY_ID = re.compile(r"COM[0-9A-Za-z]+", re.ASCII)
 _MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
+_ALERT_URL = re.compile(r"[0-9A-Za-z][0-9A-Za-z+.-]*://\S", re.ASCII)
 _HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
 _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
@@ -149,11 +150,20 @@ def _database_url(raw: object) -> str:
     return url
 
 
+def _alert_url(raw: object) -> str:
+    url = _text(raw)
+    if not _ALERT_URL.match(url):
+        raise ValueError("must be an address of Apprise, such as mailto://... or slack://...")
+    return url
+
+
 def default_database_url() -> str:
     # SQLAlchemy unquotes the path, and takes what follows a "?" for options.
     return f"sqlite:///{quote((data_directory() / 'relay.db').as_posix(), safe='/:')}"
 
 
+AlertUrl = Annotated[str, PlainValidator(_alert_url)]
+Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 Text = Annotated[str, PlainValidator(_text)]
 AccountId = Annotated[str, PlainValidator(_account_id)]
 CompanyId = Annotated[str, PlainValidator(_company_id)]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from callrail_relay.config.rules import (
     AccountId,
+    AlertUrl,
     ApiUrl,
     CompanyId,
     Concurrency,
@@ -27,6 +28,7 @@ from callrail_relay.config.rules import (
     Minute,
     Networks,
     OnUnknown,
+    Percent,
     Port,
     SomeTime,
     Text,
@@ -233,6 +235,31 @@ class Guards(Section):
         return quiet_end
 
 
+class Alerts(Section):
+    """
+    Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it.
+    """
+
+    urls: tuple[AlertUrl, ...] = Field(
+        default=(), description="Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
+    )
+    budget: tuple[Percent, ...] = Field(
+        default=(50, 70, 90, 100), description="percent of the hour or the day at which to tell"
+    )
+    waiting: SomeTime = Field(
+        default=timedelta(minutes=15),
+        description="how long a text may be held or unknown untold",
+    )
+    failures: Count = Field(default=5, description="texts that fail within 10 minutes, from which on to tell")
+
+    @field_validator("budget")
+    @classmethod
+    def _rises(cls, budget: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(budget)):
+            raise ValueError("must rise, such as [50, 70, 90, 100]")
+        return budget
+
+
 class Log(Section):
     """
     What the relay says while it works.
@@ -267,6 +294,7 @@ class Settings(Section):
     limits: Limits = Limits()
     delivery: Delivery = Delivery()
     guards: Guards = Guards()
+    alerts: Alerts = Alerts()
     log: Log = Log()
     database: Database = Field(default_factory=Database)
 
@@ -298,6 +326,7 @@ TABLES: dict[str, type[Section]] = {
     "limits": Limits,
     "delivery": Delivery,
     "guards": Guards,
+    "alerts": Alerts,
     "log": Log,
     "database": Database,
 }

@@ -184,6 +184,29 @@ class AccountWaits(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertTold(Event):
+    """
+    The owner was told something; *failed_channels* did not take it, and others did.
+    """
+
+    action: ClassVar[str] = "alert_told"
+    alert: str
+    failed_channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFailed(Event):
+    """
+    No channel took an alert; it is tried again after *retry_in*.
+    """
+
+    action: ClassVar[str] = "alert_failed"
+    level: ClassVar[str] = "error"
+    reason: str
+    retry_in: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed(Event):
     """
     The store could not be read or written; delivery goes on after *retry_in*.

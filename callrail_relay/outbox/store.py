@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.alerting import Changes, Incident, Waiting
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
@@ -34,6 +35,7 @@ from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox import (
+    alerting,
     claiming,
     exporting,
     history,
@@ -248,6 +250,27 @@ class Outbox:
 
     async def count_by_status(self) -> dict[Status, int]:
         return await self._read(reading.count_by_status)
+
+    async def read_waiting(self, longer_than: timedelta) -> Waiting:
+        return await self._read(alerting.read_waiting, longer_than)
+
+    async def count_failures(self, account_ids: Iterable[str]) -> int:
+        return await self._read(alerting.count_failures, account_ids)
+
+    async def read_incidents(self) -> list[Incident]:
+        return await self._read(alerting.read_incidents)
+
+    async def change_incidents(self, changes: Changes) -> None:
+        await self._write(alerting.change_incidents, changes)
+
+    async def claim_alerts(self, lease: timedelta) -> list[Incident]:
+        return await self._write(alerting.claim_alerts, lease)
+
+    async def put_off_alerts(self, claimed: Iterable[Incident], until: datetime) -> None:
+        await self._write(alerting.put_off, claimed, until)
+
+    async def mark_told(self, claimed: Sequence[Incident]) -> None:
+        await self._write(alerting.mark_told, claimed)
 
     async def read_counts(self) -> Counts:
         return await self._read(measuring.read_counts)

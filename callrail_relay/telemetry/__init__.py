@@ -1,3 +1,4 @@
 """
-Telling what happens: ``logs`` writes events where a person or a program reads them, ``metrics`` counts them.
+Telling what happens: ``logs`` writes events where a person or a program reads them, ``metrics`` counts
+them, ``alerts`` reaches the owner.
 """

@@ -238,7 +238,7 @@ def test_wrong_syntax_is_told_with_its_place(config: Write) -> None:
         ("[log]\ncolour = 5", 2, "log.colour ({}) is not a setting; log takes level, format."),
         ("[limit]", 1, "limit ({}) is not a setting; perhaps limits is meant."),
         ("_cli_parse_args = true", 1, "_cli_parse_args ({}) is not a setting; the file takes callrail,"),
-        ("[alerts]", 1, "alerts ({}) is not a setting; the file takes callrail, routes, server,"),
+        ("[fruit]", 1, "fruit ({}) is not a setting; the file takes callrail, routes, server,"),
         (
             '[[routes]]\nteam_id = "1"\n[log]\n[[routes]]\nteam = "2"',
             5,

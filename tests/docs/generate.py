@@ -28,6 +28,7 @@ _BEGIN, _END = "<!-- kinds of faults: made from the code -->", "<!-- end of the 
 # What may stand behind the "=" of a key, by the name of its type in rules.
 _VALUES = {
     "AccountId": "text",
+    "AlertUrl": "address",
     "ApiUrl": "address",
     "CompanyId": "text",
     "Concurrency": "1 to 64",
@@ -42,6 +43,7 @@ _VALUES = {
     "Minute": "time of day",
     "Networks": "list of addresses or networks",
     "OnUnknown": "`ask`, `resend_once`",
+    "Percent": "1 to 100",
     "Port": "0 to 65535",
     "SomeTime": "time, more than 0",
     "Text": "text",
@@ -78,6 +80,8 @@ again after a change.
 - A key that does not exist, or a value that makes no sense, ends the command with code 3. The sentence names
   the key and its place.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
+- The addresses of `alerts.urls` hold secrets, too: see
+  [how to be told](../how-to/alerts-and-metrics.md#be-told-when-something-is-wrong).
 - *Not acted on yet* stands for keys that are accepted, and change nothing today.
 """
 

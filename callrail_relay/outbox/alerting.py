@@ -1,0 +1,167 @@
+"""
+What is wrong, as the store shows it, and the incidents that somebody is told of.
+
+They are the same for all nodes: whoever looks first opens one, and only one node at a time tells it.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.alerting import FAILURE_WINDOW, Changes, Incident, Level, Waiting
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.tables import attempts, incidents, messages, segments
+from callrail_relay.outbox.values import Row
+
+_MOST = 10_000
+"""Waiting texts that are looked at; the newest, of more than anybody decides on."""
+
+
+def read_waiting(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Waiting:
+    """
+    Texts that have waited for a person for *longer_than*: held ones since they came, and unknown ones since
+    they became so. Those that leave by themselves are not among them.
+    """
+    before = now - longer_than
+    held = (
+        sa.select(messages.c.received_at)
+        .where(
+            messages.c.status == Status.HELD,
+            messages.c.release_at.is_(None),
+            messages.c.received_at <= before,
+        )
+        .order_by(messages.c.seq.desc())
+        .limit(_MOST)
+    )
+    became = sa.func.max(attempts.c.finished_at)
+    unknown = (
+        sa.select(became)
+        .select_from(
+            messages.join(segments, segments.c.message_seq == messages.c.seq).join(
+                attempts, attempts.c.segment_id == segments.c.id
+            )
+        )
+        .where(messages.c.status == Status.UNKNOWN, attempts.c.outcome == OutcomeKind.UNKNOWN)
+        .group_by(messages.c.seq)
+        .having(became <= before)
+        .order_by(messages.c.seq.desc())
+        .limit(_MOST)
+    )
+    return Waiting(held=tuple(connection.scalars(held)), unknown=tuple(connection.scalars(unknown)))
+
+
+def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterable[str]) -> int:
+    """
+    Segments of these accounts that CallRail refused for good, or that became unknown, within FAILURE_WINDOW.
+    """
+    query = (
+        sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(
+            # Both cost budget, so that its index finds them.
+            attempts.c.account_id.in_(tuple(account_ids)),
+            attempts.c.counted_at > now - FAILURE_WINDOW,
+            attempts.c.outcome.in_([OutcomeKind.REJECTED, OutcomeKind.UNKNOWN]),
+            segments.c.status.in_([Status.FAILED, Status.UNKNOWN]),
+        )
+    )
+    return connection.scalar(query) or 0
+
+
+def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
+    """
+    Every incident that is not over, or whose end nobody was told of.
+    """
+    query = sa.select(incidents).order_by(incidents.c.opened_at, incidents.c.key)
+    return [_incident(row) for row in connection.execute(query)]
+
+
+def _incident(row: Row) -> Incident:
+    return Incident(
+        key=row.key,
+        level=Level(row.level),
+        detail=row.detail,
+        opened_at=row.opened_at,
+        told_at=row.told_at,
+        in_hand=row.telling_until is not None,
+    )
+
+
+def change_incidents(connection: sa.Connection, now: datetime, changes: Changes) -> None:
+    """
+    Do *changes*, as far as no other node has done them.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    for one in changes.opened:
+        values = {
+            "level": one.level,
+            "detail": one.detail,
+            "opened_at": one.opened_at,
+            "telling_until": None,
+            "told_at": one.told_at,
+        }
+        statement = insert(incidents).values(key=one.key, **values)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[incidents.c.key], set_=values, where=incidents.c.level == Level.OVER
+            )
+        )
+    for key, detail in changes.over.items():
+        connection.execute(
+            sa.update(incidents)
+            .where(incidents.c.key == key, incidents.c.level != Level.OVER)
+            .values(level=Level.OVER, detail=detail, telling_until=None, told_at=None)
+        )
+    if changes.dropped:
+        connection.execute(
+            sa.delete(incidents).where(incidents.c.key.in_(changes.dropped), incidents.c.level != Level.OVER)
+        )
+
+
+def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
+    """
+    Take everything that is to be told; nobody else takes it before *lease* is over.
+    """
+    query = (
+        sa.select(incidents)
+        .where(
+            incidents.c.told_at.is_(None),
+            sa.or_(incidents.c.telling_until.is_(None), incidents.c.telling_until <= now),
+        )
+        .order_by(incidents.c.opened_at, incidents.c.key)
+        .with_for_update(skip_locked=True)
+    )
+    claimed = [_incident(row) for row in connection.execute(query)]
+    put_off(connection, now, claimed, now + lease)
+    return claimed
+
+
+def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident], until: datetime) -> None:
+    """
+    Let nobody tell these before *until*.
+    """
+    for one in claimed:
+        connection.execute(sa.update(incidents).where(_same(one)).values(telling_until=until))
+
+
+def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incident]) -> None:
+    """
+    Note that somebody was told of these; what is over is done with. What changed meanwhile is told anew.
+    """
+    for one in claimed:
+        if one.level is Level.OVER:
+            connection.execute(sa.delete(incidents).where(_same(one)))
+        else:
+            connection.execute(sa.update(incidents).where(_same(one)).values(told_at=now, telling_until=None))
+
+
+def _same(incident: Incident) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        incidents.c.key == incident.key,
+        incidents.c.level == incident.level,
+        incidents.c.opened_at == incident.opened_at,
+        incidents.c.told_at.is_(None),
+    )

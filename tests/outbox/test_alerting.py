@@ -1,0 +1,153 @@
+"""
+What is wrong as the store shows it, and incidents that several nodes share.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.alerting import Changes, Incident, Level, Waiting
+from callrail_relay.domain.guards import Verdict
+from callrail_relay.domain.outcome import Unknown
+from callrail_relay.domain.reason import Reason
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import messages
+from tests.outbox.worker import REFUSED, Worker, put
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, make_draft, make_message, make_submission, recipient
+
+pytestmark = pytest.mark.anyio
+
+MINUTE = timedelta(minutes=1)
+QUARTER = 15 * MINUTE
+HELD = Verdict((Reason("merge_tag", "It holds a merge tag."),))
+
+
+def incident(key: str = "paused:ACC1", **changes: object) -> Incident:
+    made = Incident(key=key, level=Level.ERROR, detail=f"{key} is wrong.", opened_at=START)
+    return replace(made, **changes)  # type: ignore[arg-type]  # names are checked there
+
+
+async def put_held(outbox: Outbox, number: int) -> None:
+    draft = make_draft(recipient=recipient(number), text="Hello {{name}}")
+    await outbox.accept(make_submission(make_message(draft=draft, verdict=HELD)))
+
+
+async def test_texts_wait_since_they_were_held_or_became_unknown(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    await put_held(outbox, 1)
+    await put(outbox, "Hello", to=recipient(2))
+    clock.advance(10 * MINUTE)
+    await worker.finish(await worker.take(), Unknown("CallRail did not answer."))
+    clock.advance(5 * MINUTE)
+    await put_held(outbox, 3)
+
+    assert Waiting(held=(START,)) == await outbox.read_waiting(QUARTER)
+    clock.advance(10 * MINUTE)
+    assert Waiting(held=(START,), unknown=(START + 10 * MINUTE,)) == await outbox.read_waiting(QUARTER)
+
+
+async def test_what_leaves_by_itself_waits_for_nobody(
+    store_url: str, outbox: Outbox, clock: ManualClock
+) -> None:
+    """
+    As a text that is held for quiet hours.
+    """
+    await put_held(outbox, 1)
+    engine = sa.create_engine(store_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(sa.update(messages).values(release_at=START + 60 * MINUTE))
+    engine.dispose()
+    clock.advance(30 * MINUTE)
+
+    assert Waiting() == await outbox.read_waiting(QUARTER)
+
+
+async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Those of these accounts, refused or unknown; a text that was sent is none.
+    """
+    for number in range(3):
+        await put(outbox, "Hello", to=recipient(number))
+    await worker.send()
+    await worker.finish(await worker.take(), REFUSED)
+    await worker.finish(await worker.take(), Unknown("CallRail did not answer."))
+
+    assert 2 == await outbox.count_failures([ACCOUNT])
+    assert 0 == await outbox.count_failures(["ACC2"])
+    assert 0 == await outbox.count_failures([])
+    clock.advance(10 * MINUTE)
+    assert 0 == await outbox.count_failures([ACCOUNT])
+
+
+async def test_an_incident_is_opened_once(outbox: Outbox, second_outbox: Outbox) -> None:
+    """
+    Whichever node is first; the other's words change nothing.
+    """
+    await outbox.change_incidents(Changes(opened=(incident(),)))
+    await second_outbox.change_incidents(Changes(opened=(incident(detail="Later.", told_at=START),)))
+
+    assert [incident()] == await second_outbox.read_incidents()
+
+
+async def test_one_node_at_a_time_tells(outbox: Outbox, second_outbox: Outbox, clock: ManualClock) -> None:
+    """
+    When it dies meanwhile, another does when the lease is over.
+    """
+    await outbox.change_incidents(Changes(opened=(incident(), incident("failures", told_at=START))))
+
+    [claimed] = await outbox.claim_alerts(MINUTE)
+    assert [] == await second_outbox.claim_alerts(MINUTE)
+    clock.advance(MINUTE)
+    assert ["paused:ACC1"] == [one.key for one in await second_outbox.claim_alerts(MINUTE)]
+    await second_outbox.mark_told([claimed])
+    clock.advance(MINUTE)
+    assert [] == await outbox.claim_alerts(MINUTE)
+    assert {START + MINUTE, START} == {one.told_at for one in await outbox.read_incidents()}
+
+
+async def test_the_end_is_told_and_then_forgotten(outbox: Outbox) -> None:
+    await outbox.change_incidents(Changes(opened=(incident(told_at=START), incident("failures"))))
+
+    await outbox.change_incidents(
+        Changes(over={"paused:ACC1": "Well again."}, dropped=frozenset({"failures"}))
+    )
+
+    [claimed] = await outbox.claim_alerts(MINUTE)
+    assert (Level.OVER, "Well again.") == (claimed.level, claimed.detail)
+    await outbox.mark_told([claimed])
+    assert [] == await outbox.read_incidents()
+
+
+async def test_an_end_that_was_not_told_can_begin_again(outbox: Outbox) -> None:
+    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
+    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
+    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
+
+    assert [] == await outbox.claim_alerts(MINUTE)
+
+
+async def test_what_changed_while_it_was_told_is_told_anew(outbox: Outbox) -> None:
+    """
+    The end is not lost with the word that the beginning arrived.
+    """
+    await outbox.change_incidents(Changes(opened=(incident(),)))
+    claimed = await outbox.claim_alerts(MINUTE)
+    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
+    await outbox.mark_told(claimed)
+    await outbox.put_off_alerts(claimed, START + MINUTE)
+
+    assert ["Well again."] == [one.detail for one in await outbox.claim_alerts(MINUTE)]
+
+
+async def test_what_was_put_off_waits(outbox: Outbox, clock: ManualClock) -> None:
+    await outbox.change_incidents(Changes(opened=(incident(),)))
+    await outbox.put_off_alerts(await outbox.claim_alerts(MINUTE), START + QUARTER)
+
+    clock.advance(QUARTER - timedelta(seconds=1))
+    assert [] == await outbox.claim_alerts(MINUTE)
+    clock.advance(1)
+    assert 1 == len(await outbox.claim_alerts(MINUTE))

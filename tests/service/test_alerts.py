@@ -1,0 +1,208 @@
+"""
+Alerts: from what is wrong in a real store to a real HTTP server, through Apprise.
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.domain.alerting import AlertPolicy, Level
+from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
+from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.service.alerts import ATTENTION, LONGEST_RETRY, WELL_AGAIN, Alerts
+from callrail_relay.telemetry.alerts import AppriseChannels
+from tests.service.rig import Rig, open_rig
+from tests.support.receiver import Receiver, receiving
+
+pytestmark = pytest.mark.anyio
+
+GIGABYTE = 1024**3
+NOWHERE = "json://127.0.0.1:9/secret-of-the-channel"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts:
+    return Alerts(
+        rig.outbox,
+        rig.operations,
+        AppriseChannels.open(urls, setting="alerts.urls"),
+        AlertPolicy(),
+        clock=rig.clock,
+        machine="office",
+        free_bytes=lambda: free_bytes,
+        hook=rig.events,
+    )
+
+
+async def test_the_owner_hears_of_a_pause_and_of_its_end(tmp_path: Path, receiver: Receiver) -> None:
+    """
+    Once each, however often somebody looks.
+    """
+    async with open_rig(tmp_path) as rig:
+        alerts = alerts_of(rig, receiver.url)
+        await alerts.turn()
+        await rig.operations.pause(None, "The office is closed.")
+        for _ in range(3):
+            await alerts.turn()
+        await rig.operations.resume(None)
+        for _ in range(3):
+            await alerts.turn()
+
+        assert [ATTENTION, WELL_AGAIN] == receiver.titles
+        assert "The office is closed." in receiver.messages[0]
+        assert ["failure", "success"] == [one["type"] for one in receiver.taken]
+        assert 2 == len(rig.events.of(AlertTold))
+        assert [] == await rig.outbox.read_incidents()
+
+
+async def test_what_begins_together_is_told_together(tmp_path: Path, receiver: Receiver) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.accept("Hello {{name}}")
+        rig.clock.advance(16 * 60)
+        await rig.operations.pause(None, "Lunch.")
+
+        await alerts_of(rig, receiver.url, free_bytes=0).turn()
+
+        [message] = receiver.messages
+        assert 3 == len(message.split("\n\n"))
+        assert "1 held text waits" in message
+        assert "Hello" not in message
+
+
+async def test_another_node_does_not_tell_it_again(tmp_path: Path, receiver: Receiver) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.operations.pause(None, "Lunch.")
+
+        await asyncio.gather(*(alerts_of(rig, receiver.url).turn() for _ in range(3)))
+
+        assert 1 == len(receiver.taken)
+
+
+async def test_a_channel_that_fails_is_tried_again_later(tmp_path: Path, receiver: Receiver) -> None:
+    """
+    Ever more seldom, until it works; its secret is in no word about it.
+    """
+    receiver.status = 500
+    async with open_rig(tmp_path) as rig:
+        alerts = alerts_of(rig, receiver.url)
+        await rig.operations.pause(None, "Lunch.")
+        for _ in range(12):
+            await alerts.turn()
+            await alerts.turn()
+            failed = rig.events.of(AlertFailed)
+            rig.clock.advance(failed[-1].retry_in)
+
+        assert 12 == receiver.refused == len(failed)
+        assert [30, 60, 120, 240] == [one.retry_in.total_seconds() for one in failed[:4]]
+        assert LONGEST_RETRY == failed[-1].retry_in
+        assert "alerts.urls[0] (json)" in failed[0].reason
+        assert "secret" not in str(rig.events)
+        receiver.status = 200
+        await alerts.turn()
+        assert 1 == len(receiver.taken)
+
+
+async def test_one_channel_of_two_is_enough(tmp_path: Path, receiver: Receiver) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.operations.pause(None, "Lunch.")
+
+        alerts = alerts_of(rig, NOWHERE, receiver.url)
+        await alerts.turn()
+        await alerts.turn()
+
+        [told] = rig.events.of(AlertTold)
+        assert ("alerts.urls[0] (json)",) == told.failed_channels
+        assert 1 == len(receiver.taken)
+
+
+async def test_a_store_that_does_not_work_is_told_past_it(tmp_path: Path, receiver: Receiver) -> None:
+    """
+    When it lasts: for a moment it may be locked.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        alerts = alerts_of(rig, receiver.url)
+        await rig.operations.pause(None, "Lunch.")
+        with rig.failing_store():
+            await alerts.turn()
+            rig.clock.advance(60)
+            await alerts.turn()
+            await alerts.turn()
+        await alerts.turn()
+        await alerts.turn()
+
+        assert ["The relay refuses texts since", "Account", "Well again: the store"] == [
+            next(
+                words
+                for words in ("The relay refuses texts since", "Account", "Well again: the store")
+                if message.startswith(words)
+            )
+            for message in receiver.messages
+        ]
+
+
+@asynccontextmanager
+async def running(alerts: Alerts) -> AsyncIterator[None]:
+    task = asyncio.create_task(alerts.run())
+    yield
+    alerts.stop()
+    await task
+
+
+async def test_it_looks_four_times_a_minute_until_it_is_stopped(tmp_path: Path, receiver: Receiver) -> None:
+    async with open_rig(tmp_path) as rig:
+        async with running(alerts_of(rig, receiver.url)):
+            await rig.clock.until_asleep()
+            await rig.operations.pause(None, "Lunch.")
+            rig.clock.advance(15)
+            await rig.events.until(AlertTold)
+        stopped = alerts_of(rig, receiver.url)
+        stopped.stop()
+        await stopped.run()
+
+        assert 1 == len(receiver.taken)
+
+
+async def test_a_fault_of_its_own_ends_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    async with open_rig(tmp_path) as rig:
+        alerts = alerts_of(rig, receiver.url)
+        alerts._free_bytes = lambda: 1 // 0  # noqa: SLF001 - any fault will do
+        async with running(alerts):
+            [failed] = await rig.events.until(ProgramFailed)
+            await rig.clock.until_asleep()
+
+        assert "ZeroDivisionError" == failed.reason
+
+
+async def test_no_word_of_apprise_reaches_our_log(receiver: Receiver) -> None:
+    """
+    It may name the channel's address.
+    """
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        with pytest.raises(Unavailable) as raised:
+            await AppriseChannels.open([NOWHERE], setting="alerts.urls").tell("Title", "Words", Level.ERROR)
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+    assert "secret" not in str(raised.value)
+    assert "" == stream.getvalue()
+
+
+@pytest.mark.parametrize("url", ["nothing://secret", "json://"])
+def test_an_address_that_nobody_knows_is_a_fault_of_the_settings(url: str) -> None:
+    with pytest.raises(SettingsFault, match=r"alerts.urls\[0\]") as raised:
+        AppriseChannels.open([url], setting="alerts.urls")
+
+    assert "secret" not in str(raised.value)
