@@ -53,6 +53,8 @@ def _lines(report: StatusReport) -> Iterator[Text]:
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
     if for_a_person(report) is not None:
         yield Text("See them: callrail-relay messages list --status held --status unknown")
+    if report.releasing:
+        yield Text(f"{report.releasing} of the held leave by themselves, at the time that each one says.")
     if report.drains_at is not None:
         yield Text(f"The queue will be empty at {local(report.drains_at)}.")
     elif any(standing.pending for standing in report.standings):

@@ -21,15 +21,17 @@ class Counts:
     """
     How many texts there are, found by indexes and within RECENT: it costs the same in ten years.
 
-    ``undone``   how many texts have each status of UNDONE
-    ``oldest``   when the oldest of them came in, where there is one
-    ``recent``   what became of the texts that came in within RECENT
-    ``look_ups`` attempts whose outcome is still to be looked up
+    ``undone``    how many texts have each status of UNDONE
+    ``oldest``    when the oldest of them came in, where there is one
+    ``recent``    what became of the texts that came in within RECENT
+    ``releasing`` held texts that leave by themselves
+    ``look_ups``  attempts whose outcome is still to be looked up
     """
 
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]
+    releasing: int
     look_ups: int
 
 

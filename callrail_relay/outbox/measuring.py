@@ -26,6 +26,7 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         undone=undone,
         oldest={status: instant for status, instant in oldest.items() if instant is not None},
         recent={status: found[status] for status in Status},
+        releasing=count_releasing(connection, now),
         look_ups=_count(connection, attempts.c.look_at.is_not(None)),
     )
 
@@ -39,6 +40,13 @@ def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
         sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq).limit(1)
     )
     return connection.scalar(query)
+
+
+def count_releasing(connection: sa.Connection, now: datetime) -> int:
+    """
+    Held texts that leave by themselves, as those of quiet hours do.
+    """
+    return _count(connection, sa.and_(messages.c.release_at.is_not(None), messages.c.status == Status.HELD))
 
 
 def count_suppressions(connection: sa.Connection, now: datetime) -> int:

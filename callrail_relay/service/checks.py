@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from callrail_relay.clock import Clock
 from callrail_relay.domain.discovery import Discovery
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.service.health import Check, StoreProbe, Worry
@@ -141,8 +140,7 @@ async def check_waiting(operations: Operations) -> str:
     """
     No text waits for a person's word.
     """
-    counts = (await operations.status()).counts
-    waiting = {status: counts[status] for status in (Status.HELD, Status.UNKNOWN) if counts[status]}
+    waiting = (await operations.status()).for_a_person
     if waiting:
         words = " and ".join(f"{count} {status}" for status, count in waiting.items())
         raise Worry(

@@ -30,10 +30,22 @@ CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN)
 class StatusReport:
     """
     How all stands: each account's budget and pause, and how many messages have each status.
+
+    ``releasing`` of the held ones leave by themselves.
     """
 
     standings: tuple[Standing, ...]
     counts: dict[Status, int]
+    releasing: int = 0
+
+    @property
+    def for_a_person(self) -> dict[Status, int]:
+        """
+        How many messages of which status wait for somebody's word; none where nothing does.
+        """
+        held = self.counts[Status.HELD] - self.releasing
+        waiting = {Status.HELD: held, Status.UNKNOWN: self.counts[Status.UNKNOWN]}
+        return {status: count for status, count in waiting.items() if count > 0}
 
     @property
     def drains_at(self) -> datetime | None:
@@ -119,7 +131,9 @@ class Operations:
 
     async def status(self) -> StatusReport:
         return StatusReport(
-            standings=tuple(await self.standings()), counts=await self._outbox.count_by_status()
+            standings=tuple(await self.standings()),
+            counts=await self._outbox.count_by_status(),
+            releasing=await self._outbox.count_releasing(),
         )
 
     async def standings(self) -> list[Standing]:

@@ -2,7 +2,6 @@
 One sentence that says whether all is well, and what to do where it is not.
 """
 
-from callrail_relay.domain.message import Status
 from callrail_relay.service.operations import StatusReport
 
 
@@ -31,12 +30,11 @@ def for_a_person(report: StatusReport) -> str | None:
     """
     What waits for a person, as the beginning of a sentence; None where nothing does.
     """
-    counts = [(report.counts[status], status) for status in (Status.HELD, Status.UNKNOWN)]
-    words = [f"{count} {status}" for count, status in counts if count]
-    if not words:
+    counts = report.for_a_person
+    if not counts:
         return None
-    total = sum(count for count, _ in counts)
-    return f"{' and '.join(words)} {'text waits' if total == 1 else 'texts wait'}"
+    words = " and ".join(f"{count} {status}" for status, count in counts.items())
+    return f"{words} {'text waits' if sum(counts.values()) == 1 else 'texts wait'}"
 
 
 def _accounts(count: int) -> str:

@@ -241,6 +241,11 @@ def _read(readings: Readings) -> Iterator[Metric]:
         "status",
     )
     yield _gauge(
+        "releasing_messages",
+        "Held texts that leave by themselves, such as at night.",
+        [((), counts.releasing)],
+    )
+    yield _gauge(
         "lookups_waiting", "Attempts whose outcome is looked up in CallRail.", [((), counts.look_ups)]
     )
     yield _gauge("opt_outs", "Entries on the list of people who opted out.", [((), readings.opt_outs)])

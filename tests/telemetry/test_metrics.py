@@ -78,6 +78,7 @@ READINGS = Readings(
         undone={Status.HELD: 2, Status.QUEUED: 0, Status.SENDING: 0, Status.UNKNOWN: 1},
         oldest={Status.HELD: START - MINUTE, Status.UNKNOWN: START + MINUTE},
         recent=dict.fromkeys(Status, 3),
+        releasing=1,
         look_ups=1,
     ),
     standings=(
@@ -170,6 +171,7 @@ def test_the_outbox_is_shown_as_it_was_read(metrics: Metrics) -> None:
 
     assert {("held",): 2, ("unknown",): 1} == of(found, "messages")
     # One whose clock was ahead is not of a negative age.
+    assert {(): 1} == of(found, "releasing_messages")
     assert {("held",): 60} == of(found, "oldest_message_age_seconds")
     assert {(status.value,): 3 for status in Status} == of(found, "recent_messages")
     assert {(ACCOUNT, "hour"): 150, (ACCOUNT, "day"): 151} == of(found, "budget_used")
