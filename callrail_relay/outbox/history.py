@@ -81,7 +81,7 @@ def read_overview(
     return Overview(
         now=now,
         waiting=read_waiting(connection, now, failed_since),
-        arrivals=_arrivals(connection, arrivals_since),
+        arrivals=read_arrivals(connection, now, arrivals_since, None),
         oldest={one: _oldest_use(connection, now, one) for one in account_ids},
         any_texts=connection.scalar(sa.select(messages.c.seq).limit(1)) is not None,
     )
@@ -129,7 +129,12 @@ def _from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bo
     return sa.false() if first is None else messages.c.seq >= first
 
 
-def _arrivals(connection: sa.Connection, since: datetime) -> tuple[Arrivals, ...]:
+def read_arrivals(
+    connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
+) -> tuple[Arrivals, ...]:
+    """
+    How many texts came in from *since* to before *until*, by quarters of an hour and by what became of them.
+    """
     length = sa.literal(QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
     query = (
@@ -137,6 +142,8 @@ def _arrivals(connection: sa.Connection, since: datetime) -> tuple[Arrivals, ...
         .where(messages.c.received_at >= since)
         .group_by(quarter, messages.c.status)
     )
+    if until is not None:
+        query = query.where(messages.c.received_at < until)
     return tuple(
         Arrivals(begins=EPOCH + int(number) * QUARTER, status=Status(status), count=count)
         for number, status, count in connection.execute(query)
@@ -437,7 +444,8 @@ def read_marker(connection: sa.Connection, now: datetime) -> str:
             newest(evidence.c.id),
             newest(decisions.c.id),
             newest(callrail_texts.c.received_at),
-            count(attempts, attempts.c.finished_at.is_(None)),
+            # By the account, so that the index of what is in flight is used.
+            count(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
             count(suppressions),
             *waiting,
         )

@@ -19,6 +19,7 @@ from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.history import (
+    Arrivals,
     Conversation,
     Overview,
     TextFilter,
@@ -288,6 +289,9 @@ class Outbox:
         self, account_ids: Sequence[str], arrivals_since: datetime, failed_since: datetime
     ) -> Overview:
         return await self._read(history.read_overview, account_ids, arrivals_since, failed_since)
+
+    async def read_arrivals(self, since: datetime, until: datetime) -> tuple[Arrivals, ...]:
+        return await self._read(history.read_arrivals, since, until)
 
     async def read_waiting(self, failed_since: datetime) -> Waiting:
         return await self._read(history.read_waiting, failed_since)

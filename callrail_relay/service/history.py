@@ -2,10 +2,12 @@
 What the dashboard shows, as the store has it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.history import (
+    QUARTER,
+    Arrivals,
     Conversation,
     Overview,
     TextFilter,
@@ -26,6 +28,21 @@ SUPPRESSIONS = 200
 """Opt-outs that a page shows at most."""
 
 BUBBLES = 60
+
+RECENT = timedelta(hours=26)
+PAST_LASTS = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastArrivals:
+    """
+    What came in from *since* to *until*, as it was counted at *counted_at*.
+    """
+
+    since: datetime
+    until: datetime
+    counted_at: datetime
+    arrivals: tuple[Arrivals, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +82,39 @@ class History:
     def __init__(self, outbox: Outbox, operations: Operations) -> None:
         self._outbox = outbox
         self._operations = operations
+        self._past: PastArrivals | None = None
 
     async def now(self, arrivals_since: datetime) -> NowReport:
+        """
+        How all stands, and what came in since *arrivals_since*.
+        """
         standings = tuple(await self._operations.standings())
-        failed_since = await self._outbox.now() - FAILED_LATELY
+        now = await self._outbox.now()
+        past = await self._past_arrivals(now, arrivals_since)
         overview = await self._outbox.read_overview(
-            [standing.account.id for standing in standings], arrivals_since, failed_since
+            [standing.account.id for standing in standings],
+            max(past.until, arrivals_since),
+            now - FAILED_LATELY,
         )
+        overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
         return NowReport(standings=standings, overview=overview)
+
+    async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
+        """
+        What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS.
+        """
+        past = self._past
+        if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
+            # At a whole quarter, so that no quarter is counted in two parts.
+            until = now - RECENT - (now - since) % QUARTER
+            past = PastArrivals(
+                since=since,
+                until=until,
+                counted_at=now,
+                arrivals=await self._outbox.read_arrivals(since, until),
+            )
+            self._past = past
+        return past
 
     async def waiting(self) -> Waiting:
         """

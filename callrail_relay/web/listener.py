@@ -110,13 +110,17 @@ class Listener:
 def _bind(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Unavailable(
             f"Port {port} on {host} cannot be used ({_words(error)}); end the program that "
             "uses it, or set "
             f"{setting} to another port."
         ) from error
+    # For each connection that is taken from it: an answer's body goes out at once behind its head, and does
+    # not wait 40 ms for the other end to acknowledge that. asyncio sets this only for sockets that it opens.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _words(error: OSError) -> str:

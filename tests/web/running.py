@@ -70,12 +70,12 @@ class Running:
 
     def ids(self, status: str) -> list[str]:
         """
-        The ids of all texts with *status*, newest first.
+        The ids of the newest texts with *status*.
         """
         from callrail_relay.domain.message import MessageFilter, Status  # noqa: PLC0415
 
         found = self.call(
-            self.relay.operations.list_messages, MessageFilter(statuses=(Status(status),), limit=0)
+            self.relay.operations.list_messages, MessageFilter(statuses=(Status(status),), limit=500)
         )
         return [message.id for message in found]
 

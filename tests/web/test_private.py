@@ -2,6 +2,7 @@
 The private listener: who gets in, and what the page shows.
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -265,7 +266,7 @@ async def test_every_answer_has_the_headers_that_keep_it_to_itself(tmp_path: Pat
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         headers = (await client.get(path)).headers
 
-        assert ("no-cache" if path.startswith("/static") else "no-store") == headers["cache-control"]
+        assert "no-store" == headers["cache-control"]
         assert "same-origin" == headers["referrer-policy"]
         assert "nosniff" == headers["x-content-type-options"]
         policy = headers["content-security-policy"]
@@ -284,6 +285,21 @@ async def test_static_file_is_there(tmp_path: Path) -> None:
         assert style.headers["content-type"].startswith("text/css")
         for path in ("/static/", "/static/nothing.css", "/static/../private.py", "/static/%2e%2e/private.py"):
             assert 404 == (await client.get(path)).status_code
+
+
+async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
+    """
+    Each content has an address of its own.
+    """
+    async with visiting(tmp_path) as (_, visitor):
+        addresses = set(re.findall(r'"(/static/[^"]+)"', await visitor.page()))
+        assert 5 == len(addresses)
+        for address in addresses:
+            file = await visitor.client.get(address)
+            assert 200 == file.status_code
+            assert "immutable" in file.headers["cache-control"]
+        gone = await visitor.client.get("/static/nothing.css?v=1")
+        assert "no-store" == gone.headers["cache-control"]
 
 
 async def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 What all pages have in common: who may see them, how they are drawn, what a form must bring along.
 """
 
+import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -21,6 +22,7 @@ from callrail_relay.web.login import Login, Notice, Session
 from callrail_relay.web.public import BodyTooLarge, read_body
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+STATIC = Path(__file__).parent.parent / "static"
 
 Form = Mapping[str, str]
 Page = Callable[[Request, Session], Awaitable[Response]]
@@ -171,6 +173,14 @@ def _redirect(to: str, said: str) -> Response:
 
 
 @cache
+def _static_address(name: str) -> str:
+    """
+    The address of a static file, another one for each content: so a browser may keep it for good.
+    """
+    return f"/static/{name}?v={hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()}"
+
+
+@cache
 def _environment() -> Environment:
     """
     The templates, all of them read now: the first page is then as quick as the others.
@@ -193,6 +203,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "counted": words.counted,
+        "static": _static_address,
         "plural": words.plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from callrail_relay.domain.history import Arrivals
 from callrail_relay.domain.message import Status
@@ -117,8 +117,10 @@ def _plot(
 ) -> Plot:
     counts = [Counter[str]() for _ in edges]
     of_status = {status: series for series, statuses in SERIES.items() for status in statuses}
+    # Instants of one time zone are compared without asking what the clock showed.
+    begins = [edge.astimezone(UTC) for edge in edges]
     for one in arrivals:
-        place = bisect_right(edges, one.begins) - 1
+        place = bisect_right(begins, one.begins) - 1
         if place >= 0:
             counts[place][of_status[one.status]] += one.count
     top = _nice(max((count.total() for count in counts), default=0))
