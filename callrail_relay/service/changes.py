@@ -4,7 +4,7 @@ Noticing that something changed, while somebody looks.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 
 from callrail_relay.clock import Clock, until_woken
@@ -60,11 +60,13 @@ class ChangeFeed:
         count = self._signal.count
         return f"{await self._read_marker()}-{count}"
 
-    async def versions(self, known: str) -> AsyncIterator[str]:
+    async def versions(self, known: str) -> AsyncGenerator[str]:
         """
         Each version that is not *known*, as soon as it is there, and the known one again in a silent time.
         """
         self._listening += 1
+        # Whoever comes is told at once of what it missed.
+        self._signal.woken.set()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         try:

@@ -1,0 +1,303 @@
+"""
+What the dashboard reads.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.guards import Verdict
+from callrail_relay.domain.history import TextFilter
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import Unknown
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.outbox import history
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import callrail_texts, decisions, messages
+from tests.outbox.database import connected
+from tests.outbox.worker import REFUSED, SENT, Worker, put
+from tests.support.clock import START, ManualClock
+from tests.support.factories import (
+    ACCOUNT,
+    BODY,
+    RECIPIENT,
+    TRACKING_NUMBER,
+    make_draft,
+    make_message,
+    make_submission,
+    recipient,
+)
+
+pytestmark = pytest.mark.anyio
+
+HELD = Verdict((Reason("merge_tag", "A merge tag was not filled in."),))
+
+
+async def hold(outbox: Outbox, text: str = "Held") -> str:
+    message = make_message(draft=make_draft(text=text), verdict=HELD)
+    await outbox.accept(make_submission(message))
+    return message.id
+
+
+async def texts_of(outbox: Outbox, wanted: TextFilter) -> list[str | None]:
+    return [row.text for row in (await outbox.read_page(wanted)).rows]
+
+
+# --- pages -----------------------------------------------------------------------------------------------
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Outbox) -> None:
+    """
+    Newest first; also when new texts come in between.
+    """
+    for number in range(7):
+        await put(outbox, f"Text {number}", to=recipient(number))
+    first = await outbox.read_page(TextFilter(limit=3))
+    await put(outbox, "Later", to=recipient(8))
+    second = await outbox.read_page(TextFilter(limit=3, before=first.older))
+    third = await outbox.read_page(TextFilter(limit=3, before=second.older))
+
+    shown = [row.text for page in (first, second, third) for row in page.rows]
+    assert [f"Text {number}" for number in reversed(range(7))] == shown
+    assert third.older is None
+
+
+async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    By each field, and by several at once.
+    """
+    await put(outbox, "House on Elm", to=recipient(1))
+    await worker.finish(await worker.take(), SENT)
+    clock.advance(timedelta(days=1))
+    await hold(outbox, "House on OAK")
+    await put(outbox, "100% sure_", to=recipient(2))
+
+    assert ["100% sure_", "House on OAK", "House on Elm"] == await texts_of(outbox, TextFilter())
+    assert ["House on OAK"] == await texts_of(outbox, TextFilter(statuses=(Status.HELD,)))
+    both = TextFilter(statuses=(Status.SENT, Status.HELD))
+    assert ["House on OAK", "House on Elm"] == await texts_of(outbox, both)
+    assert ["House on Elm"] == await texts_of(outbox, TextFilter(recipient=recipient(1)))
+    assert ["House on OAK"] == await texts_of(outbox, TextFilter(words=("oak", "pat")))
+    assert [] == await texts_of(outbox, TextFilter(words=("oak", "elm")))
+    assert ["100% sure_"] == await texts_of(outbox, TextFilter(words=("0%", "e_")))
+    assert 3 == len(await texts_of(outbox, TextFilter(name="PAT EX")))
+    assert 3 == len(await texts_of(outbox, TextFilter(opportunity_id="101", sender_id="789")))
+    assert ["House on Elm"] == await texts_of(outbox, TextFilter(sender_id="789", statuses=(Status.SENT,)))
+    assert [] == await texts_of(outbox, TextFilter(tracking_number="+12025550199"))
+    day = TextFilter(since=START, until=START + timedelta(hours=1))
+    assert ["House on Elm"] == await texts_of(outbox, day)
+    assert 2 == len(await texts_of(outbox, TextFilter(since=START + timedelta(hours=1))))
+    assert [] == await texts_of(outbox, TextFilter(since=START + timedelta(days=2)))
+    assert [] == await texts_of(outbox, TextFilter(until=START))
+
+
+async def test_search_stops_and_goes_on(
+    outbox: Outbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A word that is far back costs one look at a time, and each says how far it came.
+    """
+    monkeypatch.setattr(history, "LOOKED_THROUGH", 3)
+    await put(outbox, "Needle", to=recipient(0))
+    for number in range(1, 5):
+        clock.advance(60)
+        await put(outbox, f"Hay {number}", to=recipient(number))
+
+    first = await outbox.read_page(TextFilter(words=("needle",)))
+    assert () == first.rows
+    assert START + timedelta(minutes=1) == first.searched_to
+    second = await outbox.read_page(TextFilter(words=("needle",), before=first.older))
+    assert ["Needle"] == [row.text for row in second.rows]
+    assert (None, None) == (second.older, second.searched_to)
+
+
+# --- what waits ------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_is_told_apart(
+    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+) -> None:
+    """
+    What waits for a person, what is looked up or released by itself, and what failed lately.
+    """
+    await put(outbox, "Fails", to=recipient(1))
+    await worker.finish(await worker.take(), REFUSED)
+    clock.advance(timedelta(days=2))
+    await put(outbox, "Fails again", to=recipient(2))
+    await worker.finish(await worker.take(), REFUSED)
+    await hold(outbox)
+    later = await hold(outbox, "Released later")
+    with connected(store_url) as connection:
+        connection.execute(sa.update(messages).where(messages.c.id == later).values(release_at=START))
+    await put(outbox, "Queued", to=recipient(3))
+
+    waiting = await outbox.read_waiting(clock.now() - timedelta(days=1))
+
+    assert (1, 1, 0) == (waiting.held.count, waiting.failed.count, waiting.unknown.count)
+    assert ["Fails again"] == [row.text for row in waiting.failed.rows]
+    assert ["Released later"] == [row.text for row in waiting.released_later.rows]
+    assert 1 == waiting.queued
+    assert 2 == waiting.for_person
+
+
+async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Until then it is on its way to be settled by itself.
+    """
+    looked_up = replace(worker, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
+    await put(outbox, "Looked up")
+    await looked_up.finish(await looked_up.take(), Unknown("It broke."))
+    clock.advance(timedelta(minutes=30))  # the account waits after an unknown outcome
+    await put(outbox, "Left", to=recipient(1))
+    await worker.finish(await worker.take(), Unknown("It broke."))
+
+    waiting = await outbox.read_waiting(START)
+
+    assert ["Looked up"] == [row.text for row in waiting.looked_up.rows]
+    assert [True] == [row.looked_up for row in waiting.looked_up.rows]
+    assert ["Left"] == [row.text for row in waiting.unknown.rows]
+
+
+async def test_pile_is_counted_up_to_a_bound(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    However many there are, a page costs the same.
+    """
+    monkeypatch.setattr(history, "PILE", 2)
+    monkeypatch.setattr(history, "MOST_COUNTED", 3)
+    for _ in range(6):
+        await hold(outbox)
+
+    held = (await outbox.read_waiting(START)).held
+
+    assert (4, 2) == (held.count, len(held.rows))
+
+
+async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    By quarters of an hour and by what became of it; and says which use of the budget ends next.
+    """
+    empty = await outbox.read_overview([ACCOUNT], START, START)
+    assert not empty.any_texts
+    assert (None, None) == (empty.oldest[ACCOUNT].hour, empty.oldest[ACCOUNT].day)
+    await put(outbox, "Sent", to=recipient(1))
+    await worker.finish(await worker.take(), SENT)
+    clock.advance(timedelta(minutes=16))
+    await hold(outbox)
+    await hold(outbox)
+
+    overview = await outbox.read_overview([ACCOUNT], START, START)
+
+    assert overview.any_texts
+    assert [(START, Status.SENT, 1), (START + timedelta(minutes=15), Status.HELD, 2)] == sorted(
+        (one.begins, one.status, one.count) for one in overview.arrivals
+    )
+    assert START == overview.oldest[ACCOUNT].hour == overview.oldest[ACCOUNT].day
+    past = await outbox.read_arrivals(START, START + timedelta(minutes=15))
+    assert [Status.SENT] == [one.status for one in past]
+    clock.advance(timedelta(hours=1))
+    assert (await outbox.read_overview([ACCOUNT], START, START)).oldest[ACCOUNT].hour is None
+
+
+# --- one text, one person --------------------------------------------------------------------------------
+
+
+async def test_history_of_a_text(outbox: Outbox, store_url: str) -> None:
+    """
+    Its request as it came, what people decided, and whether the person opted out.
+    """
+    id_ = await hold(outbox)
+    await outbox.approve(id_)
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Replied STOP")
+    with connected(store_url) as connection:
+        seq = connection.scalar(sa.select(messages.c.seq).where(messages.c.id == id_))
+        decision = {"message_seq": seq, "decided_at": START, "verb": "approve", "person": "sam"}
+        connection.execute(sa.delete(decisions))
+        connection.execute(sa.insert(decisions), [decision | {"reasons": ["merge_tag", {"code": "too_old"}]}])
+
+    found = await outbox.read_history(id_)
+
+    assert found.raw is not None
+    assert (BODY, "application/json") == (found.raw.body, found.raw.content_type)
+    assert ("merge_tag",) == found.approved
+    assert [("approve", "sam", ("merge_tag", "too_old"))] == [
+        (one.verb, one.person, one.reasons) for one in found.decisions
+    ]
+    assert found.suppressed
+    assert (await outbox.read_history("no-such-text")).raw is None
+
+
+async def test_conversation_has_both_sides(outbox: Outbox, store_url: str, clock: ManualClock) -> None:
+    """
+    In the order in which it was written, a page at a time, and only between these two.
+    """
+    await put(outbox, "One")
+    said = [("in", 1, "Two", None), ("out", 2, "Three", None)]
+    with connected(store_url) as connection:
+        for number, (direction, minute, content, attempt) in enumerate(said):
+            connection.execute(
+                sa.insert(callrail_texts).values(
+                    resource_id=str(number),
+                    direction=direction,
+                    written_at=START + timedelta(minutes=minute),
+                    received_at=START,
+                    tracking_number=TRACKING_NUMBER,
+                    recipient=RECIPIENT,
+                    content=content,
+                    attempt_id=attempt,
+                )
+            )
+    clock.advance(timedelta(minutes=3))
+    await put(outbox, "Four")
+    await put(outbox, "To somebody else", to=recipient(1))
+
+    latest = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 3)
+    assert ["Two", "Three", "Four"] == [one.content for one in latest.utterances]
+    assert [True, False, False] == [one.inbound for one in latest.utterances]
+    assert ("Pat Example", False) == (latest.seller, latest.suppressed)
+    earlier = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, latest.older, 3)
+    assert ["One"] == [one.content for one in earlier.utterances]
+    assert earlier.older is None
+
+
+async def test_newest_opt_outs(outbox: Outbox, clock: ManualClock) -> None:
+    for number in range(3):
+        clock.advance(1)
+        await outbox.suppress(TRACKING_NUMBER, recipient(number), "Asked")
+
+    found = await outbox.read_suppressions(2)
+
+    assert [recipient(2), recipient(1)] == [one.recipient for one in found]
+
+
+async def test_marker_changes_with_what_is_shown_and_with_nothing_else(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker
+) -> None:
+    """
+    Whoever changes it; asking changes nothing.
+    """
+    seen = [await outbox.read_marker()]
+
+    async def note() -> None:
+        seen.append(await outbox.read_marker())
+        assert seen[-1] == await second_outbox.read_marker()
+
+    id_ = await hold(second_outbox)
+    await note()
+    await second_outbox.approve(id_)
+    await note()
+    claim = await worker.take()
+    await note()
+    await worker.finish(claim, SENT)
+    await note()
+    await second_outbox.pause(ACCOUNT, "Holidays")
+    await note()
+    await second_outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked")
+    await note()
+    assert len(seen) == len(set(seen))
+    await second_outbox.write_probe()
+    assert seen[-1] == await outbox.read_marker()

@@ -1,0 +1,113 @@
+"""
+Noticing that something changed.
+"""
+
+import asyncio
+
+import pytest
+
+from callrail_relay.errors import Unavailable
+from callrail_relay.service.changes import LOOK, PAUSE, ChangeFeed, ChangeSignal
+from tests.support.clock import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+
+class Store:
+    """
+    A marker that a test changes, and how often it was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.marker = "a"
+        self.asked = 0
+        self.broken = False
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        if self.broken:
+            raise Unavailable("The store is away.")
+        return self.marker
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+async def test_change_in_this_process_is_told_at_once(clock: ManualClock) -> None:
+    """
+    And only once, however many changes there were.
+    """
+    signal, store = ChangeSignal(), Store()
+    feed = ChangeFeed(signal, store, clock)
+    stream = feed.versions(await feed.version())
+    coming = asyncio.ensure_future(anext(stream))
+    await clock.until_asleep()
+    clock.advance(PAUSE)
+    await clock.until_asleep()
+    signal()
+    signal()
+
+    assert "a-2" == await coming
+    await feed.close()
+
+
+async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
+    """
+    Also after a while in which the store could not be read.
+    """
+    store = Store()
+    feed = ChangeFeed(ChangeSignal(), store, clock)
+    coming = asyncio.ensure_future(anext(feed.versions("a-0")))
+    await clock.until_asleep()
+    store.broken = True
+    for _ in range(4):
+        clock.advance(LOOK)
+        await clock.until_asleep()
+    store.broken, store.marker = False, "b"
+    while not coming.done():
+        clock.advance(LOOK)
+        await clock.until_asleep()
+
+    assert "b-0" == await coming
+    await feed.close()
+
+
+async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
+    """
+    The last one who leaves ends it, and the next one begins anew.
+    """
+    store = Store()
+    feed = ChangeFeed(ChangeSignal(), store, clock)
+    stream = feed.versions("old")
+    assert "a-0" == await anext(stream)
+    await stream.aclose()
+    while clock.wake_ats:
+        clock.advance(LOOK)
+        await asyncio.sleep(0)
+    asked = store.asked
+    clock.advance(60)
+    await asyncio.sleep(0)
+    assert asked == store.asked
+
+    store.marker = "b"
+    assert "b-0" == await anext(feed.versions("a-0"))
+    await feed.close()
+
+
+async def test_closing_ends_every_stream(clock: ManualClock) -> None:
+    """
+    A listener that stops would wait for them.
+    """
+    feed = ChangeFeed(ChangeSignal(), Store(), clock)
+    waiting = [asyncio.ensure_future(_last(feed)) for _ in range(3)]
+    await clock.until_asleep()
+
+    await feed.close()
+
+    assert [["a-0"]] * 3 == await asyncio.gather(*waiting)
+
+
+async def _last(feed: ChangeFeed) -> list[str]:
+    return [version async for version in feed.versions("old")][:1]

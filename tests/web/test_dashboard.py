@@ -1,0 +1,315 @@
+"""
+The pages and actions of the dashboard, spoken to without a browser.
+"""
+
+import asyncio
+import json
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from callrail_relay.bootstrap.dashboard_link import FILE, ask_for_link, open_desk
+from callrail_relay.bootstrap.installation import find_installation
+from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.errors import Unavailable
+from callrail_relay.service.health import Condition
+from callrail_relay.web.dashboard.examiner import SHOWN_AGE
+from callrail_relay.web.listener import Listener
+from tests.support.factories import RECIPIENT, recipient
+from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
+
+pytestmark = pytest.mark.anyio
+
+
+# --- pages -----------------------------------------------------------------------------------------------
+
+
+async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
+    """
+    A text that is a program stays a text, on every page.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("<script>alert('x')</script> & \"quotes\" {{x}}")
+        await rig.operations.pause(None, "<b>Holidays</b>")
+        number = rig.simulator.tracking_number
+        for path in (
+            "/",
+            "/texts",
+            f"/texts/{id_}",
+            f"/texts/{id_}/request",
+            f"/people/{RECIPIENT}/{number}",
+        ):
+            page = await visitor.page(path)
+            assert "<script>alert" not in page
+            assert "&lt;script&gt;" in page
+            assert "<b>" not in page
+
+
+async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
+    """
+    In turn: nothing to do, a queue, texts that wait for a person, a wait, a pause.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        empty = await visitor.page()
+        await rig.accept("Queued", to=recipient(1))
+        queued = await visitor.page()
+        await rig.accept("Held {{name}}", to=recipient(2))
+        held = await visitor.page()
+        rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=600, position=1))
+        await rig.work(rig.delivery())
+        waits = await visitor.page()
+        await rig.operations.pause(None, "Holidays.")
+        paused = await visitor.page()
+
+    assert "All is well." in empty
+    assert "No text has come in yet" in empty
+    assert "1 text is in the queue" in queued
+    assert "1 text waits for you." in held
+    assert "merge tag" in held
+    assert "Sending waits until" in waits
+    assert "Sending is paused." in paused
+    assert "Holidays." in paused
+
+
+async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        rig.simulator.spend(149)
+        await rig.accept()
+        await rig.work(rig.delivery())
+        page = await visitor.page()
+
+        assert "150 of 150" in page
+        assert "none left" in page
+        assert "Room again at" in page
+
+
+async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
+    """
+    As soon as it is known; no page waits for it.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        visitor.private.examination.condition = Condition.FAILED
+        assert "All is well." in await visitor.page()
+        await asyncio.sleep(0)
+        assert "Something is wrong with: store." in await visitor.page()
+        await visitor.page()
+        assert 1 == visitor.private.examination.made
+        rig.clock.advance(SHOWN_AGE)
+        await visitor.page()
+        await asyncio.sleep(0)
+        assert 2 == visitor.private.examination.made
+
+
+async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
+    """
+    The id that the webhook answers with may stand for several texts.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        body = json.dumps(
+            [{"message": f"Text {number}", "seller_phone": recipient(number)} for number in range(2)]
+        )
+        receipt = await rig.intake.accept_request(body.encode(), content_type="application/json")
+        page = await visitor.page(f"/texts/{receipt.submission_id}")
+        assert "2 texts of one request" in page
+        for accepted in receipt.accepted:
+            assert f"/texts/{accepted.message_id}" in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/texts/none",
+        "/texts/none/request",
+        "/texts/none/resend",
+        "/people/1/2",
+        f"/people/{RECIPIENT}/{RECIPIENT}",
+    ],
+)
+async def test_what_is_not_there_is_said_so(tmp_path: Path, path: str) -> None:
+    async with visiting(tmp_path) as (_, visitor):
+        answer = await visitor.client.get(path)
+        assert 404 == answer.status_code
+        assert "<h1>Not found</h1>" in answer.text
+
+
+async def test_store_that_is_away_is_said_so(tmp_path: Path) -> None:
+    """
+    In words, and not as a fault of the program.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        with sqlite3.connect(rig.path) as connection:
+            connection.execute("ALTER TABLE messages RENAME TO elsewhere")
+        connection.close()
+        answer = await visitor.client.get("/texts")
+        assert 503 == answer.status_code
+        assert "The store cannot be reached." in answer.text
+
+
+# --- actions ---------------------------------------------------------------------------------------------
+
+
+async def test_actions_do_what_they_say(tmp_path: Path) -> None:
+    """
+    Each wakes the delivery, tells other pages, and leads back to where it was asked.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        await visitor.page()
+        await asyncio.sleep(0)
+        before = visitor.private.signal.count
+        approved = await visitor.post(f"/texts/{id_}/approve", back="/texts?status=held")
+        assert "/texts?status=held&said=" in str(approved.url)
+        assert "Approved: the text leaves" in approved.text
+        assert "queued" == (await rig.message(id_)).status
+        assert (1, before + 1) == (visitor.private.woken, visitor.private.signal.count)
+
+        assert "Cancelled" in (await visitor.post(f"/texts/{id_}/cancel")).text
+        assert "cancelled" == (await rig.message(id_)).status
+        assert "in the queue again" in (await visitor.post(f"/texts/{id_}/resend")).text
+        assert "queued" == (await rig.message(id_)).status
+
+
+async def test_notice_is_told_once(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        told = await visitor.post(f"/texts/{id_}/cancel")
+        assert 'class="notice well"' in told.text
+        assert 'class="notice well"' not in (await visitor.client.get(told.url)).text
+
+
+async def test_refused_action_says_why(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Queued")
+        refused = await visitor.post(f"/texts/{id_}/approve")
+        assert 'class="notice bad"' in refused.text
+        assert "cannot be approved" in refused.text
+        assert 0 == visitor.private.woken
+        assert 404 == (await visitor.post(f"/texts/{id_}/explode")).status_code
+
+
+async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None:
+    """
+    It has no other button than that and “Cancel”; what it still lacks is said.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        receipt = await rig.intake.accept_request(
+            b'{"message": "To nobody"}', content_type="application/json"
+        )
+        id_ = receipt.accepted[0].message_id
+        page = await visitor.page(f"/texts/{id_}")
+        assert f"/texts/{id_}/remap" in page
+        assert f"/texts/{id_}/cancel" in page
+        assert f"/texts/{id_}/approve" not in page
+        again = await visitor.post(f"/texts/{id_}/remap")
+        assert "Read again with the settings of now." in again.text
+        assert "names no phone number" in again.text
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example.com", "https://evil.example.com/", "/\\evil.example.com", "texts", "/\x00"]
+)
+async def test_no_form_leads_elsewhere(tmp_path: Path, back: str) -> None:
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        done = await visitor.post(f"/texts/{id_}/cancel", back=back)
+        assert f"/texts/{id_}" == done.url.path
+        assert "127.0.0.1" == done.url.host
+
+
+async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as (_, visitor):
+        assert HOOK_URL not in await visitor.page("/setup")
+        assert 405 == (await visitor.client.get("/setup/url")).status_code
+        assert HOOK_URL in (await visitor.post("/setup/url")).text
+        assert HOOK_URL not in await visitor.page("/setup")
+
+
+@pytest.mark.parametrize(
+    ("to", "text", "said"),
+    [("12", "Hello", "The number cannot be used"), (RECIPIENT, " ", "The text is empty")],
+)
+async def test_wrong_test_text_is_refused_in_words(tmp_path: Path, to: str, text: str, said: str) -> None:
+    async with visiting(tmp_path) as (_, visitor):
+        refused = await visitor.post("/setup/test", to=to, message=text)
+        assert said in refused.text
+        assert "--" not in refused.text.partition('id="notice"')[2].partition("</div>")[0]
+
+
+async def test_test_text_goes_the_way_of_every_other(tmp_path: Path) -> None:
+    """
+    The guards hold it as they would any other, and a line's end is one character.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        sent = await visitor.post("/setup/test", to="(202) 555-0122", message="One\r\ntwo")
+        assert "The text is in the queue." in sent.text
+        assert "One\ntwo" == (await rig.message(sent.url.path.rpartition("/")[2])).text
+        held = await visitor.post("/setup/test", to="(202) 555-0122", message="Hi {{name}}")
+        assert "The text is held" in held.text
+
+
+# --- live ------------------------------------------------------------------------------------------------
+
+
+async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
+    """
+    By the version that the page has then seen; and of one that it missed, at once.
+    """
+    async with (
+        private_rig(tmp_path) as (rig, private),
+        Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,
+        httpx.AsyncClient(base_url=listener.url, timeout=20) as client,
+    ):
+        await private.enter(client)
+        async with client.stream("GET", "/events", headers={"Last-Event-ID": "old"}) as stream:
+            assert "text/event-stream; charset=utf-8" == stream.headers["content-type"]
+            assert "no-store" == stream.headers["cache-control"]
+            lines = stream.aiter_lines()
+            assert [": connected", ""] == [await anext(lines) for _ in range(2)]
+            first = [await anext(lines) for _ in range(4)]
+            assert "event: changed" == first[1]
+            await rig.accept("Hello")
+            private.signal()
+            rig.clock.advance(timedelta(seconds=1))
+            second = [await anext(lines) for _ in range(4)]
+            assert "event: changed" == second[1]
+            assert first[0] != second[0]
+
+
+# --- a new link ------------------------------------------------------------------------------------------
+
+
+async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
+    """
+    With the secret of this run, and without it not.
+    """
+    async with private_rig(tmp_path) as (_, private), private.client() as client:
+        for given in ("", "Bearer", "Bearer x", LINK_SECRET):
+            refused = await client.post("/login/links", headers={"Authorization": given})
+            assert 403 == refused.status_code
+        answer = await client.post("/login/links", headers={"Authorization": f"Bearer {LINK_SECRET}"})
+        link = httpx.URL(answer.json()["url"])
+        assert ("127.0.0.1", "/login") == (link.host, link.path)
+        assert 303 == (await private.enter(client, link.params["token"])).status_code
+
+
+async def test_link_is_asked_for_where_the_relay_left_word(tmp_path: Path) -> None:
+    """
+    In a file that nobody else can read, and that is gone with the relay; without one it is said so.
+    """
+    installation = find_installation(None, must_exist=False)
+    with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+        await ask_for_link(installation)
+    with open_desk(installation.data, "http://127.0.0.1:9", "secret"):
+        file = installation.data / FILE
+        assert 0o600 == file.stat().st_mode & 0o777
+        with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+            await ask_for_link(installation)
+    assert not file.exists()
+    with open_desk(installation.data, "http://127.0.0.1:9", "secret"):
+        file.write_text("of another relay", encoding="utf-8")
+    assert file.exists()
+    with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
+        await ask_for_link(installation)

@@ -1,0 +1,367 @@
+"""
+What the pages make of values: words, plots, the first sentence, and the way of a text.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.budget import Window
+from callrail_relay.domain.history import (
+    MOST_COUNTED,
+    Arrivals,
+    Decision,
+    Overview,
+    Pile,
+    RawRequest,
+    TextHistory,
+    Waiting,
+)
+from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.standing import Standing
+from callrail_relay.service.health import Condition, Finding, HealthReport
+from callrail_relay.service.history import NowReport, OneText
+from callrail_relay.web.dashboard import plots, verdict, words
+from callrail_relay.web.dashboard.text import readable
+from callrail_relay.web.dashboard.texts import read_filter
+from callrail_relay.web.dashboard.timeline import steps
+from callrail_relay.web.dashboard.verdict import Level
+from tests.support.factories import RECIPIENT, make_route
+
+NOW = datetime(2026, 3, 4, 15, 30).astimezone()
+"""A Wednesday, by the clock of wherever the test runs."""
+
+
+# --- words -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("instant", "said"),
+    [
+        (NOW, "3:30 pm"),
+        (NOW.replace(hour=0, minute=5), "12:05 am"),
+        (NOW.replace(hour=12, minute=0), "12:00 pm"),
+        (NOW - timedelta(days=1), "yesterday 3:30 pm"),
+        (NOW + timedelta(days=1), "tomorrow 3:30 pm"),
+        (NOW - timedelta(days=30), "Feb 2 at 3:30 pm"),
+        (NOW - timedelta(days=100), "Nov 24, 2025 at 3:30 pm"),
+        (None, ""),
+    ],
+)
+def test_instants_are_said_as_one_says_them(instant: datetime | None, said: str) -> None:
+    """
+    By this machine's clock, whatever the instant's own zone.
+    """
+    shown = words.when(None if instant is None else instant.astimezone(UTC), NOW)
+    assert said == shown
+
+
+def test_sentence_is_for_a_person() -> None:
+    """
+    Instants by this clock, ids as links, commands set apart, and no mark-up of others.
+    """
+    until = NOW.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    shown = words.sentence(
+        f"<b>Wait</b> until {until} (message 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf); `callrail-relay resume`.",
+        NOW,
+    )
+    assert (
+        "&lt;b&gt;Wait&lt;/b&gt; until 3:30 pm "
+        '(message <a href="/texts/019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf">019a0f8e…</a>); '
+        "<code>callrail-relay resume</code>."
+    ) == shown
+
+
+def test_numbers_and_counts() -> None:
+    assert "(202) 555-0122" == words.phone(RECIPIENT)
+    assert "no number" == words.phone(None)
+    assert "12345" == words.phone("12345")
+    assert ["1 text", "2 texts", "1,200 texts"] == [words.plural(count, "text") for count in (1, 2, 1200)]
+    assert ["7", "1,000+"] == [words.counted(count) for count in (7, MOST_COUNTED + 1)]
+    assert "Hi the…" == words.shortened(" Hi \n there, you", 7)
+
+
+# --- the filter ------------------------------------------------------------------------------------------
+
+
+def test_fields_become_a_filter() -> None:
+    """
+    A number is a person; a name is a part of one; a day is a day of this clock.
+    """
+    asked = read_filter(
+        {
+            "status": "held",
+            "person": "(202) 555-0122",
+            "day": "2026-03-04",
+            "search": " oak  st ",
+            "before": "9",
+        }
+    )
+    wanted = asked.wanted
+    assert (Status.HELD,) == wanted.statuses
+    assert (RECIPIENT, None) == (wanted.recipient, wanted.name)
+    assert ("oak", "st") == wanted.words
+    assert wanted.since is not None
+    assert NOW.replace(hour=0, minute=0) == wanted.since
+    assert NOW.replace(day=5, hour=0, minute=0) == wanted.until
+    assert 9 == wanted.before
+    assert asked.narrowed
+    assert "/texts?status=held&search=oak++st&person=%28202%29+555-0122&before=3" == asked.address(
+        day=None, before=3
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"status": "gone"}, {"day": "yesterday"}, {"day": "9999-12-31"}],
+)
+def test_field_that_makes_no_sense_is_named_and_left_out(query: dict[str, str]) -> None:
+    asked = read_filter(query)
+    assert 1 == len(asked.faults)
+    assert ((), None) == (asked.wanted.statuses, asked.wanted.since)
+
+
+@pytest.mark.parametrize("before", ["", "x", "-1", "1" * 30, "\uff11"])
+def test_wrong_place_is_the_beginning(before: str) -> None:
+    assert read_filter({"before": before}).wanted.before is None
+
+
+# --- plots -----------------------------------------------------------------------------------------------
+
+
+def arrivals(*counts: tuple[timedelta, Status, int]) -> list[Arrivals]:
+    return [Arrivals(begins=NOW - back, status=status, count=count) for back, status, count in counts]
+
+
+def test_bars_hold_what_came_in() -> None:
+    """
+    Each hour and day once, by this machine's clock; what is older is on no bar.
+    """
+    came = arrivals(
+        (timedelta(minutes=15), Status.SENT, 3),
+        (timedelta(minutes=30), Status.SENDING, 1),
+        (timedelta(minutes=31), Status.FAILED, 2),
+        (timedelta(days=3), Status.SENT, 5),
+        (timedelta(days=40), Status.SENT, 7),
+    )
+    hours, days = plots.last_hours(came, NOW), plots.last_days(came, NOW)
+    assert {"sent": 3, "waiting": 1} == hours.bars[-1].counts
+    assert {"failed": 2} == hours.bars[-2].counts
+    assert 6 == hours.total
+    assert (24, 30) == (len(hours.bars), len(days.bars))
+    assert {"sent": 3, "waiting": 1, "failed": 2} == days.bars[-1].counts
+    assert {"sent": 5} == days.bars[-4].counts
+    assert 11 == days.total
+    assert ("sent", "waiting", "failed") == days.series
+
+
+def test_pieces_stand_on_each_other() -> None:
+    """
+    From the ground up, and never higher than the scale.
+    """
+    came = arrivals((timedelta(), Status.SENT, 6), (timedelta(), Status.HELD, 2))
+    plot = plots.last_hours(came, NOW)
+    assert 10 == plot.top
+    sent, held = plot.bars[-1].pieces
+    assert (40, 60) == (sent.y, sent.height)
+    assert (20, 20) == (held.y, held.height)
+
+
+@pytest.mark.parametrize(
+    ("most", "top"), [(0, 2), (1, 2), (2, 2), (3, 4), (5, 10), (11, 20), (99, 100), (101, 200)]
+)
+def test_scale_ends_at_a_round_number(most: int, top: int) -> None:
+    plot = plots.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
+    assert top == plot.top
+
+
+def test_nothing_came_in() -> None:
+    plot = plots.last_days([], NOW)
+    assert 0 == plot.total
+    assert () == plot.series
+
+
+# --- the first sentence ----------------------------------------------------------------------------------
+
+
+def report(
+    *,
+    waiting: Waiting | None = None,
+    account: Account | None = None,
+    hour: Window | None = None,
+    pending: int = 0,
+    drains_at: datetime | None = None,
+    any_texts: bool = True,
+) -> NowReport:
+    standing = Standing(
+        account=account or Account(id="ACC1"),
+        hour=hour or Window(1, 150),
+        day=Window(1, 1000),
+        pending=pending,
+        drains_at=drains_at,
+    )
+    overview = Overview(now=NOW, waiting=waiting or Waiting(), arrivals=(), oldest={}, any_texts=any_texts)
+    return NowReport(standings=(standing,), overview=overview)
+
+
+def test_all_is_well() -> None:
+    """
+    With nothing in the store, with all of it sent, and with a queue that empties by itself.
+    """
+    empty = verdict.judge(report(any_texts=False), None).head
+    assert (Level.WELL, "/setup") == (empty.level, empty.link)
+    done = verdict.judge(report(), None).head
+    assert "Nothing waits" in done.detail
+    busy = report(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
+    assert (
+        "3 texts are in the queue; it will be empty at about 3:40 pm."
+        == verdict.judge(busy, None).head.detail
+    )
+    soon = report(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
+    assert (
+        "1 text is in the queue; it will be empty within a minute." == verdict.judge(soon, None).head.detail
+    )
+
+
+def test_what_is_worst_is_said_first() -> None:
+    """
+    A pause before what waits for a person, and that before what ends by itself.
+    """
+    waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
+    paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
+    health = HealthReport(
+        findings=(
+            Finding(name="CallRail", condition=Condition.FAILED, detail="The key is refused.", exit_code=5),
+            Finding(name="accounts", condition=Condition.FAILED, detail="Paused.", exit_code=7),
+            Finding(name="public address", condition=Condition.WARNING, detail="None."),
+        )
+    )
+    found = verdict.judge(report(waiting=waiting, account=paused), health)
+    assert "Sending is paused." == found.head.words
+    assert [
+        "Something is wrong with: CallRail.",
+        "3 texts wait for you.",
+        "1 text is being looked up in CallRail.",
+    ] == [point.words for point in found.others]
+    assert "2 held back and 1 failed in the last 24 hours." == found.others[1].detail
+
+
+def test_what_ends_by_itself_is_no_trouble() -> None:
+    """
+    A full hour, an answer to wait for, a text that leaves in the morning.
+    """
+    full = report(hour=Window(150, 150, NOW + timedelta(minutes=5)), pending=2)
+    waits = report(account=Account(id="ACC1", wait_until=NOW + timedelta(minutes=1), wait_reason="Busy."))
+    night = report(waiting=Waiting(released_later=Pile(count=1)))
+    for one, said in (
+        (full, "The budget of this hour is used up."),
+        (waits, "Sending waits until 3:31 pm."),
+        (night, "1 text waits for a better hour."),
+    ):
+        found = verdict.judge(one, None)
+        assert Level.WELL == found.head.level
+        assert [said] == [point.words for point in found.others]
+
+
+# --- the way of a text -----------------------------------------------------------------------------------
+
+
+def text(status: Status, *attempts: Attempt, reasons: tuple[Reason, ...] = (), **history: object) -> OneText:
+    message = Message(
+        id="m",
+        submission_id="s",
+        status=status,
+        source=Source.WEBHOOK,
+        received_at=NOW,
+        recipient=RECIPIENT,
+        text="Hello",
+        route=make_route(),
+        reasons=reasons,
+        segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
+    )
+    return OneText(message=message, history=TextHistory(**history))  # type: ignore[arg-type]
+
+
+def attempt(
+    outcome: OutcomeKind | None,
+    after: float,
+    *,
+    look_at: datetime | None = None,
+    evidence: tuple[Evidence, ...] = (),
+) -> Attempt:
+    at = NOW + timedelta(seconds=after)
+    return Attempt(
+        started_at=at,
+        finished_at=None if outcome is None else at + timedelta(seconds=1),
+        outcome=outcome,
+        http_status=None,
+        detail="Said.",
+        look_at=look_at,
+        evidence=evidence,
+    )
+
+
+def test_steps_are_in_the_order_of_time() -> None:
+    """
+    Also a decision between two attempts, and evidence after the later one.
+    """
+    evidence = Evidence(noted_at=NOW + timedelta(minutes=9), detail="It is there.")
+    shown = steps(
+        text(
+            Status.SENT,
+            attempt(OutcomeKind.UNKNOWN, 1, evidence=(evidence,)),
+            attempt(OutcomeKind.SENT, 300),
+            decisions=(
+                Decision(
+                    decided_at=NOW + timedelta(seconds=200), verb="resend", person="sam", reasons=("x_y",)
+                ),
+            ),
+        )
+    )
+    assert [
+        "Came in from IF3, and is on disk",
+        "Goes to (202) 555-0122 from (202) 555-0133",
+        "It is not known whether CallRail took it",
+        "Sam sent it again",
+        "CallRail took it",
+        "Looked up in CallRail",
+    ] == [step.title for step in shown]
+    assert ("Overridden: x y.",) == shown[3].details
+
+
+def test_what_is_ahead_stands_at_the_end() -> None:
+    """
+    The next look-up, the hour of release, and the turn that has not come.
+    """
+    later = NOW + timedelta(minutes=5)
+    unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, look_at=later)))
+    assert ("Will be looked up in CallRail", later, True) == (
+        unknown[-1].title,
+        unknown[-1].at,
+        unknown[-1].ahead,
+    )
+    held = steps(text(Status.HELD, reasons=(Reason("quiet_hours", "Night."),), release_at=later))
+    assert ["Held", "Leaves by itself"] == [step.title for step in held[-2:]]
+    queued = steps(text(Status.QUEUED, reasons=(Reason("budget", "Full."),)))
+    assert ["Waits", "Leaves for CallRail when its turn comes"] == [step.title for step in queued[-2:]]
+    sending = steps(text(Status.SENDING, attempt(None, 1)))
+    assert "On its way to CallRail" == sending[2].title
+    cancelled = steps(text(Status.CANCELLED, approved=("duplicate",)))
+    assert ["A person overrode what held it", "Cancelled: it does not leave"] == [
+        step.title for step in cancelled[-2:]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "shown"),
+    [
+        ("text/plain", b'{"a":1}', '{\n  "a": 1\n}'),
+        ("application/x-www-form-urlencoded", b"a=1&b=x+y", "a = 1\nb = x y"),
+        (None, b"a=1\xff", "a=1\ufffd"),
+    ],
+)
+def test_request_is_shown_so_that_it_can_be_read(content_type: str | None, body: bytes, shown: str) -> None:
+    assert shown == readable(RawRequest(received_at=NOW, content_type=content_type, query=None, body=body))
