@@ -53,7 +53,7 @@ class AlertPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Undecided:
     """
     Since when each text waits for a person, of those that do so for longer than the policy allows.
     """
@@ -74,7 +74,7 @@ class Facts:
 
     now: datetime
     standings: tuple[Standing, ...] = ()
-    waiting: Waiting = field(default_factory=Waiting)
+    waiting: Undecided = field(default_factory=Undecided)
     failures: int = 0
     machine: str = ""
     free_bytes: int | None = None

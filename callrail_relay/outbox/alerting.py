@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.alerting import FAILURE_WINDOW, Changes, Incident, Level, Waiting
+from callrail_relay.domain.alerting import FAILURE_WINDOW, Changes, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.tables import attempts, incidents, messages, segments
 from callrail_relay.outbox.values import Row
 
 _MOST = 10_000
-"""Waiting texts that are looked at; the newest, of more than anybody decides on."""
+"""Undecided texts that are looked at; the newest, of more than anybody decides on."""
 
 
-def read_waiting(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Waiting:
+def read_undecided(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Undecided:
     """
     Texts that have waited for a person for *longer_than*: held ones since they came, and unknown ones since
     they became so. Those that leave by themselves are not among them.
@@ -50,7 +50,7 @@ def read_waiting(connection: sa.Connection, now: datetime, longer_than: timedelt
         .order_by(messages.c.seq.desc())
         .limit(_MOST)
     )
-    return Waiting(held=tuple(connection.scalars(held)), unknown=tuple(connection.scalars(unknown)))
+    return Undecided(held=tuple(connection.scalars(held)), unknown=tuple(connection.scalars(unknown)))
 
 
 def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterable[str]) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.alerting import Changes, Incident, Waiting
+from callrail_relay.domain.alerting import Changes, Incident, Undecided
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
@@ -252,8 +252,8 @@ class Outbox:
     async def count_by_status(self) -> dict[Status, int]:
         return await self._read(reading.count_by_status)
 
-    async def read_waiting(self, longer_than: timedelta) -> Waiting:
-        return await self._read(alerting.read_waiting, longer_than)
+    async def read_undecided(self, longer_than: timedelta) -> Undecided:
+        return await self._read(alerting.read_undecided, longer_than)
 
     async def count_failures(self, account_ids: Iterable[str]) -> int:
         return await self._read(alerting.count_failures, account_ids)

@@ -124,7 +124,7 @@ class Alerts:
         facts = Facts(
             now=await self._outbox.now(),
             standings=tuple(standings),
-            waiting=await self._outbox.read_waiting(self._policy.waiting),
+            waiting=await self._outbox.read_undecided(self._policy.waiting),
             failures=await self._outbox.count_failures([one.account.id for one in standings]),
             machine=self._machine,
             free_bytes=self._free_bytes(),

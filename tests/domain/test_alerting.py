@@ -16,7 +16,7 @@ from callrail_relay.domain.alerting import (
     Facts,
     Incident,
     Level,
-    Waiting,
+    Undecided,
     decide,
     told_together,
 )
@@ -150,7 +150,7 @@ def test_a_budget_of_nothing_is_no_alarm() -> None:
 def held(*minutes_ago: int, now: datetime = START, unknown: int = 0) -> Facts:
     instants = [now - minutes * MINUTE for minutes in minutes_ago]
     return replace(
-        WELL, now=now, waiting=Waiting(held=tuple(instants[unknown:]), unknown=tuple(instants[:unknown]))
+        WELL, now=now, waiting=Undecided(held=tuple(instants[unknown:]), unknown=tuple(instants[:unknown]))
     )
 
 
@@ -175,10 +175,10 @@ def test_one_that_nobody_decides_on_hides_no_other() -> None:
 
     for minutes, told in ((5, 0), (14, 0), (15, 1), (16, 0), (31, 1)):
         now = START + minutes * MINUTE
-        waiting = Waiting(held=(forgotten, *(forgotten + n * MINUTE for n in range(1, minutes + 1))))
+        waiting = Undecided(held=(forgotten, *(forgotten + n * MINUTE for n in range(1, minutes + 1))))
         assert told == len(owner.see(replace(WELL, now=now, waiting=waiting))), minutes
 
-    only = replace(WELL, now=START + 60 * MINUTE, waiting=Waiting(held=(forgotten,)))
+    only = replace(WELL, now=START + 60 * MINUTE, waiting=Undecided(held=(forgotten,)))
     assert [] == owner.see(only)
     assert 1 == len(owner.see(replace(WELL, now=START + 61 * MINUTE)))
     assert {} == owner.known

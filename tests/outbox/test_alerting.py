@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerting import Changes, Incident, Level, Waiting
+from callrail_relay.domain.alerting import Changes, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reason import Reason
@@ -45,9 +45,9 @@ async def test_texts_wait_since_they_were_held_or_became_unknown(
     clock.advance(5 * MINUTE)
     await put_held(outbox, 3)
 
-    assert Waiting(held=(START,)) == await outbox.read_waiting(QUARTER)
+    assert Undecided(held=(START,)) == await outbox.read_undecided(QUARTER)
     clock.advance(10 * MINUTE)
-    assert Waiting(held=(START,), unknown=(START + 10 * MINUTE,)) == await outbox.read_waiting(QUARTER)
+    assert Undecided(held=(START,), unknown=(START + 10 * MINUTE,)) == await outbox.read_undecided(QUARTER)
 
 
 async def test_what_leaves_by_itself_waits_for_nobody(
@@ -63,7 +63,7 @@ async def test_what_leaves_by_itself_waits_for_nobody(
     engine.dispose()
     clock.advance(30 * MINUTE)
 
-    assert Waiting() == await outbox.read_waiting(QUARTER)
+    assert Undecided() == await outbox.read_undecided(QUARTER)
 
 
 async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
