@@ -110,6 +110,24 @@ class Matches:
     unclear: Mapping[int, int] = field(default_factory=dict)
 
 
+def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
+    """
+    Between which instants every sending was started that has to do with one of *started_at*.
+
+    A sending nearby may own a text that another one could have, whose own text yet another one could have:
+    who is left out of such a chain would seem to have left a text over.
+    """
+    first = last = started_at
+    written = sorted(text.created_at for text in found)
+    while True:
+        near = [at for at in written if first - BEFORE <= at <= last + AFTER]
+        earliest = min([first, *(at - AFTER for at in near)])
+        latest = max([last, *(at + BEFORE for at in near)])
+        if (earliest, latest) == (first, last):
+            return first, last
+        first, last = earliest, latest
+
+
 def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     """
     Give as many sendings as can be a found text of their own, certain ones first, older ones first.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.matching import AFTER, BEFORE, FailedLookup, Lookup, Sending, match
+from callrail_relay.domain.matching import FailedLookup, Lookup, Sending, match, reach
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
@@ -116,7 +116,7 @@ def record_lookup(
     _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
     if _attempt(connection, due.attempt_id).outcome != OutcomeKind.UNKNOWN:
         return []
-    found = match(_sendings(connection, due), lookup.texts)
+    found = match(_sendings(connection, due, lookup), lookup.texts)
     settled = [
         settle_as_sent(
             connection,
@@ -172,15 +172,15 @@ def _note(
     )
 
 
-def _sendings(connection: sa.Connection, due: DueLookup) -> list[Sending]:
+def _sendings(connection: sa.Connection, due: DueLookup, lookup: Lookup) -> list[Sending]:
     """
-    Every attempt to the same person that could stand for a text found near this one.
+    Every attempt to the same person that could stand for a text found near this one, or near one of those.
 
     From whichever number of the company: CallRail keeps them in one conversation, and does not say
     which text left from which. What is under way just now counts as certain: it must not lend its
     text to an older attempt.
     """
-    span = BEFORE + AFTER
+    first, last = reach(due.started_at, lookup.texts)
     query = (
         sa.select(attempts.c.id, attempts.c.started_at, attempts.c.outcome, segments.c.content)
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -188,7 +188,7 @@ def _sendings(connection: sa.Connection, due: DueLookup) -> list[Sending]:
         .where(
             messages.c.company_id == due.route.company_id,
             messages.c.recipient == due.recipient,
-            attempts.c.started_at.between(due.started_at - span, due.started_at + span),
+            attempts.c.started_at.between(first, last),
             sa.or_(
                 attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
             ),

@@ -39,7 +39,7 @@ from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnU
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments
+from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments, suppressions
 from callrail_relay.service.operations import CANCELLABLE
 from tests.outbox.worker import words
 from tests.support.clock import START, ManualClock
@@ -168,6 +168,7 @@ class Stored:
     segments: dict[int, Row]
     attempts: dict[int, Row]
     paused: bool
+    suppressed: set[Key]
 
     def segments_of(self, message: Row) -> list[Row]:
         return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
@@ -195,6 +196,7 @@ def read(engine: sa.Engine) -> Stored:
             messages={row.id: row for row in connection.execute(sa.select(messages))},
             segments={row.id: row for row in connection.execute(sa.select(segments))},
             attempts={row.id: row for row in connection.execute(sa.select(attempts))},
+            suppressed={key_of(row) for row in connection.execute(sa.select(suppressions))},
             paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
         )
 
@@ -353,7 +355,16 @@ class RelayMachine(RuleBasedStateMachine):
     @rule(
         index=INDEX,
         event=st.sampled_from(
-            ["pause", "resume", "resume", "lift", "not allowed", "CallRail's page", "clock set back"]
+            [
+                "pause",
+                "resume",
+                "resume",
+                "lift",
+                "opt out",
+                "not allowed",
+                "CallRail's page",
+                "clock set back",
+            ]
         ),
     )
     def something_rare_happens(self, index: int, event: str) -> None:
@@ -361,6 +372,7 @@ class RelayMachine(RuleBasedStateMachine):
             "pause": self._pause,
             "resume": self._resume,
             "lift": self._lift,
+            "opt out": lambda: self._opt_out(KEYS[index % len(KEYS)]),
             "not allowed": lambda: self._try_what_is_not_allowed(index),
             "CallRail's page": lambda: self._write_in_callrail(index),
             "clock set back": lambda: self._set_clock_back(SPANS[index % len(SPANS)]),
@@ -379,6 +391,9 @@ class RelayMachine(RuleBasedStateMachine):
         """
         for number, recipient in KEYS:
             self.bench.run(self.outbox.lift_suppression(recipient, number))
+
+    def _opt_out(self, key: Key) -> None:
+        self.bench.run(self.outbox.suppress(*key, "They said STOP."))
 
     def _write_in_callrail(self, index: int) -> None:
         self.callrail.write(
@@ -586,6 +601,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _check_claim(self, before: Stored, claim: Claim) -> None:
         message = before.messages[claim.message_id]
+        assert key_of(message) not in self.stored.suppressed
         segment_id = self.stored.attempts[claim.attempt_id].segment_id
         self._check_once(before, claim.message_id, segment_id)
         if message.status == Status.QUEUED:

@@ -762,3 +762,28 @@ async def test_an_account_whose_requests_are_used_does_not_stop_another(
 
     assert other == (await take_lookup(outbox, policy)).message_id
     assert await outbox.claim_lookup(policy) is None
+
+
+async def test_each_text_has_its_owner_however_far_the_chain_reaches(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first sending never arrived. The second could own either text, the third the later one only.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.set(START + timedelta(minutes=5))
+    await outbox.resend(id_)
+    await worker.send()
+    clock.set(START + timedelta(minutes=15))
+    await put(outbox, "Hello")
+    await worker.send()
+    texts = tuple(
+        FoundText(content="Hello", created_at=START + timedelta(minutes=minutes)) for minutes in (5, 15)
+    )
+
+    settled = await outbox.record_lookup(await take_lookup(outbox), Lookup(texts=texts, requests=2), POLICY)
+
+    assert [] == settled
+    first, second = (await find(outbox, id_)).segments[0].attempts
+    assert (OutcomeKind.UNKNOWN, OutcomeKind.SENT) == (first.outcome, second.outcome)
