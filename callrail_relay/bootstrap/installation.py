@@ -16,6 +16,7 @@ from callrail_relay.config.places import config_file, data_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
@@ -103,6 +104,14 @@ class Installation:
             ),
             lookups=self.lookups,
             concurrency=delivery.concurrency,
+        )
+
+    @property
+    def witness(self) -> WitnessPolicy:
+        return WitnessPolicy(
+            accounts={route.company_id: route.account_id for route in self.settings.routes_table()},
+            tracking_numbers=frozenset(self.tracking_numbers),
+            recipient_interval=self.settings.limits.recipient_interval,
         )
 
     @property

@@ -11,7 +11,9 @@ from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.metrics import scrape
 from callrail_relay.bootstrap.relay import Relay
 from callrail_relay.bootstrap.tokens import hook_url, require_hook_token
+from callrail_relay.bootstrap.webhooks import open_witness
 from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.history import History
@@ -23,7 +25,7 @@ from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import Login
 from callrail_relay.web.metrics import Measured, metrics_route
 from callrail_relay.web.private import create_private_app
-from callrail_relay.web.public import Hook, create_public_app
+from callrail_relay.web.public import CallRailHook, Hook, create_public_app
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ async def open_listeners(
     worker: Worker,
     tokens: HookTokens,
     *,
+    hook: EventHook = ignore,
     metrics: Metrics | None = None,
     signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
@@ -54,16 +57,21 @@ async def open_listeners(
     installation = relay.installation
     metrics = metrics or Metrics(installation.clock)
     server, settings = installation.settings.server, installation.settings.dashboard
-    hook = Hook(
+    if3 = Hook(
         relay.intake,
         tokens,
         installation.clock,
         allow_addresses=server.allow_addresses,
         wake=worker.wake,
     )
+    witness = await open_witness(installation, relay.outbox, hook, worker.wake)
     public = Listener(
         Measured(
-            create_public_app(hook, StoreProbe(relay.outbox, installation.clock).writable),
+            create_public_app(
+                if3,
+                CallRailHook(if3.gate, witness),
+                StoreProbe(relay.outbox, installation.clock).writable,
+            ),
             metrics.answered,
             installation.clock,
         ),

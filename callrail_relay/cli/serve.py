@@ -86,7 +86,9 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         async with (
             open_worker(relay, hook) as worker,
             alerting(relay, hook),
-            open_listeners(relay, worker, known, metrics=metrics, signal=signal) as listening,
+            open_listeners(
+                relay, worker, known, hook=hook, metrics=metrics, signal=signal
+            ) as listening,
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:

@@ -207,6 +207,85 @@ class AlertFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyReceived(Event):
+    """
+    A person wrote to one of our numbers; *resource_id* is CallRail's id of the text.
+    """
+
+    action: ClassVar[str] = "reply_received"
+    resource_id: str
+    account_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptedOut(Event):
+    """
+    A reply of STOP put *people* pairs of number and person on the list: several, where CallRail masks it.
+    """
+
+    action: ClassVar[str] = "opted_out"
+    level: ClassVar[str] = "warning"
+    resource_id: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOutUnplaced(Event):
+    """
+    CallRail masks the number of a reply of STOP, and nobody who was texted from here fits.
+
+    Should the person be texted later, CallRail refuses that, or the conversation tells whose reply it was.
+    """
+
+    action: ClassVar[str] = "opt_out_unplaced"
+    level: ClassVar[str] = "error"
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptedIn(Event):
+    """
+    A reply of START, or of YES, took a person off the list.
+    """
+
+    action: ClassVar[str] = "opted_in"
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentByOthers(Event):
+    """
+    CallRail tells of a text that went out and not from here; it counts in the account's budget.
+    """
+
+    action: ClassVar[str] = "sent_by_others"
+    resource_id: str
+    account_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRefused(Event):
+    """
+    Something came to CallRail's webhook with the right secret and was not signed by CallRail.
+    """
+
+    action: ClassVar[str] = "webhook_refused"
+    level: ClassVar[str] = "warning"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookNotUnderstood(Event):
+    """
+    CallRail signed what came to its webhook, and it tells of no text that can be read.
+    """
+
+    action: ClassVar[str] = "webhook_not_understood"
+    level: ClassVar[str] = "error"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed(Event):
     """
     The store could not be read or written; delivery goes on after *retry_in*.

@@ -4,9 +4,25 @@ Who is not to be texted any more.
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.message import instant
+
+
+class Origin(StrEnum):
+    """
+    Whose word put a person on the list.
+    """
+
+    REPLY = "reply"
+    """The person's own: STOP, or another word for it."""
+
+    REFUSAL = "refusal"
+    """CallRail's: it refused a text since the person had opted out there."""
+
+    BY_HAND = "by hand"
+    """Somebody's in the office, or that of a list that was imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +35,7 @@ class Suppression:
     recipient: str
     reason: str
     created_at: datetime
+    origin: Origin = Origin.BY_HAND
 
     def document(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,9 @@ from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Decision, decide
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.standing import Recorded
+from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox import windows
+from callrail_relay.outbox.callrail_texts import place
 from callrail_relay.outbox.claiming import write_segments
 from callrail_relay.outbox.lookups import (
     arrived_whole,
@@ -79,6 +81,8 @@ def record(
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     _record_segment(connection, segment, decision)
     status = _record_message(connection, now, message, outcome, decision, interval)
+    if isinstance(outcome, Sent):
+        place(connection, now, message.seq)
     twice = isinstance(outcome, Sent) and is_twice(connection, segment)
     if twice:
         _flag_twice(connection, message)
@@ -86,7 +90,8 @@ def record(
     write_account(connection, after)
     if decision.suppress:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
-        suppress(connection, now, message.tracking_number, message.recipient, f"CallRail said: {detail}")
+        words = f"CallRail said: {detail}"
+        suppress(connection, now, message.tracking_number, message.recipient, words, Origin.REFUSAL)
     return Recorded(
         message_id=message.id,
         account_before=account,

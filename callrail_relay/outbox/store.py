@@ -15,6 +15,12 @@ import sqlalchemy as sa
 from callrail_relay.clock import Clock
 from callrail_relay.domain.alerting import Changes, Incident, Undecided
 from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.callrail_text import (
+    CallRailText,
+    Direction,
+    Noted,
+    WitnessPolicy,
+)
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
@@ -37,6 +43,7 @@ from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox import (
     alerting,
+    callrail_texts,
     claiming,
     exporting,
     history,
@@ -224,6 +231,11 @@ class Outbox:
 
     async def list_suppressions(self) -> list[Suppression]:
         return await self._read(suppressing.list_suppressions)
+
+    async def note_text(
+        self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
+    ) -> Noted:
+        return await self._write(callrail_texts.note, text, policy, hint)
 
     async def pause(self, account_id: str, reason: str) -> None:
         await self._write(operations.pause, account_id, reason)

@@ -8,12 +8,17 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.suppression import Origin, Suppression
 from callrail_relay.outbox.tables import suppressions
 
 
 def suppress(
-    connection: sa.Connection, now: datetime, tracking_number: str, recipient: str, reason: str
+    connection: sa.Connection,
+    now: datetime,
+    tracking_number: str,
+    recipient: str,
+    reason: str,
+    origin: Origin = Origin.BY_HAND,
 ) -> None:
     """
     Put a person on the list of those who are not texted from this tracking number; once is enough.
@@ -21,7 +26,13 @@ def suppress(
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(
         insert(suppressions)
-        .values(tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now)
+        .values(
+            tracking_number=tracking_number,
+            recipient=recipient,
+            reason=reason,
+            created_at=now,
+            origin=origin,
+        )
         .on_conflict_do_nothing()
     )
 
@@ -84,6 +95,7 @@ def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppress
             recipient=row.recipient,
             reason=row.reason,
             created_at=row.created_at,
+            origin=Origin(row.origin),
         )
         for row in connection.execute(query)
     ]

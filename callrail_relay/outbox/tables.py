@@ -122,6 +122,14 @@ sa.Index(
 )
 sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
 sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
+# CallRail's webhooks may mask phone numbers: the conversation tells whose they are.
+_in_conversation = messages.c.conversation_id.is_not(None)
+sa.Index(
+    "ix_messages_conversation_id",
+    messages.c.conversation_id,
+    sqlite_where=_in_conversation,
+    postgresql_where=_in_conversation,
+)
 
 # For the dashboard: texts by day, opportunity and sender.
 sa.Index("ix_messages_received_at", messages.c.received_at, messages.c.seq, messages.c.status)
@@ -278,6 +286,8 @@ suppressions = sa.Table(
     sa.Column("recipient", sa.String(16), primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
+    # Who put it there: the person by a "reply", CallRail by a "refusal", or somebody "by hand".
+    sa.Column("origin", sa.String(16), nullable=False, server_default="by hand"),
 )
 
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
@@ -320,6 +330,15 @@ sa.Index(
     sqlite_where=_by_others,
     postgresql_where=_by_others,
 )
+_ours = callrail_texts.c.attempt_id.is_not(None)
+# No two texts stand for one attempt.
+sa.Index(
+    "ix_callrail_texts_attempt_id",
+    callrail_texts.c.attempt_id,
+    unique=True,
+    sqlite_where=_ours,
+    postgresql_where=_ours,
+)
 _forwarded = callrail_texts.c.forward_at.is_not(None)
 sa.Index(
     "ix_callrail_texts_forward",
@@ -327,6 +346,22 @@ sa.Index(
     sqlite_where=_forwarded,
     postgresql_where=_forwarded,
 )
+
+# Looking into CallRail's conversations for replies: one row for each look, which only one node takes.
+polls = sa.Table(
+    "polls",
+    metadata,
+    sa.Column("id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("account_id", sa.String(64), nullable=False),
+    sa.Column("company_id", sa.String(64), nullable=False),
+    sa.Column("began_at", Instant, nullable=False),
+    # Until when nobody takes it from the node that began it.
+    sa.Column("lease_until", Instant, nullable=False),
+    # When it ended well; null where it did not, and what it should have covered is covered by the next.
+    sa.Column("finished_at", Instant),
+    sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
+)
+sa.Index("ix_polls_company", polls.c.account_id, polls.c.company_id, polls.c.began_at)
 
 # What somebody was alerted of and is not over; one row for all nodes.
 incidents = sa.Table(

@@ -22,7 +22,7 @@ _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signin
 _REDACTED = "[not logged]"
 
 # Ids of our own and of CallRail: their digits can look like a phone number, and masked they find nothing.
-_NEVER_MASKED = frozenset({"account_id", "message_id", "submission_id"})
+_NEVER_MASKED = frozenset({"account_id", "message_id", "resource_id", "submission_id"})
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:

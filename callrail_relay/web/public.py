@@ -1,11 +1,11 @@
 """
-The public listener: IF3's webhook and the health of the relay, and 404 for everything else.
+The public listener: IF3's webhook, CallRail's, the health of the relay, and 404 for everything else.
 """
 
 import asyncio
 import ipaddress
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -17,6 +17,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.intake import Intake
+from callrail_relay.service.witness import EVENT, SIGNATURE_HEADER, Witness
 from callrail_relay.web.failed_secrets import FailedSecrets
 
 LARGEST_BODY = 65_536
@@ -40,26 +41,38 @@ class BodyTooLarge(Exception):
     """
 
 
-class Hook:
+class Gate:
     """
-    IF3's webhook: whoever knows the token in its path may hand in texts.
+    Lets through whoever knows the secret in a webhook's path, and limits those who try others.
     """
 
-    def __init__(
-        self,
-        intake: Intake,
-        tokens: HookTokens,
-        clock: Clock,
-        *,
-        allow_addresses: Sequence[Network] = (),
-        wake: Callable[[], None],
-    ) -> None:
-        self._intake = intake
+    def __init__(self, tokens: HookTokens, clock: Clock) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._allow_addresses = allow_addresses
-        self._wake = wake
         self._failed = FailedSecrets()
+
+    async def refusal(self, token: str, request: Request, *, allowed: bool = True) -> Response | None:
+        """
+        The answer to a request that is not let through; not *allowed* is one from an address that is not.
+        """
+        if not allowed or not await self._tokens.opens(token):
+            address = request.client.host if request.client else ""
+            if self._failed.too_many(address, self._clock.monotonic()):
+                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
+            return not_found()
+        if request.method != "POST":
+            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
+        return None
+
+
+class WebhookApp:
+    """
+    What both webhooks share: the gate, the limits of a body, and an answer whatever happens.
+    """
+
+    def __init__(self, gate: Gate, *, allow_addresses: Sequence[Network] = ()) -> None:
+        self.gate = gate
+        self._allow_addresses = allow_addresses
 
     async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
         """
@@ -73,26 +86,9 @@ class Hook:
         await response(scope, receive, send)
 
     async def _response(self, token: str, request: Request) -> Response:
-        address = request.client.host if request.client else ""
-        if not self._allows(address) or not await self._tokens.opens(token):
-            if self._failed.too_many(address, self._clock.monotonic()):
-                return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
-            return not_found()
-        if request.method != "POST":
-            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "POST"} | CLOSE)
-        return await self._take(request)
-
-    def _allows(self, address: str) -> bool:
-        if not self._allow_addresses:
-            return True
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._allow_addresses)
-
-    async def _take(self, request: Request) -> Response:
+        refusal = await self.gate.refusal(token, request, allowed=self._allows(request))
+        if refusal is not None:
+            return refusal
         try:
             async with asyncio.timeout(SLOWEST_BODY):
                 body = await read_body(request)
@@ -102,20 +98,84 @@ class Hook:
             return PlainTextResponse("Request Timeout", 408, CLOSE)
         except ClientDisconnect:
             return Response(status_code=400)
+        try:
+            return await self.take(request, body)
+        except Unavailable:
+            return _unavailable({})
+
+    def _allows(self, request: Request) -> bool:
+        """
+        Whether the address that the request comes from may post at all.
+        """
+        if not self._allow_addresses:
+            return True
+        try:
+            parsed = ipaddress.ip_address(request.client.host if request.client else "")
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._allow_addresses)
+
+    async def take(self, request: Request, body: bytes) -> Response:
+        """
+        Store what came, and answer. Raises Unavailable.
+        """
+        raise NotImplementedError
+
+
+class Hook(WebhookApp):
+    """
+    IF3's webhook: whoever knows the token in its path may hand in texts.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        tokens: HookTokens,
+        clock: Clock,
+        *,
+        allow_addresses: Sequence[Network] = (),
+        wake: Callable[[], None],
+    ) -> None:
+        super().__init__(Gate(tokens, clock), allow_addresses=allow_addresses)
+        self._intake = intake
+        self._wake = wake
+
+    async def take(self, request: Request, body: bytes) -> Response:
         # Delivery is woken twice: now, so that it may claim the text in the commit that stores it, and after
         # that commit, which it may have missed.
         self._wake()
-        try:
-            receipt = await self._intake.accept_request(
-                body, content_type=request.headers.get("content-type"), query=request.url.query
-            )
-        except Unavailable:
-            return _unavailable({})
+        receipt = await self._intake.accept_request(
+            body, content_type=request.headers.get("content-type"), query=request.url.query
+        )
         self._wake()
         id_ = receipt.submission_id
         # The shape of Zapier's Catch Hook, which IF3 knows.
         content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
         return Response(content, media_type="application/json")
+
+
+class CallRailHook(WebhookApp):
+    """
+    CallRail's own webhooks, "Text Message Received" and "Text Message Sent".
+
+    The list of addresses that may post is for IF3, which cannot sign: a list without CallRail's
+    addresses must not swallow somebody's STOP.
+    """
+
+    def __init__(self, gate: Gate, witness: Witness) -> None:
+        super().__init__(gate)
+        self._witness = witness
+
+    async def take(self, request: Request, body: bytes) -> Response:
+        signed = await self._witness.take(
+            body,
+            signature=request.headers.get(SIGNATURE_HEADER),
+            content_type=request.headers.get("content-type"),
+            # CallRail repeats a text's fields in the query; only what we put into the URL is looked at.
+            event=request.query_params.get(EVENT),
+        )
+        return JSONResponse({"status": "success"}) if signed else PlainTextResponse("Unauthorized", 401)
 
 
 async def read_body(request: Request) -> bytes:
@@ -166,22 +226,24 @@ class PublicApp:
     """
     The app of the public listener.
 
-    Requests to the webhook go straight to *hook*: Starlette's layers take longer than storing a text does.
+    Requests to the webhooks go straight to *hooks*, by their paths without the secret: Starlette's layers
+    take longer than storing a text does.
     """
 
-    def __init__(self, hook: Hook, others: ASGIApp) -> None:
-        self._hook = hook
+    def __init__(self, hooks: Mapping[str, WebhookApp], others: ASGIApp) -> None:
+        self._hooks = hooks
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, _, token = scope.get("path", "").rpartition("/")
-        if path == "/hooks/if3" and token and scope["type"] == "http":
-            await self._hook.answer(token, scope, receive, send)
+        hook = self._hooks.get(path)
+        if hook is not None and token and scope["type"] == "http":
+            await hook.answer(token, scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
 
-def create_public_app(hook: Hook, writable: Writable) -> ASGIApp:
+def create_public_app(hook: Hook, callrail_hook: CallRailHook, writable: Writable) -> ASGIApp:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
     """
@@ -198,4 +260,4 @@ def create_public_app(hook: Hook, writable: Writable) -> ASGIApp:
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     others.router.redirect_slashes = False
-    return PublicApp(hook, others)
+    return PublicApp({"/hooks/if3": hook, "/hooks/callrail": callrail_hook}, others)

@@ -19,6 +19,7 @@ import pytest
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
 from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy
@@ -88,6 +89,13 @@ class Rig:
     @property
     def account_id(self) -> str:
         return self.simulator.account_id
+
+    @property
+    def witness(self) -> WitnessPolicy:
+        return WitnessPolicy(
+            accounts={self.simulator.company_id: self.account_id},
+            tracking_numbers=frozenset({self.simulator.tracking_number}),
+        )
 
     def delivery(
         self, *, node: str = "node-1", sender: Sender | None = None, concurrency: int = 4

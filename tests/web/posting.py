@@ -12,15 +12,21 @@ from pathlib import Path
 import httpx
 from starlette.types import ASGIApp
 
+from callrail_relay.callrail.signature import verify
+from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
-from callrail_relay.web.public import Hook, Network, create_public_app
+from callrail_relay.service.signing_keys import ReadKeys, SigningKeys
+from callrail_relay.service.witness import Witness
+from callrail_relay.web.public import CallRailHook, Hook, Network, create_public_app
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT
 
 DATA = Path(__file__).parents[1] / "data" / "if3"
 TOKEN = "hook-token-of-the-tests"
 HOOK = f"/hooks/if3/{TOKEN}"
+CALLRAIL_HOOK = f"/hooks/callrail/{TOKEN}"
+SIGNING_KEY = "example-signing-key"
 ADDRESS = "203.0.113.7"
 WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
 
@@ -53,6 +59,8 @@ def public_app(
     tokens: Sequence[HookToken] = (HookToken(value=TOKEN),),
     read: ReadTokens | None = None,
     wake: Callable[[], None] = lambda: None,
+    signing_keys: Sequence[str] = (SIGNING_KEY,),
+    read_keys: ReadKeys | None = None,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
@@ -64,7 +72,15 @@ def public_app(
         allow_addresses=allow_addresses,
         wake=wake,
     )
-    return create_public_app(hook, StoreProbe(rig.outbox, rig.clock).writable)
+
+    async def same_keys() -> Sequence[str]:
+        return signing_keys
+
+    keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
+    witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, changed=wake)
+    return create_public_app(
+        hook, CallRailHook(hook.gate, witness), StoreProbe(rig.outbox, rig.clock).writable
+    )
 
 
 @asynccontextmanager

@@ -1,0 +1,120 @@
+"""
+The bodies of CallRail's webhooks: beside ``wire`` the only file that knows CallRail's names.
+
+"Text Message Received" and "Text Message Sent" have the same fields; the documentation
+(https://apidocs.callrail.com/#webhooks) and what was seen of the live API differ on which of them are
+there and on whether phone numbers are shown in full. Nothing is relied on but the words.
+"""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+
+from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
+from callrail_relay.domain.parsing import Fields, Number, UnparsedError, decode, first, parse
+from callrail_relay.domain.phone import BadPhone, normalise
+
+_LONGEST_ID = 64
+# What every webhook about a text has, and one about a call has not.
+_OF_A_TEXT = ("content", "message_type", "conversation_id", "thread_resource_id")
+# What tells a text without an id from others. Not all of the body: a field that is added must not matter.
+_IDENTIFYING = (
+    "source_number",
+    "destination_number",
+    "conversation_id",
+    "company_resource_id",
+    "content",
+    "timestamp",
+)
+# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def read_text(body: bytes, content_type: str | None) -> CallRailText | None:
+    """
+    The text that a webhook tells of; None where the body, JSON or form, tells of none.
+    """
+    fields = _fields(body, content_type)
+    if fields is None or not any(name in fields for name in _OF_A_TEXT):
+        return None
+    content = _text(fields, "content") or ""
+    return CallRailText(
+        key=_key(fields),
+        content=content,
+        source=read_number(_text(fields, "source_number")),
+        destination=read_number(_text(fields, "destination_number")),
+        written_at=_instant(_text(fields, "timestamp")),
+        # Named by the documentation for Sent alone; a text sent by the API may have none.
+        direction=Direction.OUT if _text(fields, "agent") else None,
+        conversation_id=_id(fields, "conversation_id"),
+        thread_id=_id(fields, "thread_resource_id"),
+        company_id=_id(fields, "company_resource_id"),
+    )
+
+
+def _fields(body: bytes, content_type: str | None) -> Fields | None:
+    try:
+        text = decode(body, content_type)
+    except UnparsedError:
+        # A word of leaving must not be lost for one broken byte elsewhere.
+        text = body.decode("utf-8", "replace")
+    try:
+        value = parse(text, content_type)
+    except UnparsedError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _key(fields: Fields) -> str:
+    resource_id = _id(fields, "resource_id")
+    if resource_id is not None:
+        return resource_id
+    values = [[_text(fields, name) for name in _IDENTIFYING], _id(fields, "id")]
+    return f"body:{hashlib.blake2b(json.dumps(values).encode(), digest_size=16).hexdigest()}"
+
+
+def _id(fields: Fields, name: str) -> str | None:
+    value = (_text(fields, name) or "").strip()
+    if len(value) > _LONGEST_ID:
+        return hashlib.blake2b(value.encode(), digest_size=16).hexdigest()
+    return value or None
+
+
+def _text(fields: Fields, name: str) -> str | None:
+    value = first(fields, name)
+    if isinstance(value, Number):
+        return value.whole()
+    return _UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else None
+
+
+def _instant(value: str | None) -> datetime | None:
+    """
+    An instant; where no offset is given it is taken for UTC, as nothing else is known.
+    """
+    try:
+        instant = datetime.fromisoformat((value or "").strip())
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_number(value: str | None) -> ShownNumber:
+    """
+    A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``.
+    """
+    text = (value or "").strip()
+    try:
+        return ShownNumber(normalise(text))
+    except BadPhone:
+        pass
+    if re.fullmatch(r"[0-9\s().+-]*", text):
+        digits = re.sub("[^0-9]", "", text)
+        if re.fullmatch("1?[0-9]{10}", digits):
+            # An area code that is new, or that is none: CallRail knows better.
+            return ShownNumber(f"+1{digits[-10:]}")
+        return ShownNumber()
+    shown = re.search(r"[0-9][0-9\s().-]*$", text)
+    ending = re.sub("[^0-9]", "", shown[0]) if shown else ""
+    # One digit alone would stand for a tenth of everybody.
+    return ShownNumber(ending=ending if 2 <= len(ending) <= 10 else "")

@@ -1,0 +1,337 @@
+"""
+Keeping what CallRail tells of texts: replies, which may change the list of opt-outs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.callrail_text import (
+    SAME_TEXT,
+    CallRailText,
+    Direction,
+    Ends,
+    Noted,
+    Pair,
+    Wish,
+    WitnessPolicy,
+    wish_of,
+)
+from callrail_relay.domain.matching import BEFORE, normalise
+from callrail_relay.domain.suppression import Origin
+from callrail_relay.outbox.suppressing import suppress
+from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
+from callrail_relay.outbox.values import Row, read_account
+
+SEEN = "seen:"
+"""Begins the keys of texts that were read in a conversation, where they have no ids."""
+
+
+def note(
+    connection: sa.Connection,
+    now: datetime,
+    text: CallRailText,
+    policy: WitnessPolicy,
+    hint: Direction | None = None,
+) -> Noted:
+    """
+    Keep a text that CallRail tells of, once, and act on it in the same transaction.
+
+    The account is locked first: whoever claims afterwards sees what this text says.
+    """
+    account_id = policy.accounts.get(text.company_id or "")
+    if account_id is not None:
+        read_account(connection, account_id, lock=True)
+    direction = text.going(hint, policy.tracking_numbers)
+    told = _Told(
+        text=text,
+        direction=direction,
+        ends=text.ends(direction),
+        # CallRail's clock may be ahead, and nothing was written in the future.
+        written_at=min(text.written_at or now, now),
+        wish=wish_of(text.content) if direction is Direction.IN else None,
+    )
+    people = _people(connection, told, policy)
+    values = _values(connection, now, told, people, policy)
+    account_id = account_id or _account_of(connection, people)
+    values["account_id"] = account_id
+    if not _keep(connection, told, values):
+        return Noted(key=text.key, direction=direction, is_new=False)
+    suppressed, lifted = _heed(connection, told.wish, people, told.written_at)
+    return Noted(
+        key=text.key,
+        direction=direction,
+        is_new=True,
+        account_id=account_id,
+        wish=told.wish,
+        people=len(people),
+        suppressed=suppressed,
+        lifted=lifted,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """
+    A text with what follows from it alone.
+    """
+
+    text: CallRailText
+    direction: Direction
+    ends: Ends
+    written_at: datetime
+    wish: Wish | None
+
+
+def _values(
+    connection: sa.Connection, now: datetime, told: _Told, people: list[Pair], policy: WitnessPolicy
+) -> dict[str, object]:
+    pair = people[0] if len(people) == 1 else (None, None)
+    mine = _is_ours(connection, told, people, policy)
+    return {
+        "resource_id": told.text.key,
+        "direction": told.direction,
+        "written_at": told.written_at,
+        "received_at": now,
+        "company_id": told.text.company_id,
+        "tracking_number": pair[0],
+        "recipient": pair[1],
+        "conversation_id": told.text.conversation_id,
+        "thread_id": told.text.thread_id,
+        # CallRail tells of the texts of all the company's numbers; the words of the others are not for us.
+        "content": told.text.content if mine else None,
+        "forward_at": now if mine and policy.forwards and told.direction is Direction.IN else None,
+    }
+
+
+def _is_ours(connection: sa.Connection, told: _Told, people: list[Pair], policy: WitnessPolicy) -> bool:
+    """
+    Whether the text may be of one of the numbers that texts leave from here.
+    """
+    if any(not told.ends.ours.excludes(number) for number in policy.tracking_numbers):
+        return True
+    return any(_account_of(connection, [pair]) is not None for pair in people)
+
+
+def _keep(connection: sa.Connection, told: _Told, values: dict[str, object]) -> bool:
+    """
+    Store the text; False where it is stored already, under its own id or as it was seen in a conversation.
+    """
+    known = sa.select(callrail_texts.c.resource_id).where(callrail_texts.c.resource_id == told.text.key)
+    if connection.execute(known).first() is not None:
+        return False
+    if not told.text.seen:
+        seen = [row for row in _alike(connection, told, values) if row.resource_id.startswith(SEEN)]
+        if seen:
+            # From now on it has its own id, so that a repeat is known by it.
+            connection.execute(
+                sa.update(callrail_texts)
+                .where(callrail_texts.c.resource_id == seen[0].resource_id)
+                .values(resource_id=told.text.key)
+            )
+            return False
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    kept = (
+        insert(callrail_texts).values(values).on_conflict_do_nothing().returning(callrail_texts.c.resource_id)
+    )
+    return connection.execute(kept).first() is not None
+
+
+def _alike(connection: sa.Connection, told: _Told, values: dict[str, object]) -> list[Row]:
+    """
+    What is stored of the same conversation with the same words at about the same time, nearest first.
+    """
+    query = sa.select(callrail_texts).where(
+        callrail_texts.c.direction == told.direction,
+        callrail_texts.c.written_at.between(told.written_at - SAME_TEXT, told.written_at + SAME_TEXT),
+        sa.or_(
+            callrail_texts.c.conversation_id == told.text.conversation_id,
+            sa.and_(
+                callrail_texts.c.tracking_number == values["tracking_number"],
+                callrail_texts.c.recipient == values["recipient"],
+            ),
+        ),
+    )
+    words = normalise(told.text.content)
+    same = [row for row in connection.execute(query) if normalise(row.content or "") == words]
+    return sorted(same, key=lambda row: (abs(row.written_at - told.written_at), row.resource_id))
+
+
+def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> list[Pair]:
+    """
+    Between whom a text was: one pair, unless CallRail masks the numbers; none where nobody is known.
+
+    A masked number is found by the conversation. Where that is not known here either, all count to whom
+    it may belong, but only where the text is a STOP: to nobody else it does anything.
+    """
+    if told.ends.pair is not None:
+        return [told.ends.pair]
+    of_conversation = _of_conversation(connection, told)
+    if of_conversation:
+        return of_conversation
+    person = told.ends.person.full
+    if person is not None:
+        ours = [(number, person) for number in sorted(policy.tracking_numbers)]
+        return [pair for pair in ours if told.ends.ours.fits(pair[0])]
+    return _by_endings(connection, told) if told.wish is Wish.STOP else []
+
+
+def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
+    """
+    The pairs of a conversation as far as they are known here; of its thread alone where that is known.
+    """
+    conversation_id = told.text.conversation_id
+    if conversation_id is None:
+        return []
+    found: set[tuple[Pair, str | None]] = set()
+    for table in (messages, callrail_texts):
+        query = (
+            sa.select(table.c.tracking_number, table.c.recipient, table.c.thread_id)
+            .where(table.c.conversation_id == conversation_id, table.c.recipient.is_not(None))
+            .distinct()
+        )
+        found |= {((row[0], row[1]), row[2]) for row in connection.execute(query)}
+    fitting = {(pair, thread_id) for pair, thread_id in found if told.ends.allow(pair)}
+    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == told.text.thread_id}
+    return sorted(of_thread or {pair for pair, _ in fitting})
+
+
+def _by_endings(connection: sa.Connection, told: _Told) -> list[Pair]:
+    """
+    Everybody texted from here to whom the last digits fit, in the company where it is named.
+    """
+    ours, person = told.ends.ours, told.ends.person
+    if not person.ending:
+        return []
+    query = (
+        sa.select(messages.c.tracking_number, messages.c.recipient)
+        .where(
+            messages.c.recipient.endswith(person.ending, autoescape=True),
+            messages.c.tracking_number.is_not(None),
+        )
+        .distinct()
+    )
+    if told.text.company_id is not None:
+        query = query.where(messages.c.company_id == told.text.company_id)
+    pairs = ((row[0], row[1]) for row in connection.execute(query))
+    return sorted(pair for pair in pairs if not ours.excludes(pair[0]))
+
+
+def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
+    """
+    The account that the latest text to these people left from, where one did.
+    """
+    for tracking_number, recipient in people:
+        query = (
+            sa.select(messages.c.account_id)
+            .where(messages.c.recipient == recipient, messages.c.tracking_number == tracking_number)
+            .order_by(messages.c.seq.desc())
+            .limit(1)
+        )
+        account_id: str | None = connection.scalar(query)
+        if account_id is not None:
+            return account_id
+    return None
+
+
+def place(connection: sa.Connection, now: datetime, message_seq: int) -> None:
+    """
+    Give replies whose person was not known the one of a message that turns out to be of their conversation.
+
+    What they say about being texted counts from now on.
+    """
+    message = connection.execute(sa.select(messages).where(messages.c.seq == message_seq)).one()
+    nobodys = sa.select(callrail_texts).where(
+        callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
+    )
+    if message.thread_id is not None:
+        thread_id = callrail_texts.c.thread_id
+        nobodys = nobodys.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
+    pair = (message.tracking_number, message.recipient)
+    for row in connection.execute(nobodys.order_by(callrail_texts.c.written_at)).all():
+        connection.execute(
+            sa.update(callrail_texts)
+            .where(callrail_texts.c.resource_id == row.resource_id)
+            .values(tracking_number=pair[0], recipient=pair[1])
+        )
+        if row.direction == Direction.IN:
+            _heed(connection, wish_of(row.content), [pair], row.written_at)
+
+
+def _heed(
+    connection: sa.Connection, wish: Wish | None, people: list[Pair], written_at: datetime
+) -> tuple[int, int]:
+    """
+    Do what a reply wishes: how many pairs are on the list by it, and how many left it.
+
+    Where several may be meant, all of them are put on the list, and none is taken off.
+    """
+    if wish is Wish.STOP:
+        return sum(_stop(connection, pair, written_at, sure=len(people) == 1) for pair in people), 0
+    if wish is None or len(people) != 1:
+        return 0, 0
+    return 0, int(_start(connection, people[0], written_at, wish))
+
+
+def _stop(connection: sa.Connection, pair: Pair, written_at: datetime, *, sure: bool) -> bool:
+    """
+    Put a pair on the list, unless the person said START after that: webhooks may come in any order.
+    """
+    if _said(connection, pair, Wish.START, after=written_at):
+        return False
+    reason = (
+        "The person replied STOP, or another word for it."
+        if sure
+        else "A reply of STOP may be this person's: CallRail masks its number, and the last digits fit."
+    )
+    suppress(connection, written_at, *pair, reason, Origin.REPLY)
+    # A later STOP is what an earlier START that comes late is compared with.
+    connection.execute(
+        sa.update(suppressions)
+        .where(*_of(pair), suppressions.c.origin != Origin.BY_HAND, suppressions.c.created_at < written_at)
+        .values(created_at=written_at)
+    )
+    return True
+
+
+def _start(connection: sa.Connection, pair: Pair, written_at: datetime, wish: Wish) -> bool:
+    """
+    Take a pair off the list, unless it was put there after that.
+
+    YES undoes what the person did by a reply, or CallRail by refusing. Only START, which means nothing
+    else, also undoes what somebody in the office put there.
+    """
+    row = connection.execute(sa.select(suppressions).where(*_of(pair))).one_or_none()
+    if row is None or _said(connection, pair, Wish.STOP, after=written_at):
+        return False
+    if row.origin == Origin.REPLY:
+        if row.created_at >= written_at:
+            return False
+    elif row.created_at > written_at + BEFORE:
+        # Dated by our clock, and the reply by CallRail's.
+        return False
+    if wish is Wish.YES and row.origin == Origin.BY_HAND:
+        return False
+    connection.execute(sa.delete(suppressions).where(*_of(pair)))
+    return True
+
+
+def _said(connection: sa.Connection, pair: Pair, wish: Wish, *, after: datetime) -> bool:
+    """
+    Whether the person replied so after that; a STOP also at the very same time.
+    """
+    later = callrail_texts.c.written_at >= after if wish is Wish.STOP else callrail_texts.c.written_at > after
+    query = sa.select(callrail_texts.c.content).where(
+        callrail_texts.c.tracking_number == pair[0],
+        callrail_texts.c.recipient == pair[1],
+        callrail_texts.c.direction == Direction.IN,
+        later,
+    )
+    return any(wish_of(content) is wish for content in connection.scalars(query))
+
+
+def _of(pair: Pair) -> tuple[sa.ColumnElement[bool], ...]:
+    return suppressions.c.tracking_number == pair[0], suppressions.c.recipient == pair[1]

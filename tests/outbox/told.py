@@ -1,0 +1,67 @@
+"""
+Texts as CallRail tells of them, with defaults, and telling the store.
+"""
+
+from datetime import datetime, timedelta
+from itertools import count
+
+from callrail_relay.domain.callrail_text import (
+    CallRailText,
+    Direction,
+    Noted,
+    ShownNumber,
+    WitnessPolicy,
+)
+from callrail_relay.outbox.store import Outbox
+from tests.support.clock import START
+from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT, TRACKING_NUMBER
+
+POLICY = WitnessPolicy(
+    accounts={COMPANY: ACCOUNT},
+    tracking_numbers=frozenset({TRACKING_NUMBER}),
+    recipient_interval=timedelta(seconds=1),
+)
+_ids = count(1)
+
+
+def masked(number: str) -> ShownNumber:
+    return ShownNumber(ending=number[-4:])
+
+
+def make_told(
+    content: str = "Yes, Tuesday works",
+    *,
+    direction: Direction | None = Direction.IN,
+    key: str | None = None,
+    person: ShownNumber | str = RECIPIENT,
+    ours: ShownNumber | str = TRACKING_NUMBER,
+    written_at: datetime | None = START,
+    conversation_id: str | None = "c0nv1",
+    thread_id: str | None = None,
+    company_id: str | None = COMPANY,
+    seen: bool = False,
+) -> CallRailText:
+    """
+    A reply, or with *direction* OUT a text to a person.
+    """
+    ends = (
+        ShownNumber(person) if isinstance(person, str) else person,
+        ShownNumber(ours) if isinstance(ours, str) else ours,
+    )
+    source, destination = ends[::-1] if direction is Direction.OUT else ends
+    return CallRailText(
+        key=key or f"SCI{next(_ids)}",
+        content=content,
+        source=source,
+        destination=destination,
+        written_at=written_at,
+        direction=direction,
+        conversation_id=conversation_id,
+        thread_id=thread_id,
+        company_id=company_id,
+        seen=seen,
+    )
+
+
+async def tell(outbox: Outbox, content: str = "Yes, Tuesday works", **what: object) -> Noted:
+    return await outbox.note_text(make_told(content, **what), POLICY)  # type: ignore[arg-type]
