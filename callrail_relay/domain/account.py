@@ -5,7 +5,7 @@ How an account stands with CallRail: paused, waiting, and what CallRail said abo
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from callrail_relay.domain.budget import HOUR
+from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.outcome import Usage
 
 
@@ -109,4 +109,19 @@ class Account:
             else max(0, usage.hour_used - hour_used),
             day_excess=account.day_excess if usage.day_used is None else max(0, usage.day_used - day_used),
             excess_at=now,
+        )
+
+    def explained(self, written_at: datetime) -> "Account":
+        """
+        The same account after one use turned up that this relay did not make, and now counts by itself.
+
+        Where CallRail's last count had it already, it is no excess any more.
+        """
+        if self.excess_at is None or written_at > self.excess_at:
+            return self
+        age = self.excess_at - written_at
+        return replace(
+            self,
+            hour_excess=max(0, self.hour_excess - (age < HOUR)),
+            day_excess=max(0, self.day_excess - (age < DAY)),
         )

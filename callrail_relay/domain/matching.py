@@ -154,6 +154,19 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     return Matches(matches=tuple(matches), unclear=unclear)
 
 
+def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
+    """
+    Whose text *found* is: that of a sending that is known to have arrived before that of a questionable one.
+
+    So no text lends itself to an older sending with the same words, while its own has yet to be told.
+    """
+    ordered = sorted(
+        sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
+    )
+    fitting = _fitting(ordered, [found])
+    return next((sending for sending, texts in zip(ordered, fitting, strict=True) if texts), None)
+
+
 def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int], *, tried: set[int]) -> bool:
     """
     Give a sending a text, which an earlier one may have to swap for another; none goes back to having none.

@@ -9,6 +9,7 @@ from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import Window
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.reconcile import Settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Recorded:
     """
     What an outcome changed: the message's new status, and the account before and after.
 
-    ``twice`` is true where it now shows that CallRail took the text more than once.
+    ``twice`` is true where it now shows that CallRail took the text more than once. ``settled`` is what
+    CallRail's webhook, which came before the outcome, made of it, or of another text with the same words.
     """
 
     message_id: str
@@ -39,3 +41,4 @@ class Recorded:
     outcome: Outcome
     status: Status
     twice: bool = False
+    settled: Settled | None = None

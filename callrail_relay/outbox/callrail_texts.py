@@ -1,9 +1,9 @@
 """
-Keeping what CallRail tells of texts: replies, which may change the list of opt-outs.
+Keeping what CallRail tells of texts: replies, which may change the list of opt-outs, and what went out.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.suppressing import suppress
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
 from callrail_relay.outbox.values import Row, read_account
+from callrail_relay.outbox.witnessing import bear_witness
 
 SEEN = "seen:"
 """Begins the keys of texts that were read in a conversation, where they have no ids."""
@@ -60,17 +61,22 @@ def note(
     values["account_id"] = account_id
     if not _keep(connection, told, values):
         return Noted(key=text.key, direction=direction, is_new=False)
-    suppressed, lifted = _heed(connection, told.wish, people, told.written_at)
-    return Noted(
+    noted = Noted(
         key=text.key,
         direction=direction,
         is_new=True,
         account_id=account_id,
         wish=told.wish,
         people=len(people),
-        suppressed=suppressed,
-        lifted=lifted,
     )
+    if direction is Direction.IN:
+        suppressed, lifted = _heed(connection, told.wish, people, told.written_at)
+        return replace(noted, suppressed=suppressed, lifted=lifted)
+    of_this = callrail_texts.c.resource_id == text.key
+    row = connection.execute(sa.select(callrail_texts).where(of_this)).one()
+    settled = bear_witness(connection, now, row, told.ends.allow, policy.recipient_interval)
+    attempt_id = connection.scalar(sa.select(callrail_texts.c.attempt_id).where(of_this))
+    return replace(noted, settled=settled, by_others=attempt_id is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
-from callrail_relay.outbox.windows import read_windows
+from callrail_relay.outbox.windows import read_windows, uses
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
@@ -184,17 +184,10 @@ def _drains_at(
 ) -> datetime | None:
     if account.paused_since is not None:
         return None
-    own = connection.scalars(
-        sa.select(attempts.c.counted_at)
-        .where(
-            attempts.c.account_id == account.id,
-            attempts.c.counted_at > now - DAY,
-            # What is in flight is among the pending.
-            attempts.c.finished_at.is_not(None),
-        )
-        .order_by(attempts.c.counted_at)
-    ).all()
+    # What is in flight is among the pending.
+    used = uses(account.id, now - DAY, attempts.c.finished_at.is_not(None))
+    known = connection.scalars(sa.select(used.c.at)).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-    counted = sorted([*own, *account.used_by_others()])
+    counted = sorted([*known, *account.used_by_others()])
     return drains_at(begin, pending=pending, counted=counted, limits=allowed)

@@ -39,6 +39,7 @@ from callrail_relay.outbox.values import (
     reasons_to_json,
     write_account,
 )
+from callrail_relay.outbox.witnessing import after_outcome
 
 RELAY_STOPPED = Unknown(
     "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
@@ -92,6 +93,7 @@ def record(
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
         suppress(connection, now, message.tracking_number, message.recipient, words, Origin.REFUSAL)
+    settled = after_outcome(connection, now, attempt_id, outcome, interval)
     return Recorded(
         message_id=message.id,
         account_before=account,
@@ -100,6 +102,7 @@ def record(
         outcome=outcome,
         status=status,
         twice=twice,
+        settled=settled,
     )
 
 

@@ -1,5 +1,5 @@
 """
-Counting the budget: the attempts are its ledger.
+Counting the budget: the attempts are its ledger, with the texts of which CallRail says that others sent them.
 """
 
 from datetime import datetime, timedelta
@@ -9,19 +9,41 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR, Limits, Window
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.tables import attempts, is_open, messages, segments
+from callrail_relay.outbox.tables import attempts, callrail_texts, is_open, messages, segments
 
 
 def count_used(connection: sa.Connection, account_id: str, since: datetime) -> int:
     """
-    Attempts of the account that count and began to count after *since*.
+    Uses of the account's budget that began to count after *since*.
     """
-    query = (
-        sa.select(sa.func.count())
-        .select_from(attempts)
-        .where(attempts.c.account_id == account_id, attempts.c.counted_at > since)
+    ours = sa.select(sa.func.count()).where(*_ours(account_id, since)).scalar_subquery()
+    others = sa.select(sa.func.count()).where(*_others(account_id, since)).scalar_subquery()
+    return connection.scalar(sa.select(ours + others)) or 0
+
+
+def uses(account_id: str, since: datetime, *which: sa.ColumnElement[bool]) -> sa.Subquery:
+    """
+    The instants (``at``) after *since* from which each use of the account's budget counts.
+
+    *which* limits the attempts.
+    """
+    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(account_id, since), *which)
+    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(account_id, since))
+    return sa.union_all(ours, others).subquery()
+
+
+def _ours(account_id: str, since: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return attempts.c.account_id == account_id, attempts.c.counted_at > since
+
+
+def _others(account_id: str, since: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        callrail_texts.c.account_id == account_id,
+        callrail_texts.c.written_at > since,
+        # In the very words of the partial index, which holds no others.
+        callrail_texts.c.direction == sa.literal("out", literal_execute=True),
+        callrail_texts.c.attempt_id.is_(None),
     )
-    return connection.scalar(query) or 0
 
 
 def reserved(connection: sa.Connection, account_id: str) -> int:
@@ -72,7 +94,7 @@ def _window(
     needed: int,
 ) -> Window:
     own = count_used(connection, account.id, now - length)
-    # What others used is known only in sum, so all of it counts until it is a window old.
+    # What CallRail counts beyond them is known only in sum, so all of it counts until it is a window old.
     excess_ends = None if account.excess_at is None else account.excess_at + length
     others = excess if excess_ends is not None and excess_ends > now else 0
     used = own + others
@@ -82,7 +104,7 @@ def _window(
 
     def room_after(uses: int, earliest: datetime) -> datetime | None:
         """
-        When as many of our own uses have run out; None where there are not as many.
+        When as many of the uses that are known one by one have run out; None where there are not as many.
         """
         if uses > own:
             return None
@@ -103,12 +125,7 @@ def _counted_at(
     """
     The instant from which the *nth* oldest use in the window counts.
     """
-    query = (
-        sa.select(attempts.c.counted_at)
-        .where(attempts.c.account_id == account_id, attempts.c.counted_at > now - length)
-        .order_by(attempts.c.counted_at)
-        .offset(nth - 1)
-        .limit(1)
-    )
+    counted = uses(account_id, now - length)
+    query = sa.select(counted.c.at).order_by(counted.c.at).offset(nth - 1).limit(1)
     found: datetime = connection.execute(query).scalar_one()
     return found

@@ -298,6 +298,8 @@ class Delivery:
             self._unsettled()
         if recorded.twice:
             self._hook(SentTwice(message_id=recorded.message_id))
+        if recorded.settled is not None:
+            tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
             self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))

@@ -169,6 +169,8 @@ async def settle_abandoned(
         node=node, interval=interval, random=random, lookups=lookups
     ):
         hook(attempt_finished(recorded))
+        if recorded.settled is not None:
+            tell(hook, recorded.settled)
 
 
 def attempt_finished(recorded: Recorded) -> AttemptFinished:

@@ -156,7 +156,7 @@ async def test_masked_numbers_are_found_by_the_conversation(outbox: Outbox, work
     await put(outbox, "Hello", to=KIM)
     await put(outbox, "Hello")
     await worker.send(Sent(200, "c0nv2", "SMT2"))
-    await worker.send(Sent(200, "c0nv1", "SMT1"))
+    await worker.send(Sent(200, "CON1", "SMT1"))
 
     noted = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
@@ -170,7 +170,7 @@ async def test_the_thread_tells_which_of_our_numbers(outbox: Outbox, worker: Wor
     A conversation may go over several of them.
     """
     await put(outbox, "Hello")
-    await worker.send(Sent(200, "c0nv1", "SMT1"))
+    await worker.send(Sent(200, "CON1", "SMT1"))
     for number, thread in ((TRACKING_NUMBER, "SMT1"), (OTHER_NUMBER, "SMT2")):
         await tell(outbox, "Hi", ours=number, thread_id=thread)
 
@@ -222,7 +222,7 @@ async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
     assert (Wish.STOP, 0, 0) == (noted.wish, noted.people, noted.suppressed)
 
     await put(outbox, "Hello")
-    await worker.send(Sent(200, "c0nv1", "SMT1"))
+    await worker.send(Sent(200, "CON1", "SMT1"))
 
     assert await is_suppressed(outbox)
     assert [("STOP", RECIPIENT)] == rows(store_url, "content, recipient")

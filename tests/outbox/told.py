@@ -36,7 +36,7 @@ def make_told(
     person: ShownNumber | str = RECIPIENT,
     ours: ShownNumber | str = TRACKING_NUMBER,
     written_at: datetime | None = START,
-    conversation_id: str | None = "c0nv1",
+    conversation_id: str | None = "CON1",
     thread_id: str | None = None,
     company_id: str | None = COMPANY,
     seen: bool = False,

@@ -1,0 +1,400 @@
+"""
+Texts of which CallRail says that they went out: ours, and those of others.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.callrail_text import CallRailText, Direction, Noted, ShownNumber
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
+from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.database import connected
+from tests.outbox.told import POLICY, make_told, masked
+from tests.outbox.worker import Worker, find, put, sent_with, status_of
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
+
+pytestmark = pytest.mark.anyio
+
+LOST = Unknown("the relay stopped.", own_fault=True)
+"""An outcome that nobody knows, and for which the account does not wait."""
+WORDING = " Reply STOP to unsubscribe."
+KIM = "+13035550122"
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def worker(outbox: Outbox) -> Worker:
+    """
+    One that has unknown outcomes looked up, as later texts to that person wait for it then.
+    """
+    policy = make_policy(recipient_interval=timedelta())
+    return Worker(outbox, policy=policy, lookups=LookupPolicy(accounts=policy.accounts))
+
+
+def went_out(content: str = "Hello", **what: object) -> CallRailText:
+    return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]
+
+
+async def tell(outbox: Outbox, content: str = "Hello", **what: object) -> Noted:
+    return await outbox.note_text(went_out(content, **what), POLICY)
+
+
+async def used(worker: Worker) -> tuple[int, int]:
+    standing = await worker.standing()
+    return standing.hour.used, standing.day.used
+
+
+def links(store_url: str) -> list[int | None]:
+    """
+    The attempt of each text that went out, in the order in which CallRail told of them.
+    """
+    with connected(store_url) as connection:
+        query = sa.text("SELECT attempt_id FROM callrail_texts ORDER BY received_at, resource_id")
+        return [row[0] for row in connection.execute(query)]
+
+
+async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    As a look-up would settle it, and the next text to that person leaves.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    await put(outbox, "Again")
+    assert await worker.waits() is not None
+
+    noted = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
+
+    assert noted.settled is not None
+    assert (id_, Status.SENT, False) == (noted.settled.message_id, noted.settled.status, noted.settled.twice)
+    assert not noted.by_others
+    message = await find(outbox, id_)
+    assert (Status.SENT, "c0nv7", ()) == (message.status, message.conversation_id, message.reasons)
+    clock.advance(SECOND)
+    assert "Again" == (await worker.take()).content
+    assert (2, 2) == await used(worker)
+
+
+async def test_masked_numbers_will_do(outbox: Outbox, worker: Worker) -> None:
+    """
+    With the words and the time; another person with other last digits does not fit.
+    """
+    for person in (RECIPIENT, recipient(50)):
+        await put(outbox, "Hello", to=person)
+        await worker.send(LOST)
+
+    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+
+    assert noted.settled is not None
+    assert RECIPIENT == (await find(outbox, noted.settled.message_id)).recipient
+
+
+async def test_a_text_that_is_known_to_be_sent_is_linked(
+    outbox: Outbox, worker: Worker, store_url: str
+) -> None:
+    """
+    And is in the conversation and in the budget once.
+    """
+    await put(outbox, "Hello")
+    claim = await worker.send()
+
+    noted = await tell(outbox)
+
+    assert (None, False) == (noted.settled, noted.by_others)
+    assert [claim.attempt_id] == links(store_url)
+    assert (1, 1) == await used(worker)
+    assert ["Hello"] == [one.text for one in await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT)]
+
+
+async def test_the_webhook_may_come_before_the_answer(outbox: Outbox, worker: Worker, store_url: str) -> None:
+    """
+    The answer comes as usual.
+    """
+    id_ = await put(outbox, "Hello")
+    claim = await worker.take()
+
+    assert (await tell(outbox)).settled is None
+    assert Status.SENDING == await status_of(outbox, id_)
+    recorded = await worker.finish(claim)
+
+    assert recorded.settled is None
+    assert Status.SENT == await status_of(outbox, id_)
+    assert [claim.attempt_id] == links(store_url)
+    assert (1, 1) == await used(worker)
+
+
+async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(
+    outbox: Outbox, worker: Worker
+) -> None:
+    id_ = await put(outbox, "Hello")
+    claim = await worker.take()
+    await tell(outbox)
+
+    recorded = await worker.finish(claim, LOST)
+
+    assert recorded.settled is not None
+    assert (id_, Status.SENT) == (recorded.settled.message_id, recorded.settled.status)
+    assert Status.SENT == await status_of(outbox, id_)
+    assert await outbox.next_lookup(LookupPolicy(accounts=frozenset({ACCOUNT}))) is None
+
+
+async def test_a_crash_after_the_webhook_is_no_question(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    id_ = await put(outbox, "Hello")
+    await worker.take()
+    await tell(outbox)
+    clock.advance(HOUR)
+
+    [recorded] = await worker.settle_abandoned()
+
+    assert recorded.settled is not None
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        NotSent("no route to CallRail."),
+        RateLimited(429, "too many requests"),
+        Rejected(400, "content is invalid", Refusal.CONTENT),
+    ],
+)
+async def test_what_did_not_leave_was_anothers(
+    outbox: Outbox, worker: Worker, store_url: str, outcome: NotSent | RateLimited | Rejected
+) -> None:
+    """
+    Somebody wrote the same words in CallRail just then.
+    """
+    await put(outbox, "Hello")
+    claim = await worker.take()
+    await tell(outbox)
+
+    await worker.finish(claim, outcome)
+
+    assert [None] == links(store_url)
+    assert (1 + isinstance(outcome, Rejected),) * 2 == await used(worker)
+
+
+async def test_what_did_not_leave_lends_its_text_to_one_that_did(
+    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+) -> None:
+    """
+    Of two with the same words, the older one unknown: the webhook was that of the older one.
+    """
+    older = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(HOUR / 60)
+    # Looking it up has ended, so that the next one leaves.
+    await outbox.cancel(older, [Status.UNKNOWN])
+    newer = await put(outbox, "Hello")
+    claim = await worker.take()
+    assert (await tell(outbox, written_at=clock.now())).settled is None
+
+    recorded = await worker.finish(claim, NotSent("no route to CallRail."))
+
+    assert recorded.settled is not None
+    assert older == recorded.settled.message_id
+    assert Status.QUEUED == await status_of(outbox, newer)
+    assert (1, 1) == await used(worker)
+    assert [claim.attempt_id - 1] == links(store_url)
+
+
+async def test_identical_texts_are_linked_one_by_one(
+    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+) -> None:
+    """
+    The one that is known to have arrived takes the first webhook, the unknown one the second.
+    The third is of others.
+    """
+    unknown = await put(outbox, "Hello")
+    lost = await worker.send(LOST)
+    await outbox.cancel(unknown, [Status.UNKNOWN])
+    clock.advance(10 * SECOND)
+    await put(outbox, "Hello")
+    sent = await worker.send()
+
+    noted = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
+
+    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in noted]
+    assert [False, False, True] == [one.by_others for one in noted]
+    assert [sent.attempt_id, lost.attempt_id, None] == links(store_url)
+    assert (3, 3) == await used(worker)
+
+
+async def test_a_repeated_webhook_is_no_second_witness(outbox: Outbox, worker: Worker) -> None:
+    ids = [await put(outbox, "Hello"), await put(outbox, "Hello", to=KIM)]
+    await worker.send(LOST)
+    await worker.send(LOST)
+    text = replace(went_out(person=masked(RECIPIENT)), conversation_id=None)
+
+    for _ in range(3):
+        await outbox.note_text(text, POLICY)
+
+    assert [Status.SENT, Status.UNKNOWN] == [await status_of(outbox, id_) for id_ in ids]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"content": "Hello there"},
+        {"person": KIM},
+        {"ours": "+12025550144"},
+        {"company_id": "COM-of-nobody", "person": KIM},
+    ],
+)
+async def test_what_fits_no_text_was_sent_by_others(
+    outbox: Outbox, worker: Worker, what: dict[str, object]
+) -> None:
+    """
+    Other words, another person, another number.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+
+    text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]
+    noted = await outbox.note_text(text, POLICY)
+
+    assert (None, True) == (noted.settled, noted.by_others)
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+
+
+async def test_a_text_of_another_time_was_sent_by_others(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    By CallRail's clock and by ours.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(timedelta(minutes=11))
+
+    for written_at in (START - timedelta(minutes=11), START - 2 * DAY, clock.now()):
+        assert (await tell(outbox, written_at=written_at)).by_others
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+
+
+async def test_a_clock_that_differs_much_is_no_obstacle(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A webhook comes soon after its text: by our clock it is in time, whatever CallRail's clock says.
+    """
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    clock.advance(SECOND)
+
+    await tell(outbox, written_at=clock.now() - timedelta(minutes=30))
+
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+async def test_texts_of_others_use_the_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    For an hour and a day from when they were written.
+    """
+    worker = replace(worker, policy=make_policy(limits=Limits(3, 5), recipient_interval=timedelta()))
+    for number in range(2):
+        await tell(outbox, "From CallRail's page", person=recipient(60 + number))
+    for words in ("Hello", "Hello again"):
+        await put(outbox, words)
+    await worker.send()
+
+    assert START + HOUR == await worker.waits()
+    clock.set(START + HOUR)
+    assert (0, 3) == await used(worker)
+    await worker.send()
+    standing = await worker.standing()
+    assert (4, None) == (standing.day.used, standing.drains_at)
+
+
+async def test_the_end_of_the_queue_reckons_with_others(outbox: Outbox, worker: Worker) -> None:
+    worker = replace(worker, policy=make_policy(limits=Limits(1, 5)))
+    await tell(outbox, "From CallRail's page", person=KIM)
+    await put(outbox, "Hello")
+
+    assert START + HOUR == (await worker.standing()).drains_at
+
+
+async def test_texts_of_others_of_another_account_cost_nothing(outbox: Outbox, worker: Worker) -> None:
+    """
+    Nor do those of a company that nobody here knows.
+    """
+    noted = await tell(outbox, person=KIM, company_id="COM-of-nobody")
+
+    assert (True, None) == (noted.by_others, noted.account_id)
+    assert (0, 0) == await used(worker)
+
+
+async def test_what_callrail_had_counted_is_not_counted_twice(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The headers of an answer told of two texts of others in sum; now the webhooks tell of them one by one.
+    """
+    theirs = clock.now()
+    clock.advance(SECOND)
+    await put(outbox, "Hello")
+    await worker.send(sent_with(hour_used=3, day_used=3))
+    assert (3, 3) == await used(worker)
+
+    clock.advance(SECOND)
+    for number in range(2):
+        await tell(outbox, "Theirs", person=recipient(60 + number), written_at=theirs)
+    assert (3, 3) == await used(worker)
+
+    # One that was written after the answer is one more, and the next answer has it in its sum.
+    await tell(outbox, "Theirs", person=recipient(70), written_at=clock.now())
+    assert (4, 4) == await used(worker)
+    await put(outbox, "Hello again")
+    await worker.send(sent_with(hour_used=5, day_used=5))
+    assert (5, 5) == await used(worker)
+
+
+async def test_a_text_that_was_sent_again_and_arrived_twice_is_told(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
+    await outbox.resend(id_)
+    clock.advance(SECOND)
+    await worker.send()
+
+    await tell(outbox, written_at=clock.now())
+    noted = await tell(outbox, written_at=clock.now())
+
+    assert noted.settled is not None
+    assert noted.settled.twice
+    assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
+
+
+async def test_another_conversation_is_another_person(outbox: Outbox, worker: Worker) -> None:
+    """
+    Where CallRail masks the number, and the conversations of both are known.
+    """
+    await put(outbox, "Hello", to=KIM)
+    await worker.send(Sent(200, "c0nv2", "SMT2"))
+
+    noted = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
+
+    assert noted.by_others
+
+
+async def test_texts_of_others_are_in_the_conversation(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    await put(outbox, "Hello")
+    await worker.send()
+    await tell(outbox)
+    await tell(outbox, "From CallRail's page", written_at=clock.advance(SECOND))
+
+    ours, theirs = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT)
+
+    assert [False, True] == [ours.by_others, theirs.by_others]
+    assert ("From CallRail's page", Direction.OUT) == (theirs.text, theirs.direction)
