@@ -61,7 +61,7 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
         route=route,
         recipient=attempt.recipient,
         started_at=attempt.started_at,
-        conversation_id=message.conversation_id or _known_conversation(connection, attempt),
+        conversation_id=message.conversation_id or known_conversation(connection, attempt),
     )
 
 
@@ -72,7 +72,7 @@ def _requests_used(connection: sa.Connection, now: datetime, account_id: str) ->
     return int(connection.execute(query).scalar_one())
 
 
-def _known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
+def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
     """
     The conversation of the latest text to the same person from the same number.
     """

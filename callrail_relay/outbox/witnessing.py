@@ -15,7 +15,7 @@ from callrail_relay.domain.callrail_text import Pair
 from callrail_relay.domain.matching import AFTER, BEFORE, FoundText, Sending, owner
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.reconcile import Settled
-from callrail_relay.outbox.lookups import settle_as_sent
+from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
 from callrail_relay.outbox.values import Row, read_account, write_account
 
@@ -43,7 +43,7 @@ def bear_witness(
     if attempt is None:
         write_account(connection, account.explained(text.written_at))
         return None
-    _link(connection, text, attempt)
+    _link(connection, text, attempt.id)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         # It has arrived already, or is under way: its answer comes, or the lack of one is asked below.
         return None
@@ -66,13 +66,9 @@ def after_outcome(
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
         return _settle(connection, now, attempt_id, text, interval)
-    connection.execute(
-        sa.update(callrail_texts)
-        .where(callrail_texts.c.resource_id == text.resource_id)
-        .values(attempt_id=None)
-    )
-    pair = (text.tracking_number, text.recipient)
-    return bear_witness(connection, now, text, lambda other: other == pair, interval)
+    _link(connection, text, None)
+    person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
+    return bear_witness(connection, now, text, lambda pair: pair[1] == person, interval)
 
 
 def _attempt_of(
@@ -133,27 +129,60 @@ def _candidates(
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
     rows: list[Row] = [*connection.execute(query)]
-    return [
-        row for row in rows if allows((row.tracking_number, row.recipient)) and _same_conversation(row, text)
-    ]
+    if text.recipient is not None:
+        return [row for row in rows if _pair(row) == _pair(text)]
+    fitting = [row for row in rows if allows(_pair(row))]
+    return _of_one_person(connection, text, [row for row in fitting if _may_be_of(row, text)])
 
 
-def _same_conversation(attempt: Row, text: Row) -> bool:
+def _may_be_of(attempt: Row, text: Row) -> bool:
+    """
+    Whether an attempt can be of the conversation of a text, as far as both are known.
+    """
     known = {attempt.conversation_id, text.conversation_id} - {None}
     return len(known) < 2
 
 
-def _link(connection: sa.Connection, text: Row, attempt: Row) -> None:
+def _of_one_person(connection: sa.Connection, text: Row, rows: list[Row]) -> list[Row]:
+    """
+    The attempts to the one person whose text it is; none where CallRail masks the number and it may be
+    that of several: the text of one of them would make that of another look sent.
+    """
+    if len({row.recipient for row in rows}) < 2:
+        return rows
+    of_conversation = [
+        row
+        for row in rows
+        if text.conversation_id is not None
+        and text.conversation_id in (row.conversation_id, known_conversation(connection, row))
+    ]
+    return of_conversation if len({row.recipient for row in of_conversation}) == 1 else []
+
+
+def _pair(row: Row) -> Pair:
+    return row.tracking_number, row.recipient
+
+
+def _link(connection: sa.Connection, text: Row, attempt_id: int | None) -> None:
     connection.execute(
         sa.update(callrail_texts)
         .where(callrail_texts.c.resource_id == text.resource_id)
-        .values(attempt_id=attempt.id, tracking_number=attempt.tracking_number, recipient=attempt.recipient)
+        .values(attempt_id=attempt_id)
     )
 
 
 def _settle(
     connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
-) -> Settled:
+) -> Settled | None:
+    """
+    Take an unknown attempt for sent where it is certain whose text it is; else have it looked up now.
+
+    Where CallRail masks the number and the conversation is new, somebody else's may have the same last
+    digits, and have been sent the same words by others.
+    """
+    if text.recipient is None:
+        connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(look_at=now))
+        return None
     settled = settle_as_sent(connection, now, attempt_id, WORDS.format(text.written_at), interval)
     if text.conversation_id is not None:
         connection.execute(

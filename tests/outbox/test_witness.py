@@ -81,18 +81,59 @@ async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker
     assert (2, 2) == await used(worker)
 
 
-async def test_masked_numbers_will_do(outbox: Outbox, worker: Worker) -> None:
+async def test_a_masked_number_is_known_by_its_conversation(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
     """
-    With the words and the time; another person with other last digits does not fit.
+    That of an earlier text.
     """
-    for person in (RECIPIENT, recipient(50)):
-        await put(outbox, "Hello", to=person)
-        await worker.send(LOST)
+    await put(outbox, "First")
+    await worker.send()
+    clock.advance(SECOND)
+    id_ = await put(outbox, "Hello")
+    await worker.send(LOST)
 
     noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
     assert noted.settled is not None
-    assert RECIPIENT == (await find(outbox, noted.settled.message_id)).recipient
+    assert Status.SENT == await status_of(outbox, id_)
+
+
+@pytest.mark.parametrize("before_the_answer", [False, True])
+async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
+    outbox: Outbox, worker: Worker, clock: ManualClock, *, before_the_answer: bool
+) -> None:
+    """
+    Somebody else's may end alike, and others may have sent the same words: CallRail's conversation tells.
+    """
+    id_ = await put(outbox, "Hello")
+    claim = await worker.take()
+    if not before_the_answer:
+        await worker.finish(claim, LOST)
+    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    if before_the_answer:
+        await worker.finish(claim, LOST)
+
+    assert (None, False) == (noted.settled, noted.by_others)
+    assert Status.UNKNOWN == await status_of(outbox, id_)
+    due = await outbox.claim_lookup(LookupPolicy(accounts=frozenset({ACCOUNT})))
+    assert due is not None
+    assert claim.attempt_id == due.attempt_id
+    assert (1, 1) == await used(worker)
+
+
+async def test_a_masked_number_of_two_people_is_nobodys(outbox: Outbox, worker: Worker) -> None:
+    """
+    Whose text did arrive is left to the look-ups. Until then it costs one more.
+    """
+    for person in (RECIPIENT, KIM):
+        await put(outbox, "Hello", to=person)
+        await worker.send(LOST)
+
+    noted = await tell(outbox, person=masked(RECIPIENT))
+
+    assert (None, True) == (noted.settled, noted.by_others)
+    assert (3, 3) == await used(worker)
 
 
 async def test_a_text_that_is_known_to_be_sent_is_linked(
@@ -228,16 +269,20 @@ async def test_identical_texts_are_linked_one_by_one(
     assert (3, 3) == await used(worker)
 
 
-async def test_a_repeated_webhook_is_no_second_witness(outbox: Outbox, worker: Worker) -> None:
-    ids = [await put(outbox, "Hello"), await put(outbox, "Hello", to=KIM)]
-    await worker.send(LOST)
-    await worker.send(LOST)
-    text = replace(went_out(person=masked(RECIPIENT)), conversation_id=None)
+async def test_a_repeated_webhook_is_no_second_witness(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    ids = []
+    for _ in range(2):
+        ids.append(await put(outbox, "Hello"))
+        await worker.send(LOST)
+        await outbox.cancel(ids[-1], [Status.UNKNOWN])
+        clock.advance(10 * SECOND)
+    text = went_out()
 
-    for _ in range(3):
-        await outbox.note_text(text, POLICY)
-
-    assert [Status.SENT, Status.UNKNOWN] == [await status_of(outbox, id_) for id_ in ids]
+    assert [True, False, False] == [(await outbox.note_text(text, POLICY)).is_new for _ in range(3)]
+    [told] = [one for id_ in ids for one in (await find(outbox, id_)).segments if one.status is Status.SENT]
+    assert "Hello" == told.content
 
 
 @pytest.mark.parametrize(
