@@ -22,6 +22,7 @@ from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEn
 from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.webhooks import Change, HookUrls, Registration, WebhookIntegration
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 IDLE_CONNECTION = 1.0
@@ -150,6 +151,38 @@ class CallRail:
         mine = [number for number in numbers if number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
+    async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
+        """
+        Have CallRail post to our URLs, beside all that are there. Raises RefusedByCallRail, Unavailable.
+        """
+        known = await self._integration(account_id, company_id)
+        if known is None:
+            path = wire.new_integration_path(account_id)
+            await self._write("POST", path, wire.new_integration(company_id, hook))
+            change = Change.CREATED
+        elif (config := wire.with_urls(known.config, hook)) == known.config:
+            change = Change.UNCHANGED
+        else:
+            path = wire.integration_path(account_id, known.id)
+            await self._write("PUT", path, wire.changed_integration(config))
+            change = Change.ADDED
+        if known is None or known.signing_key is None:
+            known = await self._integration(account_id, company_id)
+        return Registration(
+            company_id=company_id,
+            change=change,
+            signing_key=None if known is None else known.signing_key,
+            active=known is None or known.active,
+        )
+
+    async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
+        integrations = await self._pages(
+            lambda page: wire.integrations_path(account_id, company_id, page),
+            wire.read_integrations,
+            "integrations",
+        )
+        return next(iter(integrations), None)
+
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
     ) -> Lookup | FailedLookup:
@@ -247,6 +280,26 @@ class CallRail:
         if answer.status != 200:
             raise _fault(answer)
         return answer.body
+
+    async def _write(self, method: str, path: str, body: object) -> None:
+        """
+        Change something that is no text. Raises RefusedByCallRail, Unavailable.
+        """
+        try:
+            answer = await self._exchange(self._http.build_request(method, path, json=body))
+        except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
+            raise Unavailable(
+                f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
+                "known whether it took the change; run the command again, which is safe."
+            ) from error
+        if answer.status == 403:
+            words = wire.read_words(answer.body)
+            raise RefusedByCallRail(
+                f"CallRail does not let this API key change webhooks (403): {words} Have CallRail's support "
+                "give it write access, or add the URLs in CallRail's settings, under Integrations > Webhooks."
+            )
+        if answer.status not in (200, 201):
+            raise _fault(answer)
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         async with asyncio.timeout(self._deadline):

@@ -25,6 +25,7 @@ from callrail_relay.domain.outcome import (
 )
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.webhooks import HookUrls, WebhookIntegration
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""
@@ -351,6 +352,68 @@ def read_texts(body: bytes) -> list[FoundText]:
         for created_at in [_instant(message.get("created_at"))]
         if created_at is not None
     ]
+
+
+_RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"
+
+
+def integrations_path(account_id: str, company_id: str, page: int) -> str:
+    question = {"company_id": company_id, "fields": "signing_key", "page": str(page), "per_page": "100"}
+    return f"/v3/a/{account_id}/integrations.json?{urlencode(question)}"
+
+
+def new_integration_path(account_id: str) -> str:
+    return f"/v3/a/{account_id}/integrations.json"
+
+
+def integration_path(account_id: str, integration_id: str) -> str:
+    return f"/v3/a/{account_id}/integrations/{quote(integration_id, safe='')}.json"
+
+
+def read_integrations(body: bytes) -> list[WebhookIntegration]:
+    """
+    A company's integrations for webhooks, of which it has one at most.
+
+    Raises ValueError where the body is no list of integrations.
+    """
+    return [
+        WebhookIntegration(
+            id=str(entry["id"]),
+            config=config if isinstance(config, dict) else {},
+            signing_key=_text(entry.get("signing_key") or None),
+            active=entry.get("state") in (None, "active"),
+        )
+        for entry in _page(body, "integrations")
+        if str(entry.get("type")).lower() == "webhooks"
+        for config in [entry.get("config")]
+    ]
+
+
+def with_urls(config: Mapping[str, Any], hook: HookUrls) -> dict[str, Any]:
+    """
+    A configuration with our URLs beside all that is in it, and without those of ours that are no more.
+
+    A change replaces the whole at CallRail, so that everything else has to be said again.
+    """
+    return {
+        **config,
+        _RECEIVED: _with_url(config.get(_RECEIVED), hook.received, hook.base),
+        _SENT: _with_url(config.get(_SENT), hook.sent, hook.base),
+    }
+
+
+def _with_url(urls: object, url: str, base: str) -> list[str]:
+    known = [urls] if isinstance(urls, str) and urls else _strings(urls)
+    others = [one for one in known if one == url or not one.startswith(base)]
+    return others if url in others else [*others, url]
+
+
+def new_integration(company_id: str, hook: HookUrls) -> dict[str, Any]:
+    return {"type": "Webhooks", "company_id": company_id, "config": with_urls({}, hook)}
+
+
+def changed_integration(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"config": dict(config)}
 
 
 def _instant(value: object) -> datetime | None:

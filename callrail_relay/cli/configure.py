@@ -60,6 +60,12 @@ ApiUrl = Annotated[
 NoVerify = Annotated[
     bool, typer.Option("--no-verify", help="Ask nothing of CallRail: store what is given, as it is given.")
 ]
+Webhooks = Annotated[
+    bool,
+    typer.Option(
+        "--webhooks", help="Have CallRail tell of replies and sent texts. On its own it asks nothing else."
+    ),
+]
 SecretsFile = Annotated[
     bool,
     typer.Option("--secrets-file", help="Keep the secrets in a file of mode 0600, not in the OS keyring."),
@@ -78,6 +84,7 @@ async def configure(
     api_url: ApiUrl = None,
     no_verify: NoVerify = False,
     secrets_file: SecretsFile = False,
+    webhooks: Webhooks = False,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
@@ -93,10 +100,19 @@ async def configure(
       $ callrail-relay configure
       $ callrail-relay configure --api-key-stdin --account-id ACC... --company-id COM... \\
             --tracking-number +12025550133 --accept-terms < key.txt
+      $ callrail-relay configure --webhooks
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
+    from callrail_relay.cli.registering import register
+    from callrail_relay.cli.render import print_json
 
+    options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
+    if webhooks and not any((*options, no_verify)):
+        registered = await register(find_installation(config), use_file=secrets_file)
+        if as_json:
+            print_json(registered.document())
+        return 0
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     if no_verify:
         _require_all(given)
@@ -117,7 +133,10 @@ async def configure(
         changes["server"] = {"public_url": address}
     saved = await save_setup(installation, changes, new_key=key if is_new else None, use_file=secrets_file)
     _report(installation, saved)
-    _show(installation, saved, route, as_json=as_json)
+    more: dict[str, object] = {}
+    if webhooks:
+        more["webhooks"] = (await register(find_installation(config), use_file=secrets_file)).document()
+    _show(installation, saved, {**route, **more}, as_json=as_json)
     return 0
 
 

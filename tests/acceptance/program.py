@@ -92,6 +92,33 @@ class Sandbox:
     def opt_out(self, recipient: str) -> None:
         self._request("POST", "/sandbox/opt-outs", {"recipient": recipient})
 
+    def reply(self, recipient: str, content: str) -> None:
+        """
+        Let a person write to the first number there is.
+        """
+        self._request("POST", "/sandbox/replies", {"recipient": recipient, "content": content})
+
+    def send_by_others(self, recipient: str, content: str) -> None:
+        """
+        Let somebody send from CallRail's own page.
+        """
+        self._request("POST", "/sandbox/others", {"recipient": recipient, "content": content})
+
+    def tell(self, **manner: object) -> None:
+        """
+        Have webhooks told in this manner.
+        """
+        self._request("POST", "/sandbox/webhooks", manner)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """
+        Those told so far, when each has its answer.
+        """
+        while True:
+            told: list[dict[str, Any]] = self._request("GET", "/sandbox/webhooks").json()
+            if all(one["status"] is not None for one in told):
+                return told
+
     def _request(self, method: str, path: str, body: object = None) -> httpx.Response:
         answer = httpx.request(method, f"{self.url}{path}", json=body, trust_env=False, timeout=LONGEST)
         answer.raise_for_status()

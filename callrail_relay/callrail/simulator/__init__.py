@@ -3,7 +3,8 @@ A CallRail of our own: what its API v3 answers, remembers and gets wrong, as an 
 
 ``records`` are the things CallRail knows and ``state`` keeps them; ``numbers``,
 ``dates`` and ``paging`` read what a request asks for; ``sending`` decides about
-one text and ``limits`` counts it; ``shapes`` writes records as CallRail's JSON;
+one text and ``limits`` counts it; ``shapes`` writes records as CallRail's JSON,
+and ``webhooks`` tells of them;
 ``api`` holds the routes. ``faults`` says what shall go wrong, ``connection``
 makes it go wrong, ``control`` holds the routes under /sandbox and ``transport``
 lets httpx call it all without a socket.
@@ -18,6 +19,7 @@ from callrail_relay.callrail.simulator.faults import Fault, Kind, load_faults
 from callrail_relay.callrail.simulator.records import Account, Company, Conversation, Message, Text, Tracker
 from callrail_relay.callrail.simulator.state import Simulator
 from callrail_relay.callrail.simulator.transport import InProcessTransport
+from callrail_relay.callrail.simulator.webhooks import Manner
 
 __all__ = [
     "Account",
@@ -26,6 +28,7 @@ __all__ = [
     "Fault",
     "InProcessTransport",
     "Kind",
+    "Manner",
     "Message",
     "Simulator",
     "Text",

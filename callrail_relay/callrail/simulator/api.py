@@ -56,6 +56,8 @@ def _endpoint(simulator: Simulator, call: _Call) -> Callable[[Request], Awaitabl
             question = await read_question(simulator, request)
             admit(question, writes=call.method != "GET", sends=call.sends)
             response: Response = JSONResponse(call.handler(question), call.status)
+            # Told at once: a webhook may come before the answer to the text that it is about.
+            simulator.webhooks.start()
         except Refusal as refusal:
             response = refused(refusal)
         if call.sends and response.status_code != 401:

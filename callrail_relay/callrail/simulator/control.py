@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from callrail_relay.callrail.simulator.faults import read_faults
-from callrail_relay.callrail.simulator.records import Text
+from callrail_relay.callrail.simulator.records import Message, Text
 from callrail_relay.callrail.simulator.shapes import in_utc, single_message
 from callrail_relay.callrail.simulator.state import Simulator
+from callrail_relay.callrail.simulator.webhooks import manner_as_json, read_manner
 from callrail_relay.errors import RelayError, UsageFault
 
 Handler = Callable[[Simulator, Any], Any]
@@ -35,6 +36,7 @@ async def _answer(simulator: Simulator, handler: Handler, status: int, request: 
         return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
     try:
         answer = handler(simulator, await _read(request) if request.method == "POST" else None)
+        simulator.webhooks.start()
     except RelayError as exc:
         return JSONResponse({"error": str(exc)}, 400)
     return Response(status_code=status) if status == 204 else JSONResponse(answer, status)
@@ -110,11 +112,28 @@ def _opt_out(simulator: Simulator, body: object) -> None:
 
 
 def _reply(simulator: Simulator, body: object) -> dict[str, Any]:
+    return _written(simulator.receive, body)
+
+
+def _send_by_others(simulator: Simulator, body: object) -> dict[str, Any]:
+    return _written(simulator.write, body)
+
+
+def _written(write: Callable[..., Message], body: object) -> dict[str, Any]:
     recipient, number = _pair(body, "content")
     content = body["content"] if isinstance(body, dict) else None
     if not isinstance(content, str):
-        raise UsageFault("The content of a reply must be a string.")
-    return single_message(simulator.receive(recipient, content, tracking_number=number))
+        raise UsageFault("The content of a text must be a string.")
+    return single_message(write(recipient, content, tracking_number=number))
+
+
+def _list_webhooks(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [telling.as_json() for telling in simulator.webhooks.told]
+
+
+def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
+    simulator.webhooks.manner = read_manner(body)
+    return manner_as_json(simulator.webhooks.manner)
 
 
 def _pair(body: object, *more: str) -> tuple[str, str | None]:
@@ -137,4 +156,7 @@ _CALLS: tuple[tuple[str, str, int, Handler], ...] = (
     ("DELETE", "/sandbox/faults", 204, _clear_faults),
     ("POST", "/sandbox/opt-outs", 204, _opt_out),
     ("POST", "/sandbox/replies", 201, _reply),
+    ("POST", "/sandbox/others", 201, _send_by_others),
+    ("GET", "/sandbox/webhooks", 200, _list_webhooks),
+    ("POST", "/sandbox/webhooks", 200, _change_webhooks),
 )

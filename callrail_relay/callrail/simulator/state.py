@@ -26,6 +26,7 @@ from callrail_relay.callrail.simulator.records import (
     Tracker,
     User,
 )
+from callrail_relay.callrail.simulator.webhooks import Webhooks
 from callrail_relay.clock import Clock
 from callrail_relay.errors import NotFound, UsageFault
 
@@ -70,6 +71,7 @@ class Simulator:
     conversations_by_customer: dict[tuple[str, str], Conversation] = field(init=False, default_factory=dict)
     texts: list[Text] = field(init=False, default_factory=list)
     faults: FaultBook = field(init=False)
+    webhooks: Webhooks = field(init=False)
     general_limits: dict[str, Bucket] = field(init=False, default_factory=dict)
     text_limits: dict[str, Bucket] = field(init=False, default_factory=dict)
     opted_out: set[tuple[str, str]] = field(init=False, default_factory=set)
@@ -83,6 +85,7 @@ class Simulator:
 
     def __post_init__(self) -> None:
         self.faults = FaultBook(self.random)
+        self.webhooks = Webhooks(self.clock)
         self.request_ids = count(1)
         self._numbers = _tracking_numbers()
         self._message_ids = count(11111)
@@ -273,12 +276,16 @@ class Simulator:
         It is in the conversation and in the limits, and not in ``texts``.
         """
         draft = self._draft(recipient, content, tracking_number)
-        self.spend(1, account_id=draft.tracker.account_id)
-        return self.record(draft, "outgoing")
+        account_id = draft.tracker.account_id
+        self.spend(1, account_id=account_id)
+        agent = next(user for user in self.users.values() if user.account_id == account_id)
+        return self.record(draft, "outgoing", agent=f"{agent.first_name} {agent.last_name}")
 
-    def record(self, draft: Draft, direction: Direction) -> Message:
+    def record(self, draft: Draft, direction: Direction, *, agent: str | None = None) -> Message:
         """
         Put one text into the conversation of its company and customer, which begins with it.
+
+        *agent* is who sent it from CallRail's own page.
         """
         conversation = self.conversation_with(draft.tracker.company_id, draft.customer) or self._begin(draft)
         message = Message(
@@ -292,6 +299,10 @@ class Simulator:
             media_urls=draft.media_urls,
         )
         conversation.messages.append(message)
+        for integration in self.integrations.values():
+            if integration.company_id == conversation.company_id:
+                company = self.companies[conversation.company_id]
+                self.webhooks.add(integration.config, company, conversation, message, agent)
         return message
 
     def conversation_with(self, company_id: str, customer: str) -> Conversation | None:

@@ -1,0 +1,101 @@
+"""
+CallRail's webhooks between two programs: the relay as it is installed, and the sandbox.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+
+PERSON = "+12025550122"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number: int = server.getsockname()[1]
+    return number
+
+
+@pytest.fixture
+def registered(configured: Program, port: int) -> Program:
+    """
+    A relay that CallRail tells of texts.
+    """
+    configured.environment |= {
+        "CALLRAIL_RELAY_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CALLRAIL_RELAY_SERVER__PORT": str(port),
+    }
+    done = configured.run("configure", "--webhooks", "--secrets-file", "--json")
+    assert 0 == done.returncode, done.stderr
+    assert HOOK_TOKEN not in done.stderr
+    return configured
+
+
+@pytest.fixture
+def serving(registered: Program, port: int) -> Iterator[Started]:
+    with registered.serving("--port", str(port)) as process:
+        yield process
+
+
+def write(serving: Started, words: str) -> str:
+    answer = serving.post(PAYLOAD | {"message": words})
+    assert 200 == answer.status_code
+    id_: str = answer.json()["id"]
+    return id_
+
+
+def test_stop_holds_and_start_lets_flow(registered: Program, sandbox: Sandbox, serving: Started) -> None:
+    """
+    A person replies STOP: the next text is held. START: the next one leaves. Numbers are masked throughout.
+    """
+    sandbox.tell(masked=True, times=2)
+    write(serving, "Hi Dana, are you still thinking of selling?")
+    registered.wait_for("sent", 1)
+
+    sandbox.reply(PERSON, "Stop.")
+    assert {200} == {told["status"] for told in sandbox.webhooks()}
+    held = write(serving, "One more thing")
+    registered.wait_for("held", 1)
+    [message] = [registered.json("messages", "show", held)]
+    assert "opted out" in message["reason"]
+    assert 1 == len(sandbox.texts())
+
+    sandbox.reply(PERSON, "START")
+    assert {200} == {told["status"] for told in sandbox.webhooks()}
+    write(serving, "Good to hear from you")
+    registered.wait_for("sent", 2)
+
+    assert ["Hi Dana, are you still thinking of selling?", "Good to hear from you"] == [
+        text["content"] for text in sandbox.texts()
+    ]
+    _, errors = serving.stop()
+    actions = [json.loads(line)["action"] for line in errors.splitlines() if line.startswith("{")]
+    assert (1, 1, 2) == tuple(actions.count(one) for one in ("opted_out", "opted_in", "reply_received"))
+    assert "Stop." not in errors
+    assert PERSON not in errors
+
+
+def test_a_webhook_settles_what_no_answer_told(
+    registered: Program, sandbox: Sandbox, serving: Started
+) -> None:
+    """
+    Long before the first look-up. What others send uses the budget, and what is wrongly signed nothing.
+    """
+    sandbox.fault(kind="drop_answer", times=1)
+    id_ = write(serving, "Hello")
+    registered.wait_for("sent", 1)
+    evidence = json.dumps(registered.json("messages", "show", id_))
+    assert "CallRail's webhook says that it went out" in evidence
+    assert 1 == len(sandbox.texts())
+
+    sandbox.tell()
+    sandbox.send_by_others(PERSON, "From CallRail's page")
+    sandbox.tell(wrong_signature=True)
+    sandbox.send_by_others(PERSON, "From who knows where")
+    assert [200, 200, 401] == [told["status"] for told in sandbox.webhooks()]
+    [account] = registered.json("status")["accounts"]
+    assert 2 == account["hour"]["used"]

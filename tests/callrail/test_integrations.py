@@ -1,0 +1,75 @@
+"""
+CallRail's integrations, in shapes that were not seen and may come.
+"""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from callrail_relay.callrail import wire
+from callrail_relay.domain.webhooks import Change, HookUrls, WebhookIntegration
+from tests.service.rig import open_callrail
+
+URLS = HookUrls(
+    base="https://a.example/hooks/callrail/", received="https://a.example/hooks/callrail/t?r", sent="s"
+)
+
+
+def listed(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"page": 1, "per_page": 100, "total_pages": 1, "integrations": entries}).encode()
+
+
+def test_only_webhooks_are_read() -> None:
+    """
+    Other integrations of the company, and fields that are missing or new.
+    """
+    assert [
+        WebhookIntegration(id="7", config={}, signing_key=None, active=True),
+        WebhookIntegration(id="x", config={"a": 1}, signing_key="key", active=False),
+    ] == wire.read_integrations(
+        listed(
+            {"id": 3, "type": "GoogleAnalytics", "config": {"sms_sent_webhook": []}},
+            {"id": 7, "type": "Webhooks", "config": None, "signing_key": ""},
+            {"id": "x", "type": "webhooks", "state": "disabled", "config": {"a": 1}, "signing_key": "key"},
+            {"type": "Webhooks"},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "then"),
+    [
+        (None, [URLS.received]),
+        ([], [URLS.received]),
+        ("https://b.example", ["https://b.example", URLS.received]),
+        (["https://b.example", 3], ["https://b.example", URLS.received]),
+        ([URLS.received, "https://b.example"], [URLS.received, "https://b.example"]),
+        (["https://a.example/hooks/callrail/old", URLS.received], [URLS.received]),
+    ],
+)
+def test_a_url_is_added_where_it_is_missing(there: object, then: list[str]) -> None:
+    config = {} if there is None else {"sms_received_webhook": there}
+    assert then == wire.with_urls(config, URLS)["sms_received_webhook"]
+
+
+@pytest.mark.anyio
+async def test_a_key_that_is_told_only_later_is_asked_for_again() -> None:
+    """
+    The answer that creates webhooks need not name it.
+    """
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        if request.method == "POST":
+            return httpx.Response(201, json={"id": 1})
+        found = [{"id": 1, "type": "Webhooks", "signing_key": "key"}] if "POST" in asked else []
+        return httpx.Response(200, content=listed(*found))
+
+    async with open_callrail(transport=httpx.MockTransport(answer)) as callrail:
+        registration = await callrail.register_webhooks("ACC1", "COM1", URLS)
+
+    assert ["GET", "POST", "GET"] == asked
+    assert (Change.CREATED, "key") == (registration.change, registration.signing_key)

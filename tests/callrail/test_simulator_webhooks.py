@@ -1,0 +1,158 @@
+"""
+The simulator tells of texts as CallRail does.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from callrail_relay.callrail.signature import verify
+from callrail_relay.callrail.simulator import InProcessTransport, Manner, Simulator, create_app
+from callrail_relay.callrail.simulator.webhooks import Telling, post_over_http
+from callrail_relay.callrail.webhooks import read_text
+from callrail_relay.domain.callrail_text import Direction, ShownNumber
+from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
+
+LIVE = Path(__file__).parents[1] / "data" / "callrail" / "webhook-text-received.live-2026-04-08.json"
+RECEIVED, SENT = "https://texts.example.com/received", "https://texts.example.com/sent"
+KEY = "example-signing-key-1"
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """
+    One with a URL for each event, which keeps what it tells.
+    """
+    simulator = make_simulator()
+    form = {
+        "type": "Webhooks",
+        "company_id": simulator.company_id,
+        "config": {"sms_received_webhook": [RECEIVED], "sms_sent_webhook": [SENT]},
+    }
+    assert 201 == asked(simulator, "POST", "integrations.json", json=form).status_code
+
+    async def post(_telling: Telling) -> int | None:
+        return 200
+
+    simulator.webhooks.post = post
+    return simulator
+
+
+def told(simulator: Simulator) -> list[Telling]:
+    asyncio.run(simulator.webhooks.settle())
+    return simulator.webhooks.told
+
+
+def body_of(simulator: Simulator) -> dict[str, Any]:
+    [telling] = told(simulator)
+    body: dict[str, Any] = json.loads(telling.body)
+    return body
+
+
+def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
+    """
+    Field for field, and signed.
+    """
+    simulator.webhooks.manner = Manner(masked=True)
+    simulator.receive(RECIPIENT, "Yes, Tuesday works")
+
+    body = body_of(simulator)
+
+    live = json.loads(LIVE.read_bytes())
+    assert list(live) == list(body)
+    assert {name: type(value) for name, value in live.items()} == {
+        name: type(value) for name, value in body.items()
+    }
+    assert ("***0122", "***0133") == (body["source_number"], body["destination_number"])
+    [telling] = simulator.webhooks.told
+    assert (RECEIVED, 200) == (telling.url, telling.status)
+    assert verify([KEY], telling.body, telling.headers["Signature"])
+
+
+def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
+    """
+    Those of the API too; only what a person sent from CallRail's page names an agent.
+    """
+    assert 200 == asked(simulator, "POST", "text-messages.json", json=text_form(simulator)).status_code
+    simulator.write(RECIPIENT, "From CallRail's page")
+
+    first, second = [read_text(telling.body, None) for telling in told(simulator)]
+
+    assert first is not None
+    assert second is not None
+    assert (None, Direction.OUT) == (first.direction, second.direction)
+    assert ShownNumber(RECIPIENT) == second.destination
+    assert Direction.OUT is first.going(None, [simulator.tracking_number])
+    assert [SENT, SENT] == [telling.url for telling in simulator.webhooks.told]
+
+
+def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
+    """
+    Twice, as a form, without an id, wrongly signed, or not at all.
+    """
+    simulator.webhooks.manner = Manner(form=True, without_id=True, wrong_signature=True, times=2)
+    simulator.receive(RECIPIENT, "STOP")
+    first, second = told(simulator)
+    assert first.body == second.body
+    assert ["STOP"] == parse_qs(first.body.decode())["content"]
+    assert b"resource_id=SCI" not in first.body
+    assert not verify([KEY], first.body, first.headers["Signature"])
+
+    simulator.webhooks.manner = Manner(lost=True)
+    simulator.receive(RECIPIENT, "START")
+    assert 2 == len(told(simulator))
+
+
+def test_webhooks_are_controlled_from_outside(simulator: Simulator) -> None:
+    manner = {"masked": True, "times": 2, "delay": 1}
+    assert manner.items() <= asked(simulator, "POST", "/sandbox/webhooks", json=manner).json().items()
+    other = {"recipient": RECIPIENT, "content": "Hello"}
+    assert 201 == asked(simulator, "POST", "/sandbox/others", json=other).status_code
+    asyncio.run(simulator.webhooks.settle())
+
+    listed = asked(simulator, "GET", "/sandbox/webhooks").json()
+
+    assert ["sms_sent_webhook"] * 2 == [one["event"] for one in listed]
+    assert "***0122" == json.loads(listed[0]["body"])["destination_number"]
+    wrong_ones: list[object] = [
+        {"mask": True},
+        {"times": -1},
+        {"times": 1.5},
+        {"masked": 1},
+        {"delay": True},
+        [],
+    ]
+    for wrong in wrong_ones:
+        assert 400 == asked(simulator, "POST", "/sandbox/webhooks", json=wrong).status_code
+    assert 400 == asked(simulator, "POST", "/sandbox/others", json=other | {"content": 3}).status_code
+
+
+def test_without_an_integration_nothing_is_told() -> None:
+    simulator = make_simulator()
+    simulator.receive(RECIPIENT, "Hello")
+    assert [] == told(simulator)
+
+
+def test_webhooks_travel_over_http(simulator: Simulator) -> None:
+    """
+    To whoever listens; where nobody does there is no status. They are on their way before the answer is.
+    """
+
+    async def tell() -> list[int | None]:
+        simulator.webhooks.post = post_over_http
+        async with listening(make_simulator()) as url:
+            for integration in simulator.integrations.values():
+                integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
+            async with make_client(InProcessTransport(create_app(simulator))) as client:
+                reply = {"recipient": RECIPIENT, "content": "Hello"}
+                response: httpx.Response = await client.post("/sandbox/replies", json=reply)
+                assert 201 == response.status_code
+            await simulator.webhooks.settle()
+        return [telling.status for telling in simulator.webhooks.told]
+
+    assert [404, None] == asyncio.run(tell())
