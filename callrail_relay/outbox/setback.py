@@ -22,6 +22,7 @@ from callrail_relay.outbox.tables import (
     evidence,
     incidents,
     messages,
+    polls,
     submissions,
     suppressions,
 )
@@ -39,6 +40,7 @@ _TABLES = (
     accounts,
     suppressions,
     callrail_texts,
+    polls,
     incidents,
 )
 _OF_CALLRAIL = (callrail_texts.c.written_at,)
