@@ -19,6 +19,7 @@ from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.delivery import DeliveryPolicy
@@ -112,6 +113,23 @@ class Installation:
             accounts={route.company_id: route.account_id for route in self.settings.routes_table()},
             tracking_numbers=frozenset(self.tracking_numbers),
             recipient_interval=self.settings.limits.recipient_interval,
+        )
+
+    @property
+    def polling(self) -> PollPolicy | None:
+        """
+        How to look for replies; None where nobody wants that.
+        """
+        every = self.settings.replies.poll_every
+        if every is None:
+            return None
+        delivery = self.settings.delivery
+        routes = self.settings.routes_table()
+        return PollPolicy(
+            companies=tuple(dict.fromkeys((route.account_id, route.company_id) for route in routes)),
+            every=every,
+            requests_per_hour=self.settings.limits.lookups_per_hour,
+            lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
         )
 
     @property

@@ -64,7 +64,7 @@ async def open_listeners(
         allow_addresses=server.allow_addresses,
         wake=worker.wake,
     )
-    witness = await open_witness(installation, relay.outbox, hook, worker.wake)
+    witness = await open_witness(installation, relay.outbox, hook, worker.heard)
     public = Listener(
         Measured(
             create_public_app(

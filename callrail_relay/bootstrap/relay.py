@@ -2,7 +2,7 @@
 The services on an open store, the worker, and the connection to CallRail.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,8 +16,9 @@ from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.polling import Polling
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.worker import Worker
+from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
 
 
@@ -74,9 +75,13 @@ async def open_relay(installation: Installation, hook: EventHook = ignore) -> As
 
 
 @asynccontextmanager
-async def open_worker(relay: Relay, hook: EventHook = ignore) -> AsyncIterator[Worker]:
+async def open_worker(
+    relay: Relay, hook: EventHook = ignore, *, stays: bool = False
+) -> AsyncIterator[Worker]:
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
+
+    One that *stays* also does what is not about certain texts, such as looking for replies.
 
     Raises SecretFault without an API key, Unavailable without a data directory.
     """
@@ -101,7 +106,24 @@ async def open_worker(relay: Relay, hook: EventHook = ignore) -> AsyncIterator[W
                 hook=hook,
                 settled=delivery.wake,
             )
-            yield Worker(delivery, reconciliation)
+            others = _others(relay, callrail, hook, delivery.wake) if stays else []
+            yield Worker(delivery, reconciliation, *others)
+
+
+def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+    installation = relay.installation
+    if installation.polling is None:
+        return []
+    polling = Polling(
+        relay.outbox,
+        callrail,
+        installation.polling,
+        installation.witness,
+        clock=installation.clock,
+        hook=hook,
+        changed=changed,
+    )
+    return [polling]
 
 
 @asynccontextmanager

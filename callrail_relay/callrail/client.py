@@ -18,6 +18,7 @@ import httpx
 
 from callrail_relay.callrail import wire
 from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.domain.callrail_text import CallRailText, SeenReplies
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
@@ -33,6 +34,8 @@ MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
 MOST_PAGES = 200
+MOST_REPLY_PAGES = 10
+"""Pages of 250 conversations each."""
 
 E = TypeVar("E")
 
@@ -197,6 +200,29 @@ class CallRail:
         except (RefusedByCallRail, Unavailable) as error:
             return FailedLookup(detail=str(error), requests=counter.requests)
         return Lookup(texts=found, requests=counter.requests)
+
+    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies:
+        """
+        What people wrote to a company's numbers since then.
+
+        The list has the newest activity first: mostly one request will do, and at most MOST_REPLY_PAGES are
+        made.
+        """
+        found: list[tuple[CallRailText, ...]] = []
+        # A day of CallRail's may begin hours later than ours.
+        day = (since - timedelta(days=1)).date()
+        for page in range(1, MOST_REPLY_PAGES + 1):
+            try:
+                body = await self._get(wire.conversations_path(account_id, company_id, day, None, page))
+                found += wire.read_replies(body, since=since)
+                if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
+                    break
+            except (RefusedByCallRail, Unavailable) as error:
+                return SeenReplies(conversations=tuple(found), requests=page, fault=str(error))
+            except ValueError as error:
+                fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
+                return SeenReplies(conversations=tuple(found), requests=page, fault=fault)
+        return SeenReplies(conversations=tuple(found), requests=page)
 
     async def _find_texts(
         self,

@@ -8,12 +8,11 @@ there and on whether phone numbers are shown in full. Nothing is relied on but t
 
 import hashlib
 import json
-import re
 from datetime import UTC, datetime
 
-from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
+from callrail_relay.callrail.numbers import read_number, storable
+from callrail_relay.domain.callrail_text import CallRailText, Direction
 from callrail_relay.domain.parsing import Fields, Number, UnparsedError, decode, first, parse
-from callrail_relay.domain.phone import BadPhone, normalise
 
 _LONGEST_ID = 64
 # What every webhook about a text has, and one about a call has not.
@@ -27,8 +26,6 @@ _IDENTIFYING = (
     "content",
     "timestamp",
 )
-# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def read_text(body: bytes, content_type: str | None) -> CallRailText | None:
@@ -85,7 +82,7 @@ def _text(fields: Fields, name: str) -> str | None:
     value = first(fields, name)
     if isinstance(value, Number):
         return value.whole()
-    return _UNSTORABLE.sub("\ufffd", value) if isinstance(value, str) else None
+    return storable(value) if isinstance(value, str) else None
 
 
 def _instant(value: str | None) -> datetime | None:
@@ -97,24 +94,3 @@ def _instant(value: str | None) -> datetime | None:
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def read_number(value: str | None) -> ShownNumber:
-    """
-    A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``.
-    """
-    text = (value or "").strip()
-    try:
-        return ShownNumber(normalise(text))
-    except BadPhone:
-        pass
-    if re.fullmatch(r"[0-9\s().+-]*", text):
-        digits = re.sub("[^0-9]", "", text)
-        if re.fullmatch("1?[0-9]{10}", digits):
-            # An area code that is new, or that is none: CallRail knows better.
-            return ShownNumber(f"+1{digits[-10:]}")
-        return ShownNumber()
-    shown = re.search(r"[0-9][0-9\s().-]*$", text)
-    ending = re.sub("[^0-9]", "", shown[0]) if shown else ""
-    # One digit alone would stand for a tenth of everybody.
-    return ShownNumber(ending=ending if 2 <= len(ending) <= 10 else "")

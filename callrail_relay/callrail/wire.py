@@ -5,6 +5,7 @@ Facts are from https://apidocs.callrail.com and from answers of the live API;
 what is uncertain is read with care and never relied on.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -12,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from callrail_relay.callrail.numbers import read_number, storable
+from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.matching import FoundText
 from callrail_relay.domain.outcome import (
@@ -106,10 +109,16 @@ def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Out
 
 def _thread_id(conversation: Mapping[str, Any]) -> str | None:
     for message in _objects(conversation.get("recent_messages")):
-        thread = message.get("sms_thread")
-        if isinstance(thread, dict) and isinstance(thread.get("id"), str):
-            return str(thread["id"])
+        thread_id = _thread_of(message)
+        if thread_id is not None:
+            return thread_id
     return None
+
+
+def _thread_of(message: Mapping[str, Any]) -> str | None:
+    thread = message.get("sms_thread")
+    thread_id = thread.get("id") if isinstance(thread, dict) else None
+    return thread_id if isinstance(thread_id, str) else None
 
 
 def _last_ten_digits(value: object) -> str:
@@ -352,6 +361,57 @@ def read_texts(body: bytes) -> list[FoundText]:
         for created_at in [_instant(message.get("created_at"))]
         if created_at is not None
     ]
+
+
+def read_replies(body: bytes, *, since: datetime) -> list[tuple[CallRailText, ...]]:
+    """
+    What people wrote since then, by conversation, on one page of a list; oldest first.
+
+    Raises ValueError where the body is no list of conversations.
+    """
+    found = [_replies(entry, since) for entry in _page(body, "conversations")]
+    return [replies for replies in found if replies]
+
+
+def reaches_back(body: bytes, since: datetime) -> bool:
+    """
+    Whether a page of a list, newest activity first, ends with a conversation that rested since then.
+    """
+    entries = _page(body, "conversations")
+    last = _instant(entries[-1].get("last_message_at")) if entries else None
+    return last is not None and last < since
+
+
+def _replies(conversation: Mapping[str, Any], since: datetime) -> tuple[CallRailText, ...]:
+    ours = {conversation.get(f"{which}_tracking_number") for which in ("current", "initial")} - {None}
+    # Which of several numbers a text came to is not told.
+    number = read_number(_text(next(iter(ours)))) if len(ours) == 1 else ShownNumber()
+    replies = [
+        CallRailText(
+            key=_seen_key(str(conversation["id"]), message),
+            content=storable(str(message.get("content") or "")),
+            source=read_number(_text(conversation.get("customer_phone_number"))),
+            destination=number,
+            written_at=written_at,
+            direction=Direction.IN,
+            conversation_id=str(conversation["id"]),
+            thread_id=_thread_of(message),
+            company_id=_text(conversation.get("company_id")),
+            seen=True,
+        )
+        for message in _objects(conversation.get("recent_messages"))
+        for written_at in [_instant(message.get("created_at"))]
+        if message.get("direction") == "incoming" and written_at is not None and written_at >= since
+    ]
+    return tuple(sorted(replies, key=lambda reply: (reply.written_at or since, reply.key)))
+
+
+def _seen_key(conversation_id: str, message: Mapping[str, Any]) -> str:
+    """
+    What tells a text from others of a conversation, where texts have no ids.
+    """
+    told = json.dumps([conversation_id, message.get("created_at"), message.get("content")])
+    return f"seen:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
 
 
 _RECEIVED, _SENT = "sms_received_webhook", "sms_sent_webhook"

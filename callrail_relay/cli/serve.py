@@ -84,11 +84,9 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (
-            open_worker(relay, hook) as worker,
+            open_worker(relay, hook, stays=True) as worker,
             alerting(relay, hook),
-            open_listeners(
-                relay, worker, known, hook=hook, metrics=metrics, signal=signal
-            ) as listening,
+            open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:

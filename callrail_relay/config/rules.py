@@ -102,6 +102,13 @@ def _some_time(raw: object) -> timedelta:
     return duration
 
 
+def _poll_every(raw: object) -> timedelta:
+    duration = parse_duration(raw)
+    if duration < timedelta(minutes=1):
+        raise ValueError("must be 1 minute or more: CallRail limits requests; leave it out to look never")
+    return duration
+
+
 def _network(raw: object) -> Network:
     try:
         return ipaddress.ip_network(raw.strip() if isinstance(raw, str) else str(raw))
@@ -170,6 +177,7 @@ CompanyId = Annotated[str, PlainValidator(_company_id)]
 TrackingNumber = Annotated[str, PlainValidator(_tracking_number)]
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
 SomeTime = Annotated[timedelta, PlainValidator(_some_time)]
+PollEvery = Annotated[timedelta, PlainValidator(_poll_every)]
 Minute = Annotated[time, PlainValidator(_minute)]
 TimeZone = Annotated[str, PlainValidator(_time_zone)]
 Host = Annotated[str, PlainValidator(_host)]

@@ -29,6 +29,7 @@ from callrail_relay.config.rules import (
     Networks,
     OnUnknown,
     Percent,
+    PollEvery,
     Port,
     SomeTime,
     Text,
@@ -235,6 +236,17 @@ class Guards(Section):
         return quiet_end
 
 
+class Replies(Section):
+    """
+    What people write back: CallRail's webhooks tell of it (`configure --webhooks`).
+    """
+
+    poll_every: PollEvery | None = Field(
+        default=None,
+        description="how often to look for replies at CallRail, where its webhooks cannot reach; else never",
+    )
+
+
 class Alerts(Section):
     """
     Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it.
@@ -295,6 +307,7 @@ class Settings(Section):
     delivery: Delivery = Delivery()
     guards: Guards = Guards()
     alerts: Alerts = Alerts()
+    replies: Replies = Replies()
     log: Log = Log()
     database: Database = Field(default_factory=Database)
 
@@ -327,6 +340,7 @@ TABLES: dict[str, type[Section]] = {
     "delivery": Delivery,
     "guards": Guards,
     "alerts": Alerts,
+    "replies": Replies,
     "log": Log,
     "database": Database,
 }

@@ -209,5 +209,18 @@ class Noted:
     by_others: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenReplies:
+    """
+    Replies that CallRail's conversations show, those of one conversation together, oldest first.
+
+    ``fault`` is why not all of them could be read, and ``requests`` how many requests it took.
+    """
+
+    conversations: tuple[tuple[CallRailText, ...], ...] = ()
+    requests: int = 0
+    fault: str | None = None
+
+
 ReadText = Callable[[bytes, str | None], CallRailText | None]
 """Reads a webhook's body of a content type; None where it tells of no text."""

@@ -253,6 +253,18 @@ class OptedIn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepliesNotRead(Event):
+    """
+    CallRail's conversations could not be read for replies; the next look covers the time of this one.
+    """
+
+    action: ClassVar[str] = "replies_not_read"
+    level: ClassVar[str] = "warning"
+    account_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentByOthers(Event):
     """
     CallRail tells of a text that went out and not from here; it counts in the account's budget.

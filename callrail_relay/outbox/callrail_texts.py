@@ -2,7 +2,7 @@
 Keeping what CallRail tells of texts: replies, which may change the list of opt-outs, and what went out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -79,6 +79,29 @@ def note(
     return replace(noted, settled=settled, by_others=attempt_id is None)
 
 
+def note_seen(
+    connection: sa.Connection, now: datetime, texts: Sequence[CallRailText], policy: WitnessPolicy
+) -> list[Noted]:
+    """
+    Keep the replies that one conversation shows, as far as no webhook and no earlier look told of them.
+
+    They have no ids there: each stands for one that is stored with the same words at about the same time,
+    and two of the same words stand for two.
+    """
+    noted: list[Noted] = []
+    taken: set[str] = set()
+    for text in texts:
+        written_at = min(text.written_at or now, now)
+        alike = _alike(connection, text, Direction.IN, written_at, text.ends(Direction.IN).pair)
+        known = next((row.resource_id for row in alike if row.resource_id not in taken), None)
+        if known is not None:
+            taken.add(known)
+            continue
+        taken.add(text.key)
+        noted.append(note(connection, now, text, policy))
+    return noted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
     """
@@ -130,7 +153,9 @@ def _keep(connection: sa.Connection, told: _Told, values: dict[str, object]) -> 
     if connection.execute(known).first() is not None:
         return False
     if not told.text.seen:
-        seen = [row for row in _alike(connection, told, values) if row.resource_id.startswith(SEEN)]
+        pair = (values["tracking_number"], values["recipient"])
+        alike = _alike(connection, told.text, told.direction, told.written_at, pair)
+        seen = [row for row in alike if row.resource_id.startswith(SEEN)]
         if seen:
             # From now on it has its own id, so that a repeat is known by it.
             connection.execute(
@@ -146,24 +171,31 @@ def _keep(connection: sa.Connection, told: _Told, values: dict[str, object]) -> 
     return connection.execute(kept).first() is not None
 
 
-def _alike(connection: sa.Connection, told: _Told, values: dict[str, object]) -> list[Row]:
+def _alike(
+    connection: sa.Connection,
+    text: CallRailText,
+    direction: Direction,
+    written_at: datetime,
+    pair: tuple[object, object] | None,
+) -> list[Row]:
     """
     What is stored of the same conversation with the same words at about the same time, nearest first.
     """
+    same = callrail_texts.c.conversation_id == text.conversation_id
+    if pair is not None:
+        between = (callrail_texts.c.tracking_number == pair[0], callrail_texts.c.recipient == pair[1])
+        same = sa.or_(same, sa.and_(*between))
     query = sa.select(callrail_texts).where(
-        callrail_texts.c.direction == told.direction,
-        callrail_texts.c.written_at.between(told.written_at - SAME_TEXT, told.written_at + SAME_TEXT),
-        sa.or_(
-            callrail_texts.c.conversation_id == told.text.conversation_id,
-            sa.and_(
-                callrail_texts.c.tracking_number == values["tracking_number"],
-                callrail_texts.c.recipient == values["recipient"],
-            ),
-        ),
+        same,
+        callrail_texts.c.direction == direction,
+        callrail_texts.c.written_at.between(written_at - SAME_TEXT, written_at + SAME_TEXT),
     )
-    words = normalise(told.text.content)
-    same = [row for row in connection.execute(query) if normalise(row.content or "") == words]
-    return sorted(same, key=lambda row: (abs(row.written_at - told.written_at), row.resource_id))
+    words = normalise(text.content)
+    rows = [row for row in connection.execute(query) if normalise(row.content or "") == words]
+    # The very same first, then the nearest.
+    return sorted(
+        rows, key=lambda row: (row.resource_id != text.key, abs(row.written_at - written_at), row.resource_id)
+    )
 
 
 def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> list[Pair]:
@@ -181,7 +213,7 @@ def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> li
     person = told.ends.person.full
     if person is not None:
         ours = [(number, person) for number in sorted(policy.tracking_numbers)]
-        return [pair for pair in ours if told.ends.ours.fits(pair[0])]
+        return [pair for pair in ours if not told.ends.ours.excludes(pair[0])]
     return _by_endings(connection, told) if told.wish is Wish.STOP else []
 
 

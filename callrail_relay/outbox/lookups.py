@@ -13,6 +13,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER, DueLookup, LookupPolicy, OnUnknown, Settled
 from callrail_relay.outbox.progress import message_status
+from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.tables import attempts, evidence, messages, segments
 from callrail_relay.outbox.values import (
     Row,
@@ -21,8 +22,6 @@ from callrail_relay.outbox.values import (
     reasons_to_json,
     route_from_row,
 )
-
-HOUR = timedelta(hours=1)
 
 
 def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> DueLookup | None:
@@ -34,7 +33,7 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
     with_room = [
         account_id
         for account_id in sorted(policy.accounts)
-        if _requests_used(connection, now, account_id) < policy.requests_per_hour
+        if requests_used(connection, now, account_id) < policy.requests_per_hour
     ]
     query = (
         sa.select(attempts)
@@ -63,13 +62,6 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
         started_at=attempt.started_at,
         conversation_id=message.conversation_id or known_conversation(connection, attempt),
     )
-
-
-def _requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
-    query = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
-        evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
-    )
-    return int(connection.execute(query).scalar_one())
 
 
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:

@@ -36,6 +36,7 @@ from callrail_relay.domain.history import (
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
 from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
@@ -49,6 +50,7 @@ from callrail_relay.outbox import (
     history,
     measuring,
     operations,
+    polling,
     reading,
     recording,
     remapping,
@@ -236,6 +238,18 @@ class Outbox:
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
     ) -> Noted:
         return await self._write(callrail_texts.note, text, policy, hint)
+
+    async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
+        return await self._write(callrail_texts.note_seen, texts, policy)
+
+    async def claim_poll(self, policy: PollPolicy) -> DuePoll | None:
+        return await self._write(polling.claim_poll, policy)
+
+    async def next_poll(self, policy: PollPolicy) -> datetime:
+        return await self._read(polling.next_poll, policy)
+
+    async def end_poll(self, poll_id: int, requests: int, *, well: bool) -> None:
+        await self._write(polling.end_poll, poll_id, requests, well=well)
 
     async def pause(self, account_id: str, reason: str) -> None:
         await self._write(operations.pause, account_id, reason)

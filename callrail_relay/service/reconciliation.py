@@ -6,19 +6,17 @@ outcome: it may have reached CallRail. It is settled as unknown and looked up, l
 one whose answer was lost, before anybody thinks of sending it again.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 from typing import Protocol
 
-from callrail_relay.clock import Clock, until_woken
+from callrail_relay.clock import Clock
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
     LookupFailed,
     OutcomeFound,
-    ProgramFailed,
     SentTwice,
     ignore,
 )
@@ -26,13 +24,11 @@ from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
-from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.repeating import Repeating
 
 POLL = timedelta(seconds=60)
 """How often to look whether another process left something to look up, should its news have been missed."""
-
-FAULT_RETRY = timedelta(seconds=30)
 
 
 class ConversationReader(Protocol):
@@ -45,10 +41,14 @@ class ConversationReader(Protocol):
     ) -> Lookup | FailedLookup: ...
 
 
-class Reconciliation:
+class Reconciliation(Repeating):
     """
     Looks up unknown outcomes as they become due, one after another.
+
+    A look-up changes nothing at CallRail: one that is dropped is made again later.
     """
+
+    look = POLL
 
     def __init__(
         self,
@@ -63,47 +63,11 @@ class Reconciliation:
         """
         *settled* is called when an outcome was found, since later texts to that person may leave now.
         """
+        super().__init__(clock, hook)
         self._outbox = outbox
         self._reader = reader
         self._policy = policy
-        self._clock = clock
-        self._hook = hook
         self._settled = settled
-        self._running: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
-        self._stopping = False
-
-    async def run(self) -> None:
-        """
-        Look up until ``stop`` is called.
-        """
-        if self._stopping:
-            return
-        self._running = asyncio.create_task(self._run())
-        try:
-            await self._running
-        except asyncio.CancelledError:
-            if not self._stopping:
-                raise
-
-    def stop(self) -> None:
-        """
-        Drop what is being looked up: it changes nothing at CallRail, and is looked up again later.
-        """
-        self._stopping = True
-        if self._running is not None:
-            self._running.cancel()
-
-    async def _run(self) -> None:
-        while not self._stopping:
-            self._woken.clear()
-            await until_woken(self._woken, await self._turn_or_wait(), self._clock)
-
-    def wake(self) -> None:
-        """
-        There may be an outcome to look up, now or soon.
-        """
-        self._woken.set()
 
     async def turn(self) -> datetime | None:
         """
@@ -115,19 +79,6 @@ class Reconciliation:
                 break
             await self._look(due)
         return await self._outbox.next_lookup(self._policy)
-
-    async def _turn_or_wait(self) -> timedelta:
-        try:
-            due_at = await self.turn()
-        except Unavailable:
-            # Delivery tells about the store.
-            return FAULT_RETRY
-        except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
-            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
-            return FAULT_RETRY
-        if due_at is None:
-            return POLL
-        return min(POLL, max(timedelta(seconds=1), due_at - self._clock.now()))
 
     async def _look(self, due: DueLookup) -> None:
         lookup = await self._reader.find_texts(

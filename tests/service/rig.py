@@ -4,7 +4,7 @@ The services on a real store, sending to the simulator through the real client.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,7 +33,7 @@ from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender
 from callrail_relay.service.intake import Intake, MappingPolicy, map_text
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.worker import Worker
+from callrail_relay.service.worker import Beside, Worker
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 
@@ -120,9 +120,9 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
         delivery = delivery or self.delivery()
-        return Worker(delivery, self.reconciliation(settled=delivery.wake))
+        return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """

@@ -1,0 +1,68 @@
+"""
+Looking into CallRail's conversations for replies, where its webhooks cannot reach.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.callrail_text import SeenReplies, WitnessPolicy
+from callrail_relay.domain.events import EventHook, RepliesNotRead, ignore
+from callrail_relay.domain.polling import DuePoll, PollPolicy
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.witness import tell_noted
+
+
+class ReplyReader(Protocol):
+    """
+    What reads replies. It changes nothing at CallRail, and a fault is part of its answer.
+    """
+
+    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
+
+
+class Polling(Repeating):
+    """
+    Looks for the replies of each company in turn; of several nodes one looks.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        reader: ReplyReader,
+        policy: PollPolicy,
+        witness: WitnessPolicy,
+        *,
+        clock: Clock,
+        hook: EventHook = ignore,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        *changed* is called when texts may leave that could not leave before.
+        """
+        super().__init__(clock, hook)
+        self._outbox = outbox
+        self._reader = reader
+        self._policy = policy
+        self._witness = witness
+        self._changed = changed
+
+    async def turn(self) -> datetime:
+        while (due := await self._outbox.claim_poll(self._policy)) is not None:
+            await self._look(due)
+        return await self._outbox.next_poll(self._policy)
+
+    async def _look(self, due: DuePoll) -> None:
+        seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
+        # What was read before a fault is heeded as well: it may hold a STOP.
+        for texts in seen.conversations:
+            for noted in await self._outbox.note_seen(texts, self._witness):
+                if noted.is_new:
+                    tell_noted(self._hook, noted)
+                if noted.lifted:
+                    self._changed()
+        await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
+        if seen.fault is not None:
+            self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))
