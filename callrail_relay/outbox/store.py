@@ -237,7 +237,10 @@ class Outbox:
     async def note_text(
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
     ) -> Noted:
-        return await self._write(callrail_texts.note, text, policy, hint)
+        noted = await self._write(callrail_texts.note, text, policy, hint)
+        if noted.lifted or noted.settled is not None:
+            await self._in_thread(self._readers, self._news.tell)
+        return noted
 
     async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
         return await self._write(callrail_texts.note_seen, texts, policy)

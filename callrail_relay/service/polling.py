@@ -50,9 +50,14 @@ class Polling(Repeating):
         self._changed = changed
 
     async def turn(self) -> datetime:
-        while (due := await self._outbox.claim_poll(self._policy)) is not None:
+        # Read first: nothing is written to disk just to learn that nothing is due.
+        while (due_at := await self._outbox.next_poll(self._policy)) <= await self._outbox.now():
+            due = await self._outbox.claim_poll(self._policy)
+            if due is None:
+                # Another node came first, or the requests of this hour are used.
+                return await self._outbox.now() + self.look
             await self._look(due)
-        return await self._outbox.next_poll(self._policy)
+        return due_at
 
     async def _look(self, due: DuePoll) -> None:
         seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)

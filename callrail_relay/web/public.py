@@ -175,7 +175,7 @@ class CallRailHook(WebhookApp):
             # CallRail repeats a text's fields in the query; only what we put into the URL is looked at.
             event=request.query_params.get(EVENT),
         )
-        return JSONResponse({"status": "success"}) if signed else PlainTextResponse("Unauthorized", 401)
+        return PlainTextResponse("OK") if signed else PlainTextResponse("Unauthorized", 401)
 
 
 async def read_body(request: Request) -> bytes:

@@ -150,7 +150,8 @@ async def test_a_text_that_is_known_to_be_sent_is_linked(
     assert (None, False) == (noted.settled, noted.by_others)
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
-    assert ["Hello"] == [one.text for one in await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT)]
+    conversation = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 10)
+    assert ["Hello"] == [one.content for one in conversation.utterances]
 
 
 async def test_the_webhook_may_come_before_the_answer(outbox: Outbox, worker: Worker, store_url: str) -> None:
@@ -439,7 +440,7 @@ async def test_texts_of_others_are_in_the_conversation(
     await tell(outbox)
     await tell(outbox, "From CallRail's page", written_at=clock.advance(SECOND))
 
-    ours, theirs = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT)
+    ours, theirs = (await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 10)).utterances
 
-    assert [False, True] == [ours.by_others, theirs.by_others]
-    assert ("From CallRail's page", Direction.OUT) == (theirs.text, theirs.direction)
+    assert ours.message_id is not None
+    assert ("From CallRail's page", False, None) == (theirs.content, theirs.inbound, theirs.message_id)

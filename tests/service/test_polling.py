@@ -119,8 +119,8 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
     await polling.turn()
 
     assert 3 == len(rig.events.of(ReplyReceived))
-    conversation = await rig.operations.conversation(rig.simulator.tracking_number, RECIPIENT)
-    assert ["Yes", "Yes", "New"] == [text.text for text in conversation]
+    conversation = await rig.outbox.read_conversation(rig.simulator.tracking_number, RECIPIENT, None, 10)
+    assert ["Yes", "Yes", "New"] == [text.content for text in conversation.utterances]
 
 
 async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -> None:
