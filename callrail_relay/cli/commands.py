@@ -32,6 +32,8 @@ app = typer.Typer(
     name="callrail-relay",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Plain help: the boxes take three times as long to load as the program.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Sends the texts of InvestorFuse IF3 (Carrot CRM) through CallRail: kept, once, in order, within the "

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from callrail_relay.domain.message import Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
-app = typer.Typer(no_args_is_help=True, help="Look at texts, and decide on those that are held.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at texts, and decide on those that are held."
+)
 
 
 class Form(StrEnum):

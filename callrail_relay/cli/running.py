@@ -15,9 +15,15 @@ from callrail_relay.errors import RelayError
 
 P = ParamSpec("P")
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a busy thread lets another have its turn; Python's own, ten times as much, is felt."""
+
 INTERRUPTED = 130
 PROGRAM_FAULT = 1
 BROKEN_PIPE = 141
+
+
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
@@ -32,9 +38,32 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
     return run
 
 
-def _exit_code(coroutine: Coroutine[Any, Any, int | None]) -> int:
+def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
+    """
+    The same for a command that serves: on the quicker event loop, where the system has it.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        # The store's threads and the event loop hand the interpreter to each other all the time.
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        raise typer.Exit(_exit_code(function(*args, **kwargs), _quick_loop()))
+
+    return run
+
+
+def _quick_loop() -> NewLoop | None:
     try:
-        return asyncio.run(coroutine) or 0
+        import uvloop  # not on Windows, and worth its loading only where it runs for long
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _exit_code(coroutine: Coroutine[Any, Any, int | None], new_loop: NewLoop | None = None) -> int:
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(coroutine) or 0
     except RelayError as error:
         complain(str(error))
         return error.exit_code

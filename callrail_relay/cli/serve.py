@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, say
+from callrail_relay.cli.running import say, server
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from callrail_relay.service.worker import Worker
 
 
-@command
+@server
 async def serve(
     host: Annotated[str | None, typer.Option("--host", help="The public listener's address.")] = None,
     port: Annotated[

@@ -15,7 +15,9 @@ from callrail_relay.errors import UsageFault
 if TYPE_CHECKING:
     from callrail_relay.domain.suppression_list import ImportedList
 
-app = typer.Typer(no_args_is_help=True, help="Look at and change the list of people who opted out.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at and change the list of people who opted out."
+)
 
 Recipient = Annotated[str, typer.Option("--recipient", metavar="NUMBER", help="The person's number.")]
 TrackingNumber = Annotated[

@@ -4,7 +4,8 @@ Taking the next segment for sending.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,8 +18,22 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.suppressing import is_suppressed
-from callrail_relay.outbox.tables import attempts, is_open, is_released_by_itself, messages, segments
-from callrail_relay.outbox.values import Row, lock_accounts, reasons_from_json, reasons_to_json
+from callrail_relay.outbox.tables import (
+    Instant,
+    accounts,
+    attempts,
+    is_open,
+    is_released_by_itself,
+    messages,
+    segments,
+)
+from callrail_relay.outbox.values import Row, lock_account, reasons_from_json, reasons_to_json
+
+LOCKED_RETRY = timedelta(seconds=0.05)
+"""When to look again at an account that another node had in hand."""
+
+PAUSED_RETRY = timedelta(seconds=60)
+"""How long nobody looks at a paused account because of a text that comes in."""
 
 
 def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
@@ -28,21 +43,29 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     At most one segment per tracking number and recipient is in flight, texts to one
     person leave in the order in which they came, and no window of any account is
     passed: all three hold because this transaction reads and writes them together,
-    with the accounts' rows locked.
+    with the account's row locked. Accounts are looked at in turn; one that another
+    node has in hand just now is left to it for a moment.
     """
     held: list[Held] = []
     wake_ats: list[datetime | None] = []
-    with_work = _accounts_with_work(connection, now, policy)
-    accounts = lock_accounts(connection, with_work)
-    for account_id in with_work:
-        result = _claim_from(connection, now, node, policy, accounts[account_id])
+    closed: list[datetime] = []
+    for number, account_id in enumerate(_accounts_with_work(connection, now, policy)):
+        # Waiting for a lock while holding another is how two nodes come to wait for each other.
+        account = lock_account(connection, account_id, wait=number == 0)
+        if account is None:
+            wake_ats.append(now + LOCKED_RETRY)
+            continue
+        result = _claim_from(connection, now, node, policy, account)
         held.extend(result.held)
         if result.claim is not None:
             return replace(result, held=tuple(held))
         wake_ats.append(result.wake_at)
+        if result.closed_until is not None:
+            closed.append(result.closed_until)
     # Asked last: what was held just now is released again too.
     wake_ats.append(_next_release(connection, now, policy))
-    return ClaimResult(wake_at=_soonest(*wake_ats), held=tuple(held))
+    closed_until = min(closed) if closed and len(closed) == len(policy.accounts) else None
+    return ClaimResult(wake_at=_soonest(*wake_ats), closed_until=closed_until, held=tuple(held))
 
 
 def _accounts_with_work(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> list[str]:
@@ -50,30 +73,17 @@ def _accounts_with_work(connection: sa.Connection, now: datetime, policy: ClaimP
     Accounts with open messages, the one whose first has waited longest first; then those with messages that
     are not held any longer.
     """
-    query = (
-        sa.select(messages.c.account_id)
-        .where(is_open(), messages.c.account_id.in_(policy.accounts))
-        .group_by(messages.c.account_id)
-        .order_by(sa.func.min(messages.c.seq))
-    )
-    released = (
-        sa.select(messages.c.account_id)
-        .where(is_released_by_itself(), messages.c.account_id.in_(policy.accounts))
-        .where(messages.c.release_at <= now)
-        .distinct()
-        .order_by(messages.c.account_id)
-    )
-    return list(dict.fromkeys([*connection.scalars(query), *connection.scalars(released)]))
+    asked = {"accounts": list(policy.accounts), "now": now}
+    with_work = connection.scalars(_ACCOUNTS_WITH_WORK, asked).all()
+    return list(dict.fromkeys([*with_work, *connection.scalars(_ACCOUNTS_RELEASING, asked)]))
 
 
 def _next_release(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> datetime | None:
     """
     When the next message that is held until an instant is queued by itself.
     """
-    query = sa.select(sa.func.min(messages.c.release_at)).where(
-        is_released_by_itself(), messages.c.account_id.in_(policy.accounts), messages.c.release_at > now
-    )
-    release_at: datetime | None = connection.scalar(query)
+    asked = {"accounts": list(policy.accounts), "now": now}
+    release_at: datetime | None = connection.scalar(_NEXT_RELEASE, asked)
     return release_at
 
 
@@ -81,10 +91,7 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
     """
     Queue what was held until now; its guards are asked again when its turn comes.
     """
-    query = sa.select(messages.c.seq, messages.c.reasons).where(
-        is_released_by_itself(), messages.c.account_id == account_id, messages.c.release_at <= now
-    )
-    for row in connection.execute(query.with_for_update()).all():
+    for row in connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all():
         others = [reason for reason in reasons_from_json(row.reasons) if reason.code != "quiet_hours"]
         connection.execute(
             sa.update(messages)
@@ -98,9 +105,10 @@ def _claim_from(
 ) -> ClaimResult:
     _release(connection, now, account.id)
     if account.paused_since is not None:
-        return ClaimResult()
+        # News tell when it is resumed; this is for those that are missed.
+        return ClaimResult(closed_until=now + PAUSED_RETRY)
     if account.waits(now):
-        return ClaimResult(wake_at=account.wait_until)
+        return ClaimResult(wake_at=account.wait_until, closed_until=account.wait_until)
     if account.strikes and _in_flight(connection, account.id):
         # One probe at a time; its end wakes us.
         return ClaimResult()
@@ -120,14 +128,11 @@ def _claim_from(
             break
     # Even where the budget is used up, a text under way may have its room and its next segment soon due.
     wake_at = _soonest(waits, _next_due(connection, now, policy, account))
-    return ClaimResult(wake_at=wake_at, held=tuple(held))
+    return ClaimResult(wake_at=wake_at, closed_until=waits, held=tuple(held))
 
 
 def _in_flight(connection: sa.Connection, account_id: str) -> bool:
-    query = sa.select(attempts.c.id).where(
-        attempts.c.account_id == account_id, attempts.c.finished_at.is_(None)
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    return connection.execute(_IN_FLIGHT, {"account_id": account_id}).first() is not None
 
 
 def _candidates(
@@ -138,16 +143,70 @@ def _candidates(
 
     Lazy, one query a row: what is done to one candidate shows in the choice of the next.
     """
-    for query in (
-        _under_way(account.id, now, policy),
-        _queued(account.id, now, policy),
-    ):
-        # The row is locked, so that nobody cancels on another node what is being claimed here.
-        while (row := connection.execute(query.limit(1).with_for_update(of=messages)).first()) is not None:
+    facts = {
+        "account_id": account.id,
+        "accounts": list(policy.accounts),
+        "now": now,
+        "since": now - policy.recipient_interval,
+    }
+    for query in (_UNDER_WAY, _QUEUED):
+        while (row := connection.execute(query, facts).first()) is not None:
             yield row
 
 
-def _under_way(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tuple[object, ...]]:
+# The statements are put together once, since that takes longer than to carry them out. They ask by:
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+# As an expression, so that no index by time is taken: the one by arrival gives the first without sorting all.
+_IS_DUE = sa.literal_column("messages.not_before + 0", Instant) <= sa.bindparam("now", type_=Instant)
+_ACCOUNTS = sa.bindparam("accounts", expanding=True, type_=sa.String)
+_NOW = sa.bindparam("now", type_=Instant)
+_SINCE = sa.bindparam("since", type_=Instant)
+_SEQ = sa.bindparam("message_seq", type_=sa.BigInteger)
+
+
+def _first(status: Status) -> sa.ScalarSelect[int]:
+    """
+    The first message of an account that is open and has *status*.
+    """
+    return (
+        sa.select(messages.c.seq)
+        .where(messages.c.account_id == accounts.c.id, is_open(), messages.c.status == status)
+        .order_by(messages.c.seq)
+        .limit(1)
+        .correlate(accounts)
+        .scalar_subquery()
+    )
+
+
+# By the account, and not by its messages, of which thousands may wait.
+_FIRST_OPEN = sa.func.coalesce(_first(Status.SENDING), _first(Status.QUEUED))
+_ACCOUNTS_WITH_WORK = (
+    sa.select(accounts.c.id)
+    .where(accounts.c.id.in_(_ACCOUNTS), _FIRST_OPEN.is_not(None))
+    .order_by(_FIRST_OPEN)
+)
+_ACCOUNTS_RELEASING = (
+    sa.select(messages.c.account_id)
+    .where(is_released_by_itself(), messages.c.account_id.in_(_ACCOUNTS), messages.c.release_at <= _NOW)
+    .distinct()
+    .order_by(messages.c.account_id)
+)
+_NEXT_RELEASE = sa.select(sa.func.min(messages.c.release_at)).where(
+    is_released_by_itself(), messages.c.account_id.in_(_ACCOUNTS), messages.c.release_at > _NOW
+)
+_RELEASED = (
+    sa.select(messages.c.seq, messages.c.reasons)
+    .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
+    .with_for_update()
+)
+_IN_FLIGHT = (
+    sa.select(attempts.c.id)
+    .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
+    .limit(1)
+)
+
+
+def _under_way() -> sa.Select[Any]:
     """
     Messages of which some segments have left and the next one is due, with nothing in flight to that person.
 
@@ -155,7 +214,7 @@ def _under_way(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select
     left last goes on to its end, so that parts of one text stay together.
     """
     in_flight = sa.exists().where(
-        attempts.c.account_id == account_id,
+        attempts.c.account_id == _ACCOUNT,
         attempts.c.finished_at.is_(None),
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
@@ -165,21 +224,21 @@ def _under_way(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select
         other.c.tracking_number == messages.c.tracking_number,
         other.c.recipient == messages.c.recipient,
         is_open(other),
-        other.c.account_id.in_(policy.accounts),
+        other.c.account_id.in_(_ACCOUNTS),
         other.c.status == Status.SENDING,
         _last_attempt(other) > _last_attempt(messages),
     )
     return (
         sa.select(messages)
         .where(
-            messages.c.account_id == account_id,
+            messages.c.account_id == _ACCOUNT,
             is_open(),
             messages.c.status == Status.SENDING,
-            messages.c.not_before <= now,
+            _IS_DUE,
             ~in_flight,
             ~began_later,
-            ~_looked_up(now, attempts.c.message_seq != messages.c.seq),
-            ~_just_sent(now, policy),
+            ~_looked_up(attempts.c.message_seq != messages.c.seq),
+            ~_just_sent(),
         )
         .order_by(messages.c.seq)
     )
@@ -198,31 +257,31 @@ def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
     )
 
 
-def _looked_up(now: datetime, *which: sa.ColumnElement[bool]) -> sa.Exists:
+def _looked_up(*which: sa.ColumnElement[bool]) -> sa.Exists:
     """
     Whether it is not known yet if an earlier text to the same person arrived.
     """
     return sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
-        attempts.c.blocks_until > now,
+        attempts.c.blocks_until > _NOW,
         *which,
     )
 
 
-def _just_sent(now: datetime, policy: ClaimPolicy) -> sa.Exists:
+def _just_sent() -> sa.Exists:
     """
     Whether a text to the same person left less than the interval ago.
     """
     return sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
-        attempts.c.finished_at > now - policy.recipient_interval,
+        attempts.c.finished_at > _SINCE,
         attempts.c.counted_at.is_not(None),
     )
 
 
-def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tuple[object, ...]]:
+def _queued() -> sa.Select[Any]:
     """
     Queued messages that are due, with nothing open before them to the same person and nothing just sent.
     """
@@ -232,23 +291,28 @@ def _queued(account_id: str, now: datetime, policy: ClaimPolicy) -> sa.Select[tu
         other.c.recipient == messages.c.recipient,
         is_open(other),
         # What waits for an account that is not ours any more must not stop the others for ever.
-        other.c.account_id.in_(policy.accounts),
+        other.c.account_id.in_(_ACCOUNTS),
         other.c.seq != messages.c.seq,
         sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
     )
     return (
         sa.select(messages)
         .where(
-            messages.c.account_id == account_id,
+            messages.c.account_id == _ACCOUNT,
             is_open(),
             messages.c.status == Status.QUEUED,
-            messages.c.not_before <= now,
+            _IS_DUE,
             ~blocked,
-            ~_looked_up(now),
-            ~_just_sent(now, policy),
+            ~_looked_up(),
+            ~_just_sent(),
         )
         .order_by(messages.c.seq)
     )
+
+
+# The row is locked, so that nobody cancels on another node what is being claimed here.
+_UNDER_WAY = _under_way().limit(1).with_for_update(of=messages)
+_QUEUED = _queued().limit(1).with_for_update(of=messages)
 
 
 def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
@@ -312,21 +376,27 @@ def _begin(
     free_ats = [window.free_at for window in (hour, day) if window.free_at is not None]
     if free_ats:
         return ClaimResult(wake_at=max(free_ats))
-    if not stored:
-        write_segments(connection, row.seq, waiting)
-    return ClaimResult(claim=_take(connection, now, node, policy, row, waiting))
+    segment_id = (
+        _take_segment(connection, row.seq, waiting[0][0])
+        if stored
+        else _write_taken(connection, row, waiting)
+    )
+    return ClaimResult(claim=_take(connection, now, node, policy, row, segment_id, waiting[0]))
 
 
 def _stored_segments(connection: sa.Connection, row: Row) -> list[tuple[int, str]]:
     """
     Position and content of every segment still to leave; none where the text has not been cut yet.
     """
-    query = (
-        sa.select(segments.c.position, segments.c.content)
-        .where(segments.c.message_seq == row.seq, segments.c.status == Status.QUEUED)
-        .order_by(segments.c.position)
-    )
-    return [(segment.position, segment.content) for segment in connection.execute(query)]
+    stored = connection.execute(_STORED_SEGMENTS, {"message_seq": row.seq})
+    return [(segment.position, segment.content) for segment in stored]
+
+
+_STORED_SEGMENTS = (
+    sa.select(segments.c.position, segments.c.content)
+    .where(segments.c.message_seq == _SEQ, segments.c.status == Status.QUEUED)
+    .order_by(segments.c.position)
+)
 
 
 def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
@@ -366,37 +436,65 @@ def write_segments(
     )
 
 
+_INSERT_SEGMENT = sa.insert(segments).returning(segments.c.id)
+_TAKE_SEGMENT = (
+    sa.update(segments)
+    .where(segments.c.message_seq == sa.bindparam("of"), segments.c.position == sa.bindparam("at"))
+    .values(status=Status.SENDING)
+    .returning(segments.c.id)
+)
+_TAKE_MESSAGE = sa.update(messages).where(messages.c.seq == _SEQ).values(status=Status.SENDING)
+_INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
+
+
+def _write_taken(connection: sa.Connection, row: Row, pieces: list[tuple[int, str]]) -> int:
+    """
+    Add the segments of a text that was cut just now, the first of them as taken; returns its id.
+    """
+    position, content = pieces[0]
+    segment_id = connection.execute(
+        _INSERT_SEGMENT,
+        {"message_seq": row.seq, "position": position, "content": content, "status": Status.SENDING},
+    ).scalar_one()
+    if pieces[1:]:
+        write_segments(connection, row.seq, pieces[1:])
+    elif row.segment_count != 1:
+        connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(segment_count=1))
+    return int(segment_id)
+
+
+def _take_segment(connection: sa.Connection, message_seq: int, position: int) -> int:
+    return int(connection.execute(_TAKE_SEGMENT, {"of": message_seq, "at": position}).scalar_one())
+
+
 def _take(
     connection: sa.Connection,
     now: datetime,
     node: str,
     policy: ClaimPolicy,
     row: Row,
-    waiting: list[tuple[int, str]],
+    segment_id: int,
+    segment: tuple[int, str],
 ) -> Claim:
-    position, content = waiting[0]
-    segment_id = connection.execute(
-        sa.update(segments)
-        .where(segments.c.message_seq == row.seq, segments.c.position == position)
-        .values(status=Status.SENDING)
-        .returning(segments.c.id)
-    ).scalar_one()
-    connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.SENDING))
+    """
+    Write the attempt at a segment that was taken.
+    """
+    connection.execute(_TAKE_MESSAGE, {"message_seq": row.seq})
     attempt_id = connection.execute(
-        sa.insert(attempts)
-        .values(
-            segment_id=segment_id,
-            message_seq=row.seq,
-            account_id=row.account_id,
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            node=node,
-            started_at=now,
-            lease_until=now + policy.lease,
-            counted_at=now,
-        )
-        .returning(attempts.c.id)
+        _INSERT_ATTEMPT,
+        {
+            "segment_id": segment_id,
+            "message_seq": row.seq,
+            "account_id": row.account_id,
+            "tracking_number": row.tracking_number,
+            "recipient": row.recipient,
+            "node": node,
+            "started_at": now,
+            "lease_until": now + policy.lease,
+            "counted_at": now,
+        },
     ).scalar_one()
+    position, content = segment
     return Claim(
         attempt_id=attempt_id,
         message_id=row.id,

@@ -248,10 +248,12 @@ def sent_count(connection: sa.Connection, segment_id: int) -> int:
     """
     How many attempts of a segment CallRail is known to have taken.
     """
-    query = sa.select(sa.func.count()).where(
-        attempts.c.segment_id == segment_id, attempts.c.outcome == OutcomeKind.SENT
-    )
-    return connection.execute(query).scalar_one()
+    return connection.execute(_SENT_COUNT, {"segment_id": segment_id}).scalar_one()
+
+
+_SENT_COUNT = sa.select(sa.func.count()).where(
+    attempts.c.segment_id == sa.bindparam("segment_id"), attempts.c.outcome == OutcomeKind.SENT
+)
 
 
 def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
@@ -280,22 +282,35 @@ def arrived_whole(connection: sa.Connection, segment: Row) -> bool:
     """
     Whether this is a piece of a segment that turned out to have arrived as a whole.
     """
+    if segment.replaces is None:
+        return False
     query = sa.select(segments.c.id).where(
         segments.c.id == segment.replaces, segments.c.status == Status.SENT
     )
-    return segment.replaces is not None and connection.execute(query).first() is not None
+    return connection.execute(query).first() is not None
 
 
 def is_twice(connection: sa.Connection, segment: Row) -> bool:
     """
     Whether CallRail took a segment more than once, in pieces or as a whole.
     """
-    pieces = sa.select(segments.c.id).where(*_pieces_of(segment, segments), segments.c.status == Status.SENT)
     return (
         sent_count(connection, segment.id) > 1
         or arrived_whole(connection, segment)
-        or connection.execute(pieces.limit(1)).first() is not None
+        or connection.execute(_SENT_PIECE, {"message_seq": segment.message_seq, "whole": segment.id}).first()
+        is not None
     )
+
+
+_SENT_PIECE = (
+    sa.select(segments.c.id)
+    .where(
+        segments.c.message_seq == sa.bindparam("message_seq"),
+        segments.c.replaces == sa.bindparam("whole"),
+        segments.c.status == Status.SENT,
+    )
+    .limit(1)
+)
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:

@@ -14,7 +14,7 @@ from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
-from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments
+from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import read_windows, uses
 
@@ -136,8 +136,8 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
     """
     How many messages have each status; a status that none has counts 0.
     """
-    query = sa.select(messages.c.status, sa.func.count()).group_by(messages.c.status)
-    counted: dict[str, int] = dict(connection.execute(query).all())
+    query = sa.select(tallies.c.status, sa.func.sum(tallies.c.messages)).group_by(tallies.c.status)
+    counted = {status: int(number) for status, number in connection.execute(query)}
     return {status: counted.get(status, 0) for status in Status}
 
 
@@ -147,7 +147,9 @@ def read_standings(
     """
     How each of *account_ids* stands, and each other account that texts wait for.
     """
-    waiting = connection.scalars(sa.select(messages.c.account_id).where(is_open()).distinct()).all()
+    waiting = connection.scalars(
+        sa.select(tallies.c.account_id).where(_is_open_tally(), tallies.c.messages > 0).distinct()
+    ).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
@@ -169,14 +171,33 @@ def count_pending(connection: sa.Connection, account_id: str) -> int:
     """
     Segments of open messages that have not left yet.
     """
-    mine = (messages.c.account_id == account_id, is_open())
-    planned = connection.scalar(sa.select(sa.func.sum(messages.c.segment_count)).where(*mine)) or 0
-    gone = connection.scalar(
-        sa.select(sa.func.count())
-        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-        .where(*mine, segments.c.status.not_in([Status.QUEUED, Status.SENDING]))
+    planned = connection.scalar(
+        sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == account_id, _is_open_tally())
     )
-    return int(planned) - (gone or 0)
+    # Of those that are queued only what was cut anew has segments that are done with.
+    which = (
+        messages.c.status == Status.SENDING,
+        sa.and_(messages.c.status == Status.QUEUED, messages.c.cut_to.is_not(None)),
+    )
+    gone = [
+        connection.scalar(
+            sa.select(sa.func.count())
+            .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+            .where(
+                messages.c.account_id == account_id,
+                is_open(),
+                one,
+                segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
+            )
+        )
+        or 0
+        for one in which
+    ]
+    return int(planned or 0) - sum(gone)
+
+
+def _is_open_tally() -> sa.ColumnElement[bool]:
+    return tallies.c.status.in_(OPEN)
 
 
 def _drains_at(
@@ -185,8 +206,9 @@ def _drains_at(
     if account.paused_since is not None:
         return None
     # What is in flight is among the pending.
-    used = uses(account.id, now - DAY, attempts.c.finished_at.is_not(None))
-    known = connection.scalars(sa.select(used.c.at)).all()
+    used = uses(attempts.c.finished_at.is_not(None))
+    parameters = {"account_id": account.id, "since": now - DAY}
+    known = connection.scalars(sa.select(used.c.at), parameters).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
     counted = sorted([*known, *account.used_by_others()])

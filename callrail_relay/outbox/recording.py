@@ -62,13 +62,9 @@ def record(
     An attempt that was settled before, as happens when its lease ran out, is not settled again: a late
     result is evidence, which shows an unknown text to be sent, and else changes nothing (None).
     """
-    attempt = connection.execute(
-        sa.select(attempts.c.account_id, attempts.c.segment_id, attempts.c.message_seq).where(
-            attempts.c.id == attempt_id
-        )
-    ).one()
+    attempt = connection.execute(_ATTEMPT, {"attempt_id": attempt_id}).one()
     account = read_account(connection, attempt.account_id, lock=True)
-    segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
+    segment = connection.execute(_SEGMENT, {"segment_id": attempt.segment_id}).one()
     decision = decide(outcome, content=segment.content, account=account, now=now, random=random)
     if sent_count(connection, segment.id):
         # An earlier sending turned out to have arrived while this one was under way: that is enough.
@@ -79,7 +75,7 @@ def record(
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
         _look_up(connection, now, attempt_id, lookups)
-    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    message = connection.execute(_MESSAGE, {"message_seq": attempt.message_seq}).one()
     _record_segment(connection, segment, decision)
     status = _record_message(connection, now, message, outcome, decision, interval)
     if isinstance(outcome, Sent):
@@ -88,7 +84,8 @@ def record(
     if twice:
         _flag_twice(connection, message)
     after = _corrected(connection, now, outcome, decision, message)
-    write_account(connection, after)
+    if after != account:
+        write_account(connection, after)
     if decision.suppress:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
@@ -104,6 +101,17 @@ def record(
         twice=twice,
         settled=settled,
     )
+
+
+_ATTEMPT = sa.select(attempts.c.account_id, attempts.c.segment_id, attempts.c.message_seq).where(
+    attempts.c.id == sa.bindparam("attempt_id")
+)
+_SEGMENT = sa.select(segments).where(segments.c.id == sa.bindparam("segment_id"))
+_MESSAGE = sa.select(messages).where(messages.c.seq == sa.bindparam("message_seq"))
+_STATUSES = sa.select(segments.c.status).where(segments.c.message_seq == sa.bindparam("message_seq"))
+_FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"), attempts.c.finished_at.is_(None))
+_SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
+_SET_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of"))
 
 
 def settle_abandoned(
@@ -152,16 +160,16 @@ def _finish_attempt(
     Write the outcome where there is none yet; False where there is one.
     """
     changed = connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == attempt_id, attempts.c.finished_at.is_(None))
-        .values(
-            finished_at=now,
-            outcome=outcome.kind,
-            http_status=outcome.http_status,
-            detail=outcome.detail,
+        _FINISH,
+        {
+            "of": attempt_id,
+            "finished_at": now,
+            "outcome": outcome.kind,
+            "http_status": outcome.http_status,
+            "detail": outcome.detail,
             # CallRail may have counted it at the very end, so our window begins there.
-            counted_at=now if decision.costs_budget else None,
-        )
+            "counted_at": now if decision.costs_budget else None,
+        },
     )
     return changed.rowcount == 1
 
@@ -208,7 +216,7 @@ def _record_segment(connection: sa.Connection, segment: Row, decision: Decision)
     if decision.cut_to is not None:
         _recut(connection, segment, decision.cut_to)
         return
-    connection.execute(sa.update(segments).where(segments.c.id == segment.id).values(status=decision.segment))
+    connection.execute(_SET_SEGMENT, {"of": segment.id, "status": decision.segment})
 
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
@@ -242,9 +250,7 @@ def _record_message(
     decision: Decision,
     interval: timedelta,
 ) -> Status:
-    statuses = connection.scalars(
-        sa.select(segments.c.status).where(segments.c.message_seq == message.seq)
-    ).all()
+    statuses = connection.scalars(_STATUSES, {"message_seq": message.seq}).all()
     status = status_of(statuses)
     changes: dict[str, object] = {"status": status}
     if isinstance(outcome, Sent):
@@ -260,7 +266,7 @@ def _record_message(
     if status is Status.FAILED:
         queued = (segments.c.message_seq == message.seq, segments.c.status == Status.QUEUED)
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
-    connection.execute(sa.update(messages).where(messages.c.seq == message.seq).values(changes))
+    connection.execute(_SET_MESSAGE, {"of": message.seq, **changes})
     return status
 
 

@@ -76,10 +76,14 @@ def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str
     """
     Whether a person opted out of texts from this tracking number.
     """
-    query = sa.select(suppressions.c.recipient).where(
-        suppressions.c.tracking_number == tracking_number, suppressions.c.recipient == recipient
-    )
-    return connection.execute(query).first() is not None
+    pair = {"tracking_number": tracking_number, "recipient": recipient}
+    return connection.execute(_SUPPRESSED, pair).first() is not None
+
+
+_SUPPRESSED = sa.select(suppressions.c.recipient).where(
+    suppressions.c.tracking_number == sa.bindparam("tracking_number"),
+    suppressions.c.recipient == sa.bindparam("recipient"),
+)
 
 
 def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppression]:

@@ -30,17 +30,36 @@ def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
     return tuple(Reason(**reason) for reason in stored)
 
 
+_ACCOUNT = sa.select(accounts).where(accounts.c.id == sa.bindparam("account_id"))
+_LOCK_ACCOUNT = _ACCOUNT.with_for_update()
+_TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
+_LOCK_ACCOUNTS = (
+    sa.select(accounts)
+    .where(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True)))
+    .order_by(accounts.c.id)
+    .with_for_update()
+)
+
+
 def read_account(connection: sa.Connection, account_id: str, *, lock: bool = False) -> Account:
     """
     The account, in good standing where nothing is known of it.
 
     With *lock* nobody else claims from it, or records for it, until this transaction ends.
     """
-    query = sa.select(accounts).where(accounts.c.id == account_id)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    row = connection.execute(_LOCK_ACCOUNT if lock else _ACCOUNT, {"account_id": account_id}).one_or_none()
     if row is None:
         return Account(id=account_id)
     return account_from_row(row)
+
+
+def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
+    """
+    The account, locked until this transaction ends; None where somebody has it and *wait* is False.
+    """
+    query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
+    row = connection.execute(query, {"account_id": account_id}).one_or_none()
+    return None if row is None else account_from_row(row)
 
 
 def lock_accounts(connection: sa.Connection, account_ids: Iterable[str]) -> dict[str, Account]:
@@ -49,8 +68,8 @@ def lock_accounts(connection: sa.Connection, account_ids: Iterable[str]) -> dict
 
     Locked in the order of their ids by whoever needs several, so that no two wait for each other.
     """
-    query = sa.select(accounts).where(accounts.c.id.in_(account_ids)).order_by(accounts.c.id)
-    return {row.id: account_from_row(row) for row in connection.execute(query.with_for_update())}
+    rows = connection.execute(_LOCK_ACCOUNTS, {"account_ids": list(account_ids)})
+    return {row.id: account_from_row(row) for row in rows}
 
 
 def account_from_row(row: Row) -> Account:

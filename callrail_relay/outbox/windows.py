@@ -9,58 +9,60 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR, Limits, Window
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.tables import attempts, callrail_texts, is_open, messages, segments
+from callrail_relay.outbox.tables import Instant, attempts, callrail_texts, is_open, messages, segments
 
 
 def count_used(connection: sa.Connection, account_id: str, since: datetime) -> int:
     """
     Uses of the account's budget that began to count after *since*.
     """
-    ours = sa.select(sa.func.count()).where(*_ours(account_id, since)).scalar_subquery()
-    others = sa.select(sa.func.count()).where(*_others(account_id, since)).scalar_subquery()
-    return connection.scalar(sa.select(ours + others)) or 0
+    return connection.scalar(_USED, {"account_id": account_id, "since": since}) or 0
 
 
-def uses(account_id: str, since: datetime, *which: sa.ColumnElement[bool]) -> sa.Subquery:
+def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
     """
-    The instants (``at``) after *since* from which each use of the account's budget counts.
+    The instants (``at``) after ``since`` from which each use of the budget of ``account_id`` counts.
 
-    *which* limits the attempts.
+    Both are parameters of the statement; *which* limits the attempts.
     """
-    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(account_id, since), *which)
-    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(account_id, since))
+    ours = sa.select(attempts.c.counted_at.label("at")).where(*_OURS, *which)
+    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_OTHERS)
     return sa.union_all(ours, others).subquery()
 
 
-def _ours(account_id: str, since: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return attempts.c.account_id == account_id, attempts.c.counted_at > since
-
-
-def _others(account_id: str, since: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        callrail_texts.c.account_id == account_id,
-        callrail_texts.c.written_at > since,
-        # In the very words of the partial index, which holds no others.
-        callrail_texts.c.direction == sa.literal("out", literal_execute=True),
-        callrail_texts.c.attempt_id.is_(None),
-    )
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+_SINCE = sa.bindparam("since", type_=Instant)
+_OURS = (attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > _SINCE)
+_OTHERS = (
+    callrail_texts.c.account_id == _ACCOUNT,
+    callrail_texts.c.written_at > _SINCE,
+    # In the very words of the partial index, which holds no others.
+    callrail_texts.c.direction == sa.literal("out", literal_execute=True),
+    callrail_texts.c.attempt_id.is_(None),
+)
+_USED = sa.select(
+    sa.select(sa.func.count()).where(*_OURS).scalar_subquery()
+    + sa.select(sa.func.count()).where(*_OTHERS).scalar_subquery()
+)
 
 
 def reserved(connection: sa.Connection, account_id: str) -> int:
     """
     Segments still to leave of messages that are under way: their room is not given to others.
     """
-    query = (
-        sa.select(sa.func.count())
-        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-        .where(
-            messages.c.account_id == account_id,
-            is_open(),
-            messages.c.status == Status.SENDING,
-            segments.c.status == Status.QUEUED,
-        )
+    return connection.scalar(_RESERVED, {"account_id": account_id}) or 0
+
+
+_RESERVED = (
+    sa.select(sa.func.count())
+    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+    .where(
+        messages.c.account_id == sa.bindparam("account_id"),
+        is_open(),
+        messages.c.status == Status.SENDING,
+        segments.c.status == Status.QUEUED,
     )
-    return connection.scalar(query) or 0
+)
 
 
 def read_windows(
@@ -125,7 +127,9 @@ def _counted_at(
     """
     The instant from which the *nth* oldest use in the window counts.
     """
-    counted = uses(account_id, now - length)
+    counted = uses()
     query = sa.select(counted.c.at).order_by(counted.c.at).offset(nth - 1).limit(1)
-    found: datetime = connection.execute(query).scalar_one()
+    found: datetime = connection.execute(
+        query, {"account_id": account_id, "since": now - length}
+    ).scalar_one()
     return found

@@ -95,6 +95,7 @@ class Delivery:
         self._hook = hook
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
+        self._closed_until: datetime | None = None
         self._running = False
         self._woken = asyncio.Event()
         self._stopping = False
@@ -131,6 +132,13 @@ class Delivery:
         """
         self._woken.set()
 
+    def arrived(self) -> None:
+        """
+        A text came in: look, unless it is known that none that comes now can leave yet.
+        """
+        if self._closed_until is None or self._clock.now() >= self._closed_until:
+            self.wake()
+
     async def turn(self) -> datetime | None:
         """
         Start every attempt that may start now, and say when the next one may.
@@ -158,6 +166,7 @@ class Delivery:
         except BaseException:
             self._sending -= 1
             raise
+        self._closed_until = result.closed_until
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
             self._hook(MessageHeld(message_id=held.message_id, reasons=codes))

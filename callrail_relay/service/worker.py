@@ -49,7 +49,7 @@ class Worker:
         """
         Something came in.
         """
-        self._delivery.wake()
+        self._delivery.arrived()
 
     def heard(self) -> None:
         """

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
+from email.utils import formatdate
 from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
 from callrail_relay.errors import Unavailable
 from callrail_relay.web.connections import ConnectionLimits, limited_protocol, most_connections
@@ -26,6 +28,20 @@ where no file can be opened any more it writes as many lines to the log in every
 DEFAULT_LIMITS = ConnectionLimits()
 
 
+class _State(ServerState):
+    """
+    What the connections share: the date of an answer is reckoned when there is one to give.
+    """
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
+        return [(b"date", formatdate(usegmt=True).encode())]
+
+    @default_headers.setter
+    def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:
+        pass
+
+
 class _Server(uvicorn.Server):
     """
     A server that leaves signals to the command it is part of, and tells when it listens.
@@ -33,13 +49,28 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        self.server_state = _State()
         self.listening = asyncio.Event()
+        self._ended = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listening in sockets or ():
             listening.listen(BACKLOG)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        """
+        Wait for the end, where uvicorn looks ten times a second whether it has come.
+        """
+        await self._ended.wait()
+
+    def end(self) -> None:
+        """
+        Take no more connections, and stop when what is under way is answered.
+        """
+        self.should_exit = True
+        self._ended.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,7 +132,7 @@ class Listener:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._server.end()
         if self._task is not None:
             await self._task
         self._socket.close()

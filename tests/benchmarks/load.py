@@ -35,7 +35,6 @@ class Load:
     """Texts still to post."""
     ends_at: float = float("inf")
     statuses: Counter[str] = field(default_factory=Counter)
-    times: list[float] = field(default_factory=list)
     sent: dict[int, float] = field(default_factory=dict)
     answered_at: float = 0.0
 
@@ -61,7 +60,6 @@ class Connection(asyncio.Protocol):
         self._closed = closed
         self._once = once
         self._buffer = b""
-        self._began = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as asyncio's own
         self._transport = transport
@@ -72,9 +70,8 @@ class Connection(asyncio.Protocol):
         if request is None:
             self._transport.close()
             return
-        self._began = time.monotonic()
         if self._once:
-            self._load.sent[self._load.number - 1] = self._began
+            self._load.sent[self._load.number - 1] = time.monotonic()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -90,7 +87,6 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         load = self._load
         load.answered_at = time.monotonic()
-        load.times.append(load.answered_at - self._began)
         load.statuses[head[9:12].decode()] += 1
         if self._once:
             self._transport.close()
@@ -170,7 +166,6 @@ def main() -> None:
                 "seconds": load.answered_at - begin,
                 "began_at": begin,
                 "cpu": time.process_time() - cpu,
-                "times": sorted(load.times),
                 "sent": load.sent,
             }
         )

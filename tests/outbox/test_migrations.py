@@ -13,14 +13,17 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import migrations
 from callrail_relay.outbox.schema import current_version
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import metadata
+from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
 from tests.outbox.database import connected
-from tests.outbox.worker import find, put
+from tests.outbox.worker import Worker, find, put
 from tests.support.clock import ManualClock
+from tests.support.factories import RECIPIENT, make_message, make_submission, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +173,33 @@ async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: Manu
 
     with connected(store_url) as connection:
         assert "9999" == current_version(connection)
+
+
+async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:
+    """
+    Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0.
+    """
+    for number in range(6):
+        await put(outbox, f"Text {number}", to=recipient(number))
+    await outbox.accept(make_submission(make_message(draft=Draft(recipient=RECIPIENT))))
+    await worker.send()
+    with connected(store_url) as connection:
+        connection.execute(sa.update(messages).where(messages.c.seq > 3).values(status="cancelled"))
+        connection.execute(sa.update(messages).where(messages.c.seq == 2).values(segment_count=7))
+        counted = connection.execute(
+            sa.select(
+                sa.func.coalesce(messages.c.account_id, ""),
+                messages.c.status,
+                sa.func.count(),
+                sa.func.sum(messages.c.segment_count),
+            ).group_by(messages.c.account_id, messages.c.status)
+        ).all()
+        tallied = connection.execute(sa.select(tallies).where(tallies.c.messages > 0)).all()
+
+    assert {tuple(row) for row in counted} == {tuple(row) for row in tallied}
+    assert 4 == (await outbox.count_by_status())[Status.CANCELLED]
+    with connected(store_url) as connection:
+        connection.execute(sa.delete(attempts))
+        connection.execute(sa.delete(segments))
+        connection.execute(sa.delete(messages))
+    assert {0} == set((await outbox.count_by_status()).values())
