@@ -144,19 +144,6 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """
-    A person's word on a text; *reasons* are the codes that it overrode.
-    """
-
-    decided_at: datetime
-    verb: str
-    person: str
-    note: str | None = None
-    reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest:
     """
     The request that a text came with, byte for byte.
@@ -174,7 +161,6 @@ class TextHistory:
     What is known of one text beside the message itself.
     """
 
-    decisions: tuple[Decision, ...] = ()
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None

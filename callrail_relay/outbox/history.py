@@ -16,7 +16,6 @@ from callrail_relay.domain.history import (
     QUARTER,
     Arrivals,
     Conversation,
-    Decision,
     OldestUse,
     Overview,
     Pile,
@@ -270,7 +269,6 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
     """
     row = connection.execute(
         sa.select(
-            messages.c.seq,
             messages.c.approved,
             messages.c.release_at,
             messages.c.tracking_number,
@@ -286,7 +284,6 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
     if row is None:
         return TextHistory()
     return TextHistory(
-        decisions=_decisions(connection, row.seq),
         approved=tuple(row.approved),
         release_at=row.release_at,
         raw=RawRequest(
@@ -298,27 +295,6 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
             and is_suppressed(connection, now, row.tracking_number, row.recipient)
         ),
     )
-
-
-def _decisions(connection: sa.Connection, message_seq: int) -> tuple[Decision, ...]:
-    query = sa.select(decisions).where(decisions.c.message_seq == message_seq).order_by(decisions.c.id)
-    return tuple(
-        Decision(
-            decided_at=row.decided_at,
-            verb=row.verb,
-            person=row.person,
-            note=row.note,
-            reasons=tuple(_code(reason) for reason in row.reasons),
-        )
-        for row in connection.execute(query)
-    )
-
-
-def _code(reason: Any) -> str:  # noqa: ANN401 - JSON
-    """
-    The code of a stored reason, which stands alone or beside its sentence.
-    """
-    return str(reason["code"] if isinstance(reason, dict) else reason)
 
 
 def read_conversation(

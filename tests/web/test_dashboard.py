@@ -172,6 +172,40 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
         assert "queued" == (await rig.message(id_)).status
 
 
+async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None:
+    """
+    After a question that says how many there are; a text that is held for itself has no such button.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        ids = [
+            await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
+            for n in range(1, 8)
+        ]
+        held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
+        assert len(held) > 1
+        assert f"/texts/{held[0]}/approve-alike" in await visitor.page(f"/texts/{held[0]}")
+        question = await visitor.page(f"/texts/{held[0]}/approve-alike")
+        assert f"in {len(held)} texts that are held together" in question
+        await visitor.post(f"/texts/{held[0]}/approve-alike")
+        assert {"queued"} == {(await rig.message(id_)).status for id_ in ids}
+
+        alone = await rig.accept("Held {{name}}", to=recipient(9))
+        assert "approve-alike" not in await visitor.page(f"/texts/{alone}")
+        assert 409 == (await visitor.client.get(f"/texts/{alone}/cancel-alike")).status_code
+
+
+async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
+    """
+    A link is for a browser: who sits before it is not known.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        await visitor.post(f"/texts/{id_}/approve")
+        [decision] = (await rig.message(id_)).decisions
+        assert "somebody on the dashboard" == decision.word.person
+        assert "Somebody on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
+
+
 async def test_notice_is_told_once(tmp_path: Path) -> None:
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")

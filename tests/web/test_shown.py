@@ -8,10 +8,10 @@ import pytest
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import Window
+from callrail_relay.domain.decision import Decision, Verb, Word
 from callrail_relay.domain.history import (
     MOST_COUNTED,
     Arrivals,
-    Decision,
     Overview,
     Pile,
     RawRequest,
@@ -269,7 +269,13 @@ def test_what_ends_by_itself_is_no_trouble() -> None:
 # --- the way of a text -----------------------------------------------------------------------------------
 
 
-def text(status: Status, *attempts: Attempt, reasons: tuple[Reason, ...] = (), **history: object) -> OneText:
+def text(
+    status: Status,
+    *attempts: Attempt,
+    reasons: tuple[Reason, ...] = (),
+    decisions: tuple[Decision, ...] = (),
+    **history: object,
+) -> OneText:
     message = Message(
         id="m",
         submission_id="s",
@@ -280,6 +286,7 @@ def text(status: Status, *attempts: Attempt, reasons: tuple[Reason, ...] = (), *
         text="Hello",
         route=make_route(),
         reasons=reasons,
+        decisions=decisions,
         segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
     )
     return OneText(message=message, history=TextHistory(**history))  # type: ignore[arg-type]
@@ -316,7 +323,10 @@ def test_steps_are_in_the_order_of_time() -> None:
             attempt(OutcomeKind.SENT, 300),
             decisions=(
                 Decision(
-                    decided_at=NOW + timedelta(seconds=200), verb="resend", person="sam", reasons=("x_y",)
+                    decided_at=NOW + timedelta(seconds=200),
+                    verb=Verb.RESEND,
+                    word=Word(person="sam", note="Asked for."),
+                    overridden=("x_y",),
                 ),
             ),
         )
@@ -329,7 +339,7 @@ def test_steps_are_in_the_order_of_time() -> None:
         "CallRail took it",
         "Looked up in CallRail",
     ] == [step.title for step in shown]
-    assert ("Overridden: x y.",) == shown[3].details
+    assert ("Asked for.", "Overridden: x y.") == shown[3].details
 
 
 def test_what_is_ahead_stands_at_the_end() -> None:

@@ -2,14 +2,16 @@
 A person's word, given on a page: about one text, an account, or the list of opt-outs.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Message, Source, Status
+from callrail_relay.domain.decision import Word
+from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.reason import Reason
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
 from callrail_relay.service.history import History
 from callrail_relay.service.operations import CANCELLABLE, Operations
@@ -18,6 +20,8 @@ from callrail_relay.web.login import Session
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."
+WORD = Word(person="somebody on the dashboard")
+"""A link is for a browser: it does not tell whose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +78,44 @@ MARK_SENT = Verb(
     ),
     asked_of=(Status.UNKNOWN,),
 )
+APPROVE_ALIKE = Verb(
+    name="approve-alike",
+    label="Approve all alike",
+    done="Approved: all of them leave as their turns come.",
+    statuses=(Status.HELD,),
+    question=(
+        "Each of these texts leaves, one after the other. CallRail's terms allow texts from a person to a "
+        "person only: was each of them meant for the person it goes to?"
+    ),
+    asked_of=(Status.HELD,),
+)
+CANCEL_ALIKE = Verb(
+    name="cancel-alike",
+    label="Cancel all alike",
+    done="Cancelled: none of them leaves.",
+    statuses=(Status.HELD,),
+    question="None of these texts leaves then. “Send again” brings back each of them, one by one.",
+    asked_of=(Status.HELD,),
+)
 CANCEL = Verb(
     name="cancel",
     label="Cancel",
     done="Cancelled: the text does not leave. “Send again” brings it back.",
     statuses=CANCELLABLE,
 )
-VERBS = {verb.name: verb for verb in (APPROVE, RESEND, MARK_SENT, REMAP, CANCEL)}
+VERBS = {verb.name: verb for verb in (APPROVE, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)}
+ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
-def allowed(status: Status, source: Source, *, complete: bool) -> tuple[Verb, ...]:
+def allowed(status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool) -> tuple[Verb, ...]:
     """
     What a person may say of a text with this status; *complete* where it could leave at all.
     """
+    mass_text = any(reason.code == "mass_text" for reason in reasons)
     verbs = (verb for verb in VERBS.values() if status in verb.statuses)
-    return tuple(verb for verb in verbs if _fits(verb, source, complete=complete))
+    return tuple(
+        verb for verb in verbs if _fits(verb, source, complete=complete) and (mass_text or verb not in ALIKE)
+    )
 
 
 def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
@@ -123,8 +150,15 @@ class TextActions:
         verb = _verb(request)
         [one, *_] = await self._history.text(request.path_params["id"])
         asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
+        alike = await self._operations.held_alike(one.message.id) if verb in ALIKE else []
         return await self._frame.draw(
-            request, session, "question.html", verb=verb, text=one.message, asked_from=asked_from
+            request,
+            session,
+            "question.html",
+            verb=verb,
+            text=one.message,
+            asked_from=asked_from,
+            alike=len(alike),
         )
 
     async def act(self, request: Request, session: Session, form: Form) -> Response:
@@ -138,15 +172,19 @@ class TextActions:
         self._changed()
         return await self._frame.done(session, form, verb.done, back=back)
 
-    def _run(self, verb: Verb, id_: str) -> Awaitable[list[Message]]:
+    async def _run(self, verb: Verb, id_: str) -> None:
         operations = self._operations
-        return {
+        carry_out = {
             APPROVE: operations.approve,
+            APPROVE_ALIKE: operations.approve,
             REMAP: operations.remap,
             RESEND: operations.resend,
             MARK_SENT: operations.mark_sent,
             CANCEL: operations.cancel,
-        }[verb](id_)
+            CANCEL_ALIKE: operations.cancel,
+        }[verb]
+        for one in await operations.held_alike(id_) if verb in ALIKE else [id_]:
+            await carry_out(one, WORD)
 
 
 def _verb(request: Request) -> Verb:

@@ -80,6 +80,10 @@ class Frame:
             return await self.draw(request, session, "problem.html", 404, title="Not found", words=str(error))
         except Unavailable as error:
             return self.plain("The store cannot be reached.", str(error), 503)
+        except RelayError as error:
+            return await self.draw(
+                request, session, "problem.html", 409, title="Not possible now", words=str(error)
+            )
 
     async def draw(
         self, request: Request, session: Session, template: str, status: int = 200, **values: object

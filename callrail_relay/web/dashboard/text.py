@@ -40,7 +40,7 @@ class TextPage:
             text=text,
             message=message,
             steps=steps(text),
-            verbs=allowed(message.status, message.source, complete=complete),
+            verbs=allowed(message.status, message.source, message.reasons, complete=complete),
         )
 
     async def raw(self, request: Request, session: Session) -> Response:

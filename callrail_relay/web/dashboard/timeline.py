@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from callrail_relay.domain.decision import Verb
 from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.service.history import OneText
@@ -20,12 +21,11 @@ OUTCOMES = {
 }
 
 DECISIONS = {
-    "approve": "approved it",
-    "cancel": "cancelled it",
-    "resend": "sent it again",
-    "mark_sent": "marked it as sent",
-    "mark-sent": "marked it as sent",
-    "remap": "had it read again",
+    Verb.APPROVE: "approved it",
+    Verb.CANCEL: "cancelled it",
+    Verb.RESEND: "sent it again",
+    Verb.MARK_SENT: "marked it as sent",
+    Verb.REMAP: "had it read again",
 }
 
 
@@ -72,18 +72,17 @@ def _arrival(text: OneText) -> Iterator[Step]:
 
 
 def _decisions(text: OneText) -> Iterator[Step]:
-    overridden = {code for one in text.history.decisions for code in one.reasons}
-    for decision in text.history.decisions:
-        details = [decision.note] if decision.note else []
-        if decision.reasons:
-            details.append(f"Overridden: {_codes(decision.reasons)}.")
-        verb = DECISIONS.get(decision.verb, decision.verb)
-        title = f"{decision.person} {verb}"
+    for decision in text.message.decisions:
+        details = [decision.word.note] if decision.word.note else []
+        if decision.overridden:
+            details.append(f"Overridden: {_codes(decision.overridden)}.")
+        title = f"{decision.word.person} {DECISIONS[decision.verb]}"
         yield Step(
             icon="person", title=title[:1].upper() + title[1:], at=decision.decided_at, details=tuple(details)
         )
-    approved = [code for code in text.history.approved if code not in overridden]
-    if approved and not text.history.decisions:
+    approved = text.history.approved
+    if approved and not text.message.decisions:
+        # From before it was kept who decided, or in advance, as by `replay --force`.
         yield Step(
             icon="person",
             title="A person overrode what held it",
@@ -92,7 +91,7 @@ def _decisions(text: OneText) -> Iterator[Step]:
         )
 
 
-def _codes(codes: tuple[str, ...] | list[str]) -> str:
+def _codes(codes: tuple[str, ...]) -> str:
     return ", ".join(code.replace("_", " ") for code in codes)
 
 
