@@ -176,19 +176,7 @@ class Message:
             "received_at": instant(self.received_at),
             "sent_at": instant(self.sent_at),
             "conversation_id": self.conversation_id,
-            "release_at": instant(self.release_at),
-            "decisions": [_decision_document(decision) for decision in self.decisions],
         }
-
-
-def _decision_document(decision: Decision) -> dict[str, Any]:
-    return {
-        "decided_at": instant(decision.decided_at),
-        "verb": decision.verb,
-        "person": decision.word.person,
-        "note": decision.word.note,
-        "overridden": list(decision.overridden),
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

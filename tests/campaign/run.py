@@ -138,6 +138,8 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str) -> dict[str
         "DASHBOARD__ENABLED": "false",
         "LOG__LEVEL": "error",
         "DATA": str(campaign.folder),
+        # Everybody gets texts of one wording all the time.
+        "GUARDS__MASS_TEXT": "off",
     }
     if campaign.database is not None:
         settings["DATABASE__URL"] = campaign.database

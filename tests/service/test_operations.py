@@ -503,8 +503,6 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
             "received_at": "2026-03-02T15:00:00.000Z",
             "sent_at": "2026-03-02T15:00:00.000Z",
             "conversation_id": taken.conversation_id,
-            "release_at": None,
-            "decisions": [],
         } == document
 
 
