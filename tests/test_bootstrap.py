@@ -60,6 +60,7 @@ NAMES = [
     "accounts",
     "guards",
     "public address",
+    "replies",
     "texts",
     "alerts",
 ]
@@ -550,6 +551,7 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     async with open_sandbox(port=0) as sandbox:
         monkeypatch.setenv("CALLRAIL_API_KEY", sandbox.simulator.api_key)
         monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token")
+        monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "key")
         configured(tmp_path, sandbox, server={"public_url": "https://texts.example.com"})
         report = await diagnose(tmp_path / "config.toml")
 

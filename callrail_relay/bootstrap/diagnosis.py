@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
-from callrail_relay.bootstrap.relay import Relay, open_callrail, open_relay
+from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay
+from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import Unavailable
@@ -14,6 +15,7 @@ from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
     check_public_url,
+    check_replies,
     check_routes,
     check_space,
     check_store,
@@ -79,6 +81,16 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             f"{len(alert_channels(installation).names)} channel(s); `callrail-relay alerts test` tries them."
         )
 
+    async def replies() -> str:
+        channels = forward_channels(installation)
+        found = await find_signing_keys(installation)
+        return check_replies(
+            signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
+            rung=None if found is None else found.rung,
+            polled=installation.settings.replies.poll_every,
+            forwarded=0 if channels is None else len(channels.names),
+        )
+
     async def public_url() -> str:
         return check_public_url(installation.settings.server.public_url)
 
@@ -90,6 +102,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("accounts", lambda: check_accounts(relay.operations)),
         ("guards", guards),
         ("public address", public_url),
+        ("replies", replies),
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),
     ]

@@ -119,6 +119,7 @@ class Installation:
             accounts={route.company_id: route.account_id for route in self.settings.routes_table()},
             tracking_numbers=frozenset(self.tracking_numbers),
             recipient_interval=self.settings.limits.recipient_interval,
+            forwards=bool(self.settings.replies.forward_to),
         )
 
     @property

@@ -14,12 +14,14 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery
+from callrail_relay.service.forwarding import Forwarding
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
+from callrail_relay.telemetry.alerts import AppriseChannels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +113,40 @@ async def open_worker(
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+    """
+    What works beside delivery, as far as the settings want it. Raises SettingsFault.
+    """
     installation = relay.installation
-    if installation.polling is None:
-        return []
-    polling = Polling(
-        relay.outbox,
-        callrail,
-        installation.polling,
-        installation.witness,
-        clock=installation.clock,
-        hook=hook,
-        changed=changed,
-    )
-    return [polling]
+    others: list[Beside] = []
+
+    def heard() -> None:
+        changed()
+        for other in others:
+            other.wake()
+
+    channels = forward_channels(installation)
+    if channels is not None:
+        others.append(Forwarding(relay.outbox, channels, clock=installation.clock, hook=hook))
+    if installation.polling is not None:
+        polling = Polling(
+            relay.outbox,
+            callrail,
+            installation.polling,
+            installation.witness,
+            clock=installation.clock,
+            hook=hook,
+            heard=heard,
+        )
+        others.append(polling)
+    return others
+
+
+def forward_channels(installation: Installation) -> AppriseChannels | None:
+    """
+    Where replies are passed on to; None where the settings name nobody. Raises SettingsFault.
+    """
+    urls = installation.settings.replies.forward_to
+    return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
 
 @asynccontextmanager

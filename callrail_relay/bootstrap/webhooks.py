@@ -12,7 +12,7 @@ from callrail_relay.bootstrap.relay import open_callrail
 from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.config.saving import find_despite_keyring
-from callrail_relay.config.secrets import SecretName
+from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.webhooks import HookUrls, Registration
 from callrail_relay.errors import SecretFault, SettingsFault
@@ -31,15 +31,22 @@ def split_keys(secret: str) -> list[str]:
     return [key.strip() for key in secret.split(",") if key.strip()]
 
 
-async def read_signing_keys(installation: Installation) -> Sequence[str]:
+async def find_signing_keys(installation: Installation) -> Found | None:
     """
-    CallRail's signing keys; none where none is set, or where the place that may have them does not answer.
+    CallRail's signing keys; None where none is set, or where the place that may have them does not answer.
     """
     try:
-        found = await installation.secrets.find(SecretName.SIGNING_KEYS)
+        return await installation.secrets.find(SecretName.SIGNING_KEYS)
     except SecretFault:
         # Texts go out without them: a keyring that is locked must not keep the relay from starting.
-        return ()
+        return None
+
+
+async def read_signing_keys(installation: Installation) -> Sequence[str]:
+    """
+    The keys one by one; none where there is none.
+    """
+    found = await find_signing_keys(installation)
     return () if found is None else split_keys(found.secret.reveal())
 
 
@@ -55,7 +62,7 @@ async def signing_keys(installation: Installation) -> SigningKeys:
 
 
 async def open_witness(
-    installation: Installation, outbox: Outbox, hook: EventHook, changed: Callable[[], None]
+    installation: Installation, outbox: Outbox, hook: EventHook, heard: Callable[[], None]
 ) -> Witness:
     """
     Who takes what CallRail's webhooks tell.
@@ -66,7 +73,7 @@ async def open_witness(
         keys=await signing_keys(installation),
         read=read_text,
         hook=hook,
-        changed=changed,
+        heard=heard,
     )
 
 

@@ -134,7 +134,9 @@ class Server(Section):
         default=None, description="the address under which IF3 reaches this listener"
     )
     trusted_proxies: Networks = Field(default=(), description="addresses whose X-Forwarded-For is believed")
-    allow_addresses: Networks = Field(default=(), description="the only addresses that may post; empty: all")
+    allow_addresses: Networks = Field(
+        default=(), description="the only addresses that may post to IF3's webhook; empty: all"
+    )
 
 
 class Dashboard(Section):
@@ -244,6 +246,10 @@ class Replies(Section):
     poll_every: PollEvery | None = Field(
         default=None,
         description="how often to look for replies at CallRail, where its webhooks cannot reach; else never",
+    )
+    forward_to: tuple[AlertUrl, ...] = Field(
+        default=(),
+        description="Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does",
     )
 
 

@@ -253,6 +253,30 @@ class OptedIn(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyForwarded(Event):
+    """
+    Every channel took a reply.
+    """
+
+    action: ClassVar[str] = "reply_forwarded"
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardFailed(Event):
+    """
+    These channels did not take a reply; without *retry_at* it is given up, and stays in the conversation.
+    """
+
+    action: ClassVar[str] = "forward_failed"
+    level: ClassVar[str] = "error"
+    resource_id: str
+    channels: tuple[str, ...]
+    tries: int
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepliesNotRead(Event):
     """
     CallRail's conversations could not be read for replies; the next look covers the time of this one.

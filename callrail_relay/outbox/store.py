@@ -23,6 +23,7 @@ from callrail_relay.domain.callrail_text import (
 )
 from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
+from callrail_relay.domain.forwarding import Forward
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.history import (
     Arrivals,
@@ -47,6 +48,7 @@ from callrail_relay.outbox import (
     callrail_texts,
     claiming,
     exporting,
+    forwarding,
     history,
     measuring,
     operations,
@@ -241,6 +243,15 @@ class Outbox:
         if noted.lifted or noted.settled is not None:
             await self._in_thread(self._readers, self._news.tell)
         return noted
+
+    async def next_forward(self) -> datetime | None:
+        return await self._read(forwarding.next_forward)
+
+    async def claim_forward(self, lease: timedelta) -> Forward | None:
+        return await self._write(forwarding.claim_forward, lease)
+
+    async def end_forward(self, resource_id: str, retry_at: datetime | None) -> None:
+        await self._write(forwarding.end_forward, resource_id, retry_at)
 
     async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
         return await self._write(callrail_texts.note_seen, texts, policy)

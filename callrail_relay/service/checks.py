@@ -104,6 +104,25 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
     return "The guards hold opt-outs and mass texts."
 
 
+def check_replies(*, signing_keys: int, rung: str | None, polled: timedelta | None, forwarded: int) -> str:
+    """
+    Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are.
+    """
+    if not signing_keys and polled is None:
+        raise Worry(
+            "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
+            "`callrail-relay configure --webhooks`, or set replies.poll_every."
+        )
+    told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
+    looked = f"Replies are looked for every {_minutes(polled)}." if polled is not None else ""
+    passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
+    return " ".join(words for words in (told, looked, passed) if words)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{span.total_seconds() / 60:g} min"
+
+
 def check_public_url(public_url: str | None) -> str:
     if public_url is None:
         raise Worry(

@@ -37,17 +37,17 @@ class Polling(Repeating):
         *,
         clock: Clock,
         hook: EventHook = ignore,
-        changed: Callable[[], None] = lambda: None,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        *changed* is called when texts may leave that could not leave before.
+        *heard* is called when there was a new reply: it may let texts leave, and is to be passed on.
         """
         super().__init__(clock, hook)
         self._outbox = outbox
         self._reader = reader
         self._policy = policy
         self._witness = witness
-        self._changed = changed
+        self._heard = heard
 
     async def turn(self) -> datetime:
         # Read first: nothing is written to disk just to learn that nothing is due.
@@ -66,8 +66,7 @@ class Polling(Repeating):
             for noted in await self._outbox.note_seen(texts, self._witness):
                 if noted.is_new:
                     tell_noted(self._hook, noted)
-                if noted.lifted:
-                    self._changed()
+                    self._heard()
         await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
         if seen.fault is not None:
             self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))

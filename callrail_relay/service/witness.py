@@ -49,17 +49,17 @@ class Witness:
         keys: SigningKeys,
         read: ReadText,
         hook: EventHook = ignore,
-        changed: Callable[[], None] = lambda: None,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        *changed* is called when texts may leave that could not leave before.
+        *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
         """
         self._outbox = outbox
         self._policy = policy
         self._keys = keys
         self._read = read
         self._hook = hook
-        self._changed = changed
+        self._heard = heard
 
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
@@ -91,8 +91,7 @@ class Witness:
         if not noted.is_new:
             return
         tell_noted(self._hook, noted)
-        if noted.lifted or noted.settled:
-            self._changed()
+        self._heard()
 
 
 def tell_noted(hook: EventHook, noted: Noted) -> None:

@@ -7,7 +7,7 @@ name more, is kept out of ours.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -56,13 +56,18 @@ class AppriseChannels:
         """
         return [name for name, _ in self._channels]
 
+    async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]:
+        """
+        Pass words on, on the channels of these names; returns the names of those that failed.
+        """
+        chosen = [(name, channel) for name, channel in self._channels if name in names]
+        return await _tell_all(chosen, title, words, "info")
+
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """
         Tell on all channels; returns the names of those that failed. Raises Unavailable when all did.
         """
-        tellings = (asyncio.to_thread(_tell, channel, title, words, level) for _, channel in self._channels)
-        told = await asyncio.gather(*tellings)
-        failed = [name for (name, _), took in zip(self._channels, told, strict=True) if not took]
+        failed = await _tell_all(self._channels, title, words, _KINDS[level])
         if len(failed) == len(self._channels):
             raise Unavailable(
                 f"{', '.join(failed)} did not take the alert; check the address and the network, and try it "
@@ -85,8 +90,16 @@ def _channel(library: ModuleType, asset: "apprise.AppriseAsset", url: str, name:
     return channel
 
 
-def _tell(channel: "apprise.Apprise", title: str, words: str, level: Level) -> bool:
+async def _tell_all(
+    channels: Sequence[tuple[str, "apprise.Apprise"]], title: str, words: str, kind: str
+) -> list[str]:
+    tellings = (asyncio.to_thread(_tell, channel, title, words, kind) for _, channel in channels)
+    told = await asyncio.gather(*tellings)
+    return [name for (name, _), took in zip(channels, told, strict=True) if not took]
+
+
+def _tell(channel: "apprise.Apprise", title: str, words: str, kind: str) -> bool:
     try:
-        return bool(channel.notify(words, title, _KINDS[level], body_format="text", timeout=TIMEOUT))
+        return bool(channel.notify(words, title, kind, body_format="text", timeout=TIMEOUT))
     except Exception:  # noqa: BLE001 - what a channel of a hundred kinds may raise; its words may hold its secret
         return False

@@ -4,11 +4,14 @@ CallRail's webhooks between two programs: the relay as it is installed, and the 
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
 
 import pytest
 
-from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
+from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 
 PERSON = "+12025550122"
 
@@ -99,3 +102,48 @@ def test_a_webhook_settles_what_no_answer_told(
     assert [200, 200, 401] == [told["status"] for told in sandbox.webhooks()]
     [account] = registered.json("status")["accounts"]
     assert 2 == account["hour"]["used"]
+
+
+def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sandbox) -> None:
+    """
+    Where no webhook can reach the relay.
+    """
+    taken: SimpleQueue[bytes] = SimpleQueue()
+
+    class Channel(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.put(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Channel) as channel:
+        threading.Thread(target=channel.serve_forever, daemon=True).start()
+        configured.environment |= {
+            "CALLRAIL_RELAY_REPLIES__POLL_EVERY": "1m",
+            "CALLRAIL_RELAY_REPLIES__FORWARD_TO": f"json://127.0.0.1:{channel.server_port}/",
+        }
+        sandbox.reply(PERSON, "Please do not text me again")
+        sandbox.reply(PERSON, "STOP")
+        with configured.serving() as serving:
+            passed_on = [json.loads(taken.get(timeout=LONGEST))["message"] for _ in range(2)]
+            write(serving, "Hello")
+            configured.wait_for("held", 1)
+        channel.shutdown()
+
+    assert {"Please do not text me again", "STOP"} == {words.splitlines()[0] for words in passed_on}
+    assert [] == sandbox.texts()
+    [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
+    assert "Replies are looked for every 1 min. They are passed on to 1 channel(s)." == doctor["detail"]
+
+
+def test_a_channel_that_makes_no_sense_ends_the_start(configured: Program) -> None:
+    configured.environment["CALLRAIL_RELAY_REPLIES__FORWARD_TO"] = "bogus://hunter2"
+
+    started = configured.run("serve", "--port", "0")
+
+    assert 3 == started.returncode
+    assert "replies.forward_to[0] (bogus) is no address that Apprise knows" in started.stderr
+    assert "hunter2" not in started.stderr

@@ -14,6 +14,7 @@ from callrail_relay.config.settings import (
     Guards,
     Limits,
     Log,
+    Replies,
     RouteSettings,
     Section,
     Server,
@@ -201,6 +202,9 @@ def test_tracking_numbers_are_normalised(written: str | int) -> None:
         (Database, "url", "sqlite:///:memory:", "must begin with sqlite:///"),
         (RouteSettings, "company_id", "COM1", "must name a team_id or a sender_id"),
         (RouteSettings, "team_id", "", "must not be empty"),
+        (Replies, "poll_every", "59s", "must be 1 minute or more"),
+        (Replies, "poll_every", "soon", "must be"),
+        (Replies, "forward_to", ["me@example.com"], "must be an address of Apprise"),
     ],
 )
 def test_wrong_values_are_refused(table: type[Section], key: str, value: object, rule: str) -> None:

@@ -81,7 +81,7 @@ again after a change.
 - A key that does not exist, or a value that makes no sense, ends the command with code 3. The sentence names
   the key and its place.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
-- The addresses of `alerts.urls` hold secrets, too: see
+- The addresses of `alerts.urls` and `replies.forward_to` hold secrets, too: see
   [how to be told](../how-to/alerts-and-metrics.md#be-told-when-something-is-wrong).
 - *Not acted on yet* stands for keys that are accepted, and change nothing today.
 """

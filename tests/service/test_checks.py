@@ -2,6 +2,7 @@
 Each check in both ways: what it says when all is well, and the remedy when not.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from callrail_relay.service.checks import (
     NO_SPACE,
     check_accounts,
     check_public_url,
+    check_replies,
     check_routes,
     check_space,
     check_store,
@@ -189,3 +191,19 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
         await rig.work(rig.delivery())
         with pytest.raises(Worry, match="1 held and 1 unknown wait"):
             await check_waiting(rig.operations)
+
+
+def test_replies_are_heard_of() -> None:
+    """
+    By webhooks, by looking, or by both; without either a STOP is not.
+    """
+    quarter = timedelta(minutes=15)
+    assert (
+        "CallRail's webhooks are known by 2 key(s) from the OS keyring. Replies are looked for every 15 min. "
+        "They are passed on to 1 channel(s)."
+    ) == check_replies(signing_keys=2, rung="OS keyring", polled=quarter, forwarded=1)
+    assert "Replies are looked for every 15 min." == check_replies(
+        signing_keys=0, rung=None, polled=quarter, forwarded=0
+    )
+    with pytest.raises(Worry, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"):
+        check_replies(signing_keys=0, rung=None, polled=None, forwarded=1)

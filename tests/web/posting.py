@@ -77,7 +77,7 @@ def public_app(
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, changed=wake)
+    witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake)
     return create_public_app(
         hook, CallRailHook(hook.gate, witness), StoreProbe(rig.outbox, rig.clock).writable
     )

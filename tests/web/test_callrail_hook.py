@@ -87,7 +87,7 @@ async def test_start_lets_texts_flow_again(rig: Rig) -> None:
         assert 200 == await post(client, reply(rig, "STOP"))
         rig.clock.advance(60)
         assert 200 == await post(client, reply(rig, "START", resource_id="SCI2"))
-    assert [True] == woken
+    assert [True, True] == woken
     assert 1 == len(rig.events.of(OptedIn))
 
     await rig.accept("Hello")
