@@ -2,12 +2,14 @@
 What holds for every test: a clean environment, a closed network, no luck.
 """
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import environment
+from tests.support.leaks import leaks
 from tests.support.network import close_outside_network
 from tests.support.parts import in_ci
 from tests.support.postgres import postgres_cluster, postgres_url
@@ -18,6 +20,9 @@ close_outside_network()
 
 EXAMPLES = "examples"
 """The property with which a test tells how many examples it tried."""
+
+LEAKS = pytest.StashKey[int]()
+"""How many leaks of a test are known."""
 
 # Time limits would make a slow machine fail; the CI tries the same examples each time.
 settings.register_profile(
@@ -34,6 +39,21 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment.clean(monkeypatch, tmp_path)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """
+    Fail a test whose log, or whatever it wrote to standard error, tells a key, a text or a phone number.
+    """
+    report = yield
+    found = leaks(report.capstderr + report.caplog)
+    # What was written before is in the reports of setting up, of the test and of tearing down.
+    known, item.stash[LEAKS] = item.stash.get(LEAKS, 0), len(found)
+    if len(found) > known and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"Its log or its standard error tells {found}."
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.leaks import require_no_leak
+
 API_KEY = "test-key-0123456789abcdef"
 HOOK_TOKEN = "test-token-0123456789abcdef0123456789abcdef"
 PAYLOAD = {
@@ -26,6 +28,9 @@ PAYLOAD = {
     "team_id": 42,
 }
 
+TELLING = (("demo",),)
+"""Commands that show a text and its numbers on standard error: made up, and nobody's."""
+
 LONGEST = 60
 """Seconds that a command may take here, on a machine that is busy with other tests."""
 
@@ -35,8 +40,13 @@ class Started:
     A command that stays, with its output.
     """
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str]", *, tells: bool = False) -> None:
+        """
+        *tells* is true for a command that shows a text and its numbers to the person on purpose.
+        """
         self.process = process
+        self._tells = tells
+        self._seen = ""
         self.public = ""
         self.private = ""
 
@@ -54,6 +64,19 @@ class Started:
         document: dict[str, Any] = json.loads(text)
         return document
 
+    def read_log(self, *until: str) -> None:
+        """
+        Read standard error until each of *until* has been in a line; ``stop`` returns what was read as well.
+        """
+        assert self.process.stderr is not None
+        missing = set(until)
+        for line in self.process.stderr:
+            self._seen += line
+            missing = {words for words in missing if words not in line}
+            if not missing:
+                return
+        raise AssertionError(self._seen)
+
     def post(self, payload: object, *, token: str = HOOK_TOKEN) -> httpx.Response:
         """
         Post to IF3's webhook.
@@ -66,7 +89,10 @@ class Started:
         """
         if self.process.poll() is None:
             self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=LONGEST)
+        _, rest = self.process.communicate(timeout=LONGEST)
+        errors, self._seen = self._seen + rest, ""
+        if not self._tells:
+            require_no_leak(errors, "The log")
         return self.process.returncode, errors
 
 
@@ -140,7 +166,7 @@ class Program:
         """
         Run a command to its end, without a terminal.
         """
-        return subprocess.run(
+        shown = subprocess.run(
             self._command(arguments),
             input=stdin if stdin is not None else "",
             capture_output=True,
@@ -151,6 +177,9 @@ class Program:
             timeout=LONGEST,
             check=False,
         )
+        if arguments[:1] not in TELLING:
+            require_no_leak(shown.stderr, "Standard error")
+        return shown
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """
@@ -195,7 +224,7 @@ class Program:
             cwd=self.folder,
             env=self.environment | dict(env or {}),
         )
-        started = Started(process)
+        started = Started(process, tells=arguments[:1] in TELLING)
         try:
             yield started
         finally:
