@@ -13,11 +13,14 @@ NUMBERED = "{person}: text {number:05}"
 @dataclass(kw_only=True)
 class Ledger:
     """
-    Texts by their words, which are unique: ``promised`` were answered with 200; ``doubtful`` had no answer.
+    Texts by their words, which are unique: ``promised`` were answered with 200; ``doubtful`` were not.
+
+    ``refused`` counts those of the doubtful that had a clear answer: 503.
     """
 
     promised: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
+    refused: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class Audit:
     """
     The faults that a campaign found; all empty when the relay kept its word.
 
-    ``lost``        promised, not at CallRail, and not shown to a person
+    ``lost``        promised, not at CallRail, not waiting, and not shown to a person
     ``false``       shown as sent, and not at CallRail
     ``twice``       at CallRail more than once
     ``disordered``  at CallRail after a text to the same person that came later
@@ -45,19 +48,30 @@ class Audit:
         return len(self.lost) + len(self.false) + len(self.twice) + len(self.disordered)
 
 
-def audit(ledger: Ledger, taken: Iterable[str], messages: Iterable[Mapping[str, Any]]) -> Audit:
+def audit(
+    ledger: Ledger,
+    taken: Iterable[str],
+    messages: Iterable[Mapping[str, Any]],
+    *,
+    order_of_all: bool = True,
+) -> Audit:
     """
     Compare the promises with the texts that CallRail took, in its order, and with the relay's own list.
+
+    *order_of_all* False asks for the order of promised texts only: what a node that is cut off sent to its
+    database without an answer may be stored after texts that went to another node later.
     """
     at_callrail = list(taken)
     status = {message["text"]: message["status"] for message in messages}
     present = set(at_callrail)
     shown = {text for text, state in status.items() if state in ("unknown", "failed", "held")}
+    kept = {text for text, state in status.items() if state == "queued"}
+    promised = set(ledger.promised)
     return Audit(
-        lost=[text for text in ledger.promised if text not in present and text not in shown],
+        lost=[text for text in ledger.promised if text not in present | shown | kept],
         false=[text for text, state in status.items() if state == "sent" and text not in present],
         twice=[text for text, count in Counter(at_callrail).items() if count > 1],
-        disordered=list(_disordered(at_callrail)),
+        disordered=list(_disordered(text for text in at_callrail if order_of_all or text in promised)),
         unfound=sorted(text for text in shown if text in present),
         shown=len(shown),
         taken=len(at_callrail),

@@ -1,32 +1,41 @@
 """
-One campaign: people texting, CallRail failing, and the relay killed again and again.
+One campaign: people texting, CallRail failing, and the relays killed again and again.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
 from callrail_relay.callrail.simulator.limits import Bucket
 from callrail_relay.clock import SystemClock
 from callrail_relay.web.listener import Listener
+from tests.campaign.gate import Gate
 from tests.campaign.ledger import NUMBERED, Audit, Ledger, audit
+from tests.campaign.nodes import Fleet, Node
+from tests.campaign.troubles import Troubles
+from tests.support.postgres import PostgresCluster
 
 KEY = "campaign-key"
 TOKEN = "campaign-token-0123456789abcdef0123456789"
 PEOPLE = 12
 PLENTY = 1_000_000
-SHORTEST_LIFE, LONGEST_LIFE = 0.1, 1.5
-"""Seconds between the moment a relay listens and its end."""
+HOUR = timedelta(hours=1)
+APART = 150
+"""Seconds by which the clocks of two nodes differ where they are told to."""
 
 FAULTS = (
     Fault(kind=Kind.DELAY, share=0.15, delay=0.2),
@@ -43,92 +52,180 @@ FAULTS = (
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
     """
-    How often to kill, by which signal, on which store.
+    How often to kill, by which signal, on which store; and with ``nodes`` on one PostgreSQL, what befalls it.
+
+    ``per_hour`` is what the account may send; ``fake_time`` is the library that sets the clocks apart.
     """
 
     kills: int
     seed: int
     number: signal.Signals
     folder: Path
-    database: str | None = None
+    cluster: PostgresCluster | None = None
+    nodes: int = 1
+    per_hour: int = PLENTY
+    restarts: bool = False
+    cuts: bool = False
+    fake_time: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """
-    What came of it.
+    What came of it. ``most_in_an_hour`` is what CallRail took in the busiest sixty minutes.
     """
 
     ledger: Ledger
     audit: Audit
     dirty_stops: int
+    restarts: int
+    cuts: int
+    failed_starts: int
+    most_in_an_hour: int
+    over_limit: int
+
+    @property
+    def faults(self) -> int:
+        return self.audit.faults + self.over_limit
 
 
 @dataclass
 class People:
     """
-    Everybody texts one text after the other, and waits for the answer before the next.
+    Everybody texts one text after the other, to any of the nodes, and waits for the answer before the next.
     """
 
     ledger: Ledger
     random: Random
-    url: str = ""
-    up: asyncio.Event = field(default_factory=asyncio.Event)
+    fleet: Fleet
 
     async def text(self, person: int) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             for number in range(100_000):
-                await self.up.wait()
-                await self._post(client, person, NUMBERED.format(person=f"p{person:02}", number=number))
+                while not (urls := self.fleet.urls()):
+                    await asyncio.sleep(0.02)  # until one listens
+                words = NUMBERED.format(person=f"p{person:02}", number=number)
+                await self._post(client, self.random.choice(urls), person, words)
                 await asyncio.sleep(self.random.uniform(0.02, 0.2))  # people pause between texts
 
-    async def _post(self, client: httpx.AsyncClient, person: int, words: str) -> None:
+    async def _post(self, client: httpx.AsyncClient, url: str, person: int, words: str) -> None:
         payload = {"message": words, "seller_phone": f"+120255501{person:02}", "team_id": 1}
         try:
-            answer = await client.post(self.url, json=payload)
+            answer = await client.post(f"{url}/hooks/if3/{TOKEN}", json=payload)
         except httpx.TransportError:
             self.ledger.doubtful.append(words)
             return
-        (self.ledger.promised if answer.status_code == 200 else self.ledger.doubtful).append(words)
+        if answer.status_code == 200:
+            self.ledger.promised.append(words)
+        else:
+            self.ledger.doubtful.append(words)
+            self.ledger.refused += answer.status_code == 503
 
 
 async def run_campaign(campaign: Campaign) -> Report:
     """
-    Kill and restart as often as asked, then let the relay finish, and compare.
+    Kill and restart as often as asked, then let the relays finish, and compare.
     """
-    random = Random(campaign.seed)
     simulator = Simulator(
         clock=SystemClock(), api_key=KEY, random=Random(campaign.seed), per_hour=PLENTY, per_day=PLENTY
     )
     simulator.general_limits[simulator.account_id] = Bucket(PLENTY, PLENTY)
-    people = People(Ledger(), random)
-    dirty_stops = 0
-    async with Listener(create_app(simulator), host="127.0.0.1", port=0, setting="") as callrail:
-        environment = _environment(campaign, simulator, callrail.url)
+    ledger = Ledger()
+    async with AsyncExitStack() as stack:
+        callrail = await stack.enter_async_context(
+            Listener(create_app(simulator), host="127.0.0.1", port=0, setting="")
+        )
+        url = None if campaign.cluster is None else campaign.cluster.url(campaign.cluster.create_database())
+        gates = [await stack.enter_async_context(_gate(campaign)) for _ in range(campaign.nodes)]
+        common = _environment(campaign, simulator, callrail.url, url)
+        fleet = Fleet(
+            [Node(_of_node(campaign, common, number, gate)) for number, gate in enumerate(gates)],
+            Random(campaign.seed),
+            kills=campaign.kills,
+            number=campaign.number,
+        )
+        stack.push_async_callback(fleet.end)
+        troubles = Troubles(
+            Random(campaign.seed),
+            campaign.cluster,
+            gates,
+            restarting=campaign.restarts,
+            cutting=campaign.cuts,
+        )
         simulator.fault(*FAULTS)
-        texting = [asyncio.create_task(people.text(person)) for person in range(PEOPLE)]
-        for _ in range(campaign.kills):
-            async with _serving(environment, people) as process:
-                await asyncio.sleep(random.uniform(SHORTEST_LIFE, LONGEST_LIFE))
-                process.send_signal(campaign.number)
-                dirty_stops += campaign.number is signal.SIGTERM and await process.wait() != 0
-        for task in texting:
-            task.cancel()
+        people = People(ledger, Random(campaign.seed), fleet)
+        async with _cancelled_after([people.text(person) for person in range(PEOPLE)]):
+            async with _cancelled_after([troubles.befall()]):
+                await fleet.live()
         simulator.faults.clear()
-        async with _serving(environment, people):
-            messages = await _settled(environment)
-    taken = [text.content for text in simulator.texts]
-    return Report(ledger=people.ledger, audit=audit(people.ledger, taken, messages), dirty_stops=dirty_stops)
+        messages = await _settled(common, full=campaign.per_hour < PLENTY)
+    most = most_in_an_hour(text.created_at for text in simulator.texts)
+    return Report(
+        ledger=ledger,
+        audit=audit(
+            ledger,
+            [text.content for text in simulator.texts],
+            messages,
+            order_of_all=campaign.nodes == 1 and not campaign.cuts,
+        ),
+        dirty_stops=fleet.dirty_stops,
+        restarts=troubles.restarts,
+        cuts=troubles.cuts,
+        failed_starts=sum(node.failed_starts for node in fleet.nodes),
+        most_in_an_hour=most,
+        over_limit=max(0, most - campaign.per_hour),
+    )
 
 
-def _environment(campaign: Campaign, simulator: Simulator, url: str) -> dict[str, str]:
+def most_in_an_hour(instants: Iterable[datetime]) -> int:
+    """
+    How many of these lie within the sixty minutes that hold most of them.
+    """
+    ordered = sorted(instants)
+    first = most = 0
+    for number, instant in enumerate(ordered):
+        while ordered[first] <= instant - HOUR:
+            first += 1
+        most = max(most, number + 1 - first)
+    return most
+
+
+@asynccontextmanager
+async def _cancelled_after(coroutines: Iterable[Any]) -> AsyncIterator[None]:
+    """
+    These run beside the block, and are cancelled at its end.
+    """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def _gate(campaign: Campaign) -> AsyncIterator[Gate]:
+    """
+    A node's own way to the database.
+    """
+    gate = Gate("127.0.0.1", 0 if campaign.cluster is None else campaign.cluster.port)
+    async with gate.listening():
+        yield gate
+
+
+def _environment(
+    campaign: Campaign, simulator: Simulator, url: str, database: str | None
+) -> dict[str, str]:
     settings = {
         "CALLRAIL__API_URL": url,
         "CALLRAIL__ACCOUNT_ID": simulator.account_id,
         "CALLRAIL__COMPANY_ID": simulator.company_id,
         "CALLRAIL__TRACKING_NUMBER": simulator.tracking_number,
         "CALLRAIL__ACCEPTED_TERMS": "true",
-        "LIMITS__PER_HOUR": str(PLENTY),
+        "LIMITS__PER_HOUR": str(campaign.per_hour),
         "LIMITS__PER_DAY": str(PLENTY),
         "LIMITS__LOOKUPS_PER_HOUR": str(PLENTY),
         "LIMITS__RECIPIENT_INTERVAL": "0",
@@ -141,8 +238,8 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str) -> dict[str
         # Everybody gets texts of one wording all the time.
         "GUARDS__MASS_TEXT": "off",
     }
-    if campaign.database is not None:
-        settings["DATABASE__URL"] = campaign.database
+    if database is not None:
+        settings["DATABASE__URL"] = database
     return {
         **os.environ,
         **{f"CALLRAIL_RELAY_{name}": value for name, value in settings.items()},
@@ -151,73 +248,71 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str) -> dict[str
     }
 
 
-@asynccontextmanager
-async def _serving(environment: dict[str, str], people: People) -> AsyncIterator[asyncio.subprocess.Process]:
+def _of_node(campaign: Campaign, common: Mapping[str, str], number: int, gate: Gate) -> dict[str, str]:
     """
-    A relay, from the moment it listens; people text it only while it is there.
+    The environment of one node: its own files, its own way to the database, its own idea of the time.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "callrail_relay", "serve", "--port", "0", "--json"),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    lines = ""
-    while not lines.endswith("}\n"):
-        line = (await process.stdout.readline()).decode()
-        assert line, "serve ended before it listened"
-        lines += line
-    people.url = f"{json.loads(lines)['public_url']}/hooks/if3/{TOKEN}"
-    people.up.set()
-    try:
-        yield process
-    finally:
-        people.up.clear()
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    if campaign.nodes == 1 and not campaign.cuts:
+        return dict(common)
+    folder = campaign.folder / f"node-{number}"
+    own = {"CALLRAIL_RELAY_DATA": str(folder)}
+    if database := common.get("CALLRAIL_RELAY_DATABASE__URL"):
+        address = sa.make_url(database).set(port=gate.port)
+        own["CALLRAIL_RELAY_DATABASE__URL"] = address.render_as_string(hide_password=False)
+    if campaign.fake_time is not None:
+        # Every second one is ahead, the others are behind; only the time of day is changed.
+        offset = APART * (number + 1) * (1 if number % 2 else -1)
+        own |= {"LD_PRELOAD": str(campaign.fake_time), "FAKETIME": f"{offset:+}s"}
+        own["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+    return {**common, **own}
 
 
-async def _settled(environment: dict[str, str]) -> list[dict[str, object]]:
+async def _settled(environment: Mapping[str, str], *, full: bool) -> list[dict[str, Any]]:
     """
-    All messages, once none is queued, under way, or being looked up.
+    All messages, once none is under way or being looked up, and none is queued that has room (*full*: in a
+    budget that is to be used up).
     """
     for _ in range(300):
-        messages = await _messages(environment)
-        if not any(_moves(message) for message in messages):
-            return messages
-        await asyncio.sleep(1)  # another process has to finish
+        messages = await _command(environment, "messages", "list", "--limit", "0")
+        if not any(_moves(message, full=full) for message in messages):
+            [account] = (await _command(environment, "status"))["accounts"]
+            if not full or account["hour"]["used"] >= account["hour"]["allowed"] or _none_queued(messages):
+                return list(messages)
+        await asyncio.sleep(1)  # other processes have to finish
     raise AssertionError("the relay did not come to an end")
 
 
-def _moves(message: dict[str, object]) -> bool:
-    if message["status"] in ("queued", "sending"):
+def _none_queued(messages: Iterable[Mapping[str, Any]]) -> bool:
+    return not any(message["status"] == "queued" for message in messages)
+
+
+def _moves(message: Mapping[str, Any], *, full: bool) -> bool:
+    if message["status"] in (("sending",) if full else ("queued", "sending")):
         return True
-    segments: list[dict[str, list[dict[str, object]]]] = message["segments"]  # type: ignore[assignment] # JSON
-    return any(attempt["look_at"] for segment in segments for attempt in segment["attempts"])
+    return any(attempt["look_at"] for segment in message["segments"] for attempt in segment["attempts"])
 
 
-async def _messages(environment: dict[str, str]) -> list[dict[str, object]]:
+async def _command(environment: Mapping[str, str], *arguments: str) -> Any:  # noqa: ANN401 - JSON
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "callrail_relay", "messages", "list", "--limit", "0", "--json"),
+        *(sys.executable, "-m", "callrail_relay", *arguments, "--json"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
-    listed: list[dict[str, object]] = json.loads(output)
-    return listed
+    return json.loads(output)
 
 
 def table(campaign: Campaign, report: Report) -> str:
     """
     The result for people.
     """
-    rows = {
+    rows: dict[str, object] = {
         "kills": f"{campaign.kills} by {campaign.number.name}, seed {campaign.seed}",
-        "store": "PostgreSQL" if campaign.database else "SQLite",
+        "store": "SQLite" if campaign.cluster is None else "PostgreSQL",
+        "nodes": campaign.nodes,
         "promised (200)": len(report.ledger.promised),
-        "without an answer": len(report.ledger.doubtful),
+        "without an answer": len(report.ledger.doubtful) - report.ledger.refused,
+        "refused (503)": report.ledger.refused,
         "taken by CallRail": report.audit.taken,
         "shown to a person": report.audit.shown,
         "lost": len(report.audit.lost),
@@ -227,4 +322,14 @@ def table(campaign: Campaign, report: Report) -> str:
         "unknown, though taken": len(report.audit.unfound),
         "unclean stops": report.dirty_stops,
     }
+    if campaign.per_hour < PLENTY:
+        rows["most in an hour"] = f"{report.most_in_an_hour} of {campaign.per_hour}"
+    if campaign.restarts:
+        rows["restarts of the database"] = report.restarts
+    if campaign.cuts:
+        rows["nodes cut off"] = report.cuts
+    if campaign.cluster is not None:
+        rows["starts without a database"] = report.failed_starts
+    if campaign.fake_time is not None:
+        rows["clocks apart"] = f"{APART} s and more"
     return "\n".join(f"{name:<26} {value}" for name, value in rows.items())

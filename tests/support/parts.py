@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-PartName = Literal["PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool"]
+PartName = Literal["PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool", "faketime"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ PARTS: dict[PartName, Part] = {
     "dbus-run-session": Part(("dbus-run-session",), platforms=("linux",)),
     "tmux": Part(("tmux",), platforms=("linux", "darwin")),
     "promtool": Part(("promtool",)),
+    "faketime": Part(("faketime",), platforms=("linux",)),
 }
 
 

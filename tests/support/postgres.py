@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 import pytest
@@ -58,6 +59,8 @@ class PostgresCluster:
     """
 
     port: int
+    programs: Path
+    folder: Path
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def url(self, database: str) -> str:
@@ -76,6 +79,22 @@ class PostgresCluster:
         Remove a database, also under connections that a test left open.
         """
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def restart(self, mode: Literal["fast", "immediate"]) -> None:
+        """
+        Stop the server under everybody who is connected and start it again on its port; it blocks.
+
+        "fast" ends all connections first; "immediate" is what a crash of the server looks like.
+        """
+        restart = ("restart", "--pgdata=data", "--log=server.log", "--wait", "--timeout=30", "--silent")
+        _run(self.programs / "pg_ctl", *restart, f"--mode={mode}", folder=self.folder)
+
+    def stop(self) -> None:
+        """
+        Stop the server until ``restart``; it blocks.
+        """
+        stop = ("stop", "--pgdata=data", "--wait", "--timeout=30", "--silent", "--mode=fast")
+        _run(self.programs / "pg_ctl", *stop, folder=self.folder)
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -102,17 +121,19 @@ def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
 
 
 @contextmanager
-def running_cluster() -> Iterator[PostgresCluster]:
+def running_cluster(settings: str = "") -> Iterator[PostgresCluster]:
     """
     Make a cluster and run it until the end of this block, or of this process.
+
+    *settings* are lines of postgresql.conf that count before SETTINGS.
     """
     programs = need("PostgreSQL").resolve().parent  # its neighbours are not always on PATH
     folder = _make_folder()
     with _keeper(programs, folder):
         _run(programs / "initdb", *INITDB, folder=folder)
         with (folder / "data" / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(SETTINGS)
-        yield PostgresCluster(_start(programs, folder))
+            file.write(f"{SETTINGS}{settings}\n")
+        yield PostgresCluster(_start(programs, folder), programs, folder)
 
 
 def _make_folder() -> Path:

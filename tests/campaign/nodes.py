@@ -1,0 +1,113 @@
+"""
+The relays of a campaign: real processes that are ended and started again.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+SHORTEST_LIFE, LONGEST_LIFE = 0.1, 1.5
+"""Seconds between the moment a relay listens and its end."""
+
+STARTS = 60
+"""How often a node is started anew while its database does not answer: as a service would be."""
+
+UNAVAILABLE = 8
+
+
+@dataclass
+class Node:
+    """
+    One ``serve`` with its environment; ``url`` is where it listens now, None while it does not.
+    """
+
+    environment: Mapping[str, str]
+    url: str | None = None
+    failed_starts: int = 0
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """
+        Start it, and return when it listens.
+        """
+        for _ in range(STARTS):
+            if await self._start():
+                return
+            self.failed_starts += 1
+            await asyncio.sleep(0.5)  # as a service manager waits
+        raise AssertionError("serve does not come up")
+
+    async def _start(self) -> bool:
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "callrail_relay", "serve", "--port", "0", "--json"),
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE if os.environ.get("CAMPAIGN_LOG") is None else None,
+        )
+        assert self.process.stdout is not None
+        lines = ""
+        while not lines.endswith("}\n"):
+            line = (await self.process.stdout.readline()).decode()
+            if not line:
+                assert await self.process.wait() == UNAVAILABLE, "serve ended before it listened"
+                return False
+            lines += line
+        self.url = json.loads(lines)["public_url"]
+        return True
+
+    async def end(self, number: signal.Signals) -> int:
+        """
+        Send a signal, wait for the end, and return its exit code.
+        """
+        self.url = None
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        _, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@dataclass
+class Fleet:
+    """
+    The nodes, and how often one of them is ended.
+    """
+
+    nodes: Sequence[Node]
+    random: Random
+    kills: int
+    number: signal.Signals
+    dirty_stops: int = 0
+    ended: dict[int, int] = field(default_factory=dict)
+
+    def urls(self) -> list[str]:
+        """
+        Where texts can be posted now.
+        """
+        return [node.url for node in self.nodes if node.url is not None]
+
+    async def live(self) -> None:
+        """
+        Start all, end and start them again at random instants, until there were enough ends; all are up then.
+        """
+        await asyncio.gather(*(self._live(number) for number in range(len(self.nodes))))
+
+    async def _live(self, number: int) -> None:
+        node = self.nodes[number]
+        await node.start()
+        while self.kills > 0:
+            self.kills -= 1
+            await asyncio.sleep(self.random.uniform(SHORTEST_LIFE, LONGEST_LIFE * len(self.nodes)))
+            code = await node.end(self.number)
+            self.ended[number] = self.ended.get(number, 0) + 1
+            self.dirty_stops += self.number is signal.SIGTERM and code != 0
+            await node.start()
+
+    async def end(self) -> None:
+        await asyncio.gather(*(node.end(signal.SIGTERM) for node in self.nodes if node.process is not None))
