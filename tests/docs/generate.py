@@ -83,7 +83,6 @@ again after a change.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
 - The addresses of `alerts.urls` and `replies.forward_to` hold secrets, too: see
   [how to be told](../how-to/alerts-and-metrics.md#be-told-when-something-is-wrong).
-- *Not acted on yet* stands for keys that are accepted, and change nothing today.
 """
 
 _ROUTES = f"""\
