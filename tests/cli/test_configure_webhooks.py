@@ -5,6 +5,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,17 @@ def test_the_wizard_registers_as_well(simulator: Simulator, config: Path) -> Non
     document = json.loads(done.stdout)
     assert f"{PUBLIC}/hooks/if3/{TOKEN}" == document["hook_url"]
     assert "created" == document["webhooks"]["companies"][0]["change"]
+
+
+def test_a_key_that_callrail_does_not_tell_is_asked_for(simulator: Simulator, config: Path) -> None:
+    """
+    The webhooks stay registered; the key has to be copied from CallRail's page.
+    """
+    company = simulator.companies[simulator.company_id]
+    simulator.companies[company.id] = replace(company, signing_key="")
+
+    done = register(config)
+
+    assert 3 == done.exit_code
+    assert f"CallRail did not tell the signing key of {company.id}" in done.stderr
+    assert [CONFIG] == configs(simulator)
