@@ -19,6 +19,7 @@ from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
 from callrail_relay.service.reconciliation import Reconciliation
+from callrail_relay.service.retention import Retention
 from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -124,6 +125,9 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
         for other in others:
             other.wake()
 
+    kept_for = installation.settings.retention.after
+    if kept_for is not None:
+        others.append(Retention(relay.outbox, kept_for, clock=installation.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
         others.append(Forwarding(relay.outbox, channels, clock=installation.clock, hook=hook))

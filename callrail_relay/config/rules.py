@@ -27,6 +27,7 @@ _COMPANY_ID = re.compile(r"COM[0-9A-Za-z]+", re.ASCII)
 _MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _ALERT_URL = re.compile(r"[0-9A-Za-z][0-9A-Za-z+.-]*://\S", re.ASCII)
 _HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
+_SHORTEST_KEPT = timedelta(days=2)
 _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
@@ -169,6 +170,18 @@ def default_database_url() -> str:
     return f"sqlite:///{quote((data_directory() / 'relay.db').as_posix(), safe='/:')}"
 
 
+def _kept_for(raw: object) -> timedelta | None:
+    """
+    How long something is kept; None for ever.
+    """
+    if raw is None or (isinstance(raw, str) and raw.strip().lower() == "off"):
+        return None
+    kept = parse_duration(raw)
+    if kept < _SHORTEST_KEPT:
+        raise ValueError('must be at least 2d, which the limit of a day looks back on, or "off"')
+    return kept
+
+
 AlertUrl = Annotated[str, PlainValidator(_alert_url)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 Text = Annotated[str, PlainValidator(_text)]
@@ -177,6 +190,7 @@ CompanyId = Annotated[str, PlainValidator(_company_id)]
 TrackingNumber = Annotated[str, PlainValidator(_tracking_number)]
 Duration = Annotated[timedelta, PlainValidator(parse_duration)]
 SomeTime = Annotated[timedelta, PlainValidator(_some_time)]
+KeptFor = Annotated[timedelta | None, PlainValidator(_kept_for)]
 PollEvery = Annotated[timedelta, PlainValidator(_poll_every)]
 Minute = Annotated[time, PlainValidator(_minute)]
 TimeZone = Annotated[str, PlainValidator(_time_zone)]

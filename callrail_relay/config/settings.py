@@ -22,6 +22,7 @@ from callrail_relay.config.rules import (
     Duration,
     GuardMode,
     Host,
+    KeptFor,
     LogFormat,
     LogLevel,
     MaxCharacters,
@@ -278,6 +279,17 @@ class Alerts(Section):
         return budget
 
 
+class Retention(Section):
+    """
+    How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever.
+    """
+
+    after: KeptFor = Field(
+        default=timedelta(days=365),
+        description="age at which texts, phones, names and raw bodies are removed, or off",
+    )
+
+
 class Log(Section):
     """
     What the relay says while it works.
@@ -314,6 +326,7 @@ class Settings(Section):
     guards: Guards = Guards()
     alerts: Alerts = Alerts()
     replies: Replies = Replies()
+    retention: Retention = Retention()
     log: Log = Log()
     database: Database = Field(default_factory=Database)
 

@@ -40,6 +40,9 @@ class Status(StrEnum):
     """A person decided that it does not leave."""
 
 
+ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)
+"""Nothing happens any more, unless a person wants it."""
+
 OPEN = (Status.QUEUED, Status.SENDING)
 """What delivery still has to work on, and what later texts to the same person wait for."""
 

@@ -56,6 +56,7 @@ from callrail_relay.outbox import (
     reading,
     recording,
     remapping,
+    retiring,
     setback,
     suppressing,
 )
@@ -220,6 +221,9 @@ class Outbox:
 
     async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
         return await self._write_and_tell(remapping.remap, remapped, policy, word)
+
+    async def retire(self, before: datetime, most: int) -> int:
+        return await self._write(retiring.retire, before, most)
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)

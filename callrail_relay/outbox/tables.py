@@ -56,7 +56,11 @@ submissions = sa.Table(
     sa.Column("content_type", sa.Text),
     sa.Column("query", sa.Text),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    # When its body, and what is personal in its messages, was removed.
+    sa.Column("retired_at", Instant),
 )
+_kept = submissions.c.retired_at.is_(None)
+sa.Index("ix_submissions_kept", submissions.c.received_at, sqlite_where=_kept, postgresql_where=_kept)
 
 messages = sa.Table(
     "messages",

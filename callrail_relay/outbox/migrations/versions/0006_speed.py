@@ -1,5 +1,6 @@
 """
-Indexes for what is asked at every text, and tallies of the messages, so that nothing that grows is counted.
+Indexes for what is asked at every text, tallies of the messages, so that nothing that grows is counted, and
+when a submission was retired.
 """
 
 import sqlalchemy as sa
@@ -67,6 +68,8 @@ POSTGRESQL_TRIGGERS = (
 
 
 def upgrade() -> None:
+    op.add_column("submissions", sa.Column("retired_at", sa.BigInteger))
+    _create_partial_index("ix_submissions_kept", "submissions", ["received_at"], "retired_at IS NULL")
     op.drop_index("ix_messages_open", "messages")
     _create_partial_index("ix_messages_open", "messages", ["account_id", "status", "seq"], OPEN)
     _create_partial_index("ix_messages_due", "messages", ["account_id", "not_before"], OPEN)

@@ -1,0 +1,78 @@
+"""
+Removing what is personal from texts that ended long ago.
+
+Words, phones, names and raw bodies go; ids, instants, outcomes and the list of opt-outs stay. What is
+queued, held or unknown is kept, however old it is: a person has still to decide on it.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.message import ENDED
+from callrail_relay.outbox.tables import attempts, callrail_texts, decisions, messages, segments, submissions
+
+
+def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
+    """
+    Remove it from at most *most* submissions that came before *before*, and from as many texts that
+    CallRail told of; returns from how many of both.
+    """
+    if connection.dialect.name == "sqlite":
+        # What is removed is overwritten, and not only marked as free.
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    try:
+        return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
+    finally:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = OFF")
+
+
+def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
+    goes_on = sa.exists().where(messages.c.submission_id == submissions.c.id, messages.c.status.not_in(ENDED))
+    due = (
+        sa.select(submissions.c.id)
+        .where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on)
+        .order_by(submissions.c.received_at)
+        .limit(most)
+        .with_for_update(skip_locked=True, of=submissions)
+    )
+    ids = connection.scalars(due).all()
+    if not ids:
+        return 0
+    # Asked again with the rows locked: one that somebody sends again meanwhile keeps its words.
+    ended = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids), messages.c.status.in_(ENDED))
+    seqs = connection.scalars(ended.order_by(messages.c.seq).with_for_update()).all()
+    of_these = segments.c.message_seq.in_(seqs)
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.seq.in_(seqs))
+        .values(recipient=None, text=None, seller=None, fingerprint=None, wording=None)
+    )
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these)))
+        .values(recipient="")
+    )
+    connection.execute(sa.update(segments).where(of_these).values(content=""))
+    connection.execute(sa.update(decisions).where(decisions.c.message_seq.in_(seqs)).values(note=None))
+    connection.execute(
+        sa.update(submissions).where(submissions.c.id.in_(ids)).values(body=b"", query=None, retired_at=now)
+    )
+    return len(ids)
+
+
+def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
+    """
+    Remove what CallRail told of before *before*; what is still to be passed on stays.
+    """
+    due = (
+        sa.select(callrail_texts.c.resource_id)
+        .where(callrail_texts.c.received_at < before, callrail_texts.c.forward_at.is_(None))
+        .order_by(callrail_texts.c.received_at)
+        .limit(most)
+    )
+    ids = connection.scalars(due).all()
+    if ids:
+        connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
+    return len(ids)
