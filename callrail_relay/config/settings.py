@@ -360,6 +360,7 @@ TABLES: dict[str, type[Section]] = {
     "guards": Guards,
     "alerts": Alerts,
     "replies": Replies,
+    "retention": Retention,
     "log": Log,
     "database": Database,
 }

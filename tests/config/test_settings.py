@@ -15,6 +15,7 @@ from callrail_relay.config.settings import (
     Limits,
     Log,
     Replies,
+    Retention,
     RouteSettings,
     Section,
     Server,
@@ -315,3 +316,22 @@ def test_route_is_not_blamed_for_callrail() -> None:
 
 def test_no_settings_no_route() -> None:
     assert Routes() == Settings().routes_table()
+
+
+@pytest.mark.parametrize(
+    ("raw", "after"), [("off", None), ("30d", timedelta(days=30)), (172800, timedelta(days=2))]
+)
+def test_what_is_personal_is_kept_for_a_time_or_for_ever(raw: object, after: timedelta | None) -> None:
+    """
+    A time, or off.
+    """
+    assert after == Retention.model_validate({"after": raw}).after
+
+
+@pytest.mark.parametrize("raw", ["1d", "never", 0, -1])
+def test_what_is_personal_is_kept_for_two_days_at_least(raw: object) -> None:
+    """
+    The limit of a day is reckoned from what is kept.
+    """
+    with pytest.raises(ValidationError, match="must"):
+        Retention.model_validate({"after": raw})

@@ -37,6 +37,7 @@ _VALUES = {
     "Duration": "time",
     "GuardMode": "`hold`, `warn`, `off`",
     "Host": "address or host name",
+    "KeptFor": "time, 2 days or more, or `off`",
     "LogFormat": "`auto`, `pretty`, `json`",
     "LogLevel": "`debug`, `info`, `warning`, `error`, `critical`",
     "MaxCharacters": "1 to 1530",
