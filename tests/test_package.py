@@ -56,6 +56,7 @@ COMMANDS = {
     "suppressions remove",
     "suppressions import",
     "suppressions export",
+    "database copy",
     "hook-url",
     "sandbox",
 }

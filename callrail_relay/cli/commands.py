@@ -15,6 +15,7 @@ from callrail_relay.cli import (
     alerts,
     configure,
     dashboard,
+    database,
     demo,
     doctor,
     hook_url,
@@ -71,6 +72,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(suppressions.app, name="suppressions")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(database.app, name="database")
 app.command("hook-url")(hook_url.hook_url)
 app.command("sandbox")(sandbox.sandbox)
 

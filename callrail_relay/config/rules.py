@@ -151,7 +151,7 @@ def _api_url(raw: object) -> str:
     return address
 
 
-def _database_url(raw: object) -> str:
+def check_database_url(raw: object) -> str:
     url = _text(raw)
     if not url.startswith(_DATABASES) or url in _DATABASES or url.startswith("sqlite:///:memory:"):
         raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
@@ -198,7 +198,7 @@ Host = Annotated[str, PlainValidator(_host)]
 Networks = tuple[Annotated[Network, PlainValidator(_network)], ...]
 ApiUrl = Annotated[str, PlainValidator(_api_url)]
 WebAddress = Annotated[str, PlainValidator(_web_address)]
-DatabaseUrl = Annotated[str, PlainValidator(_database_url)]
+DatabaseUrl = Annotated[str, PlainValidator(check_database_url)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 GuardMode = Annotated[Mode, BeforeValidator(_lower)]

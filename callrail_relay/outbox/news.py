@@ -59,6 +59,13 @@ class Datagrams(asyncio.DatagramProtocol):
             self._heard()
 
 
+def news_file(store: Path) -> Path:
+    """
+    Where it stands on which port a process hears of the store in this file.
+    """
+    return store.with_name(f"{store.name}-news")
+
+
 class FileNews:
     """
     News of a SQLite store: a datagram to the port that stands in a file beside it.
@@ -68,7 +75,7 @@ class FileNews:
     """
 
     def __init__(self, store: Path) -> None:
-        self._path = store.with_name(f"{store.name}-news")
+        self._path = news_file(store)
         self._transport: asyncio.DatagramTransport | None = None
         self._words = ""
 

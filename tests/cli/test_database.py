@@ -1,0 +1,214 @@
+"""
+Moving a store to another database.
+"""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
+
+from callrail_relay.cli import app
+from callrail_relay.domain.message import MessageFilter
+from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, open_copy
+from callrail_relay.outbox.news import LOOPBACK, news_file
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import metadata
+from tests.outbox.database import connected
+from tests.outbox.worker import REFUSED, Worker, put
+from tests.support.clock import ManualClock
+from tests.support.factories import recipient
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
+
+
+@pytest.fixture(params=["to PostgreSQL", "to SQLite"])
+def both(request: pytest.FixtureRequest, sqlite_url: str, postgres_url: str) -> tuple[str, str]:
+    """
+    Where from, and where to.
+    """
+    return (sqlite_url, postgres_url) if request.param == "to PostgreSQL" else (postgres_url, sqlite_url)
+
+
+def copy(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["database", "copy", *words])
+
+
+def fill(url: str, *, texts: int = 6) -> None:
+    """
+    Texts of every kind: sent, refused, on their way, waiting; and an opt-out.
+    """
+
+    async def work() -> None:
+        outbox = await Outbox.open(url, ManualClock(), database_time=False)
+        for number in range(texts):
+            await put(outbox, f"Text {number} with a 🏠", to=recipient(number))
+        worker = Worker(outbox)
+        await worker.send()
+        await worker.send(REFUSED)
+        await worker.take()
+        await outbox.suppress("+12025550133", recipient(9), "asked by phone")
+        await outbox.close()
+
+    asyncio.run(work())
+
+
+def everything(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """
+    All rows of all tables.
+    """
+    with connected(url) as connection:
+        return {
+            table.name: [
+                tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))
+            ]
+            for table in metadata.sorted_tables
+            if table.name not in KEPT_BY_THE_STORE
+        }
+
+
+def test_a_copy_holds_the_same(both: tuple[str, str]) -> None:
+    """
+    Every row of every table, with its number, in either direction; and again, without a change.
+    """
+    source, target = both
+    fill(source)
+
+    first = copy(source, target, "--json")
+    second = copy(source, target)
+
+    assert 0 == first.exit_code, first.output
+    assert everything(source) == everything(target)
+    report = json.loads(first.stdout)
+    assert report["same"]
+    assert {"table": "messages", "source": 6, "target": 6, "copied": 6} in report["tables"]
+    assert 0 == second.exit_code, second.output
+    assert all(line.endswith(" 0") for line in second.stdout.splitlines()[1:])
+    assert everything(source) == everything(target)
+
+
+def test_a_copy_goes_on_where_the_store_stopped(both: tuple[str, str]) -> None:
+    """
+    New texts get numbers after those that were copied, and the attempt that was under way is still known.
+    """
+    source, target = both
+    fill(source)
+    assert 0 == copy(source, target).exit_code
+
+    async def go_on() -> None:
+        outbox = await Outbox.open(target, ManualClock(), database_time=False)
+        await put(outbox, "One more", to=recipient(7))
+        newest, *_ = await outbox.list_messages(MessageFilter())
+        assert "One more" == newest.text
+        assert 1 == len(await Worker(outbox).settle_abandoned("node-1"))
+        await outbox.close()
+
+    asyncio.run(go_on())
+
+
+def test_an_interrupted_copy_is_finished_by_the_next(both: tuple[str, str]) -> None:
+    """
+    What a copy that ended early has copied is left, and the rest follows.
+    """
+    source, target = both
+    fill(source)
+    with open_copy(source, target) as half:
+        half.run(lambda _: half.stop())
+    assert everything(source) != everything(target)
+
+    assert 0 == copy(source, target).exit_code
+    assert everything(source) == everything(target)
+
+
+def test_the_copy_shows_one_instant(both: tuple[str, str]) -> None:
+    """
+    What is written to the source while it is copied is not in the copy, nor half of it.
+    """
+    source, target = both
+    fill(source)
+    before = everything(source)
+    with open_copy(source, target) as made:
+        assert made.rows
+        with connected(source) as connection:
+            connection.execute(sa.text("UPDATE messages SET status = 'cancelled'"))
+        assert all(one.same for one in made.run(lambda _: None))
+
+    assert before == everything(target)
+
+
+def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
+    """
+    Into a store that has texts of its own nothing is copied over them.
+    """
+    source, target = both
+    fill(source)
+    fill(target, texts=3)
+
+    refused = copy(source, target)
+
+    assert 4 == refused.exit_code
+    assert "other texts" in refused.stderr
+    assert 3 == len(everything(target)["messages"])
+
+
+def test_a_target_that_holds_more_is_told(both: tuple[str, str]) -> None:
+    """
+    Counts that differ end with a code, and with the names of the tables.
+    """
+    source, target = both
+    fill(source)
+    assert 0 == copy(source, target).exit_code
+    with connected(source) as connection:
+        connection.execute(sa.text("DELETE FROM suppressions"))
+
+    told = copy(source, target)
+
+    assert 4 == told.exit_code
+    assert "suppressions" in told.stderr
+
+
+def test_the_faults_of_addresses_are_told(tmp_path: Path, sqlite_url: str) -> None:
+    """
+    The same store twice, no address, no file, no store, nobody there: each has its code and no password.
+    """
+    fill(sqlite_url)
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    away = "postgresql://relay:secret@127.0.0.1:9/relay"
+
+    assert 2 == copy(sqlite_url, f"sqlite:///{tmp_path.as_posix()}/../{tmp_path.name}/relay.db").exit_code
+    assert 2 == copy("mysql://db/relay", sqlite_url).exit_code
+    assert 4 == copy(f"sqlite:///{tmp_path.as_posix()}/none.db", sqlite_url).exit_code
+    assert not (tmp_path / "none.db").exists()
+    assert 2 == copy(f"sqlite:///{empty.as_posix()}", away).exit_code
+    unreachable = copy(sqlite_url, away)
+    assert 8 == unreachable.exit_code
+    assert "postgresql://relay:***@127.0.0.1:9/relay" in unreachable.stderr
+    assert "secret" not in unreachable.output
+
+
+def test_a_store_in_use_is_not_copied(tmp_path: Path, sqlite_url: str, postgres_url: str) -> None:
+    """
+    A relay that works on either would send what waits, and the other would send it again.
+    """
+    fill(sqlite_url)
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind((LOOPBACK, 0))
+        news_file(tmp_path / "relay.db").write_text(f"{listener.getsockname()[1]} token", encoding="ascii")
+        listened = copy(sqlite_url, postgres_url)
+    assert (4, True) == (listened.exit_code, "stop every `serve`" in listened.stderr)
+
+    asyncio.run(_served(sqlite_url, postgres_url))
+    assert 0 == copy(sqlite_url, postgres_url).exit_code
+
+
+async def _served(source: str, target: str) -> None:
+    outbox = await Outbox.open(target, ManualClock(), database_time=False)
+    assert 4 == (await asyncio.to_thread(copy, source, target)).exit_code
+    await outbox.close()
