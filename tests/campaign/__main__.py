@@ -25,7 +25,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-")))
         cluster = None
         if options.postgres or options.nodes > 1:
-            settings = CROWDED.format(connections=5 * options.nodes) if options.crowded else ""
+            settings = CROWDED.format(connections=5 * options.nodes + 3) if options.crowded else ""
             cluster = stack.enter_context(running_cluster(settings))
         campaign = Campaign(
             kills=options.kills,

@@ -84,12 +84,14 @@ class Fleet:
     kills: int
     number: signal.Signals
     dirty_stops: int = 0
+    up: asyncio.Event = field(default_factory=asyncio.Event)
     ended: dict[int, int] = field(default_factory=dict)
 
-    def urls(self) -> list[str]:
+    async def urls(self) -> list[str]:
         """
-        Where texts can be posted now.
+        Where texts can be posted, as soon as there is such a place.
         """
+        await self.up.wait()
         return [node.url for node in self.nodes if node.url is not None]
 
     async def live(self) -> None:
@@ -100,14 +102,29 @@ class Fleet:
 
     async def _live(self, number: int) -> None:
         node = self.nodes[number]
-        await node.start()
+        await self._start(node)
         while self.kills > 0:
             self.kills -= 1
             await asyncio.sleep(self.random.uniform(SHORTEST_LIFE, LONGEST_LIFE * len(self.nodes)))
+            node.url = None
+            self._note()
             code = await node.end(self.number)
             self.ended[number] = self.ended.get(number, 0) + 1
             self.dirty_stops += self.number is signal.SIGTERM and code != 0
-            await node.start()
+            await self._start(node)
+
+    async def _start(self, node: Node) -> None:
+        await node.start()
+        self._note()
+
+    def _note(self) -> None:
+        """
+        Let people text where a node is up, and wait where none is.
+        """
+        if any(node.url is not None for node in self.nodes):
+            self.up.set()
+        else:
+            self.up.clear()
 
     async def end(self) -> None:
         await asyncio.gather(*(node.end(signal.SIGTERM) for node in self.nodes if node.process is not None))

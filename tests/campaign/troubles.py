@@ -22,7 +22,8 @@ LONG_CUT = (18.0, 24.0)
 
 LONG_SHARE = 0.15
 
-CROWDED = "max_connections = {connections}\nsuperuser_reserved_connections = 1\n"
+CROWDED = "max_connections = {connections}\nsuperuser_reserved_connections = 3\n"
+"""Those that are reserved let the campaign itself look."""
 
 
 def fake_time_library() -> Path:

@@ -13,7 +13,9 @@ from typing import Literal
 
 import pytest
 
-PartName = Literal["PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool", "faketime"]
+PartName = Literal[
+    "PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool", "faketime"
+]
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,15 @@ class PostgresCluster:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
+    def create_role(self, name: str, *, owns: str) -> None:
+        """
+        Make a user without special rights, who owns a database.
+        """
+        self._execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+        self._execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(owns), sql.Identifier(name))
+        )
+
     def create_database(self) -> str:
         """
         Make an empty database; return its name.
