@@ -122,12 +122,23 @@ async def test_every_earlier_store_is_brought_up_to_date(
         connection.exec_driver_sql(
             "INSERT INTO messages (id, submission_id, status, source, received_at, not_before, segment_count,"
             " text, reasons, approved)"
-            " VALUES ('m', 's', 'held', 'send', 1, 1, 1, 'From before', '[]', '[]')"
+            " VALUES ('m', 's', 'sent', 'send', 1, 1, 1, 'From before', '[]', '[]')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO segments (message_seq, position, content, status)"
+            " VALUES (1, 1, 'From before', 'sent')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node,"
+            " started_at, lease_until, finished_at, counted_at, outcome)"
+            " VALUES (1, 1, 'ACC1', '+12025550133', '+12025550122', 'n', 1, 2, 2, 2, 'Sent')"
         )
 
     outbox = await Outbox.open(store_url, clock, database_time=False)
 
-    assert "From before" == (await find(outbox, "m")).text
+    message = await find(outbox, "m")
+    assert "From before" == message.text
+    assert ["Sent"] == [attempt.outcome for attempt in message.segments[0].attempts]
     await outbox.close()
     with connected(store_url) as connection:
         assert [] == differences(connection)
