@@ -34,12 +34,13 @@ def _is_textable(digits: str) -> bool:
 
 def words(number: int) -> str:
     """
-    Four words that no other number below ten million has in the same order.
+    Eight words that no other number has in the same order: enough that the guard for mass texts,
+    which leaves out numerals, names and streets, tells them apart.
     """
     count = len(_WORDS)
-    # A prime that does not divide the number of rows there are: neighbours look different, none is alike.
-    mixed = number * 1_000_003 % count**4
-    return " ".join(_WORDS[mixed // count**place % count] for place in range(4))
+    # The golden section of all rows there are, coprime to them: neighbours look different, none is alike.
+    mixed = number * 33_038_986_345_291 % count**8
+    return " ".join(_WORDS[mixed // count**place % count] for place in range(8))
 
 
 def body(number: int, persons: Sequence[str], *, team: int = 42) -> bytes:
