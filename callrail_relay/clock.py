@@ -51,6 +51,31 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
             wait.cancel()
 
 
+class AdjustedClock:
+    """
+    This machine's clock, set by another one that counts more: waits stay ours, the time of day is theirs.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = timedelta()
+
+    def adjust(self, now: datetime) -> None:
+        """
+        It is *now* on the other clock.
+        """
+        self._ahead = now - self._clock.now()
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._ahead
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
 class SystemClock:
     """
     The clock of this machine.

@@ -70,7 +70,7 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
             failures=settings.failures,
             little_space=LITTLE_SPACE,
         ),
-        clock=installation.clock,
+        clock=relay.outbox.clock,
         machine=platform.node(),
         free_bytes=free_bytes,
         hook=hook,

@@ -97,7 +97,7 @@ async def open_worker(
                 callrail,
                 installation.delivery,
                 node=node,
-                clock=installation.clock,
+                clock=relay.outbox.clock,
                 random=installation.random,
                 hook=hook,
             )
@@ -105,7 +105,7 @@ async def open_worker(
                 relay.outbox,
                 callrail,
                 installation.lookups,
-                clock=installation.clock,
+                clock=relay.outbox.clock,
                 hook=hook,
                 settled=delivery.wake,
             )
@@ -127,17 +127,17 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
 
     kept_for = installation.settings.retention.after
     if kept_for is not None:
-        others.append(Retention(relay.outbox, kept_for, clock=installation.clock, hook=hook))
+        others.append(Retention(relay.outbox, kept_for, clock=relay.outbox.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
-        others.append(Forwarding(relay.outbox, channels, clock=installation.clock, hook=hook))
+        others.append(Forwarding(relay.outbox, channels, clock=relay.outbox.clock, hook=hook))
     if installation.polling is not None:
         polling = Polling(
             relay.outbox,
             callrail,
             installation.polling,
             installation.witness,
-            clock=installation.clock,
+            clock=relay.outbox.clock,
             hook=hook,
             heard=heard,
         )

@@ -129,7 +129,7 @@ async def _send(
                 receipt = await relay.intake.accept_saved(document, payloads.drafts, force=force)
                 accepted += receipt.accepted
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        dispatch = Dispatch(relay.operations, worker, installation.clock)
+        dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []

@@ -69,7 +69,12 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
+    """
+    *own_fault* is true where this relay let go of the text, so that it says nothing about CallRail.
+    """
+
     detail: str
+    own_fault: bool = False
     kind = OutcomeKind.NOT_SENT
     http_status = None
 

@@ -68,7 +68,7 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
         case Sent():
             return Decision(Status.SENT, costs_budget=True, account=account.answered(now))
         case NotSent():
-            after = _backed_off(account, now, random, UNREACHABLE)
+            after = account if outcome.own_fault else _backed_off(account, now, random, UNREACHABLE)
             return Decision(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
             until = now + _rate_limit_wait(outcome, account.strikes_before(now))

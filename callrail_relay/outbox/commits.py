@@ -90,6 +90,8 @@ class SharedCommits:
             while self._arriving or self._waiting:
                 for _ in range(JOINING):
                     await others_turn()
+                # Who does not wait any more was told that nothing is stored.
+                self._arriving = [one for one in self._arriving if not one[1].done()]
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
                 await self._commit(arriving, waiting)

@@ -42,7 +42,7 @@ def describe(engine: sa.Engine) -> str:
     """
     if is_sqlite(engine):
         return str(engine.url.database)
-    return engine.url.render_as_string(hide_password=True)
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
 FileIdentity = tuple[int, int]
@@ -130,8 +130,10 @@ def _open_postgresql(address: sa.URL) -> sa.Engine:
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 15_000,
+                # What is committed is on disk, also where the server's own settings take that less seriously.
                 "options": (
-                    "-c lock_timeout=5s -c statement_timeout=15s -c idle_in_transaction_session_timeout=15s"
+                    "-c synchronous_commit=on -c lock_timeout=5s -c statement_timeout=15s "
+                    "-c idle_in_transaction_session_timeout=5s"
                 ),
             },
         )

@@ -130,6 +130,7 @@ class PostgresNews:
         self._engine = engine
         self._held: sa.PoolProxiedConnection | None = None
         self._connection: psycopg.Connection[object] | None = None
+        self._watched: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def listen(self, heard: Heard) -> None:
@@ -138,7 +139,10 @@ class PostgresNews:
         self._loop = asyncio.get_running_loop()
         try:
             self._connection = await asyncio.to_thread(self._connect)
-            self._loop.add_reader(self._connection.fileno(), self._read, heard)
+            # A number of our own: the driver closes its own one when the server goes, and the next connection
+            # that comes in may get that number while the loop still watches it.
+            self._watched = os.dup(self._connection.fileno())
+            self._loop.add_reader(self._watched, self._read, heard)
         except (sa.exc.DBAPIError, OSError, NotImplementedError):
             self.close()
 
@@ -166,10 +170,12 @@ class PostgresNews:
             connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
+        self._connection = None
+        watched, self._watched = self._watched, None
         held, self._held = self._held, None
-        if connection is not None and self._loop is not None and not connection.closed:
-            with contextlib.suppress(OSError, ValueError, NotImplementedError):
-                self._loop.remove_reader(connection.fileno())
+        if watched is not None and self._loop is not None:
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_reader(watched)
+            os.close(watched)
         if held is not None:
             held.close()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.outcome import Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
+from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Decision, decide
@@ -140,6 +140,32 @@ def settle_abandoned(
     recorded = (
         record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
         for attempt_id in connection.scalars(query).all()
+    )
+    return [one for one in recorded if isinstance(one, Recorded)]
+
+
+def settle_unsent(
+    connection: sa.Connection,
+    now: datetime,
+    node: str,
+    known: frozenset[int],
+    outcome: NotSent,
+    *,
+    interval: timedelta,
+    random: Random,
+) -> list[Recorded]:
+    """
+    Record *outcome* for every open attempt of *node* but those it knows of.
+    """
+    query = (
+        sa.select(attempts.c.id)
+        .where(attempts.c.finished_at.is_(None), attempts.c.node == node)
+        .order_by(attempts.c.account_id, attempts.c.id)
+    )
+    recorded = (
+        record(connection, now, attempt_id, outcome, interval=interval, random=random)
+        for attempt_id in connection.scalars(query).all()
+        if attempt_id not in known
     )
     return [one for one in recorded if isinstance(one, Recorded)]
 

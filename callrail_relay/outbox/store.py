@@ -3,8 +3,9 @@ The outbox as the services use it: every method is one transaction.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -12,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from callrail_relay.clock import Clock
+from callrail_relay.clock import AdjustedClock, Clock
 from callrail_relay.domain.alerting import Changes, Incident, Undecided
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.callrail_text import (
@@ -36,13 +37,14 @@ from callrail_relay.domain.history import (
 )
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
-from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.outcome import NotSent, Outcome
 from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
 from callrail_relay.domain.suppression import Suppression
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import (
     alerting,
     callrail_texts,
@@ -79,6 +81,12 @@ T = TypeVar("T")
 Statement = Callable[Concatenate[sa.Connection, datetime, P], T]
 Time = Callable[[sa.Connection], datetime]
 
+ANSWER_IN = 10.0
+"""
+Seconds until whoever brings a text, or asks whether the store can be written, learns that it does not answer.
+The system needs longer to notice that a database is cut off, and a sender that waits does not try elsewhere.
+"""
+
 READERS = 2
 WRITERS_POSTGRESQL = 4
 
@@ -92,9 +100,11 @@ class Outbox:
     the database cannot do its part now; then nothing of that transaction is stored.
     """
 
-    def __init__(self, engine: sa.Engine, time: Time) -> None:
+    def __init__(self, engine: sa.Engine, time: Time, clock: Clock) -> None:
         self._engine = engine
         self._time = time
+        self.clock = clock
+        """The time by which this store counts, for whoever waits until an instant that it named."""
         self._file = file_identity(engine)
         self._latest: datetime | None = None
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
@@ -114,8 +124,11 @@ class Outbox:
         *database_time* False leaves it to *clock*.
         """
         engine = open_engine(url)
-        time = database_now if database_time and not is_sqlite(engine) else lambda _: clock.now()
-        outbox = cls(engine, time)
+        if database_time and not is_sqlite(engine):
+            theirs = AdjustedClock(clock)
+            outbox = cls(engine, lambda connection: database_now(connection, theirs), theirs)
+        else:
+            outbox = cls(engine, lambda _: clock.now(), clock)
         try:
             await outbox._in_thread(outbox._writers, migrate, engine)
         except BaseException:
@@ -144,9 +157,11 @@ class Outbox:
         """
         Store a submission; when this returns it is on disk.
 
-        Submissions that arrive while others are being stored share the next commit.
+        Submissions that arrive while others are being stored share the next commit. Raises Unavailable after
+        ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
-        accepted = await self._commits.accept(submission)
+        async with self._answering():
+            accepted = await self._commits.accept(submission)
         if submission.source is not Source.WEBHOOK:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
@@ -187,6 +202,19 @@ class Outbox:
     ) -> list[Recorded]:
         return await self._write(
             recording.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
+        )
+
+    async def settle_unsent(
+        self,
+        node: str,
+        known: frozenset[int],
+        outcome: NotSent,
+        *,
+        interval: timedelta,
+        random: Random,
+    ) -> list[Recorded]:
+        return await self._write(
+            recording.settle_unsent, node, known, outcome, interval=interval, random=random
         )
 
     async def claim_lookup(self, policy: LookupPolicy) -> DueLookup | None:
@@ -276,7 +304,8 @@ class Outbox:
         await self._write_and_tell(operations.resume, account_id)
 
     async def write_probe(self) -> None:
-        await self._write(operations.write_probe)
+        async with self._answering():
+            await self._write(operations.write_probe)
 
     async def known_accounts(self) -> list[str]:
         return await self._read(lambda connection, _now: operations.known_accounts(connection))
@@ -363,6 +392,19 @@ class Outbox:
         """
         return await self._read(lambda _connection, now: now)
 
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """
+        Raise Unavailable where the database does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_IN):
+                yield
+        except TimeoutError as error:
+            raise Unavailable(
+                f"The store {self.name} does not answer; check that it runs and can be reached."
+            ) from error
+
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
 
@@ -407,10 +449,12 @@ class Outbox:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-def database_now(connection: sa.Connection) -> datetime:
+def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
     """
-    PostgreSQL's own clock.
+    PostgreSQL's own time, by which *clock* is set.
     """
     query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
     microseconds: int = connection.execute(query).scalar_one()
-    return EPOCH + microseconds * MICROSECOND
+    now = EPOCH + microseconds * MICROSECOND
+    clock.adjust(now)
+    return now
