@@ -24,7 +24,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     ignore,
 )
-from callrail_relay.domain.outcome import Outcome, Unknown
+from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
@@ -37,6 +37,13 @@ POLL = timedelta(seconds=60)
 
 LEASE_CHECK = timedelta(seconds=15)
 STORE_RETRY = timedelta(seconds=1)
+STALE = timedelta(seconds=5)
+"""
+How old a claim may be when its text leaves. A lease outlasts the time-outs by more than this; a text that
+left later could be given up, and its successors sent, while it is on its way.
+"""
+
+NEVER_LEFT = NotSent("the store did not answer in time, so the text did not leave.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
 
@@ -96,6 +103,9 @@ class Delivery:
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
         self._closed_until: datetime | None = None
+        self._claiming = 0
+        self._open: set[int] = set()
+        self._unsure = False
         self._running = False
         self._woken = asyncio.Event()
         self._stopping = False
@@ -146,6 +156,7 @@ class Delivery:
         None when only news can change anything: a new text, or the end of an attempt.
         """
         await self._settle_abandoned()
+        await self._settle_unsent()
         while self._has_room():
             result = await self._claim()
             if result.claim is None:
@@ -161,11 +172,17 @@ class Delivery:
         """
         # Its place is taken before it is known whether there is one: others may look at the same time.
         self._sending += 1
+        self._claiming += 1
+        began = self._clock.monotonic()
         try:
             result = await self._outbox.claim(self._node, self._policy.claim)
         except BaseException:
             self._sending -= 1
+            # It may be in the store all the same: the connection may have broken after the commit.
+            self._unsure = True
             raise
+        finally:
+            self._claiming -= 1
         self._closed_until = result.closed_until
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
@@ -173,7 +190,8 @@ class Delivery:
         if result.claim is None:
             self._sending -= 1
         else:
-            self._start(self._attempt(result.claim))
+            self._open.add(result.claim.attempt_id)
+            self._start(self._attempt(result.claim, began))
         return result
 
     async def settle(self) -> None:
@@ -223,6 +241,26 @@ class Delivery:
             await self._outbox.listen(self._hear)
             self._lease_ends_at = await self._outbox.next_lease_end()
 
+    async def _settle_unsent(self) -> None:
+        """
+        Take back attempts of ours that we know nothing of: the store made them, and could not tell us.
+
+        Nobody sends them, so that they are known not to have left.
+        """
+        if not self._unsure or self._claiming:
+            # What is being claimed now is not known to us yet.
+            return
+        recorded = await self._outbox.settle_unsent(
+            self._node,
+            frozenset(self._open),
+            NEVER_LEFT,
+            interval=self._policy.claim.recipient_interval,
+            random=self._random,
+        )
+        self._unsure = False
+        for one in recorded:
+            self._hook(attempt_finished(one))
+
     def _hear(self) -> None:
         """
         Another process, or a person, left something to do.
@@ -243,17 +281,20 @@ class Delivery:
             self._hook(ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
         self.wake()
 
-    async def _attempt(self, claim: Claim) -> None:
+    async def _attempt(self, claim: Claim, began: float) -> None:
         self._hook(
             AttemptStarted(
                 message_id=claim.message_id, account_id=claim.route.account_id, position=claim.position
             )
         )
         try:
-            outcome = await self._send(claim)
+            stale = self._clock.monotonic() - began >= STALE.total_seconds()
+            outcome = NEVER_LEFT if stale else await self._send(claim)
         finally:
             self._sending -= 1
         recorded, _ = await asyncio.gather(self._record(claim, outcome), self._go_on())
+        # Only now: what was sent, and could not be recorded, must never be taken for what nobody sent.
+        self._open.discard(claim.attempt_id)
         match recorded:
             case None:
                 self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
@@ -266,7 +307,7 @@ class Delivery:
         """
         Take the next segment in the commit that records this one's outcome, where there is more to do.
         """
-        if not (self._running and self._has_room()):
+        if self._unsure or not (self._running and self._has_room()):
             return
         with contextlib.suppress(Exception):
             # What fails here fails again in the next turn, which tells about it.

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -30,8 +31,9 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.delivery import LEASE_CHECK, POLL, STORE_RETRY, Delivery, Sender
+from callrail_relay.service.delivery import LEASE_CHECK, POLL, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
 from tests.service.rig import KEY, Rig, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
@@ -670,3 +672,58 @@ async def test_sender_is_asked_once_for_each_attempt(tmp_path: Path) -> None:
         await rig.work(rig.delivery(sender=Counting()), turns=5)
 
     assert [(recipient(1), "One")] == calls
+
+
+async def test_a_claim_that_nobody_heard_of_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where the connection breaks after the store took a claim, the text is known not to have left, and leaves.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        delivery = rig.delivery()
+        claim = rig.outbox.claim
+
+        async def unheard(node: str, policy: ClaimPolicy) -> ClaimResult:
+            await claim(node, policy)
+            raise Unavailable("The store does not answer.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.outbox, "claim", unheard)
+            with pytest.raises(Unavailable):
+                await delivery.turn()
+        assert Status.SENDING == (await rig.message(id_)).status
+        await delivery.turn()
+        await delivery.settle()
+
+        assert 1 == len(rig.simulator.texts)
+        assert Status.SENT == (await rig.message(id_)).status
+
+
+async def test_a_claim_that_took_too_long_does_not_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What was claimed long ago could be given up by others while it is on its way: it is claimed anew.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept()
+        delivery = rig.delivery()
+        claim = rig.outbox.claim
+
+        async def late(node: str, policy: ClaimPolicy) -> ClaimResult:
+            result = await claim(node, policy)
+            rig.clock.advance(STALE)
+            return result
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.outbox, "claim", late)
+            await delivery.turn()
+        await delivery.settle()
+        assert [] == rig.simulator.texts
+        assert Status.QUEUED == (await rig.message(id_)).status
+        await delivery.turn()
+        await delivery.settle()
+
+        assert 1 == len(rig.simulator.texts)
