@@ -15,7 +15,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
-from callrail_relay.outbox.tables import accounts, messages, microseconds, submissions, suppressions
+from callrail_relay.outbox.tables import (
+    EPOCH,
+    Instant,
+    accounts,
+    messages,
+    microseconds,
+    submissions,
+    suppressions,
+)
 from callrail_relay.outbox.values import lock_accounts, reasons_to_json
 
 V = TypeVar("V")
@@ -47,10 +55,12 @@ def _lock_accounts(connection: sa.Connection, batch: Sequence[NewSubmission]) ->
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
-    known = set(connection.scalars(sa.select(accounts.c.id).where(accounts.c.id.in_(ids))))
-    for account_id in sorted(ids - known):
-        ensure_account(connection, account_id)
-    lock_accounts(connection, ids)
+    missing = ids - lock_accounts(connection, ids).keys()
+    if missing:
+        for account_id in sorted(missing):
+            ensure_account(connection, account_id)
+        # Again, with those that were made just now.
+        lock_accounts(connection, ids)
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
@@ -92,13 +102,14 @@ class _Facts:
         draft = message.draft
         if draft.route is None or draft.recipient is None:
             return guards.Circumstances(now=now)
-        people: set[str] = set()
+        people = 0
         if message.wording is not None:
-            people = self.people.get((draft.route.account_id, message.wording), set()) | {draft.recipient}
+            others = self.people.get((draft.route.account_id, message.wording), set())
+            people = len(others) + (draft.recipient not in others)
         return guards.Circumstances(
             now=now,
             same_text=guards.duplicate(self._just_before(now, message)),
-            people=len(people),
+            people=people,
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
             recipient=draft.recipient,
         )
@@ -115,9 +126,9 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
-    earlier = _earlier(connection, recent - ever, messages.c.received_at > now - guards.DUPLICATE_WINDOW)
+    earlier = _earlier(connection, recent - ever, now - guards.DUPLICATE_WINDOW)
     return _Facts(
-        earlier=earlier | _earlier(connection, ever),
+        earlier=earlier | _earlier(connection, ever, EPOCH),
         people=_people(connection, now, new),
         suppressed=_suppressed(connection, {one.draft.recipient for one in new if one.draft.recipient}),
     )
@@ -178,11 +189,14 @@ def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[st
     """
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
-        query = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
-            suppressions.c.recipient.in_(portion)
-        )
-        found |= {(number, recipient) for number, recipient in connection.execute(query)}
+        rows = connection.execute(_SUPPRESSED, {"recipients": portion})
+        found |= {(number, recipient) for number, recipient in rows}
     return found
+
+
+_SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
+    suppressions.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+)
 
 
 def _portions(values: Collection[V]) -> Iterator[list[V]]:
@@ -195,20 +209,26 @@ def _portions(values: Collection[V]) -> Iterator[list[V]]:
 
 
 def _earlier(
-    connection: sa.Connection, fingerprints: set[bytes], *which: sa.ColumnElement[bool]
+    connection: sa.Connection, fingerprints: set[bytes], since: datetime
 ) -> dict[bytes, tuple[str, datetime]]:
     """
-    The latest message with each of *fingerprints*, among those of *which*.
+    The latest message with each of *fingerprints*, among those that came after *since*.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
     for portion in _portions(fingerprints):
-        query = (
-            sa.select(messages.c.fingerprint, messages.c.id, messages.c.received_at)
-            .where(messages.c.fingerprint.in_(portion), *which)
-            .order_by(messages.c.seq)
-        )
-        found |= {mark: (id_, received_at) for mark, id_, received_at in connection.execute(query)}
+        rows = connection.execute(_EARLIER, {"fingerprints": portion, "since": since})
+        found |= {mark: (id_, received_at) for mark, id_, received_at in rows}
     return found
+
+
+_EARLIER = (
+    sa.select(messages.c.fingerprint, messages.c.id, messages.c.received_at)
+    .where(
+        messages.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
+        messages.c.received_at > sa.bindparam("since", type_=Instant),
+    )
+    .order_by(messages.c.seq)
+)
 
 
 def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSubmission) -> Accepted:

@@ -3,7 +3,7 @@ Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
@@ -133,8 +133,10 @@ class Intake:
         return await self._store(submission)
 
     def _new_message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
-        return replace(
-            new_message(self._new_id(), draft, self._policy),
+        return new_message(
+            self._new_id(),
+            draft,
+            self._policy,
             skip_identical=replayed and not force,
             approved=("duplicate",) if force else (),
         )
@@ -182,7 +184,14 @@ def map_safely(entry: Entry, routes: Routes) -> Draft:
         return map_entry(Unreadable((_internal_fault(error),)), routes)
 
 
-def new_message(id_: str, draft: Draft, policy: MappingPolicy) -> NewMessage:
+def new_message(
+    id_: str,
+    draft: Draft,
+    policy: MappingPolicy,
+    *,
+    skip_identical: bool = False,
+    approved: tuple[str, ...] = (),
+) -> NewMessage:
     """
     *draft* judged, as far as it can be without the store.
     """
@@ -192,6 +201,8 @@ def new_message(id_: str, draft: Draft, policy: MappingPolicy) -> NewMessage:
         verdict=judge(draft, policy),
         segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
         wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
+        skip_identical=skip_identical,
+        approved=approved,
     )
 
 
