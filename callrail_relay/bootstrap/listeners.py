@@ -129,7 +129,8 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             clock=installation.clock,
             examine=look,
             read_url=read_url,
-            wake=worker.wake,
+            # A person's word may let anything leave, also where nothing that comes in could.
+            wake=worker.heard,
             signal=signal,
             link_secret=link_secret,
         )

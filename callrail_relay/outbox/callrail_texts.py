@@ -59,7 +59,7 @@ def note(
     values = _values(connection, now, told, people, policy)
     account_id = account_id or _account_of(connection, people)
     values["account_id"] = account_id
-    if not _keep(connection, told, values):
+    if not _keep(connection, told, values, people):
         return Noted(key=text.key, direction=direction, is_new=False)
     noted = Noted(
         key=text.key,
@@ -145,7 +145,7 @@ def _is_ours(connection: sa.Connection, told: _Told, people: list[Pair], policy:
     return any(_account_of(connection, [pair]) is not None for pair in people)
 
 
-def _keep(connection: sa.Connection, told: _Told, values: dict[str, object]) -> bool:
+def _keep(connection: sa.Connection, told: _Told, values: dict[str, object], people: list[Pair]) -> bool:
     """
     Store the text; False where it is stored already, under its own id or as it was seen in a conversation.
     """
@@ -163,6 +163,9 @@ def _keep(connection: sa.Connection, told: _Told, values: dict[str, object]) -> 
                 .where(callrail_texts.c.resource_id == seen[0].resource_id)
                 .values(resource_id=told.text.key)
             )
+            if told.wish is Wish.STOP:
+                # It may be another one of the same words, after a START: to heed it twice does no harm.
+                _heed(connection, told.wish, people, told.written_at)
             return False
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     kept = (

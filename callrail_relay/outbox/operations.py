@@ -41,7 +41,8 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
             # That it was sent twice is news, and no reason to hold it.
             reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
             not_before=now,
-            release_at=None,
+            # What was kept for the night grows old from now on.
+            release_at=now if "quiet_hours" in codes else None,
         )
     )
     return True
@@ -73,7 +74,8 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     sends it again knows how old it is, so that its age does not hold it.
     """
     row = _locked(connection, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
-    if row is None:
+    if row is None or row.text is None or row.recipient is None:
+        # Its words may have been removed since a person looked at it.
         return False
     keep_decision(connection, now, row.seq, Verb.RESEND, word)
     unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)

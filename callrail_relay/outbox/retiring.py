@@ -29,7 +29,16 @@ def retire(connection: sa.Connection, now: datetime, before: datetime, most: int
 
 
 def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
-    goes_on = sa.exists().where(messages.c.submission_id == submissions.c.id, messages.c.status.not_in(ENDED))
+    tried_since = sa.exists().where(
+        segments.c.message_seq == messages.c.seq,
+        attempts.c.segment_id == segments.c.id,
+        attempts.c.started_at >= before,
+    )
+    # What left or failed just now is kept as well, however long ago it came: a person may have to see it.
+    goes_on = sa.exists().where(
+        messages.c.submission_id == submissions.c.id,
+        sa.or_(messages.c.status.not_in(ENDED), tried_since),
+    )
     due = (
         sa.select(submissions.c.id)
         .where(submissions.c.retired_at.is_(None), submissions.c.received_at < before, ~goes_on)
@@ -40,9 +49,11 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     ids = connection.scalars(due).all()
     if not ids:
         return 0
-    # Asked again with the rows locked: one that somebody sends again meanwhile keeps its words.
     ended = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids), messages.c.status.in_(ENDED))
-    seqs = connection.scalars(ended.order_by(messages.c.seq).with_for_update()).all()
+    connection.scalars(ended.order_by(messages.c.seq).with_for_update()).all()
+    # Asked again with the rows locked: what somebody sends again meanwhile keeps its words.
+    ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
+    seqs = connection.scalars(sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids))).all()
     of_these = segments.c.message_seq.in_(seqs)
     connection.execute(
         sa.update(messages)

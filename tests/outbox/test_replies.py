@@ -275,3 +275,18 @@ async def test_what_was_seen_in_a_conversation_and_told_counts_once(
 
     assert not told.is_new
     assert [("SCI-late",)] == rows(store_url, "resource_id")
+
+
+async def test_a_second_stop_counts(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    It looks like the late webhook of the first one, which was seen, and a START came between them.
+    """
+    half = timedelta(seconds=30)
+    clock.advance(3 * half)
+    await outbox.note_seen([make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY)
+    await tell(outbox, "START", written_at=START + half)
+    assert not await is_suppressed(outbox)
+
+    await tell(outbox, "STOP", written_at=START + 2 * half)
+
+    assert await is_suppressed(outbox)

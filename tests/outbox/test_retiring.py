@@ -1,0 +1,63 @@
+"""
+Removing what is personal: what a person may still have to see keeps its words.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.outcome import Refusal, Rejected
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import Worker, find, put
+from tests.support.clock import ManualClock
+from tests.support.factories import recipient
+
+pytestmark = pytest.mark.anyio
+
+KEPT_FOR = timedelta(days=2)
+LATER = timedelta(days=3)
+REFUSED = Rejected(422, "content is invalid", Refusal.CONTENT)
+
+
+async def cancelled(outbox: Outbox) -> str:
+    id_ = await put(outbox, "Hello")
+    assert await outbox.cancel(id_, [Status.QUEUED])
+    return id_
+
+
+async def retire(outbox: Outbox, clock: ManualClock) -> int:
+    return await outbox.retire(clock.now() - KEPT_FOR, 10)
+
+
+async def test_what_has_no_words_any_more_is_not_sent_again(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    They were removed between a person's look and their word; and it keeps nobody else from leaving.
+    """
+    id_ = await cancelled(outbox)
+    clock.advance(LATER)
+    assert 1 == await retire(outbox, clock)
+
+    assert not await outbox.resend(id_)
+    other = await put(outbox, "Hello to you", to=recipient(7))
+    assert other == (await worker.take()).message_id
+
+
+async def test_a_text_that_failed_just_now_keeps_its_words(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    However long ago it came: a person has to see what failed.
+    """
+    id_ = await cancelled(outbox)
+    clock.advance(LATER)
+    assert await outbox.resend(id_)
+    await worker.send(REFUSED)
+
+    assert 0 == await retire(outbox, clock)
+    assert "Hello" == (await find(outbox, id_)).text
+    clock.advance(LATER)
+    assert 1 == await retire(outbox, clock)
+    assert (await find(outbox, id_)).text is None
