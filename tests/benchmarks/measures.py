@@ -233,6 +233,7 @@ def memory(bench: Bench) -> list[Row]:
     def theirs() -> list[float]:
         with bench.yardstick("forwards") as server:
             servers.post_load(server.hook, connections=1, count=1)
+            servers.arrived(bench.callrail)
             return [server.memory()]
 
     [[theirs_idle], [idle, woken, cpu, more]] = median_of(bench.runs, theirs, ours)
