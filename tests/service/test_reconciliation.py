@@ -21,7 +21,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
 from callrail_relay.service.reconciliation import POLL, Reconciliation, settle_abandoned
-from callrail_relay.service.repeating import STORE_RETRY
+from callrail_relay.service.repeating import FAULT_RETRY
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
 
@@ -359,8 +359,8 @@ async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
         with rig.failing_store():
             task = asyncio.create_task(reconciliation.run())
             [wake_at] = await rig.clock.until_asleep()
-            assert rig.clock.now() + STORE_RETRY == wake_at
-        rig.clock.advance(STORE_RETRY)
+            assert rig.clock.now() + FAULT_RETRY == wake_at
+        rig.clock.advance(FAULT_RETRY)
         await rig.events.until(OutcomeFound)
         reconciliation.stop()
         await task
