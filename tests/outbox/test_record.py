@@ -251,8 +251,8 @@ async def test_callrails_words_about_an_opt_out_do_not_stay_with_one_text(
     await worker.send(refusal)
     id_ = await put_message(outbox, plain("two"))
 
-    assert Status.QUEUED == await status_of(outbox, id_)
-    assert (await worker.under(recipient_interval=timedelta()).look()).held[0].message_id == id_
+    assert Status.HELD == await status_of(outbox, id_)
+    assert ["opt_out"] == await codes_of(outbox, id_)
 
 
 async def test_an_answer_without_headers_says_nothing_of_the_limits(outbox: Outbox, worker: Worker) -> None:
