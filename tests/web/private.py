@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import Condition, Finding, HealthReport
 from callrail_relay.service.history import History
@@ -120,19 +121,19 @@ class Visitor:
 
 @asynccontextmanager
 async def private_rig(
-    folder: Path, *, host: str = "127.0.0.1", loopback: bool = True
+    folder: Path, *, host: str = "127.0.0.1", loopback: bool = True, guards: GuardPolicy | None = None
 ) -> AsyncIterator[tuple[Rig, Private]]:
-    async with open_rig(folder) as rig:
+    async with open_rig(folder, guards=guards) as rig:
         private = Private(rig, host=host, loopback=loopback)
         yield rig, private
         await private.dashboard.close()
 
 
 @asynccontextmanager
-async def visiting(folder: Path) -> AsyncIterator[tuple[Rig, Visitor]]:
+async def visiting(folder: Path, *, guards: GuardPolicy | None = None) -> AsyncIterator[tuple[Rig, Visitor]]:
     """
     A relay, and somebody who is logged in to its dashboard.
     """
-    async with private_rig(folder) as (rig, private), private.client() as client:
+    async with private_rig(folder, guards=guards) as (rig, private), private.client() as client:
         assert 303 == (await private.enter(client)).status_code
         yield rig, Visitor(client, private)

@@ -15,6 +15,7 @@ import pytest
 from callrail_relay.bootstrap.dashboard_link import FILE, ask_for_link, open_desk
 from callrail_relay.bootstrap.installation import find_installation
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard.examiner import SHOWN_AGE
@@ -177,7 +178,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
     """
     After a question that says how many there are; a text that is held for itself has no such button.
     """
-    async with visiting(tmp_path) as (rig, visitor):
+    async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
             for n in range(1, 8)
