@@ -148,6 +148,7 @@ def _zones_of_us_and_canada() -> frozenset[str]:
     """
     The zones that phonenumbers names for area codes of the US and Canada, and not for the islands with +1.
     """
+    # As above.
     from phonenumbers import PhoneNumber, region_code_for_number  # noqa: PLC0415
     from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415
 

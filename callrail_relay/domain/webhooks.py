@@ -5,7 +5,7 @@ Having CallRail tell us of texts: the URLs, and what it has of a company's webho
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,3 @@ class Registration:
     change: Change
     signing_key: str | None
     active: bool
-
-
-class Registrar(Protocol):
-    """
-    Whoever can register webhooks. May be asked again: what is there is not added twice.
-
-    Raises RefusedByCallRail and Unavailable.
-    """
-
-    async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration: ...

@@ -144,6 +144,7 @@ class PostgresNews:
             self._watched = os.dup(self._connection.fileno())
             self._loop.add_reader(self._watched, self._read, heard)
         except (sa.exc.DBAPIError, OSError, NotImplementedError):
+            # The last where the loop of Windows watches no file numbers: the look once a minute is left.
             self.close()
 
     def _connect(self) -> "psycopg.Connection[object]":
@@ -174,7 +175,7 @@ class PostgresNews:
         watched, self._watched = self._watched, None
         held, self._held = self._held, None
         if watched is not None and self._loop is not None:
-            with contextlib.suppress(NotImplementedError):
+            with contextlib.suppress(NotImplementedError):  # as above
                 self._loop.remove_reader(watched)
             os.close(watched)
         if held is not None:

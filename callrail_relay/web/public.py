@@ -5,6 +5,7 @@ The public listener: IF3's webhook, CallRail's, the health of the relay, and 404
 import asyncio
 import ipaddress
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -65,7 +66,7 @@ class Gate:
         return None
 
 
-class WebhookApp:
+class WebhookApp(ABC):
     """
     What both webhooks share: the gate, the limits of a body, and an answer whatever happens.
     """
@@ -116,11 +117,11 @@ class WebhookApp:
         mapped = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(mapped in network for network in self._allow_addresses)
 
+    @abstractmethod
     async def take(self, request: Request, body: bytes) -> Response:
         """
         Store what came, and answer. Raises Unavailable.
         """
-        raise NotImplementedError
 
 
 class Hook(WebhookApp):

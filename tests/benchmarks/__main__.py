@@ -44,7 +44,7 @@ def main() -> int:
             print(f"measuring: {name}", file=sys.stderr, flush=True)  # noqa: T201 - a command of its own
             rows += PARTS[name](bench)
     on = report.machine(disk)
-    print(f"{on}\n\n{report.table(rows)}")  # noqa: T201
+    print(f"{on}\n\n{report.table(rows)}")  # noqa: T201 - its result
     if options.write:
         report.write(rows, on, options.runs, datetime.now(UTC).date())
     return 0

@@ -105,7 +105,7 @@ async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Outbox, clo
 @pytest.mark.parametrize(
     ("word", "lifted"), [("START", True), ("unstop", True), ("YES", False), ("Sure, go on", False)]
 )
-async def test_what_the_office_put_there_wants_a_start(outbox: Outbox, word: str, lifted: bool) -> None:  # noqa: FBT001
+async def test_what_the_office_put_there_wants_a_start(outbox: Outbox, word: str, lifted: bool) -> None:  # noqa: FBT001 - a column of the table
     """
     YES is also what people answer to a question; START means nothing else.
     """

@@ -39,7 +39,7 @@ def worker(outbox: Outbox) -> Worker:
 
 
 def went_out(content: str = "Hello", **what: object) -> CallRailText:
-    return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]
+    return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]  # names are checked there
 
 
 async def tell(outbox: Outbox, content: str = "Hello", **what: object) -> Noted:
@@ -304,7 +304,7 @@ async def test_what_fits_no_text_was_sent_by_others(
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
-    text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]
+    text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]  # names are checked there
     noted = await outbox.note_text(text, POLICY)
 
     assert (None, True) == (noted.settled, noted.by_others)

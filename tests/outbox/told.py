@@ -64,4 +64,4 @@ def make_told(
 
 
 async def tell(outbox: Outbox, content: str = "Yes, Tuesday works", **what: object) -> Noted:
-    return await outbox.note_text(make_told(content, **what), POLICY)  # type: ignore[arg-type]
+    return await outbox.note_text(make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there

@@ -48,7 +48,7 @@ def main(count: int) -> None:
             for name, path in addresses(relay).items():
                 answer = statistics.median(_answer(client, path) for _ in range(TURNS))
                 paints = [_paint(page, relay.url + path) for _ in range(TURNS)]
-                print(  # noqa: T201
+                print(  # noqa: T201 - its result
                     f"{name:14} {answer:6.0f} ms {statistics.median(paints):6.0f} ms {min(paints):6.0f} ms"
                 )
 

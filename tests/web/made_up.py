@@ -117,7 +117,7 @@ class Office:
                 found.append(at)
         return sorted(found)
 
-    def text(self, at: datetime, status: str, *, who: Person, **facts: Any) -> "Planned":  # noqa: ANN401
+    def text(self, at: datetime, status: str, *, who: Person, **facts: Any) -> "Planned":  # noqa: ANN401 - fields of Planned
         """
         One text, with the facts that Planned names.
         """

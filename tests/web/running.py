@@ -21,6 +21,7 @@ from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
 from callrail_relay.config.settings import Settings
+from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.service.changes import ChangeSignal
 
 T = TypeVar("T")
@@ -72,8 +73,6 @@ class Running:
         """
         The ids of the newest texts with *status*.
         """
-        from callrail_relay.domain.message import MessageFilter, Status  # noqa: PLC0415
-
         found = self.call(
             self.relay.operations.list_messages, MessageFilter(statuses=(Status(status),), limit=500)
         )

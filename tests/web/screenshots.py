@@ -64,8 +64,8 @@ def _shoot(
 ) -> None:
     context = browser.new_context(
         storage_state=state,
-        viewport=SIZES[size],  # type: ignore[arg-type]
-        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport=SIZES[size],  # type: ignore[arg-type]  # Playwright wants its own dict
+        color_scheme=scheme,  # type: ignore[arg-type]  # one of two words
         reduced_motion="reduce",
     )
     page = context.new_page()

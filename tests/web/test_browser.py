@@ -4,10 +4,10 @@ Every page and every action in a real browser, against a running relay and the s
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
@@ -18,6 +18,10 @@ from tests.web.browser import new_page, sign_in
 from tests.web.made_up import Office, a_day, person
 from tests.web.running import Running, running
 from tests.web.screenshots import pages
+
+T = TypeVar("T")
+OpenPage = Callable[..., Page]
+"""Opens a path of the dashboard; takes what Playwright takes for a new browser."""
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 WIDTHS = {"phone": 375, "desk": 1280}
@@ -84,7 +88,7 @@ def complaints() -> Iterator[Complaints]:
 @pytest.fixture
 def open_page(
     browser: Browser, relay: Running, signed_in: StorageState, complaints: Complaints
-) -> Iterator[Any]:
+) -> Iterator[OpenPage]:
     """
     Opens a page of the dashboard, as often as a test wants another browser.
     """
@@ -107,7 +111,7 @@ def open_page(
 
 @pytest.mark.parametrize("size", WIDTHS)
 def test_everybody_can_use_every_page(
-    open_page: Any,  # noqa: ANN401
+    open_page: OpenPage,
     relay: Running,
     size: str,
 ) -> None:
@@ -163,7 +167,7 @@ def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: R
     page.context.close()
 
 
-def test_keyboard_reaches_everything(open_page: Any) -> None:  # noqa: ANN401
+def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
     """
     The first key leads past the top, and the next ones to what can be done.
     """
@@ -192,7 +196,7 @@ def hold(relay: Running, seller: str, number: int) -> str:
     return relay.ids("held")[0]
 
 
-def test_held_text_is_put_right_with_one_click(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Running) -> None:
     """
     It comes to the page by itself, leaves on a click, and the page says so; nothing is loaded anew.
     """
@@ -210,18 +214,18 @@ def test_held_text_is_put_right_with_one_click(open_page: Any, relay: Running) -
     assert HELD in [text.content for text in until(lambda: relay.simulator.texts, lambda texts: texts)]
 
 
-def until(read: Any, done: Any) -> Any:  # noqa: ANN401
+def until(read: Callable[[], T], done: Callable[[T], object]) -> T:
     """
     What *read* answers, as soon as *done* is content with it.
     """
     for _ in range(100):
         if done(found := read()):
             return found
-        time.sleep(0.05)
+        time.sleep(0.05)  # the relay works in a thread of its own
     raise AssertionError(read())
 
 
-def test_action_is_seen_in_another_browser(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) -> None:
     """
     Within a second and without a reload, on the list and on the text's own page.
 
@@ -253,7 +257,7 @@ def live(page: Page) -> Page:
     return page
 
 
-def test_what_another_program_does_is_seen_too(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Running) -> None:
     """
     A command in a terminal tells no page; the pages look.
     """
@@ -264,7 +268,7 @@ def test_what_another_program_does_is_seen_too(open_page: Any, relay: Running) -
     expect(page.locator(".title .badge")).to_have_text("Cancelled")
 
 
-def test_unknown_text_is_sent_again_only_after_a_question(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, relay: Running) -> None:
     """
     The question says that the person may get it twice; “No” and Escape leave all as it is.
     """
@@ -290,7 +294,7 @@ def test_unknown_text_is_sent_again_only_after_a_question(open_page: Any, relay:
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_unknown_text_is_marked_as_sent(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_unknown_text_is_marked_as_sent(open_page: OpenPage, relay: Running) -> None:
     id_ = relay.ids("unknown")[0]
     page = open_page(f"/texts/{id_}")
     page.get_by_role("link", name="Mark as sent").click()
@@ -300,7 +304,7 @@ def test_unknown_text_is_marked_as_sent(open_page: Any, relay: Running) -> None:
     expect(page.get_by_text("A person says that it was sent").first).to_be_visible()
 
 
-def test_failed_text_is_sent_again(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_failed_text_is_sent_again(open_page: OpenPage, relay: Running) -> None:
     id_ = relay.ids("failed")[0]
     page = open_page(f"/texts/{id_}")
     page.get_by_role("button", name="Send again").click()
@@ -308,7 +312,7 @@ def test_failed_text_is_sent_again(open_page: Any, relay: Running) -> None:  # n
 
 
 def test_action_that_came_too_late_says_so(
-    open_page: Any,  # noqa: ANN401
+    open_page: OpenPage,
     relay: Running,
     complaints: Complaints,
 ) -> None:
@@ -327,7 +331,7 @@ def test_action_that_came_too_late_says_so(
     complaints.clear()  # of the stream that was cut
 
 
-def test_opt_outs_from_a_text_and_back(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> None:
     """
     Added on the text's page, seen on its conversation, taken off in the setup.
     """
@@ -350,7 +354,7 @@ def test_opt_outs_from_a_text_and_back(open_page: Any, relay: Running) -> None: 
     expect(page.locator("#notice")).to_contain_text("This number cannot be used")
 
 
-def test_pause_and_resume(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
     """
     The first sentence says that nothing leaves, and leads to the button that changes it.
     """
@@ -362,7 +366,7 @@ def test_pause_and_resume(open_page: Any, relay: Running) -> None:  # noqa: ANN4
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Sending is paused.")
 
 
-def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, relay: Running) -> None:
     """
     The checks come by themselves; the URL is on no other page; a test text goes the way of all.
     """
@@ -392,7 +396,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: Any, relay: 
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def test_texts_are_found(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
     """
     While somebody types; by status, person and opportunity; and the address says what is shown.
     """
@@ -419,14 +423,14 @@ def test_texts_are_found(open_page: Any, relay: Running) -> None:  # noqa: ANN40
     expect(page).to_have_url(re.compile(id_))
 
 
-def test_pages_of_texts_follow_each_other(open_page: Any) -> None:  # noqa: ANN401
+def test_pages_of_texts_follow_each_other(open_page: OpenPage) -> None:
     """
     Each text is on one page.
     """
     page = open_page("/texts?status=sent")
     seen: list[str] = []
     for _ in range(3):
-        seen += [row.get_attribute("id") for row in page.locator("table.texts tbody tr").all()]
+        seen += [row.get_attribute("id") or "" for row in page.locator("table.texts tbody tr").all()]
         page.get_by_role("link", name="Older texts").click()
         page.wait_for_load_state()
     assert 150 == len(seen) == len(set(seen))
@@ -434,13 +438,13 @@ def test_pages_of_texts_follow_each_other(open_page: Any) -> None:  # noqa: ANN4
     expect(page.locator(f"#{seen[0]}")).to_be_visible()
 
 
-def test_plots_have_their_numbers_in_a_table(open_page: Any) -> None:  # noqa: ANN401
+def test_plots_have_their_numbers_in_a_table(open_page: OpenPage) -> None:
     """
     It stays open when the page changes by itself.
     """
     page = open_page("/")
     figure = page.get_by_role("figure").filter(has_text="The last 30 days")
-    assert "Bars of how many texts" in figure.get_by_role("img").first.text_content()
+    assert "Bars of how many texts" in (figure.get_by_role("img").first.text_content() or "")
     figure.get_by_text("As a table").click()
     expect(figure.get_by_role("row").nth(3)).to_be_visible()
     page.evaluate("htmx.trigger(document.body, 'changed')")
@@ -448,7 +452,7 @@ def test_plots_have_their_numbers_in_a_table(open_page: Any) -> None:  # noqa: A
     expect(figure.get_by_role("row").nth(3)).to_be_visible()
 
 
-def test_way_of_a_text_and_its_request(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_way_of_a_text_and_its_request(open_page: OpenPage, relay: Running) -> None:
     """
     All steps with their times; the request comes when it is asked for.
     """
@@ -462,7 +466,7 @@ def test_way_of_a_text_and_its_request(open_page: Any, relay: Running) -> None: 
     expect(page.get_by_label("The body of the request")).to_contain_text("seller_phone_non_international")
 
 
-def test_conversation_has_both_sides_in_order(open_page: Any, relay: Running) -> None:  # noqa: ANN401
+def test_conversation_has_both_sides_in_order(open_page: OpenPage, relay: Running) -> None:
     page = open_page(f"/people/{person(22).phone}/{relay.simulator.tracking_number}")
     said = page.locator(".bubble .said").all_inner_texts()
     wanted = ["Maybe. What would you pay?", "No pressure at all", "Could we come by", "11 it is", "Reminder:"]

@@ -289,7 +289,7 @@ def text(
         decisions=decisions,
         segments=(Segment(position=1, content="Hello", status=status, attempts=attempts),),
     )
-    return OneText(message=message, history=TextHistory(**history))  # type: ignore[arg-type]
+    return OneText(message=message, history=TextHistory(**history))  # type: ignore[arg-type]  # names are checked there
 
 
 def attempt(
