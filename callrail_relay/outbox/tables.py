@@ -136,7 +136,7 @@ sa.Index(
     sqlite_where=_open,
     postgresql_where=_open,
 )
-_cut_anew = sa.and_(_open, messages.c.cut_to.is_not(None))
+_cut_anew = messages.c.cut_to.is_not(None)
 sa.Index("ix_messages_cut_anew", messages.c.account_id, sqlite_where=_cut_anew, postgresql_where=_cut_anew)
 sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
 sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)

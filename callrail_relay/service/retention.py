@@ -9,7 +9,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.repeating import Repeating
 
-STEP = 200
+STEP = 100
 """Submissions that are looked at in one transaction: some milliseconds, for which a webhook can wait."""
 
 

@@ -336,7 +336,8 @@ def _against_none(figure: str, seconds: float, base: float) -> Row:
 
 
 def _cost(bench: Bench, folder: Path, begun: list[int]) -> list[float]:
-    with servers.relay(folder, bench.callrail, **RAISED) as server:
+    # What is old stays here: removing it is work of its own, which comes once for each text.
+    with servers.relay(folder, bench.callrail, **RAISED, RETENTION__AFTER="off") as server:
         for count in (300, bench.texts):
             cpu = server.cpu()
             servers.post_load(server.hook, connections=8, count=count, first=begun[0])

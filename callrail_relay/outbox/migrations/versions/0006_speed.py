@@ -73,9 +73,7 @@ def upgrade() -> None:
     op.drop_index("ix_messages_open", "messages")
     _create_partial_index("ix_messages_open", "messages", ["account_id", "status", "seq"], OPEN)
     _create_partial_index("ix_messages_due", "messages", ["account_id", "not_before"], OPEN)
-    _create_partial_index(
-        "ix_messages_cut_anew", "messages", ["account_id"], f"{OPEN} AND cut_to IS NOT NULL"
-    )
+    _create_partial_index("ix_messages_cut_anew", "messages", ["account_id"], "cut_to IS NOT NULL")
     _create_partial_index(
         "ix_attempts_waits", "attempts", ["account_id", "blocks_until"], "blocks_until IS NOT NULL"
     )
