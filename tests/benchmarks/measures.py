@@ -431,7 +431,7 @@ def size(bench: Bench) -> list[Row]:
         venv.create(folder, with_pip=True)
         before = _megabytes(Path(folder))
         pip = (str(Path(folder) / "bin" / "python"), "-m", "pip", "install", "--quiet", str(ROOT))
-        subprocess.run(pip, check=True, env={**os.environ, "PYTHONPATH": ""}, stdout=subprocess.DEVNULL)
+        subprocess.run(pip, check=True, env={**os.environ, "PYTHONPATH": ""}, capture_output=True)
         after = _megabytes(Path(folder))
     return [Row(figure="installed size", value=after - before, unit="MB", goal=100)]
 
