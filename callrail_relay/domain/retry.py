@@ -43,7 +43,7 @@ UNAUTHORIZED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Consequence:
     """
     What becomes of a segment, its message and its account.
 
@@ -60,19 +60,19 @@ class Decision:
     suppress: bool = False
 
 
-def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, random: Random) -> Decision:
+def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, random: Random) -> Consequence:
     """
     What follows from *outcome* for the segment *content* and its *account*.
     """
     match outcome:
         case Sent():
-            return Decision(Status.SENT, costs_budget=True, account=account.answered(now))
+            return Consequence(Status.SENT, costs_budget=True, account=account.answered(now))
         case NotSent():
             after = account if outcome.own_fault else _backed_off(account, now, random, UNREACHABLE)
-            return Decision(Status.QUEUED, costs_budget=False, account=after)
+            return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
             until = now + _rate_limit_wait(outcome, account.strikes_before(now))
-            return Decision(
+            return Consequence(
                 Status.QUEUED,
                 costs_budget=False,
                 account=account.waiting(now, until, "CallRail's rate limit is reached (429)."),
@@ -87,21 +87,21 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
             )
             # Without a wait, an outage at CallRail would turn every text in the queue into an unknown one.
             after = account if outcome.own_fault else _backed_off(account, now, random, NO_ANSWER)
-            return Decision(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
+            return Consequence(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
 
 
-def _decide_rejected(outcome: Rejected, content: str, account: Account, now: datetime) -> Decision:
+def _decide_rejected(outcome: Rejected, content: str, account: Account, now: datetime) -> Consequence:
     match outcome.refusal:
         case Refusal.AUTHORIZATION:
             words = UNAUTHORIZED if outcome.http_status == 401 else FORBIDDEN
-            return Decision(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
+            return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
         case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
-            return Decision(
+            return Consequence(
                 Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
             )
         case _:
             reason = Reason("refused", f"CallRail refused it ({outcome.http_status}): {outcome.detail}")
-            return Decision(
+            return Consequence(
                 Status.FAILED,
                 costs_budget=True,
                 account=account.answered(now),

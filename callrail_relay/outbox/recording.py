@@ -15,7 +15,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
-from callrail_relay.domain.retry import Decision, decide
+from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.domain.suppression import Origin
@@ -65,28 +65,28 @@ def record(
     attempt = connection.execute(_ATTEMPT, {"attempt_id": attempt_id}).one()
     account = read_account(connection, attempt.account_id, lock=True)
     segment = connection.execute(_SEGMENT, {"segment_id": attempt.segment_id}).one()
-    decision = decide(outcome, content=segment.content, account=account, now=now, random=random)
+    consequence = decide(outcome, content=segment.content, account=account, now=now, random=random)
     if sent_count(connection, segment.id):
         # An earlier sending turned out to have arrived while this one was under way: that is enough.
-        decision = replace(decision, segment=Status.SENT, cut_to=None, reasons=())
+        consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
     elif not isinstance(outcome, Sent) and arrived_whole(connection, segment):
-        decision = replace(decision, segment=Status.CANCELLED, cut_to=None, reasons=())
-    if not _finish_attempt(connection, now, attempt_id, outcome, decision):
+        consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
+    if not _finish_attempt(connection, now, attempt_id, outcome, consequence):
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
         _look_up(connection, now, attempt_id, lookups)
     message = connection.execute(_MESSAGE, {"message_seq": attempt.message_seq}).one()
-    _record_segment(connection, segment, decision)
-    status = _record_message(connection, now, message, outcome, decision, interval)
+    _record_segment(connection, segment, consequence)
+    status = _record_message(connection, now, message, outcome, consequence, interval)
     if isinstance(outcome, Sent):
         place(connection, now, message.seq)
     twice = isinstance(outcome, Sent) and is_twice(connection, segment)
     if twice:
         _flag_twice(connection, message)
-    after = _corrected(connection, now, outcome, decision, message)
+    after = _corrected(connection, now, outcome, consequence, message)
     if after != account:
         write_account(connection, after)
-    if decision.suppress:
+    if consequence.suppress:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
         suppress(connection, now, message.tracking_number, message.recipient, words, Origin.REFUSAL)
@@ -180,7 +180,7 @@ def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
 
 
 def _finish_attempt(
-    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, decision: Decision
+    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, consequence: Consequence
 ) -> bool:
     """
     Write the outcome where there is none yet; False where there is one.
@@ -194,7 +194,7 @@ def _finish_attempt(
             "http_status": outcome.http_status,
             "detail": outcome.detail,
             # CallRail may have counted it at the very end, so our window begins there.
-            "counted_at": now if decision.costs_budget else None,
+            "counted_at": now if consequence.costs_budget else None,
         },
     )
     return changed.rowcount == 1
@@ -238,11 +238,11 @@ def _look_up(connection: sa.Connection, now: datetime, attempt_id: int, lookups:
     )
 
 
-def _record_segment(connection: sa.Connection, segment: Row, decision: Decision) -> None:
-    if decision.cut_to is not None:
-        _recut(connection, segment, decision.cut_to)
+def _record_segment(connection: sa.Connection, segment: Row, consequence: Consequence) -> None:
+    if consequence.cut_to is not None:
+        _recut(connection, segment, consequence.cut_to)
         return
-    connection.execute(_SET_SEGMENT, {"of": segment.id, "status": decision.segment})
+    connection.execute(_SET_SEGMENT, {"of": segment.id, "status": consequence.segment})
 
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
@@ -273,7 +273,7 @@ def _record_message(
     now: datetime,
     message: Row,
     outcome: Outcome,
-    decision: Decision,
+    consequence: Consequence,
     interval: timedelta,
 ) -> Status:
     statuses = connection.scalars(_STATUSES, {"message_seq": message.seq}).all()
@@ -284,10 +284,10 @@ def _record_message(
         changes["not_before"] = now + interval
     if status is Status.SENT:
         changes["sent_at"] = now
-    if decision.cut_to is not None:
-        changes["cut_to"] = decision.cut_to
-    if decision.reasons:
-        reasons = (*reasons_from_json(message.reasons), *decision.reasons, *_stopped(statuses))
+    if consequence.cut_to is not None:
+        changes["cut_to"] = consequence.cut_to
+    if consequence.reasons:
+        reasons = (*reasons_from_json(message.reasons), *consequence.reasons, *_stopped(statuses))
         changes["reasons"] = reasons_to_json(reasons)
     if status is Status.FAILED:
         queued = (segments.c.message_seq == message.seq, segments.c.status == Status.QUEUED)
@@ -312,12 +312,12 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
 
 
 def _corrected(
-    connection: sa.Connection, now: datetime, outcome: Outcome, decision: Decision, message: Row
+    connection: sa.Connection, now: datetime, outcome: Outcome, consequence: Consequence, message: Row
 ) -> Account:
     """
-    The account after the decision, with what CallRail's own headers say of its limits and its count.
+    The account after the consequence, with what CallRail's own headers say of its limits and its count.
     """
-    account = decision.account
+    account = consequence.account
     if isinstance(outcome, Sent) and message.cut_to is not None:
         # The shorter segment passed where the longer one did not: the length was the reason.
         account = replace(account, max_characters=message.cut_to)

@@ -1,5 +1,5 @@
 """
-Decisions: every row of the table of outcomes, and the law of the waits.
+What follows from an outcome: every row of the table of outcomes, and the law of the waits.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ from callrail_relay.domain.retry import (
     RATE_LIMIT_LONGEST,
     UNREACHABLE_FIRST,
     UNREACHABLE_LONGEST,
-    Decision,
+    Consequence,
     decide,
 )
 
@@ -36,9 +36,9 @@ STRUCK = Account(id="ACC1", strikes=3, wait_until=NOW, wait_reason="It was limit
 LONG = "x" * (DOCUMENTED_LENGTH + 1)
 
 
-def decision_on(
+def consequence_of(
     outcome: Outcome, *, content: str = "Hello", account: Account = WELL, seed: int = 1
-) -> Decision:
+) -> Consequence:
     return decide(outcome, content=content, account=account, now=NOW, random=Random(seed))
 
 
@@ -46,7 +46,7 @@ def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> time
     """
     How long the account waits from now on.
     """
-    wait_until = decision_on(outcome, account=account, seed=seed).account.wait_until
+    wait_until = consequence_of(outcome, account=account, seed=seed).account.wait_until
     assert wait_until is not None
     return wait_until - NOW
 
@@ -77,10 +77,10 @@ def test_what_becomes_of_the_segment(outcome: Outcome, segment: Status, costs_bu
     """
     Each outcome has one status that follows, and keeps or frees its place in the budget.
     """
-    decision = decision_on(outcome)
+    consequence = consequence_of(outcome)
 
-    assert (segment, costs_budget) == (decision.segment, decision.costs_budget)
-    assert decision.cut_to is None
+    assert (segment, costs_budget) == (consequence.segment, consequence.costs_budget)
+    assert consequence.cut_to is None
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -88,7 +88,7 @@ def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
     """
     They are all that a person can act on.
     """
-    (reason,) = decision_on(Rejected(status, "Content is spam.", Refusal.CONTENT)).reasons
+    (reason,) = consequence_of(Rejected(status, "Content is spam.", Refusal.CONTENT)).reasons
 
     assert ("refused", f"CallRail refused it ({status}): Content is spam.") == (reason.code, reason.detail)
 
@@ -98,25 +98,25 @@ def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
     """
     Nobody is taken off the books for another refusal.
     """
-    assert (refusal is Refusal.OPTED_OUT) == decision_on(Rejected(400, "no", refusal)).suppress
+    assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).suppress
 
 
 def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
     """
     The reason says what happened and what not to do; a fault of our own says nothing of the account.
     """
-    decision = decision_on(Unknown("the relay stopped.", own_fault=True), account=STRUCK)
+    consequence = consequence_of(Unknown("the relay stopped.", own_fault=True), account=STRUCK)
 
-    assert ["unknown"] == [reason.code for reason in decision.reasons]
-    assert "the relay stopped." in decision.reasons[0].detail
-    assert STRUCK == decision.account
+    assert ["unknown"] == [reason.code for reason in consequence.reasons]
+    assert "the relay stopped." in consequence.reasons[0].detail
+    assert STRUCK == consequence.account
 
 
 def test_a_lost_answer_makes_the_account_wait() -> None:
     """
     While CallRail does not answer, one text tries at a time, and not the whole queue.
     """
-    after = decision_on(Unknown("the answer did not come within 60 s."), account=STRUCK).account
+    after = consequence_of(Unknown("the answer did not come within 60 s."), account=STRUCK).account
 
     assert STRUCK.strikes + 1 == after.strikes
     assert after.wait_until is not None
@@ -134,10 +134,10 @@ def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None
     """
     The causes stand in their order, with the commands that help; the text is not blamed.
     """
-    decision = decision_on(Rejected(status, "no", Refusal.AUTHORIZATION))
+    consequence = consequence_of(Rejected(status, "no", Refusal.AUTHORIZATION))
 
-    assert (NOW, ()) == (decision.account.paused_since, decision.reasons)
-    reason = decision.account.paused_reason or ""
+    assert (NOW, ()) == (consequence.account.paused_since, consequence.reasons)
+    reason = consequence.account.paused_reason or ""
     places = [reason.find(word) for word in words]
     assert sorted(places) == places
     assert -1 not in places
@@ -148,23 +148,23 @@ def test_a_long_segment_that_is_refused_is_cut(status: int) -> None:
     """
     Above the documented length, the length is the likeliest reason.
     """
-    decision = decision_on(Rejected(status, "no", Refusal.CONTENT), content=LONG)
+    consequence = consequence_of(Rejected(status, "no", Refusal.CONTENT), content=LONG)
 
     assert (Status.QUEUED, DOCUMENTED_LENGTH, True) == (
-        decision.segment,
-        decision.cut_to,
-        decision.costs_budget,
+        consequence.segment,
+        consequence.cut_to,
+        consequence.costs_budget,
     )
-    assert () == decision.reasons
+    assert () == consequence.reasons
 
 
 def test_the_documented_length_itself_is_not_too_long() -> None:
     """
     140 characters are what CallRail documents.
     """
-    decision = decision_on(Rejected(400, "no", Refusal.CONTENT), content=LONG[1:])
+    consequence = consequence_of(Rejected(400, "no", Refusal.CONTENT), content=LONG[1:])
 
-    assert (Status.FAILED, None) == (decision.segment, decision.cut_to)
+    assert (Status.FAILED, None) == (consequence.segment, consequence.cut_to)
 
 
 def test_length_is_counted_as_callrail_may_count_it() -> None:
@@ -173,8 +173,8 @@ def test_length_is_counted_as_callrail_may_count_it() -> None:
     """
     refused = Rejected(400, "no", Refusal.CONTENT)
 
-    assert decision_on(refused, content="🙏" * 70).cut_to is None
-    assert DOCUMENTED_LENGTH == decision_on(refused, content="🙏" * 71).cut_to
+    assert consequence_of(refused, content="🙏" * 70).cut_to is None
+    assert DOCUMENTED_LENGTH == consequence_of(refused, content="🙏" * 71).cut_to
 
 
 @pytest.mark.parametrize("refusal", [Refusal.RECIPIENT, Refusal.OPTED_OUT, Refusal.REQUEST])
@@ -182,7 +182,7 @@ def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
     """
     Shorter words do not help where the words are not the reason.
     """
-    assert Status.FAILED == decision_on(Rejected(400, "no", refusal), content=LONG).segment
+    assert Status.FAILED == consequence_of(Rejected(400, "no", refusal), content=LONG).segment
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_an_answer_shows_that_the_account_can_send(outcome: Outcome, content: st
     """
     Strikes and waits that are over are forgotten.
     """
-    account = decision_on(outcome, content=content, account=STRUCK).account
+    account = consequence_of(outcome, content=content, account=STRUCK).account
 
     assert (0, None, None) == (account.strikes, account.wait_until, account.wait_reason)
 
@@ -220,11 +220,11 @@ def test_without_its_word_the_wait_doubles(strikes: int, minutes: int) -> None:
     From a minute to a quarter of an hour, which no number of strikes exceeds.
     """
     account = Account(id="ACC1", strikes=strikes)
-    decision = decision_on(RateLimited(429, "too many requests"), account=account)
+    consequence = consequence_of(RateLimited(429, "too many requests"), account=account)
 
-    assert NOW + timedelta(minutes=minutes) == decision.account.wait_until
-    assert strikes + 1 == decision.account.strikes
-    assert "429" in (decision.account.wait_reason or "")
+    assert NOW + timedelta(minutes=minutes) == consequence.account.wait_until
+    assert strikes + 1 == consequence.account.strikes
+    assert "429" in (consequence.account.wait_reason or "")
 
 
 @given(strikes=st.integers(0, 10_000), seed=st.integers())
