@@ -238,13 +238,13 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
     What is chosen, said aloud; a person is asked where several are left. *former* is that of the settings.
     """
     try:
-        decision = question.decide(given)
+        answer = question.in_advance(given)
     except RefusedByCallRail:
         _list(question)
         raise
-    if decision is not None:
-        say(f"{question.what.capitalize()}: {decision.choice.line}, {decision.because}.")
-        return decision.choice.value
+    if answer is not None:
+        say(f"{question.what.capitalize()}: {answer.choice.line}, {answer.because}.")
+        return answer.choice.value
     known = question.find(former) if former else None
     if has_terminal():
         return _ask_which(question, known).value

@@ -36,7 +36,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Answer:
     """
     A choice that needed no question, and why, as words that end a sentence.
     """
@@ -59,7 +59,7 @@ class Question:
     choices: tuple[Choice, ...]
     when_none: str
 
-    def decide(self, given: str | None) -> Decision | None:
+    def in_advance(self, given: str | None) -> Answer | None:
         """
         The choice that was *given*, or the only one there is; None where a person must choose.
 
@@ -73,9 +73,9 @@ class Question:
                 raise RefusedByCallRail(
                     f"This API key can use no {self.what} {_shown(given)}; give {self.option} a listed one."
                 )
-            return Decision(choice, f"as given with {self.option}")
+            return Answer(choice, f"as given with {self.option}")
         if len(self.choices) == 1:
-            return Decision(self.choices[0], "the only one there is")
+            return Answer(self.choices[0], "the only one there is")
         return None
 
     def find(self, name: str) -> Choice | None:

@@ -42,16 +42,16 @@ class Scripted:
         return list(self.all_numbers) if (account_id, company_id) == (FIRST.id, COMPANY.id) else []
 
 
-def decided(question: Question, given: str | None) -> tuple[str, str] | None:
-    decision = question.decide(given)
-    return None if decision is None else (decision.choice.value, decision.because)
+def in_advance(question: Question, given: str | None) -> tuple[str, str] | None:
+    answer = question.in_advance(given)
+    return None if answer is None else (answer.choice.value, answer.because)
 
 
 async def test_nothing_is_chosen_among_several() -> None:
     """
     The first of several is as good as any other: a person must say.
     """
-    assert decided(await ask_for_account(Scripted()), None) is None
+    assert in_advance(await ask_for_account(Scripted()), None) is None
 
 
 async def test_only_choice_is_taken_with_its_reason() -> None:
@@ -60,7 +60,7 @@ async def test_only_choice_is_taken_with_its_reason() -> None:
     """
     question = await ask_for_company(Scripted(), FIRST.id)
 
-    assert ("COM1", "the only one there is") == decided(question, None)
+    assert ("COM1", "the only one there is") == in_advance(question, None)
 
 
 @pytest.mark.parametrize("given", ["ACC1a", " acc1A ", "123456789", "123-456-789"])
@@ -70,14 +70,14 @@ async def test_account_is_found_by_either_id(given: str) -> None:
     """
     question = await ask_for_account(Scripted())
 
-    assert ("ACC1a", "as given with --account-id") == decided(question, given)
+    assert ("ACC1a", "as given with --account-id") == in_advance(question, given)
 
 
 @pytest.mark.parametrize("given", ["+12025550134", "202-555-0134", "(202) 555 0134", "12025550134"])
 async def test_number_is_found_however_it_is_written(given: str) -> None:
     question = await ask_for_number(Scripted(), FIRST.id, COMPANY.id)
 
-    assert ("+12025550134", "as given with --tracking-number") == decided(question, given)
+    assert ("+12025550134", "as given with --tracking-number") == in_advance(question, given)
 
 
 @pytest.mark.parametrize("given", ["ACC3", "987654321", "", "None"])
@@ -88,7 +88,7 @@ async def test_unknown_account_is_refused_by_its_name(given: str) -> None:
     question = await ask_for_account(Scripted())
 
     with pytest.raises(RefusedByCallRail, match=f"no account {given}; give --account-id a listed one"):
-        question.decide(given)
+        question.in_advance(given)
 
 
 @pytest.mark.parametrize(("given", "shown"), [("+1 202 555 0177", "+1••••••••77"), ("lobby", "lobby")])
@@ -96,7 +96,7 @@ async def test_unknown_number_is_refused_without_showing_it(given: str, shown: s
     question = await ask_for_number(Scripted(), FIRST.id, COMPANY.id)
 
     with pytest.raises(RefusedByCallRail) as refused:
-        question.decide(given)
+        question.in_advance(given)
 
     assert f"This API key can use no tracking number {shown}; " in str(refused.value)
 
@@ -114,7 +114,7 @@ async def test_nothing_to_choose_names_the_remedy() -> None:
 
     for words, question in questions.items():
         with pytest.raises(RefusedByCallRail, match=words):
-            question.decide("whatever was given")
+            question.in_advance("whatever was given")
 
 
 async def test_pooled_numbers_are_marked() -> None:
