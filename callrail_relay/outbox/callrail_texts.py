@@ -47,14 +47,7 @@ def note(
     if account_id is not None:
         read_account(connection, account_id, lock=True)
     direction = text.going(hint, policy.tracking_numbers)
-    told = _Told(
-        text=text,
-        direction=direction,
-        ends=text.ends(direction),
-        # CallRail's clock may be ahead, and nothing was written in the future.
-        written_at=min(text.written_at or now, now),
-        wish=wish_of(text.content) if direction is Direction.IN else None,
-    )
+    told = _told(now, text, direction)
     people = _people(connection, told, policy)
     values = _values(connection, now, told, people, policy)
     account_id = account_id or _account_of(connection, people)
@@ -91,14 +84,19 @@ def note_seen(
     noted: list[Noted] = []
     taken: set[str] = set()
     for text in texts:
-        written_at = min(text.written_at or now, now)
-        alike = _alike(connection, text, Direction.IN, written_at, text.ends(Direction.IN).pair)
-        known = next((row.resource_id for row in alike if row.resource_id not in taken), None)
-        if known is not None:
-            taken.add(known)
+        told = _told(now, text, Direction.IN)
+        alike = _alike(connection, text, Direction.IN, told.written_at, told.ends.pair)
+        known = next((row for row in alike if row.resource_id not in taken), None)
+        if known is None:
+            taken.add(text.key)
+            noted.append(note(connection, now, text, policy))
             continue
-        taken.add(text.key)
-        noted.append(note(connection, now, text, policy))
+        taken.add(known.resource_id)
+        if known.written_at < told.written_at:
+            account_id = policy.accounts.get(text.company_id or "")
+            if account_id is not None:
+                read_account(connection, account_id, lock=True)
+            _heed_again(connection, known, told, _people(connection, told, policy))
     return noted
 
 
@@ -113,6 +111,17 @@ class _Told:
     ends: Ends
     written_at: datetime
     wish: Wish | None
+
+
+def _told(now: datetime, text: CallRailText, direction: Direction) -> _Told:
+    return _Told(
+        text=text,
+        direction=direction,
+        ends=text.ends(direction),
+        # CallRail's clock may be ahead, and nothing was written in the future.
+        written_at=min(text.written_at or now, now),
+        wish=wish_of(text.content) if direction is Direction.IN else None,
+    )
 
 
 def _values(
@@ -157,15 +166,13 @@ def _keep(connection: sa.Connection, told: _Told, values: dict[str, object], peo
         alike = _alike(connection, told.text, told.direction, told.written_at, pair)
         seen = [row for row in alike if row.resource_id.startswith(SEEN)]
         if seen:
+            _heed_again(connection, seen[0], told, people)
             # From now on it has its own id, so that a repeat is known by it.
             connection.execute(
                 sa.update(callrail_texts)
                 .where(callrail_texts.c.resource_id == seen[0].resource_id)
                 .values(resource_id=told.text.key)
             )
-            if told.wish is Wish.STOP:
-                # It may be another one of the same words, after a START: to heed it twice does no harm.
-                _heed(connection, told.wish, people, told.written_at)
             return False
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     kept = (
@@ -315,6 +322,23 @@ def _heed(
     if wish is None or len(people) != 1:
         return 0, 0
     return 0, int(_start(connection, people[0], written_at, wish))
+
+
+def _heed_again(connection: sa.Connection, known: Row, told: _Told, people: list[Pair]) -> None:
+    """
+    Heed a STOP that looks like the *known* one: it may be another of the same words, after a START.
+
+    The known one is dated by the later of the two. So the same text, seen again, says nothing new: who was
+    taken off the list by hand meanwhile stays off it.
+    """
+    if told.wish is not Wish.STOP:
+        return
+    _heed(connection, told.wish, people, told.written_at)
+    connection.execute(
+        sa.update(callrail_texts)
+        .where(callrail_texts.c.resource_id == known.resource_id)
+        .values(written_at=max(known.written_at, told.written_at))
+    )
 
 
 def _stop(connection: sa.Connection, pair: Pair, written_at: datetime, *, sure: bool) -> bool:

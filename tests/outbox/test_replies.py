@@ -290,3 +290,38 @@ async def test_a_second_stop_counts(outbox: Outbox, clock: ManualClock) -> None:
     await tell(outbox, "STOP", written_at=START + 2 * half)
 
     assert await is_suppressed(outbox)
+
+
+async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    It looks like the first one, whose webhook came; that of the second one did not.
+    """
+    half = timedelta(seconds=30)
+    clock.advance(3 * half)
+    await tell(outbox, "STOP", written_at=START)
+    await tell(outbox, "START", written_at=START + half)
+    assert not await is_suppressed(outbox)
+
+    second = make_told("STOP", key="seen:2", seen=True, written_at=START + 2 * half)
+    assert [] == await outbox.note_seen([second], POLICY)
+
+    assert await is_suppressed(outbox)
+    await tell(outbox, "START", written_at=START + half)
+    assert await is_suppressed(outbox), "an old START came once more"
+
+
+async def test_a_look_says_nothing_new_of_a_stop_that_it_showed_before(
+    outbox: Outbox, clock: ManualClock
+) -> None:
+    """
+    CallRail's conversation dates it otherwise than its webhook did; the office took the person off the list.
+    """
+    clock.advance(MINUTE)
+    await tell(outbox, "STOP", written_at=START)
+    seen = make_told("STOP", key="seen:1", seen=True, written_at=START + timedelta(seconds=2))
+    await outbox.note_seen([seen], POLICY)
+
+    await outbox.lift_suppression(RECIPIENT, None)
+    await outbox.note_seen([seen], POLICY)
+
+    assert not await is_suppressed(outbox)
