@@ -70,6 +70,8 @@ class LookupPolicy:
 class DueLookup:
     """
     An attempt to be looked up now; *conversation_id* is that of the person, where it is known.
+
+    Nobody else looks it up before ``lease_until``.
     """
 
     attempt_id: int
@@ -78,6 +80,7 @@ class DueLookup:
     recipient: str
     started_at: datetime
     conversation_id: str | None
+    lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Settling unknown outcomes by what CallRail's conversations show.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -24,33 +25,38 @@ from callrail_relay.outbox.values import (
 )
 
 
-def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> DueLookup | None:
+def claim_lookup(
+    connection: sa.Connection, now: datetime, policy: LookupPolicy, begun: DueLookup | None = None
+) -> DueLookup | None:
     """
     Take the look-up that has been due longest; nobody else takes it while its lease lasts.
 
-    None when none is due, or only of accounts whose requests for looking up are used for this hour.
+    First of all *begun*, which was taken here and whose end could not be stored, unless it is stored after
+    all or somebody else has it now. None when none is due, or only of accounts whose requests for looking
+    up are used for this hour.
     """
     with_room = [
         account_id
         for account_id in sorted(policy.accounts)
         if requests_used(connection, now, account_id) < policy.requests_per_hour
     ]
+    free = sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now)
+    order: list[sa.ColumnElement[Any]] = [attempts.c.look_at]
+    if begun is not None:
+        ours = sa.and_(attempts.c.id == begun.attempt_id, attempts.c.look_until == begun.lease_until)
+        free = sa.or_(free, ours)
+        order.insert(0, attempts.c.id != begun.attempt_id)
     query = (
         sa.select(attempts)
-        .where(
-            attempts.c.look_at <= now,
-            sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now),
-            attempts.c.account_id.in_(with_room),
-        )
-        .order_by(attempts.c.look_at)
+        .where(attempts.c.look_at <= now, free, attempts.c.account_id.in_(with_room))
+        .order_by(*order)
         .limit(1)
     )
     attempt = connection.execute(query.with_for_update(skip_locked=True)).first()
     if attempt is None:
         return None
-    connection.execute(
-        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_until=now + policy.lease)
-    )
+    lease_until = now + policy.lease
+    connection.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(look_until=lease_until))
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     route = route_from_row(message)
     assert route is not None  # noqa: S101 - an attempt was made from it
@@ -61,6 +67,7 @@ def claim_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy)
         recipient=attempt.recipient,
         started_at=attempt.started_at,
         conversation_id=message.conversation_id or known_conversation(connection, attempt),
+        lease_until=lease_until,
     )
 
 
@@ -83,12 +90,12 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
     """
-    When the next look-up is due that nobody is at; None when there is none.
+    When the next look-up may be taken: one that somebody is at, when its lease ends; None when there is none.
     """
-    query = sa.select(sa.func.min(attempts.c.look_at)).where(
-        attempts.c.look_at.is_not(None),
-        sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now),
-        attempts.c.account_id.in_(policy.accounts),
+    # Whoever is at it may be gone; nobody would hear of the end of its lease.
+    free_at = sa.case((attempts.c.look_until > now, attempts.c.look_until), else_=attempts.c.look_at)
+    query = sa.select(sa.func.min(free_at)).where(
+        attempts.c.look_at.is_not(None), attempts.c.account_id.in_(policy.accounts)
     )
     due: datetime | None = connection.scalar(query)
     return due

@@ -217,8 +217,8 @@ class Outbox:
             recording.settle_unsent, node, known, outcome, interval=interval, random=random
         )
 
-    async def claim_lookup(self, policy: LookupPolicy) -> DueLookup | None:
-        return await self._write(looking.claim_lookup, policy)
+    async def claim_lookup(self, policy: LookupPolicy, begun: DueLookup | None = None) -> DueLookup | None:
+        return await self._write(looking.claim_lookup, policy, begun)
 
     async def next_lookup(self, policy: LookupPolicy) -> datetime | None:
         return await self._read(looking.next_lookup, policy)

@@ -24,6 +24,7 @@ from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.repeating import Repeating
 
@@ -68,16 +69,23 @@ class Reconciliation(Repeating):
         self._reader = reader
         self._policy = policy
         self._settled = settled
+        self._begun: DueLookup | None = None
 
     async def turn(self) -> datetime | None:
         """
         Do every look-up that is due, and say when the next one is. Raises Unavailable when the store fails.
         """
         while not self._stopping:
-            due = await self._outbox.claim_lookup(self._policy)
+            due = await self._outbox.claim_lookup(self._policy, self._begun)
+            self._begun = None
             if due is None:
                 break
-            await self._look(due)
+            try:
+                await self._look(due)
+            except Unavailable:
+                # What was found could not be stored; texts to that person wait for it.
+                self._begun = due
+                raise
         return await self._outbox.next_lookup(self._policy)
 
     async def _look(self, due: DueLookup) -> None:

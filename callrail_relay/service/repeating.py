@@ -11,6 +11,8 @@ from callrail_relay.domain.events import EventHook, ProgramFailed, ignore
 from callrail_relay.errors import Unavailable
 
 FAULT_RETRY = timedelta(seconds=30)
+STORE_RETRY = timedelta(seconds=5)
+"""A database that was restarted is back in seconds, and texts wait for what is looked up."""
 
 
 class Repeating(ABC):
@@ -70,7 +72,7 @@ class Repeating(ABC):
             due_at = await self.turn()
         except Unavailable:
             # Delivery tells about the store.
-            return FAULT_RETRY
+            return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
             self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY

@@ -102,6 +102,7 @@ async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker
         recipient=RECIPIENT,
         started_at=START + timedelta(seconds=1),
         conversation_id="CON1",
+        lease_until=clock.now() + POLICY.lease,
     ) == await take_lookup(outbox)
 
 
@@ -145,8 +146,56 @@ async def test_a_look_up_is_taken_by_one(
     taken = await asyncio.gather(*(one.claim_lookup(POLICY) for one in (outbox, second_outbox) * 3))
 
     assert 1 == sum(due is not None for due in taken)
+    assert clock.now() + POLICY.lease == await outbox.next_lookup(POLICY)
     clock.advance(POLICY.lease)
     await take_lookup(outbox)
+
+
+async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    At once, before others and by nobody else; not where its end was stored after all.
+    """
+    for number in range(2):
+        await put(outbox, "Hello", to=recipient(number))
+        await worker.send(LOST)
+    clock.advance(15)
+    first, second = await take_lookup(outbox), await take_lookup(outbox)
+    clock.advance(1)
+
+    assert await second_outbox.claim_lookup(POLICY) is None
+    again = await outbox.claim_lookup(POLICY, second)
+    assert again is not None
+    assert (second.attempt_id, clock.now() + POLICY.lease) == (again.attempt_id, again.lease_until)
+    assert await outbox.claim_lookup(POLICY, second) is None, "it has another lease now"
+
+    await outbox.record_lookup(first, NOTHING, POLICY)
+    assert await outbox.claim_lookup(POLICY, first) is None
+    clock.set(first.lease_until)
+    due = await outbox.claim_lookup(POLICY, first)
+    assert due is not None
+    assert first.attempt_id == due.attempt_id
+
+
+async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Also where another, which is due longer, has become free meanwhile.
+    """
+    for number in range(2):
+        await put(outbox, "Hello", to=recipient(number))
+        await worker.send(LOST)
+        clock.advance(1)
+    clock.advance(15)
+    await take_lookup(outbox)
+    clock.advance(1)
+    begun = await take_lookup(outbox)
+    clock.advance(POLICY.lease - timedelta(seconds=1))
+
+    again = await outbox.claim_lookup(POLICY, begun)
+
+    assert again is not None
+    assert begun.attempt_id == again.attempt_id
 
 
 async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:

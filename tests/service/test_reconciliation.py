@@ -3,8 +3,10 @@ Attempts that nobody finished or understood: given up, looked up, settled, or le
 """
 
 import asyncio
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
 from callrail_relay.service.reconciliation import POLL, Reconciliation, settle_abandoned
-from callrail_relay.service.repeating import FAULT_RETRY
+from callrail_relay.service.repeating import STORE_RETRY
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
 
@@ -359,8 +361,39 @@ async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
         with rig.failing_store():
             task = asyncio.create_task(reconciliation.run())
             [wake_at] = await rig.clock.until_asleep()
-            assert rig.clock.now() + FAULT_RETRY == wake_at
-        rig.clock.advance(FAULT_RETRY)
+            assert rig.clock.now() + STORE_RETRY == wake_at
+        rig.clock.advance(STORE_RETRY)
+        await rig.events.until(OutcomeFound)
+        reconciliation.stop()
+        await task
+
+        assert Status.SENT == (await rig.message(id_)).status
+
+
+async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The store failed between the question and its answer: nobody waits for the end of the lease.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        id_ = await unknown(rig, taken=True)
+        rig.clock.advance(FIRST)
+        find_texts = rig.callrail.find_texts
+        with ExitStack() as stack:
+
+            async def find_and_lock(*route: Any, **since: Any) -> Any:  # noqa: ANN401 - as it is called
+                found = await find_texts(*route, **since)
+                stack.enter_context(rig.failing_store())
+                return found
+
+            monkeypatch.setattr(rig.callrail, "find_texts", find_and_lock)
+            reconciliation = rig.reconciliation()
+            task = asyncio.create_task(reconciliation.run())
+            [wake_at] = await rig.clock.until_asleep()
+            assert rig.clock.now() + STORE_RETRY == wake_at
+        monkeypatch.setattr(rig.callrail, "find_texts", find_texts)
+        rig.clock.advance(STORE_RETRY)
         await rig.events.until(OutcomeFound)
         reconciliation.stop()
         await task
