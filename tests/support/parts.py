@@ -14,7 +14,16 @@ from typing import Literal
 import pytest
 
 PartName = Literal[
-    "PostgreSQL", "Chromium", "gnome-keyring", "dbus-run-session", "tmux", "promtool", "faketime"
+    "PostgreSQL",
+    "Chromium",
+    "gnome-keyring",
+    "dbus-run-session",
+    "tmux",
+    "promtool",
+    "faketime",
+    "nginx",
+    "Caddy",
+    "sqlite3",
 ]
 
 
@@ -52,6 +61,9 @@ PARTS: dict[PartName, Part] = {
     "tmux": Part(("tmux",), platforms=("linux", "darwin")),
     "promtool": Part(("promtool",)),
     "faketime": Part(("faketime",), platforms=("linux",)),
+    "nginx": Part(("nginx",), ("/usr/sbin",), platforms=("linux",)),
+    "Caddy": Part(("caddy",), platforms=("linux",)),
+    "sqlite3": Part(("sqlite3",)),
 }
 
 
