@@ -1,0 +1,167 @@
+"""
+Backups as the page makes them, while texts come in, and what a store that was put back does.
+"""
+
+import os
+import shlex
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import PAYLOAD, Program, Sandbox, Started
+from tests.docs.markdown import DOCS, Page
+from tests.support.parts import need
+from tests.support.postgres import PostgresCluster
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the commands are for a Unix shell")
+
+PAGE = Page(DOCS / "how-to" / "back-up.md")
+SENT, WAITING, MEANWHILE = 5, 5, 40
+
+
+class Writer:
+    """
+    Somebody who writes to many people; what was answered is kept.
+    """
+
+    def __init__(self, serving: Started) -> None:
+        self._serving = serving
+        self.answered: list[str] = []
+        self.some = threading.Semaphore(0)
+
+    def write(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.answered)
+            words = f"Text {number:03}"
+            told = {"message": words, "seller_phone": f"+120255501{number:02}"}
+            payload = PAYLOAD | told | {"seller_phone_non_international": None}
+            assert 200 == self._serving.post(payload).status_code
+            self.answered.append(words)
+            self.some.release()
+
+
+def commands(beginning: str) -> str:
+    """
+    The block of the page with a line that begins so.
+    """
+    [block] = [
+        block.text for block in PAGE.blocks("sh") if any(line.startswith(beginning) for line in block.lines)
+    ]
+    return block
+
+
+def run(script: str, folder: Path, replaced: Mapping[str, str] | None = None, path: str = "") -> None:
+    for old, new in (replaced or {}).items():
+        assert old in script
+        script = script.replace(old, new)
+    done = subprocess.run(
+        ["sh", "-e", "-c", script],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+
+
+def back_up(program: Program, serving: Started, script: str, *where: object) -> tuple[list[str], list[str]]:
+    """
+    Make a backup of a store with texts sent and texts waiting, while others come in.
+
+    Returns what had left before it, and what else had been answered when it began.
+    """
+    writer = Writer(serving)
+    writer.write(SENT)
+    program.wait_for("sent", SENT)
+    gone = list(writer.answered)
+    assert 0 == program.run("pause", "--reason", "The backup is tried.").returncode
+    writer.write(WAITING)
+    kept = writer.answered[SENT:]
+    writing = threading.Thread(target=writer.write, args=(MEANWHILE,))
+    writing.start()
+    for _ in range(SENT + WAITING + 5):
+        writer.some.acquire()
+    run(script, *where)  # type: ignore[arg-type]  # as they are given
+    during = len(writer.answered)
+    writing.join()
+    assert SENT + WAITING < during, "nothing came in meanwhile"
+    assert not serving.stop()[0]
+    return gone, kept
+
+
+def serve_again(restored: Program, sandbox: Sandbox, gone: list[str], kept: list[str]) -> None:
+    """
+    Look at the store that was put back, as the page says, and serve it.
+    """
+    for line in commands("callrail-relay pause").splitlines():
+        assert 0 == restored.run(*shlex.split(line)[1:]).returncode
+    waiting = {
+        message["text"] for message in restored.json("messages", "list", "--status", "queued", "--limit", "0")
+    }
+    assert set(kept) <= waiting
+    assert not waiting & set(gone)
+    assert 0 == restored.run("resume").returncode
+    with restored.serving():
+        restored.wait_for("sent", len(gone) + len(waiting))
+    taken = Counter(text["content"] for text in sandbox.texts())
+    assert {1} == set(taken.values())
+    assert set(gone) | waiting == taken.keys()
+
+
+@pytest.mark.parametrize("beginning", ['sqlite3 relay.db ".backup', 'sqlite3 relay.db "VACUUM'])
+def test_sqlite_is_backed_up_while_texts_come_in(
+    configured: Program, sandbox: Sandbox, tmp_path: Path, beginning: str
+) -> None:
+    """
+    By either command; the store in the other place has what had been answered, and only its user can read it.
+    """
+    need("sqlite3")
+    old, new = tmp_path / "old", tmp_path / "new"
+    new.mkdir(mode=0o700)
+    configured.environment |= {"CALLRAIL_RELAY_DATA": str(old), "CALLRAIL_RELAY_GUARDS__MASS_TEXT": "off"}
+    script = commands("sqlite3 relay.db")
+    if beginning not in script:
+        [script] = [f"umask 077\n{code}" for code in PAGE.inline_code() if code.startswith(beginning)]
+    with configured.serving() as serving:
+        gone, kept = back_up(configured, serving, script, old)
+
+    (old / "backup.db").rename(new / "backup.db")
+    run(commands("rm -f relay.db"), new)
+    assert 0o600 == (new / "relay.db").stat().st_mode & 0o777
+    restored = Program(configured.environment | {"CALLRAIL_RELAY_DATA": str(new)}, tmp_path)
+    serve_again(restored, sandbox, gone, kept)
+
+
+def test_postgresql_is_backed_up_while_texts_come_in(
+    configured: Program,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    postgres_cluster: PostgresCluster,
+    postgres_url: str,
+) -> None:
+    """
+    And put into a database of another name.
+    """
+    server = postgres_cluster.url("").rstrip("/")
+    theirs = "postgresql://relay@db.example.com"
+    programs = str(postgres_cluster.programs)
+    configured.environment |= {
+        "CALLRAIL_RELAY_DATABASE__URL": postgres_url,
+        "CALLRAIL_RELAY_GUARDS__MASS_TEXT": "off",
+    }
+    replaced = {f"{theirs}/relay": postgres_url}
+    with configured.serving() as serving:
+        gone, kept = back_up(configured, serving, commands("pg_dump"), tmp_path, replaced, programs)
+
+    assert 0o600 == (tmp_path / "relay.dump").stat().st_mode & 0o777
+    run(commands("createdb"), tmp_path, {f"{theirs}/": f"{server}/"}, programs)
+    environment = {"CALLRAIL_RELAY_DATABASE__URL": f"{server}/restored"}
+    try:
+        serve_again(Program(configured.environment | environment, tmp_path), sandbox, gone, kept)
+    finally:
+        postgres_cluster.drop_database("restored")
