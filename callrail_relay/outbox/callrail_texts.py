@@ -27,6 +27,9 @@ from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
 from callrail_relay.outbox.values import Row, read_account
 from callrail_relay.outbox.witnessing import bear_witness
 
+E164_LENGTH = len("+12025550122")
+"""Of all numbers that are texted: those of North America."""
+
 SEEN = "seen:"
 """Begins the keys of texts that were read in a conversation, where they have no ids."""
 
@@ -250,16 +253,25 @@ def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
 def _by_endings(connection: sa.Connection, told: _Told) -> list[Pair]:
     """
     Everybody texted from here to whom the last digits fit, in the company where it is named.
+
+    No index holds numbers by their ends. So it goes from one beginning that occurs to the next, and asks for
+    the one number that has it and this end: that takes as many steps as there are exchanges, not texts.
     """
-    ours, person = told.ends.ours, told.ends.person
-    if not person.ending:
+    ours, ending = told.ends.ours, told.ends.person.ending
+    begins = E164_LENGTH - len(ending)
+    if not ending or begins <= 0:
         return []
+    of_next = sa.select(sa.func.min(messages.c.recipient).label("one"))
+    # Any of the people of an exchange; each step passes over all the others.
+    found = of_next.where(messages.c.recipient > "").cte("found", recursive=True)
+    last_of_it = sa.func.substr(found.c.one, 1, begins).concat(sa.literal("9" * len(ending), sa.Text))
+    step = of_next.where(messages.c.recipient > last_of_it).scalar_subquery()
+    found = found.union_all(sa.select(step).where(found.c.one.is_not(None)))
+    fitting = sa.func.substr(found.c.one, 1, begins).concat(sa.literal(ending, sa.Text))
     query = (
         sa.select(messages.c.tracking_number, messages.c.recipient)
-        .where(
-            messages.c.recipient.endswith(person.ending, autoescape=True),
-            messages.c.tracking_number.is_not(None),
-        )
+        .join(found, messages.c.recipient == fitting)
+        .where(messages.c.tracking_number.is_not(None))
         .distinct()
     )
     if told.text.company_id is not None:

@@ -92,7 +92,7 @@ def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetim
     """
     looked_up = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
     held, unknown = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
-    failed = (messages.c.status == Status.FAILED, _from_seq(connection, failed_since))
+    failed = (messages.c.status == Status.FAILED, from_seq(connection, failed_since))
     found = _pile(connection, unknown, looked_up)
     return Waiting(
         held=_pile(connection, held, messages.c.release_at.is_(None)),
@@ -115,7 +115,7 @@ def _pile(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Pile:
     return Pile(count=count, rows=tuple(_text_row(row) for row in rows))
 
 
-def _from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
+def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
     """
     Whether a message came in since *since*, as a bound of its number, which every index has at its end.
     """
@@ -175,7 +175,7 @@ def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> T
         for one in wanted.statuses or (None,)
         for row in connection.execute(
             sa.select(*ROW_COLUMNS)
-            .where(*where, *_of_status(one, narrow=_is_narrow(wanted)))
+            .where(*where, *of_status(one, narrow=_is_narrow(wanted)))
             .order_by(messages.c.seq.desc())
             .limit(wanted.limit + 1)
         )
@@ -199,7 +199,7 @@ def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.Colu
     if wanted.before is not None:
         bounds.append(messages.c.seq < wanted.before)
     if wanted.since is not None:
-        bounds += [_from_seq(connection, wanted.since), messages.c.received_at >= wanted.since]
+        bounds += [from_seq(connection, wanted.since), messages.c.received_at >= wanted.since]
     if wanted.until is not None:
         bounds += [_to_seq(connection, wanted.until), messages.c.received_at < wanted.until]
     if not (wanted.words or wanted.name) or wanted.recipient or wanted.opportunity_id or wanted.since:
@@ -252,7 +252,7 @@ def _is_narrow(wanted: TextFilter) -> bool:
     return any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
 
 
-def _of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
+def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
     """
     Whether a message has *status*; beside a *narrow* condition in a form that no index is used for.
 

@@ -14,6 +14,7 @@ from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
+from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import read_windows, uses
@@ -23,26 +24,60 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
     """
     The messages that pass the filter, newest first.
     """
-    query = sa.select(messages).where(*conditions(wanted)).order_by(messages.c.seq.desc())
-    if wanted.limit:
-        query = query.limit(wanted.limit)
-    return with_segments(connection, now, connection.execute(query).all())
+    narrow = wanted.recipient is not None
+    where = list(conditions(connection, wanted))
+    found: list[Row] = []
+    for portion in portions(connection, wanted):
+        # By one status at a time: only so an index holds them in this order.
+        for status in wanted.statuses or (None,):
+            query = sa.select(messages).where(*where, *portion, *of_status(status, narrow=narrow))
+            query = query.order_by(messages.c.seq.desc())
+            if wanted.limit:
+                query = query.limit(wanted.limit)
+            found += connection.execute(query).all()
+        if 0 < wanted.limit <= len(found):
+            break
+    found.sort(key=lambda row: row.seq, reverse=True)
+    return with_segments(connection, now, found[: wanted.limit or None])
 
 
-def conditions(wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
+def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
     """
-    What a message has to fulfil to pass the filter.
+    What a message has to fulfil to pass the filter, its status aside.
     """
-    if wanted.statuses:
-        yield messages.c.status.in_(wanted.statuses)
     if wanted.recipient is not None:
         yield messages.c.recipient == wanted.recipient
     if wanted.since is not None:
+        yield from_seq(connection, wanted.since)
         yield messages.c.received_at >= wanted.since
     if wanted.search is not None:
         yield messages.c.text.icontains(wanted.search, autoescape=True) | messages.c.seller.icontains(
             wanted.search, autoescape=True
         )
+
+
+def portions(
+    connection: sa.Connection, wanted: MessageFilter
+) -> Iterator[tuple[sa.ColumnElement[bool], ...]]:
+    """
+    The parts to look for messages in, newest first: more than one only where words are looked for.
+
+    No index holds the words of texts. However many are kept, no statement looks through more than
+    LOOKED_THROUGH of them, and who finds enough in the newest looks no further.
+    """
+    if wanted.search is None or wanted.recipient is not None:
+        yield ()
+        return
+    last = last_seq(connection)
+    for newest in range(last, 0, -LOOKED_THROUGH):
+        yield messages.c.seq <= newest, messages.c.seq > newest - LOOKED_THROUGH
+
+
+def last_seq(connection: sa.Connection) -> int:
+    """
+    The place of the newest message; 0 where there is none.
+    """
+    return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:

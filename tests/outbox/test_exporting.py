@@ -2,14 +2,22 @@
 Reading many messages in portions.
 """
 
+from datetime import timedelta
+
 import pytest
 
+from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Export, MessageFilter, Status
+from callrail_relay.domain.reason import Reason
+from callrail_relay.outbox import exporting, reading
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, put
-from tests.support.factories import recipient
+from tests.support.clock import START, ManualClock
+from tests.support.factories import make_draft, make_message, make_submission, recipient
 
 pytestmark = pytest.mark.anyio
+
+UNMAPPED = Verdict((Reason("no_phone", "It has no number."),))
 
 
 async def read_all(outbox: Outbox, export: Export, size: int = 2) -> list[list[str | None]]:
@@ -42,6 +50,48 @@ async def test_only_what_passes_the_filter_is_in_it(outbox: Outbox, worker: Work
 
     assert 2 == export.count
     assert [["Text 1", "Text 2"]] == await read_all(outbox, export)
+
+
+async def test_words_are_looked_for_in_portions(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One that holds none of them does not end the export.
+    """
+    for module in (exporting, reading):
+        monkeypatch.setattr(module, "LOOKED_THROUGH", 2)
+    for number in range(9):
+        await put(outbox, f"{'House' if number in (0, 1, 6, 7) else 'Flat'} {number}", to=recipient(number))
+    export = await outbox.plan_export(MessageFilter(search="house"))
+
+    assert 4 == export.count
+    assert [["House 0", "House 1"], ["House 6", "House 7"]] == await read_all(outbox, export)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (MessageFilter(), 4),
+        (MessageFilter(statuses=(Status.SENT,)), 1),
+        (MessageFilter(statuses=(Status.SENT, Status.QUEUED)), 3),
+        (MessageFilter(recipient=recipient(0)), 1),
+        (MessageFilter(since=START + timedelta(hours=1)), 1),
+        (MessageFilter(since=START + timedelta(hours=2)), 0),
+    ],
+)
+async def test_the_count_is_that_of_what_is_exported(
+    outbox: Outbox, worker: Worker, clock: ManualClock, wanted: MessageFilter, count: int
+) -> None:
+    """
+    Whether it is counted or known from the tallies.
+    """
+    for number in range(2):
+        await put(outbox, f"Text {number}", to=recipient(number))
+    await worker.send()
+    await outbox.accept(make_submission(make_message(draft=make_draft(recipient=None), verdict=UNMAPPED)))
+    clock.advance(timedelta(hours=1))
+    await put(outbox, "Late", to=recipient(9))
+    export = await outbox.plan_export(wanted)
+
+    assert (count, count) == (export.count, sum(len(one) for one in await read_all(outbox, export)))
 
 
 async def test_an_empty_store_has_nothing_to_export(outbox: Outbox) -> None:

@@ -1,26 +1,39 @@
 """
-No statement of a text's way, nor of what people ask all day, reads through a table that grows.
+No statement of the outbox reads through a table that grows.
 """
 
+import inspect
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from random import Random
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.matching import FoundText, Lookup
+from callrail_relay.domain.alerting import Changes, Incident, Level
+from callrail_relay.domain.callrail_text import Direction, ShownNumber
+from callrail_relay.domain.guards import GuardPolicy, Verdict
+from callrail_relay.domain.history import TextFilter
+from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
+from tests.outbox.told import POLICY as TOLD
+from tests.outbox.told import make_told, masked
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
     ACCOUNT,
+    COMPANY,
     LIMITS,
     TRACKING_NUMBER,
     make_draft,
@@ -50,6 +63,13 @@ SMALL = (
 LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
 LOST = Unknown("the relay stopped.", own_fault=True)
 
+# Every method is one transaction; these ask nothing of a table.
+METHODS = {
+    name
+    for name, _ in inspect.getmembers(Outbox, inspect.iscoroutinefunction)
+    if not name.startswith("_") and name not in ("open", "close", "listen", "now")
+}
+
 Asked = dict[str, object]
 """Statements as the driver got them, with the parameters of the last time."""
 
@@ -63,7 +83,7 @@ def watched() -> Iterator[Asked]:
 
     def note(*event: object) -> None:
         _connection, _cursor, statement, parameters, _context, many = event
-        if not many and re.match("SELECT|UPDATE|DELETE", str(statement)):
+        if not many and re.match("SELECT|UPDATE|DELETE|WITH", str(statement)):
             asked[str(statement)] = parameters
 
     sa.event.listen(sa.Engine, "before_cursor_execute", note)
@@ -104,36 +124,178 @@ async def live(outbox: Outbox, clock: ManualClock) -> None:
     await outbox.resume(ACCOUNT)
     await outbox.approve(held)
     await outbox.is_suppressed(TRACKING_NUMBER, recipient(1))
+    await fail(outbox, worker, clock)
+    await hear(outbox, clock)
     await look(outbox, held)
+    await look_at_pages(outbox, clock, held)
+    await tend(outbox, clock, held)
+
+
+async def fail(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    CallRail cannot be asked, a claim is taken back, and CallRail refuses what is too long.
+    """
+    await put(outbox, "Lost for good", to=recipient(40))
+    await worker.take_all()
+    await outbox.settle_unsent(
+        "node-1", frozenset(), NotSent("no", own_fault=True), interval=timedelta(seconds=1), random=Random(1)
+    )
+    await worker.send(LOST)
+    clock.advance(timedelta(minutes=1))
+    due = await outbox.claim_lookup(LOOKUPS)
+    assert due is not None
+    await outbox.claim_lookup(LOOKUPS, due)
+    await outbox.record_failed_lookup(due, FailedLookup(detail="no answer.", requests=1), LOOKUPS)
+    bold = worker.under(max_characters=1000, recipient_interval=timedelta())
+    await put(outbox, words(400), to=recipient(41))
+    for outcome in (REFUSED, SENT, SENT, SENT):
+        await bold.send(outcome)
+    await outbox.suppress(TRACKING_NUMBER, recipient(42), "Asked by phone.")
+    held = [await put(outbox, "Hello", to=recipient(42)), await put(outbox, "Hello", to=recipient(42))]
+    await bold.look()
+    await outbox.cancel(held[0], (Status.HELD,))
+
+
+async def hear(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    What CallRail tells of texts, in full and masked, and passing it on; looking for replies.
+    """
+    policy = replace(TOLD, forwards=True)
+    shown = (recipient(10), masked(recipient(10)), ShownNumber())
+    for person in shown:
+        for content in ("STOP", "START", "Sure"):
+            clock.advance(timedelta(minutes=5))
+            for conversation in ("CON1", "unknown"):
+                text = make_told(content, person=person, conversation_id=conversation, written_at=clock.now())
+                await outbox.note_text(text, policy)
+    out = make_told("Hello", person=recipient(11), direction=Direction.OUT, written_at=clock.now())
+    await outbox.note_text(out, policy)
+    seen = make_told("STOP", key="seen:1", seen=True, written_at=clock.now())
+    await outbox.note_seen([seen, make_told("STOP", key="seen:2", seen=True)], policy)
+    await outbox.next_forward()
+    forward = await outbox.claim_forward(timedelta(minutes=5))
+    assert forward is not None
+    await outbox.end_forward(forward.resource_id, None)
+    polls = PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
+    poll = await outbox.claim_poll(polls)
+    assert poll is not None
+    await outbox.end_poll(poll.id, 1, well=True)
+    await outbox.next_poll(polls)
 
 
 async def look(outbox: Outbox, message_id: str) -> None:
     """
-    What people, the dashboard and the metrics ask all day.
+    What people and the metrics ask all day.
     """
     await outbox.list_messages(MessageFilter())
-    await outbox.list_messages(MessageFilter(statuses=(Status.SENT, Status.FAILED)))
-    await outbox.list_messages(MessageFilter(recipient=recipient(10)))
+    since = await outbox.now() - timedelta(hours=1)
+    for statuses in ((), (Status.FAILED,), (Status.SENT, Status.FAILED)):
+        for who in (None, recipient(10)):
+            for search in (None, "lost"):
+                for when in (None, since):
+                    wanted = MessageFilter(statuses=statuses, recipient=who, search=search, since=when)
+                    await outbox.list_messages(wanted)
+                    export = await outbox.plan_export(wanted)
+                    await outbox.read_portion(export, after=0, size=2)
     await find(outbox, message_id)
     await outbox.count_by_status()
     await outbox.read_standings([ACCOUNT], LIMITS)
+    await outbox.read_counts()
+    await outbox.count_releasing()
+    await outbox.count_suppressions()
+    await outbox.known_accounts()
     await outbox.write_probe()
 
 
+async def look_at_pages(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
+    """
+    What the dashboard shows.
+    """
+    hour_ago = clock.now() - timedelta(hours=1)
+    await outbox.read_overview([ACCOUNT], hour_ago, hour_ago)
+    await outbox.read_arrivals(hour_ago, clock.now())
+    await outbox.read_waiting(hour_ago)
+    pages: tuple[dict[str, Any], ...] = (
+        {},
+        {"recipient": recipient(10)},
+        {"opportunity_id": "123456"},
+        {"sender_id": "789"},
+        {"words": ("lost",)},
+        {"name": "Dana"},
+        {"since": hour_ago, "until": clock.now()},
+        {"before": 5},
+    )
+    for page in pages:
+        for statuses in ((), (Status.SENT, Status.FAILED)):
+            await outbox.read_page(TextFilter(statuses=statuses, **page))
+    await outbox.read_history(message_id)
+    for before in (None, clock.now()):
+        await outbox.read_conversation(TRACKING_NUMBER, recipient(10), before, 20)
+    await outbox.read_suppressions(20)
+    await outbox.list_suppressions()
+    await outbox.read_marker()
+
+
+async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
+    """
+    Opt-outs by hand, mapping again, alerts, and removing what is old.
+    """
+    await outbox.suppress(TRACKING_NUMBER, recipient(1), "Asked by phone.")
+    await outbox.suppress_all(await outbox.list_suppressions())
+    await outbox.lift_suppression(recipient(1), None)
+    await outbox.held_alike(message_id)
+    unmapped = Verdict((Reason("no_phone", "It has no number."),))
+    incomplete = make_message(draft=make_draft(recipient=None), verdict=unmapped)
+    submission = make_submission(incomplete)
+    await outbox.accept(submission)
+    await outbox.read_submission(submission.id)
+    await outbox.remap(replace(incomplete, draft=make_draft(), verdict=Verdict()), GuardPolicy())
+    await outbox.read_undecided(timedelta(minutes=15))
+    await outbox.count_failures([ACCOUNT])
+    incident = Incident(key="paused:ACC1", level=Level.ERROR, detail="It is paused.", opened_at=clock.now())
+    await outbox.change_incidents(Changes(opened=(incident,)))
+    claimed = await outbox.claim_alerts(timedelta(minutes=1))
+    await outbox.put_off_alerts(claimed, clock.now())
+    await outbox.mark_told(claimed)
+    await outbox.read_incidents()
+    clock.advance(timedelta(days=400))
+    assert await outbox.retire(clock.now() - timedelta(days=365), 100)
+
+
+def _noted(called: set[str], name: str) -> Callable[..., Any]:
+    """
+    A method that notes that it was called.
+    """
+    method = getattr(Outbox, name)
+
+    def call(*given: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever it takes
+        called.add(name)
+        return method(*given, **options)
+
+    return call
+
+
 async def test_nothing_reads_through_a_table_that_grows(
-    outbox: Outbox, clock: ManualClock, store_url: str
+    outbox: Outbox, clock: ManualClock, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     Every plan is a search in an index, or reads the newest of a table up to a limit.
+
+    Two things are not asked for here, since they are for all there is: a list or an export without any
+    limit, and bringing instants in order after a clock was set back, which happens once.
     """
+    called: set[str] = set()
+    for name in METHODS:
+        monkeypatch.setattr(Outbox, name, _noted(called, name))
     with watched() as asked:
         await live(outbox, clock)
 
-    assert len(asked) > 40, "the story is too short to say anything"
+    assert called == METHODS, "the story is too short to say anything"
     scans = scans_of_sqlite if store_url.startswith("sqlite") else scans_of_postgresql
-    assert [] == [
+    faults = [
         fault for statement, parameters in asked.items() for fault in scans(store_url, statement, parameters)
     ]
+    assert not faults, "\n\n".join(faults)
 
 
 def scans_of_sqlite(store_url: str, statement: str, parameters: object) -> list[str]:
@@ -178,7 +340,9 @@ def _bad(node: dict[str, object], *, limited: bool) -> Iterator[dict[str, object
     kind = str(node["Node Type"])
     limited = kind == "Limit" or (limited and kind not in ("Sort", "Aggregate", "Hash"))
     searched = "Index Cond" in node or node.get("Index Name") in SMALL
-    scans = kind == "Seq Scan" or (kind.endswith("Scan") and kind != "Bitmap Heap Scan" and not limited)
+    # A limit is soon reached only where every row that is read counts.
+    newest = limited and "Filter" not in node
+    scans = kind == "Seq Scan" or (kind.endswith("Scan") and kind != "Bitmap Heap Scan" and not newest)
     if node.get("Relation Name") in GROWING and scans and not searched:
         yield node
     for inner in node.get("Plans", []):  # type: ignore[attr-defined]  # a list of nodes

@@ -9,6 +9,7 @@ import pytest
 from callrail_relay.domain.budget import HOUR, Limits
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import RateLimited, Unknown
+from callrail_relay.outbox import reading
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, Worker, plain, put, put_message, sent_with, words
 from tests.support.clock import START, ManualClock
@@ -126,6 +127,23 @@ async def test_a_search_takes_every_character_as_itself(
         await put_message(outbox, make_message(draft=draft))
 
     assert found == texts(await outbox.list_messages(MessageFilter(search=search)))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 50])
+async def test_a_search_goes_on_until_it_has_found_enough(
+    outbox: Outbox, worker: Worker, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """
+    In portions of texts, of which some hold nothing; of several statuses, newest first.
+    """
+    monkeypatch.setattr(reading, "LOOKED_THROUGH", 2)
+    for number in range(9):
+        await put(outbox, f"{'House' if number in (0, 1, 6, 7) else 'Flat'} {number}", to=recipient(number))
+    await worker.send()
+    every = ["House 7", "House 6", "House 1", "House 0"]
+    for statuses in ((), (Status.SENT, Status.QUEUED)):
+        wanted = MessageFilter(search="house", statuses=statuses, limit=limit)
+        assert every[: limit or None] == texts(await outbox.list_messages(wanted))
 
 
 async def test_filters_add_up(outbox: Outbox, worker: Worker) -> None:

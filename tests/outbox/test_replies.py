@@ -204,6 +204,22 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Outbox, store_ur
     assert await is_suppressed(outbox)
 
 
+@pytest.mark.parametrize("shown", [1, 2, 4, 7, 10, 11, 12, 13])
+async def test_any_number_of_last_digits_finds_everybody_they_fit(outbox: Outbox, shown: int) -> None:
+    """
+    Several people of one exchange, and the same digits in several.
+    """
+    people = [RECIPIENT, KIM, "+12025550123", "+12025560122", "+12125550122", "+13035559922", "+19995559999"]
+    for person in people:
+        await put(outbox, "Hello", to=person)
+    ending = f"00{RECIPIENT[1:]}"[-shown:]
+
+    await tell(outbox, "STOP", person=ShownNumber(ending=ending), conversation_id="unknown")
+
+    stopped = [entry.recipient for entry in await outbox.list_suppressions()]
+    assert sorted(person for person in people if person.endswith(ending)) == sorted(stopped)
+
+
 async def test_a_masked_number_of_ours_stands_for_each_that_it_may_be(outbox: Outbox) -> None:
     await tell(outbox, "STOP", ours=masked(TRACKING_NUMBER))
 
