@@ -5,12 +5,14 @@ from typing import Literal
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app, load_faults
 from callrail_relay.callrail.simulator.connection import OTHER_CUSTOMER
 from callrail_relay.callrail.simulator.exchange import BrokenConnection
 from callrail_relay.errors import UsageFault
 from tests.callrail.simulated import (
+    KEY,
     RECIPIENT,
     StandingClock,
     asked,
@@ -429,3 +431,36 @@ def test_every_kind_can_happen() -> None:
             happens(kind)()
         except httpx.TransportError:
             continue
+
+
+@pytest.mark.anyio
+async def test_a_client_that_goes_away_leaves_nothing(simulator: Simulator) -> None:
+    """
+    Neither a text nor a fault of the program: its request had not come to its end.
+    """
+    came: list[Message] = [
+        {"type": "http.request", "body": json.dumps(text_form(simulator)).encode()[:-9], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": full_path(simulator, "text-messages.json"),
+        "query_string": b"",
+        "headers": [
+            (b"authorization", f'Token token="{KEY}"'.encode()),
+            (b"content-type", b"application/json"),
+        ],
+    }
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        return came.pop(0)
+
+    async def send_on(message: Message) -> None:
+        answered.append(message)
+
+    await create_app(simulator)(scope, receive, send_on)
+
+    assert [] == simulator.texts
+    assert 400 == answered[0]["status"]

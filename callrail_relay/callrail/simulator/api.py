@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -60,6 +60,9 @@ def _endpoint(simulator: Simulator, call: _Call) -> Callable[[Request], Awaitabl
             simulator.webhooks.start()
         except Refusal as refusal:
             response = refused(refusal)
+        except ClientDisconnect:
+            # Nobody is there to hear it, and nothing was taken.
+            return Response(status_code=400)
         if call.sends and response.status_code != 401:
             response.headers.update(_usage(simulator, request.path_params["account_id"]))
         response.headers["x-request-id"] = str(UUID(int=next(simulator.request_ids)))
