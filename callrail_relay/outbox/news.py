@@ -137,13 +137,15 @@ class PostgresNews:
         if self._connection is not None:
             return
         self._loop = asyncio.get_running_loop()
+        # A connection that is asked for by itself fails in the driver's own words.
+        driver = self._engine.dialect.loaded_dbapi
         try:
             self._connection = await asyncio.to_thread(self._connect)
             # A number of our own: the driver closes its own one when the server goes, and the next connection
             # that comes in may get that number while the loop still watches it.
             self._watched = os.dup(self._connection.fileno())
             self._loop.add_reader(self._watched, self._read, heard)
-        except (sa.exc.DBAPIError, OSError, NotImplementedError):
+        except (driver.Error, sa.exc.SQLAlchemyError, OSError, NotImplementedError):
             # The last where the loop of Windows watches no file numbers: the look once a minute is left.
             self.close()
 

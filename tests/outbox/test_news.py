@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain.message import Source
-from callrail_relay.outbox.news import FileNews
+from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.news import FileNews, PostgresNews
 from callrail_relay.outbox.store import Outbox
 from tests.support.clock import ManualClock
 from tests.support.factories import ACCOUNT, make_message, make_submission
@@ -104,3 +105,16 @@ async def test_a_file_that_names_nobody_is_no_fault(tmp_path: Path, clock: Manua
     for words in ("", "nonsense", "1 abc", "99999999 abc"):
         (tmp_path / "relay.db-news").write_text(words)
         FileNews(tmp_path / "relay.db").tell()
+
+
+async def test_a_database_that_takes_no_connection_is_no_fault() -> None:
+    """
+    It may have none left, or be gone since the last question: nothing is heard until it is asked again.
+    """
+    engine = open_engine("postgresql://relay@127.0.0.1:1/relay")
+    news = PostgresNews(engine)
+
+    await news.listen(lambda: None)
+
+    news.close()
+    engine.dispose()
