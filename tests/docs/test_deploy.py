@@ -102,8 +102,18 @@ def test_the_files_that_are_named_are_there() -> None:
     known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert set(extras.split(",")) <= known["optional-dependencies"].keys()
-    for sources in re.findall(r"^COPY (.+) /build/", image, re.MULTILINE):
-        assert all((ROOT / source).exists() for source in sources.split())
+    copied = {
+        source
+        for sources in re.findall(r"^COPY (.+) /build/", image, re.MULTILINE)
+        for source in sources.split()
+    }
+    assert all((ROOT / source).exists() for source in copied)
+    handed_over = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()[1:]
+    assert ["*", *sorted(f"!{source}" for source in copied)] == sorted(
+        handed_over, key=lambda line: (line != "*", line)
+    )
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/docs/deploy/.env", "/docs/deploy/relay.env"} <= set(ignored)
     for node in NODES:
         build = SERVICES[node]["build"]
         assert ROOT == (DEPLOY / build["context"]).resolve()
