@@ -2,8 +2,12 @@
 From what came in to messages, by one policy.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, cached_property
+
+from pydantic import TypeAdapter
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.budget import Limits
@@ -15,7 +19,13 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import NewMessage, StoredSubmission, wording_of
+from callrail_relay.domain.submission import (
+    NewMessage,
+    NewSubmission,
+    RawSubmission,
+    StoredSubmission,
+    wording_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,103 @@ class SavedPayloads:
 
     drafts: tuple[Draft, ...]
     skipped: tuple[Reason, ...]
+
+
+class Mapper:
+    """
+    Maps by one policy; *new_id* makes the ids of messages.
+    """
+
+    def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
+        self._policy = policy
+        self._new_id = new_id
+
+    @cached_property
+    def policy(self) -> str:
+        """
+        The policy as text, from which ``read_policy`` makes it again.
+        """
+        return _as_json().dump_json(self._policy).decode()
+
+    def __call__(self, raw: RawSubmission) -> NewSubmission:
+        """
+        What a request to the webhook holds; a ping has no messages. It never fails.
+        """
+        try:
+            entries = read_entries(raw.body, raw.content_type, raw.query or "")
+            return self._submission(raw, [map_safely(entry, self._policy.routes) for entry in entries])
+        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+            return self.give_up(raw, error)
+
+    def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
+        """
+        *raw* with one message, held because of a fault of the program's own.
+        """
+        return self._submission(raw, [Draft(faults=(_internal_fault(error),))])
+
+    def direct(self, id_: str, draft: Draft) -> NewSubmission:
+        """
+        One text from the command line or the dashboard.
+        """
+        return NewSubmission(
+            id=id_,
+            source=Source.SEND,
+            body=(draft.text or "").encode(),
+            messages=(self._message(draft),),
+            guards=self._policy.guards,
+        )
+
+    def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
+        """
+        The drafts of a saved file; what the store knows already is to be left out unless *force*.
+        """
+        return NewSubmission(
+            id=id_,
+            source=Source.REPLAY,
+            body=document,
+            messages=tuple(self._message(draft, replayed=True, force=force) for draft in drafts),
+            guards=self._policy.guards,
+        )
+
+    def _submission(self, raw: RawSubmission, drafts: Iterable[Draft]) -> NewSubmission:
+        return NewSubmission(
+            id=raw.id,
+            source=Source.WEBHOOK,
+            body=raw.body,
+            content_type=raw.content_type,
+            query=raw.query,
+            messages=tuple(self._message(draft) for draft in drafts),
+            guards=self._policy.guards,
+            received_at=raw.received_at,
+        )
+
+    def _message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
+        return new_message(
+            self._new_id(),
+            draft,
+            self._policy,
+            skip_identical=replayed and not force,
+            approved=("duplicate",) if force else (),
+        )
+
+
+def read_policy(text: str) -> MappingPolicy:
+    """
+    The policy that ``Mapper.policy`` wrote.
+    """
+    return _as_json().validate_json(text)
+
+
+@cache
+def _as_json() -> TypeAdapter[MappingPolicy]:
+    return TypeAdapter(MappingPolicy)
+
+
+def is_ping(body: bytes, query: str) -> bool:
+    """
+    Whether it is plain without a further look that a request holds nothing.
+    """
+    return not query and body.strip() in (b"", b"{}", b"[]")
 
 
 def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:

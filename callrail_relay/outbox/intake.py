@@ -85,19 +85,19 @@ class _Facts:
     people: dict[tuple[str, int], set[str]]
     suppressed: set[tuple[str, str]]
 
-    def add(self, now: datetime, message: NewMessage) -> None:
+    def add(self, came: datetime, message: NewMessage) -> None:
         """
         Count *message*, which is stored, among those that came before.
         """
         if message.fingerprint is not None:
-            self.earlier[message.fingerprint] = (message.id, now)
+            self.earlier[message.fingerprint] = (message.id, came)
         draft = message.draft
         if message.wording is not None and draft.route is not None and draft.recipient is not None:
             self.people.setdefault((draft.route.account_id, message.wording), set()).add(draft.recipient)
 
-    def around(self, now: datetime, message: NewMessage) -> guards.Circumstances:
+    def around(self, now: datetime, came: datetime, message: NewMessage) -> guards.Circumstances:
         """
-        What there is to know around a new message.
+        What there is to know around a new message, which *came* then.
         """
         draft = message.draft
         if draft.route is None or draft.recipient is None:
@@ -108,15 +108,15 @@ class _Facts:
             people = len(others) + (draft.recipient not in others)
         return guards.Circumstances(
             now=now,
-            same_text=guards.duplicate(self._just_before(now, message)),
+            same_text=guards.duplicate(self._just_before(came, message)),
             people=people,
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
             recipient=draft.recipient,
         )
 
-    def _just_before(self, now: datetime, message: NewMessage) -> str | None:
+    def _just_before(self, came: datetime, message: NewMessage) -> str | None:
         earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
-        return earlier[0] if earlier is not None and earlier[1] > now - guards.DUPLICATE_WINDOW else None
+        return earlier[0] if earlier is not None and earlier[1] > came - guards.DUPLICATE_WINDOW else None
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
@@ -126,16 +126,17 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
-    earlier = _earlier(connection, recent - ever, now - guards.DUPLICATE_WINDOW)
+    since = min((one.received_at or now for one in batch), default=now)
+    earlier = _earlier(connection, recent - ever, since - guards.DUPLICATE_WINDOW)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
-        people=_people(connection, now, new),
+        people=_people(connection, since, new),
         suppressed=_suppressed(connection, {one.draft.recipient for one in new if one.draft.recipient}),
     )
 
 
 def _people(
-    connection: sa.Connection, now: datetime, new: Sequence[NewMessage]
+    connection: sa.Connection, came: datetime, new: Sequence[NewMessage]
 ) -> dict[tuple[str, int], set[str]]:
     """
     Who was sent each of the wordings of *new* lately, as far as it matters: so many that more are too many.
@@ -147,7 +148,7 @@ def _people(
     return {
         (account_id, wording): set(people.split(","))
         for account_id, wordings in by_account.items()
-        for wording, people in read_people(connection, account_id, wordings, now - guards.MASS_TEXT_WINDOW)
+        for wording, people in read_people(connection, account_id, wordings, came - guards.MASS_TEXT_WINDOW)
         if people
     }
 
@@ -243,10 +244,14 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
             verdict=message.verdict,
             duplicate_of=earlier[0],
         )
+    came = submission.received_at or now
     verdict = guards.judge(
-        submission.guards, facts.around(now, message), verdict=message.verdict, approved=message.approved
+        submission.guards,
+        facts.around(now, came, message),
+        verdict=message.verdict,
+        approved=message.approved,
     )
-    facts.add(now, message)
+    facts.add(came, message)
     return Accepted(
         message_id=message.id, status=Status.HELD if verdict.holds else Status.QUEUED, verdict=verdict
     )
@@ -261,10 +266,10 @@ def _insert(
     """
     Write what is new; a replay in which nothing was new leaves nothing behind.
     """
-    at = microseconds(now)
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
     for submission, accepted in zip(batch, results, strict=True):
+        at = microseconds(submission.received_at or now)
         kept = [
             _message_row(at, message, submission, one)
             for message, one in zip(submission.messages, accepted, strict=True)
@@ -274,11 +279,11 @@ def _insert(
             new_submissions.append(_submission_row(at, submission))
             new_messages += kept
     if new_submissions:
-        _insert_rows(connection, submissions, new_submissions)
-        _insert_rows(connection, messages, new_messages)
+        insert_rows(connection, submissions, new_submissions)
+        insert_rows(connection, messages, new_messages)
 
 
-def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
+def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
     """
     Insert *rows*, which hold what the driver takes and all have the same columns, in their order.
 

@@ -20,6 +20,7 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     evidence,
+    inbox,
     incidents,
     messages,
     polls,
@@ -32,6 +33,7 @@ TOLERANCE = timedelta(seconds=2)
 """Clocks are corrected by less than this all the time, and nothing waits long for it."""
 
 _TABLES = (
+    inbox,
     submissions,
     messages,
     decisions,

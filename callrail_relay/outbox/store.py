@@ -42,7 +42,15 @@ from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
+from callrail_relay.domain.submission import (
+    Accepted,
+    Mapped,
+    Mapping,
+    NewMessage,
+    NewSubmission,
+    RawSubmission,
+    StoredSubmission,
+)
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import (
@@ -52,6 +60,7 @@ from callrail_relay.outbox import (
     exporting,
     forwarding,
     history,
+    inbox,
     measuring,
     operations,
     polling,
@@ -72,6 +81,7 @@ from callrail_relay.outbox.engine import (
     require_same_file,
     translated,
 )
+from callrail_relay.outbox.inbox import ReadMapping, Unmapped
 from callrail_relay.outbox.news import FileNews, News, PostgresNews
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
@@ -155,17 +165,42 @@ class Outbox:
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """
-        Store a submission; when this returns it is on disk.
+        Store a submission that is mapped; when this returns it is on disk.
 
         Submissions that arrive while others are being stored share the next commit. Raises Unavailable after
         ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
         async with self._answering():
-            accepted = await self._commits.accept(submission)
+            accepted = await self._commits.store(submission)
+        assert accepted is not None  # noqa: S101 - only what is not mapped goes into the inbox
         if submission.source is not Source.WEBHOOK:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
         return accepted
+
+    async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
+        """
+        Store a request to the webhook, as ``accept`` does; None where it is in the inbox, to be mapped later.
+        """
+        async with self._answering():
+            return await self._commits.store(Unmapped(raw, mapping))
+
+    async def inbox_is_empty(self) -> bool:
+        return await self._read(lambda connection, _now: inbox.is_empty(connection))
+
+    async def map_inbox(self, most: int, read_mapping: ReadMapping) -> list[Mapped]:
+        """
+        Map the oldest requests of the inbox, *most* at a time; none where it is empty.
+        """
+        try:
+            mapped = await self._write(inbox.map_portion, most, read_mapping)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one of them cannot be stored, and must not keep back the others
+            mapped = await self._write(inbox.map_oldest, read_mapping)
+        if mapped:
+            await self._in_thread(self._readers, self._news.tell)
+        return mapped
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """

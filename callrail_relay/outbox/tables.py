@@ -47,6 +47,27 @@ metadata = sa.MetaData(
     }
 )
 
+# By what requests are mapped: the settings of the relay that took them, under the digest of the whole.
+mapping_policies = sa.Table(
+    "mapping_policies",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+# Requests that are answered and not mapped yet, in the order in which they came.
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("policy_id", sa.ForeignKey("mapping_policies.id"), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("query", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 submissions = sa.Table(
     "submissions",
     metadata,

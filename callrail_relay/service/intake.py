@@ -2,24 +2,33 @@
 Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, SubmissionAccepted, ignore
 from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.mapper import MappingPolicy, map_safely, new_message, read_entries
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, is_ping, read_policy
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
+from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission
 from callrail_relay.outbox.store import Outbox
+
+PORTION = 25
+"""Requests of the inbox that are mapped in one transaction: some milliseconds, which a webhook can wait."""
+
+
+def nothing() -> None:
+    """
+    Nobody is to be told.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What a submission became; a ping has no messages and is not stored.
+    What a submission became. A ping has no messages and is not stored; what is in the inbox has none yet.
     """
 
     submission_id: str
@@ -41,45 +50,40 @@ class Intake:
         hook: EventHook = ignore,
     ) -> None:
         self._outbox = outbox
-        self._policy = policy
         self._clock = clock
         self._random = random
         self._hook = hook
+        self._mapper = Mapper(policy, self._new_id)
+        self.left: Callable[[], None] = nothing
+        """Called when a request was left in the inbox."""
+        self.taken = 0
+        """Requests to the webhook that came so far."""
 
     async def accept_request(self, body: bytes, *, content_type: str | None, query: str = "") -> Receipt:
         """
         Store a webhook's request, whatever it holds; when this returns it is on disk.
 
-        Raises Unavailable when the store cannot be written.
+        In a burst it is in the inbox then, and is mapped by ``map_inbox``. Raises Unavailable when the store
+        cannot be written.
         """
-        entries = read_entries(body, content_type, query)
-        submission_id = self._new_id()
-        if not entries:
+        self.taken += 1
+        id_ = self._new_id()
+        if is_ping(body, query):
             self._hook(PingReceived())
-            return Receipt(submission_id=submission_id)
-        submission = NewSubmission(
-            id=submission_id,
-            source=Source.WEBHOOK,
-            body=body,
-            content_type=content_type,
-            query=query or None,
-            messages=tuple(self._new_message(map_safely(entry, self._policy.routes)) for entry in entries),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+            return Receipt(submission_id=id_)
+        raw = RawSubmission(id=id_, body=body, content_type=content_type, query=query or None)
+        accepted = await self._outbox.take(raw, self._mapper)
+        if accepted is None:
+            self.left()
+            return Receipt(submission_id=id_)
+        self._tell(id_, Source.WEBHOOK, accepted)
+        return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     async def accept_direct(self, draft: Draft) -> Receipt:
         """
         Store one text from the command line. Raises Unavailable.
         """
-        submission = NewSubmission(
-            id=self._new_id(),
-            source=Source.SEND,
-            body=(draft.text or "").encode(),
-            messages=(self._new_message(draft),),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+        return await self._accept(self._mapper.direct(self._new_id(), draft))
 
     async def accept_saved(self, document: bytes, drafts: Iterable[Draft], *, force: bool) -> Receipt:
         """
@@ -87,42 +91,58 @@ class Intake:
 
         Raises Unavailable.
         """
-        submission = NewSubmission(
-            id=self._new_id(),
-            source=Source.REPLAY,
-            body=document,
-            messages=tuple(self._new_message(draft, replayed=True, force=force) for draft in drafts),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+        return await self._accept(self._mapper.saved(self._new_id(), document, drafts, force=force))
 
-    def _new_message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
-        return new_message(
-            self._new_id(),
-            draft,
-            self._policy,
-            skip_identical=replayed and not force,
-            approved=("duplicate",) if force else (),
-        )
+    async def has_left(self) -> bool:
+        """
+        Whether there is something in the inbox, whoever took it. Raises Unavailable.
+        """
+        return not await self._outbox.inbox_is_empty()
 
-    async def _store(self, submission: NewSubmission) -> Receipt:
+    async def map_inbox(self) -> None:
+        """
+        Map a portion of the inbox, the oldest first, each as the relay that took it would have done it.
+
+        Raises Unavailable.
+        """
+        for one in await self._outbox.map_inbox(PORTION, self._read_mapping):
+            self._tell(one.submission_id, Source.WEBHOOK, one.accepted)
+
+    async def map_all(self) -> None:
+        """
+        Map what is in the inbox until nothing is. Raises Unavailable.
+        """
+        while await self.has_left():
+            await self.map_inbox()
+
+    async def _accept(self, submission: NewSubmission) -> Receipt:
+        # What came before has its place before this.
+        await self.map_all()
         accepted = await self._outbox.accept(submission)
-        new = sum(one.duplicate_of is None for one in accepted)
-        if new:
-            self._hook(
-                SubmissionAccepted(submission_id=submission.id, source=submission.source, messages=new)
-            )
-        for one in accepted:
-            if one.duplicate_of is None:
-                self._hook(
-                    MessageAccepted(
-                        message_id=one.message_id,
-                        submission_id=submission.id,
-                        status=one.status,
-                        reasons=tuple(reason.code for reason in one.verdict.reasons),
-                    )
-                )
+        self._tell(submission.id, submission.source, accepted)
         return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+
+    def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
+        new = [one for one in accepted if one.duplicate_of is None]
+        if not new:
+            if source is Source.WEBHOOK:
+                self._hook(PingReceived())
+            return
+        self._hook(SubmissionAccepted(submission_id=submission_id, source=source, messages=len(new)))
+        for one in new:
+            self._hook(
+                MessageAccepted(
+                    message_id=one.message_id,
+                    submission_id=submission_id,
+                    status=one.status,
+                    reasons=tuple(reason.code for reason in one.verdict.reasons),
+                )
+            )
+
+    def _read_mapping(self, policy: str) -> Mapper:
+        if policy == self._mapper.policy:
+            return self._mapper
+        return Mapper(read_policy(policy), self._new_id)
 
     def _new_id(self) -> str:
         return uuid7(self._clock.now(), self._random)
