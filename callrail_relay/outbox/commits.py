@@ -53,14 +53,16 @@ class SharedCommits:
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
-    async def store(self, arrival: Arrival) -> list[Accepted] | None:
+    def store(self, arrival: Arrival) -> "asyncio.Future[list[Accepted] | None]":
         """
         Store a submission: what became of its messages, None where it is in the inbox.
+
+        Whoever ends the future before a commit began with it leaves nothing behind.
         """
         stored: asyncio.Future[list[Accepted] | None] = asyncio.get_running_loop().create_future()
         self._arriving.append((arrival, stored))
         self._begin()
-        return await stored
+        return stored
 
     async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
         """
