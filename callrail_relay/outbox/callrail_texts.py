@@ -24,7 +24,7 @@ from callrail_relay.domain.matching import BEFORE, normalise
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.suppressing import suppress
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
-from callrail_relay.outbox.values import Row, read_account
+from callrail_relay.outbox.values import Row, change_account
 from callrail_relay.outbox.witnessing import bear_witness
 
 SEEN = "seen:"
@@ -45,7 +45,7 @@ def note(
     """
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
-        read_account(connection, account_id, lock=True)
+        change_account(connection, now, account_id)
     direction = text.going(hint, policy.tracking_numbers)
     told = _Told(
         text=text,

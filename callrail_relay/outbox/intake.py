@@ -24,7 +24,7 @@ from callrail_relay.outbox.tables import (
     submissions,
     suppressions,
 )
-from callrail_relay.outbox.values import lock_accounts, reasons_to_json
+from callrail_relay.outbox.values import reasons_to_json
 
 V = TypeVar("V")
 
@@ -39,7 +39,7 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     read for the whole batch at once, each message is decided on in its turn, and all of them are inserted
     together. Texts of one batch see each other, and those of two nodes come one after the other.
     """
-    _lock_accounts(connection, batch)
+    _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
     results = [
         [_decide(now, facts, message, submission) for message in submission.messages] for submission in batch
@@ -48,19 +48,48 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     return results
 
 
-def _lock_accounts(connection: sa.Connection, batch: Sequence[NewSubmission]) -> None:
+def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
     """
-    Lock the rows of all accounts of *batch*, and make those that are missing.
+    Lock the rows of all accounts of *batch*, for something new in them, and make those that are missing.
     """
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
-    missing = ids - lock_accounts(connection, ids).keys()
+    if not ids:
+        return
+    asked = {"account_ids": list(ids), "now": now}
+    missing = ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))
     if missing:
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
         # Again, with those that were made just now.
-        lock_accounts(connection, ids)
+        connection.execute(_LOCK_ACCOUNTS, asked)
+
+
+def _looked_at() -> sa.ColumnElement[datetime]:
+    """
+    When an account with something new is looked at: now, or when it is not closed any more, or before that
+    where it is due anyway.
+    """
+    now = sa.bindparam("now", type_=Instant)
+    opens_at = sa.case((accounts.c.closed_until > now, accounts.c.closed_until), else_=now)
+    return sa.case((accounts.c.due_at < opens_at, accounts.c.due_at), else_=opens_at)
+
+
+_LOCK_ACCOUNTS = (
+    sa.update(accounts)
+    .where(
+        # In one order, so that no two who need several wait for each other.
+        accounts.c.id.in_(
+            sa.select(accounts.c.id)
+            .where(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True)))
+            .order_by(accounts.c.id)
+            .with_for_update()
+        )
+    )
+    .values(due_at=_looked_at())
+    .returning(accounts.c.id)
+)
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:

@@ -208,6 +208,9 @@ class Outbox:
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
         return await self._write(claiming.claim, node, policy)
 
+    async def take_up_forgotten(self) -> None:
+        await self._write(claiming.take_up_forgotten)
+
     async def next_lease_end(self) -> datetime | None:
         return await self._read(recording.next_lease_end)
 

@@ -335,6 +335,10 @@ accounts = sa.Table(
     sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
+    # When to look next whether something may leave; null where only news can change that.
+    sa.Column("due_at", Instant, index=True),
+    # Until when nothing leaves, whatever comes in: the budget is used, or the account waits or is paused.
+    sa.Column("closed_until", Instant),
 )
 
 suppressions = sa.Table(

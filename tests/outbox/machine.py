@@ -39,7 +39,15 @@ from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnU
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments, suppressions
+from callrail_relay.outbox.tables import (
+    EPOCH,
+    accounts,
+    attempts,
+    messages,
+    metadata,
+    segments,
+    suppressions,
+)
 from callrail_relay.service.operations import CANCELLABLE
 from tests.outbox.worker import words
 from tests.support.clock import START, ManualClock
@@ -494,7 +502,22 @@ class RelayMachine(RuleBasedStateMachine):
             assert not before.paused
             self._check_claim(before, result.claim)
             self.flights.append(Flight(result.claim, node, self.true_time() + POLICY.lease))
+        else:
+            self._check_nothing_is_overlooked(node, result)
         return result
+
+    def _check_nothing_is_overlooked(self, node: str, result: ClaimResult) -> None:
+        """
+        A look at all accounts, and not only at those that are due, finds nothing either, and nothing earlier.
+        """
+        with self.bench.engine.begin() as connection:
+            connection.execute(sa.update(accounts).values(due_at=EPOCH, closed_until=None))
+        thorough = self.bench.run(self.outbox.claim(node, POLICY))
+        assert thorough.claim is None
+        assert not thorough.held
+        if thorough.wake_at is not None:
+            assert result.wake_at is not None
+            assert result.wake_at <= thorough.wake_at
 
     # --- CallRail ---
 
