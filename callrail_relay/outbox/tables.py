@@ -193,7 +193,7 @@ def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[b
     """
     Whether a message is held until an instant, in the very words of the partial index.
     """
-    held = table.c.status == sa.literal("held", literal_execute=True)
+    held = table.c.status == sa.literal_column("'held'")
     return sa.and_(held, table.c.release_at.is_not(None))
 
 

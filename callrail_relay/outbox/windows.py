@@ -54,7 +54,7 @@ def _others(
         callrail_texts.c.account_id == account_id,
         callrail_texts.c.written_at > since,
         # In the very words of the partial index, which holds no others.
-        callrail_texts.c.direction == sa.literal("out", literal_execute=True),
+        callrail_texts.c.direction == sa.literal_column("'out'"),
         callrail_texts.c.attempt_id.is_(None),
     )
 
