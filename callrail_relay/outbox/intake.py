@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -190,27 +190,42 @@ def read_people(
 
     One statement for all of them, which reads few rows of each, however many texts of one wording there are.
     """
-    wanted = list(wordings)
+    wanted: object = list(wordings)
     if connection.dialect.name == "sqlite":
-        asked = sa.func.json_each(json.dumps(wanted)).table_valued("value").alias("asked")
+        query, wanted = _PEOPLE_SQLITE, json.dumps(wanted)
     else:
-        numbers = sa.bindparam("wordings", wanted, type_=postgresql.ARRAY(sa.BigInteger))
-        asked = sa.func.unnest(numbers).table_valued("value").render_derived("asked")
+        query = _PEOPLE_POSTGRESQL
+    asked = {"wordings": wanted, "account_id": account_id, "since": since}
+    return [(row[0], row[1]) for row in connection.execute(query, asked)]
+
+
+def _people_of(asked: sa.TableValuedAlias) -> sa.Select[Any]:
     some = (
         sa.select(messages.c.recipient)
         .where(
-            messages.c.account_id == account_id,
+            messages.c.account_id == sa.bindparam("account_id"),
             messages.c.wording == asked.c.value,
             messages.c.wording.is_not(None),
-            messages.c.received_at > since,
+            messages.c.received_at > sa.bindparam("since", type_=Instant),
         )
         .distinct()
-        .limit(guards.MASS_TEXT_RECIPIENTS)
+        .limit(sa.literal_column(str(guards.MASS_TEXT_RECIPIENTS)))
         .correlate(asked)
         .subquery()
     )
     joined = sa.select(sa.func.aggregate_strings(some.c.recipient, ",")).correlate(asked).scalar_subquery()
-    return [(row[0], row[1]) for row in connection.execute(sa.select(asked.c.value, joined))]
+    return sa.select(asked.c.value, joined)
+
+
+# Put together once, since that takes longer than to carry them out.
+_PEOPLE_SQLITE = _people_of(
+    sa.func.json_each(sa.bindparam("wordings", type_=sa.Text)).table_valued("value").alias("asked")
+)
+_PEOPLE_POSTGRESQL = _people_of(
+    sa.func.unnest(sa.bindparam("wordings", type_=postgresql.ARRAY(sa.BigInteger)))
+    .table_valued("value")
+    .render_derived("asked")
+)
 
 
 def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
