@@ -32,6 +32,7 @@ from callrail_relay.bootstrap.tokens import (
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.mapper import map_text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
@@ -39,7 +40,6 @@ from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, Usage
 from callrail_relay.outbox import engine
 from callrail_relay.service.health import Condition, HealthReport, examine
 from callrail_relay.service.hook_tokens import GRACE, HookToken
-from callrail_relay.service.intake import map_text
 from callrail_relay.service.worker import Worker
 from tests.service.rig import Events
 from tests.support.clock import ManualClock

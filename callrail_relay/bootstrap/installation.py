@@ -18,11 +18,11 @@ from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.delivery import DeliveryPolicy
-from callrail_relay.service.intake import MappingPolicy
 
 LEASE_MARGIN = timedelta(seconds=10)
 

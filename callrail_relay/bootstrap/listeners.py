@@ -23,7 +23,7 @@ from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.listener import Listener
 from callrail_relay.web.login import Login
-from callrail_relay.web.metrics import Measured, metrics_route
+from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import CallRailHook, Hook, create_public_app
 
@@ -66,14 +66,12 @@ async def open_listeners(
     )
     witness = await open_witness(installation, relay.outbox, hook, worker.heard)
     public = Listener(
-        Measured(
-            create_public_app(
-                if3,
-                CallRailHook(if3.gate, witness),
-                StoreProbe(relay.outbox, installation.clock).writable,
-            ),
-            metrics.answered,
+        create_public_app(
+            if3,
+            CallRailHook(if3.gate, witness),
+            StoreProbe(relay.outbox, installation.clock).writable,
             installation.clock,
+            metrics.answered,
         ),
         host=server.host,
         port=server.port,

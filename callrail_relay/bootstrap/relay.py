@@ -15,6 +15,7 @@ from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.forwarding import Forwarding
+from callrail_relay.service.inbox import InboxMapping
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
@@ -47,23 +48,31 @@ def log_events(installation: Installation) -> EventHook:
 
 
 @asynccontextmanager
-async def open_relay(installation: Installation, hook: EventHook = ignore) -> AsyncIterator[Relay]:
+async def open_relay(
+    installation: Installation, hook: EventHook = ignore, *, stays: bool = False
+) -> AsyncIterator[Relay]:
     """
     The services on an open store; closed at the end. Raises Unavailable.
+
+    What a relay took and had no time to map is mapped first, so that every text is there to be seen. One that
+    *stays* does that beside its other work instead.
     """
     settings = installation.settings
     outbox = await Outbox.open(settings.database.url, installation.clock)
     try:
+        intake = Intake(
+            outbox,
+            installation.mapping,
+            clock=installation.clock,
+            random=installation.random,
+            hook=hook,
+        )
+        if not stays:
+            await intake.map_all()
         yield Relay(
             installation=installation,
             outbox=outbox,
-            intake=Intake(
-                outbox,
-                installation.mapping,
-                clock=installation.clock,
-                random=installation.random,
-                hook=hook,
-            ),
+            intake=intake,
             operations=Operations(
                 outbox,
                 account_ids=installation.account_ids,
@@ -109,8 +118,9 @@ async def open_worker(
                 hook=hook,
                 settled=delivery.wake,
             )
+            mapping = InboxMapping(relay.intake, clock=relay.outbox.clock, hook=hook, mapped=delivery.wake)
             others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, *others)
+            yield Worker(delivery, reconciliation, mapping, *others)
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:

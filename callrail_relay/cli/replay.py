@@ -17,9 +17,9 @@ from callrail_relay.errors import NotFound
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
     from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.domain.mapper import SavedPayloads
     from callrail_relay.domain.submission import Accepted
     from callrail_relay.service.dispatch import Ending
-    from callrail_relay.service.intake import SavedPayloads
 
 # Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
 _GRAVEST_FIRST = (6, 5, 4, 8, 7)
@@ -55,7 +55,7 @@ async def replay(
       $ callrail-relay replay saved/*.json --dry-run
     """
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.service.intake import map_saved
+    from callrail_relay.domain.mapper import map_saved
 
     documents = [read_input(file) for file in files]
     installation = find_installation(config)
@@ -85,8 +85,8 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
 
 def _show_plan(saved: "list[SavedPayloads]", installation: "Installation", *, as_json: bool) -> None:
     from callrail_relay.cli.render import documents, print_json, print_messages
+    from callrail_relay.domain.mapper import preview
     from callrail_relay.domain.message import Source
-    from callrail_relay.service.intake import preview
 
     now = installation.clock.now()
     planned = [

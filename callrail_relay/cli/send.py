@@ -43,9 +43,9 @@ async def send(
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.cli.render import print_json, print_message
+    from callrail_relay.domain.mapper import map_text, preview
     from callrail_relay.domain.message import Source
     from callrail_relay.service.dispatch import Dispatch, Ending
-    from callrail_relay.service.intake import map_text, preview
 
     installation = find_installation(config)
     draft = map_text(to=to, text=message, policy=installation.mapping, sender=sender)

@@ -80,7 +80,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     signal = ChangeSignal()
     hook = every(log_events(installation), metrics, signal)
     known = await tokens.hook_tokens(installation)
-    async with stop_signal() as stopped, open_relay(installation, hook) as relay:
+    async with stop_signal() as stopped, open_relay(installation, hook, stays=True) as relay:
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (

@@ -58,12 +58,9 @@ class ClaimResult:
     What one look at the outbox came to.
 
     Without a ``claim``, ``wake_at`` is the instant at which something may become
-    claimable by itself; None when only news can change that. Until ``closed_until``
-    not even a text that comes in now can leave: every account waits, is paused, or
-    has used its budget.
+    claimable by itself; None when only news can change that.
     """
 
     claim: Claim | None = None
-    closed_until: datetime | None = None
     wake_at: datetime | None = None
     held: tuple[Held, ...] = ()

@@ -19,7 +19,8 @@ def uuid7(now: datetime, random: Random) -> str:
     milliseconds, rest = divmod(microseconds, _MILLISECOND)
     fraction = rest * 4096 // _MILLISECOND
     value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
-    return str(UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def first_id(instant: datetime) -> str:

@@ -4,6 +4,8 @@ What intake hands to the outbox, and what the outbox answers.
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
 
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft
@@ -40,7 +42,8 @@ class NewSubmission:
     """
     One request as it came in, byte for byte, with the messages it holds.
 
-    ``guards`` is the policy of those guards that only the store can ask.
+    ``guards`` is the policy of those guards that only the store can ask. ``received_at`` is None for what is
+    stored as it comes in.
     """
 
     id: str
@@ -50,6 +53,40 @@ class NewSubmission:
     query: str | None = None
     messages: tuple[NewMessage, ...]
     guards: GuardPolicy = field(default_factory=GuardPolicy)
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSubmission:
+    """
+    One request to the webhook as it came in, byte for byte, which nobody has looked into yet.
+
+    ``received_at`` is None until it is stored.
+    """
+
+    id: str
+    body: bytes
+    content_type: str | None = None
+    query: str | None = None
+    received_at: datetime | None = None
+
+
+class Mapping(Protocol):
+    """
+    What turns a raw submission into one with messages; it never fails.
+
+    ``policy`` is what it goes by, as text: whoever has that can map as it does, also when this one is gone.
+    """
+
+    @property
+    def policy(self) -> str: ...
+
+    def __call__(self, raw: RawSubmission) -> NewSubmission: ...
+
+    def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
+        """
+        *raw* with one message, held because of a fault of the program's own.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +112,16 @@ class Accepted:
     status: Status
     verdict: Verdict
     duplicate_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """
+    What became of a request that was in the inbox.
+    """
+
+    submission_id: str
+    accepted: tuple[Accepted, ...]
 
 
 def wording_of(draft: Draft) -> int | None:

@@ -24,7 +24,7 @@ from callrail_relay.domain.matching import BEFORE, normalise
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.suppressing import suppress
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
-from callrail_relay.outbox.values import Row, read_account
+from callrail_relay.outbox.values import Row, change_account
 from callrail_relay.outbox.witnessing import bear_witness
 
 E164_LENGTH = len("+12025550122")
@@ -48,7 +48,7 @@ def note(
     """
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
-        read_account(connection, account_id, lock=True)
+        change_account(connection, now, account_id)
     direction = text.going(hint, policy.tracking_numbers)
     told = _told(now, text, direction)
     people = _people(connection, told, policy)
@@ -98,7 +98,7 @@ def note_seen(
         if known.written_at < told.written_at:
             account_id = policy.accounts.get(text.company_id or "")
             if account_id is not None:
-                read_account(connection, account_id, lock=True)
+                change_account(connection, now, account_id)
             _heed_again(connection, known, told, _people(connection, told, policy))
     return noted
 

@@ -3,7 +3,7 @@ Taking the next segment for sending.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,14 +11,16 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Account
+from callrail_relay.domain.budget import DAY, HOUR, Window
 from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
-from callrail_relay.outbox.suppressing import is_suppressed
 from callrail_relay.outbox.tables import (
+    EPOCH,
+    MICROSECOND,
     Instant,
     accounts,
     attempts,
@@ -26,14 +28,21 @@ from callrail_relay.outbox.tables import (
     is_released_by_itself,
     messages,
     segments,
+    suppressions,
 )
-from callrail_relay.outbox.values import Row, lock_account, reasons_from_json, reasons_to_json
+from callrail_relay.outbox.values import Row, reasons_from_json, reasons_to_json, try_account
 
 LOCKED_RETRY = timedelta(seconds=0.05)
 """When to look again at an account that another node had in hand."""
 
 PAUSED_RETRY = timedelta(seconds=60)
 """How long nobody looks at a paused account because of a text that comes in."""
+
+ROOM_RETRY = timedelta(seconds=60)
+"""When to look again at an account that has some room, and a text that does not fit into it."""
+
+_PORTION = 20
+"""Accounts that are due are read so many at a time: mostly the first one will do."""
 
 
 def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
@@ -43,48 +52,107 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     At most one segment per tracking number and recipient is in flight, texts to one
     person leave in the order in which they came, and no window of any account is
     passed: all three hold because this transaction reads and writes them together,
-    with the account's row locked. Accounts are looked at in turn; one that another
-    node has in hand just now is left to it for a moment.
+    with the account's row locked. Only accounts that are due are looked at, in turn;
+    one that another node has in hand just now is left to it for a moment.
     """
     held: list[Held] = []
-    wake_ats: list[datetime | None] = []
-    closed: list[datetime] = []
-    for number, account_id in enumerate(_accounts_with_work(connection, now, policy)):
+    locked = False
+    for number, account_id in enumerate(_due_accounts(connection, now, policy)):
         # Waiting for a lock while holding another is how two nodes come to wait for each other.
-        account = lock_account(connection, account_id, wait=number == 0)
+        account = try_account(connection, account_id, wait=number == 0)
         if account is None:
-            wake_ats.append(now + LOCKED_RETRY)
+            locked = True
             continue
-        result = _claim_from(connection, now, node, policy, account)
-        held.extend(result.held)
-        if result.claim is not None:
-            return replace(result, held=tuple(held))
-        wake_ats.append(result.wake_at)
-        if result.closed_until is not None:
-            closed.append(result.closed_until)
-    # Asked last: what was held just now is released again too.
-    wake_ats.append(_next_release(connection, now, policy))
-    closed_until = min(closed) if closed and len(closed) == len(policy.accounts) else None
-    return ClaimResult(wake_at=_soonest(*wake_ats), closed_until=closed_until, held=tuple(held))
+        look = _claim_from(connection, now, node, policy, account)
+        held.extend(look.held)
+        if look.claim is not None:
+            return ClaimResult(claim=look.claim, held=tuple(held))
+        connection.execute(_PUT_OFF, {"of": account_id, "due": look.due_at, "closed": look.closed_until})
+    wake_at: datetime | None = connection.scalar(_NEXT_DUE, {"now": now})
+    if locked:
+        wake_at = _soonest(wake_at, now + LOCKED_RETRY)
+    return ClaimResult(wake_at=wake_at, held=tuple(held))
 
 
-def _accounts_with_work(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> list[str]:
+def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
     """
-    Accounts with open messages, the one whose first has waited longest first; then those with messages that
-    are not held any longer.
+    Have accounts looked at whose texts wait, and of which it is not known when they are to be looked at.
+
+    There is no way to come to that, but for a fault; and a text must not wait for ever because of one.
     """
-    asked = {"accounts": list(policy.accounts), "now": now}
-    with_work = connection.scalars(_ACCOUNTS_WITH_WORK, asked).all()
-    return list(dict.fromkeys([*with_work, *connection.scalars(_ACCOUNTS_RELEASING, asked)]))
+    connection.execute(_TAKE_UP_FORGOTTEN, {"now": now})
 
 
-def _next_release(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> datetime | None:
+def look_at_all(connection: sa.Connection, now: datetime) -> None:
     """
-    When the next message that is held until an instant is queued by itself.
+    Have every account looked at: what was found before was found under other settings.
     """
-    asked = {"accounts": list(policy.accounts), "now": now}
-    release_at: datetime | None = connection.scalar(_NEXT_RELEASE, asked)
-    return release_at
+    connection.execute(_LOOK_AT_ALL, {"now": now})
+
+
+def _due_accounts(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> Iterator[str]:
+    """
+    Those of our accounts that are to be looked at, the one whose turn was longest ago first.
+    """
+    after, last = EPOCH - MICROSECOND, ""
+    while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
+        for row in rows:
+            if row.id in policy.accounts:
+                yield row.id
+        if len(rows) < _PORTION:
+            return
+        after, last = rows[-1].due_at, rows[-1].id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """
+    What a look at one account came to: a claim, or when to look again and until when nothing can leave.
+    """
+
+    claim: Claim | None = None
+    due_at: datetime | None = None
+    closed_until: datetime | None = None
+    held: tuple[Held, ...] = ()
+
+
+def _claim_from(
+    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
+) -> _Look:
+    facts = connection.execute(_FACTS, _facts_asked(now, account.id)).one()
+    if facts.is_releasing:
+        _release(connection, now, account.id)
+    if account.paused_since is not None:
+        # It is looked at when it is resumed.
+        return _Look(closed_until=now + PAUSED_RETRY)
+    if account.waits(now):
+        return _Look(due_at=account.wait_until, closed_until=account.wait_until)
+    if account.strikes and facts.is_in_flight:
+        # One probe at a time; it is looked at when that has ended.
+        return _Look()
+    held: list[Held] = []
+    waits: _Look | None = None
+    for row in _candidates(connection, now, policy, account, under_way=facts.reserved > 0):
+        verdict = _judge(connection, now, policy, row)
+        if verdict.holds:
+            held.append(_hold(connection, row, verdict))
+            continue
+        look = _begin(connection, now, node, policy, account, row, facts)
+        held.extend(look.held)
+        if look.claim is not None:
+            return replace(look, held=tuple(held))
+        if look.due_at is not None:
+            waits = look
+            break
+    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
+    next_due = _next_due(connection, now, policy, account)
+    if waits is None:
+        return _Look(due_at=next_due, held=tuple(held))
+    return replace(waits, due_at=_soonest(waits.due_at, next_due), held=tuple(held))
+
+
+def _facts_asked(now: datetime, account_id: str) -> dict[str, object]:
+    return {"account_id": account_id, "now": now, "since_hour": now - HOUR, "since_day": now - DAY}
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
@@ -100,57 +168,18 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
         )
 
 
-def _claim_from(
-    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
-) -> ClaimResult:
-    _release(connection, now, account.id)
-    if account.paused_since is not None:
-        # News tell when it is resumed; this is for those that are missed.
-        return ClaimResult(closed_until=now + PAUSED_RETRY)
-    if account.waits(now):
-        return ClaimResult(wake_at=account.wait_until, closed_until=account.wait_until)
-    if account.strikes and _in_flight(connection, account.id):
-        # One probe at a time; its end wakes us.
-        return ClaimResult()
-    held: list[Held] = []
-    waits: datetime | None = None
-    for row in _candidates(connection, now, policy, account):
-        verdict = _judge(connection, now, policy, row)
-        if verdict.holds:
-            held.append(_hold(connection, row, verdict))
-            continue
-        result = _begin(connection, now, node, policy, account, row)
-        held.extend(result.held)
-        if result.claim is not None:
-            return replace(result, held=tuple(held))
-        if result.wake_at is not None:
-            waits = result.wake_at
-            break
-    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
-    wake_at = _soonest(waits, _next_due(connection, now, policy, account))
-    return ClaimResult(wake_at=wake_at, closed_until=waits, held=tuple(held))
-
-
-def _in_flight(connection: sa.Connection, account_id: str) -> bool:
-    return connection.execute(_IN_FLIGHT, {"account_id": account_id}).first() is not None
-
-
 def _candidates(
-    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, *, under_way: bool
 ) -> Iterator[Row]:
     """
-    Messages whose turn it is: those under way first, then the queued ones in the order of arrival.
+    Messages whose turn it is: those *under_way* first, where there are any, then the queued ones in the order
+    of arrival.
 
     Lazy, one query a row: what is done to one candidate shows in the choice of the next.
     """
-    facts = {
-        "account_id": account.id,
-        "accounts": list(policy.accounts),
-        "now": now,
-        "since": now - policy.recipient_interval,
-    }
-    for query in (_UNDER_WAY, _QUEUED):
-        while (row := connection.execute(query, facts).first()) is not None:
+    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
+    for query in (_UNDER_WAY, _QUEUED) if under_way else (_QUEUED,):
+        while (row := connection.execute(query, asked).first()) is not None:
             yield row
 
 
@@ -158,52 +187,54 @@ def _candidates(
 _ACCOUNT = sa.bindparam("account_id", type_=sa.String)
 # As an expression, so that no index by time is taken: the one by arrival gives the first without sorting all.
 _IS_DUE = sa.literal_column("messages.not_before + 0", Instant) <= sa.bindparam("now", type_=Instant)
-_ACCOUNTS = sa.bindparam("accounts", expanding=True, type_=sa.String)
 _NOW = sa.bindparam("now", type_=Instant)
 _SINCE = sa.bindparam("since", type_=Instant)
 _SEQ = sa.bindparam("message_seq", type_=sa.BigInteger)
 
-
-def _first(status: Status) -> sa.ScalarSelect[int]:
-    """
-    The first message of an account that is open and has *status*.
-    """
-    return (
-        sa.select(messages.c.seq)
-        .where(messages.c.account_id == accounts.c.id, is_open(), messages.c.status == status)
-        .order_by(messages.c.seq)
-        .limit(1)
-        .correlate(accounts)
-        .scalar_subquery()
+_DUE = (
+    sa.select(accounts.c.id, accounts.c.due_at)
+    .where(
+        accounts.c.due_at <= _NOW,
+        sa.tuple_(accounts.c.due_at, accounts.c.id)
+        > sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String)),
     )
+    .order_by(accounts.c.due_at, accounts.c.id)
+    .limit(_PORTION)
+)
+_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > _NOW)
+_PUT_OFF = (
+    sa.update(accounts)
+    .where(accounts.c.id == sa.bindparam("of"))
+    .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
+)
+_LOOK_AT_ALL = sa.update(accounts).values(due_at=_NOW, closed_until=None)
+_TAKE_UP_FORGOTTEN = (
+    sa.update(accounts)
+    .where(
+        accounts.c.due_at.is_(None),
+        accounts.c.paused_since.is_(None),
+        sa.exists().where(messages.c.account_id == accounts.c.id, is_open()),
+    )
+    .values(due_at=_NOW)
+)
 
-
-# By the account, and not by its messages, of which thousands may wait.
-_FIRST_OPEN = sa.func.coalesce(_first(Status.SENDING), _first(Status.QUEUED))
-_ACCOUNTS_WITH_WORK = (
-    sa.select(accounts.c.id)
-    .where(accounts.c.id.in_(_ACCOUNTS), _FIRST_OPEN.is_not(None))
-    .order_by(_FIRST_OPEN)
-)
-_ACCOUNTS_RELEASING = (
-    sa.select(messages.c.account_id)
-    .where(is_released_by_itself(), messages.c.account_id.in_(_ACCOUNTS), messages.c.release_at <= _NOW)
-    .distinct()
-    .order_by(messages.c.account_id)
-)
-_NEXT_RELEASE = sa.select(sa.func.min(messages.c.release_at)).where(
-    is_released_by_itself(), messages.c.account_id.in_(_ACCOUNTS), messages.c.release_at > _NOW
-)
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
     .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
     .with_for_update()
 )
-_IN_FLIGHT = (
-    sa.select(attempts.c.id)
+_FACTS = sa.select(
+    sa.exists()
+    .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
+    .label("is_releasing"),
+    sa.exists()
     .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
-    .limit(1)
+    .label("is_in_flight"),
+    windows.reserved(_ACCOUNT).label("reserved"),
+    windows.used(_ACCOUNT, sa.bindparam("since_hour", type_=Instant)).label("hour"),
+    windows.used(_ACCOUNT, sa.bindparam("since_day", type_=Instant)).label("day"),
 )
+"""What there is to know of an account before a text is chosen: all of it in one statement."""
 
 
 def _under_way() -> sa.Select[Any]:
@@ -221,15 +252,12 @@ def _under_way() -> sa.Select[Any]:
     )
     other = messages.alias()
     began_later = sa.exists().where(
-        other.c.tracking_number == messages.c.tracking_number,
-        other.c.recipient == messages.c.recipient,
-        is_open(other),
-        other.c.account_id.in_(_ACCOUNTS),
+        _same_key(other),
         other.c.status == Status.SENDING,
         _last_attempt(other) > _last_attempt(messages),
     )
     return (
-        sa.select(messages)
+        _candidate()
         .where(
             messages.c.account_id == _ACCOUNT,
             is_open(),
@@ -241,6 +269,37 @@ def _under_way() -> sa.Select[Any]:
             ~_just_sent(),
         )
         .order_by(messages.c.seq)
+    )
+
+
+def _candidate() -> sa.Select[Any]:
+    """
+    A message with what decides about it besides.
+    """
+    return sa.select(
+        messages,
+        sa.exists()
+        .where(
+            suppressions.c.tracking_number == messages.c.tracking_number,
+            suppressions.c.recipient == messages.c.recipient,
+        )
+        .label("is_suppressed"),
+        sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
+    )
+
+
+def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
+    """
+    Whether another message that is open goes to the same person from the same number.
+
+    A number belongs to one account. What waits for an account that is not ours any more must not stop the
+    others for ever.
+    """
+    return sa.and_(
+        other.c.tracking_number == messages.c.tracking_number,
+        other.c.recipient == messages.c.recipient,
+        is_open(other),
+        other.c.account_id == messages.c.account_id,
     )
 
 
@@ -287,16 +346,12 @@ def _queued() -> sa.Select[Any]:
     """
     other = messages.alias()
     blocked = sa.exists().where(
-        other.c.tracking_number == messages.c.tracking_number,
-        other.c.recipient == messages.c.recipient,
-        is_open(other),
-        # What waits for an account that is not ours any more must not stop the others for ever.
-        other.c.account_id.in_(_ACCOUNTS),
+        _same_key(other),
         other.c.seq != messages.c.seq,
         sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
     )
     return (
-        sa.select(messages)
+        _candidate()
         .where(
             messages.c.account_id == _ACCOUNT,
             is_open(),
@@ -321,8 +376,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
 
     A message under way is not stopped half-way, except where the person opted out since.
     """
-    suppressed = is_suppressed(connection, now, row.tracking_number, row.recipient)
-    around = guards.Circumstances(now=now, suppressed=suppressed)
+    around = guards.Circumstances(now=now, suppressed=row.is_suppressed)
     if row.status == Status.QUEUED:
         waiting_since = max(row.received_at, row.release_at or row.received_at)
         around = replace(around, waiting_since=waiting_since, recipient=row.recipient)
@@ -359,29 +413,62 @@ def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
 
 
 def _begin(
-    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account, row: Row
-) -> ClaimResult:
+    connection: sa.Connection,
+    now: datetime,
+    node: str,
+    policy: ClaimPolicy,
+    account: Account,
+    row: Row,
+    facts: sa.Row[bool, bool, int, int, int],
+) -> _Look:
     """
     Claim the next segment of *row* if its whole message fits both windows, else say when it will.
     """
-    stored = _stored_segments(connection, row)
+    stored = _stored_segments(connection, row) if row.is_cut else []
     waiting = stored or _planned_segments(policy, account, row)
-    under_way = row.status == Status.SENDING
-    kept = 0 if under_way else windows.reserved(connection, account.id)
-    needed = 1 if under_way else len(waiting)
-    hour, day = windows.read_windows(connection, now, account, policy.limits, needed=needed, kept=kept)
+    # Of those that are under way themselves the room is kept already.
+    needed, kept = (1, 0) if row.status == Status.SENDING else (len(waiting), facts.reserved)
+
+    def windows_for(needed: int) -> tuple[Window, Window]:
+        used = (facts.hour, facts.day)
+        return windows.read_windows(
+            connection, now, account, policy.limits, used=used, needed=needed, kept=kept
+        )
+
+    hour, day = windows_for(needed)
     if needed > min(hour.allowed, day.allowed) > 0:
         too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
-        return ClaimResult(held=(_hold(connection, row, too_long),))
-    free_ats = [window.free_at for window in (hour, day) if window.free_at is not None]
-    if free_ats:
-        return ClaimResult(wake_at=max(free_ats))
+        return _Look(held=(_hold(connection, row, too_long),))
+    free_at = _free_at((hour, day))
+    if free_at is not None:
+        return _wait_for_room(now, policy, row, free_at, room_at=_free_at(windows_for(1)))
     segment_id = (
         _take_segment(connection, row.seq, waiting[0][0])
         if stored
         else _write_taken(connection, row, waiting)
     )
-    return ClaimResult(claim=_take(connection, now, node, policy, row, segment_id, waiting[0]))
+    return _Look(claim=_take(connection, now, node, policy, row, segment_id, waiting[0]))
+
+
+def _free_at(both: tuple[Window, Window]) -> datetime | None:
+    return max((window.free_at for window in both if window.free_at is not None), default=None)
+
+
+def _wait_for_room(
+    now: datetime, policy: ClaimPolicy, row: Row, free_at: datetime, *, room_at: datetime | None
+) -> _Look:
+    """
+    Until a message fits the budget, at *free_at*, those behind it wait as well.
+
+    *room_at* is when any text may leave again; None where a shorter one could leave now. Then it is looked at
+    again before *free_at*: when what is first does not leave any more, because it is too old by then or for
+    whatever else, the next one may.
+    """
+    if room_at is not None:
+        return _Look(due_at=room_at, closed_until=room_at)
+    waiting_since = max(row.received_at, row.release_at or row.received_at)
+    too_old_at = waiting_since + policy.guards.max_age + MICROSECOND
+    return _Look(due_at=_soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
 
 
 def _stored_segments(connection: sa.Connection, row: Row) -> list[tuple[int, str]]:
@@ -511,31 +598,45 @@ def _next_due(
     """
     When a message of this account that waits for its own time may leave; None when all wait for news.
     """
-    query = sa.select(sa.func.min(messages.c.not_before)).where(
-        messages.c.account_id == account.id,
-        is_open(),
-        messages.c.not_before > now,
+    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
+    found = connection.execute(_NEXT, asked).one()
+    return _soonest(
+        found.not_before,
+        found.just_sent and found.just_sent + policy.recipient_interval,
+        found.looked_up,
+        found.released,
     )
+
+
+def _next() -> sa.Select[Any]:
     waiting = sa.exists().where(
-        messages.c.account_id == account.id,
+        messages.c.account_id == _ACCOUNT,
         is_open(),
         messages.c.tracking_number == attempts.c.tracking_number,
         messages.c.recipient == attempts.c.recipient,
     )
-    just_sent = sa.select(sa.func.min(attempts.c.finished_at)).where(
-        attempts.c.account_id == account.id,
-        attempts.c.counted_at > now - policy.recipient_interval,
-        waiting,
+    return sa.select(
+        sa.select(sa.func.min(messages.c.not_before))
+        .where(messages.c.account_id == _ACCOUNT, is_open(), messages.c.not_before > _NOW)
+        .scalar_subquery()
+        .label("not_before"),
+        sa.select(sa.func.min(attempts.c.finished_at))
+        .where(attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > _SINCE, waiting)
+        .scalar_subquery()
+        .label("just_sent"),
+        sa.select(sa.func.min(attempts.c.blocks_until))
+        .where(attempts.c.account_id == _ACCOUNT, attempts.c.blocks_until > _NOW, waiting)
+        .scalar_subquery()
+        .label("looked_up"),
+        # What was held just now is released again, too.
+        sa.select(sa.func.min(messages.c.release_at))
+        .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at > _NOW)
+        .scalar_subquery()
+        .label("released"),
     )
-    first: datetime | None = connection.scalar(just_sent)
-    looked_up = sa.select(sa.func.min(attempts.c.blocks_until)).where(
-        attempts.c.account_id == account.id, attempts.c.blocks_until > now, waiting
-    )
-    return _soonest(
-        connection.scalar(query),
-        first and first + policy.recipient_interval,
-        connection.scalar(looked_up),
-    )
+
+
+_NEXT = _next()
 
 
 def _soonest(*instants: datetime | None) -> datetime | None:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import others_turn
-from callrail_relay.domain.submission import Accepted, NewSubmission
+from callrail_relay.domain.submission import Accepted
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import intake
+from callrail_relay.outbox import inbox
+from callrail_relay.outbox.inbox import Arrival, Unmapped
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ a text that comes in while nothing is to do is claimed in the very commit that s
 """
 
 _Waiting = tuple[Work, "asyncio.Future[Any]"]
-_Arriving = tuple[NewSubmission, "asyncio.Future[list[Accepted]]"]
+_Arriving = tuple[Arrival, "asyncio.Future[list[Accepted] | None]"]
 
 
 class SharedCommits:
@@ -52,14 +53,16 @@ class SharedCommits:
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
-    async def accept(self, submission: NewSubmission) -> list[Accepted]:
+    def store(self, arrival: Arrival) -> "asyncio.Future[list[Accepted] | None]":
         """
-        Store a submission.
+        Store a submission: what became of its messages, None where it is in the inbox.
+
+        Whoever ends the future before a commit began with it leaves nothing behind.
         """
-        stored: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        self._arriving.append((submission, stored))
+        stored: asyncio.Future[list[Accepted] | None] = asyncio.get_running_loop().create_future()
+        self._arriving.append((arrival, stored))
         self._begin()
-        return await stored
+        return stored
 
     async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
         """
@@ -105,13 +108,11 @@ class SharedCommits:
         works = [work for work, _ in waiting]
         if arriving:
             # First, so that a claim in the same commit sees what came in.
-            works.insert(0, _acceptance([submission for submission, _ in arriving]))
+            works.insert(0, _storing([arrival for arrival, _ in arriving]))
         try:
             results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
-            if len(arriving) + len(waiting) > 1 and not isinstance(error, Unavailable):
-                # What the database refuses must not take the others with it.
-                await self._commit_each(arriving, waiting)
+            if not isinstance(error, Unavailable) and await self._saved(arriving, waiting):
                 return
             for _, future in (*arriving, *waiting):
                 if not future.done():
@@ -122,12 +123,27 @@ class SharedCommits:
             if not future.done():
                 future.set_result(answer)
 
-    async def _commit_each(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        for submitted in arriving:
-            await self._commit([submitted], [])
-        for one in waiting:
-            await self._commit([], [one])
+    async def _saved(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> bool:
+        """
+        Whether something better could be done than to fail: what cannot be stored must not take the others
+        with it, and a webhook that nobody can make sense of is kept as it is.
+        """
+        if len(arriving) + len(waiting) > 1:
+            for submitted in arriving:
+                await self._commit([submitted], [])
+            for one in waiting:
+                await self._commit([], [one])
+            return True
+        for arrival, future in arriving:
+            if isinstance(arrival, Unmapped):
+                await self._commit([], [(_putting(arrival), future)])
+                return True
+        return False
 
 
-def _acceptance(submissions: Sequence[NewSubmission]) -> Work:
-    return lambda connection, now: intake.accept(connection, now, submissions)
+def _storing(batch: Sequence[Arrival]) -> Work:
+    return lambda connection, now: inbox.store(connection, now, batch)
+
+
+def _putting(arrival: Unmapped) -> Work:
+    return lambda connection, now: inbox.put(connection, now, [arrival])

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.errors import NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
+from callrail_relay.outbox.inbox import ReadMapping, map_oldest
 from callrail_relay.outbox.news import LOOPBACK, news_file
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import messages, metadata
@@ -22,8 +24,8 @@ from callrail_relay.outbox.tables import messages, metadata
 PORTION = 1_000
 """Rows that are copied in one transaction."""
 
-KEPT_BY_THE_STORE = frozenset({"probe", "tallies"})
-"""Tables that each store writes by itself."""
+KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "inbox", "mapping_policies"})
+"""Tables that each store writes by itself. The inbox is emptied before: copied, it would be mapped twice."""
 
 Told = Callable[[int], None]
 """Takes how many more rows were looked at."""
@@ -109,12 +111,15 @@ class Copy:
 
 
 @contextmanager
-def open_copy(source_url: str, target_url: str) -> Iterator[Copy]:
+def open_copy(
+    source_url: str, target_url: str, *, read_mapping: ReadMapping, now: datetime
+) -> Iterator[Copy]:
     """
     A copy of one store into another, which is brought to the tables of today.
 
-    The source is read as it stands at one instant. Raises UsageFault where both are the same or the source is
-    no store, NotFound where there is no such file, NotAllowed where a relay works on either, Unavailable.
+    What is in the inbox of the source is mapped first; then it is read as it stands at one instant. Raises
+    UsageFault where both are the same or the source is no store, NotFound where there is no such file,
+    NotAllowed where a relay works on either, Unavailable.
     """
     if _place(source_url) == _place(target_url):
         raise UsageFault("FROM and TO are the same store; name two.")
@@ -124,11 +129,19 @@ def open_copy(source_url: str, target_url: str) -> Iterator[Copy]:
             _require_store(source)
             _require_nobody(source)
             migrate(source)
+            _empty_inbox(source, read_mapping, now)
         with translated(target):
             _require_nobody(target)
             migrate(target)
         with translated(source), _snapshot(source) as connection:
             yield Copy(connection, target)
+
+
+def _empty_inbox(engine: sa.Engine, read_mapping: ReadMapping, now: datetime) -> None:
+    mapped = True
+    while mapped:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            mapped = bool(map_oldest(connection, now, read_mapping))
 
 
 @contextmanager

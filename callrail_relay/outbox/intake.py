@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +24,7 @@ from callrail_relay.outbox.tables import (
     submissions,
     suppressions,
 )
-from callrail_relay.outbox.values import lock_accounts, reasons_to_json
+from callrail_relay.outbox.values import reasons_to_json
 
 V = TypeVar("V")
 
@@ -39,7 +39,7 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     read for the whole batch at once, each message is decided on in its turn, and all of them are inserted
     together. Texts of one batch see each other, and those of two nodes come one after the other.
     """
-    _lock_accounts(connection, batch)
+    _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
     results = [
         [_decide(now, facts, message, submission) for message in submission.messages] for submission in batch
@@ -48,19 +48,48 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     return results
 
 
-def _lock_accounts(connection: sa.Connection, batch: Sequence[NewSubmission]) -> None:
+def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
     """
-    Lock the rows of all accounts of *batch*, and make those that are missing.
+    Lock the rows of all accounts of *batch*, for something new in them, and make those that are missing.
     """
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
-    missing = ids - lock_accounts(connection, ids).keys()
+    if not ids:
+        return
+    asked = {"account_ids": list(ids), "now": now}
+    missing = ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))
     if missing:
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
         # Again, with those that were made just now.
-        lock_accounts(connection, ids)
+        connection.execute(_LOCK_ACCOUNTS, asked)
+
+
+def _looked_at() -> sa.ColumnElement[datetime]:
+    """
+    When an account with something new is looked at: now, or when it is not closed any more, or before that
+    where it is due anyway.
+    """
+    now = sa.bindparam("now", type_=Instant)
+    opens_at = sa.case((accounts.c.closed_until > now, accounts.c.closed_until), else_=now)
+    return sa.case((accounts.c.due_at < opens_at, accounts.c.due_at), else_=opens_at)
+
+
+_LOCK_ACCOUNTS = (
+    sa.update(accounts)
+    .where(
+        # In one order, so that no two who need several wait for each other.
+        accounts.c.id.in_(
+            sa.select(accounts.c.id)
+            .where(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True)))
+            .order_by(accounts.c.id)
+            .with_for_update()
+        )
+    )
+    .values(due_at=_looked_at())
+    .returning(accounts.c.id)
+)
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
@@ -85,19 +114,19 @@ class _Facts:
     people: dict[tuple[str, int], set[str]]
     suppressed: set[tuple[str, str]]
 
-    def add(self, now: datetime, message: NewMessage) -> None:
+    def add(self, came: datetime, message: NewMessage) -> None:
         """
         Count *message*, which is stored, among those that came before.
         """
         if message.fingerprint is not None:
-            self.earlier[message.fingerprint] = (message.id, now)
+            self.earlier[message.fingerprint] = (message.id, came)
         draft = message.draft
         if message.wording is not None and draft.route is not None and draft.recipient is not None:
             self.people.setdefault((draft.route.account_id, message.wording), set()).add(draft.recipient)
 
-    def around(self, now: datetime, message: NewMessage) -> guards.Circumstances:
+    def around(self, now: datetime, came: datetime, message: NewMessage) -> guards.Circumstances:
         """
-        What there is to know around a new message.
+        What there is to know around a new message, which *came* then.
         """
         draft = message.draft
         if draft.route is None or draft.recipient is None:
@@ -108,15 +137,15 @@ class _Facts:
             people = len(others) + (draft.recipient not in others)
         return guards.Circumstances(
             now=now,
-            same_text=guards.duplicate(self._just_before(now, message)),
+            same_text=guards.duplicate(self._just_before(came, message)),
             people=people,
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
             recipient=draft.recipient,
         )
 
-    def _just_before(self, now: datetime, message: NewMessage) -> str | None:
+    def _just_before(self, came: datetime, message: NewMessage) -> str | None:
         earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
-        return earlier[0] if earlier is not None and earlier[1] > now - guards.DUPLICATE_WINDOW else None
+        return earlier[0] if earlier is not None and earlier[1] > came - guards.DUPLICATE_WINDOW else None
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
@@ -126,16 +155,17 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
-    earlier = _earlier(connection, recent - ever, now - guards.DUPLICATE_WINDOW)
+    since = min((one.received_at or now for one in batch), default=now)
+    earlier = _earlier(connection, recent - ever, since - guards.DUPLICATE_WINDOW)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
-        people=_people(connection, now, new),
+        people=_people(connection, since, new),
         suppressed=_suppressed(connection, {one.draft.recipient for one in new if one.draft.recipient}),
     )
 
 
 def _people(
-    connection: sa.Connection, now: datetime, new: Sequence[NewMessage]
+    connection: sa.Connection, came: datetime, new: Sequence[NewMessage]
 ) -> dict[tuple[str, int], set[str]]:
     """
     Who was sent each of the wordings of *new* lately, as far as it matters: so many that more are too many.
@@ -147,7 +177,7 @@ def _people(
     return {
         (account_id, wording): set(people.split(","))
         for account_id, wordings in by_account.items()
-        for wording, people in read_people(connection, account_id, wordings, now - guards.MASS_TEXT_WINDOW)
+        for wording, people in read_people(connection, account_id, wordings, came - guards.MASS_TEXT_WINDOW)
         if people
     }
 
@@ -160,27 +190,42 @@ def read_people(
 
     One statement for all of them, which reads few rows of each, however many texts of one wording there are.
     """
-    wanted = list(wordings)
+    wanted: object = list(wordings)
     if connection.dialect.name == "sqlite":
-        asked = sa.func.json_each(json.dumps(wanted)).table_valued("value").alias("asked")
+        query, wanted = _PEOPLE_SQLITE, json.dumps(wanted)
     else:
-        numbers = sa.bindparam("wordings", wanted, type_=postgresql.ARRAY(sa.BigInteger))
-        asked = sa.func.unnest(numbers).table_valued("value").render_derived("asked")
+        query = _PEOPLE_POSTGRESQL
+    asked = {"wordings": wanted, "account_id": account_id, "since": since}
+    return [(row[0], row[1]) for row in connection.execute(query, asked)]
+
+
+def _people_of(asked: sa.TableValuedAlias) -> sa.Select[Any]:
     some = (
         sa.select(messages.c.recipient)
         .where(
-            messages.c.account_id == account_id,
+            messages.c.account_id == sa.bindparam("account_id"),
             messages.c.wording == asked.c.value,
             messages.c.wording.is_not(None),
-            messages.c.received_at > since,
+            messages.c.received_at > sa.bindparam("since", type_=Instant),
         )
         .distinct()
-        .limit(guards.MASS_TEXT_RECIPIENTS)
+        .limit(sa.literal_column(str(guards.MASS_TEXT_RECIPIENTS)))
         .correlate(asked)
         .subquery()
     )
     joined = sa.select(sa.func.aggregate_strings(some.c.recipient, ",")).correlate(asked).scalar_subquery()
-    return [(row[0], row[1]) for row in connection.execute(sa.select(asked.c.value, joined))]
+    return sa.select(asked.c.value, joined)
+
+
+# Put together once, since that takes longer than to carry them out.
+_PEOPLE_SQLITE = _people_of(
+    sa.func.json_each(sa.bindparam("wordings", type_=sa.Text)).table_valued("value").alias("asked")
+)
+_PEOPLE_POSTGRESQL = _people_of(
+    sa.func.unnest(sa.bindparam("wordings", type_=postgresql.ARRAY(sa.BigInteger)))
+    .table_valued("value")
+    .render_derived("asked")
+)
 
 
 def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
@@ -243,10 +288,14 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
             verdict=message.verdict,
             duplicate_of=earlier[0],
         )
+    came = submission.received_at or now
     verdict = guards.judge(
-        submission.guards, facts.around(now, message), verdict=message.verdict, approved=message.approved
+        submission.guards,
+        facts.around(now, came, message),
+        verdict=message.verdict,
+        approved=message.approved,
     )
-    facts.add(now, message)
+    facts.add(came, message)
     return Accepted(
         message_id=message.id, status=Status.HELD if verdict.holds else Status.QUEUED, verdict=verdict
     )
@@ -261,10 +310,10 @@ def _insert(
     """
     Write what is new; a replay in which nothing was new leaves nothing behind.
     """
-    at = microseconds(now)
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
     for submission, accepted in zip(batch, results, strict=True):
+        at = microseconds(submission.received_at or now)
         kept = [
             _message_row(at, message, submission, one)
             for message, one in zip(submission.messages, accepted, strict=True)
@@ -274,11 +323,11 @@ def _insert(
             new_submissions.append(_submission_row(at, submission))
             new_messages += kept
     if new_submissions:
-        _insert_rows(connection, submissions, new_submissions)
-        _insert_rows(connection, messages, new_messages)
+        insert_rows(connection, submissions, new_submissions)
+        insert_rows(connection, messages, new_messages)
 
 
-def _insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
+def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
     """
     Insert *rows*, which hold what the driver takes and all have the same columns, in their order.
 

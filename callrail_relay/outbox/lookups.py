@@ -18,7 +18,7 @@ from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.tables import attempts, evidence, messages, segments
 from callrail_relay.outbox.values import (
     Row,
-    read_account,
+    change_account,
     reasons_from_json,
     reasons_to_json,
     route_from_row,
@@ -111,7 +111,7 @@ def record_lookup(
     person, or sent once more where the policy says so. One that was settled meanwhile, by a late
     answer or by a person, stays as it is.
     """
-    read_account(connection, due.route.account_id, lock=True)
+    change_account(connection, now, due.route.account_id)
     _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
     if _attempt(connection, due.attempt_id).outcome != OutcomeKind.UNKNOWN:
         return []
@@ -138,7 +138,7 @@ def record_failed_lookup(
     """
     Note that CallRail could not be read, and try again later; after a day it is left to a person.
     """
-    read_account(connection, due.route.account_id, lock=True)
+    change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
     _note(connection, now, due.attempt_id, due.route.account_id, lookup.detail, lookup.requests)
     if attempt.outcome != OutcomeKind.UNKNOWN:

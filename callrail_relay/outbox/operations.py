@@ -17,7 +17,13 @@ from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
-from callrail_relay.outbox.values import Row, read_account, reasons_from_json, reasons_to_json, write_account
+from callrail_relay.outbox.values import (
+    Row,
+    change_account,
+    reasons_from_json,
+    reasons_to_json,
+    write_account,
+)
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
@@ -26,7 +32,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
 
     One that was held half-way goes on where it stopped.
     """
-    row = _locked(connection, message_id, (Status.HELD,))
+    row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     reasons = reasons_from_json(row.reasons)
@@ -73,7 +79,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     What was unknown is looked up once more afterwards, so that a text that arrives twice is seen. Whoever
     sends it again knows how old it is, so that its age does not hold it.
     """
-    row = _locked(connection, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
+    row = _locked(connection, now, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     if row is None or row.text is None or row.recipient is None:
         # Its words may have been removed since a person looked at it.
         return False
@@ -98,7 +104,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: W
     What of it has not left yet follows. Where it was sent again, and that is unknown too, the word is
     for the last of them: it says that the text arrived, not that it did so twice.
     """
-    row = _locked(connection, message_id, (Status.UNKNOWN,))
+    row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
     keep_decision(connection, now, row.seq, Verb.MARK_SENT, word)
@@ -118,7 +124,9 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: W
     return True
 
 
-def _locked(connection: sa.Connection, message_id: str, statuses: Iterable[Status]) -> Row | None:
+def _locked(
+    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
+) -> Row | None:
     """
     The message, locked, where it has one of *statuses*.
 
@@ -126,7 +134,7 @@ def _locked(connection: sa.Connection, message_id: str, statuses: Iterable[Statu
     """
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
-        read_account(connection, account_id, lock=True)
+        change_account(connection, now, account_id)
     query = sa.select(messages).where(messages.c.id == message_id, messages.c.status.in_(tuple(statuses)))
     return connection.execute(query.with_for_update()).one_or_none()
 
@@ -144,7 +152,7 @@ def cancel(
     """
     Cancel a message that has one of *statuses*; False where it has another by now.
     """
-    row = _locked(connection, message_id, statuses)
+    row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
     keep_decision(connection, now, row.seq, Verb.CANCEL, word)
@@ -169,7 +177,7 @@ def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str
     Let nothing more leave from an account until it is resumed.
     """
     ensure_account(connection, account_id)
-    account = read_account(connection, account_id, lock=True)
+    account = change_account(connection, now, account_id)
     write_account(connection, account.paused(now, reason))
 
 
@@ -178,7 +186,7 @@ def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
     Let an account send again, and forget what made it wait.
     """
     ensure_account(connection, account_id)
-    account = read_account(connection, account_id, lock=True)
+    account = change_account(connection, now, account_id)
     write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
 
 

@@ -10,7 +10,7 @@ from callrail_relay.domain.polling import LONGEST, Company, DuePoll, PollPolicy
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.tables import polls
-from callrail_relay.outbox.values import read_account
+from callrail_relay.outbox.values import change_account
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
@@ -23,7 +23,7 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
         if due_at is not None and due_at > now:
             continue
         ensure_account(connection, account_id)
-        read_account(connection, account_id, lock=True)
+        change_account(connection, now, account_id)
         # Another node may have taken it while this one waited for the lock.
         due_at = _due_at(connection, company, policy)
         if due_at is not None and due_at > now:

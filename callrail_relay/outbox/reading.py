@@ -17,7 +17,7 @@ from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
-from callrail_relay.outbox.windows import read_windows, uses
+from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
@@ -191,7 +191,7 @@ def read_standings(
 
 def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> Standing:
     account = read_account(connection, account_id)
-    hour, day = read_windows(connection, now, account, limits)
+    hour, day = read_windows(connection, now, account, limits, used=count_used(connection, now, account_id))
     pending = count_pending(connection, account_id)
     return Standing(
         account=account,

@@ -2,15 +2,15 @@
 Recording what an attempt came to, and settling the attempts that nobody finished.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reason import Reason
@@ -21,20 +21,14 @@ from callrail_relay.domain.standing import Recorded
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.callrail_texts import place
-from callrail_relay.outbox.claiming import write_segments
-from callrail_relay.outbox.lookups import (
-    arrived_whole,
-    flagged_twice,
-    is_twice,
-    sent_count,
-    settle_as_sent,
-)
+from callrail_relay.outbox.claiming import look_at_all, write_segments
+from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.progress import status_of
 from callrail_relay.outbox.suppressing import suppress
-from callrail_relay.outbox.tables import attempts, messages, segments
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
 from callrail_relay.outbox.values import (
     Row,
-    read_account,
+    change_account_of,
     reasons_from_json,
     reasons_to_json,
     write_account,
@@ -62,40 +56,38 @@ def record(
     An attempt that was settled before, as happens when its lease ran out, is not settled again: a late
     result is evidence, which shows an unknown text to be sent, and else changes nothing (None).
     """
-    attempt = connection.execute(_ATTEMPT, {"attempt_id": attempt_id}).one()
-    account = read_account(connection, attempt.account_id, lock=True)
-    segment = connection.execute(_SEGMENT, {"segment_id": attempt.segment_id}).one()
-    consequence = decide(outcome, content=segment.content, account=account, now=now, random=random)
-    if sent_count(connection, segment.id):
+    account = change_account_of(connection, now, attempt_id)
+    known = connection.execute(_KNOWN, _asked(attempt_id, outcome)).one()
+    consequence = decide(outcome, content=known.content, account=account, now=now, random=random)
+    if known.sent_before:
         # An earlier sending turned out to have arrived while this one was under way: that is enough.
         consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())
-    elif not isinstance(outcome, Sent) and arrived_whole(connection, segment):
+    elif not isinstance(outcome, Sent) and known.whole_arrived:
         consequence = replace(consequence, segment=Status.CANCELLED, cut_to=None, reasons=())
     if not _finish_attempt(connection, now, attempt_id, outcome, consequence):
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
         _look_up(connection, now, attempt_id, lookups)
-    message = connection.execute(_MESSAGE, {"message_seq": attempt.message_seq}).one()
-    _record_segment(connection, segment, consequence)
-    status = _record_message(connection, now, message, outcome, consequence, interval)
-    if isinstance(outcome, Sent):
-        place(connection, now, message.seq)
-    twice = isinstance(outcome, Sent) and is_twice(connection, segment)
+    _record_segment(connection, known, consequence)
+    status = _record_message(connection, now, known, outcome, consequence, interval)
+    if known.is_awaited:
+        place(connection, now, known.message_seq)
+    twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
-        _flag_twice(connection, message)
-    after = _corrected(connection, now, outcome, consequence, message)
+        _flag_twice(connection, known)
+    after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
     if consequence.suppress:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
-        suppress(connection, now, message.tracking_number, message.recipient, words, Origin.REFUSAL)
-    settled = after_outcome(connection, now, attempt_id, outcome, interval)
+        suppress(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+    settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
     return Recorded(
-        message_id=message.id,
+        message_id=known.message_id,
         account_before=account,
         account=after,
-        position=segment.position,
+        position=known.position,
         outcome=outcome,
         status=status,
         twice=twice,
@@ -103,11 +95,55 @@ def record(
     )
 
 
-_ATTEMPT = sa.select(attempts.c.account_id, attempts.c.segment_id, attempts.c.message_seq).where(
-    attempts.c.id == sa.bindparam("attempt_id")
-)
-_SEGMENT = sa.select(segments).where(segments.c.id == sa.bindparam("segment_id"))
-_MESSAGE = sa.select(messages).where(messages.c.seq == sa.bindparam("message_seq"))
+def _asked(attempt_id: int, outcome: Outcome) -> dict[str, object]:
+    conversation_id = outcome.conversation_id if isinstance(outcome, Sent) else None
+    return {"attempt_id": attempt_id, "conversation_id": conversation_id}
+
+
+def _known() -> sa.Select[Any]:
+    """
+    The segment of an attempt with its message, and all that may make its outcome more than it seems.
+
+    ``sent_before``    an earlier attempt at it arrived
+    ``whole_arrived``  the longer segment that it is a piece of arrived, ``piece_arrived`` the other way round
+    ``has_others``     it is not the only segment of its message
+    ``is_awaited``     replies wait to learn whose the conversation of the outcome is
+    ``is_told``        CallRail's webhook told of a text that is taken for this attempt
+    """
+    attempt_id = sa.bindparam("attempt_id", type_=sa.BigInteger)
+    conversation_id = sa.bindparam("conversation_id", type_=sa.Text)
+    before, other = attempts.alias(), segments.alias()
+    same_message = other.c.message_seq == segments.c.message_seq
+    return (
+        sa.select(
+            segments,
+            messages.c.id.label("message_id"),
+            messages.c.reasons.label("message_reasons"),
+            messages.c.cut_to.label("message_cut_to"),
+            messages.c.tracking_number,
+            messages.c.recipient,
+            sa.exists()
+            .where(before.c.segment_id == segments.c.id, before.c.outcome == OutcomeKind.SENT)
+            .label("sent_before"),
+            sa.exists()
+            .where(other.c.id == segments.c.replaces, other.c.status == Status.SENT)
+            .label("whole_arrived"),
+            sa.exists()
+            .where(same_message, other.c.replaces == segments.c.id, other.c.status == Status.SENT)
+            .label("piece_arrived"),
+            sa.exists().where(same_message, other.c.id != segments.c.id).label("has_others"),
+            sa.exists()
+            .where(callrail_texts.c.conversation_id == conversation_id, callrail_texts.c.recipient.is_(None))
+            .label("is_awaited"),
+            sa.exists().where(callrail_texts.c.attempt_id == attempt_id).label("is_told"),
+        )
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .join(messages, messages.c.seq == segments.c.message_seq)
+        .where(attempts.c.id == attempt_id)
+    )
+
+
+_KNOWN = _known()
 _STATUSES = sa.select(segments.c.status).where(segments.c.message_seq == sa.bindparam("message_seq"))
 _FINISH = sa.update(attempts).where(attempts.c.id == sa.bindparam("of"), attempts.c.finished_at.is_(None))
 _SET_SEGMENT = sa.update(segments).where(segments.c.id == sa.bindparam("of"))
@@ -126,10 +162,12 @@ def settle_abandoned(
     """
     Take every attempt whose lease ran out, and with *node* every open attempt of that node, as unknown.
 
-    With *node* it is for the start of that node, when none of its own attempts can be under way.
+    With *node* it is for the start of that node, when none of its own attempts can be under way, and when its
+    settings may be new.
     """
     abandoned = attempts.c.lease_until <= now
     if node is not None:
+        look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
     query = (
         sa.select(attempts.c.id)
@@ -220,11 +258,9 @@ def _late(
     return settled
 
 
-def _flag_twice(connection: sa.Connection, message: Row) -> None:
-    reasons = flagged_twice(reasons_from_json(message.reasons))
-    connection.execute(
-        sa.update(messages).where(messages.c.seq == message.seq).values(reasons=reasons_to_json(reasons))
-    )
+def _flag_twice(connection: sa.Connection, known: Row) -> None:
+    reasons = flagged_twice(reasons_from_json(known.message_reasons))
+    connection.execute(_SET_MESSAGE, {"of": known.message_seq, "reasons": reasons_to_json(reasons)})
 
 
 def _look_up(connection: sa.Connection, now: datetime, attempt_id: int, lookups: LookupPolicy) -> None:
@@ -271,12 +307,14 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
 def _record_message(
     connection: sa.Connection,
     now: datetime,
-    message: Row,
+    known: Row,
     outcome: Outcome,
     consequence: Consequence,
     interval: timedelta,
 ) -> Status:
-    statuses = connection.scalars(_STATUSES, {"message_seq": message.seq}).all()
+    statuses: Sequence[str] = [consequence.segment]
+    if known.has_others or consequence.cut_to is not None:
+        statuses = connection.scalars(_STATUSES, {"message_seq": known.message_seq}).all()
     status = status_of(statuses)
     changes: dict[str, object] = {"status": status}
     if isinstance(outcome, Sent):
@@ -287,12 +325,12 @@ def _record_message(
     if consequence.cut_to is not None:
         changes["cut_to"] = consequence.cut_to
     if consequence.reasons:
-        reasons = (*reasons_from_json(message.reasons), *consequence.reasons, *_stopped(statuses))
+        reasons = (*reasons_from_json(known.message_reasons), *consequence.reasons, *_stopped(statuses))
         changes["reasons"] = reasons_to_json(reasons)
     if status is Status.FAILED:
-        queued = (segments.c.message_seq == message.seq, segments.c.status == Status.QUEUED)
+        queued = (segments.c.message_seq == known.message_seq, segments.c.status == Status.QUEUED)
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
-    connection.execute(_SET_MESSAGE, {"of": message.seq, **changes})
+    connection.execute(_SET_MESSAGE, {"of": known.message_seq, **changes})
     return status
 
 
@@ -312,21 +350,17 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
 
 
 def _corrected(
-    connection: sa.Connection, now: datetime, outcome: Outcome, consequence: Consequence, message: Row
+    connection: sa.Connection, now: datetime, outcome: Outcome, consequence: Consequence, known: Row
 ) -> Account:
     """
     The account after the consequence, with what CallRail's own headers say of its limits and its count.
     """
     account = consequence.account
-    if isinstance(outcome, Sent) and message.cut_to is not None:
+    if isinstance(outcome, Sent) and known.message_cut_to is not None:
         # The shorter segment passed where the longer one did not: the length was the reason.
-        account = replace(account, max_characters=message.cut_to)
+        account = replace(account, max_characters=known.message_cut_to)
     usage = getattr(outcome, "usage", Usage())
     if usage == Usage():
         return account
-    return account.corrected(
-        usage,
-        hour_used=windows.count_used(connection, account.id, now - HOUR),
-        day_used=windows.count_used(connection, account.id, now - DAY),
-        now=now,
-    )
+    hour_used, day_used = windows.count_used(connection, now, account.id)
+    return account.corrected(usage, hour_used=hour_used, day_used=day_used, now=now)

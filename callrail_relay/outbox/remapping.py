@@ -15,7 +15,7 @@ from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_people
 from callrail_relay.outbox.suppressing import is_suppressed
 from callrail_relay.outbox.tables import messages, submissions
-from callrail_relay.outbox.values import Row, read_account, reasons_to_json
+from callrail_relay.outbox.values import Row, change_account, reasons_to_json
 
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:
@@ -46,7 +46,7 @@ def remap(
     if route is not None:
         # The account is locked, as by whoever stores a text: of two equal ones, each sees the other.
         ensure_account(connection, route.account_id)
-        read_account(connection, route.account_id, lock=True)
+        change_account(connection, now, route.account_id)
     incomplete = sa.or_(
         messages.c.recipient.is_(None), messages.c.text.is_(None), messages.c.account_id.is_(None)
     )

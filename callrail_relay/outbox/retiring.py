@@ -10,6 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
+from callrail_relay.outbox.erasing import erasing
 from callrail_relay.outbox.tables import attempts, callrail_texts, decisions, messages, segments, submissions
 
 
@@ -18,14 +19,8 @@ def retire(connection: sa.Connection, now: datetime, before: datetime, most: int
     Remove it from at most *most* submissions that came before *before*, and from as many texts that
     CallRail told of; returns from how many of both.
     """
-    if connection.dialect.name == "sqlite":
-        # What is removed is overwritten, and not only marked as free.
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    try:
+    with erasing(connection):
         return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
-    finally:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA secure_delete = OFF")
 
 
 def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:

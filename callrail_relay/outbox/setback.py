@@ -20,18 +20,19 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     evidence,
+    inbox,
     incidents,
     messages,
     polls,
     submissions,
     suppressions,
 )
-from callrail_relay.outbox.values import lock_accounts
 
 TOLERANCE = timedelta(seconds=2)
 """Clocks are corrected by less than this all the time, and nothing waits long for it."""
 
 _TABLES = (
+    inbox,
     submissions,
     messages,
     decisions,
@@ -66,7 +67,8 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
 
     Whoever else saw the same and came first has done it: then nothing is ahead any more.
     """
-    lock_accounts(connection, connection.scalars(sa.select(accounts.c.id)).all())
+    # In one order, as whoever needs several locks them, so that no two wait for each other.
+    connection.execute(sa.select(accounts.c.id).order_by(accounts.c.id).with_for_update()).all()
     if latest_instant(connection, now) <= now + TOLERANCE:
         return
     back = (latest - now) // MICROSECOND

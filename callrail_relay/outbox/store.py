@@ -3,9 +3,8 @@ The outbox as the services use it: every method is one transaction.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -42,7 +41,15 @@ from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
 from callrail_relay.domain.standing import Recorded, Standing
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, StoredSubmission
+from callrail_relay.domain.submission import (
+    Accepted,
+    Mapped,
+    Mapping,
+    NewMessage,
+    NewSubmission,
+    RawSubmission,
+    StoredSubmission,
+)
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import (
@@ -52,6 +59,7 @@ from callrail_relay.outbox import (
     exporting,
     forwarding,
     history,
+    inbox,
     measuring,
     operations,
     polling,
@@ -72,6 +80,7 @@ from callrail_relay.outbox.engine import (
     require_same_file,
     translated,
 )
+from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
 from callrail_relay.outbox.news import FileNews, News, PostgresNews
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
@@ -155,17 +164,40 @@ class Outbox:
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """
-        Store a submission; when this returns it is on disk.
+        Store a submission that is mapped; when this returns it is on disk.
 
         Submissions that arrive while others are being stored share the next commit. Raises Unavailable after
         ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
-        async with self._answering():
-            accepted = await self._commits.accept(submission)
+        accepted = await self._store(submission)
+        assert accepted is not None  # noqa: S101 - only what is not mapped goes into the inbox
         if submission.source is not Source.WEBHOOK:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
         return accepted
+
+    async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
+        """
+        Store a request to the webhook, as ``accept`` does; None where it is in the inbox, to be mapped later.
+        """
+        return await self._store(Unmapped(raw, mapping))
+
+    async def inbox_is_empty(self) -> bool:
+        return await self._read(lambda connection, _now: inbox.is_empty(connection))
+
+    async def map_inbox(self, most: int, read_mapping: ReadMapping) -> list[Mapped]:
+        """
+        Map the oldest requests of the inbox, *most* at a time; none where it is empty.
+        """
+        try:
+            mapped = await self._write(inbox.map_portion, most, read_mapping)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one of them cannot be stored, and must not keep back the others
+            mapped = await self._write(inbox.map_oldest, read_mapping)
+        if mapped:
+            await self._in_thread(self._readers, self._news.tell)
+        return mapped
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """
@@ -175,6 +207,9 @@ class Outbox:
 
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
         return await self._write(claiming.claim, node, policy)
+
+    async def take_up_forgotten(self) -> None:
+        await self._write(claiming.take_up_forgotten)
 
     async def next_lease_end(self) -> datetime | None:
         return await self._read(recording.next_lease_end)
@@ -304,8 +339,11 @@ class Outbox:
         await self._write_and_tell(operations.resume, account_id)
 
     async def write_probe(self) -> None:
-        async with self._answering():
-            await self._write(operations.write_probe)
+        try:
+            async with asyncio.timeout(ANSWER_IN):
+                await self._write(operations.write_probe)
+        except TimeoutError as error:
+            raise self._silent() from error
 
     async def known_accounts(self) -> list[str]:
         return await self._read(lambda connection, _now: operations.known_accounts(connection))
@@ -392,18 +430,21 @@ class Outbox:
         """
         return await self._read(lambda _connection, now: now)
 
-    @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[None]:
-        """
-        Raise Unavailable where the database does not answer in time.
-        """
+    async def _store(self, arrival: Arrival) -> list[Accepted] | None:
+        stored = self._commits.store(arrival)
+        # A timer alone: asyncio.timeout costs more than the text's share of its commit.
+        timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
         try:
-            async with asyncio.timeout(ANSWER_IN):
-                yield
-        except TimeoutError as error:
-            raise Unavailable(
-                f"The store {self.name} does not answer; check that it runs and can be reached."
-            ) from error
+            return await stored
+        finally:
+            timer.cancel()
+
+    def _give_up(self, stored: "asyncio.Future[list[Accepted] | None]") -> None:
+        if not stored.done():
+            stored.set_exception(self._silent())
+
+    def _silent(self) -> Unavailable:
+        return Unavailable(f"The store {self.name} does not answer; check that it runs and can be reached.")
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.suppression import Origin, Suppression
-from callrail_relay.outbox.tables import suppressions
+from callrail_relay.outbox.tables import Instant, accounts, is_open, messages, suppressions
 
 
 def suppress(
@@ -22,7 +22,10 @@ def suppress(
 ) -> None:
     """
     Put a person on the list of those who are not texted from this tracking number; once is enough.
+
+    What waits for them will be held, and what waits behind it may leave: so their accounts are looked at.
     """
+    connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(
         insert(suppressions)
@@ -35,6 +38,21 @@ def suppress(
         )
         .on_conflict_do_nothing()
     )
+
+
+_LOOK_AT = (
+    sa.update(accounts)
+    .where(
+        accounts.c.id.in_(
+            sa.select(messages.c.account_id).where(
+                messages.c.tracking_number == sa.bindparam("of_number"),
+                messages.c.recipient == sa.bindparam("of_person"),
+                is_open(),
+            )
+        )
+    )
+    .values(due_at=sa.bindparam("now", type_=Instant), closed_until=None)
+)
 
 
 def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Suppression]) -> int:

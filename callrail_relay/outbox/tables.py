@@ -47,6 +47,27 @@ metadata = sa.MetaData(
     }
 )
 
+# By what requests are mapped: the settings of the relay that took them, under the digest of the whole.
+mapping_policies = sa.Table(
+    "mapping_policies",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+# Requests that are answered and not mapped yet, in the order in which they came.
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("policy_id", sa.ForeignKey("mapping_policies.id"), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("content_type", sa.Text),
+    sa.Column("query", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -172,7 +193,7 @@ def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[b
     """
     Whether a message is held until an instant, in the very words of the partial index.
     """
-    held = table.c.status == sa.literal("held", literal_execute=True)
+    held = table.c.status == sa.literal_column("'held'")
     return sa.and_(held, table.c.release_at.is_not(None))
 
 
@@ -314,6 +335,10 @@ accounts = sa.Table(
     sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
+    # When to look next whether something may leave; null where only news can change that.
+    sa.Column("due_at", Instant, index=True),
+    # Until when nothing leaves, whatever comes in: the budget is used, or the account waits or is paused.
+    sa.Column("closed_until", Instant),
 )
 
 suppressions = sa.Table(

@@ -15,7 +15,7 @@ from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, S
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.tables import accounts
+from callrail_relay.outbox.tables import Instant, accounts, attempts
 
 _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
@@ -30,30 +30,26 @@ def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
     return tuple(Reason(**reason) for reason in stored)
 
 
-_ACCOUNT = sa.select(accounts).where(accounts.c.id == sa.bindparam("account_id"))
-_LOCK_ACCOUNT = _ACCOUNT.with_for_update()
-_TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
-_LOCK_ACCOUNTS = (
-    sa.select(accounts)
-    .where(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True)))
-    .order_by(accounts.c.id)
-    .with_for_update()
-)
-
-
-def read_account(connection: sa.Connection, account_id: str, *, lock: bool = False) -> Account:
+def read_account(connection: sa.Connection, account_id: str) -> Account:
     """
     The account, in good standing where nothing is known of it.
-
-    With *lock* nobody else claims from it, or records for it, until this transaction ends.
     """
-    row = connection.execute(_LOCK_ACCOUNT if lock else _ACCOUNT, {"account_id": account_id}).one_or_none()
-    if row is None:
-        return Account(id=account_id)
-    return account_from_row(row)
+    row = connection.execute(_ACCOUNT, {"account_id": account_id}).one_or_none()
+    return Account(id=account_id) if row is None else account_from_row(row)
 
 
-def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
+def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
+    """
+    The account, locked until this transaction ends, for a change of it or of its texts.
+
+    Whatever the change is, something may leave because of it: so the account is looked at next. It goes
+    behind all that are due, which is how they take turns.
+    """
+    row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
+    return Account(id=account_id) if row is None else account_from_row(row)
+
+
+def try_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
     """
     The account, locked until this transaction ends; None where somebody has it and *wait* is False.
     """
@@ -62,14 +58,28 @@ def lock_account(connection: sa.Connection, account_id: str, *, wait: bool) -> A
     return None if row is None else account_from_row(row)
 
 
-def lock_accounts(connection: sa.Connection, account_ids: Iterable[str]) -> dict[str, Account]:
+def change_account_of(connection: sa.Connection, now: datetime, attempt_id: int) -> Account:
     """
-    These accounts, as far as the store knows them, each locked until this transaction ends.
+    As ``change_account``, for the account of an attempt.
+    """
+    return account_from_row(
+        connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one()
+    )
 
-    Locked in the order of their ids by whoever needs several, so that no two wait for each other.
-    """
-    rows = connection.execute(_LOCK_ACCOUNTS, {"account_ids": list(account_ids)})
-    return {row.id: account_from_row(row) for row in rows}
+
+_ACCOUNT = sa.select(accounts).where(accounts.c.id == sa.bindparam("account_id"))
+_LOCK_ACCOUNT = _ACCOUNT.with_for_update()
+_TRY_ACCOUNT = _ACCOUNT.with_for_update(skip_locked=True)
+_CHANGE = (
+    sa.update(accounts)
+    .values(due_at=sa.bindparam("now", type_=Instant), closed_until=None)
+    .returning(accounts)
+)
+_CHANGE_ACCOUNT = _CHANGE.where(accounts.c.id == sa.bindparam("of"))
+_CHANGE_ACCOUNT_OF = _CHANGE.where(
+    accounts.c.id
+    == sa.select(attempts.c.account_id).where(attempts.c.id == sa.bindparam("attempt_id")).scalar_subquery()
+)
 
 
 def account_from_row(row: Row) -> Account:

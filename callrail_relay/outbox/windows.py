@@ -12,11 +12,22 @@ from callrail_relay.domain.message import Status
 from callrail_relay.outbox.tables import Instant, attempts, callrail_texts, is_open, messages, segments
 
 
-def count_used(connection: sa.Connection, account_id: str, since: datetime) -> int:
+def used(account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
     """
-    Uses of the account's budget that began to count after *since*.
+    How many uses of an account's budget began to count after *since*.
     """
-    return connection.scalar(_USED, {"account_id": account_id, "since": since}) or 0
+    ours = sa.select(sa.func.count()).where(*_ours(account_id, since)).scalar_subquery()
+    others = sa.select(sa.func.count()).where(*_others(account_id, since)).scalar_subquery()
+    return ours + others
+
+
+def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
+    """
+    The uses of the account's budget in the last hour and in the last day.
+    """
+    asked = {"account_id": account_id, "since_hour": now - HOUR, "since_day": now - DAY}
+    row = connection.execute(_USED, asked).one()
+    return row.hour, row.day
 
 
 def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
@@ -25,44 +36,52 @@ def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
 
     Both are parameters of the statement; *which* limits the attempts.
     """
-    ours = sa.select(attempts.c.counted_at.label("at")).where(*_OURS, *which)
-    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_OTHERS)
+    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(_ACCOUNT, _SINCE), *which)
+    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(_ACCOUNT, _SINCE))
     return sa.union_all(ours, others).subquery()
+
+
+def _ours(
+    account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]
+) -> tuple[sa.ColumnElement[bool], ...]:
+    return attempts.c.account_id == account_id, attempts.c.counted_at > since
+
+
+def _others(
+    account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]
+) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        callrail_texts.c.account_id == account_id,
+        callrail_texts.c.written_at > since,
+        # In the very words of the partial index, which holds no others.
+        callrail_texts.c.direction == sa.literal_column("'out'"),
+        callrail_texts.c.attempt_id.is_(None),
+    )
 
 
 _ACCOUNT = sa.bindparam("account_id", type_=sa.String)
 _SINCE = sa.bindparam("since", type_=Instant)
-_OURS = (attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > _SINCE)
-_OTHERS = (
-    callrail_texts.c.account_id == _ACCOUNT,
-    callrail_texts.c.written_at > _SINCE,
-    # In the very words of the partial index, which holds no others.
-    callrail_texts.c.direction == sa.literal("out", literal_execute=True),
-    callrail_texts.c.attempt_id.is_(None),
-)
 _USED = sa.select(
-    sa.select(sa.func.count()).where(*_OURS).scalar_subquery()
-    + sa.select(sa.func.count()).where(*_OTHERS).scalar_subquery()
+    used(_ACCOUNT, sa.bindparam("since_hour", type_=Instant)).label("hour"),
+    used(_ACCOUNT, sa.bindparam("since_day", type_=Instant)).label("day"),
 )
 
 
-def reserved(connection: sa.Connection, account_id: str) -> int:
+def reserved(account_id: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
     """
     Segments still to leave of messages that are under way: their room is not given to others.
     """
-    return connection.scalar(_RESERVED, {"account_id": account_id}) or 0
-
-
-_RESERVED = (
-    sa.select(sa.func.count())
-    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-    .where(
-        messages.c.account_id == sa.bindparam("account_id"),
-        is_open(),
-        messages.c.status == Status.SENDING,
-        segments.c.status == Status.QUEUED,
+    return (
+        sa.select(sa.func.count())
+        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+        .where(
+            messages.c.account_id == account_id,
+            is_open(),
+            messages.c.status == Status.SENDING,
+            segments.c.status == Status.QUEUED,
+        )
+        .scalar_subquery()
     )
-)
 
 
 def read_windows(
@@ -71,18 +90,20 @@ def read_windows(
     account: Account,
     limits: Limits,
     *,
+    used: tuple[int, int],
     needed: int = 1,
     kept: int = 0,
 ) -> tuple[Window, Window]:
     """
-    The hour and the day of *account* as they stand at *now*.
+    The hour and the day of *account* as they stand at *now*; *used* are its own uses in both.
 
     ``free_at`` is where *needed* more fit beside *kept* that are spoken for.
     """
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+    room = needed + kept
     return (
-        _window(connection, now, account, HOUR, allowed.per_hour, account.hour_excess, needed + kept),
-        _window(connection, now, account, DAY, allowed.per_day, account.day_excess, needed + kept),
+        _window(connection, now, account, HOUR, allowed.per_hour, account.hour_excess, used[0], room),
+        _window(connection, now, account, DAY, allowed.per_day, account.day_excess, used[1], room),
     )
 
 
@@ -93,9 +114,9 @@ def _window(
     length: timedelta,
     allowed: int,
     excess: int,
+    own: int,
     needed: int,
 ) -> Window:
-    own = count_used(connection, account.id, now - length)
     # What CallRail counts beyond them is known only in sum, so all of it counts until it is a window old.
     excess_ends = None if account.excess_at is None else account.excess_at + length
     others = excess if excess_ends is not None and excess_ends > now else 0

@@ -17,7 +17,7 @@ from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.reconcile import Settled
 from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
-from callrail_relay.outbox.values import Row, read_account, write_account
+from callrail_relay.outbox.values import Row, change_account, write_account
 
 WORDS = "CallRail's webhook says that it went out, at {:%Y-%m-%dT%H:%M:%SZ}."
 
@@ -38,7 +38,7 @@ def bear_witness(
     """
     if text.account_id is None:
         return None
-    account = read_account(connection, text.account_id, lock=True)
+    account = change_account(connection, now, text.account_id)
     attempt = _attempt_of(connection, now, text, allows)
     if attempt is None:
         write_account(connection, account.explained(text.written_at))

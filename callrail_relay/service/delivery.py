@@ -102,7 +102,6 @@ class Delivery:
         self._hook = hook
         self._under_way: set[asyncio.Task[None]] = set()
         self._sending = 0
-        self._closed_until: datetime | None = None
         self._claiming = 0
         self._open: set[int] = set()
         self._unsure = False
@@ -142,13 +141,6 @@ class Delivery:
         """
         self._woken.set()
 
-    def arrived(self) -> None:
-        """
-        A text came in: look, unless it is known that none that comes now can leave yet.
-        """
-        if self._closed_until is None or self._clock.now() >= self._closed_until:
-            self.wake()
-
     async def turn(self) -> datetime | None:
         """
         Start every attempt that may start now, and say when the next one may.
@@ -183,7 +175,6 @@ class Delivery:
             raise
         finally:
             self._claiming -= 1
-        self._closed_until = result.closed_until
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
             self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
@@ -236,6 +227,7 @@ class Delivery:
             hook=self._hook,
             lookups=self._policy.lookups,
         )
+        await self._outbox.take_up_forgotten()
         self._leases_checked_at = now
         if self._running:
             await self._outbox.listen(self._hear)

@@ -62,17 +62,25 @@ class HookTokens:
         self._lock = asyncio.Lock()
         self._read_at = clock.monotonic()
 
+    def knows(self, candidate: str) -> bool:
+        """
+        Whether *candidate* opens the webhook, as far as it is known without a look for new tokens.
+        """
+        now = self._clock.now()
+        # Every token is compared, so that the time does not tell which of them it was.
+        return True in [token.matches(candidate, now) for token in self._tokens]
+
     async def opens(self, candidate: str) -> bool:
         """
         Whether *candidate* opens the webhook.
         """
-        if self._known(candidate):
+        if self.knows(candidate):
             return True
         async with self._lock:
             # Somebody else may have looked while this one waited.
-            if not self._known(candidate) and self._may_read():
+            if not self.knows(candidate) and self._may_read():
                 await self._reread()
-            return self._known(candidate)
+            return self.knows(candidate)
 
     async def _reread(self) -> None:
         try:
@@ -83,8 +91,3 @@ class HookTokens:
 
     def _may_read(self) -> bool:
         return self._clock.monotonic() - self._read_at >= REREAD.total_seconds()
-
-    def _known(self, candidate: str) -> bool:
-        now = self._clock.now()
-        # Every token is compared, so that the time does not tell which of them it was.
-        return sum(token.matches(candidate, now) for token in self._tokens) > 0

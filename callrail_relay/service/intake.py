@@ -2,64 +2,37 @@
 Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from random import Random
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain import guards
-from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, SubmissionAccepted, ignore
-from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
 from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.mapping import Draft, map_direct, map_entry
-from callrail_relay.domain.message import Message, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.routing import Routes
-from callrail_relay.domain.saved import read_saved
-from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import (
-    Accepted,
-    NewMessage,
-    NewSubmission,
-    StoredSubmission,
-    wording_of,
-)
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, is_ping, read_policy
+from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.message import Source
+from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission
 from callrail_relay.outbox.store import Outbox
 
+PORTION = 25
+"""Requests of the inbox that are mapped in one transaction: some milliseconds, which a webhook can wait."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappingPolicy:
-    """
-    How what comes in becomes messages: routes, guards, and the size of a text and of the budget.
-    """
 
-    routes: Routes
-    guards: GuardPolicy
-    max_characters: int
-    limits: Limits
+def nothing() -> None:
+    """
+    Nobody is to be told.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What a submission became; a ping has no messages and is not stored.
+    What a submission became. A ping has no messages and is not stored; what is in the inbox has none yet.
     """
 
     submission_id: str
     accepted: tuple[Accepted, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPayloads:
-    """
-    What a saved file holds: drafts to send, and reasons why other entries are no payloads.
-    """
-
-    drafts: tuple[Draft, ...]
-    skipped: tuple[Reason, ...]
 
 
 class Intake:
@@ -77,45 +50,40 @@ class Intake:
         hook: EventHook = ignore,
     ) -> None:
         self._outbox = outbox
-        self._policy = policy
         self._clock = clock
         self._random = random
         self._hook = hook
+        self._mapper = Mapper(policy, self._new_id)
+        self.left: Callable[[], None] = nothing
+        """Called when a request was left in the inbox."""
+        self.taken = 0
+        """Requests to the webhook that came so far."""
 
     async def accept_request(self, body: bytes, *, content_type: str | None, query: str = "") -> Receipt:
         """
         Store a webhook's request, whatever it holds; when this returns it is on disk.
 
-        Raises Unavailable when the store cannot be written.
+        In a burst it is in the inbox then, and is mapped by ``map_inbox``. Raises Unavailable when the store
+        cannot be written.
         """
-        entries = read_entries(body, content_type, query)
-        submission_id = self._new_id()
-        if not entries:
+        self.taken += 1
+        id_ = self._new_id()
+        if is_ping(body, query):
             self._hook(PingReceived())
-            return Receipt(submission_id=submission_id)
-        submission = NewSubmission(
-            id=submission_id,
-            source=Source.WEBHOOK,
-            body=body,
-            content_type=content_type,
-            query=query or None,
-            messages=tuple(self._new_message(map_safely(entry, self._policy.routes)) for entry in entries),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+            return Receipt(submission_id=id_)
+        raw = RawSubmission(id=id_, body=body, content_type=content_type, query=query or None)
+        accepted = await self._outbox.take(raw, self._mapper)
+        if accepted is None:
+            self.left()
+            return Receipt(submission_id=id_)
+        self._tell(id_, Source.WEBHOOK, accepted)
+        return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     async def accept_direct(self, draft: Draft) -> Receipt:
         """
         Store one text from the command line. Raises Unavailable.
         """
-        submission = NewSubmission(
-            id=self._new_id(),
-            source=Source.SEND,
-            body=(draft.text or "").encode(),
-            messages=(self._new_message(draft),),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+        return await self._accept(self._mapper.direct(self._new_id(), draft))
 
     async def accept_saved(self, document: bytes, drafts: Iterable[Draft], *, force: bool) -> Receipt:
         """
@@ -123,176 +91,58 @@ class Intake:
 
         Raises Unavailable.
         """
-        submission = NewSubmission(
-            id=self._new_id(),
-            source=Source.REPLAY,
-            body=document,
-            messages=tuple(self._new_message(draft, replayed=True, force=force) for draft in drafts),
-            guards=self._policy.guards,
-        )
-        return await self._store(submission)
+        return await self._accept(self._mapper.saved(self._new_id(), document, drafts, force=force))
 
-    def _new_message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
-        return new_message(
-            self._new_id(),
-            draft,
-            self._policy,
-            skip_identical=replayed and not force,
-            approved=("duplicate",) if force else (),
-        )
+    async def has_left(self) -> bool:
+        """
+        Whether there is something in the inbox, whoever took it. Raises Unavailable.
+        """
+        return not await self._outbox.inbox_is_empty()
 
-    async def _store(self, submission: NewSubmission) -> Receipt:
+    async def map_inbox(self) -> None:
+        """
+        Map a portion of the inbox, the oldest first, each as the relay that took it would have done it.
+
+        Raises Unavailable.
+        """
+        for one in await self._outbox.map_inbox(PORTION, self._read_mapping):
+            self._tell(one.submission_id, Source.WEBHOOK, one.accepted)
+
+    async def map_all(self) -> None:
+        """
+        Map what is in the inbox until nothing is. Raises Unavailable.
+        """
+        while await self.has_left():
+            await self.map_inbox()
+
+    async def _accept(self, submission: NewSubmission) -> Receipt:
+        # What came before has its place before this.
+        await self.map_all()
         accepted = await self._outbox.accept(submission)
-        new = sum(one.duplicate_of is None for one in accepted)
-        if new:
-            self._hook(
-                SubmissionAccepted(submission_id=submission.id, source=submission.source, messages=new)
-            )
-        for one in accepted:
-            if one.duplicate_of is None:
-                self._hook(
-                    MessageAccepted(
-                        message_id=one.message_id,
-                        submission_id=submission.id,
-                        status=one.status,
-                        reasons=tuple(reason.code for reason in one.verdict.reasons),
-                    )
-                )
+        self._tell(submission.id, submission.source, accepted)
         return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+
+    def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
+        new = [one for one in accepted if one.duplicate_of is None]
+        if not new:
+            if source is Source.WEBHOOK:
+                self._hook(PingReceived())
+            return
+        self._hook(SubmissionAccepted(submission_id=submission_id, source=source, messages=len(new)))
+        for one in new:
+            self._hook(
+                MessageAccepted(
+                    message_id=one.message_id,
+                    submission_id=submission_id,
+                    status=one.status,
+                    reasons=tuple(reason.code for reason in one.verdict.reasons),
+                )
+            )
+
+    def _read_mapping(self, policy: str) -> Mapper:
+        if policy == self._mapper.policy:
+            return self._mapper
+        return Mapper(read_policy(policy), self._new_id)
 
     def _new_id(self) -> str:
         return uuid7(self._clock.now(), self._random)
-
-
-def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:
-    """
-    What a request holds; a fault of our own is held like one of the request.
-    """
-    try:
-        return read_request(body, content_type=content_type, query=query)
-    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-        return [Unreadable((_internal_fault(error),))]
-
-
-def map_safely(entry: Entry, routes: Routes) -> Draft:
-    """
-    *entry* as a draft; a fault of our own is held like one of the entry.
-    """
-    try:
-        return map_entry(entry, routes)
-    except Exception as error:  # noqa: BLE001 - as above
-        return map_entry(Unreadable((_internal_fault(error),)), routes)
-
-
-def new_message(
-    id_: str,
-    draft: Draft,
-    policy: MappingPolicy,
-    *,
-    skip_identical: bool = False,
-    approved: tuple[str, ...] = (),
-) -> NewMessage:
-    """
-    *draft* judged, as far as it can be without the store.
-    """
-    return NewMessage(
-        id=id_,
-        draft=draft,
-        verdict=judge(draft, policy),
-        segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
-        wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
-        skip_identical=skip_identical,
-        approved=approved,
-    )
-
-
-def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
-    """
-    The drafts of a request that came in before, under the settings of now.
-    """
-    match stored.source:
-        case Source.WEBHOOK:
-            entries = read_entries(stored.body, stored.content_type, stored.query or "")
-            return [map_safely(entry, policy.routes) for entry in entries]
-        case Source.REPLAY:
-            return list(map_saved(stored.body, policy).drafts)
-        case Source.SEND:
-            # What is mapped wrong there is never stored.
-            return []
-
-
-def map_text(*, to: str, text: str, sender: str | None, policy: MappingPolicy) -> Draft:
-    """
-    The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text.
-    """
-    return map_direct(to=to, text=text, routes=policy.routes, sender=sender)
-
-
-def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
-    """
-    The payloads of a saved file as drafts.
-    """
-    entries = read_saved(document)
-    return SavedPayloads(
-        drafts=tuple(map_entry(entry, policy.routes) for entry in entries if isinstance(entry, Payload)),
-        skipped=tuple(
-            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
-        ),
-    )
-
-
-def preview(draft: Draft, policy: MappingPolicy, *, source: Source, now: datetime) -> Message:
-    """
-    The message that a draft would become, for a dry run; its ids are empty, since nothing is stored.
-    """
-    verdict = judge(draft, policy)
-    return Message(
-        id="",
-        submission_id="",
-        status=Status.HELD if verdict.holds else Status.QUEUED,
-        source=source,
-        received_at=now,
-        reasons=verdict.reasons,
-        recipient=draft.recipient,
-        text=draft.text,
-        route=draft.route,
-        segments=planned_segments(draft.text, policy.max_characters),
-        opportunity_id=draft.opportunity_id,
-        sender_id=draft.sender_id,
-        seller_id=draft.seller_id,
-        seller=draft.seller,
-        team_id=draft.team_id,
-    )
-
-
-def judge(draft: Draft, policy: MappingPolicy) -> Verdict:
-    """
-    The faults of a draft, and the guards whose answer needs nothing but the draft; the store asks the others.
-    """
-    holds = draft.faults
-    count = len(planned_segments(draft.text, policy.max_characters))
-    most = min(policy.limits.per_hour, policy.limits.per_day)
-    if count > most:
-        holds = (*holds, guards.too_long(count, most))
-    return Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
-
-
-def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """
-    The segments that a text which has not been claimed yet will be cut into.
-    """
-    if text is None:
-        return ()
-    return tuple(
-        Segment(position=position, content=content, status=Status.QUEUED)
-        for position, content in enumerate(segments(text, max_characters), start=1)
-    )
-
-
-def _internal_fault(error: Exception) -> Reason:
-    return Reason(
-        "internal",
-        f"The program could not read this request ({type(error).__name__}), which is a fault of its own; "
-        "the request "
-        "is kept.",
-    )

@@ -10,6 +10,7 @@ from typing import Any
 from callrail_relay.domain.budget import Limits, Window
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
@@ -18,7 +19,6 @@ from callrail_relay.domain.suppression import Suppression
 from callrail_relay.domain.suppression_list import ListedPerson
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.intake import MappingPolicy, map_stored, new_message, planned_segments
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""

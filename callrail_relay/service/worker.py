@@ -49,7 +49,7 @@ class Worker:
         """
         Something came in.
         """
-        self._delivery.arrived()
+        self._delivery.wake()
 
     def heard(self) -> None:
         """

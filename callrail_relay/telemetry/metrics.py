@@ -71,6 +71,7 @@ class Metrics:
             buckets=_INTAKE_BUCKETS,
             registry=self._registry,
         )
+        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._delay = Histogram(
             f"{PREFIX}_delivery_delay_seconds",
             "From the arrival of a text to CallRail's word that it took all of it.",
@@ -111,10 +112,19 @@ class Metrics:
         """
         A request to *hook* was answered with *status* after *seconds*.
         """
-        self._requests.labels(hook, status).inc()
+        requests, intake = self._of_answers(hook, status)
+        requests.inc()
         if status == 200:
             # How long strangers and broken connections take says nothing about the way in.
-            self._intake.labels(hook).observe(seconds)
+            intake.observe(seconds)
+
+    def _of_answers(self, hook: str, status: int) -> tuple[Counter, Histogram]:
+        # Looking them up by their labels takes longer than counting.
+        found = self._answers.get((hook, status))
+        if found is None:
+            found = self._requests.labels(hook, status), self._intake.labels(hook)
+            self._answers[hook, status] = found
+        return found
 
     def exposition(self, readings: Readings | None, accept: str) -> tuple[bytes, str]:
         """

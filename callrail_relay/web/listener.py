@@ -7,12 +7,14 @@ import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable
 from callrail_relay.web.connections import ConnectionLimits, limited_protocol, most_connections
 
@@ -28,6 +30,17 @@ where no file can be opened any more it writes as many lines to the log in every
 DEFAULT_LIMITS = ConnectionLimits()
 
 
+_CLOCK = SystemClock()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> list[tuple[bytes, bytes]]:
+    """
+    The header of that second, the same for all answers within it.
+    """
+    return [(b"date", formatdate(second, usegmt=True).encode())]
+
+
 class _State(ServerState):
     """
     What the connections share: the date of an answer is reckoned when there is one to give.
@@ -35,7 +48,7 @@ class _State(ServerState):
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
-        return [(b"date", formatdate(usegmt=True).encode())]
+        return _date(int(_CLOCK.now().timestamp()))
 
     @default_headers.setter
     def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:

@@ -35,6 +35,15 @@ CLOSE = {"Connection": "close"}
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Writable = Callable[[], Awaitable[bool]]
 
+Answered = Callable[[str, int, float], None]
+"""Takes which webhook was asked, the status of its answer, and the seconds that it took."""
+
+
+def nobody(_hook: str, _status: int, _seconds: float) -> None:
+    """
+    Nobody wants to know.
+    """
+
 
 class BodyTooLarge(Exception):
     """
@@ -56,7 +65,7 @@ class Gate:
         """
         The answer to a request that is not let through; not *allowed* is one from an address that is not.
         """
-        if not allowed or not await self._tokens.opens(token):
+        if not allowed or not (self._tokens.knows(token) or await self._tokens.opens(token)):
             address = request.client.host if request.client else ""
             if self._failed.too_many(address, self._clock.monotonic()):
                 return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
@@ -71,13 +80,15 @@ class WebhookApp(ABC):
     What both webhooks share: the gate, the limits of a body, and an answer whatever happens.
     """
 
+    name: str
+
     def __init__(self, gate: Gate, *, allow_addresses: Sequence[Network] = ()) -> None:
         self.gate = gate
         self._allow_addresses = allow_addresses
 
-    async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> int:
         """
-        Answer a request to the webhook's path with *token* at its end.
+        Answer a request to the webhook's path with *token* at its end; returns the status of the answer.
         """
         try:
             response = await self._response(token, Request(scope, receive, send))
@@ -85,6 +96,7 @@ class WebhookApp(ABC):
             # The listener stops, and has given the request its time.
             response = _unavailable(CLOSE)
         await response(scope, receive, send)
+        return response.status_code
 
     async def _response(self, token: str, request: Request) -> Response:
         refusal = await self.gate.refusal(token, request, allowed=self._allows(request))
@@ -129,6 +141,8 @@ class Hook(WebhookApp):
     IF3's webhook: whoever knows the token in its path may hand in texts.
     """
 
+    name = "if3"
+
     def __init__(
         self,
         intake: Intake,
@@ -144,16 +158,16 @@ class Hook(WebhookApp):
 
     async def take(self, request: Request, body: bytes) -> Response:
         # Delivery is woken twice: now, so that it may claim the text in the commit that stores it, and after
-        # that commit, which it may have missed.
+        # that commit, which it may have missed. In a burst there is nothing to claim before it is mapped.
         self._wake()
         receipt = await self._intake.accept_request(
-            body, content_type=request.headers.get("content-type"), query=request.url.query
+            body,
+            content_type=request.headers.get("content-type"),
+            query=request.scope["query_string"].decode("utf-8", "replace"),
         )
-        self._wake()
-        id_ = receipt.submission_id
-        # The shape of Zapier's Catch Hook, which IF3 knows.
-        content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
-        return Response(content, media_type="application/json")
+        if receipt.accepted:
+            self._wake()
+        return Taken(receipt.submission_id)
 
 
 class CallRailHook(WebhookApp):
@@ -163,6 +177,8 @@ class CallRailHook(WebhookApp):
     The list of addresses that may post is for IF3, which cannot sign: a list without CallRail's
     addresses must not swallow somebody's STOP.
     """
+
+    name = "callrail"
 
     def __init__(self, gate: Gate, witness: Witness) -> None:
         super().__init__(gate)
@@ -179,6 +195,17 @@ class CallRailHook(WebhookApp):
         return PlainTextResponse("OK") if signed else PlainTextResponse("Unauthorized", 401)
 
 
+class Taken(Response):
+    """
+    The 200 of a text that is on disk, in the shape of Zapier's Catch Hook, which IF3 knows.
+    """
+
+    media_type = "application/json"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}')
+
+
 async def read_body(request: Request) -> bytes:
     """
     The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect.
@@ -186,14 +213,26 @@ async def read_body(request: Request) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > LARGEST_BODY:
         raise BodyTooLarge
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            raise BodyTooLarge
+    body = await _received(request)
     if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
-        return _gunzipped(bytes(body))
-    return bytes(body)
+        return _gunzipped(body)
+    return body
+
+
+async def _received(request: Request) -> bytes:
+    # Mostly it comes in one piece, which Request.stream would pass through a generator.
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        more = message.get("more_body", False)
+        if size > LARGEST_BODY:
+            raise BodyTooLarge
+    return b"".join(pieces)
 
 
 def _gunzipped(body: bytes) -> bytes:
@@ -228,23 +267,31 @@ class PublicApp:
     The app of the public listener.
 
     Requests to the webhooks go straight to *hooks*, by their paths without the secret: Starlette's layers
-    take longer than storing a text does.
+    take longer than storing a text does. *answered* is told of them, and of a path only the webhook's name.
     """
 
-    def __init__(self, hooks: Mapping[str, WebhookApp], others: ASGIApp) -> None:
+    def __init__(
+        self, hooks: Mapping[str, WebhookApp], others: ASGIApp, clock: Clock, answered: Answered = nobody
+    ) -> None:
         self._hooks = hooks
         self._others = others
+        self._clock = clock
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, _, token = scope.get("path", "").rpartition("/")
         hook = self._hooks.get(path)
         if hook is not None and token and scope["type"] == "http":
-            await hook.answer(token, scope, receive, send)
+            began = self._clock.monotonic()
+            status = await hook.answer(token, scope, receive, send)
+            self._answered(hook.name, status, self._clock.monotonic() - began)
         else:
             await self._others(scope, receive, send)
 
 
-def create_public_app(hook: Hook, callrail_hook: CallRailHook, writable: Writable) -> ASGIApp:
+def create_public_app(
+    hook: Hook, callrail_hook: CallRailHook, writable: Writable, clock: Clock, answered: Answered = nobody
+) -> ASGIApp:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
     """
@@ -261,4 +308,5 @@ def create_public_app(hook: Hook, callrail_hook: CallRailHook, writable: Writabl
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     others.router.redirect_slashes = False
-    return PublicApp({"/hooks/if3": hook, "/hooks/callrail": callrail_hook}, others)
+    hooks = {f"/hooks/{one.name}": one for one in (hook, callrail_hook)}
+    return PublicApp(hooks, others, clock, answered)

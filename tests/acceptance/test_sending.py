@@ -2,16 +2,19 @@
 The main job, driven as a user drives it: texts in, texts out.
 """
 
+import asyncio
 import json
 import signal
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.acceptance.program import HOOK_TOKEN, PAYLOAD, Program, Sandbox, Started
 
 PERSON = "+12025550122"
+KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 SEND = ("send", "--to", PERSON, "--message", "Is Tuesday good?")
 
 
@@ -179,6 +182,40 @@ def test_serve_stops_cleanly(configured: Program) -> None:
             assert 200 == serving.post(PAYLOAD | {"message": f"Stop {number}"}).status_code
             code, errors = serving.stop(number)
         assert 0 == code, errors
+
+
+def test_a_burst_is_there_after_a_crash(configured: Program) -> None:
+    """
+    Killed right behind a burst, before all of it was looked into: the next command shows every text that was
+    answered with 200, with its words and its person, and none twice.
+    """
+    with configured.serving() as relay:
+        answered = asyncio.run(burst(f"{relay.public}/hooks/if3/{HOOK_TOKEN}", 300))
+        relay.stop(KILL)
+
+    listed = configured.json("messages", "list", "--limit", "0")
+
+    assert 300 == len(answered)
+    assert answered == {message["text"] for message in listed}
+    assert 300 == len(listed)
+    assert {PERSON} == {message["recipient"] for message in listed}
+
+
+async def burst(url: str, size: int) -> set[str]:
+    """
+    Texts posted from many connections; those that were answered with 200.
+    """
+    answered = set()
+    limits = httpx.Limits(max_connections=64)
+    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
+
+        async def post(words: str) -> None:
+            answer = await client.post(url, json=PAYLOAD | {"message": words})
+            if answer.status_code == 200:
+                answered.add(words)
+
+        await asyncio.gather(*(post(f"Text {number}") for number in range(size)))
+    return answered
 
 
 def test_killed_serve_loses_nothing(configured: Program, sandbox: Sandbox) -> None:

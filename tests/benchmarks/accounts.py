@@ -1,83 +1,90 @@
 """
-What one claim costs against the number of accounts with work, on SQLite and PostgreSQL.
+A simulated day of many accounts at their limits, on SQLite and PostgreSQL.
 
-    python -m tests.benchmarks.accounts [--accounts 1 100 1000] [--claims 200] [--spent 0.9]
+    python -m tests.benchmarks.accounts --accounts 100 1000 10000 --per-hour 2 --per-day 12 --store SQLite
 
-Time is handed in: a store is filled with texts that wait, some accounts are at the limit of their hour,
-and claims and outcomes are made one after the other as a node would. It is a sample of a day, and says so.
+The store and the claims are real, and only time is handed in: from one instant at which something may leave
+to the next. Every account has more texts than its day allows. CallRail allows 150 an hour and 1,000 a day;
+lower limits make the same day with fewer texts.
 """
 
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.claim import ClaimPolicy
-from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.outcome import Sent
+from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import (
-    accounts,
-    attempts,
-    messages,
-    metadata,
-    segments,
-    submissions,
-)
+from callrail_relay.outbox.tables import attempts
+from tests.benchmarks.texts import people
 from tests.outbox.database import connected
 from tests.support.clock import ManualClock
+from tests.support.factories import make_message, make_submission
 from tests.support.postgres import running_cluster
 
 INTERVAL = timedelta(seconds=1)
-PER_HOUR = 20
-"""A limit that is soon met, so that a store at its limits is quickly made."""
+BEYOND = 2
+"""Texts of each account beyond what its day allows."""
 
-WAITING = 3
-PORTION = 2_000
+STORES = ("SQLite", "PostgreSQL")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
+@dataclass(kw_only=True)
+class Day:
     """
-    Milliseconds of a claim that finds a text, and of one that finds none.
+    What a day took: seconds of each claim that found a text, of each that found none, and of all of it.
     """
 
-    found: float
-    found_slowest: float
-    recorded: float
-    nothing: float
+    found: list[float] = field(default_factory=list)
+    nothing: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    over_limit: int = 0
 
 
-def main() -> None:
+def main() -> int:
     """
-    Read the options, measure, print.
+    Read the options, simulate, print.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.accounts", description=__doc__)
-    parser.add_argument("--accounts", type=int, nargs="+", default=[1, 100, 1_000])
-    parser.add_argument("--claims", type=int, default=200)
-    parser.add_argument(
-        "--spent", type=float, default=0.9, help="share of accounts at the limit of their hour"
-    )
+    parser.add_argument("--accounts", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--per-hour", type=int, default=2)
+    parser.add_argument("--per-day", type=int, default=12)
+    parser.add_argument("--store", choices=STORES, nargs="+", default=STORES)
     options = parser.parse_args()
-    _say("store       accounts  claim p50   slowest   record p50   claim of nothing (ms)")
-    for name in ("SQLite", "PostgreSQL"):
+    limits = Limits(options.per_hour, options.per_day)
+    _say(
+        "store       accounts  texts that left   claim p50   p99   that finds none   CPU for each text (ms)"
+        "   looks that found none   over a limit"
+    )
+    faults = 0
+    for name in options.store:
         for number in options.accounts:
             with _store(name) as url:
-                cost = asyncio.run(measure(url, number, options.claims, options.spent))
+                day = asyncio.run(simulate(url, number, limits))
+            faults += day.over_limit
+            p99 = sorted(day.found)[int(len(day.found) * 0.99)]
             _say(
-                f"{name:<11} {number:>8} {cost.found:>10.2f} {cost.found_slowest:>9.2f}"
-                f" {cost.recorded:>12.2f} {cost.nothing:>10.2f}"
+                f"{name:<11} {number:>8} {len(day.found):>16,} {1000 * statistics.median(day.found):>11.2f}"
+                f" {1000 * p99:>5.2f} {1000 * statistics.median(day.nothing):>17.2f}"
+                f" {1000 * day.cpu / len(day.found):>24.2f} {len(day.nothing):>23,} {day.over_limit:>14}"
             )
+    return 1 if faults else 0
 
 
 def _say(words: str) -> None:
@@ -97,129 +104,70 @@ def _store(name: str) -> Iterator[str]:
         yield cluster.url(cluster.create_database())
 
 
-async def measure(url: str, number: int, claims: int, spent: float) -> Cost:
+async def simulate(url: str, number: int, limits: Limits) -> Day:
     """
-    Fill the store for *number* accounts, and take up to *claims* texts from it.
+    One day of *number* accounts, each with more texts than *limits* let leave in it.
     """
     clock = ManualClock()
     outbox = await Outbox.open(url, clock, database_time=False)
     ids = [f"ACC{account:032}" for account in range(number)]
-    fill(url, ids, clock, full=int(number * spent))
+    await _fill(outbox, ids, limits.per_day + BEYOND)
     policy = ClaimPolicy(
         accounts=frozenset(ids),
-        limits=Limits(PER_HOUR, 1_000),
+        limits=limits,
         recipient_interval=INTERVAL,
-        guards=GuardPolicy(too_old="off"),  # type: ignore[arg-type] # a mode by its value
+        guards=GuardPolicy(too_old=Mode.OFF),
     )
-    found, recorded, nothing = [], [], []
-    for _ in range(claims):
+    day = Day()
+    ends = clock.now() + DAY
+    cpu = time.process_time()
+    while clock.now() < ends:
         began = time.perf_counter()
         result = await outbox.claim("node", policy)
         took = time.perf_counter() - began
         if result.claim is None:
-            nothing.append(took)
-            break
-        found.append(took)
-        began = time.perf_counter()
-        await outbox.record(result.claim.attempt_id, Sent(200, "CON1"), interval=INTERVAL, random=Random(1))
-        recorded.append(time.perf_counter() - began)
-    with connected(url) as connection:
-        connection.execute(sa.update(accounts).values(paused_since=clock.now()))
-    for _ in range(3):
-        began = time.perf_counter()
-        await outbox.claim("node", policy)
-        nothing.append(time.perf_counter() - began)
+            day.nothing.append(took)
+            clock.set(ends if result.wake_at is None else min(result.wake_at, ends))
+        else:
+            day.found.append(took)
+            sent = Sent(200, "CON1")
+            await outbox.record(result.claim.attempt_id, sent, interval=INTERVAL, random=Random(1))
+    day.cpu = time.process_time() - cpu
     await outbox.close()
-    return Cost(
-        found=1000 * statistics.median(found),
-        found_slowest=1000 * max(found),
-        recorded=1000 * statistics.median(recorded),
-        nothing=1000 * statistics.median(nothing),
-    )
+    day.over_limit = _over_limit(url, limits)
+    return day
 
 
-def fill(url: str, ids: list[str], clock: ManualClock, *, full: int) -> None:
+async def _fill(outbox: Outbox, ids: list[str], texts: int) -> None:
     """
-    WAITING texts for each account, and for the first *full* of them as many sent ones as the hour allows.
+    So many texts for each account, each to a person of its own, as webhooks would bring them.
     """
-    now = clock.now()
+    persons = people()
+    for number, account_id in enumerate(ids):
+        route = Route(account_id, f"COM{number:032}", f"+1{2_000_000_000 + number}")
+        drafts = [
+            Draft(recipient=f"+1{persons[text]}", text=f"Is it still for sale? {text}", route=route)
+            for text in range(texts)
+        ]
+        await outbox.accept(make_submission(*(make_message(draft=draft) for draft in drafts)))
+
+
+def _over_limit(url: str, limits: Limits) -> int:
+    """
+    How often an account sent more within an hour or a day than it may.
+    """
+    counted: dict[str, list[datetime]] = defaultdict(list)
+    query = sa.select(attempts.c.account_id, attempts.c.counted_at).order_by(attempts.c.counted_at)
     with connected(url) as connection:
-        rows: dict[str, list[dict[str, object]]] = {table.name: [] for table in metadata.sorted_tables}
-        number = 0
-        for position, account_id in enumerate(ids):
-            rows["accounts"].append({"id": account_id})
-            sent = PER_HOUR if position < full else 0
-            for text in range(sent + WAITING):
-                number += 1
-                at = now - timedelta(minutes=30) + timedelta(microseconds=number)
-                _add(rows, number, account_id, at, sent=text < sent)
-            if len(rows["messages"]) >= PORTION or position == len(ids) - 1:
-                for table in (submissions, accounts, messages, segments, attempts):
-                    if rows[table.name]:
-                        connection.execute(sa.insert(table), rows[table.name])
-                        rows[table.name] = []
-        if connection.dialect.name == "postgresql":
-            for name in ("messages", "segments", "attempts"):
-                column = "seq" if name == "messages" else "id"
-                connection.exec_driver_sql(
-                    f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), {number + 1})"
-                )
-            connection.exec_driver_sql("ANALYZE")
-
-
-def _add(
-    rows: dict[str, list[dict[str, object]]], number: int, account_id: str, at: object, *, sent: bool
-) -> None:
-    person = f"+1{200 + number % 700}555{number % 100 + 100:04}"
-    key = {
-        "account_id": account_id,
-        "tracking_number": f"+1{int(account_id[3:]) + 2_000_000_000}",
-        "recipient": person,
-    }
-    rows["submissions"].append({"id": f"s{number}", "source": "webhook", "received_at": at, "body": b"{}"})
-    rows["messages"].append(
-        key
-        | {
-            "seq": number,
-            "id": f"m{number}",
-            "submission_id": f"s{number}",
-            "status": "sent" if sent else "queued",
-            "source": "webhook",
-            "received_at": at,
-            "not_before": at,
-            "text": "Is it still for sale?",
-            "company_id": "COM1",
-            "segment_count": 1,
-            "reasons": [],
-            "approved": [],
-        }
-    )
-    if not sent:
-        return
-    rows["segments"].append(
-        {
-            "id": number,
-            "message_seq": number,
-            "position": 1,
-            "content": "Is it still for sale?",
-            "status": "sent",
-        }
-    )
-    rows["attempts"].append(
-        key
-        | {
-            "id": number,
-            "segment_id": number,
-            "message_seq": number,
-            "node": "node",
-            "started_at": at,
-            "lease_until": at,
-            "finished_at": at,
-            "counted_at": at,
-            "outcome": "Sent",
-        }
+        for account_id, at in connection.execute(query):
+            counted[account_id].append(at)
+    return sum(
+        later - earlier < length
+        for instants in counted.values()
+        for allowed, length in ((limits.per_hour, HOUR), (limits.per_day, DAY))
+        for earlier, later in zip(instants, instants[allowed:], strict=False)
     )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

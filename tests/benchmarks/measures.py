@@ -21,11 +21,12 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.domain.outcome import Sent, Usage
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.intake import Intake, MappingPolicy
+from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from tests.benchmarks import history, servers
 from tests.benchmarks.report import Row

@@ -33,6 +33,9 @@ KEY = "campaign-key"
 TOKEN = "campaign-token-0123456789abcdef0123456789"
 NODES_ROLE = "relay"
 PEOPLE = 12
+BEAT = 0.2
+"""Seconds between the instants at which many people write at once."""
+
 PLENTY = 1_000_000
 HOUR = timedelta(hours=1)
 APART = 150
@@ -106,7 +109,16 @@ class People:
                 urls = await self.fleet.urls()
                 words = NUMBERED.format(person=f"p{person:02}", number=number)
                 await self._post(client, self.random.choice(urls), person, words)
-                await asyncio.sleep(self.random.uniform(0.02, 0.2))  # people pause between texts
+                await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """
+        Seconds until the next text: some people write when they like, and some at a beat with others, so that
+        there are bursts as well.
+        """
+        if self.random.random() < 0.5:
+            return self.random.uniform(0.02, 0.2)
+        return BEAT - asyncio.get_running_loop().time() % BEAT
 
     async def _post(self, client: httpx.AsyncClient, url: str, person: int, words: str) -> None:
         payload = {"message": words, "seller_phone": f"+120255501{person:02}", "team_id": 1}

@@ -5,6 +5,7 @@ Moving a store to another database.
 import asyncio
 import json
 import socket
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
 from callrail_relay.domain.message import MessageFilter
-from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, open_copy
+from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
 from callrail_relay.outbox.news import LOOPBACK, news_file
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import metadata
+from callrail_relay.outbox.tables import messages, metadata
 from tests.outbox.database import connected
+from tests.outbox.test_inbox import burst, read_mapping, take_burst
 from tests.outbox.worker import REFUSED, Worker, put
-from tests.support.clock import ManualClock
+from tests.support.clock import START, ManualClock
 from tests.support.factories import recipient
 
 
@@ -38,6 +40,10 @@ def both(request: pytest.FixtureRequest, sqlite_url: str, postgres_url: str) -> 
 
 def copy(*words: str) -> Result:
     return CliRunner(env={"COLUMNS": "200"}).invoke(app, ["database", "copy", *words])
+
+
+def opened(source: str, target: str) -> AbstractContextManager[Copy]:
+    return open_copy(source, target, read_mapping=read_mapping, now=START)
 
 
 def fill(url: str, *, texts: int = 6) -> None:
@@ -71,6 +77,26 @@ def everything(url: str) -> dict[str, list[tuple[object, ...]]]:
             for table in metadata.sorted_tables
             if table.name not in KEPT_BY_THE_STORE
         }
+
+
+def test_what_is_in_the_inbox_is_mapped_and_copied_once(both: tuple[str, str]) -> None:
+    """
+    A burst that a relay had no time to map: its texts are in both stores, and a copy made again adds none.
+    """
+    source, target = both
+
+    async def leave_a_burst() -> None:
+        outbox = await Outbox.open(source, ManualClock(), database_time=False)
+        await take_burst(outbox, *burst())
+        await outbox.close()
+
+    asyncio.run(leave_a_burst())
+
+    for _ in range(2):
+        assert 0 == copy(source, target).exit_code
+        with connected(target) as connection:
+            texts = connection.scalars(sa.select(messages.c.text).order_by(messages.c.seq)).all()
+        assert [f"Text {number}" for number in range(10)] == texts
 
 
 def test_a_copy_holds_the_same(both: tuple[str, str]) -> None:
@@ -118,7 +144,7 @@ def test_an_interrupted_copy_is_finished_by_the_next(both: tuple[str, str]) -> N
     """
     source, target = both
     fill(source)
-    with open_copy(source, target) as half:
+    with opened(source, target) as half:
         half.run(lambda _: half.stop())
     assert everything(source) != everything(target)
 
@@ -133,7 +159,7 @@ def test_the_copy_shows_one_instant(both: tuple[str, str]) -> None:
     source, target = both
     fill(source)
     before = everything(source)
-    with open_copy(source, target) as made:
+    with opened(source, target) as made:
         assert made.rows
         with connected(source) as connection:
             connection.execute(sa.text("UPDATE messages SET status = 'cancelled'"))

@@ -7,6 +7,7 @@ compares what the store says with what happened.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.claim import Claim, ClaimResult
-from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.mapper import Mapper, MappingPolicy
 from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup, normalise
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
@@ -36,16 +38,29 @@ from callrail_relay.domain.outcome import (
     Unknown,
 )
 from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.domain.standing import Recorded
+from callrail_relay.domain.submission import Accepted, RawSubmission
 from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.inbox import FEW
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import accounts, attempts, messages, metadata, segments, suppressions
+from callrail_relay.outbox.tables import (
+    EPOCH,
+    accounts,
+    attempts,
+    inbox,
+    messages,
+    metadata,
+    segments,
+    suppressions,
+)
 from callrail_relay.service.operations import CANCELLABLE
 from tests.outbox.worker import words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
     make_draft,
+    make_id,
     make_message,
     make_policy,
     make_route,
@@ -67,6 +82,18 @@ NODES = ("node-1", "node-2")
 
 LIMITS = Limits(5, 12)
 POLICY = make_policy(limits=LIMITS, max_characters=150)
+MAPPER = Mapper(
+    MappingPolicy(
+        # The team of a webhook says which number it leaves from.
+        routes=Routes(
+            tuple(RouteRule(make_route(tracking_number=number), team_id=number) for number, _ in KEYS)
+        ),
+        guards=GuardPolicy(duplicate=Mode.OFF, mass_text=Mode.OFF),
+        max_characters=POLICY.max_characters,
+        limits=LIMITS,
+    ),
+    make_id,
+)
 FAILED = FailedLookup(detail="CallRail answered 500.", requests=1)
 AGAIN = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 
@@ -102,6 +129,11 @@ SPANS = tuple(
 )
 INDEX = st.integers(0, 30)
 WRITTEN = st.tuples(st.sampled_from([*KEYS, KEYS[0]]), st.sampled_from(TEXTS))
+
+
+def make_raw(key: Key, text: str) -> RawSubmission:
+    body = json.dumps({"message": text, "seller_phone": key[1], "team_id": key[0]}).encode()
+    return RawSubmission(id=make_id(), body=body)
 
 
 class OneThread(Outbox):
@@ -169,6 +201,7 @@ class Stored:
     attempts: dict[int, Row]
     paused: bool
     suppressed: set[Key]
+    inbox: list[str]
 
     def segments_of(self, message: Row) -> list[Row]:
         return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
@@ -197,6 +230,7 @@ def read(engine: sa.Engine) -> Stored:
             segments={row.id: row for row in connection.execute(sa.select(segments))},
             attempts={row.id: row for row in connection.execute(sa.select(attempts))},
             suppressed={key_of(row) for row in connection.execute(sa.select(suppressions))},
+            inbox=list(connection.scalars(sa.select(inbox.c.id).order_by(inbox.c.seq))),
             paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
         )
 
@@ -271,6 +305,9 @@ class RelayMachine(RuleBasedStateMachine):
         bench.clear()
         self.callrail = CallRail()
         self.accepted: list[str] = []
+        # Requests to the webhook in the order in which they came, and those of them that are not mapped yet.
+        self.arrived: list[str] = []
+        self.unmapped: list[str] = []
         self.flights: list[Flight] = []
         self.looking: list[tuple[DueLookup, Lookup]] = []
         self.dead: set[str] = set()
@@ -315,11 +352,38 @@ class RelayMachine(RuleBasedStateMachine):
         duplicates=st.sampled_from([Mode.OFF, Mode.OFF, Mode.HOLD]),
     )
     def people_write(self, texts: list[tuple[Key, str]], duplicates: Mode) -> None:
+        while self.unmapped:
+            self.inbox_is_mapped(5)
         for key, text in texts:
             draft = make_draft(recipient=key[1], text=text, route=make_route(tracking_number=key[0]))
             message = make_message(draft=draft, max_characters=POLICY.max_characters)
             self.bench.run(self.outbox.accept(make_submission(message, duplicates=duplicates)))
             self.accepted.append(message.id)
+
+    @rule(texts=st.lists(WRITTEN, min_size=1, max_size=2 * FEW))
+    def webhooks_come(self, texts: list[tuple[Key, str]]) -> None:
+        """
+        All at the same time: a few are mapped at once, more are not.
+        """
+        raws = [make_raw(key, text) for key, text in texts]
+
+        async def take_all() -> list[list[Accepted] | None]:
+            return await asyncio.gather(*(self.outbox.take(raw, MAPPER) for raw in raws))
+
+        for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
+            self.arrived.append(raw.id)
+            if accepted is None:
+                self.unmapped.append(raw.id)
+            else:
+                self.accepted += [one.message_id for one in accepted]
+
+    @precondition(lambda self: self.unmapped)
+    @rule(most=st.integers(1, FEW))
+    def inbox_is_mapped(self, most: int) -> None:
+        mapped = self.bench.run(self.outbox.map_inbox(most, lambda _: MAPPER))
+        assert self.unmapped[:most] == [one.submission_id for one in mapped]
+        self.unmapped = self.unmapped[most:]
+        self.accepted += [one.message_id for submission in mapped for one in submission.accepted]
 
     @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
     def somebody_decides(self, index: int, word: str) -> None:
@@ -494,7 +558,22 @@ class RelayMachine(RuleBasedStateMachine):
             assert not before.paused
             self._check_claim(before, result.claim)
             self.flights.append(Flight(result.claim, node, self.true_time() + POLICY.lease))
+        else:
+            self._check_nothing_is_overlooked(node, result)
         return result
+
+    def _check_nothing_is_overlooked(self, node: str, result: ClaimResult) -> None:
+        """
+        A look at all accounts, and not only at those that are due, finds nothing either, and nothing earlier.
+        """
+        with self.bench.engine.begin() as connection:
+            connection.execute(sa.update(accounts).values(due_at=EPOCH, closed_until=None))
+        thorough = self.bench.run(self.outbox.claim(node, POLICY))
+        assert thorough.claim is None
+        assert not thorough.held
+        if thorough.wake_at is not None:
+            assert result.wake_at is not None
+            assert result.wake_at <= thorough.wake_at
 
     # --- CallRail ---
 
@@ -678,6 +757,7 @@ class RelayMachine(RuleBasedStateMachine):
         Every accepted text is there, with exactly one status.
         """
         assert set(self.accepted) == set(self.stored.messages)
+        assert self.unmapped == self.stored.inbox
         assert all(row.status in [*Status] for row in self.stored.messages.values())
 
     def check_once(self) -> None:
@@ -693,6 +773,9 @@ class RelayMachine(RuleBasedStateMachine):
         Per person, CallRail took the texts in the order in which they came; but see ``_check_order``.
         """
         seqs = {id_: row.seq for id_, row in self.stored.messages.items()}
+        by_seq = sorted(self.stored.messages.values(), key=lambda row: row.seq)
+        mapped = [row.submission_id for row in by_seq if row.submission_id in self.arrived]
+        assert mapped == [id_ for id_ in self.arrived if id_ not in self.unmapped]
         for key in KEYS:
             takings = [one for one in self.callrail.takings if one.key == key]
             ids = [one.attempt_id for one in takings]
@@ -774,6 +857,8 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _drain(self) -> None:
         self._resume()
+        while self.unmapped:
+            self.inbox_is_mapped(5)
         for node in sorted(self.dead):
             self._settle(node)
         self.dead.clear()

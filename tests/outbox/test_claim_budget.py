@@ -10,6 +10,7 @@ from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown
+from callrail_relay.outbox.claiming import ROOM_RETRY
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import (
     REFUSED,
@@ -188,7 +189,8 @@ async def test_a_text_of_which_only_half_fits_is_not_begun(
     outbox: Outbox, worker: Worker, clock: ManualClock, limits: Limits, window: timedelta
 ) -> None:
     """
-    It waits until the window has room for all of it.
+    It waits until the window has room for all of it. A shorter one would have room now, so that it is asked
+    every minute whether the long one is still the first.
     """
     worker = worker.under(limits=limits, guards=NEVER_TOO_OLD)
     await put_many(outbox, 2)
@@ -197,6 +199,8 @@ async def test_a_text_of_which_only_half_fits_is_not_begun(
     await worker.send()
     id_ = await put(outbox, words(400), to=recipient(50))
 
+    assert clock.now() + ROOM_RETRY == await worker.waits()
+    clock.set(START + window - timedelta(seconds=1))
     assert START + window == await worker.waits()
     assert Status.QUEUED == await status_of(outbox, id_)
     clock.set(START + window)

@@ -27,6 +27,7 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
+from tests.outbox.test_inbox import make_raw, map_all, take_burst
 from tests.outbox.told import POLICY as TOLD
 from tests.outbox.told import make_told, masked
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, words
@@ -120,6 +121,7 @@ async def live(outbox: Outbox, clock: ManualClock) -> None:
         await outbox.mark_sent(message.id)
     await outbox.next_lookup(LOOKUPS)
     await outbox.next_lease_end()
+    await outbox.take_up_forgotten()
     await outbox.pause(ACCOUNT, "Lunch")
     await outbox.resume(ACCOUNT)
     await outbox.approve(held)
@@ -244,6 +246,10 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
     await outbox.suppress_all(await outbox.list_suppressions())
     await outbox.lift_suppression(recipient(1), None)
     await outbox.held_alike(message_id)
+    burst = (make_raw(to=recipient(50 + number)) for number in range(6))
+    await take_burst(outbox, *burst)
+    assert not await outbox.inbox_is_empty()
+    await map_all(outbox, most=2)
     unmapped = Verdict((Reason("no_phone", "It has no number."),))
     incomplete = make_message(draft=make_draft(recipient=None), verdict=unmapped)
     submission = make_submission(incomplete)

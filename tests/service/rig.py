@@ -23,6 +23,7 @@ from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
@@ -30,7 +31,7 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender
-from callrail_relay.service.intake import Intake, MappingPolicy, map_text
+from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.worker import Beside, Worker

@@ -6,16 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from callrail_relay.domain import mapper
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Draft, map_entry
-from callrail_relay.domain.message import Source, Status
-from callrail_relay.domain.routing import Route, RouteRule, Routes
-from callrail_relay.errors import SettingsFault, Unavailable, UsageFault
-from callrail_relay.service import intake as intake_module
-from callrail_relay.service.intake import (
-    Intake,
+from callrail_relay.domain.mapper import (
     MappingPolicy,
     judge,
     map_saved,
@@ -23,6 +18,11 @@ from callrail_relay.service.intake import (
     planned_segments,
     preview,
 )
+from callrail_relay.domain.mapping import Draft, map_entry
+from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.errors import SettingsFault, Unavailable, UsageFault
+from callrail_relay.service.intake import Intake
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route, recipient
@@ -134,7 +134,7 @@ async def test_fault_of_our_own_keeps_the_request(
             raise KeyError("secret words")
         return map_entry(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
 
-    monkeypatch.setattr(intake_module, step, broken)
+    monkeypatch.setattr(mapper, step, broken)
     async with open_rig(tmp_path) as rig:
         receipt = await rig.intake.accept_request(encoded(payload()), content_type=None)
 

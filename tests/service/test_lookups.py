@@ -12,11 +12,11 @@ import pytest
 
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, create_app
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
+from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.service.intake import MappingPolicy, map_text
 from tests.service.rig import Rig, make_simulator, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient

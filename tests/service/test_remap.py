@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.mapper import MappingPolicy, map_saved
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.errors import NotAllowed, NotFound
-from callrail_relay.service.intake import Intake, MappingPolicy, map_saved
+from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import recipient

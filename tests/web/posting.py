@@ -18,7 +18,7 @@ from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
 from callrail_relay.service.signing_keys import ReadKeys, SigningKeys
 from callrail_relay.service.witness import Witness
-from callrail_relay.web.public import CallRailHook, Hook, Network, create_public_app
+from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT
 
@@ -61,6 +61,7 @@ def public_app(
     wake: Callable[[], None] = lambda: None,
     signing_keys: Sequence[str] = (SIGNING_KEY,),
     read_keys: ReadKeys | None = None,
+    answered: Answered = nobody,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
@@ -78,9 +79,8 @@ def public_app(
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
     witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake)
-    return create_public_app(
-        hook, CallRailHook(hook.gate, witness), StoreProbe(rig.outbox, rig.clock).writable
-    )
+    writable = StoreProbe(rig.outbox, rig.clock).writable
+    return create_public_app(hook, CallRailHook(hook.gate, witness), writable, rig.clock, answered)
 
 
 @asynccontextmanager

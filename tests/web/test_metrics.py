@@ -8,17 +8,16 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import Receive, Scope, Send
 
 from callrail_relay.service.gauges import OPT_OUTS_AGE, Gauges
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.login import COOKIE, Login
-from callrail_relay.web.metrics import Measured, metrics_route
+from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import PrivateGate
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER
-from tests.web.posting import HOOK, TOKEN, payload, public_app
+from tests.web.posting import HOOK, TOKEN, client_of, payload, public_app
 
 pytestmark = pytest.mark.anyio
 
@@ -92,10 +91,8 @@ async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -
     """
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
-        measured = Measured(public_app(rig), lambda *answer: told.append(answer), rig.clock)
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(measured), base_url="http://127.0.0.1"
-        ) as asking:
+        app = public_app(rig, answered=lambda *answer: told.append(answer))
+        async with client_of(app) as asking:
             await asking.post(HOOK, json=payload())
             await asking.get(HOOK)
             await asking.post("/hooks/if3/wrong", json=payload())
@@ -107,16 +104,19 @@ async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -
     assert TOKEN not in str(told)
 
 
-async def test_the_time_of_an_answer_is_told() -> None:
-    clock, told = ManualClock(), list[tuple[str, int, float]]()
+async def test_the_time_of_an_answer_is_told(tmp_path: Path) -> None:
+    """
+    From the request to the answer, with all that it waited for.
+    """
+    told: list[tuple[str, int, float]] = []
+    async with open_rig(tmp_path) as rig:
 
-    async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
-        clock.advance(2.5)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        def wake() -> None:
+            rig.clock.advance(1.25)
 
-    measured = Measured(slow, lambda *answer: told.append(answer), clock)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(measured), base_url="http://x") as asking:
-        await asking.post("/hooks/if3/x")
+        app = public_app(rig, answered=lambda *answer: told.append(answer), wake=wake)
+        async with client_of(app) as asking:
+            await asking.post(HOOK, json=payload())
 
+    # Delivery is woken before the text is stored, and again after that.
     assert [("if3", 200, 2.5)] == told

@@ -8,12 +8,13 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError, UsageFault
 from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.history import History
-from callrail_relay.service.intake import Intake, MappingPolicy, map_text
+from callrail_relay.service.intake import Intake
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Form, Frame
 from callrail_relay.web.login import Session

@@ -1,0 +1,281 @@
+"""
+From what came in to messages, by one policy.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, cached_property
+
+from pydantic import TypeAdapter
+
+from callrail_relay.domain import guards
+from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
+from callrail_relay.domain.mapping import Draft, map_direct, map_entry
+from callrail_relay.domain.message import Message, Segment, Source, Status
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.routing import Routes
+from callrail_relay.domain.saved import read_saved
+from callrail_relay.domain.segmentation import segments
+from callrail_relay.domain.submission import (
+    NewMessage,
+    NewSubmission,
+    RawSubmission,
+    StoredSubmission,
+    wording_of,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingPolicy:
+    """
+    How what comes in becomes messages: routes, guards, and the size of a text and of the budget.
+    """
+
+    routes: Routes
+    guards: GuardPolicy
+    max_characters: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPayloads:
+    """
+    What a saved file holds: drafts to send, and reasons why other entries are no payloads.
+    """
+
+    drafts: tuple[Draft, ...]
+    skipped: tuple[Reason, ...]
+
+
+class Mapper:
+    """
+    Maps by one policy; *new_id* makes the ids of messages.
+    """
+
+    def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
+        self._policy = policy
+        self._new_id = new_id
+
+    @cached_property
+    def policy(self) -> str:
+        """
+        The policy as text, from which ``read_policy`` makes it again.
+        """
+        return _as_json().dump_json(self._policy).decode()
+
+    def __call__(self, raw: RawSubmission) -> NewSubmission:
+        """
+        What a request to the webhook holds; a ping has no messages. It never fails.
+        """
+        try:
+            entries = read_entries(raw.body, raw.content_type, raw.query or "")
+            return self._submission(raw, [map_safely(entry, self._policy.routes) for entry in entries])
+        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+            return self.give_up(raw, error)
+
+    def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
+        """
+        *raw* with one message, held because of a fault of the program's own.
+        """
+        return self._submission(raw, [Draft(faults=(_internal_fault(error),))])
+
+    def direct(self, id_: str, draft: Draft) -> NewSubmission:
+        """
+        One text from the command line or the dashboard.
+        """
+        return NewSubmission(
+            id=id_,
+            source=Source.SEND,
+            body=(draft.text or "").encode(),
+            messages=(self._message(draft),),
+            guards=self._policy.guards,
+        )
+
+    def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
+        """
+        The drafts of a saved file; what the store knows already is to be left out unless *force*.
+        """
+        return NewSubmission(
+            id=id_,
+            source=Source.REPLAY,
+            body=document,
+            messages=tuple(self._message(draft, replayed=True, force=force) for draft in drafts),
+            guards=self._policy.guards,
+        )
+
+    def _submission(self, raw: RawSubmission, drafts: Iterable[Draft]) -> NewSubmission:
+        return NewSubmission(
+            id=raw.id,
+            source=Source.WEBHOOK,
+            body=raw.body,
+            content_type=raw.content_type,
+            query=raw.query,
+            messages=tuple(self._message(draft) for draft in drafts),
+            guards=self._policy.guards,
+            received_at=raw.received_at,
+        )
+
+    def _message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
+        return new_message(
+            self._new_id(),
+            draft,
+            self._policy,
+            skip_identical=replayed and not force,
+            approved=("duplicate",) if force else (),
+        )
+
+
+def read_policy(text: str) -> MappingPolicy:
+    """
+    The policy that ``Mapper.policy`` wrote.
+    """
+    return _as_json().validate_json(text)
+
+
+@cache
+def _as_json() -> TypeAdapter[MappingPolicy]:
+    return TypeAdapter(MappingPolicy)
+
+
+def is_ping(body: bytes, query: str) -> bool:
+    """
+    Whether it is plain without a further look that a request holds nothing.
+    """
+    return not query and body.strip() in (b"", b"{}", b"[]")
+
+
+def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:
+    """
+    What a request holds; a fault of our own is held like one of the request.
+    """
+    try:
+        return read_request(body, content_type=content_type, query=query)
+    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+        return [Unreadable((_internal_fault(error),))]
+
+
+def map_safely(entry: Entry, routes: Routes) -> Draft:
+    """
+    *entry* as a draft; a fault of our own is held like one of the entry.
+    """
+    try:
+        return map_entry(entry, routes)
+    except Exception as error:  # noqa: BLE001 - as above
+        return map_entry(Unreadable((_internal_fault(error),)), routes)
+
+
+def new_message(
+    id_: str,
+    draft: Draft,
+    policy: MappingPolicy,
+    *,
+    skip_identical: bool = False,
+    approved: tuple[str, ...] = (),
+) -> NewMessage:
+    """
+    *draft* judged, as far as it can be without the store.
+    """
+    return NewMessage(
+        id=id_,
+        draft=draft,
+        verdict=judge(draft, policy),
+        segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
+        wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
+        skip_identical=skip_identical,
+        approved=approved,
+    )
+
+
+def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
+    """
+    The drafts of a request that came in before, under the settings of now.
+    """
+    match stored.source:
+        case Source.WEBHOOK:
+            entries = read_entries(stored.body, stored.content_type, stored.query or "")
+            return [map_safely(entry, policy.routes) for entry in entries]
+        case Source.REPLAY:
+            return list(map_saved(stored.body, policy).drafts)
+        case Source.SEND:
+            # What is mapped wrong there is never stored.
+            return []
+
+
+def map_text(*, to: str, text: str, sender: str | None, policy: MappingPolicy) -> Draft:
+    """
+    The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text.
+    """
+    return map_direct(to=to, text=text, routes=policy.routes, sender=sender)
+
+
+def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
+    """
+    The payloads of a saved file as drafts.
+    """
+    entries = read_saved(document)
+    return SavedPayloads(
+        drafts=tuple(map_entry(entry, policy.routes) for entry in entries if isinstance(entry, Payload)),
+        skipped=tuple(
+            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
+        ),
+    )
+
+
+def preview(draft: Draft, policy: MappingPolicy, *, source: Source, now: datetime) -> Message:
+    """
+    The message that a draft would become, for a dry run; its ids are empty, since nothing is stored.
+    """
+    verdict = judge(draft, policy)
+    return Message(
+        id="",
+        submission_id="",
+        status=Status.HELD if verdict.holds else Status.QUEUED,
+        source=source,
+        received_at=now,
+        reasons=verdict.reasons,
+        recipient=draft.recipient,
+        text=draft.text,
+        route=draft.route,
+        segments=planned_segments(draft.text, policy.max_characters),
+        opportunity_id=draft.opportunity_id,
+        sender_id=draft.sender_id,
+        seller_id=draft.seller_id,
+        seller=draft.seller,
+        team_id=draft.team_id,
+    )
+
+
+def judge(draft: Draft, policy: MappingPolicy) -> Verdict:
+    """
+    The faults of a draft, and the guards whose answer needs nothing but the draft; the store asks the others.
+    """
+    holds = draft.faults
+    count = len(planned_segments(draft.text, policy.max_characters))
+    most = min(policy.limits.per_hour, policy.limits.per_day)
+    if count > most:
+        holds = (*holds, guards.too_long(count, most))
+    return Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
+
+
+def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
+    """
+    The segments that a text which has not been claimed yet will be cut into.
+    """
+    if text is None:
+        return ()
+    return tuple(
+        Segment(position=position, content=content, status=Status.QUEUED)
+        for position, content in enumerate(segments(text, max_characters), start=1)
+    )
+
+
+def _internal_fault(error: Exception) -> Reason:
+    return Reason(
+        "internal",
+        f"The program could not read this request ({type(error).__name__}), which is a fault of its own; "
+        "the request "
+        "is kept.",
+    )

@@ -1,0 +1,174 @@
+"""
+The inbox: requests that were answered and are on disk, and that nobody has looked into yet.
+
+A burst of webhooks costs one row each, in a table that has no index but its own order. What a text needs
+besides, from its mapping to the indexes that people search by, is done behind the answer. Where only a few
+come at a time it is done at once, in the same commit, and the inbox stays empty.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.submission import Accepted, Mapped, Mapping, NewSubmission, RawSubmission
+from callrail_relay.outbox.engine import OUT_OF_ORDER
+from callrail_relay.outbox.erasing import erasing
+from callrail_relay.outbox.intake import accept, insert_rows
+from callrail_relay.outbox.tables import inbox, mapping_policies, microseconds
+
+FEW = 4
+"""So many at a time are mapped at once; more are a burst, in which taking them all comes first."""
+
+ReadMapping = Callable[[str], Mapping]
+"""Makes the mapping of a policy that was stored as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """
+    A request as it came in, and how it is to be mapped.
+    """
+
+    raw: RawSubmission
+    mapping: Mapping
+
+
+Arrival = NewSubmission | Unmapped
+"""What is to be stored: mapped already, or not."""
+
+
+def store(connection: sa.Connection, now: datetime, batch: Sequence[Arrival]) -> list[list[Accepted] | None]:
+    """
+    Store all of *batch*, or nothing: what became of the messages of each, None for one that is in the inbox.
+
+    Nothing is mapped before what came earlier, so that texts to one person keep their order.
+    """
+    unmapped = [arrival for arrival in batch if isinstance(arrival, Unmapped)]
+    waits = bool(unmapped) and (len(unmapped) > FEW or not is_empty(connection))
+    if waits:
+        put(connection, now, unmapped)
+    mapped = [
+        arrival.mapping(arrival.raw) if isinstance(arrival, Unmapped) else arrival
+        for arrival in batch
+        if not (waits and isinstance(arrival, Unmapped))
+    ]
+    accepted = iter(accept(connection, now, mapped) if mapped else ())
+    return [None if waits and isinstance(arrival, Unmapped) else next(accepted) for arrival in batch]
+
+
+def put(connection: sa.Connection, now: datetime, batch: Sequence[Unmapped]) -> None:
+    """
+    Store requests as they are, for ``map_portion`` to map in this order.
+
+    The policy goes along: a request is mapped as the relay would have done it that took it, by whoever
+    comes to it.
+    """
+    at = microseconds(now)
+    ids = {text: _policy_id(text) for text in {one.mapping.policy for one in batch}}
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    policies = [{"id": id_, "document": text} for text, id_ in ids.items()]
+    connection.execute(insert(mapping_policies).on_conflict_do_nothing(), policies)
+    insert_rows(
+        connection,
+        inbox,
+        [
+            {
+                "id": one.raw.id,
+                "policy_id": ids[one.mapping.policy],
+                "received_at": at,
+                "content_type": one.raw.content_type,
+                "query": one.raw.query,
+                "body": one.raw.body,
+            }
+            for one in batch
+        ],
+    )
+
+
+def is_empty(connection: sa.Connection) -> bool:
+    return connection.execute(_ANY).first() is None
+
+
+def map_portion(
+    connection: sa.Connection, now: datetime, most: int, read_mapping: ReadMapping
+) -> list[Mapped]:
+    """
+    Map the *most* oldest requests of the inbox, which leave it then; none where it is empty.
+
+    Of several nodes one maps at a time: whoever comes second waits for the oldest row, and finds it gone.
+    """
+    return _map(connection, now, _take(connection, most, read_mapping))
+
+
+def map_oldest(connection: sa.Connection, now: datetime, read_mapping: ReadMapping) -> list[Mapped]:
+    """
+    Map the oldest request alone; one whose messages cannot be stored is held with that as its reason.
+    """
+    taken = _take(connection, 1, read_mapping)
+    if not taken:
+        return []
+    try:
+        with connection.begin_nested():
+            return _map(connection, now, taken)
+    except OUT_OF_ORDER:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep back all that came after it
+        [(seq, raw, mapping)] = taken
+        return _finish(connection, now, [seq], [mapping.give_up(raw, error)])
+
+
+_Taken = tuple[int, RawSubmission, Mapping]
+
+_ANY = sa.select(inbox.c.seq).limit(1)
+_OLDEST = (
+    sa.select(inbox, mapping_policies.c.document)
+    .join(mapping_policies, mapping_policies.c.id == inbox.c.policy_id)
+    .order_by(inbox.c.seq)
+    .limit(sa.bindparam("most"))
+    .with_for_update(of=inbox)
+)
+_REMOVE = sa.delete(inbox).where(inbox.c.seq.in_(sa.bindparam("seqs", expanding=True)))
+
+
+def _take(connection: sa.Connection, most: int, read_mapping: ReadMapping) -> list[_Taken]:
+    mappings: dict[str, Mapping] = {}
+    taken: list[_Taken] = []
+    for row in connection.execute(_OLDEST, {"most": most}):
+        if row.policy_id not in mappings:
+            mappings[row.policy_id] = read_mapping(row.document)
+        raw = RawSubmission(
+            id=row.id,
+            body=bytes(row.body),
+            content_type=row.content_type,
+            query=row.query,
+            received_at=row.received_at,
+        )
+        taken.append((row.seq, raw, mappings[row.policy_id]))
+    return taken
+
+
+def _map(connection: sa.Connection, now: datetime, taken: Sequence[_Taken]) -> list[Mapped]:
+    if not taken:
+        return []
+    return _finish(connection, now, [seq for seq, _, _ in taken], [mapping(raw) for _, raw, mapping in taken])
+
+
+def _finish(
+    connection: sa.Connection, now: datetime, seqs: Sequence[int], submissions: Sequence[NewSubmission]
+) -> list[Mapped]:
+    accepted = accept(connection, now, submissions)
+    # By their numbers: one with a smaller number may have been committed by another node only now.
+    with erasing(connection):
+        connection.execute(_REMOVE, {"seqs": seqs})
+    return [
+        Mapped(submission_id=submission.id, accepted=tuple(one))
+        for submission, one in zip(submissions, accepted, strict=True)
+    ]
+
+
+def _policy_id(document: str) -> str:
+    return blake2b(document.encode(), digest_size=16).hexdigest()

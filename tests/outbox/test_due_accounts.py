@@ -1,0 +1,205 @@
+"""
+Which accounts a claim looks at: those that something may leave from, in turn, and no others.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.budget import HOUR, Limits
+from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.outcome import NotSent
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import accounts
+from tests.outbox.database import connected
+from tests.outbox.worker import Worker, codes_of, put, words
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT, TRACKING_NUMBER, recipient
+
+pytestmark = pytest.mark.anyio
+
+MANY = tuple(f"ACC{number:03}" for number in range(30))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """
+    What is asked of any database meanwhile.
+    """
+    asked: list[str] = []
+
+    def note(*event: object) -> None:
+        asked.append(str(event[2]))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    yield asked
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+async def fill(outbox: Outbox, *account_ids: str, texts: int = 2) -> None:
+    """
+    Texts of each account, to different people.
+    """
+    for number, account_id in enumerate(account_ids):
+        for text in range(texts):
+            await put(outbox, f"{account_id} {text}", to=recipient(number * 10 + text), account_id=account_id)
+
+
+async def test_accounts_take_turns(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    None waits until another has nothing more to send.
+    """
+    await fill(outbox, "ACC1", "ACC2", "ACC3")
+    worker = worker.under(accounts=["ACC1", "ACC2", "ACC3"])
+
+    sent = []
+    for _ in range(6):
+        clock.advance(timedelta(milliseconds=1))
+        sent.append((await worker.send()).route.account_id)
+
+    assert ["ACC1", "ACC2", "ACC3"] == sorted(sent[:3])
+    assert ["ACC1", "ACC2", "ACC3"] == sorted(sent[3:])
+
+
+async def test_a_look_passes_by_accounts_at_their_limit(outbox: Outbox, worker: Worker) -> None:
+    """
+    However many there are: what a claim costs is the same.
+    """
+    worker = worker.under(accounts=MANY, limits=Limits(1, 10))
+    await fill(outbox, *MANY)
+    for _ in MANY:
+        await worker.send()
+    assert START + HOUR == await worker.waits()
+
+    with statements() as asked:
+        assert START + HOUR == await worker.waits()
+
+    assert len([one for one in asked if "FROM accounts" in one]) == 2
+    assert not [one for one in asked if "messages" in one]
+
+
+async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    It makes nobody look, and leaves when there is room again.
+    """
+    worker = worker.under(limits=Limits(1, 10))
+    await put(outbox, "First")
+    await worker.send()
+    await put(outbox, "Second", to=recipient(1))
+    assert START + HOUR == await worker.waits()
+
+    await put(outbox, "Third", to=recipient(2))
+    with statements() as asked:
+        assert START + HOUR == await worker.waits()
+
+    assert not [one for one in asked if "messages" in one]
+    clock.set(START + HOUR)
+    assert "Second" == (await worker.take()).content
+
+
+async def test_what_costs_nothing_after_all_opens_the_account(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A text that did not leave gives its place back, and nobody waits for the end of the hour.
+    """
+    worker = worker.under(limits=Limits(1, 10))
+    await put(outbox, "First")
+    await put(outbox, "Second", to=recipient(1))
+    claim = await worker.take()
+    assert START + HOUR == await worker.waits()
+
+    await worker.finish(claim, NotSent("No connection."))
+    wake_at = await worker.waits()
+
+    assert wake_at is not None
+    assert wake_at < START + timedelta(minutes=10)
+    clock.set(wake_at)
+    await worker.take()
+
+
+async def test_a_start_looks_at_all_accounts(outbox: Outbox, worker: Worker) -> None:
+    """
+    Under settings that allow more, nobody waits for what the former ones said.
+    """
+    await put(outbox, "First")
+    await worker.under(limits=Limits(1, 10)).send()
+    await put(outbox, "Second", to=recipient(1))
+    assert START + HOUR == await worker.under(limits=Limits(1, 10)).waits()
+
+    await worker.settle_abandoned("node-1")
+
+    assert "Second" == (await worker.take()).content
+
+
+async def test_a_forgotten_account_is_taken_up(outbox: Outbox, worker: Worker, store_url: str) -> None:
+    """
+    Should a fault leave it unknown when to look at it, its texts wait for a minute and not for ever.
+    """
+    await put(outbox, "Hello")
+    with connected(store_url) as connection:
+        connection.execute(sa.update(accounts).values(due_at=None))
+    assert await worker.waits() is None
+
+    await outbox.take_up_forgotten()
+
+    assert "Hello" == (await worker.take()).content
+
+
+async def test_a_paused_account_is_not_forgotten(outbox: Outbox, worker: Worker) -> None:
+    """
+    It is looked at when it is resumed.
+    """
+    await put(outbox, "Hello")
+    await outbox.pause(ACCOUNT, "Lunch")
+    assert await worker.waits() is None
+    await outbox.take_up_forgotten()
+    assert await worker.waits() is None
+
+    await outbox.resume(ACCOUNT)
+
+    assert "Hello" == (await worker.take()).content
+
+
+async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Worker) -> None:
+    """
+    A long text that waits for room is held when its person opts out; the short one behind it has room now.
+    """
+    worker = worker.under(limits=Limits(3, 10))
+    await put(outbox, "First")
+    await worker.send()
+    long = await put(outbox, words(400), to=recipient(1))
+    await put(outbox, "Short", to=recipient(2))
+    assert (await worker.waits() or START) > START
+
+    await outbox.suppress(TRACKING_NUMBER, recipient(1), "They asked on the phone.")
+
+    assert "Short" == (await worker.take()).content
+    assert ["opt_out"] == await codes_of(outbox, long)
+
+
+async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    At the very moment at which it will not leave any more.
+    """
+    worker = worker.under(limits=Limits(3, 10), guards=GuardPolicy(max_age=timedelta(seconds=30)))
+    await put(outbox, "First")
+    await worker.send()
+    long = await put(outbox, words(400), to=recipient(1))
+    clock.advance(20)
+    await put(outbox, "Short", to=recipient(2))
+
+    wake_at = await worker.waits()
+
+    assert wake_at is not None
+    assert START + timedelta(seconds=30) < wake_at < START + timedelta(seconds=31)
+    clock.set(wake_at)
+    assert "Short" == (await worker.take()).content
+    assert ["too_old"] == await codes_of(outbox, long)
