@@ -48,7 +48,6 @@ IO = {
     "pathlib",
     "platformdirs",
     "prometheus_client",
-    "pydantic_settings",
     "select",
     "selectors",
     "shutil",

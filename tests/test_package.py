@@ -67,8 +67,6 @@ HEAVY = {
     "httpx",
     "keyring",
     "phonenumbers",
-    "pydantic",
-    "pydantic_settings",
     "regex",
     "sqlalchemy",
     "starlette",
