@@ -227,7 +227,7 @@ def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
-    return "NUMBER" if option.type_descriptor.annotation in (int, float) else "TEXT"
+    return "NUMBER" if option.type.name.split()[0] in {"int", "float"} else "TEXT"
 
 
 def _option_default(option: Any) -> str:  # noqa: ANN401 - as above
