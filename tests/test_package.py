@@ -63,7 +63,6 @@ COMMANDS = {
 
 # Each takes a noticeable part of a second to import, and none is needed to show help.
 HEAVY = {
-    "alembic",
     "httpx",
     "keyring",
     "phonenumbers",
