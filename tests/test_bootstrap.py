@@ -195,12 +195,9 @@ async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
     Then there is no link either.
     """
     async with demonstrated(tmp_path) as (installation, _):
-        quiet = replace(
-            installation,
-            settings=installation.settings.model_copy(
-                update={"dashboard": installation.settings.dashboard.model_copy(update={"enabled": False})}
-            ),
-        )
+        settings = installation.settings
+        dashboard = replace(settings.dashboard, enabled=False)
+        quiet = replace(installation, settings=replace(settings, dashboard=dashboard))
         async with served(quiet, Events()) as (_, _, listening):
             assert (None, None) == (listening.private_url, listening.login_url)
 
@@ -210,12 +207,9 @@ async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
     The setting is named, and the public listener does not stay behind.
     """
     async with demonstrated(tmp_path) as (installation, sandbox):
-        dashboard = installation.settings.dashboard.model_copy(
-            update={"port": int(sandbox.url.rpartition(":")[2])}
-        )
-        blocked = replace(
-            installation, settings=installation.settings.model_copy(update={"dashboard": dashboard})
-        )
+        settings = installation.settings
+        dashboard = replace(settings.dashboard, port=int(sandbox.url.rpartition(":")[2]))
+        blocked = replace(installation, settings=replace(settings, dashboard=dashboard))
         with pytest.raises(Unavailable, match=r"set dashboard\.port to another port"):
             async with served(blocked, Events()):
                 raise AssertionError

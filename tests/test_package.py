@@ -63,12 +63,9 @@ COMMANDS = {
 
 # Each takes a noticeable part of a second to import, and none is needed to show help.
 HEAVY = {
-    "alembic",
     "httpx",
     "keyring",
     "phonenumbers",
-    "pydantic",
-    "pydantic_settings",
     "regex",
     "sqlalchemy",
     "starlette",

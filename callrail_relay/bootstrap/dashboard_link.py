@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
@@ -57,6 +55,9 @@ async def ask_for_link(installation: Installation) -> str:
     """
     A link that is good once, from the relay that runs here. Raises Unavailable where none does.
     """
+    # Here, since the relay that answers imports this file as well, and the library when it talks to CallRail.
+    import httpx  # noqa: PLC0415
+
     desk = _find(installation.data)
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:

@@ -88,7 +88,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
     path = directory / "config.toml"
     return Installation(
         config_path=path,
-        settings=Settings.model_validate(overrides),
+        settings=Settings.read(overrides),
         secrets=Secrets(path, environ),
         data=directory,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.config.loading import load
 from callrail_relay.config.os_keyring import OsKeyring
-from callrail_relay.config.saving import Changes, find_despite_keyring, overruled, save
+from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
@@ -52,7 +52,7 @@ async def known_api_key(installation: Installation, *, use_file: bool) -> KnownK
     *use_file*, here and below, is a person's wish to keep secrets in the file from now on.
     """
     secrets = installation.secrets
-    found = await find_despite_keyring(secrets, SecretName.API_KEY, use_file=use_file)
+    found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
     if not use_file:
         await _require_place(secrets)
     if found is None:
@@ -87,7 +87,7 @@ async def save_setup(
     """
     path, secrets = installation.config_path, installation.secrets
     key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
-    token = await find_despite_keyring(secrets, SecretName.HOOK_TOKEN, use_file=use_file)
+    token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)
     token_value = new_token() if token is None else token.secret.reveal()
     kept: dict[SecretName, str] = {}
     if token is None or (use_file and not secrets.shadowed_by(SecretName.HOOK_TOKEN)):

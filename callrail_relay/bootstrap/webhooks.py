@@ -11,7 +11,6 @@ from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.relay import open_callrail
 from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
-from callrail_relay.config.saving import find_despite_keyring
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.webhooks import HookUrls, Registration
@@ -155,7 +154,7 @@ async def _keep_keys(
     """
     secrets = installation.secrets
     use_file = use_file or secrets.file_in_use
-    found = await find_despite_keyring(secrets, SecretName.SIGNING_KEYS, use_file=use_file)
+    found = await secrets.find_despite_keyring(SecretName.SIGNING_KEYS, use_file=use_file)
     known = [] if found is None else split_keys(found.secret.reveal())
     if found is not None and set(told) <= set(known):
         return found.rung, None

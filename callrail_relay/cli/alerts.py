@@ -25,7 +25,7 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
     """
     from callrail_relay.bootstrap.alerts import alert_channels
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.domain.alerting import Level
 
     channels = alert_channels(find_installation(config))

@@ -104,8 +104,8 @@ async def configure(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.registering import register
-    from callrail_relay.cli.render import print_json
 
     options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
     if webhooks and not any((*options, no_verify)):
@@ -318,7 +318,7 @@ def _show(
     installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
 ) -> None:
     from callrail_relay.bootstrap.tokens import hook_url
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     say(_PASTE)
     url = hook_url(saved.settings, saved.token)

@@ -21,7 +21,7 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
     """
     from callrail_relay.bootstrap.dashboard_link import ask_for_link
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     link = await ask_for_link(find_installation(config))
     say("Good for one browser, and for ten minutes:")

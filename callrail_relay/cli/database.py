@@ -44,8 +44,8 @@ async def copy(
     from contextlib import ExitStack
 
     from callrail_relay.bootstrap.copying import copy_database, differing
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.progress import progress
-    from callrail_relay.cli.render import print_json
 
     with ExitStack() as stack:
         copies = await copy_database(

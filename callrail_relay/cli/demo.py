@@ -65,7 +65,7 @@ async def _demonstrate(
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.stopping import stop_signal
 
     tokens = await hook_tokens(installation)

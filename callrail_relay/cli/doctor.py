@@ -19,7 +19,8 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
       $ callrail-relay doctor --json
     """
     from callrail_relay.bootstrap.diagnosis import diagnose
-    from callrail_relay.cli.render import print_health, print_json
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.render import print_health
 
     report = await diagnose(config)
     print_json(report.document()) if as_json else print_health(report)

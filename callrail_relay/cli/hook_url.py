@@ -37,7 +37,8 @@ async def hook_url(
     """
     from callrail_relay.bootstrap import tokens
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.cli.render import local, print_json
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.render import local
 
     installation = find_installation(config)
     if rotate:

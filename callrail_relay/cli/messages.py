@@ -80,7 +80,8 @@ async def list_messages(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import documents, print_json, print_messages
+    from callrail_relay.cli.documents import documents, print_json
+    from callrail_relay.cli.render import print_messages
 
     installation = find_installation(config)
     wanted = _filter(status, recipient, since, search, limit=limit, now=installation.clock.now())
@@ -123,7 +124,7 @@ async def export(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     if as_json and file == STANDARD:
         raise UsageFault(
@@ -181,7 +182,8 @@ async def show(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json, print_message
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.render import print_message
 
     async with open_relay(find_installation(config)) as relay:
         found = await relay.operations.find(id_)
@@ -357,7 +359,7 @@ def _word(note: str | None) -> "Word":
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
-    from callrail_relay.cli.render import documents, print_json
+    from callrail_relay.cli.documents import documents, print_json
 
     if as_json:
         print_json(documents(messages))

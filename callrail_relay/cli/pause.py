@@ -55,7 +55,7 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
 
 
 def _show(done: str, ids: list[str], *, as_json: bool) -> None:
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     if as_json:
         print_json(ids)

@@ -2,12 +2,9 @@
 Showing values to a person: tables and sentences on a terminal, plain when piped.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -46,13 +43,6 @@ def console() -> Console:
     made = _PipedConsole(markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
-
-
-def print_json(document: object) -> None:
-    """
-    One JSON document on standard output.
-    """
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def local(instant: datetime | None) -> str:
@@ -150,7 +140,3 @@ def print_health(report: HealthReport) -> None:
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")
         out.print(Text(f"{mark} ", style=style), name, finding.detail, sep="")
-
-
-def documents(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    return [message.document() for message in messages]

@@ -84,7 +84,8 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
 
 
 def _show_plan(saved: "list[SavedPayloads]", installation: "Installation", *, as_json: bool) -> None:
-    from callrail_relay.cli.render import documents, print_json, print_messages
+    from callrail_relay.cli.documents import documents, print_json
+    from callrail_relay.cli.render import print_messages
     from callrail_relay.domain.mapper import preview
     from callrail_relay.domain.message import Source
 
@@ -119,7 +120,7 @@ async def _send(
     as_json: bool,
 ) -> int:
     from callrail_relay.bootstrap.relay import open_relay, open_worker
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.service.dispatch import Dispatch
 
     async with open_relay(installation) as relay, open_worker(relay) as worker:

@@ -40,7 +40,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
 
 def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
     """
-    The same for a command that serves: on the quicker event loop, where the system has it.
+    The same for a command that serves: on the quicker event loop, where it is installed.
     """
 
     @functools.wraps(function)
@@ -54,7 +54,7 @@ def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P
 
 def _quick_loop() -> NewLoop | None:
     try:
-        import uvloop  # not on Windows, and worth its loading only where it runs for long
+        import uvloop  # an extra, not on Windows, and worth its loading only where it runs for long
     except ImportError:
         return None
     return uvloop.new_event_loop

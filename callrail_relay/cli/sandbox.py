@@ -33,7 +33,7 @@ async def sandbox(
       $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.stopping import stop_signal
 
     text = None if faults is None else _read(faults)

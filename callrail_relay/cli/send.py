@@ -42,7 +42,8 @@ async def send(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay, open_worker
-    from callrail_relay.cli.render import print_json, print_message
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_text, preview
     from callrail_relay.domain.message import Source
     from callrail_relay.service.dispatch import Dispatch, Ending

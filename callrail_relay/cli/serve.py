@@ -47,7 +47,6 @@ async def serve(
       $ callrail-relay serve --sandbox
     """
     from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.sandbox import open_sandbox
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
@@ -57,6 +56,8 @@ async def serve(
     if not sandbox:
         await _serve(find_installation(config, overrides=overrides), as_json=as_json)
         return 0
+    from callrail_relay.bootstrap.sandbox import open_sandbox
+
     async with open_sandbox(port=0) as box:
         say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
         installation = find_installation(config, overrides=overrides | box.overrides(), environ=box.environ())
@@ -112,7 +113,7 @@ def _show(listening: "Listening", *, as_json: bool) -> None:
     """
     Where the relay listens. The webhook's URL holds a secret and stays out of service logs.
     """
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     if as_json:
         print_json({"public_url": listening.public_url, "private_url": listening.private_url})

@@ -33,7 +33,7 @@ async def status(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.status_view import print_status
 
     async with open_relay(find_installation(config)) as relay:

@@ -38,7 +38,8 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import local, print_json
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.render import local
 
     async with open_relay(find_installation(config)) as relay:
         found = await relay.operations.suppressions()
@@ -70,7 +71,7 @@ async def add(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
@@ -106,7 +107,7 @@ async def remove(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
 
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
@@ -140,7 +141,7 @@ async def import_(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.domain.suppression_list import read_list
 
     document = read_input(file)
@@ -201,7 +202,7 @@ async def export(
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
-    from callrail_relay.cli.render import print_json
+    from callrail_relay.cli.documents import print_json
     from callrail_relay.domain.suppression_list import write_list
 
     if as_json and file == STANDARD:

@@ -24,7 +24,7 @@ def parse_duration(raw: object) -> timedelta:
     elif isinstance(raw, int | float | str) and not isinstance(raw, bool):
         duration = _read(str(raw))
     else:
-        raise ValueError(_RULE)  # noqa: TRY004  # pydantic gathers ValueErrors only
+        raise ValueError(_RULE)  # noqa: TRY004  # whoever reads a table gathers ValueErrors
     if not timedelta(0) <= duration <= _LONGEST:
         raise ValueError("must be between 0 seconds and 3650 days")
     return duration

@@ -12,12 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
+from callrail_relay.config.sections import Fault, Faults, Location
 from callrail_relay.config.settings import TABLES, Settings
 from callrail_relay.errors import SettingsFault
 
@@ -29,21 +25,9 @@ _FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
 _NEVER_SHOWN = {"url", "urls", "tracking_number"}
-_RULES = {
-    "value_error": "{error}",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than_equal": "must be {le} or less",
-    "literal_error": "must be {expected}",
-    "enum": "must be {expected}",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "model_type": "must be a table",
-    "tuple_type": "must be a list",
-}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
-Location = tuple[int | str, ...]
 Values = dict[str, Any]
 
 
@@ -98,9 +82,9 @@ def load(
         values = _merged(values, source.values)
     faults = [_unknown_variable(variable) for variable in unknown]
     try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        faults += [_sentence(detail, sources) for detail in error.errors(include_url=False)]
+        settings = Settings.read(values)
+    except Faults as error:
+        faults += [_sentence(fault, sources) for fault in error.faults]
     if faults:
         raise SettingsFault("\n".join(faults))
     return settings
@@ -171,35 +155,37 @@ def _flag(location: Location) -> str:
 # Environment
 
 
-class _Variables(Settings, BaseSettings):
-    """
-    Shows pydantic-settings the keys; it is never made, for then it would read more than it should.
-    """
-
-    model_config = SettingsConfigDict(extra="forbid")
-
-
-class _EnvironmentSource(EnvSettingsSource):
-    """
-    Reads lists as JSON or as words between commas.
-    """
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # so it is declared there
-        try:
-            decoded = super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            decoded = None
-        if isinstance(decoded, list | dict):
-            return decoded
-        if value.lstrip().startswith(("[", "{")):
-            return value  # meant as JSON: the fault is reported as "must be a list"
-        return [word.strip() for word in value.split(",") if word.strip()]
-
-
 def _environment(variables: Mapping[str, str]) -> Values:
-    source = _EnvironmentSource(_Variables, env_prefix=PREFIX, env_nested_delimiter="__")
-    source.env_vars = {name.lower(): value for name, value in variables.items()}
-    return source()
+    """
+    What the variables set: one key each, or a whole table as JSON, whose keys the others overrule.
+    """
+    values: Values = {}
+    for name, text in sorted(variables.items()):  # that of a table comes before those of its keys
+        table, _, key = name.removeprefix(PREFIX).lower().partition("__")
+        if not key:
+            values[table] = _decoded(text)
+        elif isinstance(values.setdefault(table, {}), dict):
+            values[table][key] = _decoded(text) if _is_list(table, key) else text
+    return values
+
+
+def _is_list(table: str, key: str) -> bool:
+    return isinstance(getattr(TABLES[table](), key), tuple)
+
+
+def _decoded(text: str) -> object:
+    """
+    A list or table as JSON, or a list as words between commas.
+    """
+    try:
+        decoded = json.loads(text)
+    except ValueError:
+        decoded = None
+    if isinstance(decoded, list | dict):
+        return decoded
+    if text.lstrip().startswith(("[", "{")):
+        return text  # meant as JSON: the fault is reported as "must be a list"
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
@@ -222,7 +208,7 @@ def variable_names() -> Iterator[str]:
     for table, model in TABLES.items():
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole
-            yield from (f"{PREFIX}{table}__{key}".upper() for key in model.model_fields)
+            yield from (f"{PREFIX}{table}__{key}".upper() for key in model.rules)
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
@@ -263,8 +249,8 @@ def _line_number(location: Location, text: str) -> int | None:
 # Words
 
 
-def _sentence(detail: ErrorDetails, sources: list[_Source]) -> str:
-    location = detail["loc"]
+def _sentence(fault: Fault, sources: list[_Source]) -> str:
+    location = fault.location
     source = next(
         source.name(location[:depth])
         for depth in range(len(location), 0, -1)
@@ -272,10 +258,10 @@ def _sentence(detail: ErrorDetails, sources: list[_Source]) -> str:
         if source.holds(location[:depth])
     )
     key = _key(location)
-    if detail["type"] == "extra_forbidden":
+    if fault.words is None:
         return f"{key} ({source}) is not a setting{_instead(location)}."
-    shown = _shown(location, detail["input"])
-    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{_rule(detail)}."
+    shown = _shown(location, fault.value)
+    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{fault.words}."
 
 
 def _key(location: Location) -> str:
@@ -294,13 +280,6 @@ def _shown(location: Location, value: object) -> str | None:
     return None
 
 
-def _rule(detail: ErrorDetails) -> str:
-    words = _RULES.get(
-        detail["type"], "must be a whole number"
-    )  # all others of pydantic's own are an integer's
-    return words.format(**detail.get("ctx", {}))
-
-
 def _instead(location: Location) -> str:
     """
     The nearest key in the same table, or where secrets go, as the end of a sentence.
@@ -315,7 +294,7 @@ def _instead(location: Location) -> str:
 
 
 def _keys(table: list[int | str]) -> list[str]:
-    return list(TABLES[str(table[0])].model_fields if table else TABLES)
+    return list(TABLES[str(table[0])].rules if table else TABLES)
 
 
 def _unknown_variable(name: str) -> str:

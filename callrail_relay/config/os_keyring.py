@@ -3,9 +3,13 @@ The OS keyring: the Keychain, the Credential Manager, the Secret Service.
 """
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from callrail_relay.config.places import APPLICATION
@@ -85,12 +89,32 @@ def _backend() -> "KeyringBackend":
 
 
 def _words() -> str | None:
+    if not _may_be_there():
+        return None
     backend = _backend()
     from keyring.backends import fail, null  # noqa: PLC0415  # as above
 
     if isinstance(backend, fail.Keyring | null.Keyring):
         return None
     return f"OS keyring ({backend.name})"
+
+
+def _may_be_there() -> bool:
+    """
+    Whether it is worth asking: on a server with Linux there is no keyring, and keyring takes 10 MB to say so.
+
+    There it reaches all of its own by D-Bus. Others come with other packages, or are named by the user.
+    """
+    if sys.platform != "linux":
+        return True
+    bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
+    named = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "python_keyring", "keyringrc.cfg")
+    return (
+        not os.environ.keys().isdisjoint({"DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"})
+        or bus.exists()
+        or named.expanduser().exists()
+        or any(not one.module.startswith("keyring.") for one in entry_points(group="keyring.backends"))
+    )
 
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:

@@ -1,18 +1,15 @@
 """
-What a value of the settings may be: the types of single keys.
-
-A rule that is broken raises a ValueError whose words go on from
-"limits.per_hour ...": they begin with "must".
+What a value of the settings may be: the types of single keys, each with the rule by which it is read.
 """
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import time, timedelta
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 from zoneinfo import available_timezones
-
-from pydantic import BeforeValidator, Field, PlainValidator
 
 from callrail_relay.config.durations import parse_duration
 from callrail_relay.config.places import data_directory
@@ -27,6 +24,9 @@ _COMPANY_ID = re.compile(r"COM[0-9A-Za-z]+", re.ASCII)
 _MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _ALERT_URL = re.compile(r"[0-9A-Za-z][0-9A-Za-z+.-]*://\S", re.ASCII)
 _HOST = re.compile(r"[0-9A-Za-z._:%-]+", re.ASCII)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,15}", re.ASCII)
+_YES = frozenset({"true", "yes", "on", "1", "t", "y"})
+_NO = frozenset({"false", "no", "off", "0", "f", "n"})
 _SHORTEST_KEPT = timedelta(days=2)
 _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
@@ -36,21 +36,55 @@ def _text(raw: object) -> str:
     *raw* without the white space around it; a number is taken for the text a person meant by it.
     """
     if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise ValueError("must be text in quotes")  # noqa: TRY004  # pydantic gathers ValueErrors only
+        raise ValueError("must be text in quotes")  # noqa: TRY004  # whoever reads a table gathers ValueErrors
     text = str(raw).strip()
     if not text:
         raise ValueError("must not be empty: fill it in, or leave it out")
     return text
 
 
-def _number(raw: object) -> object:
-    if isinstance(raw, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004  # pydantic gathers ValueErrors only
-    return raw
+def _flag(raw: object) -> bool:
+    """
+    True or false; in the environment also 1 or 0, yes or no, on or off.
+    """
+    written = str(raw).strip().lower() if isinstance(raw, bool | int | str) else ""
+    if written not in _YES | _NO:
+        raise ValueError("must be true or false")
+    return written in _YES
 
 
-def _lower(raw: object) -> object:
-    return raw.strip().lower() if isinstance(raw, str) else raw
+def _number(least: int, most: int | None, raw: object) -> int:
+    """
+    A whole number within its bounds; in the environment all are text.
+    """
+    number = int(raw) if isinstance(raw, str) and _WHOLE.fullmatch(raw.strip()) else raw
+    if isinstance(number, bool) or not isinstance(number, int | float) or number % 1:
+        raise ValueError("must be a whole number")
+    if number < least:
+        raise ValueError(f"must be {least} or more")
+    if most is not None and number > most:
+        raise ValueError(f"must be {most} or less")
+    return int(number)
+
+
+def _from(least: int, most: int | None = None) -> Callable[[object], int]:
+    return partial(_number, least, most)
+
+
+def _one_of(*words: str) -> Callable[[object], Any]:
+    """
+    One of *words*, in capitals or small letters.
+    """
+    *most, last = (f"'{word}'" for word in words)
+    known = {str(word): word for word in words}
+
+    def rule(raw: object) -> str:
+        written = raw.strip().lower() if isinstance(raw, str) else None
+        if written not in known:
+            raise ValueError(f"must be {', '.join(most)} or {last}")
+        return known[written]
+
+    return rule
 
 
 def _account_id(raw: object) -> str:
@@ -182,28 +216,32 @@ def _kept_for(raw: object) -> timedelta | None:
     return kept
 
 
-AlertUrl = Annotated[str, PlainValidator(_alert_url)]
-Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
-Text = Annotated[str, PlainValidator(_text)]
-AccountId = Annotated[str, PlainValidator(_account_id)]
-CompanyId = Annotated[str, PlainValidator(_company_id)]
-TrackingNumber = Annotated[str, PlainValidator(_tracking_number)]
-Duration = Annotated[timedelta, PlainValidator(parse_duration)]
-SomeTime = Annotated[timedelta, PlainValidator(_some_time)]
-KeptFor = Annotated[timedelta | None, PlainValidator(_kept_for)]
-PollEvery = Annotated[timedelta, PlainValidator(_poll_every)]
-Minute = Annotated[time, PlainValidator(_minute)]
-TimeZone = Annotated[str, PlainValidator(_time_zone)]
-Host = Annotated[str, PlainValidator(_host)]
-Networks = tuple[Annotated[Network, PlainValidator(_network)], ...]
-ApiUrl = Annotated[str, PlainValidator(_api_url)]
-WebAddress = Annotated[str, PlainValidator(_web_address)]
-DatabaseUrl = Annotated[str, PlainValidator(check_database_url)]
-Port = Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)]
-Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-GuardMode = Annotated[Mode, BeforeValidator(_lower)]
-MaxCharacters = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1530)]
-Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1, le=64)]
-OnUnknown = Annotated[Literal["ask", "resend_once"], BeforeValidator(_lower)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
-LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)]
+AlertUrl = Annotated[str, _alert_url]
+Percent = Annotated[int, _from(1, 100)]
+Text = Annotated[str, _text]
+AccountId = Annotated[str, _account_id]
+CompanyId = Annotated[str, _company_id]
+TrackingNumber = Annotated[str, _tracking_number]
+Duration = Annotated[timedelta, parse_duration]
+SomeTime = Annotated[timedelta, _some_time]
+KeptFor = Annotated[timedelta | None, _kept_for]
+PollEvery = Annotated[timedelta, _poll_every]
+Minute = Annotated[time, _minute]
+TimeZone = Annotated[str, _time_zone]
+Host = Annotated[str, _host]
+Networks = tuple[Annotated[Network, _network], ...]
+ApiUrl = Annotated[str, _api_url]
+WebAddress = Annotated[str, _web_address]
+DatabaseUrl = Annotated[str, check_database_url]
+Flag = Annotated[bool, _flag]
+Port = Annotated[int, _from(0, 65535)]
+Count = Annotated[int, _from(1)]
+GuardMode = Annotated[Mode, _one_of(*Mode)]
+MaxCharacters = Annotated[int, _from(1, 1530)]
+Concurrency = Annotated[int, _from(1, 64)]
+OnUnknown = Annotated[Literal["ask", "resend_once"], _one_of("ask", "resend_once")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"],
+    _one_of("debug", "info", "warning", "error", "critical"),
+]
+LogFormat = Annotated[Literal["auto", "pretty", "json"], _one_of("auto", "pretty", "json")]

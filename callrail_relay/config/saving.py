@@ -8,10 +8,9 @@ from pathlib import Path
 
 from callrail_relay.config.loading import load, read_text
 from callrail_relay.config.places import write_privately
-from callrail_relay.config.secrets import Found, SecretName, Secrets
+from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.config.writing import update
-from callrail_relay.errors import SecretFault
 
 Changes = Mapping[str, Mapping[str, object]]
 
@@ -33,7 +32,7 @@ async def save(
         update(path, changes)
         undo.callback(_put_back, path, former)
         for name, value in kept.items():
-            is_new = await find_despite_keyring(secrets, name, use_file=use_file) is None
+            is_new = await secrets.find_despite_keyring(name, use_file=use_file) is None
             places[name] = await secrets.store(name, value, use_file=use_file)
             if is_new:
                 undo.push_async_callback(secrets.remove, name)
@@ -46,21 +45,6 @@ def _put_back(path: Path, former: str | None) -> None:
         path.unlink()
     else:
         write_privately(path, former)
-
-
-async def find_despite_keyring(secrets: Secrets, name: SecretName, *, use_file: bool) -> Found | None:
-    """
-    The secret, None where no place has it. Raises SecretFault.
-
-    *use_file* tells that the file of secrets will be used from now on: then a keyring that cannot be
-    opened is what the file is there for, and no fault.
-    """
-    try:
-        return await secrets.find(name)
-    except SecretFault:
-        if use_file and not secrets.file_in_use:
-            return None
-        raise
 
 
 def overruled(path: Path, changes: Changes) -> Iterator[str]:

@@ -9,8 +9,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-import tomlkit
-
 from callrail_relay.config.places import write_privately
 from callrail_relay.errors import SecretFault
 
@@ -83,6 +81,9 @@ class SecretFile:
             )
 
     def _write(self, secrets: Mapping[str, str]) -> None:
+        # Whoever only reads secrets, as `serve` does, needs no way to write TOML.
+        import tomlkit  # noqa: PLC0415
+
         document = tomlkit.document()
         document.add(tomlkit.comment(_HEADING))
         document.update(secrets)

@@ -132,6 +132,20 @@ class Secrets:
                 raise
         return found or self._from_file(name)
 
+    async def find_despite_keyring(self, name: SecretName, *, use_file: bool) -> Found | None:
+        """
+        The same for somebody who is about to store.
+
+        *use_file* tells that the file of secrets will be used from now on: then a keyring that cannot be
+        opened is what the file is there for, and no fault.
+        """
+        try:
+            return await self.find(name)
+        except SecretFault:
+            if use_file and not self.file_in_use:
+                return None
+            raise
+
     async def require(self, name: SecretName) -> Found:
         """
         The secret; SecretFault says how to give it where no place has it.

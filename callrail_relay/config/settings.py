@@ -5,11 +5,11 @@ The descriptions are the comments of a new settings file and the words of the
 reference.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
 from datetime import time, timedelta
 from itertools import pairwise
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from typing import Any
 
 from callrail_relay.config.rules import (
     AccountId,
@@ -20,6 +20,7 @@ from callrail_relay.config.rules import (
     Count,
     DatabaseUrl,
     Duration,
+    Flag,
     GuardMode,
     Host,
     KeptFor,
@@ -39,16 +40,9 @@ from callrail_relay.config.rules import (
     WebAddress,
     default_database_url,
 )
+from callrail_relay.config.sections import Section, key
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
-
-
-class Section(BaseModel):
-    """
-    A table of the settings file: what is not listed is refused, and nothing changes once it is read.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CallRail(Section):
@@ -56,18 +50,16 @@ class CallRail(Section):
     The CallRail account, and where texts leave from when no route says otherwise.
     """
 
-    api_url: ApiUrl = Field(
+    api_url: ApiUrl = key(
         default="https://api.callrail.com",
         description="CallRail's API; http:// for a sandbox on this machine only",
     )
-    account_id: AccountId | None = Field(default=None, description="ACC..., or the nine-digit account number")
-    company_id: CompanyId | None = Field(
-        default=None, description="COM..., the company the texts are sent for"
-    )
-    tracking_number: TrackingNumber | None = Field(
+    account_id: AccountId | None = key(default=None, description="ACC..., or the nine-digit account number")
+    company_id: CompanyId | None = key(default=None, description="COM..., the company the texts are sent for")
+    tracking_number: TrackingNumber | None = key(
         default=None, description="the CallRail number the texts leave from"
     )
-    accepted_terms: bool = Field(
+    accepted_terms: Flag = key(
         default=False,
         description="true: a person writes every text, to a person who agreed; CallRail forbids mass texts",
     )
@@ -86,19 +78,16 @@ class RouteSettings(Section):
     One [[routes]] table: whose texts leave from another account, company or number.
     """
 
-    team_id: Text | None = Field(default=None, description="the team in IF3")
-    sender_id: Text | None = Field(default=None, description="the sender in IF3")
-    account_id: AccountId | None = Field(default=None, description="left out: that of [callrail]")
-    company_id: CompanyId | None = Field(default=None, description="left out: that of [callrail]")
-    tracking_number: TrackingNumber | None = Field(default=None, description="left out: that of [callrail]")
+    team_id: Text | None = key(default=None, description="the team in IF3")
+    sender_id: Text | None = key(default=None, description="the sender in IF3")
+    account_id: AccountId | None = key(default=None, description="left out: that of [callrail]")
+    company_id: CompanyId | None = key(default=None, description="left out: that of [callrail]")
+    tracking_number: TrackingNumber | None = key(default=None, description="left out: that of [callrail]")
 
-    @model_validator(mode="after")
-    def _names_somebody(self) -> Self:
-        if self.team_id is None and self.sender_id is None:
-            raise ValueError(
-                "must name a team_id or a sender_id; texts of everybody else leave as [callrail] says"
-            )
-        return self
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if values["team_id"] is None and values["sender_id"] is None:
+            yield None, "must name a team_id or a sender_id; texts of everybody else leave as [callrail] says"
 
     def rule(self, fallback: CallRail) -> RouteRule:
         """
@@ -115,11 +104,15 @@ class RouteSettings(Section):
         )
 
 
-def _given(key: str, own: str | None, fallback: str | None) -> str:
+def _given(name: str, own: str | None, fallback: str | None) -> str:
     value = own or fallback
     if value is None:
-        raise ValueError(f"must each have {key}, of their own or from [callrail]")
+        raise ValueError(f"must each have {name}, of their own or from [callrail]")
     return value
+
+
+def _rises(values: Iterable[Any]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(values))
 
 
 class Server(Section):
@@ -127,15 +120,15 @@ class Server(Section):
     The public listener, which IF3 posts to.
     """
 
-    host: Host = Field(
+    host: Host = key(
         default="127.0.0.1", description="0.0.0.0 to be reached without a proxy or tunnel on this machine"
     )
-    port: Port = Field(default=8787, description="0 takes a free port")
-    public_url: WebAddress | None = Field(
+    port: Port = key(default=8787, description="0 takes a free port")
+    public_url: WebAddress | None = key(
         default=None, description="the address under which IF3 reaches this listener"
     )
-    trusted_proxies: Networks = Field(default=(), description="addresses whose X-Forwarded-For is believed")
-    allow_addresses: Networks = Field(
+    trusted_proxies: Networks = key(default=(), description="addresses whose X-Forwarded-For is believed")
+    allow_addresses: Networks = key(
         default=(), description="the only addresses that may post to IF3's webhook; empty: all"
     )
 
@@ -145,11 +138,9 @@ class Dashboard(Section):
     The private listener: a page that shows how all stands, and readiness for programs.
     """
 
-    enabled: bool = Field(default=True, description="false: no private listener")
-    host: Host = Field(
-        default="127.0.0.1", description="loopback, unless a trusted network is meant to see it"
-    )
-    port: Port = Field(default=8788, description="0 takes a free port")
+    enabled: Flag = key(default=True, description="false: no private listener")
+    host: Host = key(default="127.0.0.1", description="loopback, unless a trusted network is meant to see it")
+    port: Port = key(default=8788, description="0 takes a free port")
 
 
 class Limits(Section):
@@ -157,15 +148,15 @@ class Limits(Section):
     How much and how fast; CallRail's own limits are 150 an hour and 1,000 a day.
     """
 
-    per_hour: Count = Field(default=150, description="texts an account may send in any 60 minutes")
-    per_day: Count = Field(default=1000, description="texts an account may send in any 24 hours")
-    max_characters: MaxCharacters = Field(
+    per_hour: Count = key(default=150, description="texts an account may send in any 60 minutes")
+    per_day: Count = key(default=1000, description="texts an account may send in any 24 hours")
+    max_characters: MaxCharacters = key(
         default=140, description="a longer text is split; 140 is the limit that CallRail documents"
     )
-    recipient_interval: Duration = Field(
+    recipient_interval: Duration = key(
         default=timedelta(seconds=1), description="between two texts to one person"
     )
-    lookups_per_hour: Count = Field(
+    lookups_per_hour: Count = key(
         default=800,
         description="requests for looking up unknown texts; CallRail allows 1,000 an hour in all",
     )
@@ -176,29 +167,25 @@ class Delivery(Section):
     How texts are sent, and what happens when it is not known whether one was.
     """
 
-    concurrency: Concurrency = Field(default=4, description="texts under way at one time")
-    max_age: SomeTime = Field(default=timedelta(hours=4), description="a text that waited longer is held")
-    connect_timeout: SomeTime = Field(
-        default=timedelta(seconds=5), description="for a connection to CallRail"
-    )
-    read_timeout: SomeTime = Field(default=timedelta(seconds=60), description="for CallRail's answer")
-    reconcile_after: tuple[SomeTime, ...] = Field(
+    concurrency: Concurrency = key(default=4, description="texts under way at one time")
+    max_age: SomeTime = key(default=timedelta(hours=4), description="a text that waited longer is held")
+    connect_timeout: SomeTime = key(default=timedelta(seconds=5), description="for a connection to CallRail")
+    read_timeout: SomeTime = key(default=timedelta(seconds=60), description="for CallRail's answer")
+    reconcile_after: tuple[SomeTime, ...] = key(
         default=(timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
         description="when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
-    on_unknown: OnUnknown = Field(
+    on_unknown: OnUnknown = key(
         default="ask",
         description="ask a person when a look-up finds nothing, or resend_once",
     )
 
-    @field_validator("reconcile_after")
     @classmethod
-    def _rises(cls, after: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
-        if not after or any(later <= earlier for earlier, later in pairwise(after)):
-            raise ValueError(
-                'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
-            )
-        return after
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        after = values["reconcile_after"]
+        if after is not None and not (after and _rises(after)):
+            words = 'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
+            yield "reconcile_after", words
 
 
 class Guards(Section):
@@ -206,37 +193,33 @@ class Guards(Section):
     Rules that hold a text for a person; each is hold, warn or off.
     """
 
-    duplicate: GuardMode = Field(
+    duplicate: GuardMode = key(
         default=Mode.HOLD, description="the same words to the same person within 5 seconds"
     )
-    mass_text: GuardMode = Field(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
-    opt_out: GuardMode = Field(default=Mode.HOLD, description="the person said STOP to this number")
-    too_old: GuardMode = Field(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
-    merge_tag: GuardMode = Field(
+    mass_text: GuardMode = key(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
+    opt_out: GuardMode = key(default=Mode.HOLD, description="the person said STOP to this number")
+    too_old: GuardMode = key(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
+    merge_tag: GuardMode = key(
         default=Mode.HOLD, description="a placeholder such as {{name}} was not filled in"
     )
-    quiet_hours: GuardMode = Field(default=Mode.OFF, description="it is night where the recipient is")
-    quiet_start: Minute = Field(
+    quiet_hours: GuardMode = key(default=Mode.OFF, description="it is night where the recipient is")
+    quiet_start: Minute = key(
         default=time(21), description="when quiet hours begin, by the recipient's own clock"
     )
-    quiet_end: Minute = Field(
+    quiet_end: Minute = key(
         default=time(8),
         description="when quiet hours end, by the recipient's own clock",
-        validate_default=True,
     )
-    quiet_zone: TimeZone | None = Field(
+    quiet_zone: TimeZone | None = key(
         default=None,
         description="the time zone of all recipients; left out: that of each number",
     )
 
-    @field_validator("quiet_end")
     @classmethod
-    def _leaves_a_day(cls, quiet_end: time, info: ValidationInfo) -> time:
-        if quiet_end == info.data.get("quiet_start"):
-            raise ValueError(
-                "must differ from guards.quiet_start; to send at any hour set guards.quiet_hours to off"
-            )
-        return quiet_end
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if values["quiet_end"] is not None and values["quiet_end"] == values["quiet_start"]:
+            words = "must differ from guards.quiet_start; to send at any hour set guards.quiet_hours to off"
+            yield "quiet_end", words
 
 
 class Replies(Section):
@@ -244,11 +227,11 @@ class Replies(Section):
     What people write back: CallRail's webhooks tell of it (`configure --webhooks`).
     """
 
-    poll_every: PollEvery | None = Field(
+    poll_every: PollEvery | None = key(
         default=None,
         description="how often to look for replies at CallRail, where its webhooks cannot reach; else never",
     )
-    forward_to: tuple[AlertUrl, ...] = Field(
+    forward_to: tuple[AlertUrl, ...] = key(
         default=(),
         description="Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does",
     )
@@ -259,24 +242,22 @@ class Alerts(Section):
     Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it.
     """
 
-    urls: tuple[AlertUrl, ...] = Field(
+    urls: tuple[AlertUrl, ...] = key(
         default=(), description="Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
     )
-    budget: tuple[Percent, ...] = Field(
+    budget: tuple[Percent, ...] = key(
         default=(50, 70, 90, 100), description="percent of the hour or the day at which to tell"
     )
-    waiting: SomeTime = Field(
+    waiting: SomeTime = key(
         default=timedelta(minutes=15),
         description="how long a text may be held or unknown untold",
     )
-    failures: Count = Field(default=5, description="texts that fail within 10 minutes, from which on to tell")
+    failures: Count = key(default=5, description="texts that fail within 10 minutes, from which on to tell")
 
-    @field_validator("budget")
     @classmethod
-    def _rises(cls, budget: tuple[int, ...]) -> tuple[int, ...]:
-        if any(later <= earlier for earlier, later in pairwise(budget)):
-            raise ValueError("must rise, such as [50, 70, 90, 100]")
-        return budget
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if not _rises(values["budget"] or ()):
+            yield "budget", "must rise, such as [50, 70, 90, 100]"
 
 
 class Retention(Section):
@@ -284,7 +265,7 @@ class Retention(Section):
     How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever.
     """
 
-    after: KeptFor = Field(
+    after: KeptFor = key(
         default=timedelta(days=365),
         description="age at which texts, phones, names and raw bodies are removed, or off",
     )
@@ -295,8 +276,8 @@ class Log(Section):
     What the relay says while it works.
     """
 
-    level: LogLevel = Field(default="info", description="debug, info, warning, error or critical")
-    format: LogFormat = Field(
+    level: LogLevel = key(default="info", description="debug, info, warning, error or critical")
+    format: LogFormat = key(
         default="auto", description="auto (pretty on a terminal, else json), pretty or json"
     )
 
@@ -306,7 +287,7 @@ class Database(Section):
     Where texts are kept.
     """
 
-    url: DatabaseUrl = Field(
+    url: DatabaseUrl = key(
         default_factory=default_database_url,
         description="sqlite:///FILE (default: relay.db in the data directory), or postgresql://...",
     )
@@ -328,18 +309,16 @@ class Settings(Section):
     replies: Replies = Replies()
     retention: Retention = Retention()
     log: Log = Log()
-    database: Database = Field(default_factory=Database)
+    database: Database = field(default_factory=Database)
 
-    @field_validator("routes")
     @classmethod
-    def _lead_somewhere(
-        cls, routes: tuple[RouteSettings, ...], info: ValidationInfo
-    ) -> tuple[RouteSettings, ...]:
-        callrail = info.data.get("callrail")
-        if callrail is not None:
-            for route in routes:
-                route.rule(callrail)
-        return routes
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if values["callrail"] is not None:
+            try:
+                for route in values["routes"] or ():
+                    route.rule(values["callrail"])
+            except ValueError as error:
+                yield "routes", str(error)
 
     def routes_table(self) -> Routes:
         """

@@ -5,11 +5,10 @@ From what came in to messages, by one policy.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, cached_property
-
-from pydantic import TypeAdapter
+from functools import cached_property
 
 from callrail_relay.domain import guards
+from callrail_relay.domain.as_text import from_text, to_text
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
@@ -64,7 +63,7 @@ class Mapper:
         """
         The policy as text, from which ``read_policy`` makes it again.
         """
-        return _as_json().dump_json(self._policy).decode()
+        return to_text(self._policy)
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """
@@ -132,12 +131,7 @@ def read_policy(text: str) -> MappingPolicy:
     """
     The policy that ``Mapper.policy`` wrote.
     """
-    return _as_json().validate_json(text)
-
-
-@cache
-def _as_json() -> TypeAdapter[MappingPolicy]:
-    return TypeAdapter(MappingPolicy)
+    return from_text(MappingPolicy, text)
 
 
 def is_ping(body: bytes, query: str) -> bool:

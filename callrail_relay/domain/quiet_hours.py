@@ -11,10 +11,18 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from phonenumbers import PhoneNumber, PhoneNumberType, number_type
+
+from callrail_relay.domain.zones import PREFIXES
+
 _MINUTE = timedelta(minutes=1)
 _DAY = 24 * 60
 
-# Where phonenumbers names no zone: the ones of the contiguous United States, and the clock of Arizona.
+_OF_AN_AREA = frozenset(
+    {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
+)
+
+# Where no zone is known: the ones of the contiguous United States, and the clock of Arizona.
 _CONTIGUOUS = (
     "America/New_York",
     "America/Chicago",
@@ -126,37 +134,16 @@ def _zones_of_exchange(digits: str) -> tuple[tzinfo, ...]:
     """
     The zones of the numbers that begin with *digits*: area code and exchange, on which they depend.
     """
-    # The data of phonenumbers, which only a relay with quiet hours needs.
-    from phonenumbers import PhoneNumber, PhoneNumberType, number_type  # noqa: PLC0415
-    from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number  # noqa: PLC0415
-
-    number = PhoneNumber(country_code=1, national_number=int(digits.ljust(6, "0") + "0122"))
-    names = set(time_zones_for_number(number)) - {UNKNOWN_TIMEZONE}
-    if not names:
-        return tuple(map(_zone, _CONTIGUOUS))
-    if number_type(number) not in {
-        PhoneNumberType.FIXED_LINE,
-        PhoneNumberType.MOBILE,
-        PhoneNumberType.FIXED_LINE_OR_MOBILE,
-    }:
-        names &= _zones_of_us_and_canada()
-    return tuple(map(_zone, sorted(names)))
+    kind = number_type(PhoneNumber(country_code=1, national_number=int(digits.ljust(6, "0") + "0122")))
+    names: tuple[str, ...] = _CONTIGUOUS
+    if kind in _OF_AN_AREA:
+        known = _zones_of_prefixes()
+        names = next((known[digits[:size]] for size in (6, 5, 4, 3) if digits[:size] in known), _CONTIGUOUS)
+    elif kind != PhoneNumberType.UNKNOWN:
+        names = tuple(sorted({name for zones in PREFIXES for name in zones.split()}))
+    return tuple(map(_zone, names))
 
 
 @cache
-def _zones_of_us_and_canada() -> frozenset[str]:
-    """
-    The zones that phonenumbers names for area codes of the US and Canada, and not for the islands with +1.
-    """
-    # As above.
-    from phonenumbers import PhoneNumber, region_code_for_number  # noqa: PLC0415
-    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415
-
-    prefixes = [prefix for prefix in TIMEZONE_DATA if len(prefix) >= 4 and prefix[0] == "1"]
-    regions = {
-        area: region_code_for_number(PhoneNumber(country_code=1, national_number=int(f"{area}5550122")))
-        for area in {prefix[1:4] for prefix in prefixes}
-    }
-    return frozenset(
-        zone for prefix in prefixes if regions[prefix[1:4]] in {"US", "CA"} for zone in TIMEZONE_DATA[prefix]
-    )
+def _zones_of_prefixes() -> dict[str, tuple[str, ...]]:
+    return {prefix: tuple(zones.split()) for zones, begin in PREFIXES.items() for prefix in begin.split()}

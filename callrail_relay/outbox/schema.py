@@ -2,16 +2,27 @@
 Bringing a database to the tables of today, and refusing one that is ahead of them.
 """
 
-from pathlib import Path
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 
 import sqlalchemy as sa
 
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import describe, is_sqlite
-from callrail_relay.outbox.migrations import HEAD
+from callrail_relay.outbox.migrations import HEAD, versions
+from callrail_relay.outbox.migrations.op import Op
 
 # One arbitrary number, so that two nodes that start at once do not both create the tables.
 _MIGRATION_LOCK = 7_287_245
+
+# Named as Alembic does, which made it in earlier stores.
+_VERSIONS = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -26,7 +37,7 @@ def migrate(engine: sa.Engine) -> None:
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if not is_sqlite(engine):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        _upgrade(connection)
+        upgrade(connection)
 
 
 def current_version(connection: sa.Connection) -> str | None:
@@ -39,16 +50,11 @@ def current_version(connection: sa.Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: sa.Connection) -> None:
-    # Alembic is loaded only when there is something to do: it takes longer than opening the store.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+def upgrade(connection: sa.Connection, target: str = HEAD) -> None:
+    """
+    Run the steps that are missing up to *target*. Raises Unavailable for a version that nobody here knows.
+    """
+    known = steps()
     version = current_version(connection)
     if version is not None and version not in known:
         raise Unavailable(
@@ -56,4 +62,19 @@ def _upgrade(connection: sa.Connection) -> None:
             "that release "
             "again, or set database.url to another store."
         )
-    command.upgrade(config, "head")
+    if version is None:
+        _VERSIONS.create(connection)
+        connection.execute(_VERSIONS.insert().values(version_num=""))
+    for number, name in known.items():
+        if (version or "") < number <= target:
+            change: Callable[[Op], None] = import_module(name).upgrade
+            change(Op(connection))
+    connection.execute(_VERSIONS.update().values(version_num=target))
+
+
+def steps() -> dict[str, str]:
+    """
+    The module of each step by its number, in their order.
+    """
+    names = sorted(module.name for module in iter_modules(versions.__path__))
+    return {name.partition("_")[0]: f"{versions.__name__}.{name}" for name in names}

@@ -4,6 +4,7 @@ Measures the relay beside its yardsticks and prints the table; ``--write`` puts 
     python -m tests.benchmarks                       everything but the installed size, some minutes
     python -m tests.benchmarks accepts latency       these parts only
     python -m tests.benchmarks --all --write         everything, into docs/explanation/performance.md
+    python -m tests.benchmarks --uvloop accepts      the relay with the extra `speed`, its yardsticks alike
 """
 
 import argparse
@@ -33,9 +34,11 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="also what needs the network")
     parser.add_argument("--runs", type=int, default=3, help="how often each part is measured (default: 3)")
     parser.add_argument("--texts", type=int, default=2000, help="texts to deliver in one run (default: 2000)")
+    parser.add_argument("--uvloop", action="store_true", help="measure on uvloop, and not on asyncio's loop")
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
     options = parser.parse_args()
     names = options.parts or [name for name in PARTS if options.all or name not in NEEDS_NETWORK]
+    os.environ[servers.LOOP] = "uvloop" if options.uvloop else "asyncio"
     rows = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, servers.sink() as callrail:
         disk = _forced_write(Path(folder))
@@ -43,7 +46,7 @@ def main() -> int:
         for name in names:
             print(f"measuring: {name}", file=sys.stderr, flush=True)  # noqa: T201 - a command of its own
             rows += PARTS[name](bench)
-    on = report.machine(disk)
+    on = report.machine(disk, os.environ[servers.LOOP])
     print(f"{on}\n\n{report.table(rows)}")  # noqa: T201 - its result
     if options.write:
         report.write(rows, on, options.runs, datetime.now(UTC).date())

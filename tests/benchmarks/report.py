@@ -80,7 +80,7 @@ def table(rows: Iterable[Row]) -> str:
     )
 
 
-def machine(disk: float) -> str:
+def machine(disk: float, loop: str) -> str:
     """
     What this was measured on, in one sentence; *disk* is the time of one write that is forced to disk, in ms.
     """
@@ -88,8 +88,8 @@ def machine(disk: float) -> str:
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()} {platform.release()}, Python "
         f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}, callrail-relay "
-        f"{callrail_relay.__version__}. One forced write of 4 KiB took {disk:.2f} ms, and the load average "
-        f"was {load:.1f} at the end."
+        f"{callrail_relay.__version__}, on the event loop of {loop}. One forced write of 4 KiB took "
+        f"{disk:.2f} ms, and the load average was {load:.1f} at the end."
     )
 
 

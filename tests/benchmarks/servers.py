@@ -19,6 +19,12 @@ from typing import Any
 
 from tests.benchmarks.yardsticks import CALLRAIL, STORE
 
+LOOP = "BENCHMARK_LOOP"
+"""
+The variable that says on which event loop everything that is measured runs: uvloop, or asyncio, which is what
+there is without the extra ``speed``. The load and the CallRail of the benchmark run on the quickest there is.
+"""
+
 TOKEN = "benchmark-token-0123456789abcdef01234567"
 ACCOUNT = "ACC00000000000000000000000000000001"
 PLENTY = 1_000_000
@@ -111,7 +117,7 @@ def yardstick(name: str, folder: Path, callrail: Server) -> Iterator[Server]:
     port = _free_port()
     command = (
         *(sys.executable, "-m", "uvicorn", f"tests.benchmarks.yardsticks:{name}"),
-        *("--port", str(port), "--log-level", "error", "--no-access-log"),
+        *("--port", str(port), "--log-level", "error", "--no-access-log", "--loop", _loop()),
     )
     environment = {**os.environ, STORE: str(folder / "yardstick.db"), CALLRAIL: callrail.url}
     with _process(command, environment) as process:
@@ -125,11 +131,24 @@ def relay(folder: Path, callrail: Server, **settings: object) -> Iterator[Server
     """
     ``callrail-relay serve`` on the data in *folder*; *settings* are names of the environment without prefix.
     """
-    command = (sys.executable, "-m", "callrail_relay", "serve", "--port", "0", "--json")
+    program = ("-m", "callrail_relay") if _loop() == "uvloop" else ("-c", _WITHOUT_UVLOOP)
+    command = (sys.executable, *program, "serve", "--port", "0", "--json")
     environment = relay_environment(folder, callrail, **settings)
     with _process(command, environment, stdout=subprocess.PIPE) as process:
         listening = _listening(process)
         yield Server(process, listening["public_url"], listening["private_url"])
+
+
+def _loop() -> str:
+    return os.environ.get(LOOP, "asyncio")
+
+
+_WITHOUT_UVLOOP = """
+import sys
+sys.modules["uvloop"] = None  # as where it is not installed
+from callrail_relay.cli import main
+main()
+"""
 
 
 def _listening(process: subprocess.Popen[bytes]) -> dict[str, Any]:

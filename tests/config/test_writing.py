@@ -1,3 +1,4 @@
+import tomllib
 from datetime import time, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_reading_back_gives_what_was_written(
         path = Path(folder, "config.toml")
         path.write_text(layout, encoding="utf-8", newline="")
         update(path, {"callrail": OWN})
-        expected = load(path).model_dump(exclude_unset=True)
+        expected = tomllib.loads(path.read_text(encoding="utf-8"))
 
         for change in (first, second):
             update(path, change)
@@ -85,7 +86,7 @@ def test_reading_back_gives_what_was_written(
                 else:
                     expected[name] = without_none(expected.get(name, {}) | content)
 
-        assert Settings.model_validate(expected) == load(path)
+        assert Settings.read(expected) == load(path)
 
 
 def without_none(values: dict[str, object]) -> dict[str, object]:
@@ -96,9 +97,9 @@ def test_settings_can_be_written_whole(tmp_path: Path) -> None:
     """
     Values may be as the settings hold them.
     """
-    settings = Settings.model_validate({"callrail": OWN, "routes": [{"team_id": "7", "company_id": "COM2"}]})
+    settings = Settings.read({"callrail": OWN, "routes": [{"team_id": "7", "company_id": "COM2"}]})
 
-    update(tmp_path / "config.toml", dict(settings))
+    update(tmp_path / "config.toml", dict(settings.items()))
 
     assert settings == load(tmp_path / "config.toml")
 

@@ -6,19 +6,20 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import Field
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
-from pydantic.fields import FieldInfo
 
 from callrail_relay.callrail.simulator import faults
 from callrail_relay.cli import app
 from callrail_relay.config import rules
 from callrail_relay.config.durations import duration_text
 from callrail_relay.config.loading import PREFIX
-from callrail_relay.config.settings import TABLES, Section
+from callrail_relay.config.sections import Section
+from callrail_relay.config.settings import TABLES
 from tests.docs.markdown import DOCS
 
 COMMAND = "python -m tests.docs.generate"
@@ -35,6 +36,7 @@ _VALUES = {
     "Count": "whole number from 1",
     "DatabaseUrl": "address",
     "Duration": "time",
+    "Flag": "`true`, `false`",
     "GuardMode": "`hold`, `warn`, `off`",
     "Host": "address or host name",
     "KeptFor": "time, 2 days or more, or `off`",
@@ -133,7 +135,7 @@ def _page(*parts: str) -> str:
 
 def _table(name: str, model: type[Section]) -> str:
     header = f"[[{name}]]" if name == "routes" else f"[{name}]"
-    rows = [_key_row(name, key, field, model) for key, field in model.model_fields.items()]
+    rows = [_key_row(name, key, field, model) for key, field in model.known().items()]
     return _page(
         f"## {header}",
         inspect.getdoc(model) or "",
@@ -148,15 +150,14 @@ def _table(name: str, model: type[Section]) -> str:
     )
 
 
-def _key_row(table: str, key: str, field: FieldInfo, model: type[Section]) -> str:
+def _key_row(table: str, key: str, field: Field[Any], model: type[Section]) -> str:
     variable = "" if table == "routes" else f"`{PREFIX}{table}__{key}`".upper()
     value = _value(get_type_hints(model, include_extras=True)[key])
-    return f"| `{key}` | {value} | {_default(key, field)} | {_cell(field.description or '')} | {variable} |"
+    words = _cell(field.metadata["description"])
+    return f"| `{key}` | {value} | {_default(key, field)} | {words} | {variable} |"
 
 
 def _value(hint: Any) -> str:  # noqa: ANN401 - a type
-    if hint is bool:
-        return "`true`, `false`"
     for name, words in _VALUES.items():
         if hint in (getattr(rules, name), getattr(rules, name) | None):
             return words
@@ -165,7 +166,7 @@ def _value(hint: Any) -> str:  # noqa: ANN401 - a type
     raise LookupError(f"What {hint} takes has no words yet: add them to _VALUES.")
 
 
-def _default(key: str, field: FieldInfo) -> str:
+def _default(key: str, field: Field[Any]) -> str:
     if key == "url":
         return "`relay.db` in the data directory"
     default = field.default
@@ -226,7 +227,7 @@ def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
-    return "NUMBER" if option.type_descriptor.annotation in (int, float) else "TEXT"
+    return "NUMBER" if option.type.name.split()[0] in {"int", "float"} else "TEXT"
 
 
 def _option_default(option: Any) -> str:  # noqa: ANN401 - as above

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-import yaml  # type: ignore[import-untyped]  # comes with uvicorn
+import yaml  # type: ignore[import-untyped]  # comes with apprise
 
 from callrail_relay.config.loading import load
 from callrail_relay.config.secrets import SecretName

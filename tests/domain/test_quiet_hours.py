@@ -4,20 +4,32 @@ Quiet hours: over every area code, and exact where clocks change.
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phonenumbers import PhoneNumber, region_code_for_number
-from phonenumbers.tzdata import TIMEZONE_DATA
+from phonenumbers import PhoneNumber
 
 from callrail_relay.domain.quiet_hours import quiet_until, zones_of
+from callrail_relay.domain.zones import PREFIXES
+from tests.domain import zones
+from tests.support.parts import missing
 
 START, END = time(21), time(8)
 MINUTE = timedelta(minutes=1)
 WASHINGTON, DENVER, TOLL_FREE = "+12025550122", "+13035550122", "+18005550122"
 NEWFOUNDLAND, BOISE_OR_THE_COAST = "+17095550122", "+12085550122"
+
+EVERYWHERE = {zone for names in PREFIXES for zone in names.split()}
+CONTIGUOUS = {
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Phoenix",
+    "America/Los_Angeles",
+}
 
 # The Sundays on which the clocks of the US and Canada change.
 CHANGES = (date(2026, 3, 8), date(2026, 11, 1), date(2027, 3, 14), date(2027, 11, 7))
@@ -45,17 +57,20 @@ def is_quiet(now: datetime, phone: str, start: time = START, end: time = END) ->
 
 
 @cache
+def prefixes() -> tuple[str, ...]:
+    """
+    The beginnings of numbers that have zones of their own.
+    """
+    return tuple(sorted(prefix for begin in PREFIXES.values() for prefix in begin.split()))
+
+
+@cache
 def area_codes() -> tuple[str, ...]:
     """
     The area codes of the US and Canada that phonenumbers knows, by its data: of its numbers and of its zones.
     """
-    zoned = {prefix[1:4] for prefix in TIMEZONE_DATA if prefix.startswith("1") and len(prefix) >= 4}
-    known = zoned | {str(area) for area in range(200, 1000)}
-    return tuple(sorted(area for area in known if region_code_for_number(number(area)) in {"US", "CA"}))
-
-
-def number(area: str, exchange: str = "555") -> PhoneNumber:
-    return PhoneNumber(country_code=1, national_number=int(f"{area}{exchange}0122"))
+    known = {prefix[:3] for prefix in prefixes()} | {str(area) for area in range(200, 1000)}
+    return tuple(sorted(filter(zones.is_us_or_canada, known)))
 
 
 @cache
@@ -63,9 +78,33 @@ def one_of_each_clock() -> tuple[str, ...]:
     """
     A number for every set of zones that an area code, or a part of one that has zones of its own, may have.
     """
-    prefixes = {f"{area}555" for area in area_codes()}
-    prefixes |= {prefix[1:] for prefix in TIMEZONE_DATA if len(prefix) == 7 and prefix[1:4] in area_codes()}
-    return tuple({zones_of(f"+1{prefix}0122"): f"+1{prefix}0122" for prefix in sorted(prefixes)}.values())
+    numbers = [f"+1{prefix.ljust(6, '5')}0122" for prefix in (*area_codes(), *prefixes())]
+    return tuple({zones_of(number): number for number in sorted(numbers)}.values())
+
+
+def test_the_zones_are_those_of_phonenumbers() -> None:
+    """
+    The table is what the library's data makes, and what is read from it is what the library answers.
+    """
+    if not zones.wheel().exists():
+        missing(f"phonenumbers' wheel is not there; `{zones.COMMAND} --fetch` gets it")
+    assert zones.TABLE.read_text(encoding="utf-8") == zones.table()
+    assert zones.TOWNS.read_text(encoding="utf-8") == zones.towns()
+
+    library = zones.part("timezone")
+    chance = Random(9)
+    tried = {prefix.ljust(6, "5") for prefix in prefixes()}
+    tried |= {f"{area}{chance.randrange(200, 1000)}" for area in area_codes() for _ in range(8)}
+    for prefix in tried:
+        number = PhoneNumber(country_code=1, national_number=int(f"{prefix}0122"))
+        named = set(library.time_zones_for_number(number))
+        found = {str(zone) for zone in zones_of(f"+1{prefix}0122")}
+        if len(named) > len(found):  # a toll-free number, where the library counts the islands as well
+            assert EVERYWHERE == found, prefix
+        elif named == {library.UNKNOWN_TIMEZONE}:
+            assert CONTIGUOUS == found, prefix
+        else:
+            assert named == found, prefix
 
 
 def test_there_are_area_codes_to_try() -> None:

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 from timeit import repeat
 
-from phonenumbers.geodata import GEOCODE_DATA
-
 from callrail_relay.domain.wording import wording
 from tests.domain.wordings_held_out import HELD_OUT
 from tests.domain.wordings_material import Material
 from tests.domain.wordings_tried import TRIED
 from tests.domain.wordings_tried_again import TRIED_AGAIN
 from tests.domain.wordings_tuned import TUNED
+from tests.domain.zones import TOWNS
 
 PARTS = {"tuned": (TUNED, TRIED, TRIED_AGAIN), "held out": (HELD_OUT,)}
 LONG = (
@@ -281,12 +280,7 @@ def real_towns() -> tuple[str, ...]:
     """
     Towns of the US and Canada, as phonenumbers names the places of numbers.
     """
-    named = {
-        names["en"].rsplit(", ", 1)[0]
-        for prefix, names in GEOCODE_DATA.items()
-        if prefix.startswith("1") and ", " in names.get("en", "")
-    }
-    return tuple(sorted(named))
+    return tuple(TOWNS.read_text(encoding="utf-8").splitlines())
 
 
 def of_one(material: Material, count: int, chance: random.Random) -> list[tuple[Text, Text, bool]]:

@@ -20,7 +20,6 @@ from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
-from callrail_relay.config.settings import Settings
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.service.changes import ChangeSignal
 
@@ -111,10 +110,12 @@ async def _parts(
 ) -> AsyncIterator[Parts]:
     async with open_sandbox(port=0) as sandbox:
         installation = demonstration(folder, sandbox)
-        tables = installation.settings.model_dump(mode="json", exclude_unset=True)
-        for name, table in settings.items():
-            tables[name] = tables.get(name, {}) | table
-        installation = replace(installation, settings=Settings.model_validate(tables))
+        own = {
+            name: type(table).read(dict(table.items()) | settings[name])
+            for name, table in installation.settings.items()
+            if name in settings
+        }
+        installation = replace(installation, settings=replace(installation.settings, **own))
         if clock is not None:
             installation = replace(installation, clock=clock)
         if prepare is not None:

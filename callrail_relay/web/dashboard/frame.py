@@ -7,9 +7,9 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -20,6 +20,9 @@ from callrail_relay.service.history import History
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.login import Login, Notice, Session
 from callrail_relay.web.public import BodyTooLarge, read_body
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"
@@ -40,7 +43,6 @@ class Frame:
         self._feed = feed
         self._history = history
         self._clock = clock
-        self._templates = _environment()
 
     def page(self, show: Page) -> Endpoint:
         """
@@ -97,8 +99,10 @@ class Frame:
         values["waiting"] = waiting if waiting is not None else await self._history.waiting()
         values.setdefault("here", _here(request))
         values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
-        html = self._templates.get_template(template).render(
-            csrf=session.csrf, version=version, path=request.url.path, **values
+        html = (
+            _templates()
+            .get_template(template)
+            .render(csrf=session.csrf, version=version, path=request.url.path, **values)
         )
         return HTMLResponse(html, status)
 
@@ -106,7 +110,7 @@ class Frame:
         """
         A page for whoever is not logged in, or when nothing else can be drawn.
         """
-        template = self._templates.get_template("plain.html")
+        template = _templates().get_template("plain.html")
         return HTMLResponse(
             template.render(title=title, words=words, now=self._clock.now(), **values), status
         )
@@ -123,7 +127,7 @@ class Frame:
         The page of a good link, whose button opens the dashboard.
         """
         return HTMLResponse(
-            self._templates.get_template("login.html").render(token=token, now=self._clock.now())
+            _templates().get_template("login.html").render(token=token, now=self._clock.now())
         )
 
     async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
@@ -185,10 +189,14 @@ def _static_address(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _templates() -> "Environment":
     """
-    The templates, all of them read now: the first page is then as quick as the others.
+    The templates, each read when a page first needs it.
     """
+    # With the first page: reading templates is a tenth of a second of every start, and many a relay runs for
+    # weeks before somebody looks.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -213,6 +221,4 @@ def _environment() -> Environment:
         "status_meanings": words.STATUS_MEANINGS,
         "source_words": words.SOURCE_WORDS,
     }
-    for name in environment.list_templates(extensions=["html"]):
-        environment.get_template(name)
     return environment

@@ -3,23 +3,19 @@ The first tables: submissions, messages, segments, attempts, accounts, suppressi
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0001"
-down_revision = None
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.BigInteger()
 
 
-def upgrade() -> None:
-    _create_submissions()
-    _create_messages()
-    _create_segments()
-    _create_attempts()
-    _create_accounts()
+def upgrade(op: Op) -> None:
+    _create_submissions(op)
+    _create_messages(op)
+    _create_segments(op)
+    _create_attempts(op)
+    _create_accounts(op)
     op.create_table(
         "suppressions",
         sa.Column("tracking_number", sa.String(16), nullable=False),
@@ -36,7 +32,7 @@ def upgrade() -> None:
     )
 
 
-def _create_submissions() -> None:
+def _create_submissions(op: Op) -> None:
     op.create_table(
         "submissions",
         sa.Column("id", sa.String(36), nullable=False),
@@ -49,7 +45,7 @@ def _create_submissions() -> None:
     )
 
 
-def _create_messages() -> None:
+def _create_messages(op: Op) -> None:
     op.create_table(
         "messages",
         sa.Column("seq", SEQUENCE, autoincrement=True, nullable=False),
@@ -81,24 +77,22 @@ def _create_messages() -> None:
         sa.UniqueConstraint("id", name="uq_messages_id"),
         sa.ForeignKeyConstraint(["submission_id"], ["submissions.id"], name="fk_messages_submission_id"),
     )
-    is_open = sa.text("status IN ('queued', 'sending')")
     op.create_index("ix_messages_submission_id", "messages", ["submission_id"])
     op.create_index("ix_messages_fingerprint", "messages", ["fingerprint"])
     op.create_index("ix_messages_status_seq", "messages", ["status", "seq"])
     op.create_index("ix_messages_recipient_seq", "messages", ["recipient", "seq"])
     op.create_index(
-        "ix_messages_open", "messages", ["account_id", "seq"], sqlite_where=is_open, postgresql_where=is_open
+        "ix_messages_open", "messages", ["account_id", "seq"], where="status IN ('queued', 'sending')"
     )
     op.create_index(
         "ix_messages_open_key",
         "messages",
         ["tracking_number", "recipient", "seq"],
-        sqlite_where=is_open,
-        postgresql_where=is_open,
+        where="status IN ('queued', 'sending')",
     )
 
 
-def _create_segments() -> None:
+def _create_segments(op: Op) -> None:
     op.create_table(
         "segments",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
@@ -112,7 +106,7 @@ def _create_segments() -> None:
     )
 
 
-def _create_attempts() -> None:
+def _create_attempts(op: Op) -> None:
     op.create_table(
         "attempts",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
@@ -133,27 +127,23 @@ def _create_attempts() -> None:
         sa.ForeignKeyConstraint(["segment_id"], ["segments.id"], name="fk_attempts_segment_id"),
         sa.ForeignKeyConstraint(["message_seq"], ["messages.seq"], name="fk_attempts_message_seq"),
     )
-    counted = sa.text("counted_at IS NOT NULL")
-    unfinished = sa.text("finished_at IS NULL")
     op.create_index("ix_attempts_segment_id", "attempts", ["segment_id"])
     op.create_index("ix_attempts_key", "attempts", ["tracking_number", "recipient", "finished_at"])
     op.create_index(
         "ix_attempts_budget",
         "attempts",
         ["account_id", "counted_at"],
-        sqlite_where=counted,
-        postgresql_where=counted,
+        where="counted_at IS NOT NULL",
     )
     op.create_index(
         "ix_attempts_in_flight",
         "attempts",
         ["account_id", "lease_until"],
-        sqlite_where=unfinished,
-        postgresql_where=unfinished,
+        where="finished_at IS NULL",
     )
 
 
-def _create_accounts() -> None:
+def _create_accounts(op: Op) -> None:
     op.create_table(
         "accounts",
         sa.Column("id", sa.String(64), nullable=False),

@@ -3,33 +3,24 @@ Looking up unknown outcomes: when to look next, and the evidence that was found.
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0002"
-down_revision = "0001"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.BigInteger()
 
 
-def upgrade() -> None:
+def upgrade(op: Op) -> None:
     op.add_column("attempts", sa.Column("look_at", INSTANT))
     op.add_column("attempts", sa.Column("look_until", INSTANT))
     op.add_column("attempts", sa.Column("looks", sa.Integer, nullable=False, server_default="0"))
     op.add_column("attempts", sa.Column("blocks_until", INSTANT))
-    looked_up = sa.text("look_at IS NOT NULL")
-    op.create_index(
-        "ix_attempts_look_at", "attempts", ["look_at"], sqlite_where=looked_up, postgresql_where=looked_up
-    )
-    blocks = sa.text("blocks_until IS NOT NULL")
+    op.create_index("ix_attempts_look_at", "attempts", ["look_at"], where="look_at IS NOT NULL")
     op.create_index(
         "ix_attempts_blocks",
         "attempts",
         ["tracking_number", "recipient", "blocks_until"],
-        sqlite_where=blocks,
-        postgresql_where=blocks,
+        where="blocks_until IS NOT NULL",
     )
     op.create_table(
         "evidence",

@@ -3,22 +3,18 @@ Guards, CallRail's own texts, people's decisions and incidents.
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0003"
-down_revision = "0002"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.BigInteger()
 
 
-def upgrade() -> None:
-    _extend_messages()
-    _extend_segments()
-    _create_decisions()
-    _create_callrail_texts()
+def upgrade(op: Op) -> None:
+    _extend_messages(op)
+    _extend_segments(op)
+    _create_decisions(op)
+    _create_callrail_texts(op)
     op.create_table(
         "incidents",
         sa.Column("key", sa.String(160), nullable=False),
@@ -31,30 +27,32 @@ def upgrade() -> None:
     )
 
 
-def _extend_messages() -> None:
+def _extend_messages(op: Op) -> None:
     op.add_column("messages", sa.Column("wording", sa.BigInteger))
     op.add_column("messages", sa.Column("release_at", INSTANT))
-    _create_partial_index(
-        "ix_messages_wording", "messages", ["account_id", "wording", "received_at"], "wording IS NOT NULL"
+    op.create_index(
+        "ix_messages_wording",
+        "messages",
+        ["account_id", "wording", "received_at"],
+        where="wording IS NOT NULL",
     )
-    _create_partial_index(
+    op.create_index(
         "ix_messages_release",
         "messages",
         ["account_id", "release_at"],
-        "status = 'held' AND release_at IS NOT NULL",
+        where="status = 'held' AND release_at IS NOT NULL",
     )
 
 
-def _extend_segments() -> None:
+def _extend_segments(op: Op) -> None:
     reference = "CONSTRAINT fk_segments_replaces REFERENCES segments (id)"
-    if op.get_bind().dialect.name == "sqlite":
-        # Alembic would make the table anew, and the attempts that point to it forbid that.
+    if op.is_sqlite:
         op.execute(f"ALTER TABLE segments ADD COLUMN replaces INTEGER {reference}")
     else:
         op.execute(f"ALTER TABLE segments ADD COLUMN replaces BIGINT {reference}")
 
 
-def _create_decisions() -> None:
+def _create_decisions(op: Op) -> None:
     op.create_table(
         "decisions",
         sa.Column("id", SEQUENCE, autoincrement=True, nullable=False),
@@ -70,7 +68,7 @@ def _create_decisions() -> None:
     op.create_index("ix_decisions_message_seq", "decisions", ["message_seq"])
 
 
-def _create_callrail_texts() -> None:
+def _create_callrail_texts(op: Op) -> None:
     op.create_table(
         "callrail_texts",
         sa.Column("resource_id", sa.String(64), nullable=False),
@@ -94,17 +92,12 @@ def _create_callrail_texts() -> None:
         "ix_callrail_texts_person", "callrail_texts", ["tracking_number", "recipient", "written_at"]
     )
     op.create_index("ix_callrail_texts_conversation_id", "callrail_texts", ["conversation_id"])
-    _create_partial_index(
+    op.create_index(
         "ix_callrail_texts_budget",
         "callrail_texts",
         ["account_id", "written_at"],
-        "direction = 'out' AND attempt_id IS NULL",
+        where="direction = 'out' AND attempt_id IS NULL",
     )
-    _create_partial_index(
-        "ix_callrail_texts_forward", "callrail_texts", ["forward_at"], "forward_at IS NOT NULL"
+    op.create_index(
+        "ix_callrail_texts_forward", "callrail_texts", ["forward_at"], where="forward_at IS NOT NULL"
     )
-
-
-def _create_partial_index(name: str, table: str, columns: list[str], where: str) -> None:
-    condition = sa.text(where)
-    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)

@@ -3,39 +3,31 @@ Whose word an opt-out is, conversations found by their id, and looking for repli
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0004"
-down_revision = "0003"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INSTANT = sa.BigInteger()
 
 
-def upgrade() -> None:
+def upgrade(op: Op) -> None:
     op.add_column(
         "suppressions", sa.Column("origin", sa.String(16), nullable=False, server_default="by hand")
     )
     # Until now only people and CallRail's refusals put anybody there.
     op.execute("UPDATE suppressions SET origin = 'refusal' WHERE reason LIKE 'CallRail said: %'")
-    condition = sa.text("conversation_id IS NOT NULL")
     op.create_index(
         "ix_messages_conversation_id",
         "messages",
         ["conversation_id"],
-        sqlite_where=condition,
-        postgresql_where=condition,
+        where="conversation_id IS NOT NULL",
     )
-    ours = sa.text("attempt_id IS NOT NULL")
     op.create_index(
         "ix_callrail_texts_attempt_id",
         "callrail_texts",
         ["attempt_id"],
         unique=True,
-        sqlite_where=ours,
-        postgresql_where=ours,
+        where="attempt_id IS NOT NULL",
     )
     op.create_table(
         "polls",

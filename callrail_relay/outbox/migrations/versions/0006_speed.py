@@ -4,18 +4,14 @@ when a submission was retired.
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0006"
-down_revision = "0005"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 OPEN = "status IN ('queued', 'sending')"
 
 # SQLite has a trigger for each row, PostgreSQL one for each statement: there, changing one row many times in
-# one transaction would take longer each time. Making the table anew, as batch migrations on SQLite do, drops
-# its triggers: such a step has to make them again.
+# one transaction would take longer each time. A step that makes the table anew drops its
+# triggers, and has to make them again.
 SQLITE_TRIGGERS = (
     """
     CREATE TRIGGER tally_insert AFTER INSERT ON messages BEGIN
@@ -67,15 +63,15 @@ POSTGRESQL_TRIGGERS = (
 )
 
 
-def upgrade() -> None:
+def upgrade(op: Op) -> None:
     op.add_column("submissions", sa.Column("retired_at", sa.BigInteger))
-    _create_partial_index("ix_submissions_kept", "submissions", ["received_at"], "retired_at IS NULL")
-    op.drop_index("ix_messages_open", "messages")
-    _create_partial_index("ix_messages_open", "messages", ["account_id", "status", "seq"], OPEN)
-    _create_partial_index("ix_messages_due", "messages", ["account_id", "not_before"], OPEN)
-    _create_partial_index("ix_messages_cut_anew", "messages", ["account_id"], "cut_to IS NOT NULL")
-    _create_partial_index(
-        "ix_attempts_waits", "attempts", ["account_id", "blocks_until"], "blocks_until IS NOT NULL"
+    op.create_index("ix_submissions_kept", "submissions", ["received_at"], where="retired_at IS NULL")
+    op.drop_index("ix_messages_open")
+    op.create_index("ix_messages_open", "messages", ["account_id", "status", "seq"], where=OPEN)
+    op.create_index("ix_messages_due", "messages", ["account_id", "not_before"], where=OPEN)
+    op.create_index("ix_messages_cut_anew", "messages", ["account_id"], where="cut_to IS NOT NULL")
+    op.create_index(
+        "ix_attempts_waits", "attempts", ["account_id", "blocks_until"], where="blocks_until IS NOT NULL"
     )
     op.create_table(
         "tallies",
@@ -89,23 +85,18 @@ def upgrade() -> None:
         "INSERT INTO tallies (account_id, status, messages, segments)"
         " SELECT coalesce(account_id, ''), status, count(*), sum(segment_count) FROM messages GROUP BY 1, 2"
     )
-    if op.get_bind().dialect.name == "sqlite":
+    if op.is_sqlite:
         for trigger in SQLITE_TRIGGERS:
             op.execute(trigger)
     else:
         for event, references, rows in POSTGRESQL_TRIGGERS:
-            _create_postgresql_trigger(event, references, rows)
+            _create_postgresql_trigger(op, event, references, rows)
 
 
-def _create_postgresql_trigger(event: str, references: str, rows: str) -> None:
+def _create_postgresql_trigger(op: Op, event: str, references: str, rows: str) -> None:
     body = _POSTGRESQL_ADD.format(rows=rows)
     op.execute(f"CREATE FUNCTION tally_{event}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$")
     op.execute(
         f"CREATE TRIGGER tally_{event} AFTER {event.upper()} ON messages {references}"
         f" FOR EACH STATEMENT EXECUTE FUNCTION tally_{event}()"
     )
-
-
-def _create_partial_index(name: str, table: str, columns: list[str], where: str) -> None:
-    condition = sa.text(where)
-    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)

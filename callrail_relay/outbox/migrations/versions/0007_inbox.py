@@ -3,15 +3,11 @@ The inbox of requests that are answered and not mapped yet, with the policies th
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0007"
-down_revision = "0006"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 
-def upgrade() -> None:
+def upgrade(op: Op) -> None:
     op.create_table(
         "mapping_policies",
         sa.Column("id", sa.String(32), nullable=False),

@@ -3,15 +3,11 @@ When each account is to be looked at next for something to send, so that a claim
 """
 
 import sqlalchemy as sa
-from alembic import op
 
-revision = "0008"
-down_revision = "0007"
-branch_labels = None
-depends_on = None
+from callrail_relay.outbox.migrations.op import Op
 
 
-def upgrade() -> None:
+def upgrade(op: Op) -> None:
     op.add_column("accounts", sa.Column("due_at", sa.BigInteger))
     op.add_column("accounts", sa.Column("closed_until", sa.BigInteger))
     op.create_index("ix_accounts_due_at", "accounts", ["due_at"])
