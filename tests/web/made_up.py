@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import attempts, callrail_texts, evidence, messages, segments, submissions
 from callrail_relay.outbox.tables import decisions as decided
@@ -256,6 +257,8 @@ class Office:
             for table, rows in self._rows.items():
                 for start in range(0, len(rows), 5000):
                     connection.execute(sa.insert(table), rows[start : start + 5000])
+            # As intake does: without it nothing leaves before the first text comes in.
+            ensure_account(connection, self._route.account_id)
         engine.dispose()
 
 
