@@ -15,7 +15,7 @@ def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter)
     """
     How many messages pass the filter now; what comes in later is not in the export.
     """
-    query = sa.select(sa.func.count(), sa.func.max(messages.c.seq)).where(*conditions(wanted))
+    query = sa.select(sa.func.count(), sa.func.max(messages.c.seq)).where(*conditions(connection, wanted))
     count, last = connection.execute(query).one()
     return Export(wanted=wanted, count=count, last=last or 0)
 
@@ -30,7 +30,7 @@ def read_portion(
     """
     query = (
         sa.select(messages)
-        .where(messages.c.seq > after, messages.c.seq <= export.last, *conditions(export.wanted))
+        .where(messages.c.seq > after, messages.c.seq <= export.last, *conditions(connection, export.wanted))
         .order_by(messages.c.seq)
         .limit(size)
     )

@@ -14,6 +14,7 @@ from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
+from callrail_relay.outbox.searching import mentions
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import read_windows, uses
@@ -23,13 +24,13 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
     """
     The messages that pass the filter, newest first.
     """
-    query = sa.select(messages).where(*conditions(wanted)).order_by(messages.c.seq.desc())
+    query = sa.select(messages).where(*conditions(connection, wanted)).order_by(messages.c.seq.desc())
     if wanted.limit:
         query = query.limit(wanted.limit)
     return with_segments(connection, now, connection.execute(query).all())
 
 
-def conditions(wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
+def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
     """
     What a message has to fulfil to pass the filter.
     """
@@ -40,9 +41,7 @@ def conditions(wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
     if wanted.since is not None:
         yield messages.c.received_at >= wanted.since
     if wanted.search is not None:
-        yield messages.c.text.icontains(wanted.search, autoescape=True) | messages.c.seller.icontains(
-            wanted.search, autoescape=True
-        )
+        yield mentions(connection, wanted.search)
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
@@ -147,9 +146,7 @@ def read_standings(
     """
     How each of *account_ids* stands, and each other account that texts wait for.
     """
-    waiting = connection.scalars(
-        sa.select(tallies.c.account_id).where(_is_open_tally(), tallies.c.messages > 0).distinct()
-    ).all()
+    waiting = connection.scalars(_WAITED_FOR).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
@@ -171,33 +168,29 @@ def count_pending(connection: sa.Connection, account_id: str) -> int:
     """
     Segments of open messages that have not left yet.
     """
-    planned = connection.scalar(
-        sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == account_id, _is_open_tally())
+    planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
+    return int(planned) - sum(gone)
+
+
+_OPEN_TALLY = tallies.c.status.in_(OPEN)
+_WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == _ACCOUNT, _OPEN_TALLY)
+# Of those that are queued only what was cut anew has segments that are done with. There the status is an
+# expression, so that the index of just these is taken, and not that of thousands that wait.
+_GONE = [
+    sa.select(sa.func.count())
+    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+    .where(
+        messages.c.account_id == _ACCOUNT,
+        which,
+        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
     )
-    # Of those that are queued only what was cut anew has segments that are done with. There the status is an
-    # expression, so that the index of just these is taken, and not that of thousands that wait.
-    which = (
+    for which in (
         sa.and_(is_open(), messages.c.status == Status.SENDING),
         sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
     )
-    gone = [
-        connection.scalar(
-            sa.select(sa.func.count())
-            .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-            .where(
-                messages.c.account_id == account_id,
-                one,
-                segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
-            )
-        )
-        or 0
-        for one in which
-    ]
-    return int(planned or 0) - sum(gone)
-
-
-def _is_open_tally() -> sa.ColumnElement[bool]:
-    return tallies.c.status.in_(OPEN)
+]
 
 
 def _drains_at(
@@ -205,11 +198,12 @@ def _drains_at(
 ) -> datetime | None:
     if account.paused_since is not None:
         return None
-    # What is in flight is among the pending.
-    used = uses(attempts.c.finished_at.is_not(None))
-    parameters = {"account_id": account.id, "since": now - DAY}
-    known = connection.scalars(sa.select(used.c.at), parameters).all()
+    known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
     counted = sorted([*known, *account.used_by_others()])
     return drains_at(begin, pending=pending, counted=counted, limits=allowed)
+
+
+# What is in flight is among the pending.
+_KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)

@@ -11,6 +11,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from callrail_relay.domain.budget import DAY
+from callrail_relay.domain.history import TextFilter
 from callrail_relay.domain.matching import FoundText, Lookup
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
@@ -118,6 +120,28 @@ async def look(outbox: Outbox, message_id: str) -> None:
     await outbox.count_by_status()
     await outbox.read_standings([ACCOUNT], LIMITS)
     await outbox.write_probe()
+    await look_at_pages(outbox, message_id)
+
+
+async def look_at_pages(outbox: Outbox, message_id: str) -> None:
+    """
+    What the dashboard's pages read, but for a search for words, which reads a part of the texts.
+    """
+    now = await outbox.now()
+    await outbox.read_marker()
+    await outbox.count_for_person(now - DAY)
+    await outbox.read_overview([ACCOUNT], now - DAY, now - DAY)
+    await outbox.read_history(message_id)
+    await outbox.read_conversation(TRACKING_NUMBER, recipient(1), now, 50)
+    for wanted in (
+        TextFilter(),
+        TextFilter(statuses=(Status.SENT,), before=100),
+        TextFilter(recipient=recipient(1), statuses=(Status.SENT,)),
+        TextFilter(opportunity_id="1", statuses=(Status.SENT,)),
+        TextFilter(sender_id="1", statuses=(Status.SENT,)),
+        TextFilter(since=now - DAY, until=now, statuses=(Status.SENT,)),
+    ):
+        await outbox.read_page(wanted)
 
 
 async def test_nothing_reads_through_a_table_that_grows(

@@ -70,8 +70,13 @@ def _shoot(
     )
     page = context.new_page()
     for name, path in pages(relay).items():
+        page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]  # as above
         page.goto(f"{relay.url}{path}")
         page.wait_for_timeout(150)
+        # What is out of sight is not drawn: bring all of it into sight, a window as high as the page.
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": SIZES[size]["width"], "height": height})
+        page.wait_for_timeout(50)
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
     context.close()
 

@@ -293,7 +293,7 @@ async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
     """
     async with visiting(tmp_path) as (_, visitor):
         addresses = set(re.findall(r'"(/static/[^"]+)"', await visitor.page()))
-        assert 5 == len(addresses)
+        assert 4 == len(addresses)
         for address in addresses:
             file = await visitor.client.get(address)
             assert 200 == file.status_code

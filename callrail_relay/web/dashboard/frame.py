@@ -92,9 +92,9 @@ class Frame:
         A page from its template.
         """
         version = await self._feed.version()
-        waiting = values.get("waiting")
         values["now"] = values.get("now") or self._clock.now()
-        values["waiting"] = waiting if waiting is not None else await self._history.waiting()
+        if "for_person" not in values:
+            values["for_person"] = await self._history.for_person()
         values.setdefault("here", _here(request))
         values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
         html = self._templates.get_template(template).render(

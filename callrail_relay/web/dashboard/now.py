@@ -65,6 +65,7 @@ class NowPage:
             "now.html",
             now=now,
             waiting=report.overview.waiting,
+            for_person=report.overview.waiting.for_person,
             verdict=verdict.judge(report, self._examiner.latest()),
             queue=verdict.queue_words(report),
             report=report,

@@ -1,6 +1,15 @@
 // What the pages do beyond links and forms. All of it is a convenience: without scripts they work as well.
 "use strict";
 
+// htmx takes longer to begin than the page to be drawn: it comes when the first words are there to be read.
+const { htmx: address } = document.currentScript.dataset;
+new PerformanceObserver((_list, drawn) => {
+  drawn.disconnect();
+  const script = document.createElement("script");
+  script.src = address;
+  document.head.append(script);
+}).observe({ type: "paint", buffered: true });
+
 const connection = () => document.getElementById("connection");
 const question = () => document.getElementById("ask");
 
