@@ -79,6 +79,7 @@ class Dashboard:
             _route("/login", access.enter, "POST"),
             _route("/login/links", access.link, "POST"),
             _route("/logout", self._frame.action(access.leave), "POST"),
+            _route("/logout/others", self._frame.action(access.end_others), "POST"),
             _route("/events", Events(self.feed, self.login).stream),
         ]
 

@@ -18,8 +18,9 @@ from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.history import History
 from callrail_relay.web.dashboard import words
-from callrail_relay.web.login import Login, Notice, Session
+from callrail_relay.web.login import Login
 from callrail_relay.web.public import BodyTooLarge, read_body
+from callrail_relay.web.sessions import Notice, Session
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STATIC = Path(__file__).parent.parent / "static"

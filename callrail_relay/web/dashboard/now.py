@@ -16,7 +16,7 @@ from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake, MappingPolicy, map_text
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Form, Frame
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be for whoever asks to check again."""
@@ -66,6 +66,7 @@ class SetupPage:
             url=url,
             health=health,
             findings=[] if health is None else sorted(health.findings, key=_gravity),
+            browsers=len(self._frame.login.sessions),
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
             suppressions=await self._history.suppressions(),
