@@ -5,6 +5,7 @@ The public and the private listener of a relay.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
 from callrail_relay.bootstrap.dashboard_sessions import session_notes
@@ -134,5 +135,6 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             wake=worker.heard,
             signal=signal,
             link_secret=link_secret,
+            sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),
         )
     )

@@ -33,11 +33,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 class Frame:
     """
-    Draws pages for whoever is logged in, and takes their forms.
+    Draws pages for whoever is logged in, and takes their forms. With *sandbox* they say that nothing is real.
     """
 
-    def __init__(self, login: Login, feed: ChangeFeed, history: History, clock: Clock) -> None:
+    def __init__(
+        self, login: Login, feed: ChangeFeed, history: History, clock: Clock, *, sandbox: bool = False
+    ) -> None:
         self.login = login
+        self._sandbox = sandbox
         self._feed = feed
         self._history = history
         self._clock = clock
@@ -99,7 +102,11 @@ class Frame:
         values.setdefault("here", _here(request))
         values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
         html = self._templates.get_template(template).render(
-            csrf=session.csrf, version=version, path=request.url.path, **values
+            csrf=session.csrf,
+            version=version,
+            path=request.url.path,
+            sandbox=self._sandbox,
+            **values,
         )
         return HTMLResponse(html, status)
 
@@ -202,6 +209,8 @@ def _environment() -> Environment:
         "phone": words.phone,
         "sentence": words.sentence,
         "shortened": words.shortened,
+        "brief": words.brief,
+        "at": words.at,
         "time": words.time_tag,
         "when": words.when,
         "span": words.span,

@@ -54,20 +54,25 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("htmx:after:swap", (event) => {
-  const source = event.detail.ctx?.sourceElement;
+  const { sourceElement: source, request } = event.detail.ctx ?? {};
   const dialog = question();
   if (!source || !dialog) return;
   if (dialog.querySelector("#question-title") && !dialog.open && source.matches("a[hx-target='#ask']")) {
     dialog.showModal();
     return;
   }
-  if (!source.matches("form")) return;
+  // The form itself may be gone with what it changed.
+  const form = source.matches("form") ? source : null;
+  const posted = request?.method?.toUpperCase() === "POST";
+  if (!form && !posted) return;
   // What this answer shows may be older than what the stream told meanwhile.
   htmx.trigger(document.body, "changed");
-  if (source.method === "post") {
+  if (posted) {
     if (dialog.open) dialog.close();
-    // What was pressed may be gone by now: go on from what came of it.
     const notice = document.getElementById("notice");
+    // What was typed is done with, unless it has to be mended.
+    if (form && !notice.querySelector(".bad")) form.reset();
+    // What was pressed may be gone by now: go on from what came of it.
     notice.focus();
     notice.scrollIntoView({ block: "nearest" });
   }
