@@ -3,6 +3,7 @@ Every page and every action in a real browser, against a running relay and the s
 """
 
 import re
+import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -207,9 +208,11 @@ def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Runni
     hold(relay, "Click Once", 401)
     card = page.get_by_role("listitem").filter(has_text="Click Once")
     expect(card).to_be_visible(timeout=SENDING)
+    waiting = int(page.locator("#count .count").inner_text().split()[0])
     card.get_by_role("button", name="Approve").click()
 
     expect(card).to_have_count(0)
+    expect(page.locator("#count .count")).to_have_text(re.compile(rf"^{waiting - 1}\b"))
     expect(page.get_by_text("Approved: the text leaves")).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "notice"
     assert page.evaluate("window.sameDocument")
@@ -512,17 +515,30 @@ def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signe
     page.context.close()
 
 
-def test_page_says_that_it_lost_the_relay(browser: Browser, tmp_path: Path) -> None:
+def test_page_outlives_a_restart_of_the_relay(browser: Browser, tmp_path: Path) -> None:
     """
-    And that its session ended, when the relay is back.
+    It says that it lost the relay, and goes on by itself when that is back: still signed in, with its forms.
     """
-    with running(tmp_path) as relay:
-        page = new_page(browser)
+    page = new_page(browser)
+    dashboard = {"port": free_port()}
+    with running(tmp_path, dashboard=dashboard) as relay:
         sign_in(page, relay.login_url)
         live(page)
         expect(page.get_by_role("heading", level=1)).to_have_text("All is well.")
+        page.evaluate("window.sameDocument = true")
     expect(page.get_by_text("The relay does not answer")).to_be_visible(timeout=10_000)
-    page.context.close()
+    with running(tmp_path, dashboard=dashboard) as relay:
+        expect(page.get_by_text("The relay does not answer")).to_be_hidden(timeout=20_000)
+        page.get_by_role("button", name="Pause sending").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
+        assert page.evaluate("window.sameDocument")
+        page.context.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_signing_out(browser: Browser, relay: Running) -> None:
