@@ -45,6 +45,13 @@ class Window:
     allowed: int
     free_at: datetime | None = None
 
+    @property
+    def room(self) -> int:
+        """
+        How many more fit now.
+        """
+        return max(0, self.allowed - self.used)
+
     def lacks(self, needed: int) -> int:
         """
         How many uses have to run out before *needed* more fit; 0 when they fit now.

@@ -160,7 +160,7 @@ def _standing(connection: sa.Connection, now: datetime, account_id: str, limits:
         hour=hour,
         day=day,
         pending=pending,
-        drains_at=_drains_at(connection, now, account, limits, pending),
+        drains_at=_drains_at(connection, now, account, limits, pending, at_once=min(hour.room, day.room)),
     )
 
 
@@ -194,12 +194,14 @@ _GONE = [
 
 
 def _drains_at(
-    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int
+    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int, *, at_once: int
 ) -> datetime | None:
     if account.paused_since is not None:
         return None
-    known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
+    if 0 < pending <= at_once:
+        return begin
+    known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
     counted = sorted([*known, *account.used_by_others()])
     return drains_at(begin, pending=pending, counted=counted, limits=allowed)

@@ -119,10 +119,11 @@ def _plot(
     of_status = {status: series for series, statuses in SERIES.items() for status in statuses}
     # Instants of one time zone are compared without asking what the clock showed.
     begins = [edge.astimezone(UTC) for edge in edges]
+    first = begins[0]
     for one in arrivals:
-        place = bisect_right(begins, one.begins) - 1
-        if place >= 0:
-            counts[place][of_status[one.status]] += one.count
+        # Most of a month's arrivals came in before the first hour of a day.
+        if one.begins >= first:
+            counts[bisect_right(begins, one.begins) - 1][of_status[one.status]] += one.count
     top = _nice(max((count.total() for count in counts), default=0))
     bars = tuple(
         Bar(place=place, name=name, tick=tick, counts=dict(count), pieces=_pieces(count, top))
