@@ -3,12 +3,18 @@
 
 // htmx takes longer to begin than the page to be drawn: it comes when the first words are there to be read.
 const { htmx: address } = document.currentScript.dataset;
-new PerformanceObserver((_list, drawn) => {
+const drawn = new PerformanceObserver(begin);
+drawn.observe({ type: "paint", buffered: true });
+// A browser that is set to tell nobody when it drew something.
+const late = setTimeout(begin, 1000);
+
+function begin() {
   drawn.disconnect();
+  clearTimeout(late);
   const script = document.createElement("script");
   script.src = address;
   document.head.append(script);
-}).observe({ type: "paint", buffered: true });
+}
 
 const connection = () => document.getElementById("connection");
 const question = () => document.getElementById("ask");
