@@ -5,8 +5,10 @@ The public and the private listener of a relay.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
+from callrail_relay.bootstrap.dashboard_sessions import session_notes
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.metrics import scrape
 from callrail_relay.bootstrap.relay import Relay
@@ -123,7 +125,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             intake=relay.intake,
             mapping=installation.mapping,
             routes=installation.settings.routes_table(),
-            login=Login(installation.clock),
+            login=Login(installation.clock, session_notes(installation)),
             clock=installation.clock,
             examine=look,
             read_url=read_url,
@@ -131,5 +133,6 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             wake=worker.heard,
             signal=signal,
             link_secret=link_secret,
+            sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),
         )
     )

@@ -352,7 +352,7 @@ def _any_since(texts: Mapping[str, list[FoundText]], since: datetime) -> bool:
 def _cause(error: Exception) -> str:
     # httpx quotes what it refuses to send, and that may be the header with the key.
     words = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
-    return words or type(error).__name__
+    return words.rstrip(".") or type(error).__name__
 
 
 def _fault(answer: Answer) -> Exception:

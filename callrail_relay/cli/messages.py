@@ -315,7 +315,7 @@ async def cancel(
     as_json: Json = False,
 ) -> int:
     """
-    Keep held, queued or unknown texts from leaving; `messages resend` brings them back.
+    Keep held, queued, unknown or failed texts from leaving; `messages resend` brings them back.
 
     \b
     Example:

@@ -73,7 +73,8 @@ def _standing_lines(standing: Standing) -> Iterator[Text]:
     if account.wait_until is not None:
         yield Text(f"  waits until {local(account.wait_until)}: {account.wait_reason}", style="yellow")
     if standing.pending:
-        yield Text(f"  {standing.pending} segment(s) wait to leave")
+        waits = "segment waits" if standing.pending == 1 else "segments wait"
+        yield Text(f"  {standing.pending} {waits} to leave")
 
 
 def _window_line(name: str, window: Window) -> Text:

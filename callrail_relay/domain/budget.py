@@ -45,6 +45,13 @@ class Window:
     allowed: int
     free_at: datetime | None = None
 
+    @property
+    def room(self) -> int:
+        """
+        How many more fit now.
+        """
+        return max(0, self.allowed - self.used)
+
     def lacks(self, needed: int) -> int:
         """
         How many uses have to run out before *needed* more fit; 0 when they fit now.
@@ -61,15 +68,37 @@ def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limit
     """
     if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
         return None
-    departures = list(counted)
-    for _ in range(pending):
-        departures.append(_next_departure(now, departures, limits))
-    return departures[-1]
+    at_once = min(pending, _room(now, counted, limits))
+    departures = [*counted, *[now] * at_once]
+    left, alike, rounds = pending - at_once, 0, 0
+    allowed, length = max(_windows(limits), key=lambda window: window[1] / window[0])
+    while left:
+        departure = _next_departure(now, departures, limits)
+        repeats = len(departures) >= allowed and departure == departures[-allowed] + length
+        alike = alike + 1 if repeats else 0
+        departures.append(departure)
+        left -= 1
+        if alike == max(limits.per_hour, limits.per_day):
+            # Each departure follows from as many before it, so from here on all of them repeat.
+            rounds, left = divmod(left, allowed)
+    return departures[-1] + rounds * length
+
+
+def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
+    return (limits.per_hour, HOUR), (limits.per_day, DAY)
+
+
+def _room(now: datetime, counted: Sequence[datetime], limits: Limits) -> int:
+    """
+    How many more fit into both windows at *now*.
+    """
+    used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
+    return max(0, min(limits.per_hour - used[0], limits.per_day - used[1]))
 
 
 def _next_departure(now: datetime, departures: list[datetime], limits: Limits) -> datetime:
     earliest = now
-    for allowed, length in ((limits.per_hour, HOUR), (limits.per_day, DAY)):
+    for allowed, length in _windows(limits):
         if len(departures) >= allowed:
             earliest = max(earliest, departures[-allowed] + length)
     return earliest

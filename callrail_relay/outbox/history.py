@@ -4,7 +4,7 @@ Reading for the dashboard: each statement costs the same however many texts are 
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,10 +29,12 @@ from callrail_relay.domain.history import (
 )
 from callrail_relay.domain.message import OPEN, Source, Status
 from callrail_relay.domain.suppression import Suppression
+from callrail_relay.outbox.searching import contains, mentions
 from callrail_relay.outbox.suppressing import is_suppressed
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
+    Instant,
     accounts,
     attempts,
     callrail_texts,
@@ -86,32 +88,58 @@ def read_overview(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """
+    One kind of what waits: how the newest of them are read, and how they are counted.
+    """
+
+    rows: sa.Select[Any]
+    count: sa.Select[int]
+
+    @classmethod
+    def where(cls, *conditions: sa.ColumnElement[bool]) -> "_Kind":
+        some = sa.select(messages.c.seq).where(*conditions).limit(sa.bindparam("counted")).subquery()
+        return cls(
+            rows=sa.select(*ROW_COLUMNS)
+            .where(*conditions)
+            .order_by(messages.c.seq.desc())
+            .limit(sa.bindparam("shown")),
+            count=sa.select(sa.func.count()).select_from(some),
+        )
+
+
+_LOOKED_UP = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
+_FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
+HELD = _Kind.where(messages.c.status == Status.HELD, messages.c.release_at.is_(None))
+RELEASED_LATER = _Kind.where(messages.c.status == Status.HELD, messages.c.release_at.is_not(None))
+UNKNOWN = _Kind.where(messages.c.status == Status.UNKNOWN, ~_LOOKED_UP)
+LOOKED_UP = _Kind.where(messages.c.status == Status.UNKNOWN, _LOOKED_UP)
+FAILED = _Kind.where(messages.c.status == Status.FAILED, _FROM_FIRST)
+_FOR_PERSON = sa.select(*(kind.count.scalar_subquery() for kind in (HELD, UNKNOWN, FAILED)))
+_QUEUED = sa.select(sa.func.count()).select_from(messages).where(is_open())
+
+
 def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> Waiting:
     """
     What waits for a person or by itself, and what failed since *failed_since*.
     """
-    looked_up = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
-    held, unknown = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
-    failed = (messages.c.status == Status.FAILED, from_seq(connection, failed_since))
-    found = _pile(connection, unknown, looked_up)
+    found = _pile(connection, LOOKED_UP)
     return Waiting(
-        held=_pile(connection, held, messages.c.release_at.is_(None)),
-        unknown=_pile(connection, unknown, ~looked_up),
-        failed=_pile(connection, *failed),
+        held=_pile(connection, HELD),
+        unknown=_pile(connection, UNKNOWN),
+        failed=_pile(connection, FAILED, first=_first_since(connection, failed_since)),
         looked_up=replace(found, rows=tuple(replace(row, looked_up=True) for row in found.rows)),
-        released_later=_pile(connection, held, messages.c.release_at.is_not(None)),
-        queued=connection.scalar(sa.select(sa.func.count()).select_from(messages).where(is_open())) or 0,
+        released_later=_pile(connection, RELEASED_LATER),
+        queued=connection.scalar(_QUEUED) or 0,
     )
 
 
-def _pile(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> Pile:
-    rows = connection.execute(
-        sa.select(*ROW_COLUMNS).where(*where).order_by(messages.c.seq.desc()).limit(PILE)
-    ).all()
+def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Pile:
+    rows = connection.execute(kind.rows, {"shown": PILE, **parameters}).all()
     count = len(rows)
     if count == PILE:
-        some = sa.select(messages.c.seq).where(*where).limit(MOST_COUNTED + 1).subquery()
-        count = connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+        count = connection.scalar(kind.count, {"counted": MOST_COUNTED + 1, **parameters}) or 0
     return Pile(count=count, rows=tuple(_text_row(row) for row in rows))
 
 
@@ -119,13 +147,31 @@ def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[boo
     """
     Whether a message came in since *since*, as a bound of its number, which every index has at its end.
     """
-    first = connection.scalar(
-        sa.select(messages.c.seq)
-        .where(messages.c.received_at >= since)
-        .order_by(messages.c.received_at, messages.c.seq)
-        .limit(1)
-    )
+    first = _first_since(connection, since)
     return sa.false() if first is None else messages.c.seq >= first
+
+
+def count_for_person(connection: sa.Connection, now: datetime, failed_since: datetime) -> int:
+    """
+    How many texts wait for a person, as ``read_waiting`` counts them.
+    """
+    first = _first_since(connection, failed_since)
+    return sum(connection.execute(_FOR_PERSON, {"counted": MOST_COUNTED + 1, "first": first}).one())
+
+
+def _first_since(connection: sa.Connection, since: datetime) -> int | None:
+    """
+    The number of the first message that came in since *since*, which every index has at its end.
+    """
+    return connection.scalar(_FIRST_SINCE, {"since": since})
+
+
+_FIRST_SINCE = (
+    sa.select(messages.c.seq)
+    .where(messages.c.received_at >= sa.bindparam("since", type_=Instant))
+    .order_by(messages.c.received_at, messages.c.seq)
+    .limit(1)
+)
 
 
 def read_arrivals(
@@ -152,13 +198,17 @@ def read_arrivals(
 def _oldest_use(connection: sa.Connection, now: datetime, account_id: str) -> OldestUse:
     def oldest(length: timedelta) -> datetime | None:
         found: datetime | None = connection.scalar(
-            sa.select(sa.func.min(attempts.c.counted_at)).where(
-                attempts.c.account_id == account_id, attempts.c.counted_at > now - length
-            )
+            _OLDEST_USE, {"account_id": account_id, "since": now - length}
         )
         return found
 
     return OldestUse(hour=oldest(HOUR), day=oldest(DAY))
+
+
+_OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
+    attempts.c.account_id == sa.bindparam("account_id"),
+    attempts.c.counted_at > sa.bindparam("since", type_=Instant),
+)
 
 
 def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> TextPage:
@@ -168,7 +218,7 @@ def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> T
     Words are looked for in LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no more.
     """
     bounds, floor = _bounds(connection, wanted)
-    where = [*_narrow(wanted), *bounds]
+    where = [*_narrow(connection, wanted), *bounds]
     # By one status at a time: only so the index holds them in the order of the page.
     found = [
         row
@@ -230,7 +280,7 @@ def _at_most(connection: sa.Connection, seq: int) -> tuple[int, datetime] | None
     return None if found is None else (found.seq, found.received_at)
 
 
-def _narrow(wanted: TextFilter) -> Iterable[sa.ColumnElement[bool]]:
+def _narrow(connection: sa.Connection, wanted: TextFilter) -> Iterable[sa.ColumnElement[bool]]:
     for column, value in (
         (messages.c.recipient, wanted.recipient),
         (messages.c.tracking_number, wanted.tracking_number),
@@ -240,12 +290,9 @@ def _narrow(wanted: TextFilter) -> Iterable[sa.ColumnElement[bool]]:
         if value is not None:
             yield column == value
     if wanted.name is not None:
-        yield messages.c.seller.icontains(wanted.name, autoescape=True)
+        yield contains(connection, messages.c.seller, wanted.name)
     for word in wanted.words:
-        yield sa.or_(
-            messages.c.text.icontains(word, autoescape=True),
-            messages.c.seller.icontains(word, autoescape=True),
-        )
+        yield mentions(connection, word)
 
 
 def _is_narrow(wanted: TextFilter) -> bool:
@@ -402,33 +449,34 @@ def read_marker(connection: sa.Connection, now: datetime) -> str:
 
     It is asked for again and again while somebody looks, so that every part of it is the end of an index.
     """
-
-    def newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
-        return sa.select(sa.func.max(column)).scalar_subquery()
-
-    def count(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-        return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
-
-    waiting = [
-        count(messages, messages.c.status == sa.literal(status, literal_execute=True))
-        for status in (Status.HELD, Status.UNKNOWN, *OPEN)
-    ]
-    parts = connection.execute(
-        sa.select(
-            newest(messages.c.seq),
-            newest(attempts.c.id),
-            newest(evidence.c.id),
-            newest(decisions.c.id),
-            newest(callrail_texts.c.received_at),
-            # By the account, so that the index of what is in flight is used.
-            count(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-            count(suppressions),
-            *waiting,
-        )
-    ).one()
-    standing = connection.execute(sa.select(accounts).order_by(accounts.c.id)).all()
-    seen = repr((tuple(parts), [tuple(row) for row in standing]))
+    standing = connection.execute(_STANDING).all()
+    seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()
+
+
+def _newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    return sa.select(sa.func.max(column)).scalar_subquery()
+
+
+def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
+
+
+_MARKER = sa.select(
+    _newest(messages.c.seq),
+    _newest(attempts.c.id),
+    _newest(evidence.c.id),
+    _newest(decisions.c.id),
+    _newest(callrail_texts.c.received_at),
+    # By the account, so that the index of what is in flight is used.
+    _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
+    _number(suppressions),
+    *(
+        _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
+        for status in (Status.HELD, Status.UNKNOWN, *OPEN)
+    ),
+)
+_STANDING = sa.select(accounts).order_by(accounts.c.id)
 
 
 def _text_row(row: Row) -> TextRow:

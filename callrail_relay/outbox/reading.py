@@ -15,6 +15,7 @@ from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
+from callrail_relay.outbox.searching import mentions
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
 from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import count_used, read_windows, uses
@@ -51,9 +52,7 @@ def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.
         yield from_seq(connection, wanted.since)
         yield messages.c.received_at >= wanted.since
     if wanted.search is not None:
-        yield messages.c.text.icontains(wanted.search, autoescape=True) | messages.c.seller.icontains(
-            wanted.search, autoescape=True
-        )
+        yield mentions(connection, wanted.search)
 
 
 def portions(
@@ -182,9 +181,7 @@ def read_standings(
     """
     How each of *account_ids* stands, and each other account that texts wait for.
     """
-    waiting = connection.scalars(
-        sa.select(tallies.c.account_id).where(_is_open_tally(), tallies.c.messages > 0).distinct()
-    ).all()
+    waiting = connection.scalars(_WAITED_FOR).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
@@ -198,7 +195,7 @@ def _standing(connection: sa.Connection, now: datetime, account_id: str, limits:
         hour=hour,
         day=day,
         pending=pending,
-        drains_at=_drains_at(connection, now, account, limits, pending),
+        drains_at=_drains_at(connection, now, account, limits, pending, at_once=min(hour.room, day.room)),
     )
 
 
@@ -206,45 +203,44 @@ def count_pending(connection: sa.Connection, account_id: str) -> int:
     """
     Segments of open messages that have not left yet.
     """
-    planned = connection.scalar(
-        sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == account_id, _is_open_tally())
+    planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
+    return int(planned) - sum(gone)
+
+
+_OPEN_TALLY = tallies.c.status.in_(OPEN)
+_WAITED_FOR = sa.select(tallies.c.account_id).where(_OPEN_TALLY, tallies.c.messages > 0).distinct()
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+_PLANNED = sa.select(sa.func.sum(tallies.c.segments)).where(tallies.c.account_id == _ACCOUNT, _OPEN_TALLY)
+# Of those that are queued only what was cut anew has segments that are done with. There the status is an
+# expression, so that the index of just these is taken, and not that of thousands that wait.
+_GONE = [
+    sa.select(sa.func.count())
+    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+    .where(
+        messages.c.account_id == _ACCOUNT,
+        which,
+        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
     )
-    # Of those that are queued only what was cut anew has segments that are done with. There the status is an
-    # expression, so that the index of just these is taken, and not that of thousands that wait.
-    which = (
+    for which in (
         sa.and_(is_open(), messages.c.status == Status.SENDING),
         sa.and_(messages.c.status.concat("") == Status.QUEUED, messages.c.cut_to.is_not(None)),
     )
-    gone = [
-        connection.scalar(
-            sa.select(sa.func.count())
-            .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-            .where(
-                messages.c.account_id == account_id,
-                one,
-                segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
-            )
-        )
-        or 0
-        for one in which
-    ]
-    return int(planned or 0) - sum(gone)
-
-
-def _is_open_tally() -> sa.ColumnElement[bool]:
-    return tallies.c.status.in_(OPEN)
+]
 
 
 def _drains_at(
-    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int
+    connection: sa.Connection, now: datetime, account: Account, limits: Limits, pending: int, *, at_once: int
 ) -> datetime | None:
     if account.paused_since is not None:
         return None
-    # What is in flight is among the pending.
-    used = uses(attempts.c.finished_at.is_not(None))
-    parameters = {"account_id": account.id, "since": now - DAY}
-    known = connection.scalars(sa.select(used.c.at), parameters).all()
     begin = now if account.wait_until is None else max(now, account.wait_until)
+    if 0 < pending <= at_once:
+        return begin
+    known = connection.scalars(_KNOWN_USES, {"account_id": account.id, "since": now - DAY}).all()
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
     counted = sorted([*known, *account.used_by_others()])
     return drains_at(begin, pending=pending, counted=counted, limits=allowed)
+
+
+# What is in flight is among the pending.
+_KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)

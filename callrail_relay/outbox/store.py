@@ -407,6 +407,9 @@ class Outbox:
     async def read_waiting(self, failed_since: datetime) -> Waiting:
         return await self._read(history.read_waiting, failed_since)
 
+    async def count_for_person(self, failed_since: datetime) -> int:
+        return await self._read(history.count_for_person, failed_since)
+
     async def read_page(self, wanted: TextFilter) -> TextPage:
         return await self._read(history.read_page, wanted)
 

@@ -13,7 +13,6 @@ from callrail_relay.domain.history import (
     TextFilter,
     TextHistory,
     TextPage,
-    Waiting,
 )
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.standing import Standing
@@ -116,11 +115,11 @@ class History:
             self._past = past
         return past
 
-    async def waiting(self) -> Waiting:
+    async def for_person(self) -> int:
         """
-        What waits for a person, and what waits by itself.
+        How many texts wait for a person.
         """
-        return await self._outbox.read_waiting(await self._outbox.now() - FAILED_LATELY)
+        return await self._outbox.count_for_person(self._outbox.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
         return await self._outbox.read_page(wanted)

@@ -23,7 +23,7 @@ from callrail_relay.outbox.store import Outbox
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
 
-CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN)
+CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +223,11 @@ class Operations:
 
     async def cancel(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
-        Keep texts from leaving. Raises NotFound, NotAllowed.
+        Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
             if not await self._outbox.cancel(message.id, CANCELLABLE, word):
-                raise _not_allowed(message, "cancelled", "held, queued or unknown")
+                raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
         return await self.find(id_)
 
     def _require_room(self, message: Message) -> None:

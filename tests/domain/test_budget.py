@@ -92,6 +92,38 @@ def test_no_window_is_passed_and_no_departure_could_be_earlier(
     assert departures[-1] == drains_at(NOW, pending=pending, counted=counted, limits=limits)
 
 
+@given(
+    minutes_ago=st.lists(st.integers(0, 24 * 60), max_size=40).map(sorted),
+    pending=st.integers(1, 300),
+    limits=st.builds(Limits, per_hour=st.integers(1, 12), per_day=st.integers(1, 30)),
+)
+def test_a_long_queue_is_reckoned_as_step_by_step(
+    minutes_ago: list[int], pending: int, limits: Limits
+) -> None:
+    """
+    Also where others used more than the limits allow.
+    """
+    departures = counted = [NOW - timedelta(minutes=minutes) for minutes in reversed(minutes_ago)]
+    for _ in range(pending):
+        waits = [
+            departures[-allowed] + length
+            for allowed, length in ((limits.per_hour, HOUR), (limits.per_day, DAY))
+            if len(departures) >= allowed
+        ]
+        departures = [*departures, max(NOW, *waits)] if waits else [*departures, NOW]
+
+    assert departures[-1] == drains_at(NOW, pending=pending, counted=counted, limits=limits)
+
+
+def test_a_queue_of_any_length_is_reckoned_at_once() -> None:
+    """
+    A thousand million texts at 1,000 a day, 150 in each hour: what repeats is not gone through.
+    """
+    drained = drains_at(NOW, pending=1_000_000_000, counted=[], limits=Limits(150, 1000))
+
+    assert NOW + 999_999 * DAY + 6 * HOUR == drained
+
+
 @given(minutes_ago=spans_ago, pending=st.integers(1, 12), limit=st.integers(1, 9))
 def test_each_more_is_never_earlier(minutes_ago: list[int], pending: int, limit: int) -> None:
     """

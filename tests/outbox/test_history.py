@@ -73,16 +73,17 @@ async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClo
     await worker.finish(await worker.take(), SENT)
     clock.advance(timedelta(days=1))
     await hold(outbox, "House on OAK")
-    await put(outbox, "100% sure_", to=recipient(2))
+    await put(outbox, "100% sure_ and/or", to=recipient(2))
 
-    assert ["100% sure_", "House on OAK", "House on Elm"] == await texts_of(outbox, TextFilter())
+    assert ["100% sure_ and/or", "House on OAK", "House on Elm"] == await texts_of(outbox, TextFilter())
     assert ["House on OAK"] == await texts_of(outbox, TextFilter(statuses=(Status.HELD,)))
     both = TextFilter(statuses=(Status.SENT, Status.HELD))
     assert ["House on OAK", "House on Elm"] == await texts_of(outbox, both)
     assert ["House on Elm"] == await texts_of(outbox, TextFilter(recipient=recipient(1)))
     assert ["House on OAK"] == await texts_of(outbox, TextFilter(words=("oak", "pat")))
     assert [] == await texts_of(outbox, TextFilter(words=("oak", "elm")))
-    assert ["100% sure_"] == await texts_of(outbox, TextFilter(words=("0%", "e_")))
+    assert ["100% sure_ and/or"] == await texts_of(outbox, TextFilter(words=("0%", "E_", "d/O")))
+    assert [] == await texts_of(outbox, TextFilter(words=("o%n",)))
     assert 3 == len(await texts_of(outbox, TextFilter(name="PAT EX")))
     assert 3 == len(await texts_of(outbox, TextFilter(opportunity_id="101", sender_id="789")))
     assert ["House on Elm"] == await texts_of(outbox, TextFilter(sender_id="789", statuses=(Status.SENT,)))
@@ -140,7 +141,8 @@ async def test_what_waits_is_told_apart(
     assert ["Fails again"] == [row.text for row in waiting.failed.rows]
     assert ["Released later"] == [row.text for row in waiting.released_later.rows]
     assert 1 == waiting.queued
-    assert 2 == waiting.for_person
+    assert 2 == waiting.for_person == await outbox.count_for_person(clock.now() - timedelta(days=1))
+    assert 1 == await outbox.count_for_person(clock.now() + timedelta(days=1))
 
 
 async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more(

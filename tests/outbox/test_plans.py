@@ -217,6 +217,7 @@ async def look_at_pages(outbox: Outbox, clock: ManualClock, message_id: str) -> 
     await outbox.read_overview([ACCOUNT], hour_ago, hour_ago)
     await outbox.read_arrivals(hour_ago, clock.now())
     await outbox.read_waiting(hour_ago)
+    await outbox.count_for_person(hour_ago)
     pages: tuple[dict[str, Any], ...] = (
         {},
         {"recipient": recipient(10)},

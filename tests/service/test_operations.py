@@ -237,6 +237,25 @@ async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
         assert ["Third"] == [text.content for text in rig.simulator.texts]
 
 
+async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
+    """
+    It waits for nobody any more, and can be brought back all the same.
+    """
+    async with open_rig(tmp_path) as rig:
+        rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
+        failed = await rig.accept("Failed")
+        await rig.work(rig.delivery())
+        since = rig.clock.now() - timedelta(days=1)
+        assert 1 == await rig.outbox.count_for_person(since)
+
+        await rig.operations.cancel(failed)
+        assert [Status.CANCELLED] == await statuses(rig, failed)
+        assert 0 == await rig.outbox.count_for_person(since)
+        await rig.operations.resend(failed)
+        await rig.work(rig.delivery())
+        assert [Status.SENT] == await statuses(rig, failed)
+
+
 async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
     """
     Nothing takes a text back, nor one that is on its way.

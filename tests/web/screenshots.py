@@ -1,5 +1,7 @@
 """
 Pictures of all pages, with made-up people: ``python -m tests.web.screenshots DIR``.
+
+Without DIR it makes those of the documentation anew, in docs/images.
 """
 
 import os
@@ -10,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from playwright.sync_api import Browser, StorageState
+from playwright.sync_api import Browser, Page, StorageState
 
 from callrail_relay.bootstrap.installation import Installation
 from tests.support.clock import ManualClock
@@ -21,16 +23,24 @@ from tests.web.running import Running, running
 NOW = datetime(2026, 11, 23, 20, 26, tzinfo=UTC)
 """A Monday, 2:26 pm in Chicago."""
 
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+PICTURED = {
+    "now": ("now", "light", {"width": 1280, "height": 0}),
+    "text": ("unknown", "dark", {"width": 1280, "height": 0}),
+    "texts": ("texts", "light", {"width": 1280, "height": 1000}),
+    "conversation": ("conversation", "light", {"width": 920, "height": 0}),
+}
+"""Of each picture in the documentation: the page, its colours, and how much of it; 0 is all of its height."""
+
 SIZES = {"phone": {"width": 375, "height": 812}, "desk": {"width": 1280, "height": 860}}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path | None) -> None:
     """
-    Write one picture for each page, size and colour scheme into *folder*.
+    Write one picture for each page, size and colour scheme into *folder*, or those of the documentation.
     """
     os.environ["TZ"] = "America/Chicago"
     time.tzset()
-    folder.mkdir(parents=True, exist_ok=True)
     clock = ManualClock(NOW)
 
     def prepare(installation: Installation) -> None:
@@ -54,9 +64,32 @@ def main(folder: Path) -> None:
         sign_in(context.new_page(), relay.login_url)
         state = context.storage_state()
         relay.call(relay.relay.operations.suppress, person(71).phone, None, "Replied STOP")
+        if folder is None:
+            _picture(browser, relay, state)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             for size in SIZES:
                 _shoot(browser, relay, state, folder, scheme, size)
+
+
+def _picture(browser: Browser, relay: Running, state: StorageState) -> None:
+    """
+    The pictures of the documentation, at three quarters of their size.
+    """
+    for name, (page_name, scheme, part) in PICTURED.items():
+        context = browser.new_context(
+            storage_state=state,
+            viewport=SIZES["desk"],  # type: ignore[arg-type]  # Playwright wants its own dict
+            color_scheme=scheme,  # type: ignore[arg-type]  # one of two words
+            device_scale_factor=0.75,
+        )
+        page = context.new_page()
+        _open(page, relay.url + pages(relay)[page_name], SIZES["desk"])
+        height = part["height"] or page.evaluate("document.documentElement.scrollHeight")
+        clip = {"x": 0, "y": 0, "width": part["width"], "height": height}
+        page.screenshot(path=IMAGES / f"dashboard-{name}.png", clip=clip)  # type: ignore[arg-type]  # as above
+        context.close()
 
 
 def _shoot(
@@ -70,10 +103,21 @@ def _shoot(
     )
     page = context.new_page()
     for name, path in pages(relay).items():
-        page.goto(f"{relay.url}{path}")
-        page.wait_for_timeout(150)
+        _open(page, f"{relay.url}{path}", SIZES[size])
         page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
     context.close()
+
+
+def _open(page: Page, address: str, size: Mapping[str, int]) -> None:
+    """
+    Show a page in a window that is as high as the page: what is out of sight is not drawn.
+    """
+    page.set_viewport_size(size)  # type: ignore[arg-type]  # Playwright wants its own dict
+    page.goto(address)
+    page.wait_for_timeout(150)
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": height})
+    page.wait_for_timeout(50)
 
 
 def pages(relay: Running) -> Mapping[str, str]:
@@ -101,4 +145,4 @@ def pages(relay: Running) -> Mapping[str, str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

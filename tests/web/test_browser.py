@@ -3,6 +3,8 @@ Every page and every action in a real browser, against a running relay and the s
 """
 
 import re
+import socket
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -73,8 +75,8 @@ class Complaints(list[str]):
         page.on("pageerror", lambda error: self.append(str(error)))
 
     def _note(self, words: str) -> None:
-        # That a page is not found is not the page's fault.
-        if "404 (Not Found)" not in words:
+        # That a page is not found, or that a form is to be mended, is not the page's fault.
+        if not any(status in words for status in ("404 (Not Found)", "422 (Unprocessable")):
             self.append(words)
 
 
@@ -109,27 +111,28 @@ def open_page(
 # --- everybody can use it --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", WIDTHS)
-def test_everybody_can_use_every_page(
-    open_page: OpenPage,
-    relay: Running,
-    size: str,
-) -> None:
+def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, size: str, scheme: str) -> None:
     """
-    axe finds nothing to complain of in light and dark, and nothing stands out at the side.
+    axe finds nothing to complain of, and nothing stands out at the side.
     """
-    page = open_page("/", viewport={"width": WIDTHS[size], "height": 800}, reduced_motion="reduce")
+    width = WIDTHS[size]
+    page = open_page(
+        "/", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
     page.context.add_init_script(path=AXE)
     found = {}
     for name, path in pages(relay).items():
         page.goto(f"{relay.url}{path}")
         found[name] = violations(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[size], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
     # With everything open that can be opened.
-    page.goto(relay.url)
-    for summary in page.locator("summary").all():
-        summary.click()
-    found["opened"] = violations(page)
+    for name, path in {"opened": "/", "opened-texts": "/texts", "opened-setup": "/setup"}.items():
+        page.goto(f"{relay.url}{path}")
+        for summary in page.locator("summary").all():
+            summary.click()
+        found[name] = violations(page)
     page.goto(f"{relay.url}/texts/{relay.ids('unknown')[0]}")
     page.get_by_role("link", name="Send again").click()
     page.get_by_role("dialog").wait_for()
@@ -140,15 +143,15 @@ def test_everybody_can_use_every_page(
 def violations(page: Page) -> list[str]:
     """
     What axe finds on a page, with the elements that it finds fault with.
-
-    Dark is looked at for its colours alone: all else is the same as in light.
     """
     page.wait_for_function("window.axe !== undefined")
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    size = page.viewport_size
+    assert size is not None
+    # What is out of sight is not drawn, and would not be looked at.
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["width"], "height": height})
     found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    page.emulate_media(color_scheme="dark")
-    only_colours = "axe.run({resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block']})"
-    found += page.evaluate(only_colours)["violations"]
+    page.set_viewport_size(size)
     return [
         f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]
     ]
@@ -159,7 +162,7 @@ def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: R
     """
     The page of a link, of a link that was used, and of nobody's session.
     """
-    page = new_page(browser)
+    page = new_page(browser, color_scheme=scheme)
     page.context.add_init_script(path=AXE)
     for address in (relay.url, relay.new_link(), f"{relay.url}/login?token=used"):
         page.goto(address)
@@ -205,9 +208,11 @@ def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Runni
     hold(relay, "Click Once", 401)
     card = page.get_by_role("listitem").filter(has_text="Click Once")
     expect(card).to_be_visible(timeout=SENDING)
+    waiting = int(page.locator("#count .count").inner_text().split()[0])
     card.get_by_role("button", name="Approve").click()
 
     expect(card).to_have_count(0)
+    expect(page.locator("#count .count")).to_have_text(re.compile(rf"^{waiting - 1}\b"))
     expect(page.get_by_text("Approved: the text leaves")).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "notice"
     assert page.evaluate("window.sameDocument")
@@ -227,25 +232,25 @@ def until(read: Callable[[], T], done: Callable[[T], object]) -> T:
 
 def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) -> None:
     """
-    Within a second and without a reload, on the list and on the text's own page.
+    Within a second of the click and without a reload, on the list and on the text's own page.
 
-    The quickest of three counts: a busy machine has slow moments.
+    The median of three counts: a busy machine has slow moments.
     """
     watcher = live(open_page("/texts?status=held"))
     watcher.evaluate("window.sameDocument = true")
     times = []
     for number in range(3):
         id_ = hold(relay, f"Two Browsers {number}", 420 + number)
-        actor, other = open_page(f"/texts/{id_}"), live(open_page(f"/texts/{id_}"))
+        actor, other = live(open_page(f"/texts/{id_}")), live(open_page(f"/texts/{id_}"))
         row = watcher.get_by_role("row").filter(has_text=f"Two Browsers {number}")
         expect(row).to_be_visible()
-        actor.get_by_role("button", name="Cancel").click()
         began = time.monotonic()
+        actor.get_by_role("button", name="Cancel").click()
         expect(row).to_have_count(0)
         expect(other.locator(".title .badge")).to_have_text("Cancelled")
         times.append(time.monotonic() - began)
 
-    assert min(times) < 1
+    assert statistics.median(times) < 1, times
     assert watcher.evaluate("window.sameDocument")
 
 
@@ -349,19 +354,22 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
     page.get_by_label("Why").fill("Asked by phone")
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("button", name="Remove (303) 555-0142")).to_be_visible()
+    expect(page.get_by_label("Number")).to_have_value("")
     page.get_by_label("Number").fill("12")
     page.get_by_role("button", name="Add").click()
     expect(page.locator("#notice")).to_contain_text("This number cannot be used")
+    expect(page.get_by_label("Number")).to_have_value("12")
 
 
 def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
     """
-    The first sentence says that nothing leaves, and leads to the button that changes it.
+    The first sentence says that nothing leaves, and why; the button that changes it is beside it.
     """
     page = open_page("/")
     page.get_by_role("button", name="Pause sending").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
-    page.get_by_role("link", name="See why, and resume").click()
+    expect(page.locator(".verdict")).to_contain_text("Paused on the dashboard.")
+    expect(page.locator("#notice")).to_be_focused()
     page.get_by_role("button", name="Resume sending").click()
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Sending is paused.")
 
@@ -371,6 +379,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     The checks come by themselves; the URL is on no other page; a test text goes the way of all.
     """
     page = open_page("/setup", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_text("checks are OK").click()
     expect(page.get_by_text("The API key is valid")).to_be_visible()
     secret = relay.parts.hook_url.rpartition("/")[2]
     assert secret not in page.content()
@@ -386,6 +395,11 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     expect(page.get_by_label("To")).to_have_value("(312) 555-0177")
     assert page.get_by_role("textbox", name="URL").input_value().endswith(secret)
     page.get_by_label("Text", exact=True).fill("Is this thing on?")
+    page.get_by_label("To").fill("12")
+    page.get_by_role("button", name="Send it").click()
+    expect(page.get_by_role("alert")).to_contain_text("The number cannot be used")
+    expect(page.get_by_label("Text", exact=True)).to_have_value("Is this thing on?")
+    page.get_by_label("To").fill("(312) 555-0177")
     page.get_by_role("button", name="Send it").click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("(312) 555-0177")
@@ -501,17 +515,30 @@ def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signe
     page.context.close()
 
 
-def test_page_says_that_it_lost_the_relay(browser: Browser, tmp_path: Path) -> None:
+def test_page_outlives_a_restart_of_the_relay(browser: Browser, tmp_path: Path) -> None:
     """
-    And that its session ended, when the relay is back.
+    It says that it lost the relay, and goes on by itself when that is back: still signed in, with its forms.
     """
-    with running(tmp_path) as relay:
-        page = new_page(browser)
+    page = new_page(browser)
+    dashboard = {"port": free_port()}
+    with running(tmp_path, dashboard=dashboard) as relay:
         sign_in(page, relay.login_url)
         live(page)
         expect(page.get_by_role("heading", level=1)).to_have_text("All is well.")
+        page.evaluate("window.sameDocument = true")
     expect(page.get_by_text("The relay does not answer")).to_be_visible(timeout=10_000)
-    page.context.close()
+    with running(tmp_path, dashboard=dashboard) as relay:
+        expect(page.get_by_text("The relay does not answer")).to_be_hidden(timeout=20_000)
+        page.get_by_role("button", name="Pause sending").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
+        assert page.evaluate("window.sameDocument")
+        page.context.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_signing_out(browser: Browser, relay: Running) -> None:

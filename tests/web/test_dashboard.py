@@ -240,7 +240,7 @@ async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None
         assert f"/texts/{id_}/cancel" in page
         assert f"/texts/{id_}/approve" not in page
         again = await visitor.post(f"/texts/{id_}/remap")
-        assert "Read again with the settings of now." in again.text
+        assert "and it cannot leave yet" in again.text
         assert "names no phone number" in again.text
 
 

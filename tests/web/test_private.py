@@ -13,7 +13,8 @@ from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard.examiner import REPORT_AGE
 from callrail_relay.web.failed_secrets import MOST_FAILURES
 from callrail_relay.web.listener import Listener
-from callrail_relay.web.login import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, MOST_SESSIONS, Login
+from callrail_relay.web.login import COOKIE, LINK_LASTS, LIVE_HEADER, Login
+from callrail_relay.web.sessions import IDLE, LONGEST, MOST_SESSIONS
 from tests.support.clock import ManualClock
 from tests.web.private import private_rig, visiting
 
@@ -138,7 +139,7 @@ def test_not_more_sessions_than_there_are_browsers(clock: ManualClock) -> None:
     login = Login(clock)
     sessions = [login.enter(login.new_token()) for _ in range(MOST_SESSIONS + 1)]
 
-    alive = [session for session in sessions if session is not None and login.goes_on(session)]
+    alive = [session for session in sessions if session is not None and login.sessions.goes_on(session)]
     assert sessions[1:] == alive
 
 
@@ -173,6 +174,18 @@ async def test_session_ends_some_day_in_any_case(tmp_path: Path) -> None:
             await visitor.page()
         rig.clock.advance(timedelta(hours=6))
         assert 401 == (await visitor.client.get("/")).status_code
+
+
+async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
+    """
+    Whoever presses it stays; a browser that was left behind somewhere does not.
+    """
+    async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
+        await visitor.private.enter(other, visitor.private.login.new_token())
+        assert "2 browsers are signed in" in await visitor.page("/setup")
+        assert "only this browser is left" in (await visitor.post("/logout/others")).text
+        assert 401 == (await other.get("/")).status_code
+        assert "Only this browser is signed in" in await visitor.page("/setup")
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
@@ -293,7 +306,7 @@ async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
     """
     async with visiting(tmp_path) as (_, visitor):
         addresses = set(re.findall(r'"(/static/[^"]+)"', await visitor.page()))
-        assert 5 == len(addresses)
+        assert 4 == len(addresses)
         for address in addresses:
             file = await visitor.client.get(address)
             assert 200 == file.status_code

@@ -75,13 +75,54 @@ def test_sentence_is_for_a_person() -> None:
     ) == shown
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Then run `callrail-relay resume`.", "Then press “Resume sending”."),
+        ("`callrail-relay messages list` shows the ids.", '<a href="/texts">Texts</a> shows the ids.'),
+        ("Run `callrail-relay configure`.", "Run <code>callrail-relay configure</code>."),
+        ("1 key(s), 3 request(s), 0 outgoing text(s)", "1 key, 3 requests, 0 outgoing texts"),
+        ("a wait(s)", "a wait(s)"),
+        (f"it leaves at {NOW.astimezone(UTC):%Y-%m-%d %H:%M} UTC.", "it leaves at 3:30 pm."),
+        (
+            f"it leaves at {NOW.astimezone(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}.",
+            "it leaves tomorrow at 3:30 pm.",
+        ),
+    ],
+)
+def test_sentence_is_one_of_a_page(written: str, shown: str) -> None:
+    """
+    Buttons and links in place of commands, numbers with their words, times as one says them.
+    """
+    assert shown == words.sentence(written, NOW)
+
+
+def test_beginning_of_a_sentence() -> None:
+    """
+    Without links, and without half a word.
+    """
+    assert "See Now, and decide…" == words.brief(
+        "See `callrail-relay messages list --status held --status unknown`, and decide on each of them.",
+        NOW,
+        22,
+    )
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(0, "at 3:30 pm"), (1, "tomorrow at 3:30 pm"), (-30, "on Feb 2 at 3:30 pm")]
+)
+def test_when_something_happens(days: int, said: str) -> None:
+    assert said == words.at(NOW + timedelta(days=days), NOW)
+
+
 def test_numbers_and_counts() -> None:
     assert "(202) 555-0122" == words.phone(RECIPIENT)
     assert "no number" == words.phone(None)
     assert "12345" == words.phone("12345")
     assert ["1 text", "2 texts", "1,200 texts"] == [words.plural(count, "text") for count in (1, 2, 1200)]
     assert ["7", "1,000+"] == [words.counted(count) for count in (7, MOST_COUNTED + 1)]
-    assert "Hi the…" == words.shortened(" Hi \n there, you", 7)
+    assert "Hi there,…" == words.shortened(" Hi \n there, you", 10)
+    assert ["Hi…", "There…"] == [words.shortened(text, 6) for text in ("Hi there, you", "Thereabouts")]
 
 
 # --- the filter ------------------------------------------------------------------------------------------
@@ -217,7 +258,7 @@ def test_all_is_well() -> None:
     assert "Nothing waits" in done.detail
     busy = report(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
     assert (
-        "3 texts are in the queue; it will be empty at about 3:40 pm."
+        "3 texts are in the queue; it will be empty by about 3:40 pm."
         == verdict.judge(busy, None).head.detail
     )
     soon = report(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
@@ -240,7 +281,8 @@ def test_what_is_worst_is_said_first() -> None:
         )
     )
     found = verdict.judge(report(waiting=waiting, account=paused), health)
-    assert "Sending is paused." == found.head.words
+    assert ("Sending is paused.", "ACC1") == (found.head.words, found.head.resume)
+    assert "Holidays. Texts are kept, and leave when it is resumed." == found.head.detail
     assert [
         "Something is wrong with: CallRail.",
         "3 texts wait for you.",

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from callrail_relay.clock import Clock
 from callrail_relay.web.dashboard.frame import Form, Frame, read_form
 from callrail_relay.web.failed_secrets import FailedSecrets
-from callrail_relay.web.login import COOKIE, Session, set_cookie
+from callrail_relay.web.login import COOKIE, set_cookie
+from callrail_relay.web.sessions import Session
 
 USED = "This link does not work any more."
 NEW_LINK = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."
@@ -63,8 +64,17 @@ class Access:
             return self._frame.plain("Too many wrong links.", "Wait a minute, and try again.", 429)
         return self._frame.plain(USED, NEW_LINK, 403)
 
+    async def end_others(self, request: Request, session: Session, form: Form) -> Response:
+        """
+        Sign out every other browser.
+        """
+        self._frame.login.sessions.end_others(session)
+        return await self._frame.done(
+            session, form, "Signed out everywhere else: only this browser is left.", back="/setup"
+        )
+
     async def leave(self, request: Request, session: Session, form: Form) -> Response:
-        self._frame.login.end(session)
+        self._frame.login.sessions.end(session)
         response = self._frame.signed_out()
         response.status_code = 200
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")

@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.domain.decision import Word
-from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.message import Message, Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reason import Reason
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
 from callrail_relay.service.history import History
 from callrail_relay.service.operations import CANCELLABLE, Operations
 from callrail_relay.web.dashboard.frame import Form, Frame, own_address
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."
@@ -165,14 +165,19 @@ class TextActions:
         verb, id_ = _verb(request), request.path_params["id"]
         back = f"/texts/{id_}"
         try:
-            await self._run(verb, id_)
+            message = await self._run(verb, id_)
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back=back)
         self._wake()
         self._changed()
-        return await self._frame.done(session, form, verb.done, back=back)
+        words = verb.done
+        if verb is REMAP and not message.is_complete:
+            words = (
+                "Read again with the settings of now, and it cannot leave yet: the reason is shown with it."
+            )
+        return await self._frame.done(session, form, words, back=back)
 
-    async def _run(self, verb: Verb, id_: str) -> None:
+    async def _run(self, verb: Verb, id_: str) -> Message:
         operations = self._operations
         carry_out = {
             APPROVE: operations.approve,
@@ -183,8 +188,10 @@ class TextActions:
             CANCEL: operations.cancel,
             CANCEL_ALIKE: operations.cancel,
         }[verb]
+        done: list[Message] = []
         for one in await operations.held_alike(id_) if verb in ALIKE else [id_]:
-            await carry_out(one, WORD)
+            done += await carry_out(one, WORD)
+        return done[-1]
 
 
 def _verb(request: Request) -> Verb:

@@ -34,7 +34,8 @@ class DashboardParts:
     """
     What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretFault.
 
-    *link_secret* lets a program of the relay's own user ask for a new log-in link.
+    *link_secret* lets a program of the relay's own user ask for a new log-in link. *sandbox* says that texts
+    go to a simulated CallRail.
     """
 
     operations: Operations
@@ -49,6 +50,7 @@ class DashboardParts:
     wake: Callable[[], None]
     signal: ChangeSignal
     link_secret: str
+    sandbox: bool = False
 
 
 class Dashboard:
@@ -61,7 +63,7 @@ class Dashboard:
         self.feed = ChangeFeed(parts.signal, parts.history.marker, parts.clock)
         self.examiner = Examiner(parts.examine, parts.clock, parts.signal)
         self._parts = parts
-        self._frame = Frame(parts.login, self.feed, parts.history, parts.clock)
+        self._frame = Frame(parts.login, self.feed, parts.history, parts.clock, sandbox=parts.sandbox)
 
     async def close(self) -> None:
         """
@@ -80,6 +82,7 @@ class Dashboard:
             _route("/login", access.enter, "POST"),
             _route("/login/links", access.link, "POST"),
             _route("/logout", self._frame.action(access.leave), "POST"),
+            _route("/logout/others", self._frame.action(access.end_others), "POST"),
             _route("/events", Events(self.feed, self.login).stream),
         ]
 
@@ -106,7 +109,7 @@ class Dashboard:
     def _setup(self) -> Sequence[BaseRoute]:
         frame, parts = self._frame, self._parts
         page = SetupPage(frame, parts.history, self.examiner, routes=parts.routes, read_url=parts.read_url)
-        text = TestText(frame, parts.intake, parts.mapping, parts.wake)
+        text = TestText(page, frame, parts.intake, parts.mapping, parts.wake)
         return [
             _route("/setup", frame.page(page.show)),
             _route("/setup/url", frame.action(page.reveal), "POST"),

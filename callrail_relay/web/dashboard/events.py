@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from callrail_relay.service.changes import ChangeFeed
-from callrail_relay.web.login import Login, Session
+from callrail_relay.web.login import Login
+from callrail_relay.web.sessions import Session
 
 MOST_STREAMS = 50
 
@@ -39,7 +40,7 @@ class Events:
             # Something comes at once, so that the page knows that it is connected.
             yield ": connected\n\n"
             async for version in self._feed.versions(known):
-                if not self._login.goes_on(session):
+                if not self._login.sessions.goes_on(session):
                     yield "event: ended\ndata: signed out\n\n"
                     return
                 yield ": still here\n\n" if version == known else _changed(version)

@@ -18,8 +18,9 @@ from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.history import History
 from callrail_relay.web.dashboard import words
-from callrail_relay.web.login import Login, Notice, Session
+from callrail_relay.web.login import Login
 from callrail_relay.web.public import BodyTooLarge, read_body
+from callrail_relay.web.sessions import Notice, Session
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,11 +36,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 class Frame:
     """
-    Draws pages for whoever is logged in, and takes their forms.
+    Draws pages for whoever is logged in, and takes their forms. With *sandbox* they say that nothing is real.
     """
 
-    def __init__(self, login: Login, feed: ChangeFeed, history: History, clock: Clock) -> None:
+    def __init__(
+        self, login: Login, feed: ChangeFeed, history: History, clock: Clock, *, sandbox: bool = False
+    ) -> None:
         self.login = login
+        self._sandbox = sandbox
         self._feed = feed
         self._history = history
         self._clock = clock
@@ -94,15 +98,21 @@ class Frame:
         A page from its template.
         """
         version = await self._feed.version()
-        waiting = values.get("waiting")
         values["now"] = values.get("now") or self._clock.now()
-        values["waiting"] = waiting if waiting is not None else await self._history.waiting()
+        if "for_person" not in values:
+            values["for_person"] = await self._history.for_person()
         values.setdefault("here", _here(request))
         values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
         html = (
             _templates()
             .get_template(template)
-            .render(csrf=session.csrf, version=version, path=request.url.path, **values)
+            .render(
+                csrf=session.csrf,
+                version=version,
+                path=request.url.path,
+                sandbox=self._sandbox,
+                **values,
+            )
         )
         return HTMLResponse(html, status)
 
@@ -209,6 +219,8 @@ def _templates() -> "Environment":
         "phone": words.phone,
         "sentence": words.sentence,
         "shortened": words.shortened,
+        "brief": words.brief,
+        "at": words.at,
         "time": words.time_tag,
         "when": words.when,
         "span": words.span,

@@ -16,7 +16,7 @@ from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ class NowPage:
             "now.html",
             now=now,
             waiting=report.overview.waiting,
+            for_person=report.overview.waiting.for_person,
             verdict=verdict.judge(report, self._examiner.latest()),
             queue=verdict.queue_words(report),
             report=report,

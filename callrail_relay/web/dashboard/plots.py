@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from callrail_relay.domain.history import Arrivals
 from callrail_relay.domain.message import Status
-from callrail_relay.web.dashboard.words import clock_time
+from callrail_relay.web.dashboard.words import clock_time, plural
 
 HOURS = 24
 DAYS = 30
@@ -26,6 +26,15 @@ SERIES = {
     "cancelled": (Status.CANCELLED,),
 }
 """From the bottom of a bar to its top."""
+
+NAMES = {
+    "sent": "Sent",
+    "waiting": "Queued",
+    "held": "Held",
+    "unknown": "Unknown",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +64,14 @@ class Bar:
     def total(self) -> int:
         return sum(self.counts.values())
 
+    @property
+    def words(self) -> str:
+        """
+        The bar for whoever points at it: 2 pm to 3 pm: 3 texts (2 sent, 1 held).
+        """
+        parts = ", ".join(f"{count} {NAMES[name].lower()}" for name, count in self.counts.items() if count)
+        return f"{self.name}: {plural(self.total, 'text')} ({parts})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
@@ -68,6 +85,13 @@ class Plot:
     bars: tuple[Bar, ...]
     top: int
     series: tuple[str, ...]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """
+        What the series are called.
+        """
+        return {name: NAMES[name] for name in self.series}
 
     @property
     def totals(self) -> dict[str, int]:
@@ -119,10 +143,11 @@ def _plot(
     of_status = {status: series for series, statuses in SERIES.items() for status in statuses}
     # Instants of one time zone are compared without asking what the clock showed.
     begins = [edge.astimezone(UTC) for edge in edges]
+    first = begins[0]
     for one in arrivals:
-        place = bisect_right(begins, one.begins) - 1
-        if place >= 0:
-            counts[place][of_status[one.status]] += one.count
+        # Most of a month's arrivals came in before the first hour of a day.
+        if one.begins >= first:
+            counts[bisect_right(begins, one.begins) - 1][of_status[one.status]] += one.count
     top = _nice(max((count.total() for count in counts), default=0))
     bars = tuple(
         Bar(place=place, name=name, tick=tick, counts=dict(count), pieces=_pieces(count, top))

@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -11,18 +12,30 @@ from starlette.responses import Response
 from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.errors import RelayError
 from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Form, Frame
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be for whoever asks to check again."""
 
 ReadUrl = Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """
+    The test text as it stands in the form, and why it was not sent.
+    """
+
+    to: str = ""
+    sender: str = ""
+    text: str = "This is a test of our text relay."
+    fault: str = ""
 
 
 class SetupPage:
@@ -57,16 +70,29 @@ class SetupPage:
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup")
 
-    async def _show(self, request: Request, session: Session, url: str | None = None) -> Response:
+    async def show_again(self, request: Request, session: Session, trial: Trial) -> Response:
+        """
+        The same page with a test text that was not sent.
+        """
+        return await self._show(request, session, trial=trial)
+
+    async def _show(
+        self, request: Request, session: Session, *, url: str | None = None, trial: Trial | None = None
+    ) -> Response:
         health = self._examiner.latest()
+        findings = () if health is None else sorted(health.findings, key=_gravity)
         return await self._frame.draw(
             request,
             session,
             "setup.html",
+            422 if trial else 200,
             here="/setup",
             url=url,
+            trial=trial or Trial(),
             health=health,
-            findings=[] if health is None else sorted(health.findings, key=_gravity),
+            amiss=[one for one in findings if one.condition is not Condition.OK],
+            well=[one for one in findings if one.condition is Condition.OK],
+            browsers=len(self._frame.login.sessions),
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
             suppressions=await self._history.suppressions(),
@@ -95,8 +121,9 @@ class TestText:
     """
 
     def __init__(
-        self, frame: Frame, intake: Intake, mapping: MappingPolicy, wake: Callable[[], None]
+        self, page: SetupPage, frame: Frame, intake: Intake, mapping: MappingPolicy, wake: Callable[[], None]
     ) -> None:
+        self._page = page
         self._frame = frame
         self._intake = intake
         self._mapping = mapping
@@ -111,12 +138,14 @@ class TestText:
                 policy=self._mapping,
             )
             [accepted] = (await self._intake.accept_direct(draft)).accepted
-        except UsageFault as fault:
-            return await self._frame.not_done(
-                session, form, UsageFault(_for_page(str(fault))), back="/setup#test"
-            )
         except RelayError as error:
-            return await self._frame.not_done(session, form, error, back="/setup#test")
+            trial = Trial(
+                to=form.get("to", ""),
+                sender=form.get("from", ""),
+                text=form.get("message", ""),
+                fault=_for_page(str(error)),
+            )
+            return await self._page.show_again(request, session, trial)
         self._wake()
         held = accepted.status is Status.HELD
         words = "The text is held: see why below." if held else "The text is in the queue."

@@ -16,7 +16,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.service.history import History
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.login import Session
+from callrail_relay.web.sessions import Session
 
 FIELDS = ("status", "search", "person", "day", "opportunity", "sender")
 MOST_WORDS = 8

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from callrail_relay.domain.decision import Verb
 from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status
-from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.service.history import OneText
-from callrail_relay.web.dashboard.words import SOURCE_WORDS, phone, plural
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, plural
 
 OUTCOMES = {
     OutcomeKind.SENT: ("sent", "CallRail took it"),
@@ -112,7 +112,8 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
         icon=icon,
         title=f"{segment}{words}{code}",
         at=attempt.finished_at,
-        details=(attempt.detail,) if attempt.detail else (),
+        # That CallRail took it says all of it.
+        details=(attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else (),
     )
     for one in attempt.evidence:
         yield Step(
@@ -125,23 +126,19 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
 
 def _standing(text: OneText) -> Iterator[Step]:
     """
-    What keeps the text where it is.
+    Where the text stands now. What keeps it there is at the top of its page.
     """
     message = text.message
     details = tuple(reason.detail for reason in message.reasons)
     match message.status:
-        case Status.HELD:
-            yield Step(icon="held", title="Held", details=details, at=None)
-        case Status.FAILED | Status.UNKNOWN:
-            words = "Failed" if message.status is Status.FAILED else "Unknown"
-            yield Step(icon=message.status, title=words, details=details)
+        case Status.HELD | Status.FAILED | Status.UNKNOWN:
+            yield Step(icon=message.status, title=STATUS_WORDS[message.status])
         case Status.CANCELLED:
             yield Step(icon="cancelled", title="Cancelled: it does not leave", details=details)
+        case Status.SENT if details:
+            yield Step(icon="note", title="Good to know", details=details)
         case _ if details:
-            icon = "waiting" if message.status in OPEN else "note"
-            yield Step(
-                icon=icon, title="Waits" if message.status in OPEN else "Good to know", details=details
-            )
+            yield Step(icon="waiting", title="Waits")
 
 
 def _ahead(text: OneText) -> Iterator[Step]:

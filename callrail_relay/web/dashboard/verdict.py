@@ -12,7 +12,7 @@ from callrail_relay.domain.history import Waiting
 from callrail_relay.domain.standing import Standing
 from callrail_relay.service.health import Condition, HealthReport
 from callrail_relay.service.history import NowReport
-from callrail_relay.web.dashboard.words import plural, when
+from callrail_relay.web.dashboard.words import at, plural, when
 
 
 class Level(StrEnum):
@@ -35,7 +35,7 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """
-    One thing to know: a sentence, what to add to it, and where to go.
+    One thing to know: a sentence, what to add to it, and where to go. ``resume`` is an account to be resumed.
     """
 
     level: Level
@@ -43,6 +43,7 @@ class Point:
     detail: str = ""
     link: str | None = None
     link_words: str | None = None
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def _all_is_well(report: NowReport) -> Point:
         return Point(
             level=Level.WELL,
             words="All is well.",
-            detail="No text has come in yet. Set up shows how to connect IF3.",
+            detail="No text has come in yet. Setup shows how to connect IF3.",
             link="/setup",
             link_words="Go to Setup",
         )
@@ -92,25 +93,26 @@ def queue_words(report: NowReport) -> str:
         return f"{count}."
     if (report.drains_at - report.overview.now).total_seconds() < 60:
         return f"{count}; it will be empty within a minute."
-    return f"{count}; it will be empty at about {when(report.drains_at, report.overview.now)}."
+    return f"{count}; it will be empty by about {when(report.drains_at, report.overview.now)}."
 
 
 def _points(report: NowReport, health: HealthReport | None) -> Iterator[Point]:
     for standing in report.standings:
-        yield from _of_account(standing, report.overview.now)
+        yield from _of_account(standing, report.overview.now, alone=len(report.standings) == 1)
     yield from _of_health(health)
     yield from _of_waiting(report.overview.waiting)
 
 
-def _of_account(standing: Standing, now: datetime) -> Iterator[Point]:
+def _of_account(standing: Standing, now: datetime, *, alone: bool) -> Iterator[Point]:
     account = standing.account
     if account.paused_since is not None:
         yield Point(
             level=Level.BAD,
-            words="Sending is paused.",
-            detail="Texts are kept and leave when it is resumed.",
-            link="#pauses",
-            link_words="See why, and resume",
+            words="Sending is paused." if alone else f"Account {account.id} is paused.",
+            detail=f"{account.paused_reason or ''} Texts are kept, and leave when it is resumed.".strip(),
+            link="#budget",
+            link_words="See the account",
+            resume=account.id,
         )
     elif account.wait_until is not None:
         yield Point(
@@ -129,7 +131,7 @@ def _of_budget(standing: Standing, now: datetime) -> Iterator[Point]:
             yield Point(
                 level=Level.NOTE,
                 words=f"The budget of this {name} is used up.",
-                detail=f"Texts go on by themselves at {when(window.free_at, now)}.",
+                detail=f"Texts go on by themselves {at(window.free_at, now)}.",
                 link="#budget",
                 link_words="See the budget",
             )

@@ -36,9 +36,26 @@ SOURCE_WORDS = {
     Source.REPLAY: "from a saved file",
 }
 
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_INSTANT = re.compile(r"(\bat )?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?:Z| UTC)")
 _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_COUNT = re.compile(r"\b(\d[\d,]*) ((?:\w+ )?\w+)\(s\)")
 _COMMAND = re.compile(r"`([^`]+)`")
+
+BUTTONS = {
+    "run `callrail-relay resume`": "press “Resume sending”",
+    "Run `callrail-relay resume`": "Press “Resume sending”",
+    "`callrail-relay messages approve ID --same-wording`": "“Approve all alike”",
+    "`callrail-relay messages remap`": "“Map again”",
+    "`messages resend`": "“Send again”",
+    "`messages mark-sent`": "“Mark as sent”",
+    "`messages cancel`": "“Cancel”",
+    "`callrail-relay messages list --status held --status unknown`": '<a href="/#waiting">Now</a>',
+    "`callrail-relay messages list`": '<a href="/texts">Texts</a>',
+    "with `callrail-relay suppressions remove`": 'in <a href="/setup#opt-outs">Setup</a>',
+    "`callrail-relay suppressions list`": '<a href="/setup#opt-outs">Setup</a>',
+    "`callrail-relay status`": '<a href="/">Now</a>',
+}
+"""What a page has in place of a command."""
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:
@@ -68,6 +85,17 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
     return f"{date} at {time}"
 
 
+def at(instant: datetime, now: datetime) -> str:
+    """
+    When something happens, within a sentence: at 2:05 pm, tomorrow at 2:05 pm, on Nov 21 at 2:05 pm.
+    """
+    words = when(instant, now)
+    for day in ("yesterday", "tomorrow"):
+        if words.startswith(day):
+            return words.replace(" ", " at ", 1)
+    return f"on {words}" if " at " in words else f"at {words}"
+
+
 def full(instant: datetime) -> str:
     """
     An instant in full, for whoever points at a shorter one.
@@ -76,15 +104,18 @@ def full(instant: datetime) -> str:
     return f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
 
 
-def time_tag(instant: datetime | None, now: datetime, *, seconds: bool = False) -> Markup:
+def time_tag(
+    instant: datetime | None, now: datetime, *, seconds: bool = False, of_day: bool = False
+) -> Markup:
     """
-    An instant as an element that programs can read as well.
+    An instant as an element that programs can read as well; *of_day* where the day stands above it.
     """
     if instant is None:
         return Markup("")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        instant.isoformat(timespec="seconds"), full(instant), when(instant, now, seconds=seconds)
-    )
+    exact = instant.isoformat(timespec="seconds")
+    short = clock_time(instant) if of_day else when(instant, now, seconds=seconds)
+    # Nobody wrote any of it, and a page has many: it is not escaped.
+    return Markup(f'<time datetime="{exact}" title="{full(instant)}">{short}</time>')  # noqa: S704 - see above
 
 
 def span(length: timedelta) -> str:
@@ -126,21 +157,36 @@ def plural(count: int, word: str) -> str:
 
 def sentence(words: str | None, now: datetime) -> Markup:
     """
-    A sentence of the program for a person: instants by this clock, ids as links, commands set apart.
+    A sentence of the program for a person at a page: instants by this clock, ids as links, the buttons that
+    a page has in place of commands, and other commands set apart.
     """
     shown = str(escape(words or ""))
-    shown = _INSTANT.sub(lambda found: _local(found[0], now), shown)
+    for command, button in BUTTONS.items():
+        shown = shown.replace(command, button)
+    shown = _COUNT.sub(lambda found: f"{found[1]} {found[2]}{'' if found[1] == '1' else 's'}", shown)
+    shown = _INSTANT.sub(lambda found: _local(found, now), shown)
     shown = _UUID.sub(lambda found: f'<a href="/texts/{found[0]}">{found[0][:8]}…</a>', shown)
     return Markup(_COMMAND.sub(r"<code>\1</code>", shown))  # noqa: S704 - escaped above
 
 
-def _local(text: str, now: datetime) -> str:
-    return when(datetime.fromisoformat(text), now)
+def _local(found: re.Match[str], now: datetime) -> str:
+    instant = datetime.fromisoformat(f"{found[2]}T{found[3]}Z")
+    return at(instant, now) if found[1] else when(instant, now)
 
 
 def shortened(text: str | None, most: int = 160) -> str:
     """
-    The beginning of a text on one line.
+    The beginning of a text on one line, up to the end of a word.
     """
     line = " ".join((text or "").split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+    if len(line) <= most:
+        return line
+    whole, _, _ = line[:most].rpartition(" ")
+    return f"{whole or line[: most - 1]}…"
+
+
+def brief(words: str | None, now: datetime, most: int = 90) -> str:
+    """
+    The beginning of a sentence of the program, without links.
+    """
+    return shortened(sentence(words, now).striptags(), most)

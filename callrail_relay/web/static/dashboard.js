@@ -1,6 +1,21 @@
 // What the pages do beyond links and forms. All of it is a convenience: without scripts they work as well.
 "use strict";
 
+// htmx takes longer to begin than the page to be drawn: it comes when the first words are there to be read.
+const { htmx: address } = document.currentScript.dataset;
+const drawn = new PerformanceObserver(begin);
+drawn.observe({ type: "paint", buffered: true });
+// A browser that is set to tell nobody when it drew something.
+const late = setTimeout(begin, 1000);
+
+function begin() {
+  drawn.disconnect();
+  clearTimeout(late);
+  const script = document.createElement("script");
+  script.src = address;
+  document.head.append(script);
+}
+
 const connection = () => document.getElementById("connection");
 const question = () => document.getElementById("ask");
 
@@ -45,20 +60,25 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("htmx:after:swap", (event) => {
-  const source = event.detail.ctx?.sourceElement;
+  const { sourceElement: source, request } = event.detail.ctx ?? {};
   const dialog = question();
   if (!source || !dialog) return;
   if (dialog.querySelector("#question-title") && !dialog.open && source.matches("a[hx-target='#ask']")) {
     dialog.showModal();
     return;
   }
-  if (!source.matches("form")) return;
+  // The form itself may be gone with what it changed.
+  const form = source.matches("form") ? source : null;
+  const posted = request?.method?.toUpperCase() === "POST";
+  if (!form && !posted) return;
   // What this answer shows may be older than what the stream told meanwhile.
   htmx.trigger(document.body, "changed");
-  if (source.method === "post") {
+  if (posted) {
     if (dialog.open) dialog.close();
-    // What was pressed may be gone by now: go on from what came of it.
     const notice = document.getElementById("notice");
+    // What was typed is done with, unless it has to be mended.
+    if (form && !notice.querySelector(".bad")) form.reset();
+    // What was pressed may be gone by now: go on from what came of it.
     notice.focus();
     notice.scrollIntoView({ block: "nearest" });
   }
