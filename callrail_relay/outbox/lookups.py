@@ -15,7 +15,7 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER, DueLookup, LookupPolicy, OnUnknown, Settled
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.requests import requests_used
-from callrail_relay.outbox.tables import attempts, evidence, messages, segments
+from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
 from callrail_relay.outbox.values import (
     Row,
     change_account,
@@ -23,6 +23,8 @@ from callrail_relay.outbox.values import (
     reasons_to_json,
     route_from_row,
 )
+
+NO_REQUESTS_RETRY = timedelta(seconds=60)
 
 
 def claim_lookup(
@@ -37,9 +39,11 @@ def claim_lookup(
     """
     with_room = [
         account_id
-        for account_id in sorted(policy.accounts)
-        if requests_used(connection, now, account_id) < policy.requests_per_hour
+        for account_id in connection.scalars(_DUE_ACCOUNTS, {"now": now})
+        if account_id in policy.accounts and _has_requests(connection, now, account_id, policy)
     ]
+    if not with_room:
+        return None
     free = sa.or_(attempts.c.look_until.is_(None), attempts.c.look_until <= now)
     order: list[sa.ColumnElement[Any]] = [attempts.c.look_at]
     if begun is not None:
@@ -71,6 +75,21 @@ def claim_lookup(
     )
 
 
+_NOW = sa.bindparam("now", type_=Instant)
+_DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.look_at <= _NOW).distinct()
+# What somebody is at may be taken when its lease ends: they may be gone, and nobody would hear of it.
+_FREE_AT = sa.case((attempts.c.look_until > _NOW, attempts.c.look_until), else_=attempts.c.look_at)
+_FREE_ATS = (
+    sa.select(attempts.c.account_id, sa.func.min(_FREE_AT).label("free_at"))
+    .where(attempts.c.look_at.is_not(None))
+    .group_by(attempts.c.account_id)
+)
+
+
+def _has_requests(connection: sa.Connection, now: datetime, account_id: str, policy: LookupPolicy) -> bool:
+    return requests_used(connection, now, account_id) < policy.requests_per_hour
+
+
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
     """
     The conversation of the latest text to the same person from the same number.
@@ -92,13 +111,15 @@ def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) 
     """
     When the next look-up may be taken: one that somebody is at, when its lease ends; None when there is none.
     """
-    # Whoever is at it may be gone; nobody would hear of the end of its lease.
-    free_at = sa.case((attempts.c.look_until > now, attempts.c.look_until), else_=attempts.c.look_at)
-    query = sa.select(sa.func.min(free_at)).where(
-        attempts.c.look_at.is_not(None), attempts.c.account_id.in_(policy.accounts)
-    )
-    due: datetime | None = connection.scalar(query)
-    return due
+    free_ats = [
+        # Where the requests of the hour are used, it is asked again in a while, and not all the time.
+        now + NO_REQUESTS_RETRY
+        if row.free_at <= now and not _has_requests(connection, now, row.account_id, policy)
+        else row.free_at
+        for row in connection.execute(_FREE_ATS, {"now": now})
+        if row.account_id in policy.accounts
+    ]
+    return min(free_ats, default=None)
 
 
 def record_lookup(

@@ -214,19 +214,23 @@ class Delivery:
         """
         now = self._clock.monotonic()
         at_start = self._leases_checked_at is None
+        # One that is known to end now is not waited for: this turn was taken for it.
+        one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
         if (
             self._leases_checked_at is not None
             and now - self._leases_checked_at < LEASE_CHECK.total_seconds()
+            and not one_ends
         ):
             return
-        await settle_abandoned(
+        if await settle_abandoned(
             self._outbox,
             node=self._node if at_start else None,
             interval=self._policy.claim.recipient_interval,
             random=self._random,
             hook=self._hook,
             lookups=self._policy.lookups,
-        )
+        ):
+            self._unsettled()
         await self._outbox.take_up_forgotten()
         self._leases_checked_at = now
         if self._running:

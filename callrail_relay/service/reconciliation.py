@@ -118,18 +118,18 @@ async def settle_abandoned(
     random: Random,
     hook: EventHook,
     lookups: LookupPolicy | None = None,
-) -> None:
+) -> bool:
     """
     Settle every attempt whose lease ran out, and at the start of *node* each one that it left open.
 
-    Raises Unavailable.
+    Returns whether there was any, which is to be looked up now. Raises Unavailable.
     """
-    for recorded in await outbox.settle_abandoned(
-        node=node, interval=interval, random=random, lookups=lookups
-    ):
+    settled = await outbox.settle_abandoned(node=node, interval=interval, random=random, lookups=lookups)
+    for recorded in settled:
         hook(attempt_finished(recorded))
         if recorded.settled is not None:
             tell(hook, recorded.settled)
+    return bool(settled)
 
 
 def attempt_finished(recorded: Recorded) -> AttemptFinished:

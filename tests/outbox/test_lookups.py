@@ -12,6 +12,7 @@ from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
@@ -200,7 +201,8 @@ async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker
 
 async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
     """
-    CallRail counts general requests as well; after an hour there is room again.
+    CallRail counts general requests as well; after an hour there is room again. Meanwhile it is asked once in a
+    while, and not all the time.
     """
     frugal = replace(POLICY, requests_per_hour=2)
     for number in range(2):
@@ -210,6 +212,7 @@ async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: Man
     await outbox.record_lookup(await take_lookup(outbox), replace(NOTHING, requests=2), frugal)
 
     assert await outbox.claim_lookup(frugal) is None
+    assert clock.now() + NO_REQUESTS_RETRY == await outbox.next_lookup(frugal)
     clock.advance(HOUR)
     await take_lookup(outbox, frugal)
 

@@ -427,6 +427,28 @@ async def test_fault_of_our_own_is_told_and_survived(tmp_path: Path, monkeypatch
         await task
 
 
+async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) -> None:
+    """
+    Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept()
+        claim = (await rig.outbox.claim("node-2", rig.claim)).claim
+        assert claim is not None
+        begun = rig.clock.now()
+        await rig.callrail.send_text(claim.route, claim.recipient, claim.content)
+        rig.clock.advance(1)
+        worker = rig.worker()
+        task = asyncio.create_task(worker.run())
+        await rig.clock.until_asleep(2)
+
+        await passing_time(rig.clock, rig.events.until(OutcomeFound), sleepers=2)
+
+        assert begun + rig.claim.lease + FIRST == rig.clock.now()
+        worker.stop()
+        await task
+
+
 async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
     """
     Both halves, started, woken and stopped together: a found text lets the next one leave at once.
