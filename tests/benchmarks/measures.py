@@ -11,6 +11,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,12 +33,22 @@ from tests.benchmarks import history, servers
 from tests.benchmarks.report import Row
 from tests.benchmarks.servers import RAISED, Server
 from tests.benchmarks.texts import body, people
+from tests.support.postgres import running_cluster
 
 ROOT = Path(__file__).parents[2]
 
 BARE = "bare uvicorn"
 SHARED = "uvicorn + SQLite, shared commits"
 FORWARDS = "30-line relay"
+
+ON_DISK = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on"
+"""PostgreSQL as it is set up for texts, and not as tests have it."""
+
+FEW_LEAVE = {"LIMITS__PER_HOUR": 1}
+"""Settings under which nothing but the way in is at work."""
+
+CORES_FOR_TWO = 6
+"""For two nodes, PostgreSQL, what loads them and what they send to."""
 
 PLENTY = Limits(servers.PLENTY, servers.PLENTY)
 
@@ -119,6 +130,43 @@ def accepts(bench: Bench) -> list[Row]:
             at_least=True,
         ),
         Row(figure=figure, value=relay, unit="/s", yardstick=BARE, yardstick_value=bare),
+    ]
+
+
+def nodes(bench: Bench) -> list[Row]:
+    """
+    Texts accepted a second by two nodes on one PostgreSQL, beside one; 64 connections in all.
+    """
+
+    def rate(number: int) -> list[float]:
+        with ExitStack() as stack:
+            cluster = stack.enter_context(running_cluster(ON_DISK))
+            url = cluster.url(cluster.create_database())
+            hooks = [
+                stack.enter_context(bench.fresh(DATABASE__URL=url, **FEW_LEAVE)).hook for _ in range(number)
+            ]
+            threads = stack.enter_context(ThreadPoolExecutor(number))
+            reports = [
+                threads.submit(
+                    servers.post_load, hook, connections=64 // number, seconds=3, first=place * 1_000_000
+                )
+                for place, hook in enumerate(hooks)
+            ]
+            found = [report.result() for report in reports]
+        servers.arrived(bench.callrail)
+        return [sum(report["statuses"]["200"] / report["seconds"] for report in found)]
+
+    [[one], [two]] = median_of(bench.runs, lambda: rate(1), lambda: rate(2))
+    return [
+        Row(
+            figure="accepted by two nodes on PostgreSQL",
+            value=two,
+            unit="/s",
+            yardstick="one node",
+            yardstick_value=one,
+            goal=1.5 if (os.cpu_count() or 1) >= CORES_FOR_TWO else 1,
+            at_least=True,
+        )
     ]
 
 
@@ -447,6 +495,7 @@ def _megabytes(folder: Path) -> float:
 
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "accepts": accepts,
+    "nodes": nodes,
     "latency": latency,
     "delivered": delivered,
     "memory": memory,

@@ -201,8 +201,8 @@ async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker
 
 async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
     """
-    CallRail counts general requests as well; after an hour there is room again. Meanwhile it is asked once in a
-    while, and not all the time.
+    CallRail counts general requests as well; after an hour there is room again. Until then it is asked once
+    in a while, and not all the time.
     """
     frugal = replace(POLICY, requests_per_hour=2)
     for number in range(2):
