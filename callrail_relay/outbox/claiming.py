@@ -119,7 +119,7 @@ class _Look:
 def _claim_from(
     connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
 ) -> _Look:
-    facts = connection.execute(_FACTS, _facts_asked(now, account.id)).one()
+    facts = _read_facts(connection, now, account.id)
     if facts.is_releasing:
         _release(connection, now, account.id)
     if account.paused_since is not None:
@@ -136,6 +136,8 @@ def _claim_from(
         verdict = _judge(connection, now, policy, row)
         if verdict.holds:
             held.append(_hold(connection, row, verdict))
+            # The room that was kept for the rest of it is free.
+            facts = _read_facts(connection, now, account.id)
             continue
         look = _begin(connection, now, node, policy, account, row, facts)
         held.extend(look.held)
@@ -151,8 +153,12 @@ def _claim_from(
     return replace(waits, due_at=_soonest(waits.due_at, next_due), held=tuple(held))
 
 
-def _facts_asked(now: datetime, account_id: str) -> dict[str, object]:
-    return {"account_id": account_id, "now": now, "since_hour": now - HOUR, "since_day": now - DAY}
+_Facts = sa.Row[bool, bool, int, int, int]
+
+
+def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _Facts:
+    asked = {"account_id": account_id, "now": now, "since_hour": now - HOUR, "since_day": now - DAY}
+    return connection.execute(_FACTS, asked).one()
 
 
 def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
@@ -419,7 +425,7 @@ def _begin(
     policy: ClaimPolicy,
     account: Account,
     row: Row,
-    facts: sa.Row[bool, bool, int, int, int],
+    facts: _Facts,
 ) -> _Look:
     """
     Claim the next segment of *row* if its whole message fits both windows, else say when it will.

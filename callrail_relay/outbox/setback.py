@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.outbox.claiming import look_at_all
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -52,6 +53,7 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
     The latest instant at which something was written, as far as the newest rows tell; *now* for none.
     """
     newest = (
+        sa.select(inbox.c.received_at).order_by(inbox.c.seq.desc()).limit(1),
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
         sa.select(attempts.c.finished_at).order_by(attempts.c.id.desc()).limit(1),
@@ -65,10 +67,12 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     """
     Move every instant after *now* by as much as the clock was set back from *latest*.
 
-    Whoever else saw the same and came first has done it: then nothing is ahead any more.
+    Whoever else saw the same and came first has done it: then nothing is ahead any more. When accounts are to
+    be looked at is found anew in any case: it may have been written when nothing else was.
     """
     # In one order, as whoever needs several locks them, so that no two wait for each other.
     connection.execute(sa.select(accounts.c.id).order_by(accounts.c.id).with_for_update()).all()
+    look_at_all(connection, now)
     if latest_instant(connection, now) <= now + TOLERANCE:
         return
     back = (latest - now) // MICROSECOND

@@ -183,6 +183,26 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Wor
     assert ["opt_out"] == await codes_of(outbox, long)
 
 
+async def test_what_is_held_half_way_keeps_no_room(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    When a person opts out while the rest of their text waits, the next text gets its room in the same look.
+    """
+    worker = worker.under(limits=Limits(3, 10))
+    await put(outbox, "First", to=recipient(1))
+    await worker.send()
+    long = await put(outbox, words(250), to=recipient(2))
+    await worker.send()
+    await put(outbox, "Short", to=recipient(3))
+    clock.advance(2)
+
+    await outbox.suppress(TRACKING_NUMBER, recipient(2), "They asked on the phone.")
+
+    assert "Short" == (await worker.take()).content
+    assert ["opt_out"] == await codes_of(outbox, long)
+
+
 async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:

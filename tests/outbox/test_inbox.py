@@ -261,12 +261,13 @@ async def test_a_clock_that_is_set_back_moves_what_is_in_the_inbox(
     """
     raws = burst()
     await put(outbox, "Before", to=recipient(30))
+    clock.advance(timedelta(hours=3))
     await take_burst(outbox, *raws)
-    clock.set(START - timedelta(hours=3))
+    clock.set(START)
 
     await map_all(outbox)
 
-    assert START - timedelta(hours=3) == (await only_message(outbox, raws[0].id)).received_at
+    assert START == (await only_message(outbox, raws[0].id)).received_at
 
 
 async def test_a_submission_has_one_row_in_the_end(outbox: Outbox, store_url: str) -> None:

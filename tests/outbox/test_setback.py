@@ -38,6 +38,23 @@ async def test_an_accepted_text_leaves_at_once(
     assert message.received_at <= clock.now()
 
 
+async def test_an_account_that_was_just_changed_is_looked_at(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    Also where nothing but when to look at it was written by the clock that was ahead.
+    """
+    await outbox.pause(ACCOUNT, "Lunch")
+    await put(outbox, "Hello")
+    assert await worker.waits() is None
+    clock.advance(DAY)
+    await outbox.resume(ACCOUNT)
+
+    clock.set(START + timedelta(minutes=1))
+
+    assert "Hello" == (await worker.take()).content
+
+
 async def test_the_budget_fills_up_no_longer_than_it_would_have(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
