@@ -44,6 +44,9 @@ ROOM_RETRY = timedelta(seconds=60)
 _PORTION = 20
 """Accounts that are due are read so many at a time: mostly the first one will do."""
 
+AT_ONCE = 50
+"""So many texts are held or released in one transaction: while it lasts, webhooks wait for the database."""
+
 
 def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy) -> ClaimResult:
     """
@@ -68,6 +71,8 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
         if look.claim is not None:
             return ClaimResult(claim=look.claim, held=tuple(held))
         connection.execute(_PUT_OFF, {"of": account_id, "due": look.due_at, "closed": look.closed_until})
+        if look.due_at == now:
+            return ClaimResult(wake_at=now, held=tuple(held))
     wake_at: datetime | None = connection.scalar(_NEXT_DUE, {"now": now})
     if locked:
         wake_at = _soonest(wake_at, now + LOCKED_RETRY)
@@ -104,6 +109,9 @@ def _due_accounts(connection: sa.Connection, now: datetime, policy: ClaimPolicy)
         after, last = rows[-1].due_at, rows[-1].id
 
 
+_Facts = sa.Row[bool, bool, int, int, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
     """
@@ -120,8 +128,8 @@ def _claim_from(
     connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account
 ) -> _Look:
     facts = _read_facts(connection, now, account.id)
-    if facts.is_releasing:
-        _release(connection, now, account.id)
+    if facts.is_releasing and _release(connection, now, account.id) == AT_ONCE:
+        return _Look(due_at=now)
     if account.paused_since is not None:
         # It is looked at when it is resumed.
         return _Look(closed_until=now + PAUSED_RETRY)
@@ -130,30 +138,40 @@ def _claim_from(
     if account.strikes and facts.is_in_flight:
         # One probe at a time; it is looked at when that has ended.
         return _Look()
+    look = _claim_text(connection, now, node, policy, account, facts)
+    if look.claim is not None or look.due_at == now:
+        return look
+    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
+    return replace(look, due_at=_soonest(look.due_at, _next_due(connection, now, policy, account)))
+
+
+def _claim_text(
+    connection: sa.Connection,
+    now: datetime,
+    node: str,
+    policy: ClaimPolicy,
+    account: Account,
+    facts: _Facts,
+) -> _Look:
+    """
+    Claim from the first text that may leave, and hold those before it that may not; some of them at a time.
+    """
     held: list[Held] = []
-    waits: _Look | None = None
     for row in _candidates(connection, now, policy, account, under_way=facts.reserved > 0):
+        if len(held) == AT_ONCE:
+            return _Look(due_at=now, held=tuple(held))
         verdict = _judge(connection, now, policy, row)
         if verdict.holds:
             held.append(_hold(connection, row, verdict))
-            # The room that was kept for the rest of it is free.
-            facts = _read_facts(connection, now, account.id)
+            if row.status == Status.SENDING:
+                # The room that was kept for the rest of it is free.
+                facts = _read_facts(connection, now, account.id)
             continue
         look = _begin(connection, now, node, policy, account, row, facts)
         held.extend(look.held)
-        if look.claim is not None:
+        if look.claim is not None or look.due_at is not None:
             return replace(look, held=tuple(held))
-        if look.due_at is not None:
-            waits = look
-            break
-    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
-    next_due = _next_due(connection, now, policy, account)
-    if waits is None:
-        return _Look(due_at=next_due, held=tuple(held))
-    return replace(waits, due_at=_soonest(waits.due_at, next_due), held=tuple(held))
-
-
-_Facts = sa.Row[bool, bool, int, int, int]
+    return _Look(held=tuple(held))
 
 
 def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _Facts:
@@ -161,17 +179,21 @@ def _read_facts(connection: sa.Connection, now: datetime, account_id: str) -> _F
     return connection.execute(_FACTS, asked).one()
 
 
-def _release(connection: sa.Connection, now: datetime, account_id: str) -> None:
+def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
     """
-    Queue what was held until now; its guards are asked again when its turn comes.
+    Queue what was held until now, some of it at a time, and say how many texts that were.
+
+    Their guards are asked again when their turn comes.
     """
-    for row in connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all():
+    released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
+    for row in released:
         others = [reason for reason in reasons_from_json(row.reasons) if reason.code != "quiet_hours"]
         connection.execute(
             sa.update(messages)
             .where(messages.c.seq == row.seq)
             .values(status=Status.QUEUED, reasons=reasons_to_json(others))
         )
+    return len(released)
 
 
 def _candidates(
@@ -227,6 +249,8 @@ _TAKE_UP_FORGOTTEN = (
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
     .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
+    .order_by(messages.c.release_at)
+    .limit(AT_ONCE)
     .with_for_update()
 )
 _FACTS = sa.select(

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.budget import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.outcome import NotSent
+from callrail_relay.outbox.claiming import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected
@@ -181,6 +182,26 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Wor
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)
+
+
+async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A webhook that comes meanwhile does not wait until all of them are held.
+    """
+    for number in range(AT_ONCE + 2):
+        await put(outbox, f"Old {number}", to=recipient(number))
+    clock.advance(GuardPolicy().max_age + timedelta(seconds=1))
+    await put(outbox, "New", to=recipient(99))
+
+    first = await worker.look()
+    second = await worker.look()
+
+    assert (AT_ONCE, None, clock.now()) == (len(first.held), first.claim, first.wake_at)
+    assert 2 == len(second.held)
+    assert second.claim is not None
+    assert "New" == second.claim.content
 
 
 async def test_what_is_held_half_way_keeps_no_room(

@@ -8,6 +8,7 @@ import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
+from callrail_relay.outbox.claiming import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, codes_of, find, put, status_of
 from tests.support.clock import ManualClock
@@ -70,6 +71,23 @@ async def test_a_text_of_the_evening_whose_turn_comes_at_night_is_held_then(
     clock.set(MORNING)
     await quiet.send()
     assert Status.SENT == await status_of(outbox, id_)
+
+
+async def test_all_texts_of_a_long_night_are_released_before_one_leaves(
+    outbox: Outbox, quiet: Worker, clock: ManualClock
+) -> None:
+    """
+    Some at a time, so that nothing waits long for the database; the first one that came leaves first.
+    """
+    clock.set(NIGHT)
+    written = [await write(outbox, f"Good night, {number}") for number in range(AT_ONCE + 2)]
+    clock.set(MORNING)
+
+    assert MORNING == await quiet.waits()
+    first = await quiet.take()
+
+    assert written[0] == first.message_id
+    assert {Status.SENDING, Status.QUEUED} == {await status_of(outbox, id_) for id_ in written}
 
 
 async def test_they_leave_in_the_order_in_which_they_came(
