@@ -56,21 +56,17 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
     person leave in the order in which they came, and no window of any account is
     passed: all three hold because this transaction reads and writes them together,
     with the account's row locked. Only accounts that are due are looked at, in turn;
-    one that another node has in hand just now is left to it for a moment.
+    one that another node has in hand just now is left to it, so that many nodes claim
+    at the same time.
     """
     held: list[Held] = []
-    locked = False
-    for number, account_id in enumerate(_due_accounts(connection, now, policy)):
-        # Waiting for a lock while holding another is how two nodes come to wait for each other.
-        account = try_account(connection, account_id, wait=number == 0)
-        if account is None:
-            locked = True
-            continue
+    locked: list[str] = []
+    for account in _lock_due(connection, now, policy, locked):
         look = _claim_from(connection, now, node, policy, account)
         held.extend(look.held)
         if look.claim is not None:
             return ClaimResult(claim=look.claim, held=tuple(held))
-        connection.execute(_PUT_OFF, {"of": account_id, "due": look.due_at, "closed": look.closed_until})
+        connection.execute(_PUT_OFF, {"of": account.id, "due": look.due_at, "closed": look.closed_until})
         if look.due_at == now:
             return ClaimResult(wake_at=now, held=tuple(held))
     wake_at: datetime | None = connection.scalar(_NEXT_DUE, {"now": now})
@@ -93,6 +89,29 @@ def look_at_all(connection: sa.Connection, now: datetime) -> None:
     Have every account looked at: what was found before was found under other settings.
     """
     connection.execute(_LOOK_AT_ALL, {"now": now})
+
+
+def _lock_due(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str]
+) -> Iterator[Account]:
+    """
+    The due accounts, each locked when its turn comes; those that somebody else has in hand go into *locked*.
+
+    Where that is so of all of them, the first one is waited for. While one is locked here, none is: that is
+    how two nodes come to wait for each other.
+    """
+    alone = True
+    for account_id in _due_accounts(connection, now, policy):
+        account = try_account(connection, account_id, wait=False)
+        if account is None:
+            locked.append(account_id)
+        else:
+            alone = False
+            yield account
+    if alone and locked:
+        account = try_account(connection, locked.pop(0), wait=True)
+        if account is not None:
+            yield account
 
 
 def _due_accounts(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> Iterator[str]:

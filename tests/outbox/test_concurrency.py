@@ -7,12 +7,17 @@ from dataclasses import replace
 from itertools import chain
 
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.claim import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox.claiming import LOCKED_RETRY
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import accounts
+from tests.outbox.database import connected
 from tests.outbox.worker import SENT, TOO_MANY, Worker, plain, put
+from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_submission, recipient
 
 pytestmark = pytest.mark.anyio
@@ -125,23 +130,44 @@ async def test_nodes_that_need_several_accounts_do_not_block_each_other(
     """
     Claims, answers and new texts for two accounts, in both orders at one time, all come to their end.
     """
-    accounts = ["ACC-1", "ACC-2"]
+    account_ids = ["ACC-1", "ACC-2"]
     workers = [
-        Worker(one, node=node).under(accounts=accounts, limits=Limits(1000, 1000))
+        Worker(one, node=node).under(accounts=account_ids, limits=Limits(1000, 1000))
         for one, node in ((outbox, "node-1"), (second_outbox, "node-2"))
     ]
 
     async def work(worker: Worker, order: list[str], first: int) -> None:
         for number in range(first, first + 15):
             texts = [
-                plain("Hello", to=recipient(2 * number + accounts.index(account)), account_id=account)
+                plain("Hello", to=recipient(2 * number + account_ids.index(account)), account_id=account)
                 for account in order
             ]
             await worker.outbox.accept(make_submission(*texts))
             while (claim := (await worker.look()).claim) is not None:
                 await worker.finish(claim)
 
-    await asyncio.gather(work(workers[0], accounts, 0), work(workers[1], accounts[::-1], 100))
+    await asyncio.gather(work(workers[0], account_ids, 0), work(workers[1], account_ids[::-1], 100))
 
     ends = {message.status for message in await outbox.list_messages(MessageFilter(limit=0))}
     assert {Status.SENT} == ends
+
+
+async def test_an_account_that_another_node_has_in_hand_is_passed_by(
+    postgres_url: str, clock: ManualClock
+) -> None:
+    """
+    So that several nodes claim at the same time, each for another account.
+    """
+    outbox = await Outbox.open(postgres_url, clock, database_time=False)
+    worker = Worker(outbox).under(accounts=["ACC-1", "ACC-2"])
+    await put(outbox, "First", account_id="ACC-1")
+    await put(outbox, "Second", account_id="ACC-2", to=recipient(1))
+
+    with connected(postgres_url) as connection:
+        connection.execute(sa.select(accounts).where(accounts.c.id == "ACC-1").with_for_update()).all()
+        claim = await asyncio.wait_for(worker.take(), timeout=3)
+        assert "ACC-2" == claim.route.account_id
+        assert clock.now() + LOCKED_RETRY == await asyncio.wait_for(worker.waits(), timeout=3)
+
+    assert "ACC-1" == (await worker.take()).route.account_id
+    await outbox.close()
