@@ -48,6 +48,13 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
                 f"The API key cannot see account {route.account_id}; run `callrail-relay configure` again."
             )
         await _check_route(discovery, route)
+    used = {route.account_id for route in routes}
+    for entry in accounts:
+        if len({entry.id, entry.numeric_id} & used) > 1:
+            raise Worry(
+                f"Account {entry.id} also stands in the settings by its number, so that its budget and its "
+                f"texts are counted as those of two accounts; write {entry.id} everywhere."
+            )
     return (
         f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
         "only with "

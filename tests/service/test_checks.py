@@ -82,10 +82,21 @@ async def test_routes_that_can_text_are_well() -> None:
     simulator = make_simulator()
     by_number = route_of(simulator, account_id=str(simulator.numeric_id))
 
-    words = await routes_checked(simulator, route_of(simulator), by_number)
+    for route in (route_of(simulator), by_number):
+        words = await routes_checked(simulator, route)
+        assert words.startswith("The API key is valid, and 1 number(s) can text.")
+        assert "first text" in words
 
-    assert words.startswith("The API key is valid, and 2 number(s) can text.")
-    assert "first text" in words
+
+async def test_an_account_by_both_of_its_names_is_told() -> None:
+    """
+    It would have two budgets, and CallRail knows of one.
+    """
+    simulator = make_simulator()
+    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+
+    with pytest.raises(Worry, match=f"write {simulator.account_id} everywhere"):
+        await routes_checked(simulator, route_of(simulator), by_number)
 
 
 async def test_wrong_key_is_told() -> None:
