@@ -51,15 +51,6 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-def private_file(path: Path) -> Path:
-    """
-    Make an empty file of mode 0600 at *path*, unless there is a file already, whose content stays.
-    """
-    private_directory(path.parent)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    return path
-
-
 def write_privately(path: Path, text: str) -> None:
     """
     Put *text* at *path* as a file of mode 0600, whole or not at all, even when the power fails.

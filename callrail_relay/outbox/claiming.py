@@ -23,6 +23,7 @@ from callrail_relay.outbox.tables import (
     MICROSECOND,
     Instant,
     accounts,
+    accounts_in_order,
     attempts,
     is_open,
     is_released_by_itself,
@@ -254,13 +255,15 @@ _PUT_OFF = (
     .where(accounts.c.id == sa.bindparam("of"))
     .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
 )
-_LOOK_AT_ALL = sa.update(accounts).values(due_at=_NOW, closed_until=None)
+_LOOK_AT_ALL = sa.update(accounts).where(accounts_in_order()).values(due_at=_NOW, closed_until=None)
 _TAKE_UP_FORGOTTEN = (
     sa.update(accounts)
     .where(
-        accounts.c.due_at.is_(None),
-        accounts.c.paused_since.is_(None),
-        sa.exists().where(messages.c.account_id == accounts.c.id, is_open()),
+        accounts_in_order(
+            accounts.c.due_at.is_(None),
+            accounts.c.paused_since.is_(None),
+            sa.exists().where(messages.c.account_id == accounts.c.id, is_open()),
+        )
     )
     .values(due_at=_NOW)
 )

@@ -19,6 +19,7 @@ from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
     accounts,
+    accounts_in_order,
     messages,
     microseconds,
     submissions,
@@ -78,15 +79,7 @@ def _looked_at() -> sa.ColumnElement[datetime]:
 
 _LOCK_ACCOUNTS = (
     sa.update(accounts)
-    .where(
-        # In one order, so that no two who need several wait for each other.
-        accounts.c.id.in_(
-            sa.select(accounts.c.id)
-            .where(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True)))
-            .order_by(accounts.c.id)
-            .with_for_update()
-        )
-    )
+    .where(accounts_in_order(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True))))
     .values(due_at=_looked_at())
     .returning(accounts.c.id)
 )

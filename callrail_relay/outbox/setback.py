@@ -70,8 +70,8 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     Whoever else saw the same and came first has done it: then nothing is ahead any more. When accounts are to
     be looked at is found anew in any case: it may have been written when nothing else was.
     """
-    # In one order, as whoever needs several locks them, so that no two wait for each other.
-    connection.execute(sa.select(accounts.c.id).order_by(accounts.c.id).with_for_update()).all()
+    # The inbox before the accounts, as whoever maps it, so that no two wait for each other.
+    connection.execute(sa.select(inbox.c.seq).order_by(inbox.c.seq).with_for_update()).all()
     look_at_all(connection, now)
     if latest_instant(connection, now) <= now + TOLERANCE:
         return

@@ -289,10 +289,10 @@ class Outbox:
         return await self._write(retiring.retire, before, most)
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
-        await self._write(suppressing.suppress, tracking_number, recipient, reason)
+        await self._write_and_tell(suppressing.suppress, tracking_number, recipient, reason)
 
     async def suppress_all(self, entries: Sequence[Suppression]) -> int:
-        return await self._write(suppressing.suppress_all, entries)
+        return await self._write_and_tell(suppressing.suppress_all, entries)
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
         return await self._write_and_tell(suppressing.lift, recipient, tracking_number)

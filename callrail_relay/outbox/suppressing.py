@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.suppression import Origin, Suppression
-from callrail_relay.outbox.tables import Instant, accounts, is_open, messages, suppressions
+from callrail_relay.outbox.claiming import look_at_all
+from callrail_relay.outbox.tables import Instant, accounts, accounts_in_order, is_open, messages, suppressions
 
 
 def suppress(
@@ -43,11 +44,13 @@ def suppress(
 _LOOK_AT = (
     sa.update(accounts)
     .where(
-        accounts.c.id.in_(
-            sa.select(messages.c.account_id).where(
-                messages.c.tracking_number == sa.bindparam("of_number"),
-                messages.c.recipient == sa.bindparam("of_person"),
-                is_open(),
+        accounts_in_order(
+            accounts.c.id.in_(
+                sa.select(messages.c.account_id).where(
+                    messages.c.tracking_number == sa.bindparam("of_number"),
+                    messages.c.recipient == sa.bindparam("of_person"),
+                    is_open(),
+                )
             )
         )
     )
@@ -58,7 +61,10 @@ _LOOK_AT = (
 def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Suppression]) -> int:
     """
     Put all of *entries* on the list, with the instants they bring; says how many were not on it before.
+
+    Of texts that wait the same holds as of ``suppress``.
     """
+    look_at_all(connection, now)
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [
         {

@@ -189,6 +189,14 @@ sa.Index(
 )
 
 
+def accounts_in_order(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """
+    Those accounts, for a statement that writes them. They are locked in one order, as by whoever needs
+    several, so that no two wait for each other.
+    """
+    return accounts.c.id.in_(sa.select(accounts.c.id).where(*which).order_by(accounts.c.id).with_for_update())
+
+
 def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
     """
     Whether a message is held until an instant, in the very words of the partial index.

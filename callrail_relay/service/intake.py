@@ -142,7 +142,10 @@ class Intake:
     def _read_mapping(self, policy: str) -> Mapper:
         if policy == self._mapper.policy:
             return self._mapper
-        return Mapper(read_policy(policy), self._new_id)
+        try:
+            return Mapper(read_policy(policy), self._new_id)
+        except Exception:  # noqa: BLE001 - in the words of another release: it must not keep back what came after it
+            return self._mapper
 
     def _new_id(self) -> str:
         return uuid7(self._clock.now(), self._random)

@@ -283,8 +283,11 @@ class PublicApp:
         hook = self._hooks.get(path)
         if hook is not None and token and scope["type"] == "http":
             began = self._clock.monotonic()
-            status = await hook.answer(token, scope, receive, send)
-            self._answered(hook.name, status, self._clock.monotonic() - began)
+            status = 500  # which the listener answers with where a fault of ours comes out of the hook
+            try:
+                status = await hook.answer(token, scope, receive, send)
+            finally:
+                self._answered(hook.name, status, self._clock.monotonic() - began)
         else:
             await self._others(scope, receive, send)
 

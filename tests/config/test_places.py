@@ -10,7 +10,6 @@ from callrail_relay.config.places import (
     data_directory,
     override_path,
     private_directory,
-    private_file,
     write_privately,
 )
 
@@ -73,18 +72,6 @@ def test_new_directories_are_private(tmp_path: Path) -> None:
     made = private_directory(tmp_path / "a" / "b")
 
     assert [0o755, 0o700, 0o700] == [mode(tmp_path), mode(tmp_path / "a"), mode(made)]
-
-
-@posix_only
-def test_new_files_are_private(tmp_path: Path) -> None:
-    """
-    A file is closed to others from its first moment, and keeps its content.
-    """
-    path = private_file(tmp_path / "data" / "relay.db")
-    path.write_text("kept")
-
-    assert 0o600 == mode(private_file(path))
-    assert "kept" == path.read_text()
 
 
 @posix_only

@@ -17,7 +17,7 @@ from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected
 from tests.outbox.worker import SENT, TOO_MANY, Worker, plain, put
-from tests.support.clock import ManualClock
+from tests.support.clock import START, ManualClock
 from tests.support.factories import make_message, make_submission, recipient
 
 pytestmark = pytest.mark.anyio
@@ -171,3 +171,41 @@ async def test_an_account_that_another_node_has_in_hand_is_passed_by(
 
     assert "ACC-1" == (await worker.take()).route.account_id
     await outbox.close()
+
+
+async def test_a_node_that_starts_does_not_block_webhooks(postgres_url: str, clock: ManualClock) -> None:
+    """
+    It looks at all accounts, and a burst needs several: both take them in one order, wherever they lie.
+    """
+    outbox = await Outbox.open(postgres_url, clock, database_time=False)
+    await put(outbox, "First", account_id="ACC-1")
+    await put(outbox, "Second", account_id="ACC-2", to=recipient(1))
+    with connected(postgres_url) as connection:
+        # Its row lies behind that of ACC-2 from now on.
+        connection.execute(sa.update(accounts).where(accounts.c.id == "ACC-1").values(due_at=START))
+    burst = make_submission(
+        *(plain("Hello", to=recipient(number), account_id=f"ACC-{number}") for number in (1, 2))
+    )
+
+    with connected(postgres_url) as connection:
+        connection.execute(sa.select(accounts).where(accounts.c.id == "ACC-2").with_for_update()).all()
+        start = asyncio.create_task(Worker(outbox).settle_abandoned("node-1"))
+        await until_waiting(postgres_url, 1)
+        accept = asyncio.create_task(outbox.accept(burst))
+        await until_waiting(postgres_url, 2)
+
+    await asyncio.gather(start, accept)
+    await outbox.close()
+
+
+async def until_waiting(store_url: str, number: int) -> None:
+    """
+    Return when so many transactions wait for a lock.
+    """
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with asyncio.timeout(4):
+        while True:
+            with connected(store_url) as connection:
+                if connection.scalar(waiting) >= number:
+                    return
+            await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.budget import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.outcome import NotSent
+from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.claiming import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts
@@ -167,9 +168,11 @@ async def test_a_paused_account_is_not_forgotten(outbox: Outbox, worker: Worker)
     assert "Hello" == (await worker.take()).content
 
 
-async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Worker) -> None:
+@pytest.mark.parametrize("listed", [False, True])
+async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Worker, *, listed: bool) -> None:
     """
-    A long text that waits for room is held when its person opts out; the short one behind it has room now.
+    A long text that waits for room is held when its person opts out, alone or in a list; the short one behind
+    it has room now.
     """
     worker = worker.under(limits=Limits(3, 10))
     await put(outbox, "First")
@@ -178,7 +181,13 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Wor
     await put(outbox, "Short", to=recipient(2))
     assert (await worker.waits() or START) > START
 
-    await outbox.suppress(TRACKING_NUMBER, recipient(1), "They asked on the phone.")
+    opt_out = Suppression(
+        tracking_number=TRACKING_NUMBER, recipient=recipient(1), reason="They asked.", created_at=START
+    )
+    if listed:
+        await outbox.suppress_all([opt_out])
+    else:
+        await outbox.suppress(TRACKING_NUMBER, recipient(1), "They asked.")
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)

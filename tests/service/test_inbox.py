@@ -8,12 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.domain.events import MessageAccepted, PingReceived, SubmissionAccepted
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox.inbox import FEW
+from callrail_relay.outbox.tables import mapping_policies
 from callrail_relay.service.inbox import GIVES_WAY, InboxMapping
 from callrail_relay.service.intake import PORTION, Receipt
+from tests.outbox.database import connected
 from tests.service.rig import Rig, open_rig, passing_time
 from tests.support.factories import recipient
 from tests.web.posting import payload
@@ -129,3 +132,18 @@ async def test_a_ping_in_a_burst_is_told_as_one(tmp_path: Path) -> None:
         await rig.intake.map_all()
 
         assert [PingReceived()] * (FEW + 1) == rig.events
+
+
+async def test_a_burst_that_another_release_took_is_mapped(tmp_path: Path) -> None:
+    """
+    Where its way to keep routes and guards is not known here, our own serve.
+    """
+    async with open_rig(tmp_path) as rig:
+        await post_burst(rig, FEW + 1)
+        with connected(f"sqlite:///{rig.path.as_posix()}") as connection:
+            connection.execute(sa.update(mapping_policies).values(document='{"of": "another release"}'))
+
+        await rig.intake.map_all()
+
+        messages = await rig.operations.list_messages(MessageFilter(limit=0))
+        assert [Status.QUEUED] * (FEW + 1) == [one.status for one in messages]

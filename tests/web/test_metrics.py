@@ -104,6 +104,24 @@ async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -
     assert TOKEN not in str(told)
 
 
+async def test_a_fault_of_ours_is_told_as_500(tmp_path: Path) -> None:
+    """
+    It is what nobody should overlook.
+    """
+    told: list[tuple[str, int, float]] = []
+    async with open_rig(tmp_path) as rig:
+
+        def wake() -> None:
+            raise RuntimeError
+
+        app = public_app(rig, answered=lambda *answer: told.append(answer), wake=wake)
+        async with client_of(app) as asking:
+            with pytest.raises(RuntimeError):
+                await asking.post(HOOK, json=payload())
+
+    assert [("if3", 500)] == [one[:2] for one in told]
+
+
 async def test_the_time_of_an_answer_is_told(tmp_path: Path) -> None:
     """
     From the request to the answer, with all that it waited for.
