@@ -344,10 +344,12 @@ accounts = sa.Table(
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
     # When to look next whether something may leave; null where only news can change that.
-    sa.Column("due_at", Instant, index=True),
+    sa.Column("due_at", Instant),
     # Until when nothing leaves, whatever comes in: the budget is used, or the account waits or is paused.
     sa.Column("closed_until", Instant),
 )
+# In the order of their turns; all of them may be due at the same instant.
+sa.Index("ix_accounts_due", accounts.c.due_at, accounts.c.id)
 
 suppressions = sa.Table(
     "suppressions",

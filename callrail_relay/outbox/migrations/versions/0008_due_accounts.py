@@ -10,5 +10,5 @@ from callrail_relay.outbox.migrations.op import Op
 def upgrade(op: Op) -> None:
     op.add_column("accounts", sa.Column("due_at", sa.BigInteger))
     op.add_column("accounts", sa.Column("closed_until", sa.BigInteger))
-    op.create_index("ix_accounts_due_at", "accounts", ["due_at"])
+    op.create_index("ix_accounts_due", "accounts", ["due_at", "id"])
     op.execute("UPDATE accounts SET due_at = 0")
