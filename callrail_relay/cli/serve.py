@@ -95,7 +95,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
                 token = await tokens.require_hook_token(installation)
                 url = tokens.hook_url(installation.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
-            # What is loaded by now stays: each time the collector went through it, a text waited for 30 ms.
+            # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()
             await _work(worker, stopped)
 
