@@ -1,18 +1,18 @@
 """
-What one connection may cost: seconds and bytes until a request's head is complete.
+What one connection may cost, and which one is dropped when there are too many.
 """
 
 import asyncio
+import re
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
-# The parser that uvicorn itself would choose.
-if TYPE_CHECKING or find_spec("httptools") is None:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as HttpProtocol
-else:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as HttpProtocol
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 if sys.platform != "win32":
     import resource
@@ -20,88 +20,157 @@ if sys.platform != "win32":
 MOST_FILES = 65_536
 """Open files to ask for: more than any relay needs, and a limit that other programs expect."""
 
+MALFORMED = "not HTTP"
+"""Why a request is refused that cannot be parsed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
     """
-    How long a head may take, in seconds, how large it may be, in bytes, and how many connections may be open.
+    How long a peer may take, in seconds, how large a request's head may be, in bytes, and how many
+    connections may be open.
 
-    *last_requests* are the seconds that requests under way get when the listener stops.
+    *peer_seconds* are more than a body may take, so that the app can answer a late one. *last_requests* are
+    the seconds that requests in progress get when the listener stops.
     """
 
-    head_seconds: float = 10.0
-    head_bytes: int = 65_536
-    connections: int = 8192
+    peer_seconds: float = 40.0
+    head_bytes: int = 32_768
+    connections: int = 1024
     last_requests: int = 5
 
 
-class LimitedProtocol(HttpProtocol):
+class Connections(ServerState):
     """
-    Uvicorn's HTTP, which closes a connection whose head comes too late or is too large.
+    The open connections of one listener, and those among them that wait for their peer: to send a whole
+    request, or to read an answer.
 
-    Without that it waits for ever for a head that began, and keeps all of it.
+    A connection that waited for ``peer_seconds`` is dropped. When there are too many connections, the one
+    that has waited longest is dropped; one whose request is being answered never is.
     """
 
-    limits = ConnectionLimits()
+    def __init__(self, limits: ConnectionLimits, refused: Callable[[str], None]) -> None:
+        super().__init__()
+        self.refused = refused
+        self.limits = limits
+        self._most = most_connections(limits.connections)
+        # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
+        self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(*args, **kwargs)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+    def wait_for(self, connection: "LimitedProtocol") -> None:
+        """
+        From now on *connection* waits for its peer.
+        """
+        self._waiting[connection] = connection.loop.time()
+        self._waiting.move_to_end(connection)
+        if self._timer is None:
+            self._drop_late(connection.loop)
+
+    def stop_waiting(self, connection: "LimitedProtocol") -> None:
+        self._waiting.pop(connection, None)
+
+    def make_room(self) -> None:
+        """
+        Drop the connection that has waited longest if there are too many.
+        """
+        # If all others are being answered, the newest stays: only a flood leaves several that wait.
+        if len(self.connections) > self._most and len(self._waiting) > 1:
+            self._waiting.popitem(last=False)[0].transport.abort()
+
+    def _drop_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        while self._waiting:
+            connection, since = next(iter(self._waiting.items()))
+            if loop.time() < since + self.limits.peer_seconds:
+                self._timer = loop.call_at(since + self.limits.peer_seconds, self._drop_late, loop)
+                return
+            del self._waiting[connection]
+            connection.transport.abort()
+
+
+class LimitedProtocol(H11Protocol):
+    """
+    Uvicorn's HTTP, which waits for no peer forever, and to which an upgrade offer changes nothing.
+    """
+
+    server_state: Connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         super().connection_made(transport)
-        self._await_head()
-
-    def data_received(self, data: bytes) -> None:
-        before, between = self.cycle, self._is_between_bodies()
-        super().data_received(data)
-        if self.cycle is not before:
-            self._stop_awaiting()
-        elif between:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.limits.head_bytes:
-                self.transport.close()
-            elif self._head_timer is None:
-                self._await_head()
+        self.server_state.wait_for(self)
+        self.server_state.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_awaiting()
+        self.server_state.stop_waiting(self)
         super().connection_lost(exc)
 
-    def _is_between_bodies(self) -> bool:
-        # A body that comes after its answer is nobody's any more, and counts like a head.
-        return self.cycle is None or self.cycle.response_complete or not self.cycle.more_body
-
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.limits.head_seconds, self._give_up, self.cycle)
-
-    def _stop_awaiting(self) -> None:
-        self._head_bytes = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _give_up(self, before: object) -> None:
-        self._head_timer = None
-        if self.cycle is not before:
+    def handle_events(self) -> None:
+        if self.conn.their_state is h11.IDLE:
+            self._tidy()
+        super().handle_events()
+        if self.cycle is None or self.cycle.response_complete:
             return
+        if self.cycle.more_body:
+            self.server_state.wait_for(self)
+        elif not self.flow.write_paused:
+            self.server_state.stop_waiting(self)
+
+    def on_response_complete(self) -> None:
+        self.server_state.wait_for(self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.server_state.wait_for(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
         if self.cycle is not None and not self.cycle.response_complete:
-            # The request before it is still being answered.
-            self._await_head()
-            return
-        self.transport.close()
+            self.server_state.stop_waiting(self)
+
+    def send_400_response(self, msg: str) -> None:
+        self.server_state.refused(MALFORMED)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # The body of a request in progress broke off: its app is told that the client is gone.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _tidy(self) -> None:
+        """
+        Make a head acceptable to h11 that other servers accept.
+        """
+        came = self.conn.trailing_data[0]
+        tidy = tidy_head(came)
+        if tidy != came:
+            self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
+            self.conn.receive_data(tidy)
 
 
-def limited_protocol(wanted: ConnectionLimits) -> type[asyncio.Protocol]:
+def tidy_head(head: bytes) -> bytes:
     """
-    What serves a connection within the limits *wanted*.
+    *head* without the empty lines that some clients send after a body, without the address of a proxy's
+    client before the path, and with the bytes of its first line escaped that a URL cannot hold.
     """
+    head = head.lstrip(b"\r\n")
+    line, end, rest = head.partition(b"\n")
+    if end:
+        line = _ABSOLUTE.sub(rb"\1", line)
+    if not line.isascii():
+        line = quote_from_bytes(line, _ASCII).encode()
+    return line + end + rest
 
-    class Protocol(LimitedProtocol):
-        limits = wanted
 
-    return Protocol
+_ABSOLUTE = re.compile(rb"\A(\S+ )https?://[^/?\s]+(?=/)", re.IGNORECASE)
+_ASCII = "".join(map(chr, range(128)))
 
 
 def most_connections(wanted: int) -> int:

@@ -4,33 +4,35 @@ An app on a port.
 
 import asyncio
 import contextlib
+import errno
+import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.server import ServerState
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.connections import ConnectionLimits, limited_protocol, most_connections
+from callrail_relay.web.connections import ConnectionLimits, Connections, LimitedProtocol
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 
-ACCEPTED_AT_ONCE = 1
+RECEIVE_BUFFER = 32_768
 """
-Connections to take in one turn of the loop. asyncio has one number for this and for BACKLOG, and
-where no file can be opened any more it writes as many lines to the log in every turn.
+Bytes of a connection that the operating system holds, and so what one read can bring: a small request for
+each 40 of them may wait there.
 """
 
 DEFAULT_LIMITS = ConnectionLimits()
 
-
 _CLOCK = SystemClock()
+
+_NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @lru_cache(maxsize=1)
@@ -41,9 +43,9 @@ def _date(second: int) -> list[tuple[bytes, bytes]]:
     return [(b"date", formatdate(second, usegmt=True).encode())]
 
 
-class _State(ServerState):
+class _Connections(Connections):
     """
-    What the connections share: the date of an answer is reckoned when there is one to give.
+    The date of an answer is computed when there is one to give.
     """
 
     @property
@@ -60,17 +62,48 @@ class _Server(uvicorn.Server):
     A server that leaves signals to the command it is part of, and tells when it listens.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
-        self.server_state = _State()
+        self.server_state = self._connections = connections
+        self.servers = []
         self.listening = asyncio.Event()
         self._ended = asyncio.Event()
+        self._accepting: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listening in sockets or ():
-            listening.listen(BACKLOG)
+        self._accepting = [asyncio.create_task(self._accept(listening)) for listening in sockets or ()]
+        self.started = True
         self.listening.set()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        """
+        Take connections, one in a turn of the loop, whatever becomes of one of them.
+
+        asyncio's own server stops listening for good on Windows when one connection cannot be taken (CPython
+        issue 93821), and elsewhere logs a line for each that finds no file left.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                self._connections.refused(f"not accepted: {error.strerror or error}")
+                await _CLOCK.sleep(1 if error.errno in _NONE_LEFT else 0)
+                continue
+            try:
+                await loop.connect_accepted_socket(self._protocol, connection)
+            except OSError:
+                # It is gone again.
+                connection.close()
+
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(self.config, self._connections, {})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for accepting in self._accepting:
+            accepting.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
         """
@@ -94,8 +127,8 @@ class Listener:
     """
     One app on one port; the port is taken when the listener is made.
 
-    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. Raises
-    Unavailable when the port cannot be had.
+    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* is told why a
+    connection or a request was refused before the app saw it. Raises Unavailable when the port is taken.
     """
 
     def __init__(
@@ -107,27 +140,27 @@ class Listener:
         setting: str,
         trusted_proxies: Sequence[str] = (),
         limits: ConnectionLimits = DEFAULT_LIMITS,
-        **uvicorn_options: Any,  # noqa: ANN401 - uvicorn's own
+        refused: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self._socket = _bind(host, port, setting)
         self._host = host
         config = uvicorn.Config(
             app,
             log_config=None,
+            # Warnings are about what anybody may send; *refused* hears of it.
+            log_level=logging.ERROR,
             access_log=False,
             server_header=False,
             lifespan="off",
-            http=limited_protocol(limits),
+            http=LimitedProtocol,
             ws="none",
-            limit_concurrency=most_connections(limits.connections),
+            h11_max_incomplete_event_size=limits.head_bytes,
             proxy_headers=bool(trusted_proxies),
             # Set even when empty: the default believes every program on this machine.
             forwarded_allow_ips=list(trusted_proxies),
             timeout_graceful_shutdown=limits.last_requests,
-            backlog=ACCEPTED_AT_ONCE,
-            **uvicorn_options,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, _Connections(limits, refused))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -164,6 +197,8 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
     # For each connection that is taken from it: an answer's body goes out at once behind its head, and does
     # not wait 40 ms for the other end to acknowledge that. asyncio sets this only for sockets that it opens.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    listening.settimeout(0)
     return listening
 
 

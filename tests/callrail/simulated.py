@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import httpx
 import uvicorn
@@ -125,11 +125,11 @@ def send(simulator: Simulator, **changes: object) -> httpx.Response:
 
 
 @asynccontextmanager
-async def listening(simulator: Simulator, *, http: Literal["h11", "httptools"] = "h11") -> AsyncIterator[str]:
+async def listening(simulator: Simulator) -> AsyncIterator[str]:
     """
     The simulator under uvicorn on a free port of 127.0.0.1; yields its URL.
     """
-    config = uvicorn.Config(create_app(simulator), http=http, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(create_app(simulator), http="h11", ws="none", lifespan="off", log_config=None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -155,14 +155,13 @@ async def over_socket(
     simulator: Simulator,
     use: Callable[[httpx.AsyncClient], Awaitable[T]],
     *,
-    http: Literal["h11", "httptools"],
     patience: float = 10,
 ) -> T:
     """
     What *use* makes of a client that is connected through a real socket.
     """
     async with (
-        listening(simulator, http=http) as url,
+        listening(simulator) as url,
         make_client(None, url=url, patience=patience) as client,
     ):
         return await use(client)

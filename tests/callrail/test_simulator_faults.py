@@ -1,7 +1,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Literal
 
 import httpx
 import pytest
@@ -23,8 +22,6 @@ from tests.callrail.simulated import (
     send,
     text_form,
 )
-
-PROTOCOLS: tuple[Literal["h11", "httptools"], ...] = ("h11", "httptools")
 
 
 @pytest.fixture
@@ -154,7 +151,6 @@ async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> Non
     assert 1 == len(simulator.texts)
 
 
-@pytest.mark.parametrize("http", PROTOCOLS)
 @pytest.mark.parametrize(
     ("kind", "taken", "words"),
     [
@@ -166,7 +162,7 @@ async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> Non
 )
 @pytest.mark.anyio
 async def test_connection_breaks_over_a_socket(
-    simulator: Simulator, http: Literal["h11", "httptools"], kind: Kind, taken: int, words: str
+    simulator: Simulator, kind: Kind, taken: int, words: str
 ) -> None:
     """
     The client sees the connection end, not an answer; the next request on a new one is fine.
@@ -181,14 +177,11 @@ async def test_connection_breaks_over_a_socket(
         assert taken == len(simulator.texts)
         assert 200 == (await client.post(path, json=form)).status_code
 
-    await over_socket(simulator, use, http=http)
+    await over_socket(simulator, use)
 
 
-@pytest.mark.parametrize("http", PROTOCOLS)
 @pytest.mark.anyio
-async def test_large_upload_can_be_dropped_unread(
-    simulator: Simulator, http: Literal["h11", "httptools"]
-) -> None:
+async def test_large_upload_can_be_dropped_unread(simulator: Simulator) -> None:
     """
     The connection ends although the body is still on its way.
     """
@@ -199,13 +192,12 @@ async def test_large_upload_can_be_dropped_unread(
         with pytest.raises(httpx.TransportError):
             await client.post(full_path(simulator, "text-messages.json"), json=form)
 
-    await over_socket(simulator, use, http=http)
+    await over_socket(simulator, use)
     assert [] == simulator.texts
 
 
-@pytest.mark.parametrize("http", PROTOCOLS)
 @pytest.mark.anyio
-async def test_other_faults_over_a_socket(simulator: Simulator, http: Literal["h11", "httptools"]) -> None:
+async def test_other_faults_over_a_socket(simulator: Simulator) -> None:
     """
     Each answer is a proper one to the server as well, so one connection serves them all.
     """
@@ -217,13 +209,12 @@ async def test_other_faults_over_a_socket(simulator: Simulator, http: Literal["h
         path, form = full_path(simulator, "text-messages.json"), text_form(simulator)
         return [(await client.post(path, json=form)).status_code for _ in range(8)]
 
-    assert [204, 302, 304, 429, 599, 200, 200, 200] == await over_socket(simulator, use, http=http)
+    assert [204, 302, 304, 429, 599, 200, 200, 200] == await over_socket(simulator, use)
     assert 3 == len(simulator.texts)
 
 
-@pytest.mark.parametrize("http", PROTOCOLS)
 @pytest.mark.anyio
-async def test_client_that_gave_up_has_sent_its_text(http: Literal["h11", "httptools"]) -> None:
+async def test_client_that_gave_up_has_sent_its_text() -> None:
     """
     A text behind a delay is taken after the client has stopped waiting for it.
     """
@@ -252,7 +243,7 @@ async def test_client_that_gave_up_has_sent_its_text(http: Literal["h11", "httpt
         clock.gate.set()
         await taken.wait()
 
-    await over_socket(simulator, use, http=http, patience=0.2)
+    await over_socket(simulator, use, patience=0.2)
     assert 1 == len(simulator.texts)
 
 
