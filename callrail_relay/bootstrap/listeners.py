@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
 from callrail_relay.bootstrap.dashboard_sessions import session_notes
 from callrail_relay.bootstrap.diagnosis import checks
+from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.metrics import scrape
 from callrail_relay.bootstrap.relay import Relay
 from callrail_relay.bootstrap.tokens import hook_url, require_hook_token
@@ -20,6 +21,7 @@ from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.history import History
 from callrail_relay.service.hook_tokens import HookTokens
+from callrail_relay.service.refusals import Refusals
 from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
@@ -28,6 +30,7 @@ from callrail_relay.web.login import Login
 from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import CallRailHook, Hook, create_public_app
+from callrail_relay.web.self_check import until_unanswered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,13 @@ class Listening:
     public_url: str
     private_url: str | None
     login_url: str | None
+
+
+async def check_listening(installation: Installation, listening: Listening, hook: EventHook) -> None:
+    """
+    Watch over the public listener for as long as it answers. Raises Unavailable when it does not.
+    """
+    await until_unanswered(listening.public_url, installation.clock, hook)
 
 
 @asynccontextmanager
@@ -59,14 +69,16 @@ async def open_listeners(
     installation = relay.installation
     metrics = metrics or Metrics(installation.clock)
     server, settings = installation.settings.server, installation.settings.dashboard
+    refusals = Refusals(installation.clock, hook)
     if3 = Hook(
         relay.intake,
         tokens,
         installation.clock,
         allow_addresses=server.allow_addresses,
         wake=worker.wake,
+        refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.outbox, hook, worker.heard)
+    witness = await open_witness(installation, relay.outbox, hook, worker.heard, refusals.count)
     public = Listener(
         create_public_app(
             if3,
@@ -74,13 +86,16 @@ async def open_listeners(
             StoreProbe(relay.outbox, installation.clock).writable,
             installation.clock,
             metrics.answered,
+            refusals.count,
         ),
         host=server.host,
         port=server.port,
         setting="server.port (--port)",
         trusted_proxies=[str(network) for network in server.trusted_proxies],
+        refused=refusals.count,
     )
     async with AsyncExitStack() as stack:
+        stack.callback(refusals.close)
         await stack.enter_async_context(public)
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None)
@@ -97,6 +112,7 @@ async def open_listeners(
             host=settings.host,
             port=settings.port,
             setting="dashboard.port",
+            refused=refusals.count,
         )
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)

@@ -16,6 +16,7 @@ from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.webhooks import HookUrls, Registration
 from callrail_relay.errors import SecretFault, SettingsFault
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.signing_keys import SigningKeys
 from callrail_relay.service.witness import EVENT, Witness
 
@@ -61,7 +62,11 @@ async def signing_keys(installation: Installation) -> SigningKeys:
 
 
 async def open_witness(
-    installation: Installation, outbox: Outbox, hook: EventHook, heard: Callable[[], None]
+    installation: Installation,
+    outbox: Outbox,
+    hook: EventHook,
+    heard: Callable[[], None],
+    refused: Refused = uncounted,
 ) -> Witness:
     """
     Who takes what CallRail's webhooks tell.
@@ -73,6 +78,7 @@ async def open_witness(
         read=read_text,
         hook=hook,
         heard=heard,
+        refused=refused,
     )
 
 

@@ -4,7 +4,8 @@
 
 import asyncio
 import gc
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,7 +71,7 @@ async def serve(
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import tokens
     from callrail_relay.bootstrap.alerts import alerting
-    from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.metrics import count_events
     from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
     from callrail_relay.cli.stopping import stop_signal
@@ -97,19 +98,23 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
                 say(f"Webhook of this run: {url}")
             # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()
-            await _work(worker, stopped)
+            await _work(worker, stopped, check_listening(installation, listening, hook))
 
 
-async def _work(worker: "Worker", stopped: asyncio.Event) -> None:
+async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
     """
-    Deliver until the stop signal; what is under way then finishes first.
+    Deliver until the stop signal, or until *listening* fails; what is under way then finishes first.
     """
     running = asyncio.create_task(worker.run())
     waiting = asyncio.create_task(stopped.wait())
-    await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    checking = asyncio.create_task(listening)
+    await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     worker.stop()
     await running
+    if checking.done():
+        checking.result()
+    checking.cancel()
 
 
 def _show(listening: "Listening", *, as_json: bool) -> None:

@@ -300,13 +300,26 @@ class SentByOthers(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookRefused(Event):
+class RequestsRefused(Event):
     """
-    Something came to CallRail's webhook with the right secret and was not signed by CallRail.
+    *count* requests were refused for the same reason since this was last logged.
     """
 
-    action: ClassVar[str] = "webhook_refused"
+    action: ClassVar[str] = "requests_refused"
     level: ClassVar[str] = "warning"
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerUnanswered(Event):
+    """
+    The relay asked its own port and got no answer, several times in a row; it stops.
+    """
+
+    action: ClassVar[str] = "listener_unanswered"
+    level: ClassVar[str] = "error"
+    url: str
     reason: str
 
 

@@ -20,12 +20,12 @@ from callrail_relay.domain.events import (
     ReplyReceived,
     SentByOthers,
     WebhookNotUnderstood,
-    WebhookRefused,
     ignore,
 )
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.reconciliation import tell
+from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.signing_keys import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
@@ -50,9 +50,11 @@ class Witness:
         read: ReadText,
         hook: EventHook = ignore,
         heard: Callable[[], None] = lambda: None,
+        refused: Refused = uncounted,
     ) -> None:
         """
         *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
+        *refused* is told why a request was not taken for one of CallRail's.
         """
         self._outbox = outbox
         self._policy = policy
@@ -60,6 +62,7 @@ class Witness:
         self._read = read
         self._hook = hook
         self._heard = heard
+        self._refused = refused
 
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
@@ -72,7 +75,7 @@ class Witness:
         """
         refusal = await self._keys.refusal(body, signature)
         if refusal is not None:
-            self._hook(WebhookRefused(reason=refusal))
+            self._refused(f"{refusal} on CallRail's webhook")
             return False
         try:
             text = self._read(body, content_type)

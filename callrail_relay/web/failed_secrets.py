@@ -15,7 +15,8 @@ class FailedSecrets:
     """
     How many wrong secrets each address tried in its present minute.
 
-    At most MOST_ADDRESSES are remembered, so that no flood can fill the memory.
+    At most MOST_ADDRESSES are remembered, so that no flood can fill the memory. What is no address counts
+    as one, whatever it says: a proxy passes on what anybody wrote.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,10 @@ def _network(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address
-    if parsed.version == 6:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+        return ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    # A listener on both sees IPv4 as a part of one /64.
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))

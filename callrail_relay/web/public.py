@@ -18,6 +18,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.intake import Intake
+from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.witness import EVENT, SIGNATURE_HEADER, Witness
 from callrail_relay.web.failed_secrets import FailedSecrets
 
@@ -51,14 +52,21 @@ class BodyTooLarge(Exception):
     """
 
 
+class BodyMissing(ClientDisconnect):
+    """
+    A body was announced, and none came.
+    """
+
+
 class Gate:
     """
     Lets through whoever knows the secret in a webhook's path, and limits those who try others.
     """
 
-    def __init__(self, tokens: HookTokens, clock: Clock) -> None:
+    def __init__(self, tokens: HookTokens, clock: Clock, refused: Refused = uncounted) -> None:
         self._tokens = tokens
         self._clock = clock
+        self._refused = refused
         self._failed = FailedSecrets()
 
     async def refusal(self, token: str, request: Request, *, allowed: bool = True) -> Response | None:
@@ -66,6 +74,7 @@ class Gate:
         The answer to a request that is not let through; not *allowed* is one from an address that is not.
         """
         if not allowed or not (self._tokens.knows(token) or await self._tokens.opens(token)):
+            self._refused("wrong secret" if allowed else "not in server.allow_addresses")
             address = request.client.host if request.client else ""
             if self._failed.too_many(address, self._clock.monotonic()):
                 return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
@@ -151,8 +160,9 @@ class Hook(WebhookApp):
         *,
         allow_addresses: Sequence[Network] = (),
         wake: Callable[[], None],
+        refused: Refused = uncounted,
     ) -> None:
-        super().__init__(Gate(tokens, clock), allow_addresses=allow_addresses)
+        super().__init__(Gate(tokens, clock, refused), allow_addresses=allow_addresses)
         self._intake = intake
         self._wake = wake
 
@@ -210,10 +220,14 @@ async def read_body(request: Request) -> bytes:
     """
     The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > LARGEST_BODY:
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else 0
+    if announced > LARGEST_BODY:
         raise BodyTooLarge
     body = await _received(request)
+    if not body and (announced or "transfer-encoding" in request.headers):
+        # Whatever lost it on the way here, this request is no ping.
+        raise BodyMissing
     if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
         return _gunzipped(body)
     return body
@@ -262,12 +276,18 @@ def not_found() -> Response:
     return PlainTextResponse("Not Found", 404, CLOSE)
 
 
+HOOKS = "/hooks/"
+
+AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""What may stand behind the secret in a path, such as the end of the line that was copied along with it."""
+
+
 class PublicApp:
     """
     The app of the public listener.
 
-    Requests to the webhooks go straight to *hooks*, by their paths without the secret: Starlette's layers
-    take longer than storing a text does. *answered* is told of them, and of a path only the webhook's name.
+    Requests to the webhooks go straight to *hooks*, by their names: Starlette's layers take longer than
+    storing a text does. *answered* is told of them, and of a path only the webhook's name.
     """
 
     def __init__(
@@ -279,9 +299,11 @@ class PublicApp:
         self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, _, token = scope.get("path", "").rpartition("/")
-        hook = self._hooks.get(path)
-        if hook is not None and token and scope["type"] == "http":
+        path: str = scope.get("path", "")
+        name, _, token = path.removeprefix(HOOKS).partition("/")
+        token = token.rstrip(AFTER_TOKEN)
+        hook = self._hooks.get(name)
+        if path.startswith(HOOKS) and hook is not None and token and scope["type"] == "http":
             began = self._clock.monotonic()
             status = 500  # which the listener answers with where a fault of ours comes out of the hook
             try:
@@ -293,14 +315,24 @@ class PublicApp:
 
 
 def create_public_app(
-    hook: Hook, callrail_hook: CallRailHook, writable: Writable, clock: Clock, answered: Answered = nobody
+    hook: Hook,
+    callrail_hook: CallRailHook,
+    writable: Writable,
+    clock: Clock,
+    answered: Answered = nobody,
+    refused: Refused = uncounted,
 ) -> ASGIApp:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
     """
 
     async def healthz(_request: Request) -> Response:
-        return Response(status_code=200 if await writable() else 503)
+        try:
+            healthy = await writable()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the store, this is an answer
+            refused(f"the store could not be checked ({type(error).__name__})")
+            healthy = False
+        return Response(status_code=200 if healthy else 503)
 
     async def anything_else(_request: Request, _error: Exception) -> Response:
         return not_found()
@@ -311,5 +343,5 @@ def create_public_app(
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     others.router.redirect_slashes = False
-    hooks = {f"/hooks/{one.name}": one for one in (hook, callrail_hook)}
+    hooks = {one.name: one for one in (hook, callrail_hook)}
     return PublicApp(hooks, others, clock, answered)

@@ -16,6 +16,7 @@ from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
+from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.signing_keys import ReadKeys, SigningKeys
 from callrail_relay.service.witness import Witness
 from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
@@ -62,6 +63,7 @@ def public_app(
     signing_keys: Sequence[str] = (SIGNING_KEY,),
     read_keys: ReadKeys | None = None,
     answered: Answered = nobody,
+    refused: Refused = uncounted,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:
         return tokens
@@ -72,15 +74,18 @@ def public_app(
         rig.clock,
         allow_addresses=allow_addresses,
         wake=wake,
+        refused=refused,
     )
 
     async def same_keys() -> Sequence[str]:
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake)
+    witness = Witness(
+        rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake, refused=refused
+    )
     writable = StoreProbe(rig.outbox, rig.clock).writable
-    return create_public_app(hook, CallRailHook(hook.gate, witness), writable, rig.clock, answered)
+    return create_public_app(hook, CallRailHook(hook.gate, witness), writable, rig.clock, answered, refused)
 
 
 @asynccontextmanager
@@ -111,6 +116,13 @@ class Talk:
         The next status line with its headers.
         """
         return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def body(self, head: bytes) -> bytes:
+        """
+        The body that the answer with *head* announces.
+        """
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        return await self._reader.readexactly(int(length or 0))
 
     async def rest(self) -> bytes:
         """

@@ -16,12 +16,24 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from callrail_relay.callrail.signature import sign
+from callrail_relay.domain.events import PingReceived
+from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.web.connections import ConnectionLimits, most_connections
 from callrail_relay.web.listener import DEFAULT_LIMITS, Listener
 from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
 from tests.service.rig import LoopTime, Rig, open_rig
-from tests.web.posting import HOOK, encoded, head, payload, public_app, talking_to
+from tests.web.posting import (
+    CALLRAIL_HOOK,
+    HOOK,
+    SIGNING_KEY,
+    encoded,
+    head,
+    payload,
+    public_app,
+    talking_to,
+)
 
 if sys.platform != "win32":
     import resource
@@ -228,6 +240,143 @@ async def test_request_for_another_protocol_is_an_ordinary_one(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+OFFERS = {
+    "h2c as curl offers it": (
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAMAAABk",
+    ),
+    "h2c": ("Connection: Upgrade", "Upgrade: h2c"),
+    "TLS": ("Connection: Upgrade", "Upgrade: TLS/1.2, HTTP/1.1"),
+    "websocket": ("Upgrade: websocket", "Connection: keep-alive, Upgrade", "Sec-WebSocket-Version: 13"),
+    "several": ("Connection: upgrade", "Upgrade: TLS/1.2", "Upgrade: h2c, websocket"),
+    "without a connection header": ("Upgrade: foo/2",),
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+async def test_offer_of_an_upgrade_changes_nothing(
+    tmp_path: Path, offer: tuple[str, ...], caplog: pytest.LogCaptureFixture, *, chunked: bool
+) -> None:
+    """
+    On both webhooks the body is read, and the connection goes on in HTTP/1.1.
+    """
+    body, stop = encoded(payload()), encoded({"resource_id": "SCI1", "content": "STOP"})
+    signature = f"Signature: {sign(SIGNING_KEY, stop)}"
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        for path, content, more in ((HOOK, body, ()), (CALLRAIL_HOOK, stop, (signature,)), (HOOK, body, ())):
+            framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(content)}"
+            await talk.say(head(*offer, framing, *more, path=path))
+            await talk.say(b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content) if chunked else content)
+            answer = await talk.head()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await talk.body(answer)
+        assert [(body,), (body,)] == stored(rig)
+        assert [] == rig.events.of(PingReceived)
+    assert [] == caplog.records
+
+
+POST = b"POST %s HTTP/1.1\r\nHost: x\r\n" % HOOK.encode()
+TEXT = encoded(payload())
+CHUNKED = b"Transfer-Encoding: Chunked\r\n\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(TEXT)
+QUERY = b"?message=Hi&seller_phone=2025550122&seller="
+WHOLE = POST + LENGTH + b"\r\n" + TEXT
+TOLERATED = {
+    "empty lines before": b"\r\n\n\r\n" + WHOLE,
+    "bare line feeds": WHOLE.replace(b"\r\n", b"\n"),
+    "HTTP/1.0": (POST + LENGTH + b"\r\n" + TEXT).replace(b"HTTP/1.1\r\nHost: x", b"HTTP/1.0"),
+    "a whole URL, as to a proxy": WHOLE.replace(b" /hooks", b" http://texts.example.com:80/hooks"),
+    "a URL that is not escaped": POST.replace(b" HTTP", QUERY + "Zoë HTTP".encode()) + b"\r\n",
+    "a header that is not ASCII": POST + LENGTH + b"X-Name: \xe9\xff\r\n\r\n" + TEXT,
+    "a length beside chunks": POST + LENGTH + CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(TEXT), TEXT),
+    "an extension and a trailer": POST + CHUNKED + b"%x;a=b\r\n%s\r\n0\r\nX: 1\r\n\r\n" % (len(TEXT), TEXT),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize("request_", TOLERATED.values(), ids=TOLERATED)
+async def test_http_of_old_and_careless_clients_is_taken(
+    tmp_path: Path, request_: bytes, pieces: int
+) -> None:
+    """
+    Whole or in pieces, and no text is less for it.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        size = len(request_) // pieces + 1
+        for start in range(0, len(request_), size):
+            await talk.say(request_[start : start + size])
+            await asyncio.sleep(0)
+
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+        assert 1 == len(stored(rig))
+        [message] = await rig.operations.list_messages(MessageFilter())
+        assert Status.QUEUED == message.status
+
+
+async def test_line_that_follows_a_body_is_no_request(tmp_path: Path) -> None:
+    """
+    Browsers of long ago ended a body with a line break that did not count.
+    """
+    async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
+        await talk.say(WHOLE + b"\r\n" + WHOLE + b"\r\n\r\n")
+        for _ in range(2):
+            answer = await talk.head()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await talk.body(answer)
+
+        assert 2 == len(stored(rig))
+
+
+BROKEN = {
+    "no length": WHOLE.replace(LENGTH, b"Content-Length: x\r\n"),
+    "two lengths": WHOLE.replace(LENGTH, LENGTH + b"Content-Length: 2\r\n"),
+    "a coding of its own": WHOLE.replace(LENGTH, b"Transfer-Encoding: gzip\r\n"),
+    "no host": WHOLE.replace(b"Host: x\r\n", b""),
+    "blank before a colon": WHOLE.replace(b"Host:", b"Host :"),
+    "a chunk without an end": POST + CHUNKED + b"2\r\n{}garbage\r\n",
+    "a chunk without a size": POST + CHUNKED + b"zz\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", BROKEN.values(), ids=BROKEN)
+async def test_malformed_request_is_refused_and_counted(
+    tmp_path: Path, request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The sender is told, nothing is stored, and nothing but the count is logged.
+    """
+    refused: list[str] = []
+    async with open_rig(tmp_path) as rig:
+        app = public_app(rig)
+        async with (
+            Listener(app, host="127.0.0.1", port=0, setting="x", refused=refused.append) as listener,
+            talking_to(listener.url) as talk,
+        ):
+            await talk.say(request_)
+            assert (await talk.head()).startswith(b"HTTP/1.1 400 ")
+            await talk.rest()
+        assert [] == stored(rig)
+    assert ["not HTTP"] == refused
+    assert [] == caplog.records
+
+
+async def test_body_that_breaks_off_after_its_answer_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The answer stays what it was, and the connection ends.
+    """
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x") as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(head("Transfer-Encoding: chunked"))
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+        await talk.say(b"zz\r\n")
+        assert b"400" not in await talk.rest()
+    assert [] == caplog.records
+
+
 async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
     """
     What is no HTTP at all.
@@ -295,7 +444,12 @@ async def test_body_that_still_arrives_at_the_end_is_to_be_sent_again(
 
 # --- connections -----------------------------------------------------------------------------------------
 
-HASTE = ConnectionLimits(head_seconds=0.02)
+
+def address_of(listener: Listener) -> tuple[str, int]:
+    return "127.0.0.1", int(listener.url.rpartition(":")[2])
+
+
+HASTE = ConnectionLimits(peer_seconds=0.02)
 ASK = b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
 
 
@@ -346,7 +500,7 @@ async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.Monke
         await slow.asked.wait()
         await talk.say(more)
         for _ in range(3):
-            loop_time.jump(DEFAULT_LIMITS.head_seconds)
+            loop_time.jump(DEFAULT_LIMITS.peer_seconds)
             await asyncio.sleep(0)
         slow.answer.set()
 
@@ -355,28 +509,151 @@ async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.Monke
 
 async def test_endless_head_is_not_kept() -> None:
     """
-    Up to 64 KiB, and no memory beyond.
+    Up to 32 KiB, and no memory beyond.
     """
     line = b"X-Filling: " + b"x" * 987 + b"\r\n"
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
         async with talking_to(listener.url) as talk:
-            await talk.say(ASK[:-2] + line * 60 + b"\r\n")
+            await talk.say(ASK[:-2] + line * 30 + b"\r\n")
             assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
         async with talking_to(listener.url) as talk:
-            await talk.say(ASK[:-2] + line * 66)
+            await talk.say(ASK[:-2] + line * 34)
             assert b"hello" not in await talk.rest()
 
 
-async def test_too_many_connections_are_told_to_come_back(tmp_path: Path) -> None:
+async def test_full_server_drops_who_has_waited_longest() -> None:
     """
-    There is an upper bound, and an answer beyond it.
+    Silence, half a head and a connection that was answered before are all the same; the newest is served.
     """
+    limits = ConnectionLimits(connections=3)
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x", limits=limits) as listener,
+        talking_to(listener.url) as silent,
+        talking_to(listener.url) as slow,
+        talking_to(listener.url) as answered,
+    ):
+        await slow.say(ASK[:-2])
+        await answered.say(ASK)
+        await answered.head()
+        for dropped in (silent, slow, answered):
+            async with talking_to(listener.url) as newest:
+                await newest.say(ASK)
+                assert (await newest.head()).startswith(b"HTTP/1.1 200 ")
+                await dropped.rest()
+
+
+async def test_full_server_drops_no_request_in_progress() -> None:
+    """
+    However many there are, each is answered.
+    """
+    slow = Slow()
     limits = ConnectionLimits(connections=2)
-    async with open_rig(tmp_path) as rig, listening(rig, limits=limits) as url:
-        async with httpx.AsyncClient(base_url=url) as client:
-            assert 200 == (await client.get("/healthz")).status_code
-        async with talking_to(url), httpx.AsyncClient(base_url=url) as client:
-            assert 503 == (await client.get("/healthz")).status_code
+    async with (
+        Listener(slow, host="127.0.0.1", port=0, setting="x", limits=limits) as listener,
+        AsyncExitStack() as stack,
+    ):
+        talks = []
+        for _ in range(5):
+            slow.asked.clear()
+            talks.append(talk := await stack.enter_async_context(talking_to(listener.url)))
+            await talk.say(ASK)
+            await slow.asked.wait()
+        slow.answer.set()
+        for talk in talks:
+            assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
+    """
+    An answer that nobody takes keeps no connection.
+    """
+    ended = asyncio.Event()
+
+    async def endless(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(500):
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        ended.set()
+
+    async with (
+        Listener(endless, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(ASK)
+        await ended.wait()
+
+
+async def test_pipelined_requests_wait_in_the_network() -> None:
+    """
+    They are answered one after the other, and what is not answered yet is not read.
+    """
+    slow = Slow()
+    async with (
+        Listener(slow, host="127.0.0.1", port=0, setting="x") as listener,
+        talking_to(listener.url) as talk,
+    ):
+        flood = asyncio.create_task(talk.say(ASK * 200_000))
+        await slow.asked.wait()
+        assert not flood.done()
+        slow.answer.set()
+        for _ in range(100):
+            answer = await talk.head()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await talk.body(answer)
+        assert not flood.done()
+        flood.cancel()
+        talk.hang_up()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+async def test_server_that_runs_out_of_files_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The connection waits until there is one again, and one line tells of it.
+    """
+    refused: asyncio.Queue[str] = asyncio.Queue()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x", refused=refused.put_nowait) as listener,
+        talking_to(listener.url) as talk,
+    ):
+        await talk.say(ASK)
+        await talk.head()
+        with socket.socket() as client:
+            client.settimeout(0)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+            try:
+                await asyncio.get_running_loop().sock_connect(client, address_of(listener))
+                assert "not accepted: Too many open files" == await refused.get()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await asyncio.get_running_loop().sock_sendall(client, ASK)
+            assert b"200 OK" in await asyncio.get_running_loop().sock_recv(client, 100)
+
+    assert refused.empty()
+    assert [] == caplog.records
+
+
+async def test_connection_that_cannot_be_taken_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    On Windows a client that hangs up at once makes that fail, and asyncio would listen no more.
+    """
+    refused: list[str] = []
+    loop = asyncio.get_running_loop()
+    take, failures = loop.sock_accept, [OSError(0, "The specified network name is no longer available")] * 3
+
+    async def fails(listening: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise failures.pop()
+        return await take(listening)
+
+    monkeypatch.setattr(loop, "sock_accept", fails)
+    async with (
+        Listener(hello, host="127.0.0.1", port=0, setting="x", refused=refused.append) as listener,
+        httpx.AsyncClient() as client,
+    ):
+        assert "hello" == (await client.get(listener.url)).text
+
+    assert ["not accepted: The specified network name is no longer available"] * 3 == refused
 
 
 async def test_burst_of_connections_waits_to_be_taken() -> None:
@@ -384,9 +661,8 @@ async def test_burst_of_connections_waits_to_be_taken() -> None:
     Many may knock at one moment, while the loop does something else.
     """
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener, AsyncExitStack() as stack:
-        address = ("127.0.0.1", int(listener.url.rpartition(":")[2]))
         for _ in range(50):
-            stack.enter_context(socket.create_connection(address, timeout=2))
+            stack.enter_context(socket.create_connection(address_of(listener), timeout=2))
         async with httpx.AsyncClient() as client:
             assert "hello" == (await client.get(listener.url)).text
 
@@ -459,7 +735,7 @@ async def test_guesses_are_counted_by_the_address_that_is_believed(tmp_path: Pat
 
 
 async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"hello"})
 
 

@@ -26,7 +26,18 @@ from callrail_relay.web.failed_secrets import MOST_FAILURES
 from callrail_relay.web.public import LARGEST_BODY
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
-from tests.web.posting import ADDRESS, DATA, HOOK, TOKEN, WORDS, client_of, encoded, payload, public_app
+from tests.web.posting import (
+    ADDRESS,
+    CALLRAIL_HOOK,
+    DATA,
+    HOOK,
+    TOKEN,
+    WORDS,
+    client_of,
+    encoded,
+    payload,
+    public_app,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -460,6 +471,38 @@ async def test_wrong_secret_is_not_found(tmp_path: Path, method: str, token: str
         assert [(0,)] == rig.stored("count(*)", "submissions")
 
 
+AFTER_TOKEN = ["/", "//", "/?", "?"]
+AFTER_TOKEN += ["%20", "%20%20/", "%0A", "%0D%0A", "%09", "%2F", "%3F", "%C2%A0", "%E2%80%8B"]
+
+
+@pytest.mark.parametrize("after", AFTER_TOKEN)
+async def test_what_stands_behind_the_right_secret_does_no_harm(tmp_path: Path, after: str) -> None:
+    """
+    A URL is copied with the end of its line, or saved by a program that ends all of them with a slash.
+    """
+    async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
+        assert 200 == (await client.post(f"{HOOK}{after}", json=payload())).status_code
+        assert 405 == (await client.get(f"{HOOK}{after}")).status_code
+        assert 404 == (await client.post(f"{HOOK[:-1]}{after}", json=payload())).status_code
+        # CallRail's webhook asks for a signature, so it knows the secret.
+        assert 401 == (await client.post(f"{CALLRAIL_HOOK}{after}", json={})).status_code
+        assert [(1,)] == rig.stored("count(*)", "submissions")
+
+
+@pytest.mark.parametrize("announced", [{"Content-Length": "12"}, {"Transfer-Encoding": "chunked"}])
+@pytest.mark.parametrize("path", [HOOK, CALLRAIL_HOOK, f"{HOOK}?message=Hi&seller_phone=2025550122"])
+async def test_request_that_lost_its_body_is_no_ping(
+    tmp_path: Path, announced: dict[str, str], path: str
+) -> None:
+    """
+    Whatever lost it on the way: 200 would say that the text is kept.
+    """
+    async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
+        assert 400 == (await client.post(path, headers=announced)).status_code
+        assert [] == list(rig.events)
+        assert [(0,)] == rig.stored("count(*)", "submissions")
+
+
 @pytest.mark.parametrize("method", METHODS)
 async def test_right_secret_with_another_method_is_not_allowed(tmp_path: Path, method: str) -> None:
     """
@@ -641,6 +684,23 @@ async def test_health_says_yes_or_no_and_nothing_else(tmp_path: Path) -> None:
     assert {"content-length"} == set(ill.headers)
 
 
+async def test_health_that_cannot_be_checked_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Whatever the store raises: 503, and the reason is counted.
+    """
+    refused: list[str] = []
+    async with open_rig(tmp_path) as rig:
+
+        async def breaks() -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(rig.outbox, "write_probe", breaks)
+        async with client_of(public_app(rig, refused=refused.append)) as client:
+            assert 503 == (await client.get("/healthz")).status_code
+
+    assert ["the store could not be checked (RuntimeError)"] == refused
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -658,11 +718,18 @@ async def test_health_says_yes_or_no_and_nothing_else(tmp_path: Path) -> None:
         "/hooks/",
         "/hooks/if3",
         "/hooks/if3/",
-        f"{HOOK}/",
+        "/hooks/if3/%20/",
+        "/hooks/healthz",
         f"{HOOK}/x",
+        f"{HOOK}/../x",
         f"/Hooks/if3/{TOKEN}",
         f"//hooks/if3/{TOKEN}",
         f"/hooks/if3//{TOKEN}",
+        f"/hooks/if3/%20{TOKEN}",
+        f"/hooks/if3/{TOKEN[:5]}%20{TOKEN[5:]}",
+        f"/hooks/if3/{TOKEN[:5]}/{TOKEN[5:]}",
+        f"/if3/{TOKEN}",
+        f"/{TOKEN}",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
