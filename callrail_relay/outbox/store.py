@@ -60,6 +60,7 @@ from callrail_relay.outbox import (
     forwarding,
     history,
     inbox,
+    intake,
     measuring,
     operations,
     polling,
@@ -175,6 +176,25 @@ class Outbox:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
         return accepted
+
+    async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
+        """Store all submissions of *batch* in one transaction, or none of them."""
+        accepted = await self._write(intake.accept, batch)
+        await self._in_thread(self._readers, self._news.tell)
+        return accepted
+
+    async def plan(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
+        """
+        Return what ``accept_all`` would make of *batch* now: it is done, and rolled back.
+
+        A second set of rules for dry runs would sooner or later say something else than the run does.
+        """
+
+        def work(connection: sa.Connection, now: datetime) -> list[list[Accepted]]:
+            return intake.accept(connection, now, batch)
+
+        [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
+        return accepted  # type: ignore[no-any-return]  # what the work answered with
 
     async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
         """
@@ -468,14 +488,20 @@ class Outbox:
     async def _transact(self, works: Sequence[Work]) -> list[Any]:
         return await self._in_thread(self._writers, self._writing, works)
 
-    def _writing(self, works: Sequence[Work]) -> list[Any]:
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+    def _writing(self, works: Sequence[Work], *, keep: bool = True) -> list[Any]:
+        with (
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin() as transaction,
+        ):
             now = self._time(connection)
             latest = self._latest or setback.latest_instant(connection, now)
             if now < latest - setback.TOLERANCE:
                 setback.bring_back(connection, now, latest)
             results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)
+            if not keep:
+                transaction.rollback()
+                return results
         self._latest = now
         return results
 
