@@ -39,7 +39,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, UsageFault
 from callrail_relay.outbox import engine
 from callrail_relay.service.health import Condition, HealthReport, examine
-from callrail_relay.service.hook_tokens import GRACE, HookToken
+from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken
 from callrail_relay.service.worker import Worker
 from tests.service.rig import Events
 from tests.support.clock import ManualClock
@@ -421,6 +421,76 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
     clock.advance(GRACE)
     assert not await running.opens("first")
     assert await running.opens(rotation.token.value)
+
+
+async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
+    """
+    Also where nobody uses the new secret, so that nothing makes a running relay look for it.
+    """
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    async with open_relay(installation) as relay:
+        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+
+        await rotate_hook_token(installation)
+
+        clock.advance(GRACE - timedelta(seconds=10))
+        assert await running.opens("first")
+        clock.advance(10)
+        assert not await running.opens("first")
+
+
+async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
+    """
+    With all those before it: in a running relay within seconds, and in one that starts later.
+    """
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    async with open_relay(installation) as relay:
+        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+        second = (await rotate_hook_token(installation)).token.value
+        clock.advance(10)
+        assert await running.opens(second)
+        assert await running.opens("first")
+
+        rotation = await rotate_hook_token(installation, at_once=True)
+
+        clock.advance(REREAD)
+        assert rotation.former_until is None
+        for tokens in (running, await hook_tokens(installation, relay.outbox.read_ended_tokens)):
+            assert [False, False, True] == [
+                await tokens.opens(token) for token in ("first", second, rotation.token.value)
+            ]
+        assert [rotation.token] == await read_hook_tokens(installation)
+
+
+async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> None:
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    running = await hook_tokens(installation)
+    for _ in range(2):
+        await rotate_hook_token(installation)
+        clock.advance(timedelta(hours=1))
+
+    assert await running.opens((await require_hook_token(installation)).value)
+    assert await running.opens("first")
+
+
+async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
+    """
+    No node could be told.
+    """
+    installation = await with_token_in_file(tmp_path)
+    url = f"sqlite:///{tmp_path / 'secrets.toml'}/relay.db"
+    settings = installation.settings
+    broken = replace(installation, settings=replace(settings, database=replace(settings.database, url=url)))
+
+    with pytest.raises(Unavailable):
+        await rotate_hook_token(broken, at_once=True)
+    assert [HookToken(value="first")] == await read_hook_tokens(installation)
 
 
 async def test_secret_of_the_environment_is_rotated_by_its_owner(

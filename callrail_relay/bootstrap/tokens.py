@@ -2,7 +2,8 @@
 The secret in the webhook's path: where it is kept, how it changes, the URL it makes.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,18 @@ from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
-from callrail_relay.service.hook_tokens import GRACE, HookToken, HookTokens, new_token
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.hook_tokens import (
+    GRACE,
+    HookToken,
+    HookTokens,
+    ReadEnded,
+    digest,
+    new_token,
+    none_ended,
+    read_former,
+    write_former,
+)
 
 
 async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
@@ -24,10 +36,7 @@ async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
         # Only a keyring can hold it; one that does not answer must not keep the current one from working.
         former = None
     tokens = [] if current is None else [HookToken(value=current.secret.reveal())]
-    if former is not None:
-        valid_until, _, value = former.secret.reveal().partition("|")
-        tokens.append(HookToken(value=value, valid_until=datetime.fromisoformat(valid_until)))
-    return tokens
+    return tokens if former is None else [*tokens, *read_former(former.secret.reveal())]
 
 
 async def require_hook_token(installation: Installation) -> HookToken:
@@ -41,35 +50,58 @@ async def require_hook_token(installation: Installation) -> HookToken:
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
     """
-    A new webhook secret, where it went in words, and until when the former one works as well.
+    A new webhook secret, where it went in words, and until when the former one works; None where it ended.
     """
 
     token: HookToken
     place: str
-    former_until: datetime
+    former_until: datetime | None
 
 
-async def rotate_hook_token(installation: Installation) -> Rotation:
+async def rotate_hook_token(installation: Installation, *, at_once: bool = False) -> Rotation:
     """
-    Make a new token and keep the former one valid for a day.
+    Make a new token. The former one ends in a day, or *at_once* with all that came before it.
 
-    Raises SecretFault, also where the token comes from a place that only its owner can change.
+    Raises SecretFault, also where the token comes from a place that only its owner can change, and
+    Unavailable; then nothing has changed, or the former one still works and this can be done again.
     """
     secrets = installation.secrets
     owner = secrets.shadowed_by(SecretName.HOOK_TOKEN)
     if owner is not None:
         raise SecretFault(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
-    current = await secrets.require(SecretName.HOOK_TOKEN)
-    former_until = installation.clock.now() + GRACE
-    former = f"{former_until.isoformat()}|{current.secret.reveal()}"
-    # The former one first: whatever happens in between, it keeps working.
-    await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, former, use_file=secrets.file_in_use)
+    current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
     token = new_token()
-    place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
-    return Rotation(token=HookToken(value=token), place=place, former_until=former_until)
+    async with _open_store(installation) as outbox:
+        now = await outbox.now()
+        former_until = now + GRACE
+        kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
+        former = [
+            HookToken(value=current, valid_until=former_until),
+            *([] if kept is None else read_former(kept.secret.reveal())),
+        ]
+        # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
+        previous = write_former(former, now)
+        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=secrets.file_in_use)
+        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
+        # Last, since without a new one the former must not end.
+        if at_once:
+            await outbox.end_tokens([digest(one.value) for one in former])
+            await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
+        else:
+            await outbox.end_tokens([digest(current)], former_until)
+    return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
 
 
-async def hook_tokens(installation: Installation) -> HookTokens:
+@asynccontextmanager
+async def _open_store(installation: Installation) -> AsyncIterator[Outbox]:
+    outbox = await Outbox.open(installation.settings.database.url, installation.clock)
+    try:
+        yield outbox
+    finally:
+        await outbox.close()
+
+
+async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_ended) -> HookTokens:
     """
     The tokens for the public listener. Raises SecretFault where there is none.
     """
@@ -82,7 +114,7 @@ async def hook_tokens(installation: Installation) -> HookTokens:
             # The keyring may be locked by now; the tokens known so far stay good.
             return ()
 
-    return HookTokens(await read_hook_tokens(installation), read, installation.clock)
+    return HookTokens(await read_hook_tokens(installation), read, installation.clock, read_ended)
 
 
 def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> str:

@@ -66,6 +66,7 @@ from callrail_relay.outbox import (
     polling,
     reading,
     recording,
+    relay_secrets,
     remapping,
     retiring,
     setback,
@@ -364,6 +365,18 @@ class Outbox:
                 await self._write(operations.write_probe)
         except TimeoutError as error:
             raise self._silent() from error
+
+    async def end_tokens(self, digests: Iterable[str], at: datetime | None = None) -> None:
+        await self._write(relay_secrets.end_tokens, digests, at)
+
+    async def read_ended_tokens(self) -> frozenset[str]:
+        return await self._read(relay_secrets.read_ended_tokens)
+
+    async def token_ends_at(self, digest: str) -> datetime | None:
+        return await self._read(relay_secrets.token_ends_at, digest)
+
+    async def read_relay_secret(self, proposed: str) -> str:
+        return await self._write(relay_secrets.read_relay_secret, proposed)
 
     async def known_accounts(self) -> list[str]:
         return await self._read(lambda connection, _now: operations.known_accounts(connection))

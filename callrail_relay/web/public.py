@@ -65,7 +65,7 @@ class Gate:
         """
         The answer to a request that is not let through; not *allowed* is one from an address that is not.
         """
-        if not allowed or not (self._tokens.knows(token) or await self._tokens.opens(token)):
+        if not allowed or not await self._tokens.opens(token):
             address = request.client.host if request.client else ""
             if self._failed.too_many(address, self._clock.monotonic()):
                 return PlainTextResponse("Too Many Requests", 429, {"Retry-After": "60"} | CLOSE)
