@@ -2,16 +2,15 @@
 The secret in the webhook's path: where it is kept, how it changes, the URL it makes.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.installation import Installation, listener_url
+from callrail_relay.bootstrap.relay import open_relay
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
-from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.hook_tokens import (
     GRACE,
     HookToken,
@@ -71,7 +70,8 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
         raise SecretFault(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
     current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
     token = new_token()
-    async with _open_store(installation) as outbox:
+    async with open_relay(installation) as relay:
+        outbox = relay.outbox
         now = await outbox.now()
         former_until = now + GRACE
         kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
@@ -90,15 +90,6 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
         else:
             await outbox.end_tokens([digest(current)], former_until)
     return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
-
-
-@asynccontextmanager
-async def _open_store(installation: Installation) -> AsyncIterator[Outbox]:
-    outbox = await Outbox.open(installation.settings.database.url, installation.clock)
-    try:
-        yield outbox
-    finally:
-        await outbox.close()
 
 
 async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_ended) -> HookTokens:
@@ -121,14 +112,5 @@ def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> s
     """
     The URL to paste into IF3.
     """
-    server = settings.server
-    public = base or server.public_url or f"http://{_reachable(server.host)}:{server.port}"
+    public = base or settings.server.public_url or listener_url(settings.server)
     return f"{public.rstrip('/')}/hooks/if3/{token.value}"
-
-
-def _reachable(host: str) -> str:
-    """
-    A host to listen on as the host of a URL for this machine.
-    """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared only
-    return f"[{host}]" if ":" in host else host

@@ -8,16 +8,31 @@ import typer
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, say
+from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
 
 NO_PUBLIC_ADDRESS = (
-    "The URL below is for this machine only: IF3 needs a public https address that leads here, by a tunnel "
-    "or a reverse proxy. Give it with `callrail-relay configure --public-url https://...`, then see "
+    "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
+    "tunnel or a reverse proxy. Set it with `callrail-relay configure --public-url https://...`, then run "
     "`callrail-relay hook-url`."
 )
+
+
+def why_not_for_if3(public_url: str | None) -> str | None:
+    """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
+    if public_url is None:
+        return NO_PUBLIC_ADDRESS
+    try:
+        read_public_url(public_url)
+    except BadPublicUrl as error:
+        return (
+            f"IF3 can't use the URL below: server.public_url can't be right. {error} Set it with "
+            "`callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
+        )
+    return None
 
 
 @command
@@ -68,8 +83,8 @@ async def hook_url(
         await _say_who_else(installation)
     else:
         token = await tokens.require_hook_token(installation)
-    if installation.settings.server.public_url is None:
-        say(NO_PUBLIC_ADDRESS)
+    if why := why_not_for_if3(installation.settings.server.public_url):
+        say(why)
     url = tokens.hook_url(installation.settings, token)
     print_json({"url": url}) if as_json else typer.echo(url)
     return 0

@@ -75,11 +75,13 @@ from callrail_relay.outbox import (
 from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
+    close_to_others,
     describe,
     file_identity,
     is_sqlite,
     open_engine,
     require_same_file,
+    store_files,
     translated,
 )
 from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
@@ -142,6 +144,7 @@ class Outbox:
             outbox = cls(engine, lambda _: clock.now(), clock)
         try:
             await outbox._in_thread(outbox._writers, migrate, engine)
+            await outbox._in_thread(outbox._writers, close_to_others, engine)
         except BaseException:
             await outbox.close()
             raise
@@ -163,6 +166,11 @@ class Outbox:
         What to call this store in front of people: its file, or its address without the password.
         """
         return describe(self._engine)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of this store, those that are not there now among them; none for PostgreSQL."""
+        return store_files(self._engine)
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """
@@ -349,6 +357,9 @@ class Outbox:
 
     async def next_poll(self, policy: PollPolicy) -> datetime:
         return await self._read(polling.next_poll, policy)
+
+    async def last_poll(self, policy: PollPolicy) -> datetime | None:
+        return await self._read(polling.last_poll, policy)
 
     async def end_poll(self, poll_id: int, requests: int, *, well: bool) -> None:
         await self._write(polling.end_poll, poll_id, requests, well=well)

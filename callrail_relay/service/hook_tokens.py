@@ -76,8 +76,12 @@ def read_former(kept: str) -> list[HookToken]:
 
 def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
     """Return as one text those of *tokens*, newest first, that are still valid."""
-    valid = [token for token in tokens if token.valid_until is not None and now < token.valid_until]
-    return ",".join(f"{token.valid_until:%Y-%m-%dT%H:%M:%S%z}|{token.value}" for token in valid[:MOST_FORMER])
+    valid = [
+        f"{token.valid_until.isoformat()}|{token.value}"
+        for token in tokens
+        if token.valid_until is not None and now < token.valid_until
+    ]
+    return ",".join(valid[:MOST_FORMER])
 
 
 class HookTokens:

@@ -4,6 +4,7 @@ The public listener: IF3's webhook, CallRail's, the health of the relay, and 404
 
 import asyncio
 import ipaddress
+import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,6 +35,10 @@ CLOSE = {"Connection": "close"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Writable = Callable[[], Awaitable[bool]]
+
+Prove = Callable[[str], str]
+
+_NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 Answered = Callable[[str, int, float], None]
 """Takes which webhook was asked, the status of its answer, and the seconds that it took."""
@@ -293,14 +298,25 @@ class PublicApp:
 
 
 def create_public_app(
-    hook: Hook, callrail_hook: CallRailHook, writable: Writable, clock: Clock, answered: Answered = nobody
+    hook: Hook,
+    callrail_hook: CallRailHook,
+    writable: Writable,
+    clock: Clock,
+    answered: Answered = nobody,
+    prove: Prove | None = None,
 ) -> ASGIApp:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
+
+    *prove* answers a nonce as only this relay can, so that its owner can tell where the public URL leads.
     """
 
-    async def healthz(_request: Request) -> Response:
-        return Response(status_code=200 if await writable() else 503)
+    async def healthz(request: Request) -> Response:
+        status = 200 if await writable() else 503
+        nonce = request.query_params.get("probe", "")
+        if prove is None or not _NONCE.fullmatch(nonce):
+            return Response(status_code=status)
+        return PlainTextResponse(prove(nonce), status, {"Cache-Control": "no-store"})
 
     async def anything_else(_request: Request, _error: Exception) -> Response:
         return not_found()

@@ -80,7 +80,14 @@ def public_app(
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
     witness = Witness(rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake)
     writable = StoreProbe(rig.outbox, rig.clock).writable
-    return create_public_app(hook, CallRailHook(hook.gate, witness), writable, rig.clock, answered)
+    return create_public_app(
+        hook,
+        CallRailHook(hook.gate, witness),
+        writable,
+        rig.clock,
+        answered,
+        prove=lambda nonce: f"<{nonce}>",
+    )
 
 
 @asynccontextmanager
