@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -39,11 +40,13 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, UsageFault
 from callrail_relay.outbox import engine
 from callrail_relay.service.health import Condition, HealthReport, examine
-from callrail_relay.service.hook_tokens import GRACE, HookToken
+from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, digest
 from callrail_relay.service.worker import Worker
+from tests.config.test_places import posix_only
 from tests.service.rig import Events
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.public_way import PUBLIC, proving, public_way
 from tests.web.posting import payload
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +59,7 @@ NAMES = [
     "webhook secret",
     "store",
     "disk",
+    "files",
     "CallRail",
     "accounts",
     "guards",
@@ -423,6 +427,76 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
     assert await running.opens(rotation.token.value)
 
 
+async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
+    """
+    Also where nobody uses the new secret, so that nothing makes a running relay look for it.
+    """
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    async with open_relay(installation) as relay:
+        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+
+        await rotate_hook_token(installation)
+
+        clock.advance(GRACE - timedelta(seconds=10))
+        assert await running.opens("first")
+        clock.advance(10)
+        assert not await running.opens("first")
+
+
+async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
+    """
+    With all those before it: in a running relay within seconds, and in one that starts later.
+    """
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    async with open_relay(installation) as relay:
+        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+        second = (await rotate_hook_token(installation)).token.value
+        clock.advance(10)
+        assert await running.opens(second)
+        assert await running.opens("first")
+
+        rotation = await rotate_hook_token(installation, at_once=True)
+
+        clock.advance(REREAD)
+        assert rotation.former_until is None
+        for tokens in (running, await hook_tokens(installation, relay.outbox.read_ended_tokens)):
+            assert [False, False, True] == [
+                await tokens.opens(token) for token in ("first", second, rotation.token.value)
+            ]
+        assert [rotation.token] == await read_hook_tokens(installation)
+
+
+async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> None:
+    installation = await with_token_in_file(tmp_path)
+    clock = installation.clock
+    assert isinstance(clock, ManualClock)
+    running = await hook_tokens(installation)
+    for _ in range(2):
+        await rotate_hook_token(installation)
+        clock.advance(timedelta(hours=1))
+
+    assert await running.opens((await require_hook_token(installation)).value)
+    assert await running.opens("first")
+
+
+async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
+    """
+    No node could be told.
+    """
+    installation = await with_token_in_file(tmp_path)
+    url = f"sqlite:///{tmp_path / 'secrets.toml'}/relay.db"
+    settings = installation.settings
+    broken = replace(installation, settings=replace(settings, database=replace(settings.database, url=url)))
+
+    with pytest.raises(Unavailable):
+        await rotate_hook_token(broken, at_once=True)
+    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+
+
 async def test_secret_of_the_environment_is_rotated_by_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,21 +614,76 @@ async def test_settings_that_cannot_be_read_are_the_only_finding(tmp_path: Path)
 
 async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    With a sandbox in CallRail's place nothing fails, and what is only good to know is a warning.
+    With a sandbox in CallRail's place, and a public URL that leads here. What was not tried is a warning.
     """
     async with open_sandbox(port=0) as sandbox:
-        monkeypatch.setenv("CALLRAIL_API_KEY", sandbox.simulator.api_key)
-        monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token")
-        monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "key")
-        configured(tmp_path, sandbox, server={"public_url": "https://texts.example.com"})
-        report = await diagnose(tmp_path / "config.toml")
+        with public_way(tmp_path) as way:
+            way.answer = proving(tmp_path / "data" / "relay.db")
+            for variable, value in {**way.environment, "CALLRAIL_RELAY_DATA": str(tmp_path / "data")}.items():
+                monkeypatch.setenv(variable, value)
+            monkeypatch.setenv("CALLRAIL_API_KEY", sandbox.simulator.api_key)
+            monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token")
+            monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "key")
+            configured(tmp_path, sandbox, server={"public_url": PUBLIC})
+            (tmp_path / "config.toml").chmod(0o600)
+            report = await diagnose(tmp_path / "config.toml")
 
         assert 0 == report.exit_code, report
         well = {name for name, condition in findings(report).items() if condition is Condition.OK}
         # The machine of a test may have little space.
-        assert set(NAMES) - {"disk"} <= well
+        assert set(NAMES) - {"replies", "alerts", "disk"} == well - {"disk"}
+        assert f"{PUBLIC} leads to this relay" in detail(report, "public address")
+        assert "You aren't told" in detail(report, "alerts")
         assert "environment variable CALLRAIL_API_KEY" in detail(report, "API key")
         assert sandbox.simulator.api_key not in str(report)
+
+
+@posix_only
+async def test_files_that_others_can_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The store itself is closed when it is opened; a link in its place is named as well.
+    """
+    config, data = tmp_path / "config.toml", tmp_path / "data"
+    monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(data))
+    config.write_text("")
+    await diagnose(config)
+    data.chmod(0o755)
+    for path, mode in (
+        (config, 0o644), (data / "relay.db", 0o666), (data / "node-0.id", 0o640), (tmp_path / "x", 0o600)
+    ):  # fmt: skip
+        path.touch()
+        path.chmod(mode)
+
+    named = detail(await diagnose(config), "files")
+
+    for name in (f"{config} (0644)", f"{data} (0755)", f"{data / 'node-0.id'} (0640)"):
+        assert name in named
+    assert "relay.db" not in named
+    assert 0o600 == stat.S_IMODE((data / "relay.db").stat().st_mode)
+
+    (data / "relay.db").rename(tmp_path / "elsewhere.db")
+    (data / "relay.db").symlink_to(tmp_path / "elsewhere.db")
+    assert f"{data / 'relay.db'} (to {tmp_path / 'elsewhere.db'})" in detail(await diagnose(config), "files")
+
+
+async def test_a_secret_that_was_replaced_elsewhere_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    On a computer that shares the store, and still has the former one.
+    """
+    monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "former")
+    config = tmp_path / "config.toml"
+    config.touch()
+    async with open_relay(find_installation(config)) as relay:
+        await relay.outbox.end_tokens([digest("former")], await relay.outbox.now() + GRACE)
+        assert Condition.WARNING == findings(await diagnose(config))["webhook secret"]
+        await relay.outbox.end_tokens([digest("former")])
+        report = await diagnose(config)
+
+    assert Condition.FAILED == findings(report)["webhook secret"]
+    assert "Put the new one in the environment variable" in detail(report, "webhook secret")
 
 
 async def test_paused_account_is_a_finding(tmp_path: Path) -> None:

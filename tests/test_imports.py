@@ -15,7 +15,7 @@ import callrail_relay
 PACKAGE = Path(callrail_relay.__file__).parent
 
 GROUND = {"domain", "errors", "clock", "lean"}
-ADAPTERS = {"outbox", "callrail", "config", "telemetry"}
+ADAPTERS = {"outbox", "callrail", "config", "telemetry", "machine"}
 
 # What each part may import of the package besides itself; "" is the package's own `__init__`.
 MAY_IMPORT: dict[str, set[str]] = {

@@ -11,18 +11,23 @@ from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import Unavailable
+from callrail_relay.machine.private_files import files_in, links, open_to_others
 from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
-    check_public_url,
     check_replies,
     check_routes,
     check_space,
     check_store,
+    check_token_end,
     check_waiting,
     remembered,
 )
 from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
+from callrail_relay.service.hook_tokens import digest
+
+MOST_NAMED = 5
+"""Files that one sentence names."""
 
 
 async def diagnose(config: Path | None) -> HealthReport:
@@ -66,6 +71,24 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         free = shutil.disk_usage(private_directory(installation.data)).free
         return check_space(free, str(installation.data))
 
+    async def files() -> str:
+        store = relay.outbox.files
+        if linked := links(store):
+            raise Worry(
+                f"A link stands in place of the store: {linked[0]}. Set database.url to the file itself, so "
+                "that the relay and your backups are sure to use the same one."
+            )
+        data = private_directory(installation.data)
+        ours = (installation.config_path, installation.secrets.file, data, *files_in(data), *store)
+        wide = open_to_others(ours)
+        if wide:
+            more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
+            raise Worry(
+                f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
+                "`chmod go= PATH` for each, and change any secrets in them."
+            )
+        return "Other users of this computer can't read the relay's files."
+
     async def guards() -> str:
         return check_guards(
             opt_out=installation.settings.guards.opt_out, mass_text=installation.settings.guards.mass_text
@@ -73,42 +96,46 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def alerts() -> str:
         if not installation.settings.alerts.urls:
-            return "Nobody is told when something is wrong; alerts.urls can name who is."
+            raise Worry(
+                "You aren't told when something goes wrong. Set alerts.urls, then run "
+                "`callrail-relay alerts test`."
+            )
         # Apprise is an extra, and slow to import.
         from callrail_relay.bootstrap.alerts import alert_channels  # noqa: PLC0415
 
-        return (
-            f"{len(alert_channels(installation).names)} channel(s); `callrail-relay alerts test` tries them."
+        raise Worry(
+            f"{len(alert_channels(installation).names)} alert channel(s) are set, and not tried here: "
+            "`callrail-relay alerts test` does."
         )
 
     async def replies() -> str:
-        channels = forward_channels(installation)
+        channels, polling = forward_channels(installation), installation.polling
         found = await find_signing_keys(installation)
         return check_replies(
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
             rung=None if found is None else found.rung,
             polled=installation.settings.replies.poll_every,
+            last_poll=None if polling is None else await relay.outbox.last_poll(polling),
+            now=await relay.outbox.now(),
             forwarded=0 if channels is None else len(channels.names),
         )
 
-    async def public_url() -> str:
-        return check_public_url(installation.settings.server.public_url)
-
     return [
-        *_settings_checks(installation),
+        *_settings_checks(installation, relay),
         ("store", lambda: check_store(probe, relay.outbox.name)),
         ("disk", space),
+        ("files", files),
         ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
         ("guards", guards),
-        ("public address", public_url),
+        ("public address", relay.public_address.recent),
         ("replies", replies),
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),
     ]
 
 
-def _settings_checks(installation: Installation) -> list[tuple[str, Check]]:
+def _settings_checks(installation: Installation, relay: Relay | None = None) -> list[tuple[str, Check]]:
     async def terms() -> str:
         installation.require_terms()
         return "CallRail's rule for person-to-person texts is accepted."
@@ -121,7 +148,14 @@ def _settings_checks(installation: Installation) -> list[tuple[str, Check]]:
         return f"From the {(await installation.secrets.require(SecretName.API_KEY)).rung}."
 
     async def hook_token() -> str:
-        return f"From the {(await installation.secrets.require(SecretName.HOOK_TOKEN)).rung}."
+        found = await installation.secrets.require(SecretName.HOOK_TOKEN)
+        if relay is not None:
+            check_token_end(
+                await relay.outbox.token_ends_at(digest(found.secret.reveal())),
+                await relay.outbox.now(),
+                rung=found.rung,
+            )
+        return f"From the {found.rung}."
 
     return [
         ("terms", terms),

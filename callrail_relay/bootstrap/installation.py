@@ -13,7 +13,7 @@ from callrail_relay.config.durations import parse_duration
 from callrail_relay.config.loading import load
 from callrail_relay.config.places import config_file, data_directory
 from callrail_relay.config.secrets import Secrets
-from callrail_relay.config.settings import Settings
+from callrail_relay.config.settings import Server, Settings
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy
@@ -206,3 +206,9 @@ def read_duration(text: str) -> timedelta:
     A span of time as the settings write it: seconds, or 15s, 5m, 4h, 30d. Raises ValueError.
     """
     return parse_duration(text)
+
+
+def listener_url(server: Server) -> str:
+    """Return where this computer reaches the public listener of its own relay."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  # compared only
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"

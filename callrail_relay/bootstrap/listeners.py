@@ -5,6 +5,7 @@ The public and the private listener of a relay.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
@@ -17,10 +18,12 @@ from callrail_relay.bootstrap.tokens import hook_url, require_hook_token
 from callrail_relay.bootstrap.webhooks import open_witness
 from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.reaching import proof
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.history import History
 from callrail_relay.service.hook_tokens import HookTokens
+from callrail_relay.service.public_address import new_secret as new_relay_secret
 from callrail_relay.service.refusals import Refusals
 from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
@@ -87,6 +90,7 @@ async def open_listeners(
             installation.clock,
             metrics.answered,
             refusals.count,
+            prove=partial(proof, await relay.outbox.read_relay_secret(new_relay_secret())),
         ),
         host=server.host,
         port=server.port,

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.installation import Installation, listener_url
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.delivery import Delivery
@@ -19,6 +20,7 @@ from callrail_relay.service.inbox import InboxMapping
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
+from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.retention import Retention
 from callrail_relay.service.worker import Beside, Worker
@@ -36,6 +38,7 @@ class Relay:
     outbox: Outbox
     intake: Intake
     operations: Operations
+    public_address: PublicAddress
 
 
 def log_events(installation: Installation) -> EventHook:
@@ -80,6 +83,14 @@ async def open_relay(
                 max_characters=settings.limits.max_characters,
                 tracking_numbers=installation.tracking_numbers,
                 mapping=installation.mapping,
+            ),
+            public_address=PublicAddress(
+                settings.server.public_url,
+                outbox,
+                fetch,
+                clock=installation.clock,
+                listener=listener_url(settings.server),
+                serving=stays,
             ),
         )
     finally:
@@ -129,6 +140,8 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
     """
     installation = relay.installation
     others: list[Beside] = []
+    if relay.public_address.url is not None:
+        others.append(PublicAddressWatch(relay.public_address, relay.outbox.clock, hook))
 
     def heard() -> None:
         changed()

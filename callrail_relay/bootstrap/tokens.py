@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.installation import Installation, listener_url
+from callrail_relay.bootstrap.relay import open_relay
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
-from callrail_relay.service.hook_tokens import GRACE, HookToken, HookTokens, new_token
+from callrail_relay.service.hook_tokens import (
+    GRACE,
+    HookToken,
+    HookTokens,
+    ReadEnded,
+    digest,
+    new_token,
+    none_ended,
+    read_former,
+    write_former,
+)
 
 
 async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
@@ -24,10 +35,7 @@ async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
         # Only a keyring can hold it; one that does not answer must not keep the current one from working.
         former = None
     tokens = [] if current is None else [HookToken(value=current.secret.reveal())]
-    if former is not None:
-        valid_until, _, value = former.secret.reveal().partition("|")
-        tokens.append(HookToken(value=value, valid_until=datetime.fromisoformat(valid_until)))
-    return tokens
+    return tokens if former is None else [*tokens, *read_former(former.secret.reveal())]
 
 
 async def require_hook_token(installation: Installation) -> HookToken:
@@ -41,35 +49,50 @@ async def require_hook_token(installation: Installation) -> HookToken:
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
     """
-    A new webhook secret, where it went in words, and until when the former one works as well.
+    A new webhook secret, where it went in words, and until when the former one works; None where it ended.
     """
 
     token: HookToken
     place: str
-    former_until: datetime
+    former_until: datetime | None
 
 
-async def rotate_hook_token(installation: Installation) -> Rotation:
+async def rotate_hook_token(installation: Installation, *, at_once: bool = False) -> Rotation:
     """
-    Make a new token and keep the former one valid for a day.
+    Make a new token. The former one ends in a day, or *at_once* with all that came before it.
 
-    Raises SecretFault, also where the token comes from a place that only its owner can change.
+    Raises SecretFault, also where the token comes from a place that only its owner can change, and
+    Unavailable; then nothing has changed, or the former one still works and this can be done again.
     """
     secrets = installation.secrets
     owner = secrets.shadowed_by(SecretName.HOOK_TOKEN)
     if owner is not None:
         raise SecretFault(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
-    current = await secrets.require(SecretName.HOOK_TOKEN)
-    former_until = installation.clock.now() + GRACE
-    former = f"{former_until.isoformat()}|{current.secret.reveal()}"
-    # The former one first: whatever happens in between, it keeps working.
-    await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, former, use_file=secrets.file_in_use)
+    current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
     token = new_token()
-    place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
-    return Rotation(token=HookToken(value=token), place=place, former_until=former_until)
+    async with open_relay(installation) as relay:
+        outbox = relay.outbox
+        now = await outbox.now()
+        former_until = now + GRACE
+        kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
+        former = [
+            HookToken(value=current, valid_until=former_until),
+            *([] if kept is None else read_former(kept.secret.reveal())),
+        ]
+        # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
+        previous = write_former(former, now)
+        await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=secrets.file_in_use)
+        place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
+        # Last, since without a new one the former must not end.
+        if at_once:
+            await outbox.end_tokens([digest(one.value) for one in former])
+            await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
+        else:
+            await outbox.end_tokens([digest(current)], former_until)
+    return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
 
 
-async def hook_tokens(installation: Installation) -> HookTokens:
+async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_ended) -> HookTokens:
     """
     The tokens for the public listener. Raises SecretFault where there is none.
     """
@@ -82,21 +105,12 @@ async def hook_tokens(installation: Installation) -> HookTokens:
             # The keyring may be locked by now; the tokens known so far stay good.
             return ()
 
-    return HookTokens(await read_hook_tokens(installation), read, installation.clock)
+    return HookTokens(await read_hook_tokens(installation), read, installation.clock, read_ended)
 
 
 def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> str:
     """
     The URL to paste into IF3.
     """
-    server = settings.server
-    public = base or server.public_url or f"http://{_reachable(server.host)}:{server.port}"
+    public = base or settings.server.public_url or listener_url(settings.server)
     return f"{public.rstrip('/')}/hooks/if3/{token.value}"
-
-
-def _reachable(host: str) -> str:
-    """
-    A host to listen on as the host of a URL for this machine.
-    """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared only
-    return f"[{host}]" if ":" in host else host

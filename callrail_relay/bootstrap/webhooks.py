@@ -8,14 +8,15 @@ from typing import Any
 
 from callrail_relay.bootstrap import tokens
 from callrail_relay.bootstrap.installation import Installation
-from callrail_relay.bootstrap.relay import open_callrail
+from callrail_relay.bootstrap.relay import open_callrail, open_relay
 from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.webhooks import HookUrls, Registration
-from callrail_relay.errors import SecretFault, SettingsFault
+from callrail_relay.errors import RelayError, SecretFault, SettingsFault, Unavailable
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.signing_keys import SigningKeys
 from callrail_relay.service.witness import EVENT, Witness
@@ -134,10 +135,12 @@ async def register_webhooks(installation: Installation, *, use_file: bool) -> Re
     """
     Have CallRail tell of every company's texts, and keep the keys with which it signs.
 
-    Raises SettingsFault, SecretFault, RefusedByCallRail, Unavailable.
+    Raises SettingsFault, SecretFault, RefusedByCallRail, and Unavailable, also where the public URL doesn't
+    lead to this relay: CallRail switches off webhooks that don't answer, and the replies would be lost.
     """
     installation.require_route()
     urls = await callrail_hook_urls(installation)
+    await _require_answer(installation)
     key = await installation.secrets.require(SecretName.API_KEY)
     companies = dict.fromkeys(
         (route.account_id, route.company_id) for route in installation.settings.routes_table()
@@ -150,6 +153,18 @@ async def register_webhooks(installation: Installation, *, use_file: bool) -> Re
     told = [one.signing_key for one in registrations if one.signing_key is not None]
     place, outranked_by = await _keep_keys(installation, told, use_file=use_file)
     return Registered(registrations=tuple(registrations), key_place=place, outranked_by=outranked_by)
+
+
+async def _require_answer(installation: Installation) -> None:
+    async with open_relay(installation) as relay:
+        try:
+            await relay.public_address.check()
+        except SettingsFault:
+            raise
+        except FromInside:
+            return
+        except RelayError as error:
+            raise Unavailable(f"The webhooks weren't registered at CallRail. {error}") from error
 
 
 async def _keep_keys(

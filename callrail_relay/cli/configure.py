@@ -4,15 +4,15 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callrail_relay.cli.asking import ask
-from callrail_relay.cli.hook_url import NO_PUBLIC_ADDRESS
+from callrail_relay.cli.hook_url import why_not_for_if3
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, has_terminal, say
+from callrail_relay.domain.public_url import EXAMPLE, BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ async def configure(
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     if no_verify:
         _require_all(given)
+    if public_url is not None:
+        public_url = _read_address(public_url)
     flags: dict[str, dict[str, object]] = {
         "callrail": {"api_url": api_url, **(given if no_verify else {})},
         "server": {"public_url": public_url},
@@ -125,7 +127,7 @@ async def configure(
     _settle_terms(installation, accepted=accept_terms)
     key, is_new = _settle_key(known, from_stdin=api_key_stdin)
     route = _given_route(installation) if no_verify else await _find_route(installation, key, given)
-    address = public_url or _ask_for_address(config, installation)
+    address = public_url or _ask_for_address(installation)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True}
     }
@@ -277,23 +279,29 @@ def _list(question: "Question") -> None:
 # The public address
 
 
-def _ask_for_address(config: Path | None, installation: "Installation") -> str | None:
+def _read_address(given: str) -> str:
+    """
+    A public address that can be right. Raises SettingsFault.
+    """
+    try:
+        return read_public_url(given)
+    except BadPublicUrl as error:
+        raise SettingsFault(f"--public-url can't be right. {error}") from error
+
+
+def _ask_for_address(installation: "Installation") -> str | None:
     """
     The public address, None where it stays as it is.
     """
-    from callrail_relay.bootstrap.installation import find_installation
-
     if not has_terminal():
         return None
     former = installation.settings.server.public_url
-    empty = f"Enter keeps {former}" if former else "Enter where there is none yet"
-    while answer := ask(f"Public address of this relay, https://...; {empty}"):
+    empty = f"Enter keeps {former}" if former else "Enter to skip"
+    while answer := ask(f"Public URL of this relay, such as {EXAMPLE} ({empty})"):
         try:
-            find_installation(config, overrides={"server": {"public_url": answer}}, must_exist=False)
-        except SettingsFault as fault:
-            say(str(fault))
-        else:
-            return answer
+            return read_public_url(answer)
+        except BadPublicUrl as error:
+            say(str(error))
     return None
 
 
@@ -308,8 +316,6 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
     say(f"Webhook secret: {saved.token_place}")
     for key in saved.overruled:
         say(f"The environment sets {key} otherwise, and wins over the settings file; unset it there.")
-    if saved.settings.server.public_url is None:
-        say(NO_PUBLIC_ADDRESS)
     say(_WRITE_ACCESS)
     say("Next: `callrail-relay doctor` looks whether all is well, and `callrail-relay serve` runs the relay.")
 
@@ -320,7 +326,7 @@ def _show(
     from callrail_relay.bootstrap.tokens import hook_url
     from callrail_relay.cli.documents import print_json
 
-    say(_PASTE)
+    say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)
     url = hook_url(saved.settings, saved.token)
     if as_json:
         secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}

@@ -2,18 +2,37 @@
 ``hook-url``: the URL for IF3.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, say
+from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
+from callrail_relay.errors import UsageFault
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.installation import Installation
 
 NO_PUBLIC_ADDRESS = (
-    "The URL below is for this machine only: IF3 needs a public https address that leads here, by a tunnel "
-    "or a reverse proxy. Give it with `callrail-relay configure --public-url https://...`, then see "
+    "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
+    "tunnel or a reverse proxy. Set it with `callrail-relay configure --public-url https://...`, then run "
     "`callrail-relay hook-url`."
 )
+
+
+def why_not_for_if3(public_url: str | None) -> str | None:
+    """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
+    if public_url is None:
+        return NO_PUBLIC_ADDRESS
+    try:
+        read_public_url(public_url)
+    except BadPublicUrl as error:
+        return (
+            f"IF3 can't use the URL below: server.public_url can't be right. {error} Set it with "
+            "`callrail-relay configure --public-url https://...`, then run `callrail-relay hook-url`."
+        )
+    return None
 
 
 @command
@@ -21,6 +40,10 @@ async def hook_url(
     rotate: Annotated[
         bool,
         typer.Option("--rotate", help="Make a new secret first; the former URL works for another 24 hours."),
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="With --rotate: end the former URLs at once, for one that others know."),
     ] = False,
     config: Config = None,
     as_json: Json = False,
@@ -34,22 +57,44 @@ async def hook_url(
     Example:
       $ callrail-relay hook-url
       $ callrail-relay hook-url --rotate
+      $ callrail-relay hook-url --rotate --now
     """
     from callrail_relay.bootstrap import tokens
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.render import local
 
+    if now and not rotate:
+        raise UsageFault("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
     installation = find_installation(config)
     if rotate:
-        rotation = await tokens.rotate_hook_token(installation)
+        rotation = await tokens.rotate_hook_token(installation, at_once=now)
         token = rotation.token
         say(f"The new webhook secret is in the {rotation.place}.")
-        say(f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then.")
+        if rotation.former_until is None:
+            say(
+                "The former URLs have ended: a relay that runs refuses them from now on. IF3's texts are lost"
+            )
+            say("until it has this URL, so paste it into IF3 now.")
+        else:
+            say(
+                f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
+            )
+        await _say_who_else(installation)
     else:
         token = await tokens.require_hook_token(installation)
-    if installation.settings.server.public_url is None:
-        say(NO_PUBLIC_ADDRESS)
+    if why := why_not_for_if3(installation.settings.server.public_url):
+        say(why)
     url = tokens.hook_url(installation.settings, token)
     print_json({"url": url}) if as_json else typer.echo(url)
     return 0
+
+
+async def _say_who_else(installation: "Installation") -> None:
+    """Name those besides IF3 who know the former secret, and need the new one."""
+    from callrail_relay.bootstrap.webhooks import find_signing_keys
+
+    if await find_signing_keys(installation) is not None:
+        say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
+    if not installation.settings.database.url.startswith("sqlite"):
+        say("Every other computer that runs this relay needs the new secret as well.")

@@ -2,6 +2,7 @@
 ``replay``: saved payloads, mapped and sent.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +16,14 @@ from callrail_relay.cli.running import command, has_terminal, say
 from callrail_relay.errors import NotFound
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
     from callrail_relay.bootstrap.relay import Relay
-    from callrail_relay.domain.mapper import SavedPayloads
-    from callrail_relay.domain.submission import Accepted
+    from callrail_relay.domain.mapper import Planned, SavedPayloads
     from callrail_relay.service.dispatch import Ending
+    from callrail_relay.service.intake import SavedFile
 
 # Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
 _GRAVEST_FIRST = (6, 5, 4, 8, 7)
+_LONGEST_TEXT = 54
 
 
 @command
@@ -47,7 +48,8 @@ async def replay(
     Send saved payloads: IF3's JSON or form, lists, JSON lines, envelopes of Zapier and n8n.
 
     Each becomes a text as if it had come by webhook. A text that the store holds already is
-    left out, unless you say --force.
+    left out, unless you say --force. --dry-run, and the question before more than one text is
+    sent, tell what the run will do: by the rules, the texts in the store, and the others in the files.
 
     \b
     Example:
@@ -55,6 +57,7 @@ async def replay(
       $ callrail-relay replay saved/*.json --dry-run
     """
     from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.domain.mapper import map_saved
 
     documents = [read_input(file) for file in files]
@@ -62,19 +65,28 @@ async def replay(
     installation.require_route()
     saved = [map_saved(document, installation.mapping) for document in documents]
     _tell_skipped(files, saved)
-    if not any(one.drafts for one in saved):
+    found = [(document, one.drafts) for document, one in zip(documents, saved, strict=True) if one.drafts]
+    if not found:
         raise NotFound(
             f"There is no text of IF3 in {', '.join(files)}; see docs/reference for what replay reads."
         )
-    if dry_run:
-        _show_plan(saved, installation, as_json=as_json)
-        say("Nothing was sent: this was a dry run.")
-        return 0
-    installation.require_terms()
-    if not _agreed(saved, installation, yes=yes, as_json=as_json):
-        say("Nothing was sent.")
-        return 0
-    return await _send(installation, documents, saved, force=force, timeout=timeout, as_json=as_json)
+    count = sum(len(drafts) for _, drafts in found)
+    if not dry_run:
+        installation.require_terms()
+    if count > 1 and not (dry_run or yes or has_terminal()):
+        # Before the store is opened: there is nobody to ask.
+        confirmed(f"Send these {count} texts to real people now?", yes=False)
+    async with open_relay(installation) as relay:
+        if dry_run or (count > 1 and not yes):
+            planned = await relay.intake.plan_saved(found, force=force)
+            await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            say("Nothing was sent: this was a dry run.")
+            return 0
+        if count > 1 and not confirmed("Continue?", yes=yes):
+            say("Nothing was sent.")
+            return 0
+        return await _send(relay, found, force=force, timeout=timeout, as_json=as_json)
 
 
 def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
@@ -83,52 +95,31 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
             say(f"Skipped in {file}: {reason.detail}")
 
 
-def _show_plan(saved: "list[SavedPayloads]", installation: "Installation", *, as_json: bool) -> None:
-    from callrail_relay.cli.documents import documents, print_json
-    from callrail_relay.cli.render import print_messages
-    from callrail_relay.domain.mapper import preview
-    from callrail_relay.domain.message import Source
-
-    now = installation.clock.now()
-    planned = [
-        preview(draft, installation.mapping, source=Source.REPLAY, now=now)
-        for one in saved
-        for draft in one.drafts
-    ]
-    print_json(documents(planned)) if as_json else print_messages(planned)
-
-
-def _agreed(saved: "list[SavedPayloads]", installation: "Installation", *, yes: bool, as_json: bool) -> bool:
+async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
     """
-    Ask before more than one text leaves.
+    Show each text and what the run would make of it; with a question to come, JSON waits for its end.
     """
-    count = sum(len(one.drafts) for one in saved)
-    if count <= 1:
-        return True
-    if not yes and not as_json and has_terminal():
-        _show_plan(saved, installation, as_json=False)
-    return confirmed(f"Send these {count} texts to real people now?", yes=yes)
+    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.plan import plan_rows, plan_summary
+
+    if dry_run or not as_json:
+        rows = await plan_rows(relay, planned)
+        print_json(rows) if as_json else _print_plan(rows)
+    say(await plan_summary(relay, planned))
 
 
 async def _send(
-    installation: "Installation",
-    documents: list[bytes],
-    saved: "list[SavedPayloads]",
-    *,
-    force: bool,
-    timeout: float,
-    as_json: bool,
+    relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
-    from callrail_relay.bootstrap.relay import open_relay, open_worker
+    from callrail_relay.bootstrap.relay import open_worker
     from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.plan import duplicate_row
     from callrail_relay.service.dispatch import Dispatch
 
-    async with open_relay(installation) as relay, open_worker(relay) as worker:
-        accepted: list[Accepted] = []
-        for document, payloads in zip(documents, saved, strict=True):
-            if payloads.drafts:
-                receipt = await relay.intake.accept_saved(document, payloads.drafts, force=force)
-                accepted += receipt.accepted
+    # The worker comes first: without a key nothing is stored that could not be sent.
+    async with open_worker(relay) as worker:
+        receipts = await relay.intake.accept_saved(found, force=force)
+        accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
         with progress("Sending", len(new)) as advance:
@@ -139,7 +130,7 @@ async def _send(
         rows = [
             by_id[one.message_id]
             if one.duplicate_of is None
-            else await _duplicate_row(relay, one.duplicate_of)
+            else await duplicate_row(relay, one.duplicate_of)
             for one in accepted
         ]
     if as_json:
@@ -157,10 +148,13 @@ def _row(ending: "Ending") -> dict[str, Any]:
     return row
 
 
-async def _duplicate_row(relay: "Relay", earlier_id: str) -> dict[str, Any]:
-    [earlier] = await relay.operations.find(earlier_id)
-    reason = f"The same text is in the store already, as {earlier.id}, which is {earlier.status}."
-    return {**earlier.document(), "status": "duplicate", "reason": reason}
+def _print_plan(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        words = " ".join((row["text"] or "-").split())
+        shown = words if len(words) <= _LONGEST_TEXT else f"{words[: _LONGEST_TEXT - 1]}…"
+        typer.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shown}")
+        if row["reason"]:
+            typer.echo(f"           {row['reason']}")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -43,16 +43,18 @@ async def send(
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay, open_worker
     from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
-    from callrail_relay.domain.mapper import map_text, preview
-    from callrail_relay.domain.message import Source
+    from callrail_relay.domain.mapper import map_text
     from callrail_relay.service.dispatch import Dispatch, Ending
 
     installation = find_installation(config)
     draft = map_text(to=to, text=message, policy=installation.mapping, sender=sender)
     if dry_run:
-        planned = preview(draft, installation.mapping, source=Source.SEND, now=installation.clock.now())
-        print_json(planned.document()) if as_json else print_message(planned)
+        async with open_relay(installation) as relay:
+            planned = await relay.intake.plan_direct(draft)
+            print_json(planned.message.document()) if as_json else print_message(planned.message)
+            say(await plan_summary(relay, [planned]))
         say("Nothing was sent: this was a dry run.")
         return 0
     installation.require_terms()

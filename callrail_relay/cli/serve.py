@@ -82,8 +82,8 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     metrics = count_events(installation)
     signal = ChangeSignal()
     hook = every(log_events(installation), metrics, signal)
-    known = await tokens.hook_tokens(installation)
     async with stop_signal() as stopped, open_relay(installation, hook, stays=True) as relay:
+        known = await tokens.hook_tokens(installation, relay.outbox.read_ended_tokens)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (

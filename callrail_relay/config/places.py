@@ -2,7 +2,9 @@
 Where the settings, the data and the secrets of this machine's user lie, and how private files are made.
 """
 
+import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -44,10 +46,16 @@ def data_directory() -> Path:
 def private_directory(path: Path) -> Path:
     """
     Make *path* and whatever is missing above it with mode 0700; a directory that exists is left as it is.
+
+    The relay's own data directory is closed to other users, whoever made it.
     """
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
+    if os.name == "posix" and path.name == APPLICATION:
+        with contextlib.suppress(OSError, RuntimeError):
+            if path == platformdirs.user_data_path(APPLICATION, appauthor=False):
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXU)
     return path
 
 

@@ -115,6 +115,11 @@ class Secrets:
         """
         return self._file.exists
 
+    @property
+    def file(self) -> Path:
+        """The opt-in file, whether it is in use or not."""
+        return self._file.path
+
     async def find(self, name: SecretName) -> Found | None:
         """
         The secret from the highest place that has it, None where no place has.

@@ -72,6 +72,19 @@ class PingReceived(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublicAddressChecked(Event):
+    """The public URL was found to lead to this relay or not, for the first time or again after a change."""
+
+    action: ClassVar[str] = "public_address_checked"
+
+    reached: bool
+    detail: str
+
+    def loudness(self) -> str:
+        return "info" if self.reached else "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted(Event):
     """
     A segment is recorded as being sent; only now does a byte leave.

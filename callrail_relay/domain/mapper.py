@@ -2,7 +2,7 @@
 From what came in to messages, by one policy.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
 from callrail_relay.domain.submission import (
+    Accepted,
     NewMessage,
     NewSubmission,
     RawSubmission,
@@ -218,22 +219,64 @@ def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
     )
 
 
-def preview(draft: Draft, policy: MappingPolicy, *, source: Source, now: datetime) -> Message:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
     """
-    The message that a draft would become, for a dry run; its ids are empty, since nothing is stored.
+    What a new message would become, for a dry run; its ids are empty, since nothing is stored.
+
+    ``duplicate_of`` is the earlier message for which it would be left out; ``repeats`` is true where
+    that one comes earlier in the same files.
     """
-    verdict = judge(draft, policy)
+
+    message: Message
+    duplicate_of: str | None = None
+    repeats: bool = False
+
+    @property
+    def is_new(self) -> bool:
+        return self.duplicate_of is None and not self.repeats
+
+
+def plan(
+    batch: Sequence[NewSubmission],
+    results: Sequence[Sequence[Accepted]],
+    *,
+    max_characters: int,
+    now: datetime,
+) -> list[Planned]:
+    """Return each message of *batch* as it would be stored, by what the store answered with."""
+    pairs = [
+        (submission.source, message, accepted)
+        for submission, answers in zip(batch, results, strict=True)
+        for message, accepted in zip(submission.messages, answers, strict=True)
+    ]
+    ours = {message.id for _, message, _ in pairs}
+    return [
+        Planned(
+            message=_preview(message, accepted, source=source, max_characters=max_characters, now=now),
+            duplicate_of=None if accepted.duplicate_of in ours else accepted.duplicate_of,
+            repeats=accepted.duplicate_of in ours,
+        )
+        for source, message, accepted in pairs
+    ]
+
+
+def _preview(
+    message: NewMessage, accepted: Accepted, *, source: Source, max_characters: int, now: datetime
+) -> Message:
+    draft = message.draft
     return Message(
         id="",
         submission_id="",
-        status=Status.HELD if verdict.holds else Status.QUEUED,
+        status=accepted.status,
         source=source,
         received_at=now,
-        reasons=verdict.reasons,
+        reasons=accepted.verdict.reasons,
         recipient=draft.recipient,
         text=draft.text,
         route=draft.route,
-        segments=planned_segments(draft.text, policy.max_characters),
+        segments=planned_segments(draft.text, max_characters),
+        release_at=accepted.verdict.release_at,
         opportunity_id=draft.opportunity_id,
         sender_id=draft.sender_id,
         seller_id=draft.seller_id,

@@ -2,8 +2,10 @@
 Opening the database, and putting its faults into words.
 """
 
+import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,29 @@ def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
             f"The store {describe(engine)} was moved or deleted while the relay runs; put it back, or "
             "restart the relay."
         )
+
+
+def store_files(engine: sa.Engine) -> tuple[Path, ...]:
+    """Return the file of a SQLite store and those that SQLite keeps beside it; none for PostgreSQL."""
+    if not is_sqlite(engine):
+        return ()
+    database = str(engine.url.database)
+    return tuple(Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-journal"))
+
+
+def close_to_others(engine: sa.Engine) -> None:
+    """
+    Take from other users what they may do with a SQLite store that was there before.
+
+    Only for a store that was opened: what stands under its path by mistake must not be changed.
+    """
+    if os.name != "posix":
+        return
+    for path in store_files(engine):
+        # Another user's file stays as it is; `doctor` names it.
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                path.chmod(0o600)
 
 
 class _CompilerWithHints(SQLiteCompiler):

@@ -51,6 +51,12 @@ def next_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> d
     return min(due_ats, default=now + policy.every)
 
 
+def last_poll(connection: sa.Connection, _now: datetime, policy: PollPolicy) -> datetime | None:
+    """Return since when all companies have been looked at well; None while one never was."""
+    covered = [_covered(connection, company) for company in policy.companies]
+    return min((one for one in covered if one is not None), default=None) if all(covered) else None
+
+
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
     """
     Note what a look took; what one that did not end *well* should have covered is covered by the next.

@@ -60,11 +60,13 @@ from callrail_relay.outbox import (
     forwarding,
     history,
     inbox,
+    intake,
     measuring,
     operations,
     polling,
     reading,
     recording,
+    relay_secrets,
     remapping,
     retiring,
     setback,
@@ -73,11 +75,13 @@ from callrail_relay.outbox import (
 from callrail_relay.outbox import lookups as looking
 from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
+    close_to_others,
     describe,
     file_identity,
     is_sqlite,
     open_engine,
     require_same_file,
+    store_files,
     translated,
 )
 from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
@@ -140,6 +144,7 @@ class Outbox:
             outbox = cls(engine, lambda _: clock.now(), clock)
         try:
             await outbox._in_thread(outbox._writers, migrate, engine)
+            await outbox._in_thread(outbox._writers, close_to_others, engine)
         except BaseException:
             await outbox.close()
             raise
@@ -162,6 +167,11 @@ class Outbox:
         """
         return describe(self._engine)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of this store, those that are not there now among them; none for PostgreSQL."""
+        return store_files(self._engine)
+
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """
         Store a submission that is mapped; when this returns it is on disk.
@@ -175,6 +185,25 @@ class Outbox:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
         return accepted
+
+    async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
+        """Store all submissions of *batch* in one transaction, or none of them."""
+        accepted = await self._write(intake.accept, batch)
+        await self._in_thread(self._readers, self._news.tell)
+        return accepted
+
+    async def plan(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
+        """
+        Return what ``accept_all`` would make of *batch* now: it is done, and rolled back.
+
+        A second set of rules for dry runs would sooner or later say something else than the run does.
+        """
+
+        def work(connection: sa.Connection, now: datetime) -> list[list[Accepted]]:
+            return intake.accept(connection, now, batch)
+
+        [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
+        return accepted  # type: ignore[no-any-return]  # what the work answered with
 
     async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
         """
@@ -329,6 +358,9 @@ class Outbox:
     async def next_poll(self, policy: PollPolicy) -> datetime:
         return await self._read(polling.next_poll, policy)
 
+    async def last_poll(self, policy: PollPolicy) -> datetime | None:
+        return await self._read(polling.last_poll, policy)
+
     async def end_poll(self, poll_id: int, requests: int, *, well: bool) -> None:
         await self._write(polling.end_poll, poll_id, requests, well=well)
 
@@ -344,6 +376,18 @@ class Outbox:
                 await self._write(operations.write_probe)
         except TimeoutError as error:
             raise self._silent() from error
+
+    async def end_tokens(self, digests: Iterable[str], at: datetime | None = None) -> None:
+        await self._write(relay_secrets.end_tokens, digests, at)
+
+    async def read_ended_tokens(self) -> frozenset[str]:
+        return await self._read(relay_secrets.read_ended_tokens)
+
+    async def token_ends_at(self, digest: str) -> datetime | None:
+        return await self._read(relay_secrets.token_ends_at, digest)
+
+    async def read_relay_secret(self, proposed: str) -> str:
+        return await self._write(relay_secrets.read_relay_secret, proposed)
 
     async def known_accounts(self) -> list[str]:
         return await self._read(lambda connection, _now: operations.known_accounts(connection))
@@ -468,14 +512,20 @@ class Outbox:
     async def _transact(self, works: Sequence[Work]) -> list[Any]:
         return await self._in_thread(self._writers, self._writing, works)
 
-    def _writing(self, works: Sequence[Work]) -> list[Any]:
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+    def _writing(self, works: Sequence[Work], *, keep: bool = True) -> list[Any]:
+        with (
+            self._engine.connect().execution_options(writes=True) as connection,
+            connection.begin() as transaction,
+        ):
             now = self._time(connection)
             latest = self._latest or setback.latest_instant(connection, now)
             if now < latest - setback.TOLERANCE:
                 setback.bring_back(connection, now, latest)
             results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)
+            if not keep:
+                transaction.rollback()
+                return results
         self._latest = now
         return results
 

@@ -455,3 +455,20 @@ probe = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("written_at", Instant, nullable=False),
 )
+
+# Webhook secrets that no node takes any more from an instant on, by their SHA-256.
+ended_tokens = sa.Table(
+    "ended_tokens",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("ends_at", Instant, nullable=False),
+)
+
+# One row: the secret under which all nodes of this store answer `/healthz?probe=`. It is nobody's key: it
+# opens nothing, and who knows a webhook's URL cannot answer for the relay.
+relay_secret = sa.Table(
+    "relay_secret",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.String(64), nullable=False),
+)

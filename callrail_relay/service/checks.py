@@ -4,19 +4,20 @@ The checks of ``doctor`` and ``/readyz``, each a question with one answer.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.discovery import Discovery
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
+from callrail_relay.errors import RefusedByCallRail, SecretFault, Unavailable, Waiting
 from callrail_relay.service.health import Check, StoreProbe, Worry
 from callrail_relay.service.operations import Operations
 
 LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
+POLL_MARGIN = timedelta(minutes=5)
+"""How much later than it should a look for replies may come: a look takes a while, and may wait its turn."""
 
 
 async def check_store(probe: StoreProbe, name: str) -> str:
@@ -34,6 +35,18 @@ def check_space(free_bytes: int, directory: str) -> str:
     if free_bytes < LITTLE_SPACE:
         raise Worry(f"The disk of {directory} has {megabytes} MB left; free some space.")
     return f"{megabytes} MB free in {directory}."
+
+
+def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> None:
+    """
+    The webhook secret of this computer was not replaced on another one that shares its store.
+    """
+    if ends_at is None:
+        return
+    remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
+    if ends_at <= now:
+        raise SecretFault(f"The webhook secret here has ended, so texts are refused. {remedy}")
+    raise Worry(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
@@ -111,7 +124,15 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
     return "The guards hold opt-outs and mass texts."
 
 
-def check_replies(*, signing_keys: int, rung: str | None, polled: timedelta | None, forwarded: int) -> str:
+def check_replies(
+    *,
+    signing_keys: int,
+    rung: str | None,
+    polled: timedelta | None,
+    last_poll: datetime | None,
+    now: datetime,
+    forwarded: int,
+) -> str:
     """
     Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are.
     """
@@ -121,27 +142,24 @@ def check_replies(*, signing_keys: int, rung: str | None, polled: timedelta | No
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
     told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
-    looked = f"Replies are looked for every {_minutes(polled)}." if polled is not None else ""
     passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
-    return " ".join(words for words in (told, looked, passed) if words)
+    if polled is None:
+        raise Worry(
+            _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
+        )
+    if last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
+        never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
+        raise Worry(_joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed))
+    looked = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
+    return _joined(told, looked, passed)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _minutes(span: timedelta) -> str:
-    return f"{span.total_seconds() / 60:g} min"
-
-
-def check_public_url(public_url: str | None) -> str:
-    if public_url is None:
-        raise Worry(
-            "server.public_url is not set; IF3 needs a public https address that leads to this relay, by "
-            "a reverse "
-            "proxy or a tunnel."
-        )
-    if urlsplit(public_url).scheme != "https":
-        raise Worry(
-            f"server.public_url is {public_url}; without https anybody on the way can read the texts."
-        )
-    return f"IF3 reaches the relay at {public_url}."
+    return f"{round(span.total_seconds() / 60)} min"
 
 
 async def check_accounts(operations: Operations) -> str:

@@ -3,22 +3,31 @@ The secret in the webhook's path.
 """
 
 import asyncio
+import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
+from callrail_relay.errors import Unavailable
 
 GRACE = timedelta(hours=24)
 """How long the former token stays valid after a rotation."""
 
+MOST_FORMER = 10
+"""Former tokens that are kept while they are valid: the keyring of Windows holds no long text."""
+
 REREAD = timedelta(seconds=2)
 """
 How often, at most, an unknown token makes us look whether there is a new one. Anybody can send unknown
-tokens; a new one that comes within this time of such a look is not known yet, so the time is short.
+tokens; a new one that comes within this time of such a look is not known yet, so the time is short. Also
+how long a token may still open the webhook after it was ended.
 """
+
+ANSWER_IN = 2.0
+"""Seconds to wait for the store to say which tokens ended; without an answer it stores no text either."""
 
 
 def new_token() -> str:
@@ -46,41 +55,95 @@ class HookToken:
 
 
 ReadTokens = Callable[[], Awaitable[Sequence[HookToken]]]
+ReadEnded = Callable[[], Awaitable[Collection[str]]]
+"""Reads the digests of the tokens that were ended for every node."""
+
+
+def digest(token: str) -> str:
+    """Return what stands for *token* where the token itself must not be kept."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+async def none_ended() -> Collection[str]:
+    return ()
+
+
+def read_former(kept: str) -> list[HookToken]:
+    """Return the former tokens that ``write_former`` wrote."""
+    pairs = [entry.partition("|") for entry in kept.split(",") if entry]
+    return [HookToken(value=value, valid_until=datetime.fromisoformat(until)) for until, _, value in pairs]
+
+
+def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
+    """Return as one text those of *tokens*, newest first, that are still valid."""
+    valid = [
+        f"{token.valid_until.isoformat()}|{token.value}"
+        for token in tokens
+        if token.valid_until is not None and now < token.valid_until
+    ]
+    return ",".join(valid[:MOST_FORMER])
 
 
 class HookTokens:
     """
-    The tokens that open the webhook: the current one, and for a while the one before it.
+    The tokens that open the webhook: the current one, and for a while those before it.
 
-    They are read again when an unknown one comes, so that a rotation needs no restart.
+    They are read again when an unknown one comes, so that a rotation needs no restart; and the store is asked
+    which ones ended, since nothing else tells a node that a token it knows is good no longer.
     """
 
-    def __init__(self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock) -> None:
+    def __init__(
+        self,
+        tokens: Sequence[HookToken],
+        read: ReadTokens,
+        clock: Clock,
+        read_ended: ReadEnded = none_ended,
+    ) -> None:
         self._tokens = tokens
         self._read = read
         self._clock = clock
         self._lock = asyncio.Lock()
         self._read_at = clock.monotonic()
-
-    def knows(self, candidate: str) -> bool:
-        """
-        Whether *candidate* opens the webhook, as far as it is known without a look for new tokens.
-        """
-        now = self._clock.now()
-        # Every token is compared, so that the time does not tell which of them it was.
-        return True in [token.matches(candidate, now) for token in self._tokens]
+        self._read_ended = read_ended
+        self._ended: Collection[str] = ()
+        self._ended_read_at: float | None = None
 
     async def opens(self, candidate: str) -> bool:
         """
         Whether *candidate* opens the webhook.
         """
-        if self.knows(candidate):
+        if self._ended_is_old():
+            await self._refresh_ended()
+        if self._knows(candidate):
             return True
         async with self._lock:
             # Somebody else may have looked while this one waited.
-            if not self.knows(candidate) and self._may_read():
+            if not self._knows(candidate) and self._may_read():
                 await self._reread()
-            return self.knows(candidate)
+            return self._knows(candidate)
+
+    def _knows(self, candidate: str) -> bool:
+        now = self._clock.now()
+        # Every token is compared, so that the time does not tell which of them it was.
+        known = True in [token.matches(candidate, now) for token in self._tokens]
+        return known and not (self._ended and digest(candidate) in self._ended)
+
+    def _ended_is_old(self) -> bool:
+        read_at = self._ended_read_at
+        return read_at is None or self._clock.monotonic() - read_at >= REREAD.total_seconds()
+
+    async def _refresh_ended(self) -> None:
+        async with self._lock:
+            if not self._ended_is_old():
+                return
+            try:
+                async with asyncio.timeout(ANSWER_IN):
+                    self._ended = await self._read_ended()
+            except (Unavailable, TimeoutError):
+                # The text cannot be stored either, and is refused with 503.
+                pass
+            finally:
+                self._ended_read_at = self._clock.monotonic()
 
     async def _reread(self) -> None:
         try:

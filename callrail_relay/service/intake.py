@@ -2,18 +2,21 @@
 Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, SubmissionAccepted, ignore
 from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, is_ping, read_policy
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan, read_policy
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission
 from callrail_relay.outbox.store import Outbox
+
+SavedFile = tuple[bytes, Sequence[Draft]]
+"""A saved file as it came, and the drafts in it."""
 
 PORTION = 25
 """Requests of the inbox that are mapped in one transaction: some milliseconds, which a webhook can wait."""
@@ -54,6 +57,7 @@ class Intake:
         self._random = random
         self._hook = hook
         self._mapper = Mapper(policy, self._new_id)
+        self._max_characters = policy.max_characters
         self.left: Callable[[], None] = nothing
         """Called when a request was left in the inbox."""
         self.taken = 0
@@ -83,15 +87,29 @@ class Intake:
         """
         Store one text from the command line. Raises Unavailable.
         """
-        return await self._accept(self._mapper.direct(self._new_id(), draft))
+        submission = self._mapper.direct(self._new_id(), draft)
+        await self.map_all()
+        return self._received(submission, await self._outbox.accept(submission))
 
-    async def accept_saved(self, document: bytes, drafts: Iterable[Draft], *, force: bool) -> Receipt:
-        """
-        Store the drafts of a saved file; a text that the store knows already is left out unless *force*.
+    async def plan_direct(self, draft: Draft) -> Planned:
+        """Return what ``accept_direct`` would make of *draft* now. Raises Unavailable."""
+        [planned] = await self._plan([self._mapper.direct(self._new_id(), draft)])
+        return planned
 
-        Raises Unavailable.
+    async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
         """
-        return await self._accept(self._mapper.saved(self._new_id(), document, drafts, force=force))
+        Store saved files together; a text that the store knows already is left out unless *force*.
+
+        Raises Unavailable; then none of them is stored.
+        """
+        batch = self._saved(files, force=force)
+        await self.map_all()
+        accepted = await self._outbox.accept_all(batch)
+        return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
+
+    async def plan_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Planned]:
+        """Return what ``accept_saved`` would make of *files* now. Raises Unavailable."""
+        return await self._plan(self._saved(files, force=force))
 
     async def has_left(self) -> bool:
         """
@@ -110,17 +128,24 @@ class Intake:
 
     async def map_all(self) -> None:
         """
-        Map what is in the inbox until nothing is. Raises Unavailable.
+        Map what is in the inbox until nothing is: it came first, so it is judged first. Raises Unavailable.
         """
         while await self.has_left():
             await self.map_inbox()
 
-    async def _accept(self, submission: NewSubmission) -> Receipt:
-        # What came before has its place before this.
-        await self.map_all()
-        accepted = await self._outbox.accept(submission)
+    def _saved(self, files: Iterable[SavedFile], *, force: bool) -> list[NewSubmission]:
+        return [
+            self._mapper.saved(self._new_id(), document, drafts, force=force) for document, drafts in files
+        ]
+
+    def _received(self, submission: NewSubmission, accepted: Sequence[Accepted]) -> Receipt:
         self._tell(submission.id, submission.source, accepted)
         return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+
+    async def _plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
+        await self.map_all()
+        results = await self._outbox.plan(batch)
+        return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
     def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
         new = [one for one in accepted if one.duplicate_of is None]

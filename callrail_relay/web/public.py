@@ -4,6 +4,7 @@ The public listener: IF3's webhook, CallRail's, the health of the relay, and 404
 
 import asyncio
 import ipaddress
+import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,6 +36,10 @@ CLOSE = {"Connection": "close"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Writable = Callable[[], Awaitable[bool]]
+
+Prove = Callable[[str], str]
+
+_NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 Answered = Callable[[str, int, float], None]
 """Takes which webhook was asked, the status of its answer, and the seconds that it took."""
@@ -73,7 +78,7 @@ class Gate:
         """
         The answer to a request that is not let through; not *allowed* is one from an address that is not.
         """
-        if not allowed or not (self._tokens.knows(token) or await self._tokens.opens(token)):
+        if not allowed or not await self._tokens.opens(token):
             self._refused("wrong secret" if allowed else "not in server.allow_addresses")
             address = request.client.host if request.client else ""
             if self._failed.too_many(address, self._clock.monotonic()):
@@ -321,18 +326,25 @@ def create_public_app(
     clock: Clock,
     answered: Answered = nobody,
     refused: Refused = uncounted,
+    prove: Prove | None = None,
 ) -> ASGIApp:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
+
+    *prove* answers a nonce as only this relay can, so that its owner can tell where the public URL leads.
     """
 
-    async def healthz(_request: Request) -> Response:
+    async def healthz(request: Request) -> Response:
         try:
             healthy = await writable()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the store, this is an answer
             refused(f"the store could not be checked ({type(error).__name__})")
             healthy = False
-        return Response(status_code=200 if healthy else 503)
+        status = 200 if healthy else 503
+        nonce = request.query_params.get("probe", "")
+        if prove is None or not _NONCE.fullmatch(nonce):
+            return Response(status_code=status)
+        return PlainTextResponse(prove(nonce), status, {"Cache-Control": "no-store"})
 
     async def anything_else(_request: Request, _error: Exception) -> Response:
         return not_found()

@@ -280,6 +280,29 @@ def test_replay_of_many_asks_first(configured: Program, sandbox: Sandbox) -> Non
     assert ["Text 0", "Text 1", "Text 2"] == [text["content"] for text in sandbox.texts()]
 
 
+def test_dry_run_of_a_replay_tells_what_it_then_does(configured: Program, sandbox: Sandbox) -> None:
+    """
+    Text by text, with what is known, what is twice in the file and what a rule holds; then in one sentence.
+    """
+    assert "sent" == configured.json("send", "--to", PERSON, "--message", "Known")["status"]
+    texts = ["Known", "New", "New", "Hi {{name}}"]
+    lines = "\n".join(json.dumps(PAYLOAD | {"message": text}) for text in texts)
+
+    plan = configured.run("replay", "-", "--dry-run", "--json", stdin=lines)
+    assert ["Known"] == [text["content"] for text in sandbox.texts()]
+    done = configured.run("replay", "-", "--yes", "--json", stdin=lines)
+
+    planned = [row["status"] for row in json.loads(plan.stdout)]
+    assert ["duplicate", "queued", "duplicate", "held"] == planned
+    assert [status.replace("queued", "sent") for status in planned] == [
+        row["status"] for row in json.loads(done.stdout)
+    ]
+    assert (
+        "1 will be sent, 1 on hold: unfilled placeholder, 1 already sent, 1 twice in these files."
+        in plan.stderr
+    )
+
+
 def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> None:
     """
     A text with a merge tag is held with code 7; approved it leaves, cancelled it never does.

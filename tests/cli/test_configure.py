@@ -98,7 +98,7 @@ def test_everything_is_set_up_where_there_is_one_of_each(
             "tracking_number": simulator.tracking_number,
             "accepted_terms": True,
         },
-        "server": {"public_url": "https://texts.example.com/"},
+        "server": {"public_url": "https://texts.example.com"},
     } == settings(config)
     assert KEY == memory.entries["callrail-relay", f"api-key@{config}"]
     assert f"https://texts.example.com/hooks/if3/{token(memory, config)}\n" == done.stdout

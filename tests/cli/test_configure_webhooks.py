@@ -19,6 +19,7 @@ from callrail_relay.cli import app
 from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.config.test_secrets import MemoryKeyring
+from tests.support.public_way import PublicWay, proving, public_way
 
 PUBLIC = "https://texts.example.com"
 TOKEN = "hook-token-of-the-tests"
@@ -42,8 +43,25 @@ def memory() -> Iterator[MemoryKeyring]:
 
 
 @pytest.fixture
+def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublicWay]:
+    """
+    A public URL that leads to this relay.
+    """
+    monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
+    with public_way(tmp_path) as way:
+        way.answer = proving(tmp_path / "relay.db")
+        for name, value in way.environment.items():
+            monkeypatch.setenv(name, value)
+        yield way
+
+
+@pytest.fixture
 def config(
-    tmp_path: Path, simulator: Simulator, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    simulator: Simulator,
+    memory: MemoryKeyring,
+    way: PublicWay,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
     """
     The settings of a relay that is set up.
@@ -176,6 +194,31 @@ def test_a_key_of_the_environment_is_told(
     done = register(config)
     assert 0 == done.exit_code
     assert "The environment variable CALLRAIL_SIGNING_KEY wins over them" in done.stderr
+
+
+def test_an_address_that_does_not_answer_is_not_registered(
+    simulator: Simulator, config: Path, way: PublicWay
+) -> None:
+    """
+    CallRail would switch its webhooks off, and replies be lost. With the wizard the settings stay written.
+    """
+    way.answer = None
+    alone, wizard = register(config), register(config, "--accept-terms")
+
+    for done in (alone, wizard):
+        assert 8 == done.exit_code, done.stderr
+        assert "The webhooks weren't registered at CallRail." in done.stderr
+        assert "callrail-relay serve" in done.stderr
+    assert [] == configs(simulator)
+
+
+def test_an_address_that_cannot_be_right_is_not_registered(simulator: Simulator, config: Path) -> None:
+    config.write_text(config.read_text("utf-8").replace(PUBLIC, "http://127.0.0.1:8787"), "utf-8")
+
+    done = register(config)
+
+    assert (3, True) == (done.exit_code, "this computer alone" in done.stderr)
+    assert [] == configs(simulator)
 
 
 def test_a_public_address_is_wanted(simulator: Simulator, config: Path) -> None:

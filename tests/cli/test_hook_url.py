@@ -99,6 +99,23 @@ def test_rotation_keeps_the_former_url_for_a_day(config: Path, memory: MemoryKey
     assert "The former URL works until" in shown.stderr
 
 
+def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
+    """
+    With --now nothing of the former secret is kept; alone --now means nothing.
+    """
+    memory.entries["callrail-relay", f"signing-keys@{config}"] = "key"
+
+    shown = run(config, "--rotate", "--now")
+
+    assert 0 == shown.exit_code, shown.stderr
+    new = memory.entries["callrail-relay", f"hook-token@{config}"]
+    assert f"https://texts.example.com/hooks/if3/{new}\n" == shown.stdout
+    assert ("callrail-relay", f"hook-token-previous@{config}") not in memory.entries
+    assert "The former URLs have ended" in shown.stderr
+    assert "run `callrail-relay configure --webhooks`" in shown.stderr
+    assert 2 == run(config, "--now").exit_code
+
+
 def test_secret_of_the_environment_is_rotated_there(
     config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

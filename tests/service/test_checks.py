@@ -14,7 +14,6 @@ from callrail_relay.service.checks import (
     LITTLE_SPACE,
     NO_SPACE,
     check_accounts,
-    check_public_url,
     check_replies,
     check_routes,
     check_space,
@@ -25,6 +24,7 @@ from callrail_relay.service.health import StoreProbe, Worry
 from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
+from tests.support.clock import START
 
 pytestmark = pytest.mark.anyio
 
@@ -147,17 +147,6 @@ async def test_unreachable_callrail_is_told() -> None:
         await routes_checked(simulator, route_of(simulator))
 
 
-def test_public_address_should_be_https() -> None:
-    """
-    None, and one without https, are warnings: texts leave all the same.
-    """
-    assert "https://texts.example.com" in check_public_url("https://texts.example.com")
-    with pytest.raises(Worry, match=r"server\.public_url is not set"):
-        check_public_url(None)
-    with pytest.raises(Worry, match="without https"):
-        check_public_url("http://texts.example.com")
-
-
 async def test_paused_account_is_told(tmp_path: Path) -> None:
     """
     A person's pause names the way out, and one that CallRail caused does so itself, once.
@@ -206,15 +195,29 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
 
 def test_replies_are_heard_of() -> None:
     """
-    By webhooks, by looking, or by both; without either a STOP is not.
+    By webhooks, by looking, or by both; without either a STOP is not. What was not seen is a warning.
     """
     quarter = timedelta(minutes=15)
-    assert (
-        "CallRail's webhooks are known by 2 key(s) from the OS keyring. Replies are looked for every 15 min. "
-        "They are passed on to 1 channel(s)."
-    ) == check_replies(signing_keys=2, rung="OS keyring", polled=quarter, forwarded=1)
-    assert "Replies are looked for every 15 min." == check_replies(
-        signing_keys=0, rung=None, polled=quarter, forwarded=0
-    )
+    known = "CallRail's webhooks are known by 2 key(s) from the OS keyring."
+
+    def checked(keys: int = 0, every: timedelta | None = quarter, ago: float | None = 3, to: int = 0) -> str:
+        return check_replies(
+            signing_keys=keys,
+            rung="OS keyring" if keys else None,
+            polled=every,
+            last_poll=None if ago is None else START - timedelta(minutes=ago),
+            now=START,
+            forwarded=to,
+        )
+
+    read = "Replies were read 3 min ago, and are every 15 min."
+    assert read == checked()
+    assert f"{known} {read} They are passed on to 1 channel(s)." == checked(keys=2, to=1)
+    assert "Replies were read 35 min ago" in checked(ago=35)
+    for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
+        with pytest.raises(Worry, match=words):
+            checked(ago=ago)
+    with pytest.raises(Worry, match=r"key\(s\).* Whether they still come can't be tried"):
+        checked(keys=2, every=None)
     with pytest.raises(Worry, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"):
-        check_replies(signing_keys=0, rung=None, polled=None, forwarded=1)
+        checked(every=None)

@@ -1,11 +1,21 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import pytest
 
-from callrail_relay.errors import SecretFault
-from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, HookTokens, new_token
+from callrail_relay.errors import SecretFault, Unavailable
+from callrail_relay.service.hook_tokens import (
+    GRACE,
+    MOST_FORMER,
+    REREAD,
+    HookToken,
+    HookTokens,
+    digest,
+    new_token,
+    read_former,
+    write_former,
+)
 from tests.support.clock import START, ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -170,3 +180,57 @@ async def test_place_that_cannot_be_read_leaves_what_is_known() -> None:
 
     assert not await tokens.opens("wrong")
     assert await tokens.opens("first")
+
+
+async def test_token_that_was_ended_closes_within_seconds() -> None:
+    """
+    Though it is still known, and no other one ever comes.
+    """
+    clock, ended = ManualClock(), set[str]()
+
+    async def read_ended() -> Collection[str]:
+        return frozenset(ended)
+
+    place = Place(HookToken(value="first"))
+    tokens = HookTokens(place.tokens, place, clock, read_ended)
+    assert await tokens.opens("first")
+    ended.add(digest("first"))
+    clock.advance(REREAD)
+
+    assert not await tokens.opens("first")
+
+
+async def test_store_that_does_not_answer_leaves_what_is_known() -> None:
+    """
+    It is asked again two seconds later.
+    """
+    clock, works = ManualClock(), True
+
+    async def read_ended() -> Collection[str]:
+        if not works:
+            raise Unavailable("Down.")
+        return {digest("old")}
+
+    known = [HookToken(value="first"), HookToken(value="old")]
+    tokens = HookTokens(known, Place(*known), clock, read_ended)
+    assert not await tokens.opens("old")
+    works = False
+    clock.advance(REREAD)
+
+    assert await tokens.opens("first")
+    assert not await tokens.opens("old")
+
+
+def test_former_tokens_are_kept_while_they_are_valid() -> None:
+    """
+    Newest first, and not without end; one that was written by an earlier release is read as well.
+    """
+    former = [
+        HookToken(value=f"t{hour}", valid_until=START + hour * GRACE / 24) for hour in range(20, -1, -1)
+    ]
+
+    assert former[:MOST_FORMER] == read_former(write_former(former, START))
+    assert former[-3:-1] == read_former(write_former(former[-3:], START))
+    assert [former[0]] == read_former(f"{former[0].valid_until}|t20")
+    assert "" == write_former([], START)
+    assert [] == read_former("")

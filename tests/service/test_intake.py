@@ -16,16 +16,14 @@ from callrail_relay.domain.mapper import (
     map_saved,
     map_text,
     planned_segments,
-    preview,
 )
 from callrail_relay.domain.mapping import Draft, map_entry
 from callrail_relay.domain.message import Source, Status
-from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.errors import SettingsFault, Unavailable, UsageFault
 from callrail_relay.service.intake import Intake
 from tests.service.rig import Rig, open_rig
-from tests.support.clock import START
-from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route, recipient
+from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route
 from tests.web.posting import DATA, WORDS, encoded, payload
 
 pytestmark = pytest.mark.anyio
@@ -260,7 +258,7 @@ async def replayed(rig: Rig, *texts: str, force: bool = False) -> list[str | Non
     What each text of a saved file is a duplicate of; None for those that were stored.
     """
     drafts = [map_text(to=RECIPIENT, text=text, sender=None, policy=rig.mapping) for text in texts]
-    receipt = await rig.intake.accept_saved(b"saved", drafts, force=force)
+    [receipt] = await rig.intake.accept_saved([(b"saved", drafts)], force=force)
     return [accepted.duplicate_of for accepted in receipt.accepted]
 
 
@@ -345,30 +343,3 @@ def test_segments_are_planned_as_they_will_be_cut() -> None:
 
     assert [1, 2] == [segment.position for segment in planned]
     assert () == planned_segments(None, 140)
-
-
-@pytest.mark.parametrize(("text", "status"), [(TEXT, Status.QUEUED), ("{{x}}", Status.HELD)])
-def test_dry_run_shows_what_would_become_of_it(text: str, status: Status) -> None:
-    """
-    The same as when it is stored, but for its ids.
-    """
-    route = Route("ACC1", "COM1", "+12025550133")
-    draft = make_draft(text=text, recipient=recipient(7), route=route)
-    message = preview(draft, make_mapping(), source=Source.REPLAY, now=START)
-
-    assert ("", "", status, Source.REPLAY, START) == (
-        message.id,
-        message.submission_id,
-        message.status,
-        message.source,
-        message.received_at,
-    )
-    assert (recipient(7), text, route) == (message.recipient, message.text, message.route)
-    assert [text] == [segment.content for segment in message.segments]
-    assert ("101", "789", "202", "Pat Example", "42") == (
-        message.opportunity_id,
-        message.sender_id,
-        message.seller_id,
-        message.seller,
-        message.team_id,
-    )

@@ -85,7 +85,15 @@ def public_app(
         rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake, refused=refused
     )
     writable = StoreProbe(rig.outbox, rig.clock).writable
-    return create_public_app(hook, CallRailHook(hook.gate, witness), writable, rig.clock, answered, refused)
+    return create_public_app(
+        hook,
+        CallRailHook(hook.gate, witness),
+        writable,
+        rig.clock,
+        answered,
+        refused,
+        prove=lambda nonce: f"<{nonce}>",
+    )
 
 
 @asynccontextmanager

@@ -663,6 +663,33 @@ async def test_token_is_rotated_without_a_restart(tmp_path: Path) -> None:
         assert 404 == (await client.post(HOOK, json=payload())).status_code
 
 
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("", ""),
+        ("?probe=", ""),
+        ("?probe=Nonce_1-", "<Nonce_1->"),
+        (f"?probe={'n' * 128}", f"<{'n' * 128}>"),
+        (f"?probe={'n' * 129}", ""),
+        ("?probe=<script>", ""),
+        ("?probe=%0d%0aX:1", ""),
+        ("?probe=%C3%A9", ""),
+        ("?other=1", ""),
+    ],
+)
+async def test_health_proves_which_relay_it_is(query: str, body: str, tmp_path: Path) -> None:
+    """
+    To a nonce of a plain kind, also while the store cannot be written; nothing else is ever repeated.
+    """
+    async with open_rig(tmp_path, patience=0) as rig, client_of(public_app(rig)) as client:
+        answer = await client.get(f"/healthz{query}")
+        assert (200, body) == (answer.status_code, answer.text)
+        rig.clock.advance(10)
+        with rig.failing_store():
+            answer = await client.get(f"/healthz{query}")
+            assert (503, body) == (answer.status_code, answer.text)
+
+
 # --- everything else -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,88 @@
+"""Asking the public URL, as the world does."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble
+
+CONNECT_WITHIN = 5.0
+ANSWER_WITHIN = 10.0
+ALL_WITHIN = 20.0
+LARGEST_ANSWER = 1024
+
+_EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64
+"""OpenSSL's numbers of what is wrong with a certificate."""
+
+
+async def fetch(url: str) -> Answer:
+    """
+    Return what answers a GET of *url*; nothing is repeated or redirected. Raises NoAnswer.
+
+    A proxy of the environment is used, as for all that leaves this computer.
+    """
+    addresses: tuple[str, ...] = ()
+    try:
+        async with asyncio.timeout(ALL_WITHIN):
+            parts = httpx.URL(url)
+            addresses = await _resolve(parts)
+            timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
+            async with (
+                httpx.AsyncClient(timeout=timeout, trust_env=not _is_local(parts)) as http,
+                http.stream("GET", url) as response,
+            ):
+                body = b""
+                async for piece in response.aiter_raw():
+                    body = (body + piece)[:LARGEST_ANSWER]
+                    if len(body) == LARGEST_ANSWER:
+                        break
+                location = response.headers.get("location", "")
+                return Answer(status=response.status_code, body=body, location=location, addresses=addresses)
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise NoAnswer(Trouble.TIME_OUT, addresses=addresses) from error
+    except (httpx.ProxyError, httpx.UnsupportedProtocol, ImportError) as error:
+        raise NoAnswer(Trouble.PROXY, str(error)) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise NoAnswer(*_trouble(error), addresses=addresses) from error
+
+
+def _is_local(url: httpx.URL) -> bool:
+    return url.host in ("127.0.0.1", "::1", "localhost")
+
+
+async def _resolve(url: httpx.URL) -> tuple[str, ...]:
+    """Return the addresses of the name here; none where a proxy looks it up."""
+    proxies = getproxies()
+    if (proxies.get(url.scheme) or proxies.get("all")) and not proxy_bypass(url.host):
+        return ()
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _trouble(error: BaseException) -> tuple[Trouble, str]:
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError(verify_code=code, verify_message=message):
+                if code == _EXPIRED:
+                    return Trouble.EXPIRED, ""
+                wrong_name = code in (_WRONG_NAME, _WRONG_ADDRESS)
+                return (Trouble.WRONG_NAME, "") if wrong_name else (Trouble.UNTRUSTED, message)
+            case ssl.SSLError():
+                return Trouble.TLS, cause.reason or ""
+            case socket.gaierror():
+                return Trouble.NO_NAME, ""
+            case ConnectionRefusedError():
+                return Trouble.REFUSED, ""
+    return Trouble.BROKEN, str(error) or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        # One for each address of the name.
+        yield from error.exceptions if isinstance(error, BaseExceptionGroup) else (error,)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,47 @@
+"""What all nodes of one store agree on: which webhook secrets ended, and by which secret they are known."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.outbox.tables import ended_tokens, relay_secret
+
+
+def end_tokens(connection: sa.Connection, now: datetime, digests: Iterable[str], at: datetime | None) -> None:
+    """End the tokens for every node *at* that instant, None for now; one that ends sooner stays so."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(ended_tokens)
+    sooner = sa.case(
+        (ended_tokens.c.ends_at < statement.excluded.ends_at, ended_tokens.c.ends_at),
+        else_=statement.excluded.ends_at,
+    )
+    rows = [{"digest": digest, "ends_at": at or now} for digest in digests]
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[ended_tokens.c.digest], set_={"ends_at": sooner}),
+        rows,
+    )
+
+
+def read_ended_tokens(connection: sa.Connection, now: datetime) -> frozenset[str]:
+    """Return the digests of the tokens that have ended by the time of the store."""
+    query = sa.select(ended_tokens.c.digest).where(ended_tokens.c.ends_at <= now)
+    return frozenset(connection.scalars(query))
+
+
+def token_ends_at(connection: sa.Connection, _now: datetime, digest: str) -> datetime | None:
+    query = sa.select(ended_tokens.c.ends_at).where(ended_tokens.c.digest == digest)
+    ends_at: datetime | None = connection.scalar(query)
+    return ends_at
+
+
+def read_relay_secret(connection: sa.Connection, _now: datetime, proposed: str) -> str:
+    """Return the secret of this relay; the first node to ask makes it what it *proposed*."""
+    known = sa.select(relay_secret.c.value)
+    found: str | None = connection.scalar(known)
+    if found is not None:
+        return found
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert(relay_secret).values(id=1, value=proposed).on_conflict_do_nothing())
+    return str(connection.execute(known).scalar_one())

@@ -1,0 +1,158 @@
+"""Whether the public URL leads to this relay: asked through that address, and remembered for a while."""
+
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from callrail_relay.clock import Clock
+from callrail_relay.domain.events import EventHook, PublicAddressChecked, ignore
+from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_public_url
+from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, is_proven, no_answer, wrong_answer
+from callrail_relay.errors import RelayError, SettingsFault, Unavailable
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.health import Worry
+from callrail_relay.service.repeating import Repeating
+
+EVERY = timedelta(minutes=5)
+AGAIN = timedelta(seconds=30)
+"""How long a good result, and a bad one, count as one of now where a page or a monitor asks often."""
+
+Fetch = Callable[[str], Awaitable[Answer]]
+"""Gets a URL. Raises NoAnswer."""
+
+
+class FromInside(Worry):
+    """Raised when this relay answered through the public URL, but only inside its own network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The result of a check: a sentence, or what was wrong."""
+
+    at: float
+    detail: str
+    error: RelayError | None = None
+
+
+class PublicAddress:
+    """
+    The public URL of a relay. *listener* is where this computer's own ``serve`` listens.
+
+    *serving* is true in ``serve`` itself. Elsewhere a URL that gives no answer may mean only that no relay
+    runs, so the listener is asked as well.
+    """
+
+    def __init__(
+        self, url: str | None, outbox: Outbox, fetch: Fetch, *, clock: Clock, listener: str, serving: bool
+    ) -> None:
+        self.url = url
+        self._outbox = outbox
+        self._fetch = fetch
+        self._clock = clock
+        self._listener = listener
+        self._serving = serving
+        self.last: Checked | None = None
+
+    async def check(self) -> str:
+        """Ask through the public URL now. Raises Worry for what can't be tried, and another RelayError."""
+        try:
+            detail = await self._check()
+        except RelayError as error:
+            self.last = Checked(at=self._clock.monotonic(), detail=str(error), error=error)
+            raise
+        self.last = Checked(at=self._clock.monotonic(), detail=detail)
+        return detail
+
+    async def recent(self) -> str:
+        """Return or raise the last result while it's recent, else check again."""
+        last = self.last
+        if last is None:
+            return await self.check()
+        age = timedelta(seconds=self._clock.monotonic() - last.at)
+        if age >= (EVERY if last.error is None else AGAIN):
+            return await self.check()
+        if last.error is not None:
+            raise last.error
+        return last.detail
+
+    async def _check(self) -> str:
+        url = self.require_url()
+        secret, nonce = await self._outbox.read_relay_secret(new_secret()), secrets.token_urlsafe(24)
+        answer: Answer | NoAnswer
+        try:
+            answer = await self._fetch(f"{url}/healthz?probe={nonce}")
+        except NoAnswer as error:
+            answer = error
+        reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
+        if not reached:
+            await self._require_running(secret)
+        why = proves_nothing(answer.addresses)
+        if why is not None:
+            raise (FromInside if reached else Worry)(
+                f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
+                f"{url}/healthz on a phone that isn't in your network."
+            )
+        if isinstance(answer, NoAnswer):
+            if answer.trouble is Trouble.PROXY:
+                raise Worry(f"{url} can't be tried. {no_answer(answer, url)}")
+            raise Unavailable(no_answer(answer, url))
+        if not reached:
+            raise Unavailable(wrong_answer(answer, url, self._listener))
+        if answer.status != 200:
+            raise Unavailable(
+                f"{url} leads to this relay, but it can't store messages now ({answer.status})."
+            )
+        return f"{url} leads to this relay: it answered just now."
+
+    def require_url(self) -> str:
+        """Return the public URL. Raises Worry when none is set, SettingsFault if it can't be right."""
+        if self.url is None:
+            raise Worry(
+                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
+                "from a tunnel or a reverse proxy."
+            )
+        try:
+            return read_public_url(self.url)
+        except BadPublicUrl as error:
+            raise SettingsFault(f"server.public_url can't be right. {error}") from error
+
+    async def _require_running(self, secret: str) -> None:
+        """Raises Worry unless a relay runs on this computer: without one the URL can't lead to it."""
+        if self._serving:
+            return
+        nonce = secrets.token_urlsafe(24)
+        with contextlib.suppress(NoAnswer):
+            if is_proven(await self._fetch(f"{self._listener}/healthz?probe={nonce}"), secret, nonce):
+                return
+        raise Worry(
+            f"Whether {self.url} leads to this relay can't be tried: none is running at {self._listener}. "
+            "Start it with `callrail-relay serve`, then run this again."
+        )
+
+
+class PublicAddressWatch(Repeating):
+    """Checks the public URL while a relay runs, and tells when the result changes."""
+
+    look = EVERY
+
+    def __init__(self, address: PublicAddress, clock: Clock, hook: EventHook = ignore) -> None:
+        super().__init__(clock, hook)
+        self._address = address
+        self._reached: bool | None = None
+
+    async def turn(self) -> datetime | None:
+        try:
+            detail, reached = await self._address.check(), True
+        except RelayError as error:
+            detail, reached = str(error), False
+        if reached is not self._reached:
+            self._reached = reached
+            self._hook(PublicAddressChecked(reached=reached, detail=detail))
+        return None if reached else self._clock.now() + AGAIN * 2
+
+
+def new_secret() -> str:
+    """Return 256 random bits, by which all nodes of a new store are known."""
+    return secrets.token_urlsafe(32)

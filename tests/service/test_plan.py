@@ -1,0 +1,133 @@
+"""
+Dry runs: what `replay --dry-run` tells is what the run then does.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.mapper import Planned, map_text
+from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.message import Status
+from callrail_relay.domain.submission import Accepted
+from tests.service.rig import Rig, open_rig
+from tests.support.clock import START, ManualClock
+from tests.support.factories import RECIPIENT, TEXT, recipient
+
+pytestmark = pytest.mark.anyio
+
+PEOPLE = [recipient(number) for number in (7, 8, 9, 10, 11, 12, 1700, 1701)]
+"""Of two area codes, in two time zones."""
+
+BULK = "Hello, we buy houses for cash in your area and close within one week. Would you like an offer?"
+TEXTS = [TEXT, "Thank you!", BULK, "Dear {{seller_first_name}}", "word " * 60]
+
+a_text = st.tuples(st.sampled_from(PEOPLE), st.sampled_from(TEXTS))
+texts = st.lists(a_text, max_size=8)
+
+
+def drafts(rig: Rig, wanted: Sequence[tuple[str, str]]) -> list[Draft]:
+    return [map_text(to=to, text=text, sender=None, policy=rig.mapping) for to, text in wanted]
+
+
+def told(planned: Planned) -> tuple[object, ...]:
+    message = planned.message
+    return (
+        "duplicate" if not planned.is_new else message.status,
+        message.recipient,
+        message.text,
+        message.reasons,
+        message.release_at,
+        len(message.segments),
+    )
+
+
+async def done(rig: Rig, draft: Draft, accepted: Accepted) -> tuple[object, ...]:
+    if accepted.duplicate_of is not None:
+        return "duplicate", draft.recipient, draft.text
+    message = await rig.message(accepted.message_id)
+    return (
+        message.status,
+        message.recipient,
+        message.text,
+        message.reasons,
+        message.release_at,
+        len(message.segments),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    before=texts,
+    files=st.lists(texts, min_size=1, max_size=3),
+    opted_out=st.sets(st.sampled_from(PEOPLE), max_size=2),
+    force=st.booleans(),
+    later=st.sampled_from([0.0, 4.0, 6.0, 700.0]),
+    hour=st.integers(0, 23),
+)
+def test_a_dry_run_tells_what_the_run_then_does(
+    before: list[tuple[str, str]],
+    files: list[list[tuple[str, str]]],
+    opted_out: set[str],
+    force: bool,  # noqa: FBT001 - drawn
+    later: float,
+    hour: int,
+) -> None:
+    """
+    Duplicates, mass texts, opt-outs, placeholders and quiet hours are judged over the store and the files;
+    and after the dry run the store is as it was.
+    """
+
+    async def story(folder: Path) -> None:
+        clock = ManualClock(START + timedelta(hours=hour))
+        guards = GuardPolicy(quiet_hours=Mode.HOLD)
+        async with open_rig(folder, clock=clock, guards=guards) as rig:
+            for to, text in before:
+                await rig.accept(text, to=to)
+            for person in opted_out:
+                await rig.outbox.suppress(rig.simulator.tracking_number, person, "STOP")
+            clock.advance(later)
+            found = [(b"saved", drafts(rig, wanted)) for wanted in files]
+            kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]
+
+            planned = await rig.intake.plan_saved(found, force=force)
+
+            assert kept == [
+                rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")
+            ]
+            receipts = await rig.intake.accept_saved(found, force=force)
+            accepted = [one for receipt in receipts for one in receipt.accepted]
+            all_drafts = [draft for _, some in found for draft in some]
+            assert len(planned) == len(accepted) == len(all_drafts)
+            for one, draft, became in zip(planned, all_drafts, accepted, strict=True):
+                what_it_became = await done(rig, draft, became)
+                assert told(one)[: len(what_it_became)] == what_it_became
+                assert one.repeats == (became.duplicate_of in {two.message_id for two in accepted})
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(story(Path(folder)))
+
+
+async def test_a_dry_run_of_one_text_knows_a_double_click(tmp_path: Path) -> None:
+    """
+    `send --dry-run` asks the store as well, and what it plans has no id.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept(TEXT)
+
+        [draft] = drafts(rig, [(RECIPIENT, TEXT)])
+        planned = await rig.intake.plan_direct(draft)
+
+        assert (Status.HELD, ["duplicate"]) == (
+            planned.message.status,
+            [reason.code for reason in planned.message.reasons],
+        )
+        assert ("", "") == (planned.message.id, planned.message.submission_id)
+        assert 1 == len(rig.stored("id", "messages"))
