@@ -69,7 +69,7 @@ LOST = Unknown("the relay stopped.", own_fault=True)
 METHODS = {
     name
     for name, _ in inspect.getmembers(Outbox, inspect.iscoroutinefunction)
-    if not name.startswith("_") and name not in ("open", "close", "listen", "now")
+    if not name.startswith("_") and name not in ("open", "close", "now")
 }
 
 Asked = dict[str, object]
