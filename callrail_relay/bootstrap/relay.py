@@ -23,6 +23,7 @@ from callrail_relay.service.polling import Polling
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.retention import Retention
+from callrail_relay.service.wakeup import Wakeup
 from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -130,8 +131,14 @@ async def open_worker(
                 settled=delivery.wake,
             )
             mapping = InboxMapping(relay.intake, clock=relay.outbox.clock, hook=hook, mapped=delivery.wake)
+
+            def due() -> None:
+                delivery.wake()
+                reconciliation.wake()
+
+            wakeup = Wakeup(relay.outbox, due, clock=relay.outbox.clock, hook=hook)
             others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, mapping, *others)
+            yield Worker(delivery, reconciliation, mapping, wakeup, *others)
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:

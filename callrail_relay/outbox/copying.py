@@ -2,8 +2,6 @@
 Copying one store into another, whichever databases they are on.
 """
 
-import contextlib
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.errors import NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
 from callrail_relay.outbox.inbox import ReadMapping, map_oldest
-from callrail_relay.outbox.news import LOOPBACK, news_file
+from callrail_relay.outbox.nodes import has_workers
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import messages, metadata
 
@@ -204,29 +202,16 @@ def _require_nobody(engine: sa.Engine) -> None:
 
 def _is_served(engine: sa.Engine) -> bool:
     """
-    Whether another process has the store in hand: it listens for news of a file, or is connected.
+    Whether another process has the store in hand: it works beside the file, or is connected.
     """
     if is_sqlite(engine):
-        return _has_listener(news_file(Path(str(engine.url.database))))
+        return has_workers(Path(str(engine.url.database)).parent)
     others = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND application_name = 'callrail-relay' AND pid <> pg_backend_pid()"
     )
     with engine.connect() as connection:
         return bool(connection.scalar(others))
-
-
-def _has_listener(path: Path) -> bool:
-    with (
-        contextlib.suppress(OSError, ValueError, OverflowError),
-        socket.socket(type=socket.SOCK_DGRAM) as probe,
-    ):
-        port = int(path.read_text(encoding="ascii").split()[0])
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
 
 
 def _require_same_messages(connection: sa.Connection, portion: Sequence[sa.RowMapping]) -> None:

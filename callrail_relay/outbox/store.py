@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -35,7 +34,7 @@ from callrail_relay.domain.history import (
     Waiting,
 )
 from callrail_relay.domain.matching import FailedLookup, Lookup
-from callrail_relay.domain.message import Export, Message, MessageFilter, Source, Status
+from callrail_relay.domain.message import Export, Message, MessageFilter, Status
 from callrail_relay.domain.outcome import NotSent, Outcome
 from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
@@ -85,9 +84,9 @@ from callrail_relay.outbox.engine import (
     translated,
 )
 from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
-from callrail_relay.outbox.news import FileNews, News, PostgresNews
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
+from callrail_relay.outbox.wakeup import Due, newest_due
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,9 +122,6 @@ class Outbox:
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
-        self._news: News = (
-            FileNews(Path(engine.url.database or "")) if is_sqlite(engine) else PostgresNews(engine)
-        )
         self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
 
     @classmethod
@@ -155,7 +151,6 @@ class Outbox:
         Finish what is being stored, and let go of the database.
         """
         await self._commits.finish()
-        self._news.close()
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
@@ -181,9 +176,6 @@ class Outbox:
         """
         accepted = await self._store(submission)
         assert accepted is not None  # noqa: S101 - only what is not mapped goes into the inbox
-        if submission.source is not Source.WEBHOOK:
-            # Whoever takes webhooks delivers as well; a command may leave that to others.
-            await self._in_thread(self._readers, self._news.tell)
         return accepted
 
     async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
@@ -219,20 +211,14 @@ class Outbox:
         Map the oldest requests of the inbox, *most* at a time; none where it is empty.
         """
         try:
-            mapped = await self._write(inbox.map_portion, most, read_mapping)
+            return await self._write(inbox.map_portion, most, read_mapping)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - one of them cannot be stored, and must not keep back the others
-            mapped = await self._write(inbox.map_oldest, read_mapping)
-        if mapped:
-            await self._in_thread(self._readers, self._news.tell)
-        return mapped
+            return await self._write(inbox.map_oldest, read_mapping)
 
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """
-        Call *heard* from now on when another process leaves something to deliver. A hint: some may be missed.
-        """
-        await self._news.listen(heard)
+    async def newest_due(self) -> Due:
+        return await self._read(newest_due)
 
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
         return await self._write(claiming.claim, node, policy)
@@ -294,37 +280,37 @@ class Outbox:
         await self._write(looking.record_failed_lookup, due, lookup, policy)
 
     async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write_and_tell(operations.approve, message_id, word)
+        return await self._write(operations.approve, message_id, word)
 
     async def held_alike(self, message_id: str) -> list[str]:
         return await self._read(operations.held_alike, message_id)
 
     async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
-        return await self._write_and_tell(operations.cancel, message_id, statuses, word)
+        return await self._write(operations.cancel, message_id, statuses, word)
 
     async def resend(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write_and_tell(operations.resend, message_id, word)
+        return await self._write(operations.resend, message_id, word)
 
     async def mark_sent(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write_and_tell(operations.mark_sent, message_id, word)
+        return await self._write(operations.mark_sent, message_id, word)
 
     async def read_submission(self, submission_id: str) -> StoredSubmission:
         return await self._read(remapping.read_submission, submission_id)
 
     async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
-        return await self._write_and_tell(remapping.remap, remapped, policy, word)
+        return await self._write(remapping.remap, remapped, policy, word)
 
     async def retire(self, before: datetime, most: int) -> int:
         return await self._write(retiring.retire, before, most)
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
-        await self._write_and_tell(suppressing.suppress, tracking_number, recipient, reason)
+        await self._write(suppressing.suppress, tracking_number, recipient, reason)
 
     async def suppress_all(self, entries: Sequence[Suppression]) -> int:
-        return await self._write_and_tell(suppressing.suppress_all, entries)
+        return await self._write(suppressing.suppress_all, entries)
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
-        return await self._write_and_tell(suppressing.lift, recipient, tracking_number)
+        return await self._write(suppressing.lift, recipient, tracking_number)
 
     async def is_suppressed(self, tracking_number: str, recipient: str) -> bool:
         return await self._read(suppressing.is_suppressed, tracking_number, recipient)
@@ -335,10 +321,7 @@ class Outbox:
     async def note_text(
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
     ) -> Noted:
-        noted = await self._write(callrail_texts.note, text, policy, hint)
-        if noted.lifted or noted.settled is not None:
-            await self._in_thread(self._readers, self._news.tell)
-        return noted
+        return await self._write(callrail_texts.note, text, policy, hint)
 
     async def next_forward(self) -> datetime | None:
         return await self._read(forwarding.next_forward)
@@ -368,7 +351,7 @@ class Outbox:
         await self._write(operations.pause, account_id, reason)
 
     async def resume(self, account_id: str) -> None:
-        await self._write_and_tell(operations.resume, account_id)
+        await self._write(operations.resume, account_id)
 
     async def write_probe(self) -> None:
         try:
@@ -495,14 +478,6 @@ class Outbox:
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
-
-    async def _write_and_tell(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """
-        Write a person's word, and tell whoever delivers from this store: a text may leave because of it.
-        """
-        result = await self._write(statement, *args, **kwargs)
-        await self._in_thread(self._readers, self._news.tell)
-        return result
 
     async def _read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._in_thread(

@@ -32,10 +32,9 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned, tell
 
-POLL = timedelta(seconds=60)
-"""How often to look for what another process put into the outbox, should its news have been missed."""
-
 LEASE_CHECK = timedelta(seconds=15)
+"""How often to look for attempts that nobody finished; what is due else wakes delivery by itself."""
+
 STORE_RETRY = timedelta(seconds=1)
 STALE = timedelta(seconds=5)
 """
@@ -206,7 +205,7 @@ class Delivery:
             return FAULT_RETRY
         now = self._clock.now()
         waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
-        return max(timedelta(), min(POLL, *waits)) if waits else POLL
+        return max(timedelta(), min(LEASE_CHECK, *waits)) if waits else LEASE_CHECK
 
     async def _settle_abandoned(self) -> None:
         """
@@ -234,7 +233,6 @@ class Delivery:
         await self._outbox.take_up_forgotten()
         self._leases_checked_at = now
         if self._running:
-            await self._outbox.listen(self._hear)
             self._lease_ends_at = await self._outbox.next_lease_end()
 
     async def _settle_unsent(self) -> None:
@@ -256,13 +254,6 @@ class Delivery:
         self._unsure = False
         for one in recorded:
             self._hook(attempt_finished(one))
-
-    def _hear(self) -> None:
-        """
-        Another process, or a person, left something to do.
-        """
-        self.wake()
-        self._unsettled()
 
     def _start(self, attempt: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(attempt)

@@ -28,9 +28,6 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.repeating import Repeating
 
-POLL = timedelta(seconds=60)
-"""How often to look whether another process left something to look up, should its news have been missed."""
-
 
 class ConversationReader(Protocol):
     """
@@ -49,8 +46,6 @@ class Reconciliation(Repeating):
     A look-up changes nothing at CallRail: one that is dropped is made again later.
     """
 
-    look = POLL
-
     def __init__(
         self,
         outbox: Outbox,
@@ -62,7 +57,8 @@ class Reconciliation(Repeating):
         settled: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        *settled* is called when an outcome was found, since later texts to that person may leave now.
+        *settled* is called after each look-up: whether it found the text or was the last one, later texts to
+        that person may leave now.
         """
         super().__init__(clock, hook)
         self._outbox = outbox
@@ -95,10 +91,10 @@ class Reconciliation(Repeating):
         if isinstance(lookup, FailedLookup):
             await self._outbox.record_failed_lookup(due, lookup, self._policy)
             self._hook(LookupFailed(message_id=due.message_id, reason=lookup.detail))
-            return
-        for settled in await self._outbox.record_lookup(due, lookup, self._policy):
-            tell(self._hook, settled)
-            self._settled()
+        else:
+            for settled in await self._outbox.record_lookup(due, lookup, self._policy):
+                tell(self._hook, settled)
+        self._settled()
 
 
 def tell(hook: EventHook, settled: Settled) -> None:

@@ -23,7 +23,7 @@ class Repeating(ABC):
     """
 
     look: timedelta = timedelta(seconds=60)
-    """How often to look, at least: another process may have left something, and its news been missed."""
+    """How often to look, at least: another process may have left something."""
 
     def __init__(self, clock: Clock, hook: EventHook = ignore) -> None:
         self._clock = clock

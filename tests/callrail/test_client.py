@@ -29,7 +29,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
-from callrail_relay.service.delivery import POLL, Delivery
+from callrail_relay.service.delivery import LEASE_CHECK, Delivery
 from callrail_relay.web.listener import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
 from tests.support.clock import ManualClock
@@ -437,7 +437,7 @@ async def waits(rig: Rig, delivery: Delivery, transport: Watched) -> float:
         await delivery.settle()
         if len(transport.requests) > asked:
             return (rig.clock.now() - began).total_seconds()
-        rig.clock.set(wake_at or rig.clock.now() + POLL)
+        rig.clock.set(wake_at or rig.clock.now() + LEASE_CHECK)
 
 
 async def test_rate_limit_is_waited_for_as_long_as_callrail_says(tmp_path: Path) -> None:

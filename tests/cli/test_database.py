@@ -4,7 +4,6 @@ Moving a store to another database.
 
 import asyncio
 import json
-import socket
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from typer.testing import CliRunner, Result
 from callrail_relay.cli import app
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
-from callrail_relay.outbox.news import LOOPBACK, news_file
+from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import messages, metadata
 from tests.outbox.database import connected
@@ -224,11 +223,9 @@ def test_a_store_in_use_is_not_copied(tmp_path: Path, sqlite_url: str, postgres_
     A relay that works on either would send what waits, and the other would send it again.
     """
     fill(sqlite_url)
-    with socket.socket(type=socket.SOCK_DGRAM) as listener:
-        listener.bind((LOOPBACK, 0))
-        news_file(tmp_path / "relay.db").write_text(f"{listener.getsockname()[1]} token", encoding="ascii")
-        listened = copy(sqlite_url, postgres_url)
-    assert (4, True) == (listened.exit_code, "stop every `serve`" in listened.stderr)
+    with node_name(tmp_path):
+        served = copy(sqlite_url, postgres_url)
+    assert (4, True) == (served.exit_code, "stop every `serve`" in served.stderr)
 
     asyncio.run(_served(sqlite_url, postgres_url))
     assert 0 == copy(sqlite_url, postgres_url).exit_code

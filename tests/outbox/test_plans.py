@@ -69,7 +69,7 @@ LOST = Unknown("the relay stopped.", own_fault=True)
 METHODS = {
     name
     for name, _ in inspect.getmembers(Outbox, inspect.iscoroutinefunction)
-    if not name.startswith("_") and name not in ("open", "close", "listen", "now")
+    if not name.startswith("_") and name not in ("open", "close", "now")
 }
 
 Asked = dict[str, object]
@@ -207,6 +207,7 @@ async def look(outbox: Outbox, message_id: str) -> None:
     await outbox.count_releasing()
     await outbox.count_suppressions()
     await outbox.known_accounts()
+    await outbox.newest_due()
     await outbox.write_probe()
 
 
@@ -289,8 +290,7 @@ async def test_nothing_reads_through_a_table_that_grows(
     """
     Every plan is a search in an index, or reads the newest of a table up to a limit.
 
-    Two things are not asked for here, since they are for all there is: a list or an export without any
-    limit, and bringing instants in order after a clock was set back, which happens once.
+    A list or an export without any limit is not asked for here, since it is for all there is.
     """
     called: set[str] = set()
     for name in METHODS:

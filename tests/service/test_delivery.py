@@ -33,8 +33,9 @@ from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.delivery import LEASE_CHECK, POLL, STALE, STORE_RETRY, Delivery, Sender
+from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
+from callrail_relay.service.wakeup import Wakeup
 from tests.service.rig import KEY, Rig, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 
@@ -92,7 +93,7 @@ async def test_clean_stop_lets_the_text_under_way_finish(tmp_path: Path) -> None
             await gate.until_kept(1)
             delivery.stop()
             delivery.wake()
-            rig.clock.advance(POLL)
+            rig.clock.advance(LEASE_CHECK)
             await rig.operations.status()
             assert not task.done()
 
@@ -173,16 +174,21 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
     """
     async with open_rig(tmp_path) as rig:
         other = await Outbox.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
-        async with running(rig.delivery()):
-            await rig.clock.until_asleep()
+        delivery = rig.delivery()
+        wakeup = Wakeup(rig.outbox, delivery.wake, clock=rig.clock)
+        looking = asyncio.create_task(wakeup.run())
+        async with running(delivery):
+            await rig.clock.until_asleep(2)
             intake = rig.intake
             rig.intake = Intake(other, rig.mapping, clock=rig.clock, random=Random(9))
             await rig.accept()
             rig.intake = intake
             assert [] == rig.simulator.texts
 
-            rig.clock.advance(POLL)
+            rig.clock.advance(Wakeup.look)
             await rig.events.until(AttemptFinished)
+        wakeup.stop()
+        await looking
         await other.close()
 
         assert 1 == len(rig.simulator.texts)
@@ -540,7 +546,7 @@ async def until_empty(rig: Rig, deliveries: list[Delivery]) -> None:
         if not counts[Status.QUEUED] and not counts[Status.SENDING] and wake_ats[-1] is None:
             return
         later = [wake_at for wake_at in wake_ats if wake_at is not None and wake_at > rig.clock.now()]
-        rig.clock.set(min(later, default=rig.clock.now() + POLL))
+        rig.clock.set(min(later, default=rig.clock.now() + LEASE_CHECK))
     raise AssertionError
 
 

@@ -240,7 +240,7 @@ async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path:
     What has left is waited for, however long it takes: its outcome decides.
     """
     async with open_rig(tmp_path) as rig:
-        rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=30))
+        rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10))
         one = await ending(rig, await rig.accept(), timeout=timedelta(seconds=2))
 
         assert 0 == one.exit_code

@@ -22,7 +22,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
-from callrail_relay.service.reconciliation import POLL, Reconciliation, settle_abandoned
+from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
 from callrail_relay.service.repeating import STORE_RETRY
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -327,7 +327,7 @@ async def test_running_reconciliation_looks_when_it_is_due(tmp_path: Path) -> No
         reconciliation = rig.reconciliation()
         task = asyncio.create_task(reconciliation.run())
         [wake_at] = await rig.clock.until_asleep()
-        assert rig.clock.now() + POLL == wake_at
+        assert rig.clock.now() + Reconciliation.look == wake_at
 
         await unknown(rig, taken=True)
         await passing_time(rig.clock, rig.events.until(OutcomeFound))
@@ -468,3 +468,19 @@ async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
         await task
 
         assert ["First", "Second"] == [text.content for text in rig.simulator.texts]
+
+
+async def test_delivery_is_woken_when_the_last_look_up_found_nothing(tmp_path: Path) -> None:
+    """
+    What stays unknown is left to a person, and the next text to the same one leaves at once.
+    """
+    async with open_rig(tmp_path) as rig:
+        await unknown(rig, "First", taken=False)
+        unknown_at, woken_at = rig.clock.now(), []
+        await rig.accept("Second")
+
+        await climb(rig, rig.reconciliation(settled=lambda: woken_at.append(rig.clock.now())))
+
+        assert unknown_at + LADDER[-1] == woken_at[-1] == rig.clock.now()
+        await rig.work(rig.delivery())
+        assert ["Second"] == [text.content for text in rig.simulator.texts]
