@@ -3,6 +3,8 @@ The checks of this installation.
 """
 
 import shutil
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
@@ -10,11 +12,13 @@ from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrai
 from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
     check_public_url,
+    check_relay,
     check_replies,
     check_routes,
     check_space,
@@ -22,7 +26,19 @@ from callrail_relay.service.checks import (
     check_waiting,
     remembered,
 )
-from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
+from callrail_relay.service.health import (
+    PUBLIC_ADDRESS,
+    RELAY,
+    Check,
+    HealthReport,
+    StoreProbe,
+    Worry,
+    checked_url,
+    examine,
+)
+
+LOOK_AGE = timedelta(minutes=1)
+"""How old the last check of the public URL may be for somebody who watches."""
 
 
 async def diagnose(config: Path | None) -> HealthReport:
@@ -91,21 +107,43 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             forwarded=0 if channels is None else len(channels.names),
         )
 
-    async def public_url() -> str:
-        return check_public_url(installation.settings.server.public_url)
-
     return [
         *_settings_checks(installation),
         ("store", lambda: check_store(probe, relay.outbox.name)),
         ("disk", space),
         ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
+        (RELAY, lambda: check_relay(relay.outbox)),
         ("guards", guards),
-        ("public address", public_url),
+        (PUBLIC_ADDRESS, _public_url_check(installation)),
         ("replies", replies),
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),
     ]
+
+
+def _public_url_check(installation: Installation) -> Check:
+    async def check() -> str:
+        return check_public_url(installation.settings.server.public_url)
+
+    return check
+
+
+def public_url_look(installation: Installation) -> Callable[[], Awaitable[PublicUrl | None]]:
+    """
+    What checks the public URL, if one is set, and remembers the result for LOOK_AGE.
+    """
+    url, check = installation.settings.server.public_url, _public_url_check(installation)
+    known: tuple[float, HealthReport] | None = None
+
+    async def look() -> PublicUrl | None:
+        nonlocal known
+        now = installation.clock.monotonic()
+        if url is not None and (known is None or now - known[0] >= LOOK_AGE.total_seconds()):
+            known = now, await examine([(PUBLIC_ADDRESS, check)])
+        return checked_url(url, None if known is None else known[1])
+
+    return look
 
 
 def _settings_checks(installation: Installation) -> list[tuple[str, Check]]:

@@ -311,7 +311,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
     if saved.settings.server.public_url is None:
         say(NO_PUBLIC_ADDRESS)
     say(_WRITE_ACCESS)
-    say("Next: `callrail-relay doctor` looks whether all is well, and `callrail-relay serve` runs the relay.")
+    say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
 
 
 def _show(
