@@ -3,6 +3,7 @@ The checks of this installation.
 """
 
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
@@ -10,11 +11,13 @@ from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrai
 from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.private_files import files_in, links, open_to_others
 from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
+    check_relay,
     check_replies,
     check_routes,
     check_space,
@@ -23,7 +26,16 @@ from callrail_relay.service.checks import (
     check_waiting,
     remembered,
 )
-from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
+from callrail_relay.service.health import (
+    PUBLIC_ADDRESS,
+    RELAY,
+    Check,
+    HealthReport,
+    StoreProbe,
+    Worry,
+    checked_url,
+    examine,
+)
 from callrail_relay.service.hook_tokens import digest
 
 MOST_NAMED = 5
@@ -127,12 +139,27 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("files", files),
         ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
+        (RELAY, lambda: check_relay(relay.outbox)),
         ("guards", guards),
-        ("public address", relay.public_address.recent),
+        (PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),
     ]
+
+
+def public_url_look(relay: Relay) -> Callable[[], Awaitable[PublicUrl | None]]:
+    """
+    What checks the public URL, if one is set; a recent result counts as one of now.
+    """
+
+    async def look() -> PublicUrl | None:
+        address = relay.public_address
+        if address.url is None:
+            return None
+        return checked_url(address.url, await examine([(PUBLIC_ADDRESS, address.recent)]))
+
+    return look
 
 
 def _settings_checks(installation: Installation, relay: Relay | None = None) -> list[tuple[str, Check]]:
