@@ -126,7 +126,9 @@ class CallRail:
             return Unknown(
                 f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
             )
-        return wire.read_send_answer(answer.status, answer.headers, answer.body, recipient=recipient)
+        return wire.read_send_answer(
+            answer.status, answer.headers, answer.body, recipient=recipient, content=content
+        )
 
     async def accounts(self) -> list[AccountEntry]:
         """
@@ -318,7 +320,7 @@ class CallRail:
                 f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
                 "known whether it took the change; run the command again, which is safe."
             ) from error
-        if answer.status == 403:
+        if answer.status == 403 and not wire.is_html(answer.headers, answer.body):
             words = wire.read_words(answer.body)
             raise RefusedByCallRail(
                 f"CallRail does not let this API key change webhooks (403): {words} Have CallRail's support "
@@ -363,7 +365,7 @@ def _fault(answer: Answer) -> Exception:
                 "CallRail does not know this API key (401). Copy it again from CallRail, Settings > API Keys."
             )
         case 403:
-            return RefusedByCallRail(f"CallRail does not let this API key see that (403): {words}")
+            return _forbidden(answer, words)
         case 404:
             return UnknownToCallRail("CallRail knows no such account, or this API key cannot see it (404).")
         case 429:
@@ -372,3 +374,12 @@ def _fault(answer: Answer) -> Exception:
             return Unavailable(f"CallRail has trouble ({status}); try again in a few minutes.")
         case status:
             return RefusedByCallRail(f"CallRail refused the request ({status}): {words}")
+
+
+def _forbidden(answer: Answer, words: str) -> Exception:
+    if wire.is_html(answer.headers, answer.body):
+        return Unavailable(
+            f"A firewall in front of CallRail refused the request (403, “{words}”); try again in a few "
+            "minutes, or ask CallRail's support whether it blocks this computer's internet address."
+        )
+    return RefusedByCallRail(f"CallRail does not let this API key see that (403): {words}")

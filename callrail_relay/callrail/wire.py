@@ -5,11 +5,14 @@ Facts are from https://apidocs.callrail.com and from answers of the live API;
 what is uncertain is read with care and never relied on.
 """
 
+import codecs
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
+from html import unescape
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -34,25 +37,60 @@ LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""
 
 _LONGEST_WORDS = 300
-_MOST_LEVELS = 5
+_LARGEST_READ = 65_536
+_MOST_LEVELS = 6
 _LARGEST_COUNT = 1_000_000
 
-_WORDS_OF_REFUSALS = (
-    (Refusal.OPTED_OUT, ("opted out", "opted-out", "unsubscribed")),
-    (
-        Refusal.RECIPIENT,
-        (
-            "do not contact",
-            "do not call",
-            "blocked number",
-            "not a mobile",
-            "landline",
-            "land line",
-            "invalid phone",
-            "phone number is invalid",
-            "not a valid phone",
-        ),
-    ),
+_WORDS_OF_RECIPIENT = (
+    "do not contact",
+    "do not call",
+    "blocked number",
+    "not a mobile",
+    "landline",
+    "land line",
+    "invalid phone",
+    "phone number is invalid",
+    "not a valid phone",
+    "not opted in",
+)
+
+# How CallRail, and Twilio behind it, say that a person opted out (21610:
+# https://www.twilio.com/docs/api/errors/21610), in words without punctuation or case.
+_OPTED_OUT = re.compile(
+    r"""
+    \bopted\ ?out\b (?!\ of\ (?:mms|media|pictures?|images?|calls?|voice|e\ ?mails?)\b)
+    | \bopt\ ?out\ (?:list|status)\b
+    | ^(?:(?!(?:must|missing|contains?|includes?|requires?|no|not|without|add|allow|append|needs?|lacks?)\b)
+          \w+\ ){0,4} opt\ ?out (?:\ true)?$
+    | \bunsubscribed\b (?!\ from\ (?:mms|e\ ?mails?|calls?)\b)
+    | \b(?:errors?|code|twilio)\ 21610\b
+    | \b(?:black|deny|block)\ ?list\ rule\b
+    | \b(?:suppression|stop)\ ?list\b
+    | \b(?:replied|responded|sent|texted|answered)\ (?:with\ |back\ )?stop\b
+    | \b(?:revoked|withdrew|withdrawn)\ (?:\w+\ )?consent\b
+    | \bno\ longer\ (?:wants?|wish|wishes)\ to\ (?:receive|get|be)\b
+    | \brequested\ (?:not\ to|to\ stop|no\ more)\b
+    """,
+    re.VERBOSE,
+)
+_NEGATED = re.compile(r"(?:\b(?:not|never|can be|could be)|n t)(?: been| yet)? $")
+
+# Keys that say only that words follow, so that they are not repeated with them.
+_KEYS_OF_WORDS = frozenset(
+    {
+        "description",
+        "detail",
+        "details",
+        "error",
+        "error_description",
+        "error_message",
+        "errors",
+        "message",
+        "messages",
+        "msg",
+        "reason",
+        "title",
+    }
 )
 
 
@@ -79,9 +117,13 @@ def send_body(route: Route, recipient: str, content: str) -> dict[str, str]:
     }
 
 
-def read_send_answer(status: int, headers: Mapping[str, str], body: bytes, *, recipient: str) -> Outcome:
+def read_send_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, recipient: str, content: str
+) -> Outcome:
     """
     The outcome that an answer to a send stands for: by its status first, by its words second.
+
+    CallRail may quote *content* in what it says: such words are the office's, not CallRail's.
     """
     usage = read_usage(headers)
     if status in (200, 201):
@@ -89,13 +131,22 @@ def read_send_answer(status: int, headers: Mapping[str, str], body: bytes, *, re
     words = read_words(body)
     if status == 429:
         return RateLimited(status, words, read_retry_after(headers), usage)
+    if status == 403 and is_html(headers, body):
+        return Rejected(status, words, Refusal.FIREWALL, usage)
     if status in (401, 403):
         return Rejected(status, words, Refusal.AUTHORIZATION, usage)
-    if status in (404, 405, 406):
-        return Rejected(status, words, Refusal.REQUEST, usage)
-    if status in (400, 422):
-        return Rejected(status, words, _refusal(words), usage)
+    if status in (400, 404, 405, 406, 422):
+        return Rejected(status, words, _refusal(status, body, content), usage)
     return Unknown(f"CallRail answered {status}, which does not say whether it took the text.", status)
+
+
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """
+    Whether an answer is a page: CallRail's API answers in JSON or plain words, a firewall before it in HTML.
+    """
+    if _json(body) is not None:
+        return False
+    return _is_markup(body) or "html" in headers.get("content-type", "").lower()
 
 
 def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Outcome:
@@ -125,41 +176,103 @@ def _last_ten_digits(value: object) -> str:
     return "".join(character for character in str(value) if character.isdigit())[-10:]
 
 
-def _refusal(words: str) -> Refusal:
-    lowered = words.lower()
-    for refusal, known in _WORDS_OF_REFUSALS:
-        if any(phrase in lowered for phrase in known):
-            return refusal
-    return Refusal.CONTENT
+def _refusal(status: int, body: bytes, content: str) -> Refusal:
+    told = [word for word, _ in _leaves(_document(body), _MOST_LEVELS)]
+    if any(_says_opted_out(words, content) for words in told):
+        return Refusal.OPTED_OUT
+    if status in (404, 405, 406):
+        return Refusal.REQUEST
+    lowered = " ".join(told).lower()
+    known = any(phrase in lowered for phrase in _WORDS_OF_RECIPIENT)
+    return Refusal.RECIPIENT if known else Refusal.CONTENT
+
+
+def _says_opted_out(words: str, content: str) -> bool:
+    """
+    Whether CallRail says so, in words that are not quoted from *content*.
+    """
+    said, ours = _simple(words), _simple(content)
+    if _OPTED_OUT.search(ours):
+        said = said.replace(ours, "")
+    for match in _OPTED_OUT.finditer(said):
+        before, after = said[: match.start()], said[match.end() :]
+        # A quotation that was cut short shows by the words next to it.
+        around = [f"{word} {match[0]}" for word in before.split()[-1:]]
+        around += [f"{match[0]} {word}" for word in after.split()[:1]]
+        if not any(one in ours for one in around) and not _NEGATED.search(before):
+            return True
+    return False
+
+
+def _simple(words: str) -> str:
+    """
+    *words* in small letters, with one space for whatever stands between them: opted_out is optedOut.
+    """
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
+    return re.sub(r"[\W_]+", " ", apart.lower()).strip()
 
 
 def read_words(body: bytes) -> str:
     """
     What an error body says, in one line, cut to a readable length, with phone numbers masked.
 
-    CallRail's documentation says only that it is JSON: ``error``, ``errors`` and
-    ``message`` have been seen, in several shapes.
+    CallRail's documentation says only that it is JSON, and several keys and shapes have been seen: if none of
+    the usual keys is there, all words count.
     """
-    document = _object(body)
-    if document is None:
-        words = body[: 4 * _LONGEST_WORDS].decode("utf-8", "replace")
-    else:
-        told = (document.get(key) for key in ("error", "errors", "message"))
-        words = "; ".join(word for value in told for word in _flat_words(value, _MOST_LEVELS))
-    line = " ".join(words.split())[:_LONGEST_WORDS]
+    document = _document(body)
+    usual = document
+    if isinstance(document, dict):
+        usual = {key: value for key, value in document.items() if key.lower() in _KEYS_OF_WORDS}
+    told = [word for word, is_text in _leaves(usual, _MOST_LEVELS) if is_text]
+    told = told or [word for word, _ in _leaves(document, _MOST_LEVELS)]
+    line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
     return mask_all(line) if line else "CallRail gave no reason."
 
 
-def _flat_words(value: object, levels: int) -> Iterator[str]:
+def _document(body: bytes) -> object:
+    """
+    *body* as JSON, else the words of a page or of plain text.
+    """
+    document = _json(body)
+    if document is not None:
+        return document
+    text = body[:_LARGEST_READ].decode("utf-8-sig", "replace")
+    return _words_of_page(text) if _is_markup(body) else text
+
+
+def _is_markup(body: bytes) -> bool:
+    return body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
+
+
+def _words_of_page(page: str) -> str:
+    """
+    The title of a page, or all that is seen of it.
+    """
+    title = re.search("<title[^>]*>(.*?)</title", page, re.DOTALL | re.IGNORECASE)
+    if title and title[1].strip():
+        return unescape(title[1])
+    unseen = re.compile("<(script|style)\\b.*?</\\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+    return unescape(unseen.sub(" ", page))
+
+
+def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
+    """
+    All words in *value*, with the keys above them, and whether they are text; else a number, or what is true.
+    """
     if isinstance(value, str):
-        yield value
+        yield value, True
+    elif isinstance(value, bool):
+        if value:
+            yield "true", False
+    elif isinstance(value, int | float):
+        yield str(value), False
     elif isinstance(value, list) and levels:
         for item in value:
-            yield from _flat_words(item, levels - 1)
+            yield from _leaves(item, levels - 1)
     elif isinstance(value, dict) and levels:
         for key, item in value.items():
-            for word in _flat_words(item, levels - 1):
-                yield f"{key} {word}"
+            for word, is_text in _leaves(item, levels - 1):
+                yield word if key.lower() in _KEYS_OF_WORDS else f"{key} {word}", is_text
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:
@@ -287,11 +400,18 @@ def _list(body: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
+    document = _json(body)
+    return document if isinstance(document, dict) else None
+
+
+def _json(body: bytes) -> object:
+    """
+    *body* as JSON; None where it is none.
+    """
     try:
-        document = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

@@ -8,6 +8,9 @@ from datetime import datetime
 from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.outcome import Usage
 
+FIREWALLED_MESSAGES = 3
+"""So many different messages that a firewall refuses in a row are no accident of their words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -20,6 +23,7 @@ class Account:
     ``hour_allowed``    CallRail's own limits, where an answer named them
     ``hour_excess``     uses that CallRail counts and this relay did not make, as of ``excess_at``
     ``max_characters``  the length this account turned out to take, where it is less than the setting
+    ``firewalled``      the ids of the messages that a firewall refused since CallRail itself last answered
     """
 
     id: str
@@ -34,6 +38,7 @@ class Account:
     day_excess: int = 0
     excess_at: datetime | None = None
     max_characters: int | None = None
+    firewalled: tuple[str, ...] = ()
 
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now
@@ -50,13 +55,27 @@ class Account:
 
         A wait goes on: such an answer is to a request that left before the wait began.
         """
-        return self if self.waits(now) else self.healthy()
+        reached = replace(self, firewalled=())
+        return reached if self.waits(now) else reached.healthy()
+
+    def refused_by_firewall(self, message_id: str) -> "Account":
+        """
+        The same account after a firewall in front of CallRail refused one of its messages.
+        """
+        return replace(self, firewalled=tuple(dict.fromkeys((*self.firewalled, message_id))))
+
+    @property
+    def is_firewalled(self) -> bool:
+        """
+        Whether it is the office's own address that the firewall refuses, and not single texts.
+        """
+        return len(self.firewalled) >= FIREWALLED_MESSAGES
 
     def paused(self, now: datetime, reason: str) -> "Account":
         return replace(self, paused_since=self.paused_since or now, paused_reason=reason)
 
     def resumed(self) -> "Account":
-        return replace(self.healthy(), paused_since=None, paused_reason=None)
+        return replace(self.healthy(), paused_since=None, paused_reason=None, firewalled=())
 
     def waiting(self, now: datetime, until: datetime, reason: str) -> "Account":
         """

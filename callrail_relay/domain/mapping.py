@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from callrail_relay.domain.payload import Entry, Payload, Unreadable, is_storable
-from callrail_relay.domain.phone import BadPhone, mask, normalise
+from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import SettingsFault, UsageFault
@@ -81,19 +81,18 @@ def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
         return None, twice
     valid: list[str] = []
     faults = [fault for fault in payload.faults if fault.code == "bad_phone"]
-    for name, raw in (
-        ("seller_phone_non_international", payload.seller_phone_non_international),
-        ("seller_phone", payload.seller_phone),
-    ):
+    for raw in (payload.seller_phone_non_international, payload.seller_phone):
         try:
             valid += [normalise(raw)] if raw else []
         except BadPhone as exc:
-            faults.append(Reason("bad_phone", f"{name} cannot be texted: {exc}. Mend the contact in IF3."))
+            faults.append(Reason("bad_phone", f"{exc}. Fix the contact in IF3."))
     if not valid:
-        return None, tuple(faults) or (Reason("no_phone", "It names no phone number to send to."),)
+        return None, tuple(dict.fromkeys(faults)) or (
+            Reason("no_phone", "It names no phone number to send to."),
+        )
     if len(set(valid)) > 1:
-        both = f"The two phone fields name different numbers, {mask(valid[0])} and {mask(valid[1])}"
-        return None, (Reason("two_phones", f"{both}: mend the contact in IF3 and send it again."),)
+        both = f"The contact has two different numbers, {valid[0]} and {valid[1]}"
+        return None, (Reason("two_phones", f"{both}. Fix the contact in IF3 and send it again."),)
     return valid[0], ()
 
 
@@ -142,7 +141,7 @@ def _given_route(routes: Routes, sender: str | None) -> Route:
         for route in known:
             if route.tracking_number == number:
                 return route
-        raise UsageFault(f"--from names {mask(number)}, which is not one of your tracking numbers.")
+        raise UsageFault(f"--from names {number}, which is not one of your tracking numbers.")
     chosen = routes.choose(team_id=None, sender_id=None)
     if chosen is None and len(known) > 1:
         raise UsageFault("There are several tracking numbers and no default: name one with --from.")

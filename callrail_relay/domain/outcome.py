@@ -39,7 +39,10 @@ class Refusal(StrEnum):
     """This person replied STOP to this tracking number."""
 
     AUTHORIZATION = "authorization"
-    """The key, or what it may do: 401 or 403. The fault lies with the account, not with the text."""
+    """The key, or what it may do: 401, or 403 without HTML. The fault lies with the account."""
+
+    FIREWALL = "firewall"
+    """A firewall in front of CallRail stopped this text: 403 with HTML. The key is not at fault."""
 
     REQUEST = "request"
     """The address or the form of the request: 404, 405 or 406."""

@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 from callrail_relay.domain.parsing import Fields, Number, UnparsedError, decode, first, form, is_blank, parse
 from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.sheets import whole_number
 
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
 MOST_PAYLOADS = 20
@@ -208,7 +209,11 @@ class _Reader:
         if value is None:
             return None
         text = _text(value)
-        if text is None:
+        if isinstance(value, Number) and whole_number(value) is None:
+            self._fault(
+                "bad_phone", f"{name} was rounded by a spreadsheet ({value}): its last digits are lost."
+            )
+        elif text is None:
             self._fault("bad_phone", f"{name} is {_kind(value)}, not a phone number.")
         elif not is_storable(text) or len(text.strip()) > _LONGEST_PHONE:
             self._fault("bad_phone", f"{name} is not written as a phone number.")
@@ -221,11 +226,11 @@ class _Reader:
         routing = name in _ROUTING_IDS
         value = self._one(name, "bad_id" if routing else None)
         text = _text(value)
-        if routing and value is not None and text is None:
-            self._fault(
-                "bad_id", f"{name} is {_kind(value)}, so that no tracking number can be chosen by it."
-            )
-        return _shown(text)
+        plain = None if text is None else whole_number(text.strip())
+        if routing and value is not None and plain is None:
+            kind = _kind(value) if text is None else "a number that a spreadsheet rounded"
+            self._fault("bad_id", f"{name} is {kind}, so that no tracking number can be chosen by it.")
+        return _shown(plain)
 
     def _one(self, name: str, code: str | None) -> object:
         """

@@ -1,81 +1,110 @@
 """
 Phone numbers: one way to write them inside, and one way to show them.
+
+A number is refused only if it is known to be in another country or of a kind that takes no texts. An area
+code that is not in the tables here is texted, and CallRail decides: new ones come every year.
 """
 
 import re
 import unicodedata
-from functools import lru_cache
 
-from phonenumbers import PhoneNumber, PhoneNumberType, number_type, region_code_for_number
+from phonenumbers import Leniency, PhoneNumberMatcher
 
-# CallRail texts numbers of the US and Canada only (https://apidocs.callrail.com/). The country code +1 is
-# shared with some twenty other countries, so it is the area code that decides.
-_REGIONS = frozenset({"US", "CA"})
+from callrail_relay.domain.sheets import whole_number
 
-# A toll-free number may be able to take texts, and CallRail says so when one is not. Premium-rate and
-# personal numbers belong to no area, take no texts and can cost the sender money.
-_TEXTABLE = frozenset(
-    {
-        PhoneNumberType.FIXED_LINE,
-        PhoneNumberType.MOBILE,
-        PhoneNumberType.FIXED_LINE_OR_MOBILE,
-        PhoneNumberType.TOLL_FREE,
-    }
-)
+# +1 is shared with other countries, and their area codes are known (https://www.nanpa.com/numbering).
+# Puerto Rico, Guam, the US Virgin Islands, American Samoa and the Northern Marianas are of the US.
+_COUNTRIES = {
+    "242": "the Bahamas",
+    "246": "Barbados",
+    "264": "Anguilla",
+    "268": "Antigua and Barbuda",
+    "284": "the British Virgin Islands",
+    "345": "the Cayman Islands",
+    "441": "Bermuda",
+    "473": "Grenada",
+    "649": "the Turks and Caicos Islands",
+    "658": "Jamaica",
+    "664": "Montserrat",
+    "721": "Sint Maarten",
+    "758": "Saint Lucia",
+    "767": "Dominica",
+    "784": "Saint Vincent and the Grenadines",
+    "809": "the Dominican Republic",
+    "829": "the Dominican Republic",
+    "849": "the Dominican Republic",
+    "868": "Trinidad and Tobago",
+    "869": "Saint Kitts and Nevis",
+    "876": "Jamaica",
+}
+
+# A text to a premium-rate number can cost the sender money. Area code 900, and 976 behind any area code.
+_PREMIUM = re.compile("900|[0-9]{3}976")
+# Personal and satellite numbers belong to no area, and take no texts.
+_PERSONAL = re.compile("5(?:00|2[1-9]|3[23]|44|66|77|88)|6(?:00|22|33)")
+
+_PLAIN = re.compile(r"(?:\+?1)?([2-9][0-9]{9})")
+_NATIONAL = re.compile("[2-9](?!11)[0-9]{2}[2-9][0-9]{6}")
 
 # Marks that come along unseen when a number is copied from a contact or a page: soft hyphen, zero-width
 # characters, directions, byte order mark.
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_DOTS = re.compile("(?<=[0-9])[\u00b7\u2022\u2027\u2219_](?=[0-9])")
+_ESCAPED_PLUS = re.compile("%2B(?=[0-9])", re.IGNORECASE)
+# The prefix for calls abroad as dialed from Europe; the library knows the North American one, 011.
+_DIALED_PLUS = re.compile(r"^00(?=[\s.-]*1[\s(.-]*[2-9])")
+_DOUBLED_ONE = re.compile(r"\+1[\s(.-]*(?=\+1)")
 
-_DASHES = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
-_SHAPE = re.compile(r"(?P<plus>\+?)[(\s]*[0-9][0-9()./\s-]*")
+# What may stand around a number without changing whose it is. Not "fax", "landline" or "do not text".
+_LABELS = """
+    business c callto canada cell cellphone cellular direct h home iphone m main mob mobile num number
+    o office owner p personal ph phone primary seller sms t tel telephone text us usa w whatsapp work
+"""
+_AROUND = re.compile(
+    "[\\s'\"`\u2018\u2019\u201c\u201d()\\[\\]<>.,:;=/|+\u260e\u260f\U0001f4de\U0001f4f1\ufe0f-]+"
+)
+
 _LONGEST = 64
+_LONGEST_SHOWN = 40
 
 # Ten to fifteen digits, the length of E.164 numbers, with what is written between them.
 _IN_WORDS = re.compile(r"(?<![0-9A-Za-z])(?:\+ ?)?\(?[0-9](?:[\s()./-]{0,3}[0-9]){9,14}(?![0-9A-Za-z])")
 
+_ONLY = "CallRail texts US and Canadian numbers only"
+
 
 class BadPhone(ValueError):
     """
-    A text that is not a phone number CallRail can text; the words say why, the number in them is masked.
+    A text that is not a phone number CallRail can text; the words say why, and show what was written.
     """
 
 
 def normalise(raw: str) -> str:
     """
-    *raw* as E.164, ``+1NXXNXXXXXX``: a number of the US or Canada that may take texts.
+    The one number in *raw* as E.164, ``+1NXXNXXXXXX``, however people, forms and spreadsheets write it.
 
-    Raises ``BadPhone`` for everything else, extensions and letters among it. Numbers in use nowhere, as
-    555-01xx, pass: an area code can be checked here, a line cannot.
+    Raises ``BadPhone`` for none, for several, for an extension, and for what is known to take no texts.
+    Numbers in use nowhere, as 555-01xx, pass: an area code can be checked here, a line cannot.
     """
-    digits = _national_digits(_plain(raw))
-    if not re.fullmatch("[2-9][0-9]{2}[2-9][0-9]{6}", digits):
-        raise BadPhone(f"{mask(digits)} is not a North American number: no such area code or exchange")
-    fault = _fault_of_exchange(digits[:6])
-    if fault is not None:
-        raise BadPhone(f"{mask(digits)} {fault}")
-    return f"+1{digits}"
-
-
-@lru_cache(maxsize=8192)
-def _fault_of_exchange(prefix: str) -> str | None:
-    """
-    Why numbers of this area code and exchange take no texts; None where they do.
-
-    To whom a North American number belongs, and for what it is, its first six digits say
-    (https://www.nationalnanpa.com/area_codes/): no pattern of phonenumbers looks at the last four.
-    """
-    number = PhoneNumber(country_code=1, national_number=int(f"{prefix}0100"))
-    if region_code_for_number(number) not in _REGIONS:
-        return "does not belong to the US or Canada, the only ones CallRail texts"
-    if number_type(number) not in _TEXTABLE:
-        return "is a special-rate or personal number, which takes no texts"
-    return None
+    plain = _PLAIN.fullmatch(raw)
+    national = plain[1] if plain else _national_number(raw)
+    if not _NATIONAL.fullmatch(national):
+        raise BadPhone(_invalid(raw))
+    country = _COUNTRIES.get(national[:3])
+    if country is not None:
+        raise BadPhone(f"{_shown(raw)} is a number in {country}, and {_ONLY}")
+    if _PREMIUM.match(national):
+        raise BadPhone(f"{_shown(raw)} is a premium-rate number, which takes no texts")
+    if _PERSONAL.match(national):
+        raise BadPhone(
+            f"{_shown(raw)} is a personal or satellite number ({national[:3]}), which takes no texts"
+        )
+    return f"+1{national}"
 
 
 def mask(phone: str) -> str:
     """
-    *phone* for logs and sentences: the last two digits of a full number, nothing of anything shorter.
+    *phone* for logs: the last two digits of a full number, nothing of anything shorter.
     """
     digits = re.sub("[^0-9]", "", phone)
     if len(digits) < 7:
@@ -92,40 +121,56 @@ def mask_all(words: str) -> str:
     return _IN_WORDS.sub(lambda match: mask(match[0]), words)
 
 
-def _plain(raw: str) -> str:
+def _national_number(raw: str) -> str:
     """
-    *raw* without unseen marks, ``tel:`` and white space around it, its digits and dashes plain ASCII ones.
+    What follows +1 in the one North American number that *raw* holds.
     """
-    if len(raw) > _LONGEST:
-        raise BadPhone(f"{len(raw)} characters are too many for a phone number")
-    text = raw.strip()
-    if not text.isascii():
-        text = _DASHES.sub("-", _UNSEEN.sub("", text)).replace("\uff0b", "+").strip()
-        text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
-    if text[:4].lower() == "tel:":
-        text = text[4:].lstrip()
+    text = _cleaned(raw)
+    matches = list(PhoneNumberMatcher(text, "US", leniency=Leniency.POSSIBLE))
+    numbers = {(match.number.country_code, match.number.national_number) for match in matches}
+    if not numbers or text.startswith("-"):
+        raise BadPhone(_invalid(raw))
+    if any(match.number.extension for match in matches):
+        raise BadPhone(f"{_shown(raw)} has an extension, and a text can't reach an extension")
+    if len(numbers) > 1:
+        raise BadPhone(f"{_shown(raw)} is more than one phone number")
+    around = text
+    for match in matches:
+        around = around.replace(match.raw_string, " ", 1)
+    if not set(_AROUND.split(around.lower())) <= {"", *_LABELS.split()}:
+        raise BadPhone(f"{_shown(raw)} is more than a phone number")
+    [(country_code, national_number)] = numbers
+    if country_code != 1:
+        raise BadPhone(f"{_shown(raw)} has the country code +{country_code}, and {_ONLY}")
+    return str(national_number)
+
+
+def _cleaned(raw: str) -> str:
+    """
+    *raw* without what sheets, forms and copying do to a number.
+    """
+    text = _DOTS.sub("-", " ".join(_UNSEEN.sub("", raw).split()))
+    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if not text:
         raise BadPhone("it is empty")
-    return text
+    if len(text) > _LONGEST:
+        raise BadPhone(f"{_shown(raw)} is too long for a phone number")
+    number = text.strip("'=\"").removeprefix("+")
+    whole = whole_number(number)
+    if whole is None:
+        raise BadPhone(f"{_shown(raw)} was rounded by a spreadsheet, so its last digits are lost")
+    if whole != number:
+        return whole
+    return _DOUBLED_ONE.sub("", _DIALED_PLUS.sub("+", _ESCAPED_PLUS.sub("+", text)))
 
 
-def _national_digits(text: str) -> str:
+def _invalid(raw: str) -> str:
+    return f"{_shown(raw)} isn't a valid US/Canada phone number"
+
+
+def _shown(raw: str) -> str:
     """
-    The ten digits after the country code, however the country code is written.
+    *raw* as it was written, in quotes; what can't be shown, and what is too long, left out.
     """
-    shape = _SHAPE.fullmatch(text)
-    if shape is None:
-        if any(c.isalpha() or c in "#,;*" for c in text):
-            raise BadPhone(f"{mask(text)} has letters or an extension, which a text cannot reach")
-        raise BadPhone(f"{mask(text)} is not written as a phone number")
-    digits = re.sub("[^0-9]", "", text)
-    if shape["plus"]:
-        if not digits.startswith("1"):
-            raise BadPhone(f"{mask(text)} does not belong to the US or Canada, the only ones CallRail texts")
-        digits = digits[1:]
-    else:
-        # The international prefix as dialled from Europe (00) or from North America (011), or none.
-        digits = re.sub("^(?:(?:00|011)?1)(?=[0-9]{10}$)", "", digits)
-    if len(digits) != 10:
-        raise BadPhone(f"{mask(text)} is not a North American number of ten digits")
-    return digits
+    text = "".join(c if c.isprintable() else "\ufffd" for c in raw.strip())
+    return f"“{text[:_LONGEST_SHOWN]}…”" if len(text) > _LONGEST_SHOWN else f"“{text}”"

@@ -11,25 +11,13 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
-from phonenumbers import PhoneNumber, PhoneNumberType, number_type
-
-from callrail_relay.domain.zones import PREFIXES
+from callrail_relay.domain.zones import AREA_CODES
 
 _MINUTE = timedelta(minutes=1)
 _DAY = 24 * 60
 
-_OF_AN_AREA = frozenset(
-    {PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
-)
-
-# Where no zone is known: the ones of the contiguous United States, and the clock of Arizona.
-_CONTIGUOUS = (
-    "America/New_York",
-    "America/Chicago",
-    "America/Denver",
-    "America/Phoenix",
-    "America/Los_Angeles",
-)
+# Who lives there has an area code of these islands: a number of an unknown area is not theirs.
+_FAR_ISLANDS = frozenset({"Pacific/Guam", "Pacific/Pago_Pago", "Pacific/Saipan"})
 
 
 def quiet_until(
@@ -50,14 +38,17 @@ def quiet_until(
     return None if release == minute else release
 
 
+@lru_cache(maxsize=1024)
 def zones_of(recipient: str) -> tuple[tzinfo, ...]:
     """
-    The time zones that a number (E.164, +1 …) may belong to.
+    The time zones that a number (E.164, +1 …) may belong to: all that its area code touches.
 
-    Those of its area code and exchange. A number of no area, such as a toll-free one, may belong to any zone
-    of the US and Canada, one that is not known to the contiguous United States.
+    The exchange says nothing about a mobile, and people keep their number when they move. A number of no
+    area, such as a toll-free one, or of an unknown one may belong to any zone from St. John's to Honolulu.
     """
-    return _zones_of_exchange(recipient.removeprefix("+1")[:6])
+    area = recipient.removeprefix("+1")[:3]
+    names = {zone for zone, areas in AREA_CODES.items() if area in areas.split()}
+    return tuple(map(_zone, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))
 
 
 def _release(minute: datetime, zones: Sequence[tzinfo], start: int, end: int) -> datetime:
@@ -127,23 +118,3 @@ def _is_quiet(minute: int, start: int, end: int) -> bool:
 @cache
 def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
-
-
-@lru_cache(maxsize=4096)
-def _zones_of_exchange(digits: str) -> tuple[tzinfo, ...]:
-    """
-    The zones of the numbers that begin with *digits*: area code and exchange, on which they depend.
-    """
-    kind = number_type(PhoneNumber(country_code=1, national_number=int(digits.ljust(6, "0") + "0122")))
-    names: tuple[str, ...] = _CONTIGUOUS
-    if kind in _OF_AN_AREA:
-        known = _zones_of_prefixes()
-        names = next((known[digits[:size]] for size in (6, 5, 4, 3) if digits[:size] in known), _CONTIGUOUS)
-    elif kind != PhoneNumberType.UNKNOWN:
-        names = tuple(sorted({name for zones in PREFIXES for name in zones.split()}))
-    return tuple(map(_zone, names))
-
-
-@cache
-def _zones_of_prefixes() -> dict[str, tuple[str, ...]]:
-    return {prefix: tuple(zones.split()) for zones, begin in PREFIXES.items() for prefix in begin.split()}

@@ -41,6 +41,12 @@ UNAUTHORIZED = (
     "`callrail-relay resume`."
 )
 
+FIREWALL = (
+    "A firewall in front of CallRail refused three texts in a row (403, “{words}”). It probably blocks this "
+    "computer's internet address. Ask CallRail's support, or try another connection, then run "
+    "`callrail-relay resume`."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
@@ -60,9 +66,11 @@ class Consequence:
     suppress: bool = False
 
 
-def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, random: Random) -> Consequence:
+def decide(
+    outcome: Outcome, *, message_id: str, content: str, account: Account, now: datetime, random: Random
+) -> Consequence:
     """
-    What follows from *outcome* for the segment *content* and its *account*.
+    What follows from *outcome* for the segment *content* of a message and its *account*.
     """
     match outcome:
         case Sent():
@@ -78,7 +86,7 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
                 account=account.waiting(now, until, "CallRail's rate limit is reached (429)."),
             )
         case Rejected():
-            return _decide_rejected(outcome, content, account, now)
+            return _decide_rejected(outcome, message_id, content, account, now)
         case Unknown():
             reason = Reason(
                 "unknown",
@@ -90,11 +98,26 @@ def decide(outcome: Outcome, *, content: str, account: Account, now: datetime, r
             return Consequence(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
 
 
-def _decide_rejected(outcome: Rejected, content: str, account: Account, now: datetime) -> Consequence:
+def _decide_rejected(
+    outcome: Rejected, message_id: str, content: str, account: Account, now: datetime
+) -> Consequence:
     match outcome.refusal:
         case Refusal.AUTHORIZATION:
             words = UNAUTHORIZED if outcome.http_status == 401 else FORBIDDEN
             return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
+        case Refusal.FIREWALL if account.is_firewalled:
+            # It was under way when the third one was refused: what is known of the address now counts.
+            return Consequence(Status.QUEUED, costs_budget=False, account=account)
+        case Refusal.FIREWALL:
+            after = account.refused_by_firewall(message_id)
+            if after.is_firewalled:
+                after = after.paused(now, FIREWALL.format(words=outcome.detail))
+            reason = Reason(
+                "firewall",
+                f"A firewall in front of CallRail refused this text (403, “{outcome.detail}”). Reword it, "
+                "for instance without a link, and send it again.",
+            )
+            return Consequence(Status.FAILED, costs_budget=False, account=after, reasons=(reason,))
         case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
             return Consequence(
                 Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH

@@ -5,6 +5,8 @@ Which account, company and tracking number a message leaves from.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from callrail_relay.domain.sheets import whole_number
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -21,6 +23,8 @@ class Route:
 class RouteRule:
     """
     A route for one team, one sender, or one sender of one team.
+
+    Ids are compared as text, so that 0042 is not 42; the 42.0 that a spreadsheet or a float writes is 42.
     """
 
     route: Route
@@ -28,9 +32,13 @@ class RouteRule:
     sender_id: str | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
-        return (self.team_id is None or self.team_id == team_id) and (
-            self.sender_id is None or self.sender_id == sender_id
-        )
+        return _fits(self.team_id, team_id) and _fits(self.sender_id, sender_id)
+
+
+def _fits(wanted: str | None, given: str | None) -> bool:
+    if wanted is None:
+        return True
+    return given is not None and whole_number(wanted.strip()) == whole_number(given.strip())
 
 
 @dataclass(frozen=True, slots=True)

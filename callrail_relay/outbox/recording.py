@@ -58,7 +58,14 @@ def record(
     """
     account = change_account_of(connection, now, attempt_id)
     known = connection.execute(_KNOWN, _asked(attempt_id, outcome)).one()
-    consequence = decide(outcome, content=known.content, account=account, now=now, random=random)
+    consequence = decide(
+        outcome,
+        message_id=known.message_id,
+        content=known.content,
+        account=account,
+        now=now,
+        random=random,
+    )
     if known.sent_before:
         # An earlier sending turned out to have arrived while this one was under way: that is enough.
         consequence = replace(consequence, segment=Status.SENT, cut_to=None, reasons=())

@@ -5,13 +5,16 @@ Words, phones, names and raw bodies go; ids, instants, outcomes and the list of 
 queued, held or unknown is kept, however old it is: a person has still to decide on it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
+from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
 from callrail_relay.outbox.erasing import erasing
 from callrail_relay.outbox.tables import attempts, callrail_texts, decisions, messages, segments, submissions
+from callrail_relay.outbox.values import reasons_from_json, reasons_to_json
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -56,6 +59,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
         .where(messages.c.seq.in_(seqs))
         .values(recipient=None, text=None, seller=None, fingerprint=None, wording=None)
     )
+    _forget_typed(connection, seqs)
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these)))
@@ -67,6 +71,25 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
         sa.update(submissions).where(submissions.c.id.in_(ids)).values(body=b"", query=None, retired_at=now)
     )
     return len(ids)
+
+
+def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
+    """
+    Take what people typed out of the reasons that show it.
+    """
+    rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
+    for row in rows.all():
+        reasons = reasons_from_json(row.reasons)
+        if any(reason.code in SHOWS_WHAT_WAS_TYPED for reason in reasons):
+            kept = [
+                Reason(reason.code, "What was wrong was removed after the retention time.")
+                if reason.code in SHOWS_WHAT_WAS_TYPED
+                else reason
+                for reason in reasons
+            ]
+            connection.execute(
+                sa.update(messages).where(messages.c.seq == row.seq).values(reasons=reasons_to_json(kept))
+            )
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:

@@ -343,6 +343,8 @@ accounts = sa.Table(
     sa.Column("day_excess", sa.Integer, nullable=False, server_default="0"),
     sa.Column("excess_at", Instant),
     sa.Column("max_characters", sa.Integer),
+    # The ids of messages that a firewall in front of CallRail refused in a row; null for none.
+    sa.Column("firewalled", sa.JSON),
     # When to look next whether something may leave; null where only news can change that.
     sa.Column("due_at", Instant),
     # Until when nothing leaves, whatever comes in: the budget is used, or the account waits or is paused.

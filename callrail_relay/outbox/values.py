@@ -83,7 +83,8 @@ _CHANGE_ACCOUNT_OF = _CHANGE.where(
 
 
 def account_from_row(row: Row) -> Account:
-    return Account(**{name: getattr(row, name) for name in _ACCOUNT_FIELDS})
+    known = {name: getattr(row, name) for name in _ACCOUNT_FIELDS}
+    return Account(**known | {"firewalled": tuple(row.firewalled or ())})
 
 
 def write_account(connection: sa.Connection, account: Account) -> None:

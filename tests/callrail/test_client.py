@@ -390,6 +390,52 @@ async def test_refused_key_pauses_the_account_and_keeps_the_queue(
         assert [REJECTED, SENT] == outcomes(await rig.message(ids[0]))
 
 
+async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_path: Path) -> None:
+    """
+    A page that is not CallRail's says nothing of the key, until nothing passes any more.
+    """
+    page = "<html><title>Attention Required! | Cloudflare</title></html>"
+    async with watched_rig(tmp_path, Fault(Kind.STATUS, status=403, body=page, times=2)) as (rig, transport):
+        first = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(3)]
+        await rig.work(rig.delivery(), turns=10)
+
+        assert [Status.FAILED, Status.FAILED, Status.SENT] == [
+            (await rig.message(id_)).status for id_ in first
+        ]
+        assert "Attention Required! | Cloudflare" in ((await rig.message(first[0])).reason or "")
+        assert await rig.paused_reason() is None
+        assert 1 == await used(rig)
+
+        rig.simulator.fault(Fault(Kind.STATUS, status=403, body=page))
+        later = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(3, 8)]
+        await rig.work(rig.delivery(), turns=10)
+
+        # Four leave together: the fourth goes back to the queue when the third is refused.
+        assert 7 == len(transport.requests)
+        expected = [*(Status.FAILED,) * 3, *(Status.QUEUED,) * 2]
+        assert expected == [(await rig.message(id_)).status for id_ in later]
+        assert "firewall" in (await rig.paused_reason() or "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"errors":{"customer_phone_number":["has opted_out"]}}', '{"detail":"recipient has opted out"}'],
+)
+async def test_opt_out_in_other_words_puts_the_person_on_the_list(tmp_path: Path, body: str) -> None:
+    """
+    The next text to them does not leave, and CallRail's words are shown.
+    """
+    async with watched_rig(tmp_path, Fault(Kind.STATUS, status=400, body=body, times=1)) as (rig, transport):
+        refused = await rig.accept("Hello")
+        await rig.work(rig.delivery(), turns=5)
+        held = await rig.accept("Hello again")
+        await rig.work(rig.delivery(), turns=5)
+
+        assert 1 == len(transport.requests)
+        assert [Status.FAILED, Status.HELD] == [(await rig.message(id_)).status for id_ in (refused, held)]
+        assert "opted" in ((await rig.message(refused)).reason or "")
+
+
 async def test_read_only_key_pauses_the_account(tmp_path: Path) -> None:
     """
     What CallRail really answers to a key without write access.

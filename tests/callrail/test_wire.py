@@ -37,10 +37,10 @@ TRACKER_FIELDS = (
 )
 
 
-def read(status: int, body: object = None, **headers: str) -> Outcome:
+def read(status: int, body: object = None, *, content: str = "Hello", **headers: str) -> Outcome:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wire.read_send_answer(status, named, raw, recipient=RECIPIENT)
+    return wire.read_send_answer(status, named, raw, recipient=RECIPIENT, content=content)
 
 
 def conversation(**changes: object) -> dict[str, object]:
@@ -161,7 +161,7 @@ def test_refusals_go_by_status(status: int, refusal: Refusal) -> None:
     )
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403])
 def test_words_do_not_change_what_the_status_says(status: int) -> None:
     """
     An authorization fault stays one whatever it talks about.
@@ -169,7 +169,139 @@ def test_words_do_not_change_what_the_status_says(status: int) -> None:
     outcome = read(status, {"error": "the recipient has opted out"})
 
     assert isinstance(outcome, Rejected)
-    assert outcome.refusal in (Refusal.AUTHORIZATION, Refusal.REQUEST)
+    assert Refusal.AUTHORIZATION == outcome.refusal
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"<html><title>Attention Required! | Cloudflare</title></html>", "application/json; charset=utf-8"),
+        (b"\xef\xbb\xbf \n<!DOCTYPE html><p>Attention Required! | Cloudflare", "text/plain"),
+        (b"Attention Required! | Cloudflare", "Text/HTML; charset=utf-8"),
+    ],
+)
+def test_a_page_with_403_is_a_firewalls(body: bytes, content_type: str) -> None:
+    """
+    It comes from before CallRail, and says nothing of the key; its title is what a person can act on.
+    """
+    expected = Rejected(403, "Attention Required! | Cloudflare", Refusal.FIREWALL)
+
+    assert expected == read(403, body, content_type=content_type)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type"),
+    [
+        (403, b'{"error":"You do not have permission"}', "text/html"),
+        (403, b"You do not have permission", "text/plain"),
+        (403, b"", ""),
+        (401, b"<html>Access denied</html>", "text/html"),
+    ],
+)
+def test_any_other_403_is_the_keys(status: int, body: bytes, content_type: str) -> None:
+    """
+    JSON is CallRail's own answer, whatever its label; and 401 is about the key always.
+    """
+    outcome = read(status, body, content_type=content_type)
+
+    assert isinstance(outcome, Rejected)
+    assert Refusal.AUTHORIZATION == outcome.refusal
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": {"customer_phone_number": ["has opted_out"]}},
+        {"detail": "recipient has opted out"},
+        {"title": "Recipient opted-out"},
+        {"error_description": "The customer optedOut."},
+        {"error": "Bad request", "meta": {"cause": [{"text": "person has opted out of texts"}]}},
+        {"errors": [{"code": "opt_out"}]},
+        {"code": "RECIPIENT_OPT_OUT"},
+        {"opted_out": True, "error": "Not sent"},
+        {"error": "Customer is on the opt-out list"},
+        {"message": "Attempt to send to unsubscribed recipient"},
+        {"code": 21610, "status": 400},
+        {"code": "21610"},
+        {"error": "Twilio error 21610"},
+        {"more_info": "https://www.twilio.com/docs/errors/21610"},
+        {"message": "The message From/To pair violates a blacklist rule."},
+        {"error": "The customer replied 'STOP' to this number"},
+        {"error": "Recipient revoked their consent"},
+        {"error": "The recipient no longer wishes to receive messages"},
+        {"error": "This contact is on the suppression list"},
+        ["Recipient has opted out"],
+        "Recipient has opted out",
+        b"The recipient has opted out of texts",
+        b"<html><body><h1>Error</h1><p>recipient has opted out</p></body></html>",
+        {"error": "x" * 400 + " recipient has opted out"},
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_an_opt_out_is_understood_in_any_words_under_any_key(status: int, body: object) -> None:
+    """
+    CallRail's, and Twilio's behind it.
+    """
+    outcome = read(status, body)
+
+    assert isinstance(outcome, Rejected)
+    assert Refusal.OPTED_OUT == outcome.refusal
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        ({"error": "content must include opt-out instructions"}, "Hello"),
+        ({"errors": {"content": ["is missing opt out"]}}, "Hello"),
+        ({"error": "The recipient has not opted out"}, "Hello"),
+        ({"error": "The customer hasn't opted out, but is a landline"}, "Hello"),
+        ({"error": "Recipient has not opted in"}, "Hello"),
+        ({"error": "Recipient opted out of MMS media"}, "Hello"),
+        ({"error": "Content must contain: Reply STOP to unsubscribe"}, "Hello"),
+        ({"opted_out": False, "error": "Invalid content"}, "Hello"),
+        ({"code": 21611}, "Hello"),
+        (
+            {"error": "is invalid", "params": {"content": "You opted out of our offer"}},
+            "You opted out of our offer",
+        ),
+        (
+            {"errors": {"content": ["'I heard you opted out, is th...' is spam"]}},
+            "I heard you opted out, is that so?",
+        ),
+        ({"content": "Opted out?", "error": "is invalid"}, "Opted out?"),
+        ({"error": "Spam: 'Code 21610 opens the lockbox'"}, "Code 21610 opens the lockbox"),
+        ({"error": "Unverified number 21610 Oak St"}, "Hello"),
+    ],
+)
+def test_what_only_mentions_an_opt_out_is_none(body: object, content: str) -> None:
+    """
+    Nobody is taken off the books for what a text said, or for wording that it lacks.
+    """
+    outcome = read(400, body, content=content)
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.refusal in (Refusal.CONTENT, Refusal.RECIPIENT)
+
+
+def test_a_short_text_hides_no_opt_out() -> None:
+    """
+    Its words are in CallRail's by chance.
+    """
+    outcome = read(400, {"error": "Recipient has opted out"}, content="Out")
+
+    assert isinstance(outcome, Rejected)
+    assert Refusal.OPTED_OUT == outcome.refusal
+
+
+def test_a_refusal_is_an_opt_out_though_the_text_speaks_of_one() -> None:
+    """
+    CallRail's own words stand beside the quoted ones.
+    """
+    body = {"error": "Recipient has opted out", "params": {"content": "Sorry that you opted out"}}
+    outcome = read(400, body, content="Sorry that you opted out")
+
+    assert isinstance(outcome, Rejected)
+    assert Refusal.OPTED_OUT == outcome.refusal
 
 
 @pytest.mark.parametrize(
@@ -204,11 +336,19 @@ def test_words_tell_a_person_from_a_text(words: str, refusal: Refusal) -> None:
         ({"errors": {"content": ["can't be blank", "is bad"]}}, "content can't be blank; content is bad"),
         ({"message": "Sorry"}, "Sorry"),
         ({"error": "A", "message": "B"}, "A; B"),
-        ({"error": 7}, "CallRail gave no reason."),
+        ({"error": 7}, "7"),
+        ({"detail": "recipient has opted out"}, "recipient has opted out"),
+        ({"title": "Bad request", "detail": "No", "status": 400}, "Bad request; No"),
+        ({"error": "invalid_request", "error_description": "It is bad"}, "invalid_request; It is bad"),
+        ({"error": "No", "message": "No"}, "No"),
+        ({"fault": {"code": "E7", "text": "Spam"}}, "fault code E7; fault text Spam"),
+        ({"errors": [{"title": "Spam", "detail": "A link"}]}, "Spam; A link"),
         ({}, "CallRail gave no reason."),
-        (["x"], '["x"]'),
+        (["x"], "x"),
         (b"HTTP Token: Access denied.\n", "HTTP Token: Access denied."),
-        (b"<h1>Oops</h1>", "<h1>Oops</h1>"),
+        (b"<h1>Oops</h1>", "Oops"),
+        (b"<html><title> Blocked &amp; gone\n</title><style>p {}</style><p>x</p>", "Blocked & gone"),
+        (b"<html><style>p {}</style><script>x</script><p>Access denied</p>", "Access denied"),
         (b"caf\xe9", "caf\ufffd"),
         (b"", "CallRail gave no reason."),
         (b" \n ", "CallRail gave no reason."),
@@ -251,7 +391,7 @@ def test_every_answer_is_an_outcome(body: bytes, status: int, headers: dict[str,
     """
     Nothing that can come back raises.
     """
-    assert wire.read_send_answer(status, headers, body, recipient=RECIPIENT).detail
+    assert wire.read_send_answer(status, headers, body, recipient=RECIPIENT, content="Hello").detail
 
 
 def test_rate_limit_keeps_its_words_and_its_wait() -> None:

@@ -98,6 +98,49 @@ def test_v3_numbers_become_text(written: str, read: str) -> None:
     assert (read, read, ()) == (payload.seller_phone, payload.team_id, payload.faults)
 
 
+def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
+    """
+    Its last digits are not zeros, but lost.
+    """
+    payload = posted(b'{"message":"Hi","seller_phone":2.02555E+09}')
+
+    assert (None, ["bad_phone"]) == (payload.seller_phone, [fault.code for fault in payload.faults])
+    assert "2.02555E+09" in payload.faults[0].detail
+
+
+@pytest.mark.parametrize(
+    ("written", "team_id"),
+    [
+        ('"42.0"', "42"),
+        ('" 42.00 "', "42"),
+        ("42.0", "42"),
+        ("4.2e1", "42"),
+        ('"4.2E+01"', "42"),
+        ('"1,042"', "1042"),
+        ('"0042"', "0042"),
+        ('"42.5"', "42.5"),
+        ('"5e3"', "5e3"),
+        ('"team-42.0"', "team-42.0"),
+    ],
+)
+def test_an_id_that_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
+    """
+    Any other text is an id of its own, one with leading zeros too.
+    """
+    payload = posted(f'{{"message":"Hi","seller_phone":"2025550122","team_id":{written}}}'.encode())
+
+    assert (team_id, ()) == (payload.team_id, payload.faults)
+
+
+def test_an_id_that_a_spreadsheet_rounded_chooses_no_route() -> None:
+    """
+    A wrong number would be worse than a text that waits.
+    """
+    payload = posted(b'{"message":"Hi","seller_phone":"2025550122","team_id":"1.2E+05"}')
+
+    assert (None, ["bad_id"]) == (payload.team_id, [fault.code for fault in payload.faults])
+
+
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_v4_empty_phone_is_none(value: str | None) -> None:
     """

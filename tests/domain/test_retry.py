@@ -37,9 +37,16 @@ LONG = "x" * (DOCUMENTED_LENGTH + 1)
 
 
 def consequence_of(
-    outcome: Outcome, *, content: str = "Hello", account: Account = WELL, seed: int = 1
+    outcome: Outcome,
+    *,
+    message_id: str = "one",
+    content: str = "Hello",
+    account: Account = WELL,
+    seed: int = 1,
 ) -> Consequence:
-    return decide(outcome, content=content, account=account, now=NOW, random=Random(seed))
+    return decide(
+        outcome, message_id=message_id, content=content, account=account, now=NOW, random=Random(seed)
+    )
 
 
 def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> timedelta:
@@ -63,6 +70,7 @@ def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> time
         (Rejected(400, "recipient has opted out", Refusal.OPTED_OUT), Status.FAILED, True),
         (Rejected(401, "bad key", Refusal.AUTHORIZATION), Status.QUEUED, False),
         (Rejected(403, "read-only key", Refusal.AUTHORIZATION), Status.QUEUED, False),
+        (Rejected(403, "Attention Required!", Refusal.FIREWALL), Status.FAILED, False),
         (Rejected(404, "no such account", Refusal.REQUEST), Status.FAILED, True),
         (Rejected(405, "not allowed", Refusal.REQUEST), Status.FAILED, True),
         (Rejected(406, "not acceptable", Refusal.REQUEST), Status.FAILED, True),
@@ -141,6 +149,98 @@ def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None
     places = [reason.find(word) for word in words]
     assert sorted(places) == places
     assert -1 not in places
+
+
+def after_firewall(*message_ids: str, account: Account = WELL) -> Account:
+    """
+    The account after a firewall refused these messages.
+    """
+    for message_id in message_ids:
+        refused = Rejected(403, "Attention Required!", Refusal.FIREWALL)
+        account = consequence_of(refused, message_id=message_id, account=account).account
+    return account
+
+
+def test_a_firewall_refuses_one_text_and_the_account_goes_on() -> None:
+    """
+    It fails with its true reason, and the key is not blamed.
+    """
+    consequence = consequence_of(Rejected(403, "Attention Required!", Refusal.FIREWALL), content=LONG)
+
+    assert ["firewall"] == [reason.code for reason in consequence.reasons]
+    assert "firewall in front of CallRail refused this text (403, “Attention" in consequence.reasons[0].detail
+    assert (None, None) == (consequence.account.paused_since, consequence.cut_to)
+
+
+def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account() -> None:
+    """
+    Then the office's own address is blocked.
+    """
+    assert after_firewall("one", "two").paused_since is None
+
+    account = after_firewall("one", "two", "three")
+    assert NOW == account.paused_since
+    assert "Attention Required!" in (account.paused_reason or "")
+    assert "firewall" in (account.paused_reason or "")
+
+
+def test_a_text_that_was_under_way_when_the_third_was_refused_stays_queued() -> None:
+    """
+    By then it is known that its words are not the reason.
+    """
+    blocked = after_firewall("one", "two", "three")
+    refused = Rejected(403, "Attention Required!", Refusal.FIREWALL)
+    consequence = consequence_of(refused, message_id="four", account=blocked)
+
+    assert (Status.QUEUED, False, ()) == (
+        consequence.segment,
+        consequence.costs_budget,
+        consequence.reasons,
+    )
+    assert blocked == consequence.account
+
+
+def test_the_same_text_again_is_no_other_text() -> None:
+    """
+    A person who sends it again and again learns nothing new of the address.
+    """
+    assert after_firewall("one", "two", "one", "two", "one").paused_since is None
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Sent(200, "c0nv1"), Rejected(400, "no", Refusal.CONTENT), Rejected(404, "no", Refusal.REQUEST)],
+)
+def test_an_answer_of_callrails_own_shows_that_the_address_is_not_blocked(outcome: Outcome) -> None:
+    """
+    The row begins again, also while the account waits for something else.
+    """
+    waiting = after_firewall("one", "two").waiting(NOW, NOW + timedelta(minutes=1), "It was limited.")
+    account = consequence_of(outcome, account=waiting).account
+
+    assert after_firewall("three", "four", account=account).paused_since is None
+
+
+@pytest.mark.parametrize(
+    "outcome", [NotSent("no route."), RateLimited(429, "no"), Unknown("the answer did not come.")]
+)
+def test_other_ends_between_say_nothing_of_the_firewall(outcome: Outcome) -> None:
+    """
+    Nothing was sent between.
+    """
+    account = consequence_of(outcome, account=after_firewall("one", "two")).account
+
+    assert NOW == after_firewall("three", account=account).paused_since
+
+
+def test_a_resumed_account_may_be_refused_three_times_again() -> None:
+    """
+    A person asked CallRail, and the first text after that decides nothing.
+    """
+    account = after_firewall("one", "two", "three").resumed()
+
+    assert after_firewall("four", "five", account=account).paused_since is None
+    assert NOW == after_firewall("four", "five", "six", account=account).paused_since
 
 
 @pytest.mark.parametrize("status", [400, 422])

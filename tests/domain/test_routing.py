@@ -28,6 +28,8 @@ RULES = (
         (None, "789", SENDER),
         ("1", "1", MAIN),
         (None, None, MAIN),
+        ("0042", None, MAIN),
+        ("42.0", "789.0", BOTH),
     ],
 )
 def test_first_match_wins(team_id: str | None, sender_id: str | None, route: Route) -> None:
@@ -66,3 +68,10 @@ def test_every_route_is_told_once() -> None:
     """
     assert [BOTH, TEAM, SENDER, MAIN] == list(Routes((*RULES, RouteRule(TEAM, team_id="7")), default=MAIN))
     assert [BOTH, TEAM, SENDER] == list(Routes(RULES))
+
+
+def test_a_rule_may_have_the_id_as_a_float_wrote_it() -> None:
+    """
+    It was copied from a sheet, or from a request before ids were read as whole numbers.
+    """
+    assert RouteRule(TEAM, team_id="42.0").matches(team_id="42", sender_id=None)

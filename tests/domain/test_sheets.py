@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.sheets import guarded, unguarded
+from callrail_relay.domain.sheets import guarded, unguarded, whole_number
 
 MARKS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full width is the point
 
@@ -32,3 +32,41 @@ def test_no_cell_begins_as_a_formula(mark: str, space: str, words: str) -> None:
 def test_ordinary_words_stay(words: str) -> None:
     assert words == guarded(words)
     assert words == unguarded(words)
+
+
+@pytest.mark.parametrize(
+    ("written", "digits"),
+    [
+        ("42", "42"),
+        ("42.", "42"),
+        ("42.00", "42"),
+        ("0042.0", "0042"),
+        ("1,234,567.0", "1234567"),
+        ("4.2E+01", "42"),
+        ("4.20e1", "42"),
+        ("2.025550149E+09", "2025550149"),
+        ("2.02555E+09", None),
+        ("2E+09", None),
+        ("4.25e1", "4.25e1"),
+        ("5e3", "5e3"),
+        ("12,34", "12,34"),
+        ("42.5", "42.5"),
+        ("-42.0", "-42.0"),
+        ("", ""),
+        ("Dana", "Dana"),
+    ],
+)
+def test_a_whole_number_is_read_as_sheets_write_it(written: str, digits: str | None) -> None:
+    """
+    Nothing is made of what is no whole number, and nothing is guessed where digits were lost.
+    """
+    assert digits == whole_number(written)
+
+
+@given(st.integers(10, 10**15))
+def test_what_python_writes_in_full_is_read(number: int) -> None:
+    """
+    As a float, and with an exponent and all digits.
+    """
+    assert str(number) == whole_number(f"{number}.0") == whole_number(f"{number:,}")
+    assert str(number) == whole_number(f"{number:.{len(str(number)) - 1}E}")

@@ -30,13 +30,31 @@ TOWNS = ROOT / "tests" / "data" / "towns.txt"
 
 _HEAD = f'''\
 """
-The time zones of numbers of the US and Canada, by the digits behind +1 with which they begin.
+The area codes of the US and Canada in each time zone.
 
 Made from the data of phonenumbers {VERSION} by `{COMMAND}`: change nothing here. That data
 is part of libphonenumber, Copyright (C) The Libphonenumber Authors, under the Apache License 2.0
-(https://github.com/google/libphonenumber). Where several beginnings fit a number, the longest counts.
+(https://github.com/google/libphonenumber). An area code is in every zone that it touches.
 """
 '''
+
+# Area codes that share their area, of which the data knows all zones of one only (https://www.nanpa.com).
+_SHARED = (
+    "208 986",
+    "236 250 672 778",
+    "270 364",
+    "306 474 639",
+    "367 418 581",
+    "423 729",
+    "448 850",
+    "458 541",
+    "812 930",
+)
+# Lloydminster in Saskatchewan has the clock of Alberta.
+_MISSING = {"306": "America/Edmonton"}
+# Where the data is wrong: 689 is Orlando, as 407 is, and 879 is Newfoundland and Labrador, as 709 is.
+RIGHT = {"689": {"America/New_York"}, "879": {"America/Halifax", "America/St_Johns"}}
+_US_AND_CANADA = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA"})
 
 
 def wheel() -> Path:
@@ -69,30 +87,41 @@ def table() -> str:
     """
     The text of the table.
     """
-    prefixes = defaultdict(list)
-    for prefix, zones in sorted(of_us_and_canada().items()):
-        prefixes[" ".join(sorted(zones))].append(prefix)
-    entries = (_entry(zones, begin) for zones, begin in sorted(prefixes.items()))
-    return "\n".join([_HEAD, "PREFIXES = {", *entries, "}", ""])
+    areas = defaultdict(list)
+    for area, zones in sorted(of_us_and_canada().items()):
+        for zone in zones:
+            areas[zone].append(area)
+    entries = (_entry(zone, found) for zone, found in sorted(areas.items()))
+    return "\n".join([_HEAD, "AREA_CODES = {", *entries, "}", ""])
 
 
-def of_us_and_canada() -> Mapping[str, tuple[str, ...]]:
+def of_us_and_canada() -> Mapping[str, set[str]]:
     """
-    phonenumbers' zones by what follows +1, without those of the islands with +1.
+    The zones of each area code: those of all its exchanges, and of the area codes it shares its area with.
     """
     data: Mapping[str, tuple[str, ...]] = part("tzdata").TIMEZONE_DATA
-    behind = {prefix[1:]: zones for prefix, zones in data.items() if prefix[0] == "1" and len(prefix) >= 4}
-    return {prefix: zones for prefix, zones in behind.items() if is_us_or_canada(prefix[:3])}
+    found: dict[str, set[str]] = defaultdict(set)
+    for prefix, zones in data.items():
+        if prefix[0] == "1" and len(prefix) >= 4 and is_us_or_canada(prefix[1:4]):
+            found[prefix[1:4]].update(zones)
+    for area, zone in _MISSING.items():
+        found[area].add(zone)
+    for group in _SHARED:
+        together = set[str]().union(*(found[area] for area in group.split()))
+        found.update(dict.fromkeys(group.split(), together))
+    return found | RIGHT
 
 
 def is_us_or_canada(area: str) -> bool:
     number = PhoneNumber(country_code=1, national_number=int(f"{area}5550122"))
-    return region_code_for_number(number) in {"US", "CA"}
+    return region_code_for_number(number) in _US_AND_CANADA
 
 
-def _entry(zones: str, prefixes: list[str]) -> str:
-    lines = textwrap.fill(" ".join(prefixes), 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return f'    "{zones}": """\n{lines}\n    """,'
+def _entry(zone: str, areas: list[str]) -> str:
+    lines = textwrap.fill(" ".join(areas), 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    return (
+        f'    "{zone}": """\n{lines}\n    """,' if len(areas) > 12 else f'    "{zone}": "{" ".join(areas)}",'
+    )
 
 
 def towns() -> str:

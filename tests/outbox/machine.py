@@ -106,6 +106,7 @@ ANSWERS: dict[str, Outcome] = {
     "refused": Rejected(400, "content is invalid", Refusal.CONTENT),
     "opted out": Rejected(400, "recipient has opted out", Refusal.OPTED_OUT),
     "forbidden": Rejected(403, "no permission", Refusal.AUTHORIZATION),
+    "firewall": Rejected(403, "Attention Required!", Refusal.FIREWALL),
     "too many": RateLimited(429, "too many requests"),
 }
 TAKEN = ("sent", "taken, and the answer lost")

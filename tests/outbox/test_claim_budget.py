@@ -13,6 +13,7 @@ from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown
 from callrail_relay.outbox.claiming import ROOM_RETRY
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import (
+    FIREWALL,
     REFUSED,
     SENT,
     TOO_MANY,
@@ -284,8 +285,9 @@ async def test_a_text_held_for_its_length_goes_when_the_settings_allow_it(
         TOO_MANY,
         Rejected(401, "bad key", Refusal.AUTHORIZATION),
         Rejected(403, "read-only key", Refusal.AUTHORIZATION),
+        FIREWALL,
     ],
-    ids=["NotSent", "RateLimited", "401", "403"],
+    ids=["NotSent", "RateLimited", "401", "403", "403 with HTML"],
 )
 async def test_what_did_not_leave_costs_nothing(
     outbox: Outbox, worker: Worker, outcome: NotSent | Rejected

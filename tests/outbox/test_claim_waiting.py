@@ -9,7 +9,18 @@ import pytest
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Unknown
 from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, put_message, status_of
+from tests.outbox.worker import (
+    FIREWALL,
+    REFUSED,
+    SENT,
+    TOO_MANY,
+    Worker,
+    codes_of,
+    find,
+    put,
+    put_message,
+    status_of,
+)
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_message, recipient
 
@@ -228,6 +239,44 @@ async def test_a_refused_key_leaves_a_trace(outbox: Outbox, worker: Worker) -> N
     (segment,) = (await find(outbox, id_)).segments
     (attempt,) = segment.attempts
     assert (Status.QUEUED, 403, "read-only key") == (segment.status, attempt.http_status, attempt.detail)
+
+
+async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker
+) -> None:
+    """
+    They fail with that reason, and later ones stay queued, whichever node sent them.
+    """
+    ids = [await put(outbox, f"Text {number}", to=recipient(number)) for number in range(5)]
+    for _ in range(2):
+        await worker.send(FIREWALL)
+    assert (await worker.standing()).account.paused_since is None
+    await Worker(second_outbox, node="node-2").send(FIREWALL)
+
+    account = (await worker.standing()).account
+    assert START == account.paused_since
+    assert "firewall" in (account.paused_reason or "")
+    assert await worker.waits() is None
+    expected = [*(Status.FAILED,) * 3, *(Status.QUEUED,) * 2]
+    assert expected == [await status_of(outbox, id_) for id_ in ids]
+    assert ["firewall"] == await codes_of(outbox, ids[2])
+    await outbox.resume(ACCOUNT)
+    await worker.send(FIREWALL)
+    assert (await worker.standing()).account.paused_since is None
+
+
+async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
+    outbox: Outbox, worker: Worker
+) -> None:
+    """
+    The firewall takes offense at single texts.
+    """
+    for number in range(5):
+        await put(outbox, f"Text {number}", to=recipient(number))
+    for outcome in (FIREWALL, FIREWALL, SENT, FIREWALL, FIREWALL):
+        await worker.send(outcome)
+
+    assert (await worker.standing()).account.paused_since is None
 
 
 async def test_resuming_forgets_what_made_the_account_wait(outbox: Outbox, worker: Worker) -> None:

@@ -81,6 +81,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
         (TOO_MANY, Status.QUEUED),
         (Rejected(401, "bad key", Refusal.AUTHORIZATION), Status.QUEUED),
         (REFUSED, Status.FAILED),
+        (Rejected(403, "Attention Required!", Refusal.FIREWALL), Status.FAILED),
         (Rejected(404, "no such account", Refusal.REQUEST), Status.FAILED),
         (Rejected(400, "not a mobile", Refusal.RECIPIENT), Status.FAILED),
         (Unknown("the answer did not come.", None), Status.UNKNOWN),

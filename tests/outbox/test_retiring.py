@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
+from callrail_relay.domain.reason import Reason
 from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import Worker, find, put
+from tests.outbox.worker import Worker, find, put, put_message
 from tests.support.clock import ManualClock
-from tests.support.factories import recipient
+from tests.support.factories import make_message, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +63,20 @@ async def test_a_text_that_failed_just_now_keeps_its_words(
     clock.advance(LATER)
     assert 1 == await retire(outbox, clock)
     assert (await find(outbox, id_)).text is None
+
+
+async def test_what_was_typed_goes_from_the_reasons_too(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    A reason may show the phone or the words that were wrong; its code stays.
+    """
+    verdict = Verdict(
+        holds=(Reason("merge_tag", "It has {first_name}."), Reason("bulk", "It came with others."))
+    )
+    id_ = await put_message(outbox, make_message(verdict=verdict))
+    assert await outbox.cancel(id_, [Status.HELD])
+    clock.advance(LATER)
+    assert 1 == await retire(outbox, clock)
+
+    shown, other = (await find(outbox, id_)).reasons
+    assert ("merge_tag", False) == (shown.code, "first_name" in shown.detail)
+    assert Reason("bulk", "It came with others.") == other

@@ -26,6 +26,7 @@ from tests.support.factories import (
 SENT = Sent(200, "CON1", "SMT1")
 TOO_MANY = RateLimited(429, "Rate limit exceeded.")
 REFUSED = Rejected(400, "content is invalid", Refusal.CONTENT)
+FIREWALL = Rejected(403, "Attention Required!", Refusal.FIREWALL)
 
 
 @dataclass(frozen=True)

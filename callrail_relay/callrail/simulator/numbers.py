@@ -27,12 +27,12 @@ def normalize(number: object) -> str | None:
 
 def is_north_american(number: str) -> bool:
     """
-    Whether the area code of an E.164 number is of the United States or Canada, or of nobody.
+    Whether the area code of an E.164 number is of the United States, its territories or Canada, or of nobody.
 
     An unassigned area code passes, because the numbers set aside for fiction have some.
     """
     region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
-    return region in {"US", "CA", None}
+    return region in {"US", "PR", "VI", "GU", "MP", "AS", "CA", None}
 
 
 def is_toll_free(number: str) -> bool:
