@@ -70,7 +70,7 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
     assert "No text has come in yet" in empty
     assert "1 text is in the queue" in queued
     assert "1 text waits for you." in held
-    assert "merge tag" in held
+    assert "unfilled placeholder" in held
     assert "Sending waits until" in waits
     assert "Sending is paused." in paused
     assert "Holidays." in paused
