@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
+from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 from callrail_relay.domain.reason import Reason
 
@@ -22,8 +23,6 @@ MASS_TEXT_WINDOW = timedelta(minutes=10)
 
 MASS_TEXT_RECIPIENTS = 5
 """One wording to this many people is a mass text; CallRail forbids them, and closes accounts for them."""
-
-_MERGE_TAG_MARKS = ("{{", "}}", "[[", "]]")
 
 
 class Mode(StrEnum):
@@ -178,13 +177,12 @@ def repeated(other_id: str | None) -> Reason | None:
 
 
 def merge_tag(text: str | None) -> Reason | None:
-    if text is None or not any(mark in text for mark in _MERGE_TAG_MARKS):
+    found = None if text is None else find_placeholder(text)
+    if found is None:
         return None
     return Reason(
         "merge_tag",
-        "The text holds a merge tag that was not filled in ({{…}} or [[…]]); write it again in IF3, or "
-        "approve "
-        "it as it is.",
+        f"This message has an unfilled placeholder: {found}. Write it again in IF3, or approve it as it is.",
     )
 
 

@@ -163,7 +163,7 @@ async def test_held_text_ends_with_7(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         one = await ending(rig, await rig.accept("Hello {{name}}"))
 
-        assert_ends(one, Waiting, 7, "merge tag")
+        assert_ends(one, Waiting, 7, "unfilled placeholder")
 
 
 async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
