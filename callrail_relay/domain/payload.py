@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
-from callrail_relay.domain.parsing import Fields, Number, UnparsedError, decode, first, form, is_blank, parse
+from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.parsing import (
+    IF3_FIELDS,
+    Doubtful,
+    Fields,
+    Number,
+    first,
+    form,
+    is_blank,
+    parse,
+)
 from callrail_relay.domain.reason import Reason
 
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
@@ -22,19 +32,6 @@ _LONGEST_NAME = 200
 _LONGEST_PHONE = 200
 
 _ROUTING_IDS = ("team_id", "sender_id")
-_IF3_FIELDS = frozenset(
-    {
-        "opportunity_id",
-        "message",
-        "sender_id",
-        "seller_id",
-        "seller",
-        "seller_phone",
-        "seller_phone_non_international",
-        "team_id",
-    }
-)
-
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -44,8 +41,8 @@ class Payload:
     """
     One text as IF3 sent it: its fields as text, None where one is missing or unusable.
 
-    ``faults`` says what is wrong with single fields: ``bad_text``, ``bad_phone``, ``two_phones``,
-    ``bad_id``, and ``bulk`` for all of a request that holds too many.
+    ``faults`` says what is wrong with single fields: ``bad_text``, ``doubtful_text``, ``bad_phone``,
+    ``two_phones``, ``bad_id``, and ``bulk`` for all of a request that holds too many.
     """
 
     message: str | None = None
@@ -127,7 +124,7 @@ def _from_query(query: str) -> list[Entry]:
     except UnparsedError as fault:
         # A form that is too large may hold a text; what is no form is of other things.
         return [unreadable(str(fault))] if "=" in query and not query.startswith("<") else []
-    return [to_entry(fields)] if fields.keys() & _IF3_FIELDS else []
+    return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
 
 def _from_list(values: list[object]) -> list[Entry]:
@@ -200,6 +197,8 @@ class _Reader:
                 " text): send it again from IF3.",
             )
         else:
+            if isinstance(value, Doubtful):
+                self._fault("doubtful_text", value.why)
             return text
         return None
 
@@ -252,7 +251,7 @@ def _text(value: object) -> str | None:
     """
     if isinstance(value, Number):
         return value.whole()
-    return value if isinstance(value, str) else None
+    return str(value) if isinstance(value, str) else None
 
 
 def _kind(value: object) -> str:
