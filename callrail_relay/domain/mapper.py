@@ -57,6 +57,8 @@ class Mapper:
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
+        self.woke_at: datetime | None = None
+        """When the machine woke the last time, where that is known."""
 
     @cached_property
     def policy(self) -> str:
@@ -91,6 +93,7 @@ class Mapper:
             body=(draft.text or "").encode(),
             messages=(self._message(draft),),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
         )
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
@@ -103,6 +106,7 @@ class Mapper:
             body=document,
             messages=tuple(self._message(draft, replayed=True, force=force) for draft in drafts),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
         )
 
     def _submission(self, raw: RawSubmission, drafts: Iterable[Draft]) -> NewSubmission:
@@ -114,6 +118,7 @@ class Mapper:
             query=raw.query,
             messages=tuple(self._message(draft) for draft in drafts),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
             received_at=raw.received_at,
         )
 

@@ -80,7 +80,7 @@ from callrail_relay.outbox.engine import (
     require_same_file,
     translated,
 )
-from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
+from callrail_relay.outbox.inbox import Arrival, ReadMapping, Stored, Unmapped
 from callrail_relay.outbox.news import FileNews, News, PostgresNews
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
@@ -170,15 +170,16 @@ class Outbox:
         ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
         accepted = await self._store(submission)
-        assert accepted is not None  # noqa: S101 - only what is not mapped goes into the inbox
+        assert isinstance(accepted, list)  # noqa: S101 - only what is not mapped goes into the inbox, or is repeated
         if submission.source is not Source.WEBHOOK:
             # Whoever takes webhooks delivers as well; a command may leave that to others.
             await self._in_thread(self._readers, self._news.tell)
         return accepted
 
-    async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
+    async def take(self, raw: RawSubmission, mapping: Mapping) -> Stored:
         """
         Store a request to the webhook, as ``accept`` does; None where it is in the inbox, to be mapped later.
+        One that is stored already under its sender's key is Repeated.
         """
         return await self._store(Unmapped(raw, mapping))
 
@@ -433,7 +434,7 @@ class Outbox:
         """
         return await self._read(lambda _connection, now: now)
 
-    async def _store(self, arrival: Arrival) -> list[Accepted] | None:
+    async def _store(self, arrival: Arrival) -> Stored:
         stored = self._commits.store(arrival)
         # A timer alone: asyncio.timeout costs more than the text's share of its commit.
         timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
@@ -442,7 +443,7 @@ class Outbox:
         finally:
             timer.cancel()
 
-    def _give_up(self, stored: "asyncio.Future[list[Accepted] | None]") -> None:
+    def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
         if not stored.done():
             stored.set_exception(self._silent())
 
