@@ -8,7 +8,7 @@ whole, so that a person sees it. Field names and variants: the IF3 help article 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from callrail_relay.domain.charset import UnparsedError, decode
@@ -96,14 +96,17 @@ def is_storable(text: str) -> bool:
 
 
 def is_payload(value: object) -> TypeGuard[Fields]:
-    return isinstance(value, dict) and any(
-        name == "message" or name.startswith("seller_phone") for name in value
+    return isinstance(value, dict) and (
+        "message" in value or any(name.startswith("seller_phone") for name in value)
     )
 
 
-def to_entry(value: object) -> Entry:
+def to_entry(value: object, *faults: Reason) -> Entry:
+    """
+    *value* as a payload that has these *faults* as well, or Unreadable if it is none.
+    """
     if is_payload(value):
-        return _Reader(value).payload()
+        return _Reader(value).payload(faults)
     return no_payload("It names neither a message nor a phone (seller_phone), so it is not a text from IF3.")
 
 
@@ -131,19 +134,15 @@ def _from_list(values: list[object]) -> list[Entry]:
     """
     An entry for each payload, and one for each other element, of which the 21st and later share one.
     """
-    entries = [to_entry(value) for value in values]
-    payloads = sum(isinstance(entry, Payload) for entry in entries)
-    if payloads > MOST_PAYLOADS:
-        bulk = Reason(
-            "bulk",
-            f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"
-            " mass text, which CallRail's terms forbid. Approve it only if a person wrote it to this person.",
-        )
-        entries = [
-            replace(entry, faults=(*entry.faults, bulk)) if isinstance(entry, Payload) else entry
-            for entry in entries
-        ]
-    return list(_few_unreadable(entries))
+    payloads = sum(map(is_payload, values))
+    if payloads <= MOST_PAYLOADS:
+        return list(_few_unreadable([to_entry(value) for value in values]))
+    bulk = Reason(
+        "bulk",
+        f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"
+        " mass text, which CallRail's terms forbid. Approve it only if a person wrote it to this person.",
+    )
+    return list(_few_unreadable([to_entry(value, bulk) for value in values]))
 
 
 def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
@@ -168,7 +167,7 @@ class _Reader:
     fields: Fields
     faults: list[Reason] = field(default_factory=list)
 
-    def payload(self) -> Payload:
+    def payload(self, faults: tuple[Reason, ...]) -> Payload:
         return Payload(
             message=self._message(),
             seller_phone=self._phone("seller_phone"),
@@ -178,7 +177,7 @@ class _Reader:
             seller_id=self._id("seller_id"),
             seller=_name_in(self._one("seller", None)),
             team_id=self._id("team_id"),
-            faults=tuple(self.faults),
+            faults=(*self.faults, *faults),
         )
 
     def _message(self) -> str | None:
@@ -219,8 +218,10 @@ class _Reader:
         # A wrong route would be worse than a text that waits; nothing depends on the other ids.
         routing = name in _ROUTING_IDS
         value = self._one(name, "bad_id" if routing else None)
+        if value is None:
+            return None
         text = _text(value)
-        if routing and value is not None and text is None:
+        if routing and text is None:
             self._fault(
                 "bad_id", f"{name} is {_kind(value)}, so that no tracking number can be chosen by it."
             )
@@ -230,12 +231,17 @@ class _Reader:
         """
         The value of *name*; None, with a fault of that *code* if there is one, where it has two that differ.
         """
-        values = [value for value in self.fields.get(name, []) if value is not None]
+        given = self.fields.get(name)
+        if given is None:
+            return None
+        if len(given) == 1:
+            return given[0]
+        values = [value for value in given if value is not None]
         values = [value for value in values if not is_blank(value)] or values
         if not values:
             return None
         texts = [_text(value) for value in values]
-        if len(values) > 1 and (None in texts or len(set(texts)) > 1):
+        if None in texts or len(set(texts)) > 1:
             if code is not None:
                 self._fault(code, f"{name} is given more than once, and differently.")
             return None
@@ -275,6 +281,8 @@ def _name_in(seller: object) -> str | None:
     """
     The contact's name, from a text or from the entry of a contact.
     """
+    if seller is None:
+        return None
     if not isinstance(seller, dict):
         return _shown(_text(seller))
     for names in (("name",), ("full_name",), ("display_name",), ("first_name", "last_name")):
