@@ -3,6 +3,7 @@ The only file that reads the time or waits for it.
 """
 
 import asyncio
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,6 +22,11 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """
         Seconds since some moment: for ages, which nobody changes by setting the clock.
+        """
+
+    def awake(self) -> float:
+        """
+        Seconds since some moment, in which this machine did not sleep.
         """
 
     async def sleep(self, seconds: float) -> None:
@@ -72,6 +78,9 @@ class AdjustedClock:
     def monotonic(self) -> float:
         return self._clock.monotonic()
 
+    def awake(self) -> float:
+        return self._clock.awake()
+
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
 
@@ -87,5 +96,21 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def awake(self) -> float:
+        return _awake()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _awake() -> float:
+        # time.monotonic goes on while Windows sleeps; on other systems it stops.
+        count = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
+        return count.value / 1e7
+
+else:
+    _awake = time.monotonic

@@ -330,7 +330,7 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
             sandbox,
             limits={"per_hour": 7, "per_day": 70, "max_characters": 300, "recipient_interval": 2.5},
             delivery={"concurrency": 2, "max_age": "1h", "connect_timeout": 3.0, "read_timeout": 30.0},
-            guards={"duplicate": "off", "merge_tag": "warn"},
+            guards={"duplicate": "off", "merge_tag": "warn", "duplicate_window": "1m"},
         )
     delivery, mapping = installation.delivery, installation.mapping
 
@@ -342,6 +342,7 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
         mapping.guards.opt_out,
     )
     assert timedelta(hours=1) == mapping.guards.max_age
+    assert timedelta(minutes=1) == mapping.guards.duplicate_window
     assert 2 == delivery.concurrency
     assert timedelta(seconds=2.5) == delivery.claim.recipient_interval
     assert timedelta(seconds=33) + LEASE_MARGIN == delivery.claim.lease

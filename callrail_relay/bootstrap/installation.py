@@ -63,6 +63,7 @@ class Installation:
         guards = self.settings.guards
         return GuardPolicy(
             duplicate=guards.duplicate,
+            duplicate_window=guards.duplicate_window,
             mass_text=guards.mass_text,
             quiet_hours=guards.quiet_hours,
             quiet_start=guards.quiet_start,

@@ -194,7 +194,10 @@ class Guards(Section):
     """
 
     duplicate: GuardMode = key(
-        default=Mode.HOLD, description="the same words to the same person within 5 seconds"
+        default=Mode.HOLD, description="the same words to the same person within `duplicate_window`"
+    )
+    duplicate_window: SomeTime = key(
+        default=timedelta(seconds=5), description="how soon the same words are taken for sent by mistake"
     )
     mass_text: GuardMode = key(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
     opt_out: GuardMode = key(default=Mode.HOLD, description="the person said STOP to this number")

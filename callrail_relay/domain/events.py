@@ -85,6 +85,16 @@ class PublicAddressChecked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatReceived(Event):
+    """
+    A sender repeated a request under the key of the first one, which is on disk: nothing new came.
+    """
+
+    action: ClassVar[str] = "repeat_received"
+    submission_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted(Event):
     """
     A segment is recorded as being sent; only now does a byte leave.

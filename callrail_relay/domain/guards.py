@@ -15,8 +15,14 @@ from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 from callrail_relay.domain.reason import Reason
 
-DUPLICATE_WINDOW = timedelta(seconds=5)
-"""The same words to the same person within this time are taken for a double click."""
+AFTER_SLEEP = timedelta(minutes=5)
+"""So long after the machine woke, a text that came or was sent since is taken for a sender's repeat."""
+
+NOTICED_WITHIN = timedelta(minutes=1)
+"""That the machine slept is noticed when a request comes; it may have been awake for so long by then."""
+
+SLEPT = timedelta(seconds=30)
+"""The clock goes on by this much more than the machine was awake: it slept. Less is a clock put right."""
 
 MASS_TEXT_WINDOW = timedelta(minutes=10)
 """Texts of one wording within this time are counted together."""
@@ -38,10 +44,12 @@ class Mode(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
     """
-    The mode of each guard, and how long a text may wait before it is too old.
+    The mode of each guard, how soon the same words to the same person are a duplicate, and how long a text
+    may wait before it is too old.
     """
 
     duplicate: Mode = Mode.HOLD
+    duplicate_window: timedelta = timedelta(seconds=5)
     mass_text: Mode = Mode.HOLD
     merge_tag: Mode = Mode.HOLD
     opt_out: Mode = Mode.HOLD
@@ -149,18 +157,41 @@ def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, n
     return replace(verdict, release_at=until if verdict.holds else None)
 
 
-def duplicate(earlier_id: str | None) -> Reason | None:
+def slept(passed: timedelta, awake: float) -> bool:
     """
-    *earlier_id* is the same text to the same person within DUPLICATE_WINDOW, if there is one.
+    Whether the machine slept while the clock went on by *passed*: it was *awake* for so many seconds of that.
+    """
+    return passed - timedelta(seconds=awake) > SLEPT
+
+
+def is_after_sleep(came: datetime, woke: datetime | None) -> bool:
+    return woke is not None and woke <= came <= woke + AFTER_SLEEP
+
+
+def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -> datetime:
+    """
+    Since when the same text is a duplicate of one that *came* then.
+
+    A machine that slept did not answer, so its senders repeat what they sent. For a while after it *woke*,
+    this reaches back as far as that.
+    """
+    since = came - window
+    return min(since, woke) if woke is not None and is_after_sleep(came, woke) else since
+
+
+def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = False) -> Reason | None:
+    """
+    *earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one.
     """
     if earlier_id is None:
         return None
-    return Reason(
-        "duplicate",
-        f"The same text to the same person came within {DUPLICATE_WINDOW.seconds} seconds (message "
-        f"{earlier_id}); "
-        "approve it if it is to be sent twice.",
+    found = (
+        "The same text to the same person is here already, and this computer slept until a moment ago, so the"
+        " sender may have repeated it"
+        if after_sleep
+        else f"The same text to the same person came within {_span(window)}"
     )
+    return Reason("duplicate", f"{found} (message {earlier_id}); approve it if it is to be sent twice.")
 
 
 def repeated(other_id: str | None) -> Reason | None:
@@ -240,6 +271,14 @@ def too_long(needed: int, allowed: int) -> Reason:
         f"The text needs {needed} segments, and the budget allows {allowed} at most; shorten it, or raise "
         "limits.max_characters.",
     )
+
+
+def _span(window: timedelta) -> str:
+    seconds = window.total_seconds()
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds > size and seconds % size == 0:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:g} seconds"
 
 
 def _hours(span: timedelta) -> str:

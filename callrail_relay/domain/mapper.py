@@ -58,6 +58,8 @@ class Mapper:
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
+        self.woke_at: datetime | None = None
+        """When the machine woke the last time, where that is known."""
 
     @cached_property
     def policy(self) -> str:
@@ -92,6 +94,7 @@ class Mapper:
             body=(draft.text or "").encode(),
             messages=(self._message(draft),),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
         )
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
@@ -104,6 +107,7 @@ class Mapper:
             body=document,
             messages=tuple(self._message(draft, replayed=True, force=force) for draft in drafts),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
         )
 
     def _submission(self, raw: RawSubmission, drafts: Iterable[Draft]) -> NewSubmission:
@@ -115,6 +119,7 @@ class Mapper:
             query=raw.query,
             messages=tuple(self._message(draft) for draft in drafts),
             guards=self._policy.guards,
+            woke_at=self.woke_at,
             received_at=raw.received_at,
         )
 
@@ -173,11 +178,12 @@ def new_message(
     """
     *draft* judged, as far as it can be without the store.
     """
+    count = _segment_count(draft, policy)
     return NewMessage(
         id=id_,
         draft=draft,
-        verdict=judge(draft, policy),
-        segment_count=max(1, len(planned_segments(draft.text, policy.max_characters))),
+        verdict=_judge(draft, policy, count),
+        segment_count=max(1, count),
         wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
         skip_identical=skip_identical,
         approved=approved,
@@ -289,12 +295,19 @@ def judge(draft: Draft, policy: MappingPolicy) -> Verdict:
     """
     The faults of a draft, and the guards whose answer needs nothing but the draft; the store asks the others.
     """
+    return _judge(draft, policy, _segment_count(draft, policy))
+
+
+def _judge(draft: Draft, policy: MappingPolicy, count: int) -> Verdict:
     holds = draft.faults
-    count = len(planned_segments(draft.text, policy.max_characters))
     most = min(policy.limits.per_hour, policy.limits.per_day)
     if count > most:
         holds = (*holds, guards.too_long(count, most))
     return Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
+
+
+def _segment_count(draft: Draft, policy: MappingPolicy) -> int:
+    return 0 if draft.text is None else len(segments(draft.text, policy.max_characters))
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:

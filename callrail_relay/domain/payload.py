@@ -8,10 +8,20 @@ whole, so that a person sees it. Field names and variants: the IF3 help article 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from callrail_relay.domain.parsing import Fields, Number, UnparsedError, decode, first, form, is_blank, parse
+from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.parsing import (
+    IF3_FIELDS,
+    Doubtful,
+    Fields,
+    Number,
+    first,
+    form,
+    is_blank,
+    parse,
+)
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.sheets import whole_number
 
@@ -23,19 +33,6 @@ _LONGEST_NAME = 200
 _LONGEST_PHONE = 200
 
 _ROUTING_IDS = ("team_id", "sender_id")
-_IF3_FIELDS = frozenset(
-    {
-        "opportunity_id",
-        "message",
-        "sender_id",
-        "seller_id",
-        "seller",
-        "seller_phone",
-        "seller_phone_non_international",
-        "team_id",
-    }
-)
-
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -45,8 +42,8 @@ class Payload:
     """
     One text as IF3 sent it: its fields as text, None where one is missing or unusable.
 
-    ``faults`` says what is wrong with single fields: ``bad_text``, ``bad_phone``, ``two_phones``,
-    ``bad_id``, and ``bulk`` for all of a request that holds too many.
+    ``faults`` says what is wrong with single fields: ``bad_text``, ``doubtful_text``, ``bad_phone``,
+    ``two_phones``, ``bad_id``, and ``bulk`` for all of a request that holds too many.
     """
 
     message: str | None = None
@@ -100,14 +97,17 @@ def is_storable(text: str) -> bool:
 
 
 def is_payload(value: object) -> TypeGuard[Fields]:
-    return isinstance(value, dict) and any(
-        name == "message" or name.startswith("seller_phone") for name in value
+    return isinstance(value, dict) and (
+        "message" in value or any(name.startswith("seller_phone") for name in value)
     )
 
 
-def to_entry(value: object) -> Entry:
+def to_entry(value: object, *faults: Reason) -> Entry:
+    """
+    *value* as a payload that has these *faults* as well, or Unreadable if it is none.
+    """
     if is_payload(value):
-        return _Reader(value).payload()
+        return _Reader(value).payload(faults)
     return no_payload("It names neither a message nor a phone (seller_phone), so it is not a text from IF3.")
 
 
@@ -128,26 +128,22 @@ def _from_query(query: str) -> list[Entry]:
     except UnparsedError as fault:
         # A form that is too large may hold a text; what is no form is of other things.
         return [unreadable(str(fault))] if "=" in query and not query.startswith("<") else []
-    return [to_entry(fields)] if fields.keys() & _IF3_FIELDS else []
+    return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
 
 def _from_list(values: list[object]) -> list[Entry]:
     """
     An entry for each payload, and one for each other element, of which the 21st and later share one.
     """
-    entries = [to_entry(value) for value in values]
-    payloads = sum(isinstance(entry, Payload) for entry in entries)
-    if payloads > MOST_PAYLOADS:
-        bulk = Reason(
-            "bulk",
-            f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"
-            " mass text, which CallRail's terms forbid. Approve it only if a person wrote it to this person.",
-        )
-        entries = [
-            replace(entry, faults=(*entry.faults, bulk)) if isinstance(entry, Payload) else entry
-            for entry in entries
-        ]
-    return list(_few_unreadable(entries))
+    payloads = sum(map(is_payload, values))
+    if payloads <= MOST_PAYLOADS:
+        return list(_few_unreadable([to_entry(value) for value in values]))
+    bulk = Reason(
+        "bulk",
+        f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"
+        " mass text, which CallRail's terms forbid. Approve it only if a person wrote it to this person.",
+    )
+    return list(_few_unreadable([to_entry(value, bulk) for value in values]))
 
 
 def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
@@ -172,7 +168,7 @@ class _Reader:
     fields: Fields
     faults: list[Reason] = field(default_factory=list)
 
-    def payload(self) -> Payload:
+    def payload(self, faults: tuple[Reason, ...]) -> Payload:
         return Payload(
             message=self._message(),
             seller_phone=self._phone("seller_phone"),
@@ -182,7 +178,7 @@ class _Reader:
             seller_id=self._id("seller_id"),
             seller=_name_in(self._one("seller", None)),
             team_id=self._id("team_id"),
-            faults=tuple(self.faults),
+            faults=(*self.faults, *faults),
         )
 
     def _message(self) -> str | None:
@@ -201,6 +197,8 @@ class _Reader:
                 " text): send it again from IF3.",
             )
         else:
+            if isinstance(value, Doubtful):
+                self._fault("doubtful_text", value.why)
             return text
         return None
 
@@ -225,9 +223,11 @@ class _Reader:
         # A wrong route would be worse than a text that waits; nothing depends on the other ids.
         routing = name in _ROUTING_IDS
         value = self._one(name, "bad_id" if routing else None)
+        if value is None:
+            return None
         text = _text(value)
         plain = None if text is None else whole_number(text.strip())
-        if routing and value is not None and plain is None:
+        if routing and plain is None:
             kind = _kind(value) if text is None else "a number that a spreadsheet rounded"
             self._fault("bad_id", f"{name} is {kind}, so that no tracking number can be chosen by it.")
         return _shown(plain)
@@ -236,12 +236,17 @@ class _Reader:
         """
         The value of *name*; None, with a fault of that *code* if there is one, where it has two that differ.
         """
-        values = [value for value in self.fields.get(name, []) if value is not None]
+        given = self.fields.get(name)
+        if given is None:
+            return None
+        if len(given) == 1:
+            return given[0]
+        values = [value for value in given if value is not None]
         values = [value for value in values if not is_blank(value)] or values
         if not values:
             return None
         texts = [_text(value) for value in values]
-        if len(values) > 1 and (None in texts or len(set(texts)) > 1):
+        if None in texts or len(set(texts)) > 1:
             if code is not None:
                 self._fault(code, f"{name} is given more than once, and differently.")
             return None
@@ -257,7 +262,7 @@ def _text(value: object) -> str | None:
     """
     if isinstance(value, Number):
         return value.whole()
-    return value if isinstance(value, str) else None
+    return str(value) if isinstance(value, str) else None
 
 
 def _kind(value: object) -> str:
@@ -281,6 +286,8 @@ def _name_in(seller: object) -> str | None:
     """
     The contact's name, from a text or from the entry of a contact.
     """
+    if seller is None:
+        return None
     if not isinstance(seller, dict):
         return _shown(_text(seller))
     for names in (("name",), ("full_name",), ("display_name",), ("first_name", "last_name")):

@@ -1,10 +1,11 @@
 """
-Reads what was saved elsewhere of IF3's texts: files of JSON or forms, and Zapier's and n8n's envelopes.
+Reads what was saved elsewhere of IF3's texts: files of JSON or forms, and the envelopes of other programs.
 """
 
 from collections.abc import Iterator
 
-from callrail_relay.domain.parsing import Fields, UnparsedError, decode, first, form, is_blank, json_at, parse
+from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.parsing import Fields, first, form, is_blank, json_at, parse
 from callrail_relay.domain.payload import (
     Entry,
     Payload,
@@ -36,7 +37,7 @@ def _from_lines(text: str) -> Iterator[Entry]:
     """
     The entries of every JSON document that begins on a line of its own, and of every line that is a form.
 
-    Lines in a row that are neither are reported once.
+    Lines in a row that are neither are reported once, JSON with a mistake by the place of it.
     """
     skipped: list[int] = []
     for number, value in _documents(text):
@@ -45,7 +46,7 @@ def _from_lines(text: str) -> Iterator[Entry]:
             continue
         yield from _skipped(skipped)
         skipped = []
-        yield from _walk(value, _MOST_LEVELS)
+        yield from [value] if isinstance(value, Unreadable) else _walk(value, _MOST_LEVELS)
     yield from _skipped(skipped)
 
 
@@ -53,19 +54,18 @@ def _skipped(lines: list[int]) -> Iterator[Unreadable]:
     if not lines:
         return
     which = f"Line {lines[0]} is" if len(lines) == 1 else f"Lines {lines[0]} to {lines[-1]} are"
-    yield Unreadable((Reason("unreadable", f"{which} neither JSON nor a form with IF3's fields."),))
+    yield unreadable(f"{which} neither JSON nor a form with IF3's fields.")
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
     """
-    Line number and value of each document; None for a line that is part of none.
+    Line number and value of each document: Unreadable for JSON with a mistake, None for any other line.
     """
     number, start = 1, 0
     while start < len(text):
-        newline = text.find("\n", start)
-        end = len(text) if newline < 0 else newline + 1
+        end = _line_end(text, start)
         line = text[start:end].strip()
-        if line[:1] in ("{", "["):
+        if line[:1] in ("{", "[", '"'):
             value, end = _document_at(text, text.index(line[0], start), end)
             yield number, value
         elif line:
@@ -76,15 +76,31 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
     """
-    The JSON document at *start*, and the end of its last line; None where it shares that line.
+    The JSON document at *start*, and the end of its last line; Unreadable where it has a mistake.
     """
     try:
         value, end = json_at(text, start)
-    except UnparsedError:
+    except UnparsedError as fault:
+        return unreadable(str(fault)), _end_of_broken(text, end_of_line)
+    end_of_last = _line_end(text, end)
+    if text[end:end_of_last].strip():
         return None, end_of_line
-    newline = text.find("\n", end)
-    end_of_last = len(text) if newline < 0 else newline + 1
-    return (None, end_of_line) if text[end:end_of_last].strip() else (value, end_of_last)
+    return value, end_of_last
+
+
+def _end_of_broken(text: str, end: int) -> int:
+    """
+    Where what is left of a broken document ends: its texts must not come out of it one by one, in another
+    order than it has them. As programs write JSON, those lines are indented, or only close a bracket.
+    """
+    while end < len(text) and (text[end].isspace() or text[end] in "]}"):
+        end = _line_end(text, end)
+    return end
+
+
+def _line_end(text: str, start: int) -> int:
+    newline = text.find("\n", start)
+    return len(text) if newline < 0 else newline + 1
 
 
 def _form_line(line: str) -> Fields | None:
@@ -112,23 +128,40 @@ def _walk(value: object, levels: int) -> list[Entry]:
     return _unwrap(value, levels - 1)
 
 
+# The field that holds a request or more envelopes, the fields of which one is beside it (none: any), and what
+# counts where it is empty.
+_QUERY = ("querystring", "query")
+_ENVELOPES = (
+    ("content", ("method", "headers"), _QUERY),  # Zapier, webhook.site
+    ("raw_body", (), ()),  # Zapier's Catch Raw Hook
+    ("body", ("headers", "webhookurl"), _QUERY),  # n8n
+    ("payload", (), ("req",)),  # Node-RED
+    ("json", (), ()),  # an item of n8n
+    ("data", ("total", "per_page"), ()),  # webhook.site
+)
+
+
 def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
     """
-    The entries in a Zapier or n8n envelope; anything else is reported and not searched.
+    The entries in an envelope that is known; anything else is reported and not searched.
     """
-    has_headers = "headers" in envelope
     if "rawrequest" in envelope or "cleanedrequest" in envelope:
         return _either(envelope, levels)
-    if "content" in envelope and ("method" in envelope or has_headers):
-        content = first(envelope, "content")
-        if is_blank(content) or content in (None, {}, []):
-            content = first(envelope, "querystring")
-        return _step(content, envelope, levels)
-    if "raw_body" in envelope:
-        return _step(first(envelope, "raw_body"), envelope, levels)
-    if "body" in envelope and (has_headers or "webhookurl" in envelope):
-        return _step(first(envelope, "body"), envelope, levels)
+    for name, beside, otherwise in _ENVELOPES:
+        if name in envelope and (not beside or any(one in envelope for one in beside)):
+            return _step(_content(envelope, name, *otherwise), envelope, levels)
     return [to_entry(envelope)]
+
+
+def _content(envelope: Fields, *names: str) -> object:
+    """
+    The first of *names* in an envelope that is not empty: the body, else the query.
+    """
+    for name in names:
+        content = first(envelope, name)
+        if not is_blank(content) and content not in (None, {}, []):
+            return content
+    return None
 
 
 def _either(envelope: Fields, levels: int) -> list[Entry]:
@@ -150,7 +183,7 @@ def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
         try:
             content = parse(content, _content_type(envelope))
         except UnparsedError as fault:
-            return [unreadable(str(fault))]
+            return [unreadable(f"In an envelope: {fault}")]
     if content in (None, {}, []):
         return [no_payload("Its envelope is empty: there is no text in it.")]
     return _walk(content, levels)
@@ -159,4 +192,6 @@ def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
 def _content_type(envelope: Fields) -> str | None:
     headers = first(envelope, "headers")
     value = first(headers, "content-type") if isinstance(headers, dict) else None
+    if isinstance(value, list):  # webhook.site lists the values of each header
+        value = next(iter(value), None)
     return value if isinstance(value, str) else None

@@ -43,7 +43,7 @@ class NewSubmission:
     One request as it came in, byte for byte, with the messages it holds.
 
     ``guards`` is the policy of those guards that only the store can ask. ``received_at`` is None for what is
-    stored as it comes in.
+    stored as it comes in. ``woke_at`` is when the machine woke, if that was lately.
     """
 
     id: str
@@ -54,6 +54,7 @@ class NewSubmission:
     messages: tuple[NewMessage, ...]
     guards: GuardPolicy = field(default_factory=GuardPolicy)
     received_at: datetime | None = None
+    woke_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,8 @@ class RawSubmission:
     """
     One request to the webhook as it came in, byte for byte, which nobody has looked into yet.
 
-    ``received_at`` is None until it is stored.
+    ``received_at`` is None until it is stored. ``repeat_key`` is the same for a request that is sent again,
+    if its sender marks that.
     """
 
     id: str
@@ -69,6 +71,7 @@ class RawSubmission:
     content_type: str | None = None
     query: str | None = None
     received_at: datetime | None = None
+    repeat_key: bytes | None = None
 
 
 class Mapping(Protocol):
@@ -114,6 +117,15 @@ class Accepted:
     duplicate_of: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """
+    A request that its sender repeated: what came the first time is stored as *submission_id*.
+    """
+
+    submission_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
     """
@@ -122,6 +134,19 @@ class Mapped:
 
     submission_id: str
     accepted: tuple[Accepted, ...]
+
+
+def repeat_key(key: str, body: bytes, query: str) -> bytes:
+    """
+    16 bytes that are equal for the same request under the same key of its sender.
+
+    The content is part of it: under a key that a sender uses twice by mistake, no text is lost.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (key.encode(errors="surrogatepass"), query.encode(errors="surrogatepass"), body):
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.digest()
 
 
 def wording_of(draft: Draft) -> int | None:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import instant
-from callrail_relay.domain.parsing import UnparsedError, decode
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.sheets import guarded, lines, unguarded
 from callrail_relay.domain.suppression import Suppression

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import others_turn
-from callrail_relay.domain.submission import Accepted
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import inbox
-from callrail_relay.outbox.inbox import Arrival, Unmapped
+from callrail_relay.outbox.inbox import Arrival, Stored, Unmapped
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ a text that comes in while nothing is to do is claimed in the very commit that s
 """
 
 _Waiting = tuple[Work, "asyncio.Future[Any]"]
-_Arriving = tuple[Arrival, "asyncio.Future[list[Accepted] | None]"]
+_Arriving = tuple[Arrival, "asyncio.Future[Stored]"]
 
 
 class SharedCommits:
@@ -53,13 +52,13 @@ class SharedCommits:
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
-    def store(self, arrival: Arrival) -> "asyncio.Future[list[Accepted] | None]":
+    def store(self, arrival: Arrival) -> "asyncio.Future[Stored]":
         """
-        Store a submission: what became of its messages, None where it is in the inbox.
+        Store a submission, and say what became of it.
 
         Whoever ends the future before a commit began with it leaves nothing behind.
         """
-        stored: asyncio.Future[list[Accepted] | None] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._arriving.append((arrival, stored))
         self._begin()
         return stored
@@ -146,4 +145,4 @@ def _storing(batch: Sequence[Arrival]) -> Work:
 
 
 def _putting(arrival: Unmapped) -> Work:
-    return lambda connection, now: inbox.put(connection, now, [arrival])
+    return lambda connection, now: inbox.keep(connection, now, arrival)

@@ -14,11 +14,18 @@ from hashlib import blake2b
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.submission import Accepted, Mapped, Mapping, NewSubmission, RawSubmission
+from callrail_relay.domain.submission import (
+    Accepted,
+    Mapped,
+    Mapping,
+    NewSubmission,
+    RawSubmission,
+    Repeated,
+)
 from callrail_relay.outbox.engine import OUT_OF_ORDER
 from callrail_relay.outbox.erasing import erasing
 from callrail_relay.outbox.intake import accept, insert_rows
-from callrail_relay.outbox.tables import inbox, mapping_policies, microseconds
+from callrail_relay.outbox.tables import inbox, mapping_policies, microseconds, repeat_keys
 
 FEW = 4
 """So many at a time are mapped at once; more are a burst, in which taking them all comes first."""
@@ -40,11 +47,57 @@ class Unmapped:
 Arrival = NewSubmission | Unmapped
 """What is to be stored: mapped already, or not."""
 
+Stored = list[Accepted] | Repeated | None
+"""What became of it: its messages, None where they are in the inbox, Repeated where it is stored already."""
 
-def store(connection: sa.Connection, now: datetime, batch: Sequence[Arrival]) -> list[list[Accepted] | None]:
+
+def store(connection: sa.Connection, now: datetime, batch: Sequence[Arrival]) -> list[Stored]:
     """
-    Store all of *batch*, or nothing: what became of the messages of each, None for one that is in the inbox.
+    Store all of *batch*, or nothing, and say what became of each.
+    """
+    repeated = _repeated(connection, batch)
+    new = iter(
+        _store_new(connection, now, [one for one, again in zip(batch, repeated, strict=True) if not again])
+    )
+    return [again or next(new) for again in repeated]
 
+
+def _repeated(connection: sa.Connection, batch: Sequence[Arrival]) -> list[Repeated | None]:
+    """
+    Which of *batch* came before under the same key; the keys of the others are taken.
+
+    Of two nodes that store the same request at once, the second waits for the first one's commit here. Keys
+    are taken in one order, and before any account is locked, so that no two nodes wait for each other.
+    """
+    keys = [one.raw.repeat_key if isinstance(one, Unmapped) else None for one in batch]
+    new = {
+        key: one.raw.id
+        for key, one in zip(reversed(keys), reversed(batch), strict=True)
+        if key is not None and isinstance(one, Unmapped)
+    }
+    if not new:
+        return [None] * len(batch)
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
+    connection.execute(insert(repeat_keys).on_conflict_do_nothing(), rows)
+    known = {bytes(key): id_ for key, id_ in connection.execute(_OF_KEYS, {"keys": list(new)})}
+    return [
+        Repeated(known[key])
+        if key is not None and isinstance(one, Unmapped) and known[key] != one.raw.id
+        else None
+        for key, one in zip(keys, batch, strict=True)
+    ]
+
+
+_OF_KEYS = sa.select(repeat_keys.c.digest, repeat_keys.c.submission_id).where(
+    repeat_keys.c.digest.in_(sa.bindparam("keys", expanding=True))
+)
+
+
+def _store_new(
+    connection: sa.Connection, now: datetime, batch: Sequence[Arrival]
+) -> list[list[Accepted] | None]:
+    """
     Nothing is mapped before what came earlier, so that texts to one person keep their order.
     """
     unmapped = [arrival for arrival in batch if isinstance(arrival, Unmapped)]
@@ -58,6 +111,16 @@ def store(connection: sa.Connection, now: datetime, batch: Sequence[Arrival]) ->
     ]
     accepted = iter(accept(connection, now, mapped) if mapped else ())
     return [None if waits and isinstance(arrival, Unmapped) else next(accepted) for arrival in batch]
+
+
+def keep(connection: sa.Connection, now: datetime, arrival: Unmapped) -> Stored:
+    """
+    Store a request that cannot be stored otherwise as it is.
+    """
+    [again] = _repeated(connection, [arrival])
+    if again is None:
+        put(connection, now, [arrival])
+    return again
 
 
 def put(connection: sa.Connection, now: datetime, batch: Sequence[Unmapped]) -> None:

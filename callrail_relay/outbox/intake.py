@@ -98,9 +98,9 @@ class _Facts:
     """
     What the store knows of the texts that came before those of a batch, and of those decided on already.
 
-    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came. ``people`` has
-    for an account and a wording the people it went to lately. ``suppressed`` are pairs of a tracking number
-    and a person.
+    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
+    sent. ``people`` has for an account and a wording the people it went to lately. ``suppressed`` are pairs
+    of a tracking number and a person.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
@@ -117,7 +117,9 @@ class _Facts:
         if message.wording is not None and draft.route is not None and draft.recipient is not None:
             self.people.setdefault((draft.route.account_id, message.wording), set()).add(draft.recipient)
 
-    def around(self, now: datetime, came: datetime, message: NewMessage) -> guards.Circumstances:
+    def around(
+        self, now: datetime, came: datetime, message: NewMessage, submission: NewSubmission
+    ) -> guards.Circumstances:
         """
         What there is to know around a new message, which *came* then.
         """
@@ -130,15 +132,24 @@ class _Facts:
             people = len(others) + (draft.recipient not in others)
         return guards.Circumstances(
             now=now,
-            same_text=guards.duplicate(self._just_before(came, message)),
+            same_text=guards.duplicate(
+                self._just_before(_since(submission, came), message),
+                submission.guards.duplicate_window,
+                after_sleep=guards.is_after_sleep(came, submission.woke_at),
+            ),
             people=people,
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
             recipient=draft.recipient,
         )
 
-    def _just_before(self, came: datetime, message: NewMessage) -> str | None:
+    def _just_before(self, since: datetime, message: NewMessage) -> str | None:
         earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
-        return earlier[0] if earlier is not None and earlier[1] > came - guards.DUPLICATE_WINDOW else None
+        return earlier[0] if earlier is not None and earlier[1] > since else None
+
+
+def _since(submission: NewSubmission, now: datetime) -> datetime:
+    came = submission.received_at or now
+    return guards.duplicates_since(came, submission.guards.duplicate_window, submission.woke_at)
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
@@ -149,7 +160,9 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
     since = min((one.received_at or now for one in batch), default=now)
-    earlier = _earlier(connection, recent - ever, since - guards.DUPLICATE_WINDOW)
+    slept = any(guards.is_after_sleep(one.received_at or now, one.woke_at) for one in batch)
+    just_before = EPOCH if slept else min((_since(one, now) for one in batch), default=now)
+    earlier = _earlier(connection, recent - ever, just_before, on_its_way_at=now if slept else None)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         people=_people(connection, since, new),
@@ -247,20 +260,32 @@ def _portions(values: Collection[V]) -> Iterator[list[V]]:
 
 
 def _earlier(
-    connection: sa.Connection, fingerprints: set[bytes], since: datetime
+    connection: sa.Connection,
+    fingerprints: set[bytes],
+    since: datetime,
+    on_its_way_at: datetime | None = None,
 ) -> dict[bytes, tuple[str, datetime]]:
     """
-    The latest message with each of *fingerprints*, among those that came after *since*.
+    The latest message with each of *fingerprints*, among those that came after *since*, and when it came.
+
+    With *on_its_way_at* it counts until it is sent: one that was not has that instant.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
     for portion in _portions(fingerprints):
-        rows = connection.execute(_EARLIER, {"fingerprints": portion, "since": since})
-        found |= {mark: (id_, received_at) for mark, id_, received_at in rows}
+        for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
+            at = row.received_at
+            if on_its_way_at is not None:
+                at = max(at, on_its_way_at if row.status in _ON_ITS_WAY else row.sent_at or at)
+            if row.fingerprint not in found or at >= found[row.fingerprint][1]:
+                found[row.fingerprint] = row.id, at
     return found
 
 
+_ON_ITS_WAY = frozenset({Status.QUEUED, Status.SENDING, Status.UNKNOWN})
 _EARLIER = (
-    sa.select(messages.c.fingerprint, messages.c.id, messages.c.received_at)
+    sa.select(
+        messages.c.fingerprint, messages.c.id, messages.c.received_at, messages.c.sent_at, messages.c.status
+    )
     .where(
         messages.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
         messages.c.received_at > sa.bindparam("since", type_=Instant),
@@ -284,7 +309,7 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
     came = submission.received_at or now
     verdict = guards.judge(
         submission.guards,
-        facts.around(now, came, message),
+        facts.around(now, came, message, submission),
         verdict=message.verdict,
         approved=message.approved,
     )

@@ -84,7 +84,7 @@ def _judged(
         return remapped.verdict
     around = guards.Circumstances(
         now=now,
-        same_text=guards.repeated(_same_text(connection, row, remapped)),
+        same_text=guards.repeated(_same_text(connection, row, remapped, policy)),
         people=_people(connection, now, remapped, draft.route.account_id, draft.recipient),
         suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
         waiting_since=row.received_at,
@@ -106,7 +106,7 @@ def _people(
     return len({recipient, *(people.split(",") if people else ())})
 
 
-def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage) -> str | None:
+def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy: GuardPolicy) -> str | None:
     """
     The id of the same text to the same person that came just before, or at any time since, if there is one.
 
@@ -119,7 +119,7 @@ def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage) -> str
         .where(
             messages.c.fingerprint == remapped.fingerprint,
             messages.c.seq != row.seq,
-            messages.c.received_at > row.received_at - guards.DUPLICATE_WINDOW,
+            messages.c.received_at > row.received_at - policy.duplicate_window,
             messages.c.status != Status.CANCELLED,
         )
         .order_by(messages.c.seq.desc())

@@ -13,7 +13,15 @@ import sqlalchemy as sa
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
 from callrail_relay.outbox.erasing import erasing
-from callrail_relay.outbox.tables import attempts, callrail_texts, decisions, messages, segments, submissions
+from callrail_relay.outbox.tables import (
+    attempts,
+    callrail_texts,
+    decisions,
+    messages,
+    repeat_keys,
+    segments,
+    submissions,
+)
 from callrail_relay.outbox.values import reasons_from_json, reasons_to_json
 
 
@@ -67,6 +75,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     )
     connection.execute(sa.update(segments).where(of_these).values(content=""))
     connection.execute(sa.update(decisions).where(decisions.c.message_seq.in_(seqs)).values(note=None))
+    connection.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
     connection.execute(
         sa.update(submissions).where(submissions.c.id.in_(ids)).values(body=b"", query=None, retired_at=now)
     )

@@ -91,7 +91,7 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
-from callrail_relay.outbox.inbox import Arrival, ReadMapping, Unmapped
+from callrail_relay.outbox.inbox import Arrival, ReadMapping, Stored, Unmapped
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from callrail_relay.outbox.wakeup import Due, newest_due
@@ -244,7 +244,7 @@ class Outbox:
         ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
         accepted = await self._store(submission)
-        assert accepted is not None  # noqa: S101 - only what is not mapped goes into the inbox
+        assert isinstance(accepted, list)  # noqa: S101 - only what is not mapped goes into the inbox, or is repeated
         return accepted
 
     async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
@@ -264,9 +264,10 @@ class Outbox:
         [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
         return accepted  # type: ignore[no-any-return]  # what the work answered with
 
-    async def take(self, raw: RawSubmission, mapping: Mapping) -> list[Accepted] | None:
+    async def take(self, raw: RawSubmission, mapping: Mapping) -> Stored:
         """
         Store a request to the webhook, as ``accept`` does; None where it is in the inbox, to be mapped later.
+        One that is stored already under its sender's key is Repeated.
         """
         return await self._store(Unmapped(raw, mapping))
 
@@ -527,7 +528,7 @@ class Outbox:
         """
         return await self._read(lambda _connection, now: now)
 
-    async def _store(self, arrival: Arrival) -> list[Accepted] | None:
+    async def _store(self, arrival: Arrival) -> Stored:
         stored = self._commits.store(arrival)
         # A timer alone: asyncio.timeout costs more than the text's share of its commit.
         timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
@@ -536,7 +537,7 @@ class Outbox:
         finally:
             timer.cancel()
 
-    def _give_up(self, stored: "asyncio.Future[list[Accepted] | None]") -> None:
+    def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
         if not stored.done():
             stored.set_exception(self._silent())
 

@@ -83,6 +83,15 @@ submissions = sa.Table(
 _kept = submissions.c.retired_at.is_(None)
 sa.Index("ix_submissions_kept", submissions.c.received_at, sqlite_where=_kept, postgresql_where=_kept)
 
+# Requests that their senders marked with a key, as a digest of both: what comes again is not stored again.
+# The row is there before the submission, which may be in the inbox.
+repeat_keys = sa.Table(
+    "repeat_keys",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(16), primary_key=True),
+    sa.Column("submission_id", sa.String(36), nullable=False, index=True),
+)
+
 messages = sa.Table(
     "messages",
     metadata,

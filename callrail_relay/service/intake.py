@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from random import Random
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.events import EventHook, MessageAccepted, PingReceived, SubmissionAccepted, ignore
+from callrail_relay.domain import guards
+from callrail_relay.domain.events import (
+    EventHook,
+    MessageAccepted,
+    PingReceived,
+    RepeatReceived,
+    SubmissionAccepted,
+    ignore,
+)
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan, read_policy
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source
-from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission
+from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission, Repeated, repeat_key
 from callrail_relay.outbox.store import Outbox
 
 SavedFile = tuple[bytes, Sequence[Draft]]
@@ -31,7 +39,8 @@ def nothing() -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What a submission became. A ping has no messages and is not stored; what is in the inbox has none yet.
+    What a submission became. A ping has no messages and is not stored; what is in the inbox has none yet. One
+    that its sender repeated has the id of the first.
     """
 
     submission_id: str
@@ -58,25 +67,39 @@ class Intake:
         self._hook = hook
         self._mapper = Mapper(policy, self._new_id)
         self._max_characters = policy.max_characters
+        self._last_request = clock.now(), clock.awake()
         self.left: Callable[[], None] = nothing
         """Called when a request was left in the inbox."""
         self.taken = 0
         """Requests to the webhook that came so far."""
 
-    async def accept_request(self, body: bytes, *, content_type: str | None, query: str = "") -> Receipt:
+    async def accept_request(
+        self, body: bytes, *, content_type: str | None, query: str = "", idempotency_key: str | None = None
+    ) -> Receipt:
         """
         Store a webhook's request, whatever it holds; when this returns it is on disk.
 
+        A request that came before under the same *idempotency_key* is not stored again.
         In a burst it is in the inbox then, and is mapped by ``map_inbox``. Raises Unavailable when the store
         cannot be written.
         """
         self.taken += 1
+        self._notice_sleep()
         id_ = self._new_id()
         if is_ping(body, query):
             self._hook(PingReceived())
             return Receipt(submission_id=id_)
-        raw = RawSubmission(id=id_, body=body, content_type=content_type, query=query or None)
+        raw = RawSubmission(
+            id=id_,
+            body=body,
+            content_type=content_type,
+            query=query or None,
+            repeat_key=repeat_key(idempotency_key, body, query) if idempotency_key else None,
+        )
         accepted = await self._outbox.take(raw, self._mapper)
+        if isinstance(accepted, Repeated):
+            self._hook(RepeatReceived(submission_id=accepted.submission_id))
+            return Receipt(submission_id=accepted.submission_id)
         if accepted is None:
             self.left()
             return Receipt(submission_id=id_)
@@ -146,6 +169,15 @@ class Intake:
         await self.map_all()
         results = await self._outbox.plan(batch)
         return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
+
+    def _notice_sleep(self) -> None:
+        """
+        Tell the guards if the machine slept since the last request.
+        """
+        (last, awake), self._last_request = self._last_request, (self._clock.now(), self._clock.awake())
+        now, still_awake = self._last_request
+        if guards.slept(now - last, still_awake - awake):
+            self._mapper.woke_at = self._outbox.clock.now() - guards.NOTICED_WITHIN
 
     def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
         new = [one for one in accepted if one.duplicate_of is None]

@@ -34,6 +34,12 @@ RETRY_AFTER = "30"
 CLOSE = {"Connection": "close"}
 """Goes with an answer that does not wait for the body, which could go on for ever."""
 
+REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
+"""
+By these a sender marks a request that it may send again: each has the same value whenever it does, and
+another for another request. X-Request-Id and the like do not: some senders use one for several requests.
+"""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Writable = Callable[[], Awaitable[bool]]
 
@@ -179,6 +185,7 @@ class Hook(WebhookApp):
             body,
             content_type=request.headers.get("content-type"),
             query=request.scope["query_string"].decode("utf-8", "replace"),
+            idempotency_key=next(filter(None, map(request.headers.get, REPEAT_HEADERS)), None),
         )
         if receipt.accepted:
             self._wake()

@@ -38,6 +38,9 @@ class StandingClock:
     def monotonic(self) -> float:
         return self.instant.timestamp()
 
+    def awake(self) -> float:
+        return self.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.pass_time(seconds)

@@ -63,9 +63,13 @@ def test_every_key_has_its_default() -> None:
     )
     assert [15, 60, 300, 900] == [after.total_seconds() for after in settings.delivery.reconcile_after]
     assert "ask" == settings.delivery.on_unknown
-    assert {"quiet_hours": Mode.OFF, "quiet_start": time(21), "quiet_end": time(8), "quiet_zone": None} == {
-        key: value for key, value in settings.guards.items() if value is not Mode.HOLD
-    }
+    assert {
+        "duplicate_window": timedelta(seconds=5),
+        "quiet_hours": Mode.OFF,
+        "quiet_start": time(21),
+        "quiet_end": time(8),
+        "quiet_zone": None,
+    } == {key: value for key, value in settings.guards.items() if value is not Mode.HOLD}
     assert Log(level="info", format="auto") == settings.log
 
 

@@ -11,6 +11,7 @@ from callrail_relay.domain.guards import Mode, Verdict
 from callrail_relay.domain.reason import Reason
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+WINDOW = timedelta(seconds=5)
 FOUND = Reason("found", "Something was found.")
 BEFORE = Reason("before", "Something was found before.")
 
@@ -70,8 +71,8 @@ def test_a_duplicate_names_the_earlier_text() -> None:
     """
     A person can look at both.
     """
-    assert guards.duplicate(None) is None
-    reason = guards.duplicate("the-earlier-id")
+    assert guards.duplicate(None, WINDOW) is None
+    reason = guards.duplicate("the-earlier-id", WINDOW)
 
     assert reason is not None
     assert ("duplicate", True, True) == (
@@ -79,6 +80,58 @@ def test_a_duplicate_names_the_earlier_text() -> None:
         "the-earlier-id" in reason.detail,
         "within 5 seconds" in reason.detail,
     )
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [(0.5, "0.5 seconds"), (60, "60 seconds"), (90, "90 seconds"), (600, "10 minutes"), (14_400, "4 hours")],
+)
+def test_a_duplicate_names_the_window(window: float, words: str) -> None:
+    """
+    The one that is set.
+    """
+    reason = guards.duplicate("id", timedelta(seconds=window))
+
+    assert reason is not None
+    assert f"within {words} " in reason.detail
+
+
+def test_a_duplicate_after_sleep_says_so() -> None:
+    """
+    The window would not explain it.
+    """
+    reason = guards.duplicate("id", WINDOW, after_sleep=True)
+
+    assert reason is not None
+    assert "this computer slept" in reason.detail
+
+
+@pytest.mark.parametrize(
+    ("came", "since"),
+    [
+        (timedelta(seconds=-1), timedelta(seconds=-6)),
+        (timedelta(0), timedelta(seconds=-5)),
+        (timedelta(minutes=1), timedelta(0)),
+        (guards.AFTER_SLEEP, timedelta(0)),
+        (guards.AFTER_SLEEP + timedelta(seconds=1), guards.AFTER_SLEEP - timedelta(seconds=4)),
+    ],
+)
+def test_what_came_since_the_machine_woke_counts_for_a_while(came: timedelta, since: timedelta) -> None:
+    """
+    For five minutes; before and after that, and without a sleep, the window alone does.
+    """
+    assert NOW + since == guards.duplicates_since(NOW + came, WINDOW, NOW)
+    assert NOW + came - WINDOW == guards.duplicates_since(NOW + came, WINDOW, None)
+
+
+@pytest.mark.parametrize(
+    ("passed", "awake", "slept"), [(60, 60, False), (60, 31, False), (60, 29, True), (5, 60, False)]
+)
+def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: float, slept: bool) -> None:  # noqa: FBT001
+    """
+    By more than a clock is put right by.
+    """
+    assert slept is guards.slept(timedelta(seconds=passed), awake)
 
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:

@@ -455,6 +455,49 @@ def test_what_cannot_be_read_is_reported(data: bytes, content_type: str) -> None
     assert ["unreadable"] == codes(entry)
 
 
+def test_json_encoded_twice_is_unwrapped_once() -> None:
+    """
+    Case 30: a program took JSON for a text. What a person wrote is not JSON, whatever it looks like.
+    """
+    once = json.dumps({"message": json.dumps(RAW), "seller_phone": "2025550122"})
+
+    assert json.dumps(RAW) == posted(json.dumps(once).encode()).message
+    assert [HI, HI] == read_request(json.dumps(json.dumps([RAW, RAW])).encode(), content_type=None)
+    (thrice,) = read_request(json.dumps(json.dumps(once)).encode(), content_type=JSON_TYPE)
+    assert ["unreadable"] == codes(thrice)
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "remedy"),
+    [
+        ("{“message”: 1}", "line 1, column 2", "curly quote “"),
+        ('{"message":\n “Hi”}', "line 2, column 2", "curly quote “"),
+        ('{"message": "Hi”, "team_id": 1}', "line 1, column 16", "curly quote ”"),
+        ('{"message": "Hi”}', "line 1, column 16", "curly quote ”"),
+        ("{'message': 1}", "line 1, column 2", "single quote '"),
+        ('\n{"message": "Hi",}', "line 2, column 17", "remove the comma before }"),
+        ('[{"message": "Hi"} ,\n]', "line 1, column 20", "remove the comma before ]"),
+        ('{"message": "Hi"', "line 1, column 17", "breaks off"),
+        ('{"message": "Hi', "line 1, column 13", "closing quote"),
+        ('{"message": "say "Hi""}', "line 1, column 19", 'written as \\"'),
+        ('{"message": "C:\\x"}', "line 1, column 16", "backslash"),
+        ('{"message": None}', "line 1, column 13", "null"),
+        ('{"message" "Hi"}', "line 1, column 12", "colon"),
+        ("{message: 1}", "line 1, column 2", "field name"),
+        ('{"message": "Hi"}\n{"message": "Ho"}', "line 2, column 1", "one JSON document"),
+    ],
+)
+def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: str, remedy: str) -> None:
+    """
+    What to change, and where.
+    """
+    (entry,) = read_request(data.encode(), content_type=JSON_TYPE)
+
+    assert ["unreadable"] == codes(entry)
+    assert place in entry.faults[0].detail
+    assert remedy in entry.faults[0].detail
+
+
 @pytest.mark.parametrize("data", [b'{"text":"Hi"}', b'{"team_id":42}', b"hello=there", b'[["Hi"]]', b"[7]"])
 def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
     """
@@ -670,11 +713,22 @@ HI = Payload(message="Hi", seller_phone="2025550122")
         {"body": [RAW], "headers": {}},
         [{"body": [RAW], "headers": {}}],
         {"body": json.dumps(RAW), "headers": {}},
+        {"body": {}, "query": RAW, "headers": {}},
+        {"body": "", "query": FORM, "headers": {}},
+        [{"json": {"body": RAW, "headers": {}, "query": {}}}],
+        [{"json": RAW, "pairedItem": {"item": 0}}],
+        {"payload": RAW, "req": {"headers": {}}, "_msgid": "1"},
+        {"payload": FORM, "req": {"headers": {}}},
+        {"payload": {}, "req": {"headers": {}, "body": {}, "query": RAW}},
+        [zapier(json.dumps(RAW), headers={"content-type": [JSON_TYPE]}, query=None)],
+        [zapier("", query=RAW, headers={"content-type": []})],
+        {"data": [zapier(FORM, headers={"content-type": [FORM_TYPE]})], "total": 1, "per_page": 50},
+        json.dumps(RAW),
     ],
 )
 def test_saved_envelopes(document: object) -> None:
     """
-    Every envelope of Zapier and n8n, alone and in lists, pretty-printed and not.
+    Every envelope of Zapier, n8n, Node-RED and webhook.site, alone and in lists, pretty-printed and not.
     """
     assert [HI] == read_saved(json.dumps(document).encode())
     assert [HI, HI] == read_saved(f"{json.dumps(document)}\n{json.dumps(document, indent=2)}\n".encode())
@@ -744,16 +798,29 @@ def test_empty_list_holds_nothing(document: bytes) -> None:
 
 def test_saved_lines_are_read_one_by_one() -> None:
     """
-    JSON and forms in one file; lines that are neither are named by their numbers, rows of them once.
+    JSON and forms in one file; lines that are neither are named by their numbers, rows of them once, and JSON
+    with a mistake by its place.
     """
     line = json.dumps(RAW)
     document = f"{line}\noops\n\n{{broken\n{line}\nnull\n{FORM}\n{line} trailing\na=b"
 
     entries = read_saved(document.encode())
 
-    assert [Payload, Unreadable, Payload, Unreadable, Payload, Unreadable] == shapes(entries)
+    assert [Payload, *[Unreadable] * 2, Payload, Unreadable, Payload, Unreadable] == shapes(entries)
     details = " ".join(fault.detail for entry in entries for fault in entry.faults)
-    assert ["Lines 2 to 4", "Line 6", "Lines 8 to 9"] == re.findall(r"Lines? \d+(?: to \d+)?", details)
+    assert ["Line 2", "line 4", "Line 6", "Lines 8 to 9"] == re.findall(r"[Ll]ines? \d+(?: to \d+)?", details)
+
+
+def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
+    """
+    Its last text alone would overtake the others; the next document is read again.
+    """
+    document = json.dumps([RAW, RAW], indent=2)[:-2] + ",\n]\n" + json.dumps(RAW)
+
+    broken, whole = read_saved(document.encode())
+
+    assert (["unreadable"], HI) == (codes(broken), whole)
+    assert "line 9, column 4: remove the comma before ]" in broken.faults[0].detail
 
 
 def test_saved_document_that_breaks_off_is_reported_once() -> None:

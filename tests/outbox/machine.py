@@ -40,9 +40,10 @@ from callrail_relay.domain.outcome import (
 from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.domain.standing import Recorded
-from callrail_relay.domain.submission import Accepted, RawSubmission
+from callrail_relay.domain.submission import RawSubmission, Repeated
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.inbox import FEW
+from callrail_relay.outbox.inbox import Stored as Answer
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -368,14 +369,14 @@ class RelayMachine(RuleBasedStateMachine):
         """
         raws = [make_raw(key, text) for key, text in texts]
 
-        async def take_all() -> list[list[Accepted] | None]:
+        async def take_all() -> list[Answer]:
             return await asyncio.gather(*(self.outbox.take(raw, MAPPER) for raw in raws))
 
         for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
             self.arrived.append(raw.id)
             if accepted is None:
                 self.unmapped.append(raw.id)
-            else:
+            elif not isinstance(accepted, Repeated):
                 self.accepted += [one.message_id for one in accepted]
 
     @precondition(lambda self: self.unmapped)

@@ -2,11 +2,12 @@
 The same words to the same person: a double click is caught, a replay is not sent again.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.guards import DUPLICATE_WINDOW, Mode
+from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.submission import Accepted, NewMessage
@@ -18,6 +19,7 @@ from tests.support.factories import make_draft, make_message, make_route, make_s
 pytestmark = pytest.mark.anyio
 
 MOMENT = timedelta(microseconds=1)
+DUPLICATE_WINDOW = timedelta(seconds=5)
 
 
 async def accept(outbox: Outbox, message: NewMessage, *, duplicates: Mode = Mode.HOLD) -> Accepted:
@@ -48,6 +50,53 @@ async def test_the_same_text_later_is_meant(outbox: Outbox, clock: ManualClock) 
     clock.advance(DUPLICATE_WINDOW)
 
     assert Status.QUEUED == (await accept(outbox, make_message())).status
+
+
+async def test_the_window_is_a_setting(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Who knows a sender that repeats after a minute makes it longer.
+    """
+    policy = GuardPolicy(duplicate_window=timedelta(minutes=2))
+    await accept(outbox, make_message())
+    clock.advance(timedelta(minutes=2) - MOMENT)
+
+    (second,) = await outbox.accept(make_submission(make_message(), guards=policy))
+    clock.advance(timedelta(minutes=2))
+    (third,) = await outbox.accept(make_submission(make_message(), guards=policy))
+
+    assert (Status.HELD, Status.QUEUED) == (second.status, third.status)
+    assert "within 2 minutes" in second.verdict.holds[0].detail
+
+
+async def test_a_repeat_after_the_machine_slept_is_held(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    What came or was sent since it woke is not sent again for five minutes; what was sent before the sleep is.
+    """
+    await accept(outbox, make_message(draft=make_draft(text="Sent before")))
+    await worker.send()
+    await accept(outbox, make_message(draft=make_draft(text="Sent after")))
+    await accept(outbox, make_message(draft=make_draft(text="Waiting", recipient="+12025550177")))
+    clock.suspend(timedelta(hours=3))
+    woke = clock.now()
+    clock.advance(timedelta(seconds=2))
+    await worker.send()
+    clock.advance(timedelta(seconds=20))
+
+    async def status(text: str, recipient: str = "+12025550122") -> Status:
+        message = make_message(draft=make_draft(text=text, recipient=recipient))
+        (accepted,) = await outbox.accept(replace(make_submission(message), woke_at=woke))
+        return accepted.status
+
+    assert Status.QUEUED == await status("Sent before")
+    assert Status.HELD == await status("Sent after")
+    assert Status.HELD == await status("Waiting", "+12025550177")
+    assert Status.QUEUED == await status("New")
+    clock.advance(timedelta(minutes=3))
+    assert Status.HELD == await status("New")
+    clock.advance(timedelta(minutes=10))
+    assert Status.QUEUED == await status("New")
 
 
 async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Outbox, clock: ManualClock) -> None:

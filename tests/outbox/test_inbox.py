@@ -16,7 +16,7 @@ from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, read_policy
 from callrail_relay.domain.message import Message, MessageFilter, Source, Status
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.domain.submission import Accepted, Mapped, RawSubmission
+from callrail_relay.domain.submission import Accepted, Mapped, RawSubmission, Repeated
 from callrail_relay.outbox.inbox import FEW
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import inbox, submissions
@@ -58,7 +58,8 @@ async def take_burst(
     Take requests that come all at the same time.
     """
     mapper = mapper or make_mapper()
-    return await asyncio.gather(*(outbox.take(raw, mapper) for raw in raws))
+    answers = await asyncio.gather(*(outbox.take(raw, mapper) for raw in raws))
+    return [answer for answer in answers if not isinstance(answer, Repeated)]
 
 
 async def map_all(outbox: Outbox, *, most: int = 25) -> list[Mapped]:

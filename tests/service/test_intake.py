@@ -2,13 +2,14 @@
 Taking texts in without the web around it: direct texts, saved files, and what the guards say of a draft.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.domain import mapper
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.events import MessageAccepted, PingReceived
+from callrail_relay.domain.events import MessageAccepted, PingReceived, RepeatReceived
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import (
     MappingPolicy,
@@ -88,6 +89,48 @@ async def test_ping_is_told_and_not_stored(tmp_path: Path) -> None:
         assert first.submission_id != second.submission_id
         assert [PingReceived(), PingReceived()] == list(rig.events)
         assert [] == rig.stored("id", "submissions")
+
+
+async def test_a_repeat_is_answered_with_the_id_of_the_first(tmp_path: Path) -> None:
+    """
+    Case 33: under the same key the same request is not stored again; another one is.
+    """
+    async with open_rig(tmp_path) as rig:
+        body = encoded(payload())
+        first = await rig.intake.accept_request(body, content_type=None, idempotency_key="one")
+        rig.clock.advance(6)
+        again = await rig.intake.accept_request(body, content_type=None, idempotency_key="one")
+        other = await rig.intake.accept_request(body, content_type=None, idempotency_key="two")
+
+        assert (first.submission_id, ()) == (again.submission_id, again.accepted)
+        assert first.submission_id != other.submission_id
+        assert [RepeatReceived(submission_id=first.submission_id)] == rig.events.of(RepeatReceived)
+        assert [(first.submission_id,), (other.submission_id,)] == rig.stored("id", "submissions ORDER BY id")
+
+
+async def test_a_late_bunch_after_sleep_is_sent_once(tmp_path: Path) -> None:
+    """
+    The machine wakes, and the sender repeats what it did not answer, every 20 seconds; a day later the same
+    words are meant.
+    """
+    async with open_rig(tmp_path) as rig:
+        body = encoded(payload(message="Yes"))
+
+        async def status() -> Status:
+            receipt = await rig.intake.accept_request(body, content_type=None)
+            return receipt.accepted[0].status
+
+        assert Status.QUEUED == await status()
+        await rig.work(rig.delivery())
+        rig.clock.suspend(timedelta(hours=8))
+        came = [await status()]
+        for _ in range(3):
+            await rig.work(rig.delivery())
+            rig.clock.advance(20)
+            came.append(await status())
+        rig.clock.advance(timedelta(days=1))
+
+        assert [Status.QUEUED, *[Status.HELD] * 3, Status.QUEUED] == [*came, await status()]
 
 
 async def test_held_text_is_told_with_its_reasons(tmp_path: Path) -> None:

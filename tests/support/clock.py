@@ -26,6 +26,15 @@ class ManualClock:
     def monotonic(self) -> float:
         return self._passed
 
+    def awake(self) -> float:
+        return self._passed
+
+    def suspend(self, span: timedelta) -> None:
+        """
+        Let the machine sleep for *span*: the clock goes on, and nobody on it.
+        """
+        self._now += span
+
     async def sleep(self, seconds: float) -> None:
         """
         Return when somebody has advanced the clock by *seconds*; at once where there is nothing to wait for.

@@ -67,9 +67,9 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
         paused = await visitor.page()
 
     assert "All is well." in empty
-    assert "No text has come in yet" in empty
-    assert "1 text is in the queue" in queued
-    assert "1 text waits for you." in held
+    assert "No message has come in yet" in empty
+    assert "1 message is in the queue" in queued
+    assert "1 message needs your review" in held
     assert "unfilled placeholder" in held
     assert "Sending waits until" in waits
     assert "Sending is paused." in paused

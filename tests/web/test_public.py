@@ -23,7 +23,7 @@ from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.service.hook_tokens import REREAD, HookToken
 from callrail_relay.web.failed_secrets import MOST_FAILURES
-from callrail_relay.web.public import LARGEST_BODY
+from callrail_relay.web.public import LARGEST_BODY, REPEAT_HEADERS
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
 from tests.web.posting import (
@@ -324,6 +324,33 @@ async def test_ping_is_answered_and_not_stored(tmp_path: Path, body: bytes) -> N
         assert_zapiers_shape(response)
         assert [(0,)] == rig.stored("count(*)", "submissions")
         assert [PingReceived()] == list(rig.events)
+
+
+@pytest.mark.parametrize("name", REPEAT_HEADERS)
+async def test_a_repeat_under_its_senders_key_is_answered_as_the_first(tmp_path: Path, name: str) -> None:
+    """
+    Case 33: 200 in Zapier's shape, with the same id, and one text.
+    """
+    async with open_rig(tmp_path) as rig:
+        first = await post(rig, encoded(payload()), **{name: "one"})
+        rig.clock.advance(6)
+        again = await post(rig, encoded(payload()), **{name.title(): "one"})
+
+        assert_zapiers_shape(again)
+        assert first.json() == again.json()
+        assert [(1,)] == rig.stored("count(*)", "messages")
+
+
+async def test_an_id_of_the_request_alone_is_not_a_key(tmp_path: Path) -> None:
+    """
+    Some senders use one for all they do in a row.
+    """
+    async with open_rig(tmp_path) as rig:
+        for _ in range(2):
+            await post(rig, encoded(payload()), x_request_id="one", idempotency_key="")
+            rig.clock.advance(6)
+
+        assert [("queued",), ("queued",)] == rig.stored("status", "messages")
 
 
 def assert_zapiers_shape(response: httpx.Response) -> None:

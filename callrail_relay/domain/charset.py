@@ -1,0 +1,162 @@
+"""
+Bytes to text: UTF-8 whenever they are UTF-8, and the character set on their label only after that.
+
+Labels lie: many HTTP clients write ISO-8859-1 above UTF-8 because that was once the default. The reverse does
+not happen by accident, since other text almost never decodes as UTF-8.
+"""
+
+import codecs
+import re
+from encodings.aliases import aliases
+from urllib.parse import unquote, unquote_to_bytes
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf_8"),
+    (codecs.BOM_UTF32_LE, "utf_32_le"),  # before UTF-16, whose mark begins alike
+    (codecs.BOM_UTF32_BE, "utf_32_be"),
+    (codecs.BOM_UTF16_LE, "utf_16_le"),
+    (codecs.BOM_UTF16_BE, "utf_16_be"),
+)
+
+# JSON and forms begin with ASCII, so the NULs among the first four bytes tell wide encodings apart (RFC 4627,
+# section 3). ASCII in UTF-16 would decode as UTF-8 as well, with NULs in it.
+_WIDE = {
+    b"\1\0\1\0": "utf_16_le",
+    b"\0\1\0\1": "utf_16_be",
+    b"\1\0\0\0": "utf_32_le",
+    b"\0\0\0\1": "utf_32_be",
+}
+
+# Python's registry also knows codecs that are not character sets, so only these count.
+_CHARACTER_SETS = frozenset(
+    [
+        "utf_8",
+        "utf_16_le",
+        "utf_16_be",
+        "utf_32_le",
+        "utf_32_be",
+        "mac_roman",
+        "mac_cyrillic",
+        "koi8_r",
+        "koi8_u",
+        "cp866",
+        "cp874",
+        "cp932",
+        "cp949",
+        "gb18030",
+        "big5hkscs",
+        "euc_jp",
+        "iso2022_jp",
+    ]
+    + [f"cp125{number}" for number in range(9)]
+    + [f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)]
+)
+# What a label stands for in practice (https://encoding.spec.whatwg.org/#names-and-labels).
+_IN_PRACTICE = {
+    "ascii": "utf_8",
+    "latin_1": "cp1252",
+    "iso8859_9": "cp1254",
+    "iso8859_11": "cp874",
+    "tis_620": "cp874",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "utf_16": "utf_16_le",
+    "utf_32": "utf_32_le",
+}
+
+# What UTF-8's commonest sequences look like when they are read as Windows-1252. Nobody types that, so such
+# text is UTF-8 with a broken byte in it, and not Windows-1252.
+_BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
+
+
+class UnparsedError(Exception):
+    """Raised for bytes or text that can't be read; the message says why, and what to do."""
+
+
+def label(content_type: str | None) -> str | None:
+    """Return Python's name for the character set in *content_type*, or None if there is no real one."""
+    found = re.search(r";\s*charset\s*=\s*[\"']?([\w.:-]+)", content_type or "", re.IGNORECASE | re.ASCII)
+    if found is None:
+        return None
+    name = re.sub("[-.:]", "_", found[1].lower()).removeprefix("x_")
+    name = aliases.get(name, name)
+    name = _IN_PRACTICE.get(name, name)
+    return name if name in _CHARACTER_SETS else None
+
+
+def decode(body: bytes, content_type: str | None) -> str:
+    """
+    *body* as text: by its byte order mark, else as UTF-8, else as its content type says.
+
+    Raises UnparsedError for what is none of these.
+    """
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if body.startswith(mark):
+            return _decode(body[len(mark) :], encoding, f"it begins with the mark of {_shown(encoding)}")
+    labeled = label(content_type)
+    wide = _WIDE.get(bytes(map(bool, body[:4])))
+    if wide is not None:
+        return _decode(body, wide, f"it begins as {_shown(wide)}")
+    if labeled and (_is_seven_bit(labeled, body) or (labeled.startswith("utf_") and b"\0" in body)):
+        return _decode(body, labeled, f"its content type says {_shown(labeled)}")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as exc:
+        text = _by_label(body, labeled)
+        if text is not None:
+            return text
+        label_too = "" if labeled is None else f" and not {_shown(labeled)}, as its content type says,"
+        raise UnparsedError(
+            f"Its bytes are not UTF-8{label_too} from byte {exc.start + 1} on:"
+            " the sender must encode it as UTF-8."
+        ) from exc
+
+
+def unescape(text: str, labeled: str | None) -> str:
+    """
+    *text* with its %XX escapes decoded. Bytes that are not text become lone surrogates, so that only the
+    field they are in is at fault.
+    """
+    if "%" not in text:
+        return text
+    if not _is_seven_bit(labeled, unquote_to_bytes(text)):
+        try:
+            return unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            pass
+    # Escapes are single bytes, whatever the form around them is written in.
+    if labeled and not labeled.startswith("utf_") and _by_label(unquote_to_bytes(text), labeled) is not None:
+        return unquote(text, encoding=labeled)
+    return unquote(text, errors="surrogateescape")
+
+
+def _is_seven_bit(labeled: str | None, data: bytes) -> bool:
+    """Whether *data* would decode as UTF-8, and still is not: ISO-2022-JP shifts between character sets."""
+    return labeled == "iso2022_jp" and b"\x1b" in data
+
+
+def _by_label(data: bytes, labeled: str | None) -> str | None:
+    """*data*, which is not UTF-8, as its label says, or None if it cannot be that either."""
+    if labeled is None or (labeled == "cp1252" and _BROKEN_UTF8.search(data)):
+        return None
+    try:
+        return data.decode(labeled)
+    except UnicodeDecodeError:
+        return None
+
+
+def _decode(data: bytes, encoding: str, why: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as exc:
+        raise UnparsedError(
+            f"Its bytes are not {_shown(encoding)} from byte {exc.start + 1} on, though {why}:"
+            " the sender must encode it as UTF-8."
+        ) from exc
+
+
+def _shown(encoding: str) -> str:
+    return encoding.upper().replace("_", "-")

@@ -1,0 +1,157 @@
+"""
+Requests that a sender repeats under one key: stored once, in a burst, on two nodes, and after years.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.domain.submission import RawSubmission, Repeated, repeat_key
+from callrail_relay.outbox.inbox import FEW, Stored
+from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.tables import repeat_keys
+from tests.outbox.database import connected
+from tests.outbox.test_inbox import make_mapper, make_raw, map_all
+from tests.support.clock import ManualClock
+from tests.support.factories import recipient
+
+pytestmark = pytest.mark.anyio
+
+
+def keyed(key: str, text: str = "Hello", *, to: str = recipient(1)) -> RawSubmission:
+    raw = make_raw(text, to=to)
+    return RawSubmission(
+        id=raw.id,
+        body=raw.body,
+        content_type=raw.content_type,
+        repeat_key=repeat_key(key, raw.body, ""),
+    )
+
+
+async def take(*taken: tuple[Outbox, RawSubmission]) -> list[Stored]:
+    mapper = make_mapper()
+    return await asyncio.gather(*(outbox.take(raw, mapper) for outbox, raw in taken))
+
+
+async def texts(outbox: Outbox) -> list[str]:
+    return sorted(message.text or "" for message in await outbox.list_messages(MessageFilter(limit=0)))
+
+
+async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    Case 33: however much later it comes.
+    """
+    first = keyed("one")
+    await take((outbox, first))
+    clock.advance(timedelta(days=1))
+
+    assert [Repeated(first.id)] == await take((outbox, keyed("one")))
+    assert ["Hello"] == await texts(outbox)
+
+
+async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None:
+    """
+    A sender that uses a key twice by mistake loses nothing; and other keys are other texts.
+    """
+    for raw in (keyed("one"), keyed("one", "Other"), keyed("two", to=recipient(2))):
+        [stored] = await take((outbox, raw))
+        assert isinstance(stored, list)
+
+    assert ["Hello", "Hello", "Other"] == await texts(outbox)
+
+
+async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    After the guard's window the same text is meant twice.
+    """
+    await take((outbox, make_raw()))
+    clock.advance(timedelta(seconds=6))
+    [again] = await take((outbox, make_raw()))
+
+    assert isinstance(again, list)
+    assert [Status.QUEUED] == [one.status for one in again]
+
+
+async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
+    """
+    The first of them is stored, before anybody looks into it; a later one finds it in the inbox.
+    """
+    many = FEW + 2
+    raws = [keyed(str(number % many), f"Text {number % many}") for number in range(3 * many)]
+
+    stored = await take(*((outbox, raw) for raw in raws))
+
+    assert not await outbox.inbox_is_empty()
+    assert [None] * many + [Repeated(raws[at % many].id) for at in range(many, 3 * many)] == stored
+    assert [Repeated(raws[1].id)] == await take((outbox, keyed("1", "Text 1")))
+    await map_all(outbox)
+    assert [f"Text {number}" for number in range(many)] == await texts(outbox)
+    assert [Repeated(raws[1].id)] == await take((outbox, keyed("1", "Text 1")))
+
+
+async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outbox) -> None:
+    """
+    Also when it comes to both at the same instant, many times, in another order.
+    """
+    for turn in range(10):
+        ours = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in range(3)]
+        theirs = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in (2, 1, 0)]
+
+        stored = await take(*((outbox, raw) for raw in ours), *((second_outbox, raw) for raw in theirs))
+
+        assert 3 == sum(isinstance(one, Repeated) for one in stored)
+    await map_all(outbox)
+    assert 30 == len(await texts(outbox))
+
+
+async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
+    """
+    The key is taken in the transaction that stores the request, or not at all.
+    """
+    first = keyed("one")
+    other = keyed("two", "Other")
+    taken = RawSubmission(id=first.id, body=other.body, content_type=other.content_type)
+    await take((outbox, taken))
+
+    # Its id is taken, so it cannot be stored as a submission; it is kept as it is, under its key.
+    [stored] = await take((outbox, first))
+    assert stored is None
+    assert [Repeated(first.id)] == await take((outbox, keyed("one")))
+
+
+async def test_keys_are_removed_with_what_is_personal(
+    outbox: Outbox, clock: ManualClock, store_url: str
+) -> None:
+    """
+    A digest of a text is removed when the text is.
+    """
+    for key, text in (("one", "Hello"), ("two", "Kept")):
+        await take((outbox, keyed(key, text)))
+    [message] = [one for one in await outbox.list_messages(MessageFilter()) if one.text == "Hello"]
+    assert await outbox.cancel(message.id, [Status.QUEUED])
+    clock.advance(timedelta(days=3))
+
+    assert 1 == await outbox.retire(clock.now() - timedelta(days=2), 10)
+
+    with connected(store_url) as connection:
+        assert 1 == len(connection.execute(sa.select(repeat_keys)).all())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a", b"b", ""), ("a", b"", "b")),
+        (("a", b"bc", ""), ("ab", b"c", "")),
+        (("a", b"", "b"), ("ab", b"", "")),
+        (("a", b"b", ""), ("A", b"b", "")),
+    ],
+)
+def test_a_key_is_of_the_whole_request(one: tuple[str, bytes, str], other: tuple[str, bytes, str]) -> None:
+    """
+    No two requests share one by where their parts end.
+    """
+    assert repeat_key(*one) == repeat_key(*one)
+    assert repeat_key(*one) != repeat_key(*other)
