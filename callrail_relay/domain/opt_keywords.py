@@ -103,7 +103,7 @@ _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt o
 _KEYWORDS = frozenset(
     (
         *_SURE,
-        *("end", "cancel", "quit", "revoke", "remove", "delete"),
+        *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
         *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
         *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
     )
@@ -131,7 +131,7 @@ def _core(words: str) -> str:
 
 def _repeated_once(part: str) -> str:
     words = part.split()
-    return words[0] if words and len(set(words)) == 1 else part
+    return words[0] if words and _KEYWORDS.issuperset(words) else part
 
 
 _NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*|de|la|van|von)[\s,]*){1,4}[\W_]*")
@@ -186,71 +186,93 @@ def _distance(one: str, other: str) -> int:
 
 # --- Sentences ---------------------------------------------------------------------------------------------------
 
-_TEXTS = r"(?:texts?|txts?|text messages?|messages?|msgs?|sms|textos?|mensajes?|communications?|contact)"
+_TEXTS = r"(?:te?xts?|te?xt messages?|messages?|msgs?|sms|textos?|mensajes?|communications?|contact)"
 _TEXTING = (
-    r"(?:text(?:ing|in)|txt(?:ing|in)|text messaging|messaging|messagin|msging|contacting|spamming|harassing"
-    r"|soliciting|bothering|bugging|pestering|annoying|reaching out)"
+    r"(?:te?xt(?:ing|in|n|g)?|te?xt messaging|messaging|messagin|msging|contacting|spamming|harassing|soliciting"
+    r"|bothering|bugging|pestering|annoying|reaching out|blowing up)"
 )
-_ME = r"(?:me|us|here|(?:this|my|our|these) (?:phone |cell |mobile )?(?:number|numbers|phone|cell|line))"
+_PHONE = r"(?:cell |mobile |phone |contact )*(?:number|numbers|phone|cell|line|mobile)"
+_ME = rf"(?:me|us|here|(?:this|my|our|these) {_PHONE})"
 _MINE = (
-    r"(?:me|us|this|these|(?:my|our|this|these) (?:cell |mobile |contact )?(?:name|number|numbers|phone number|phone|cell"
-    r"|info|information|contact|details)(?: and (?:phone )?number)?)"
+    rf"(?:me|us|this|these|(?:my|our|this|these|his|her|their) (?:{_PHONE}|(?:contact )?(?:info|information|details)|contact|name)"
+    r"(?: and (?:phone )?number)?)"
 )
 _LIST = (
     r"(?:\w+ ){0,3}?(?:lists?|database|data base|system|records?|contacts?|phone|files?|campaign|thread|texts?|messages?"
     r"|mailing|service|directory)"
 )
-_END = r"(?= \||$| (?:please|pls|plz|thanks|thank you|thx|ty|now|asap|immediately|today|again|anymore|any more|and|or|at once|ever|right away|bro|man)\b)"
-_NOT = r"(?:do not|dont|never|dont you|do not you|dont u)(?: ever| even)?"
+_END = (
+    r"(?= \||$| (?:please|pls|plz|thanks|thank you|thx|ty|now|asap|immediately|today|again|anymore|any more|and|or"
+    r"|at once|ever|right away|bro|man)\b)"
+)
+_NOT = r"(?:do not|dont|never)(?: you| u)?(?: ever| even)*"
 _STOP = r"(?:stop|quit|cease|discontinue)"
-_THIRD = r"(?! (?:my|the|his|her|our) (?!number|phone|cell|house)| (?:him|her|them|updates|until|till|at work|before|so))"
+# Not to another person, for a time, or in favor of calls.
+_NOT_OTHERS = (
+    r"(?! (?:my|the|his|her|our) (?!number|phone|cell|house)| (?:him|her|them|updates|until|till|at work|before|so)\b"
+    r"| and (?:just )?call)"
+)
+_AGAIN = (
+    r"(?: (?:anymore|any more|again|ever|no more|any further|further|please|pls|thanks|thank you|about .*|regarding .*))*"
+    r"(?= \||$)"
+)
 
 _CLEAR = re.compile(
     "|".join(
         (
             # stop texting me, quit sending me messages, cease all contact
-            rf"\b{_STOP} (?:\w+ ){{0,2}}?{_TEXTING}\b{_THIRD}",
+            rf"\b{_STOP} (?:\w+ ){{0,2}}?{_TEXTING}\b{_NOT_OTHERS}",
+            rf"\b(?:if|wish|that)(?: \w+){{0,2}} stopped (?:\w+ )?{_TEXTING} (?:me|us|this)\b",
             rf"\b{_STOP} (?:\w+ )?(?:asking (?:me )?(?:about|to sell)|trying to (?:buy|contact|reach|get))\b",
             rf"^(?:please )?{_STOP} calling(?: {_ME})?(?: please)?$",
-            rf"\b(?:{_STOP}|end|cancel) (?:(?:sending|with|all|the|these|those|this|any|further|your|of|me|us|my|more) )*"
+            rf"\b(?:{_STOP}|end|cancel) (?:(?:it|sending|with|all|the|these|those|this|any|further|your|of|me|us|my|more) )*"
             rf"(?:{_TEXTS}|subscription)\b(?! (?:to|from) (?:the|my) )",
-            rf"\b{_STOP} sending(?: (?:me|us))?(?: (?:this|these|those|anything|crap|shit|stuff|things|offers|spam|this crap"
-            rf"|this shit|this stuff))*{_END}",
-            r"\bcease and desist\b",
+            rf"\b{_STOP} sending(?: (?:me|us))?(?: (?:this|these|those|that|anything|stuff|things|offers|spam|crap|shit)(?: \w+)?)?{_END}",
+            r"\bcease and desist\b|\bplease (?:cease|desist|discontinue)\b",
             r"\b(?:asked|told|tell|telling|said)(?: \w+){0,3} stop(?= \||$| please)",
-            r"\b(?:you|guys|people)(?: \w+){0,2} (?:need|have) to (?:please )?stop$|\b(?:will|would|can|could) (?:you|u) (?:\w+ )?stop$",
-            rf"\bmake (?:it|(?:these |the |your )?{_TEXTS}) stop\b",
+            r"\b(?:you|guys|people)(?: \w+){0,2} (?:need|have) to (?:please )?stop$",
+            r"\b(?:will|would|can|could) (?:you|u) (?:\w+ )?stop$",
+            rf"\bmake (?:it|(?:(?:these|the|your|them)(?: {_TEXTS})?)) stop\b",
             r"^(?:please )?stop (?:or|before) i",
-            r"(?:^|\| )stop$|\| stop \||^stop you \w+$",
+            r"(?:^|\| )(?:please )?(?:stop|unsubscribe|opt out)(?: please)?$|\| stop \||^stop you \w+$",
+            r"(?:^|\| )(?:please (?:remove|delete)|(?:remove|delete) please)$",
             # remove me, take my number off your list, lose my number
-            rf"\b(?:remove|delete|erase|drop|unsubscribe) {_MINE}(?: (?:from|off|out)(?: of)? {_LIST}\b|{_END})",
+            rf"\b(?:remove|delete|erase|drop|unsubscribe) {_MINE}"
+            rf"(?: (?:from|off|out)(?: of)? (?:{_LIST}\b|(?:this|it|here){_END})|{_END})",
             rf"\b(?:take|get|scratch|cross|strike|pull) {_MINE} (?:off|out|out of|off of)(?: {_LIST}\b|{_END})",
-            rf"\b(?:take|remove|delete) (?:him|her|them|my \w+) (?:off|from)(?: of)? your {_LIST}\b",
-            r"\b(?:remove|unsubscribe|delete) from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages)\b",
+            rf"\b(?:remove|removed|take|taken|get|got|delete|deleted|scratch|cross|want)(?: \w+){{0,4}} (?:off|from|out)(?: of)? "
+            rf"(?:your|ur|whatever|this) (?:\w+ ){{0,2}}(?:lists?|database|system|records)\b",
+            r"\b(?:my|this|our) (?:phone |cell )?(?:number|name)(?: \w+)? (?:removed|deleted|taken off)\b(?! from the)",
+            r"\b(?:remove|unsubscribe|delete) from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages|all)\b",
             r"(?:^|\| )(?:please )?(?:take )?off (?:the|your|ur|this) list\b",
             r"\b(?:put|add|place) (?:me|us|this number|my number) (?:on|to) (?:\w+ )?(?:do not|dnc|no) ?(?:call|contact|text)? ?list",
             r"\b(?:lose|forget) (?:my|this|our) (?:phone |cell )?number\b|\bforget you have my number\b|\bblock me\b",
             # do not text me again, no more texts, if you text me again
-            rf"\b{_NOT} (?:call (?:or|and|nor) )?(?:text|txt|message|msg|contact|texting)(?: (?:or|and|nor) (?:call|text|email))?(?: me)?"
-            rf"(?: (?:or|and) (?:call|text|message))?(?: {_ME})?"
-            r"(?: (?:anymore|any more|again|ever|no more|any further|further|please|pls|thanks|thank you|about .*))*(?= \||$)",
-            rf"\b{_NOT} call(?: me)? (?:or|and|nor) (?:text|message)\b",
-            rf"\b{_NOT} send (?:me |us )?(?:(?:any|more|anymore|another|your|these|no) )*(?:{_TEXTS}|anything else)\b",
+            rf"(?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\b{_NOT} (?:call (?:or|and|nor) )?"
+            rf"(?:te?xt|message|msg|contact|texting|hit)(?: (?:or|and|nor) (?:call|text|email))?(?: me)?"
+            rf"(?: (?:or|and) (?:call|text|message))?(?: {_ME})?(?: up)?{_AGAIN}",
+            rf"\b{_NOT} call(?: me)? (?:or|and|nor) (?:text|message)\b{_NOT_OTHERS}",
+            rf"\b{_NOT} send (?:me |us )?(?:(?:any|more|anymore|another|your|these|no) )*(?:{_TEXTS}|anything else){_AGAIN}",
             rf"\bno (?:more|further) (?:(?:of|these|your|the) )*(?:{_TEXTS}|texting|messaging)(?= \||$| (?:please|thanks|to|from|ever))",
             rf"^no {_TEXTS}(?: please| thanks)?$",
             r"\bif (?:you|u|i|anyone)(?: \w+){0,3} (?:text|contact|message|call|hear from)(?: \w+){0,3} (?:again|one more time)\b",
             # I do not want, wish, consent
             r"\b(?:dont|do not|no longer|didnt|did not|not) (?:want|wish|consent|agree)(?: \w+){0,3}? "
-            r"(?:texts|text messages|messages|texted|contacted|messaged)\b",
-            r"\b(?:dont|do not|no longer) (?:want|need)(?: you| u| anyone)(?: to)? (?:text|texting|contact|contacting|message|messaging)\b",
+            r"(?:texts|text messages|messages|texted|contacted|messaged)\b(?! (?:to|by|about))",
+            r"\b(?:dont|do not|no longer) want (?:any |more |further )*contact(?= \||$| (?:from|with) (?:you|u)\b)",
+            r"\b(?:dont|do not|no longer) (?:want|need)(?: you| u| anyone)(?: to)? "
+            rf"(?:te?xt|texting|contact|contacting|message|messaging)(?= \||$| (?:{_ME}|again|any)\b)",
             r"\b(?:dont|do not|no longer|never) (?:want|wish|need|care)(?: \w+)? to (?:hear from you|receive (?:\w+ ){0,3}(?:texts?|messages?))",
-            r"\b(?:revoke|revoking|withdraw|withdrawing)(?: \w+)? (?:consent|permission)\b",
+            r"\b(?:revoke|revoking|withdraw|withdrawing)(?: \w+)? (?:consent|permission)\b|\bconsent(?: \w+){0,4} revoked\b",
+            r"\bnot (?:authorized|allowed|permitted) to (?:contact|text|message|call)\b"
+            r"|\b(?:do not|dont) have (?:my |our |any )?(?:consent|permission)\b|\bnot (?:giving|give)(?: \w+)? (?:consent|permission)\b",
             # unsubscribe me, I want to opt out
-            rf"\bunsubscribe(?: from)?(?: (?:me|us|this number|please|{_LIST}))*$",
+            rf"\bunsubscribe(?: from)?(?: (?:me|us|this number|my number|please|all|{_LIST}))*$",
             rf"(?<!an )\b(?:opt|opting|opted)(?: me| us| my number| this number)? out(?: (?:of|from) {_LIST})?{_END}",
             r"\bhow (?:do|can|to) (?:i |we )?(?:stop|get off)(?: of)? (?:these|this|your|the) (?:texts?|messages?|list)\b",
             # French
-            r"\b(?:arrete[rz]?|cesse[rz]?) (?:de |d)(?:me |nous |m)?(?:texter|ecrire|envoyer|contacter|harceler|deranger|appeler)",
+            r"\b(?:arrete[rz]?|cesse[rz]?)(?: svp| s il vous plait)? (?:de |d)(?:me |nous |m)?(?:texter|ecrire|envoyer|contacter|harceler|deranger|appeler)",
+            r"\b(?:arrete[rz]?|cesse[rz]?) (?:les|vos|ces|tes|avec) (?:\w+ )?(?:messages?|textos?|sms)\b",
             r"\bne (?:me |nous |m)?(?:textez|texte|ecrivez|ecris|contactez|contacte|envoyez|envoie|derangez)(?: \w+)? plus\b",
             r"\bne plus (?:me |nous |m)?(?:texter|ecrire|contacter|envoyer|deranger)\b|^plus (?:de|aucun) (?:textos?|messages?|sms)\b",
             r"\b(?:retire[rz]?|enleve[rz]?|efface[rz]?|supprime[rz]?|desabonne[rz]?|desinscri\w+)"
@@ -258,9 +280,9 @@ _CLEAR = re.compile(
             r"\b(?:retirer|enlever|retirez|enlevez) de (?:la|votre) liste\b",
             # Spanish
             r"\bno me (?:vuelva\w* a )?(?:envi|mand|escrib|text|contact|moleste)\w*(?: \w+){0,2} ?(?:mas|mensajes?|textos?|nunca|$)",
-            r"\bno me (?:vuelva\w* a )?(?:escrib|text|contact|mensaj)\w*(?= \||$)|\bno me llame\w* ni me (?:mand|envi|escrib|text)",
+            r"\bno me (?:vuelva\w* a )?(?:escrib|text|contact|mensaj)\w*(?= \||$| por favor)|\bno me llame\w* ni me (?:mand|envi|escrib|text)",
             r"\bno (?:quiero )?mas (?:mensajes|textos)\b|\bno quiero (?:recibir )?(?:sus |mas )?(?:mensajes|textos)\b|\bbasta de mensajes\b",
-            r"\b(?:dejen?|deja|paren?) de (?:envi|mand|escrib|molest|text|contact|llam)",
+            r"\b(?:dejen?|deja|paren?|para) de (?:envi|mand|escrib|molest|text|contact|llam)",
             r"\b(?:quite\w*|saque\w*|borre\w*|elimine\w*)(?: \w+)? (?:mi numero|la lista|su lista|mi nombre)\b|\bdar(?:me)? de baja\b",
         )
     )
@@ -269,22 +291,27 @@ _CLEAR = re.compile(
 _DOUBTFUL = re.compile(
     "|".join(
         (
-            r"\b(?:leave|let) (?:me|us) alone\b|\b(?:go away|get lost|go to hell|bug off|back off|eat shit|get off my back)\b",
+            r"\b(?:leave|let) (?:me|us) alone\b|\b(?:go to hell|bug off|eat shit|get off my back)\b",
+            r"(?:^|\| )(?:\w+ )?(?:go away|get lost|back off|stop asking|quit asking)(?: please| now)*$",
             r"\b(?:fuck|f|piss|screw|bugger) (?:off|you|u|yourself)\b",
-            r"^(?:(?!not )\w+ )?(?:stop (?:it|that|this)|knock it off|enough(?: already)?|no more|stopped|fini)(?: please| now)*$|\benough with\b",
-            r"(?:^|\| )(?:\w+ ){0,4}?(?:wrong|incorrect) (?:number|person|phone)\b|\bnot at this number\b",
-            r"\bdo not (?:call|contact) (?:list|registry)\b|\bdnc\b|\bharass|\btcpa\b",
-            r"\b(?:report|reporting|reported) (?:you|this|it|u|as)\b|^reported$|^(?:this is )?spam$",
+            r"^(?:please )?(?:stop (?:it|that|this)|knock it off|(?:thats |i said )?enough(?: already)?|no more|stopped|fini)"
+            r"(?: please| now)*$|\benough with\b",
+            r"(?:^|\| )(?:\w+ ){0,4}?(?:wrong|incorrect) (?:number|person|phone)(?= \||$)|\bnot at this number\b",
+            r"\bdo not (?:call|contact) (?:list|registry)\b|\bdnc\b|\bharass(?:ment|ing)\b|\btcpa\b",
+            r"\b(?:report|reporting|reported) (?:you|u|as|this number)\b|^reported$|^(?:this is )?spam$",
             r"\b(?:blocking|block) (?:you|u|this number)\b|^(?:youre |you are )?blocked$",
             r"\b(?:consent|permission)(?: \w+){0,2}? (?:to text|text|texting|this|texts)\b|\bsign(?:ed)? up for this\b",
-            r"\bwhy (?:do|are|r) (?:you|u) (?:keep|still)\b",
+            r"\bwhy (?:do|are|r) (?:you|u) (?:keep|still) (?:text|messag|contact|send|ask|both|bug|call)",
             r"\b(?:dont|do not) (?:bother|ask|call)(?: (?:me|us))?(?: again)?$|\basked (?:you|u)(?: \w+)? before not to\b",
-            r"\bthis (?:to |has to |needs to |must |will )?(?:stop|end)$|\b(?:like|want) to stop$|\bwill this stop$|\bhow do i stop\b(?! (?:the|a|my|fore))",
-            r"^stop \|",
+            r"\bthis (?:to |has to |needs to |must |will )?(?:stop|end)$|\b(?:like|want) to stop$|\bwill this stop$",
+            r"\bhow do i stop\b(?! (?:the|a|my|fore))|\bmake this stop\b|\byouve been asked to stop\b",
+            r"^stop(?: \||\d)(?!.*\b(?:lol|haha|yes|jk)\b)",
             # The words are there, and not in a sentence that is known: "quit it with the messages".
             r"\b(?:stop|quit|cease|unsubscribe)\b(?! (?:by|in|over|at|on|for|and|there|off|claim)\b)(?: \w+){0,5} "
-            r"(?:text|texts|texting|txt|message|messages|messaging|msgs|contact|contacting|number)\b",
+            r"(?:texts|texting|txt|message|messages|messaging|msgs|contacting|number)\b",
             r"\b(?:texts?|messages?|texting)(?: \w+){0,3} stop$",
+            r"\b(?:remove|delete|erase|take) (?:me|us|my number|this number)\b(?! (?:(?:off|from)(?: of)? (?:the|this|that|my|it)|to)\b)",
+            rf"\b{_NOT} (?:text|contact|message) (?:me|us)\b(?! (?:at|until|till|before|after|during|on|while|yet|so|between|from)\b)",
             # French, Spanish
             r"\blaissez moi\b|\bfoutez\b|\bmauvais numero\b|\bnumero equivocado\b|\bdejeme en paz\b|\bno (?:me )?moleste",
         )
