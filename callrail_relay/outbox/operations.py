@@ -8,14 +8,17 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import guards
 from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.progress import message_status
+from callrail_relay.outbox.suppressing import read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
 from callrail_relay.outbox.values import (
     Row,
@@ -38,6 +41,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
     reasons = reasons_from_json(row.reasons)
     codes = [reason.code for reason in reasons]
     keep_decision(connection, now, row.seq, Verb.APPROVE, word, codes)
+    _settle_shown_reply(connection, row, reasons)
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq == row.seq)
@@ -52,6 +56,18 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
         )
     )
     return True
+
+
+def _settle_shown_reply(connection: sa.Connection, row: Row, reasons: Iterable[Reason]) -> None:
+    """
+    Take it that the reply that held a message asks for nothing; not one that came after it and was not shown.
+    """
+    if row.recipient is None:
+        return
+    pair = (row.tracking_number, row.recipient)
+    reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
+    if reply is not None and guards.maybe_opted_out(reply) in reasons:
+        settle_possible_opt_out(connection, *pair)
 
 
 def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:

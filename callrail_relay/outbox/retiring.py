@@ -5,13 +5,24 @@ Words, phones, names and raw bodies go; ids, instants, outcomes and the list of 
 queued, held or unknown is kept, however old it is: a person has still to decide on it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import guards
 from callrail_relay.domain.message import ENDED
 from callrail_relay.outbox.erasing import erasing
-from callrail_relay.outbox.tables import attempts, callrail_texts, decisions, messages, segments, submissions
+from callrail_relay.outbox.tables import (
+    attempts,
+    callrail_texts,
+    decisions,
+    messages,
+    possible_opt_outs,
+    segments,
+    submissions,
+)
+from callrail_relay.outbox.values import reasons_from_json, reasons_to_json
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -56,6 +67,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
         .where(messages.c.seq.in_(seqs))
         .values(recipient=None, text=None, seller=None, fingerprint=None, wording=None)
     )
+    _remove_quotes(connection, seqs)
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these)))
@@ -69,6 +81,22 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     return len(ids)
 
 
+def _remove_quotes(connection: sa.Connection, seqs: Sequence[int]) -> None:
+    """
+    Remove the words of a reply from the reason that quotes them.
+    """
+    rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
+    for seq, stored in rows.all():
+        reasons = reasons_from_json(stored)
+        kept = [
+            guards.without_words(reason) if reason.code == "maybe_opted_out" else reason for reason in reasons
+        ]
+        if kept != list(reasons):
+            connection.execute(
+                sa.update(messages).where(messages.c.seq == seq).values(reasons=reasons_to_json(kept))
+            )
+
+
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     """
     Remove what CallRail told of before *before*; what is still to be passed on stays.
@@ -80,6 +108,9 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
         .limit(most)
     )
     ids = connection.scalars(due).all()
+    # That a person has still to decide on it stays known.
+    old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
+    connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)
