@@ -211,7 +211,7 @@ async def approve(
     """
     Let held texts leave. What is overridden is exactly the reasons that each one shows.
 
-    A person who opted out is not texted, whoever approves; see `callrail-relay suppressions`.
+    A person who opted out is not texted, whoever approves; see `callrail-relay opt-outs`.
 
     \b
     Example:

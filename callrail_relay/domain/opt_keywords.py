@@ -238,7 +238,8 @@ _NAMED = {
     # Not a text to another person, for a time, or instead of a call.
     "OTHERS": (
         "(?! (?:my|the|his|her|our) (?!number|phone|cell|house|property|home|family|mother|moms?|father|dad"
-        r"|parents|husband|wife|grand)| (?:him|them|updates|until|till|at work|before|so)\b| and (?:just )?call)"
+        r"|parents|husband|wife|grand)| (?:him|them|updates|until|till|at work|before|so)\b"
+        "| and (?:just )?call)"
     ),
 }
 

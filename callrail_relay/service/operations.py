@@ -246,7 +246,7 @@ class Operations:
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
-                "agree again, take them off the list with `callrail-relay suppressions remove` first."
+                "agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
     async def suppressions(self) -> list[Suppression]:
@@ -301,7 +301,7 @@ class Operations:
         """
         lifted = await self._outbox.lift_suppression(recipient, tracking_number)
         if lifted == 0:
-            raise NotFound("That person is not on the list; `callrail-relay suppressions list` shows who is.")
+            raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
     async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:

@@ -51,8 +51,9 @@ BUTTONS = {
     "`messages cancel`": "“Cancel”",
     "`callrail-relay messages list --status held --status unknown`": '<a href="/#waiting">Now</a>',
     "`callrail-relay messages list`": '<a href="/texts">Texts</a>',
-    "with `callrail-relay suppressions remove`": 'in <a href="/setup#opt-outs">Setup</a>',
-    "`callrail-relay suppressions list`": '<a href="/setup#opt-outs">Setup</a>',
+    "with `callrail-relay opt-outs remove`": 'in <a href="/setup#opt-outs">Setup</a>',
+    "run `callrail-relay opt-outs add`": "press “Opt out”",
+    "`callrail-relay opt-outs list`": '<a href="/setup#opt-outs">Setup</a>',
     "`callrail-relay status`": '<a href="/">Now</a>',
 }
 """What a page has in place of a command."""
