@@ -12,6 +12,7 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.checks import (
+    Remembered,
     check_accounts,
     check_guards,
     check_public_url,
@@ -20,7 +21,6 @@ from callrail_relay.service.checks import (
     check_space,
     check_store,
     check_waiting,
-    remembered,
 )
 from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
 
@@ -98,7 +98,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         *_settings_checks(installation),
         ("store", lambda: check_store(probe, relay.outbox.name)),
         ("disk", space),
-        ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
+        ("CallRail", Remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
         ("guards", guards),
         ("public address", public_url),

@@ -19,7 +19,7 @@ from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.suppressing import read_possible_opt_outs, settle_possible_opt_out
-from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
+from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments, suppressions
 from callrail_relay.outbox.values import (
     Row,
     change_account,
@@ -70,9 +70,13 @@ def _settle_shown_reply(connection: sa.Connection, row: Row, reasons: Iterable[R
         settle_possible_opt_out(connection, *pair)
 
 
-def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:
+def held_alike(
+    connection: sa.Connection, now: datetime, message_id: str, *, approvable: bool = False
+) -> list[str]:
     """
     The ids of all messages that are held as one mass text together with this one, itself among them.
+
+    Of *approvable* ones those are left out that go to a person who opted out.
     """
     one = sa.select(messages.c.account_id, messages.c.wording).where(messages.c.id == message_id).subquery()
     query = (
@@ -81,6 +85,12 @@ def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> lis
         .where(messages.c.wording.is_not(None), messages.c.status == Status.HELD)
         .order_by(messages.c.seq)
     )
+    if approvable:
+        opted_out = sa.exists().where(
+            suppressions.c.tracking_number == messages.c.tracking_number,
+            suppressions.c.recipient == messages.c.recipient,
+        )
+        query = query.where(~opted_out)
     return [
         row.id
         for row in connection.execute(query)

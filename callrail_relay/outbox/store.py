@@ -267,8 +267,8 @@ class Outbox:
     async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
         return await self._write_and_tell(operations.approve, message_id, word)
 
-    async def held_alike(self, message_id: str) -> list[str]:
-        return await self._read(operations.held_alike, message_id)
+    async def held_alike(self, message_id: str, *, approvable: bool = False) -> list[str]:
+        return await self._read(operations.held_alike, message_id, approvable=approvable)
 
     async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
         return await self._write_and_tell(operations.cancel, message_id, statuses, word)

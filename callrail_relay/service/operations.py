@@ -173,15 +173,36 @@ class Operations:
             )
         return await self._shown(found)
 
-    async def held_alike(self, id_: str) -> list[str]:
+    async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """
         The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+
+        *approvable* leaves out those to people who opted out: no approval lets them be sent.
         """
         found = await self.find(id_)
         alike = [other for message in found for other in await self._outbox.held_alike(message.id)]
         if not alike:
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
-        return list(dict.fromkeys(alike))
+        if not approvable:
+            return list(dict.fromkeys(alike))
+        chosen = [
+            other for message in found for other in await self._outbox.held_alike(message.id, approvable=True)
+        ]
+        if not chosen:
+            raise NotAllowed(
+                "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
+            )
+        return list(dict.fromkeys(chosen))
+
+    async def opt_out_recipient(self, id_: str, reason: str, word: Word = UNSIGNED) -> list[Message]:
+        """
+        Opt the person of a text out of texts from its number, and cancel it. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            if message.route is None or message.recipient is None:
+                raise _not_allowed(message, "answered so", "complete")
+            await self.suppress(message.recipient, message.route.tracking_number, reason)
+        return await self.cancel(id_, word)
 
     async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """

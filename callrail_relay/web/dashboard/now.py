@@ -59,6 +59,7 @@ class NowPage:
     async def show(self, request: Request, session: Session) -> Response:
         report = await self._history.now(plots.begin(self._clock.now()))
         now = report.overview.now
+        examined = self._examiner.latest()
         return await self._frame.draw(
             request,
             session,
@@ -66,7 +67,7 @@ class NowPage:
             now=now,
             waiting=report.overview.waiting,
             for_person=report.overview.waiting.for_person,
-            verdict=verdict.judge(report, self._examiner.latest()),
+            verdict=verdict.judge(report, None if examined is None else examined.report),
             queue=verdict.queue_words(report),
             report=report,
             gauges={one.account.id: _gauges(report, one.account.id) for one in report.standings},
