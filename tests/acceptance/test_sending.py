@@ -302,9 +302,7 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
     """
     Whoever is on the list is not texted, and no approval changes that until they are off it.
     """
-    assert (
-        0 == configured.run("opt-outs", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
-    )
+    assert 0 == configured.run("opt-outs", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
     [entry] = configured.json("opt-outs", "list")
     assert (PERSON, sandbox.tracking_number, "By phone.") == (
         entry["recipient"],

@@ -40,9 +40,7 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Outbox, wo
     assert Status.QUEUED == await status_of(outbox, later)
 
 
-async def test_a_text_that_waits_already_is_held_when_its_turn_comes(
-    outbox: Outbox, worker: Worker
-) -> None:
+async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Outbox, worker: Worker) -> None:
     """
     The reply may come after the text.
     """
