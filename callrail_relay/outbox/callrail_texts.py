@@ -22,6 +22,7 @@ from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.matching import BEFORE, normalise
 from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.suppression import Origin, PossibleOptOut
+from callrail_relay.outbox.numbers import with_known_numbers
 from callrail_relay.outbox.suppressing import ask_about, settle_possible_opt_out, suppress
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
 from callrail_relay.outbox.values import Row, change_account
@@ -46,6 +47,7 @@ def note(
 
     The account is locked first: whoever claims afterwards sees what this text says.
     """
+    policy = with_known_numbers(connection, now, policy)
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
         change_account(connection, now, account_id)
@@ -84,6 +86,7 @@ def note_seen(
     They have no ids there: each stands for one that is stored with the same words at about the same time,
     and two of the same words stand for two.
     """
+    policy = with_known_numbers(connection, now, policy)
     noted: list[Noted] = []
     taken: set[str] = set()
     for text in texts:

@@ -3,7 +3,7 @@ The outbox as the services use it: every method is one transaction.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome
 from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
+from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import (
     Accepted,
@@ -61,6 +62,7 @@ from callrail_relay.outbox import (
     history,
     inbox,
     measuring,
+    numbers,
     operations,
     polling,
     reading,
@@ -302,6 +304,12 @@ class Outbox:
 
     async def list_suppressions(self) -> list[Suppression]:
         return await self._read(suppressing.list_suppressions)
+
+    async def remember_number(self, route: Route) -> None:
+        await self._write(numbers.remember_number, route)
+
+    async def known_numbers(self, account_ids: Collection[str]) -> list[Route]:
+        return await self._read(numbers.known_numbers, account_ids)
 
     async def note_text(
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None

@@ -379,7 +379,6 @@ numbers = sa.Table(
     sa.Column("tracking_number", sa.String(16), primary_key=True),
     sa.Column("account_id", sa.String(64), nullable=False),
     sa.Column("company_id", sa.String(64), nullable=False),
-    sa.Column("looked_up_at", Instant, nullable=False),
 )
 
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.

@@ -280,7 +280,7 @@ class Operations:
         """
         Put a person on the list, for one tracking number or all of ours; returns their entries.
         """
-        for number in [tracking_number] if tracking_number else self._tracking_numbers:
+        for number in [tracking_number] if tracking_number else await self._our_numbers():
             await self._outbox.suppress(number, recipient, reason)
         return [one for one in await self.suppressions() if one.recipient == recipient]
 
@@ -294,14 +294,23 @@ class Operations:
         it is, so that the same list may be imported again.
         """
         now = await self._outbox.now()
+        ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._outbox.suppress_all(self._entries(portion, now))
+            added += await self._outbox.suppress_all(self._entries(portion, ours, now))
             told(len(portion))
         return added
 
-    def _entries(self, people: Sequence[ListedPerson], now: datetime) -> list[Suppression]:
+    async def _our_numbers(self) -> list[str]:
+        """
+        Those of the settings, and those that were named with `send --from`.
+        """
+        named = await self._outbox.known_numbers(self._account_ids)
+        return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
+
+    @staticmethod
+    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
         """
         One entry for each person and number; a person without a number is on the list for all of ours.
         """
@@ -313,7 +322,7 @@ class Operations:
                 created_at=one.created_at or now,
             )
             for one in people
-            for number in ([one.tracking_number] if one.tracking_number else self._tracking_numbers)
+            for number in ([one.tracking_number] if one.tracking_number else ours)
         ]
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:

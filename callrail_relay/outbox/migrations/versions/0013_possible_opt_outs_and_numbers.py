@@ -21,6 +21,5 @@ def upgrade(op: Op) -> None:
         sa.Column("tracking_number", sa.String(16), nullable=False),
         sa.Column("account_id", sa.String(64), nullable=False),
         sa.Column("company_id", sa.String(64), nullable=False),
-        sa.Column("looked_up_at", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("tracking_number", name="pk_numbers"),
     )
