@@ -351,7 +351,7 @@ _CLEAR = _any_of(
 _DOUBTFUL = _any_of(
     r"""
     # anger
-    \b(?:leave|let) (?:me|us) alone(?= \||$| (?:im|i|or|and|we|not)\b)
+    \b(?:leave|let) (?:me|us) alone\b(?! (?:with|to|decide|for|until|till|in|on)\b)
     \b(?:go to hell|bug off|eat shit|get off my back)\b
     \b(?:fuck|f|piss|screw|bugger) (?:off|you|u|yourself)\b
     (?:^|\| )(?:\w+ )?(?:go away|get lost|back off|stop asking|quit asking)(?: now)*$
