@@ -51,11 +51,11 @@ COMMANDS = {
     "pause",
     "resume",
     "alerts test",
-    "suppressions list",
-    "suppressions add",
-    "suppressions remove",
-    "suppressions import",
-    "suppressions export",
+    "opt-outs list",
+    "opt-outs add",
+    "opt-outs remove",
+    "opt-outs import",
+    "opt-outs export",
     "database copy",
     "hook-url",
     "sandbox",
@@ -167,7 +167,9 @@ def _walk(command: object, *path: str) -> Iterator[str]:
         yield " ".join(path)
         return
     for name, child in command.commands.items():
-        yield from _walk(child, *path, name)
+        # Former names of commands, for scripts.
+        if not child.hidden:
+            yield from _walk(child, *path, name)
 
 
 def examples(command: str) -> list[str]:

@@ -15,6 +15,7 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.private_files import files_in, links, open_to_others
 from callrail_relay.service.checks import (
+    Remembered,
     check_accounts,
     check_guards,
     check_relay,
@@ -24,7 +25,6 @@ from callrail_relay.service.checks import (
     check_store,
     check_token_end,
     check_waiting,
-    remembered,
 )
 from callrail_relay.service.health import (
     PUBLIC_ADDRESS,
@@ -137,7 +137,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("store", lambda: check_store(probe, relay.outbox.name)),
         ("disk", space),
         ("files", files),
-        ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
+        ("CallRail", Remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
         (RELAY, lambda: check_relay(relay.outbox)),
         ("guards", guards),

@@ -20,6 +20,7 @@ from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
 from callrail_relay.service.changes import ChangeSignal
+from callrail_relay.service.checks import Remembered
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
 from callrail_relay.service.history import History
 from callrail_relay.service.hook_tokens import HookTokens
@@ -133,7 +134,11 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
     installation = relay.installation
     all_checks = checks(relay)
 
-    async def look() -> HealthReport:
+    async def look(*, anew: bool) -> HealthReport:
+        if anew:
+            for _, check in all_checks:
+                if isinstance(check, Remembered):
+                    check.forget()
         return await examine(all_checks)
 
     async def read_url() -> str:

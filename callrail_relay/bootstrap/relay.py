@@ -11,6 +11,7 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.routing import Route
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
@@ -19,6 +20,7 @@ from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.forwarding import Forwarding
 from callrail_relay.service.inbox import InboxMapping
 from callrail_relay.service.intake import Intake
+from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
 from callrail_relay.service.presence import Heartbeat
@@ -187,6 +189,30 @@ def forward_channels(installation: Installation) -> AppriseChannels | None:
     """
     urls = installation.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
+
+
+async def find_sender(relay: Relay, number: str) -> Route:
+    """
+    The route of a tracking number of the settings, or of any other of their accounts.
+
+    Raises UsageFault, SettingsFault, SecretFault, RefusedByCallRail, Unavailable.
+    """
+    installation = relay.installation
+    installation.require_route()
+
+    @asynccontextmanager
+    async def ask() -> AsyncIterator[CallRail]:
+        key = await installation.secrets.require(SecretName.API_KEY)
+        async with open_callrail(installation, key.secret.reveal()) as callrail:
+            yield callrail
+
+    return await find_sending_route(
+        number,
+        routes=list(installation.settings.routes_table()),
+        account_ids=installation.account_ids,
+        outbox=relay.outbox,
+        ask=ask,
+    )
 
 
 @asynccontextmanager

@@ -144,16 +144,16 @@ class CallRail:
             lambda page: wire.companies_path(account_id, page), wire.read_companies, "companies"
         )
 
-    async def numbers(self, account_id: str, company_id: str) -> list[NumberEntry]:
+    async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """
-        The numbers of a company that can text, those of source trackers first.
+        The numbers of a company, or of the whole account, that can text; those of source trackers first.
 
         Raises RefusedByCallRail, Unavailable.
         """
         numbers = await self._pages(
             lambda page: wire.trackers_path(account_id, company_id, page), wire.read_numbers, "trackers"
         )
-        mine = [number for number in numbers if number.company_id in ("", company_id)]
+        mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
     async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:

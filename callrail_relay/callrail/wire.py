@@ -320,8 +320,10 @@ def companies_path(account_id: str, page: int) -> str:
     return f"/v3/a/{account_id}/companies.json?status=active&page={page}&per_page=100"
 
 
-def trackers_path(account_id: str, company_id: str, page: int) -> str:
-    return f"/v3/a/{account_id}/trackers.json?status=active&company_id={company_id}&page={page}&per_page=250"
+def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
+    of_company = {} if company_id is None else {"company_id": company_id}
+    question = urlencode({"status": "active", **of_company, "page": str(page), "per_page": "250"})
+    return f"/v3/a/{account_id}/trackers.json?{question}"
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:

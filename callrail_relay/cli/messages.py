@@ -211,7 +211,7 @@ async def approve(
     """
     Let held texts leave. What is overridden is exactly the reasons that each one shows.
 
-    A person who opted out is not texted, whoever approves; see `callrail-relay suppressions`.
+    A person who opted out is not texted, whoever approves; see `callrail-relay opt-outs`.
 
     \b
     Example:
@@ -221,10 +221,15 @@ async def approve(
     from callrail_relay.bootstrap.relay import open_relay
 
     async with open_relay(find_installation(config)) as relay:
-        chosen = await _with_alike(relay.operations, ids) if same_wording else ids
+        chosen, opted_out = ids, 0
+        if same_wording:
+            chosen = await _with_alike(relay.operations, ids, approvable=True)
+            opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
         word = _word(note)
         changed = [message for id_ in chosen for message in await relay.operations.approve(id_, word)]
     _show_changed(changed, as_json=as_json)
+    if opted_out:
+        say(f"{opted_out} text(s) of this wording stay on hold: these people opted out.")
     return 0
 
 
@@ -335,11 +340,12 @@ async def cancel(
     return 0
 
 
-async def _with_alike(operations: "Operations", ids: list[str]) -> list[str]:
+async def _with_alike(operations: "Operations", ids: list[str], *, approvable: bool = False) -> list[str]:
     """
     The ids, and those of all texts that are held as one mass text together with one of them.
     """
-    return list(dict.fromkeys([other for id_ in ids for other in await operations.held_alike(id_)]))
+    alike = [other for id_ in ids for other in await operations.held_alike(id_, approvable=approvable)]
+    return list(dict.fromkeys(alike))
 
 
 def _word(note: str | None) -> "Word":

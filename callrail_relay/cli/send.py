@@ -3,12 +3,16 @@
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.options import Config, Json, read_number
 from callrail_relay.cli.running import command, complain, say
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.domain.routing import Route
 
 
 @command
@@ -17,7 +21,7 @@ async def send(
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The words to send.")],
     sender: Annotated[
         str | None,
-        typer.Option("--from", metavar="NUMBER", help="The tracking number, where there are several."),
+        typer.Option("--from", metavar="NUMBER", help="Any number of your CallRail account that can text."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
@@ -49,7 +53,8 @@ async def send(
     from callrail_relay.service.dispatch import Dispatch, Ending
 
     installation = find_installation(config)
-    draft = map_text(to=to, text=message, policy=installation.mapping, sender=sender)
+    route = None if sender is None else await _sender(installation, to, sender)
+    draft = map_text(to=to, text=message, policy=installation.mapping, sender=route)
     if dry_run:
         async with open_relay(installation) as relay:
             planned = await relay.intake.plan_direct(draft)
@@ -76,3 +81,18 @@ async def send(
             f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
         )
     return ending.exit_code
+
+
+async def _sender(installation: "Installation", to: str, sender: str) -> "Route":
+    """
+    Where the text is sent from; a number that is not in the settings is looked up at CallRail once.
+    """
+    from callrail_relay.bootstrap.relay import find_sender, open_relay
+
+    read_number("--to", to)
+    number = read_number("--from", sender)
+    known = {route.tracking_number: route for route in installation.settings.routes_table()}
+    if number in known:
+        return known[number]
+    async with open_relay(installation) as relay:
+        return await find_sender(relay, number)

@@ -1,5 +1,5 @@
 """
-``suppressions``: who opted out.
+``opt-outs``: who opted out.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +34,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
 
     \b
     Example:
-      $ callrail-relay suppressions list
+      $ callrail-relay opt-outs list
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
@@ -63,11 +63,11 @@ async def add(
     as_json: Json = False,
 ) -> int:
     """
-    Let nobody text a person any more, from one of our numbers or from all.
+    Opt a person out, of texts from one of your numbers or from all.
 
     \b
     Example:
-      $ callrail-relay suppressions add --recipient +12025550122 --reason "Asked by phone."
+      $ callrail-relay opt-outs add --recipient +12025550122 --reason "Asked by phone."
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
@@ -103,7 +103,7 @@ async def remove(
 
     \b
     Example:
-      $ callrail-relay suppressions remove --recipient +12025550122
+      $ callrail-relay opt-outs remove --recipient +12025550122
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
@@ -127,7 +127,7 @@ async def import_(
     as_json: Json = False,
 ) -> int:
     """
-    Put everybody in a CSV file on the list, as `suppressions export` or a spreadsheet writes it.
+    Put everybody in a CSV file on the list, as `opt-outs export` or a spreadsheet writes it.
 
     The first line names the columns: tracking_number,recipient,reason,created_at. Only recipient is needed;
     without a tracking number a person is not texted from any of ours. A line that is wrong is named, and
@@ -136,8 +136,8 @@ async def import_(
 
     \b
     Example:
-      $ callrail-relay suppressions import opted-out.csv
-      $ callrail-relay suppressions import - < opted-out.csv
+      $ callrail-relay opt-outs import opted-out.csv
+      $ callrail-relay opt-outs import - < opted-out.csv
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
@@ -190,15 +190,15 @@ async def export(
     as_json: Json = False,
 ) -> int:
     """
-    Write everybody who opted out as CSV, newest first; `suppressions import` reads it again.
+    Write everybody who opted out as CSV, newest first; `opt-outs import` reads it again.
 
     Cells that a spreadsheet could take for a formula begin with an apostrophe. A file is made for you alone
     (mode 0600), and takes the place of one of that name.
 
     \b
     Example:
-      $ callrail-relay suppressions export opted-out.csv
-      $ callrail-relay suppressions export > opted-out.csv
+      $ callrail-relay opt-outs export opted-out.csv
+      $ callrail-relay opt-outs export > opted-out.csv
     """
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.bootstrap.relay import open_relay
@@ -207,7 +207,7 @@ async def export(
 
     if as_json and file == STANDARD:
         raise UsageFault(
-            "Both the list and --json want standard output; name a file, or use `suppressions list`."
+            "Both the list and --json want standard output; name a file, or use `opt-outs list`."
         )
     async with open_relay(find_installation(config)) as relay:
         found = await relay.operations.suppressions()

@@ -2,13 +2,12 @@
 What CallRail tells of one text: that it came from a person, or went out to one.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
 
 SAME_TEXT = timedelta(minutes=2)
@@ -125,50 +124,6 @@ class CallRailText:
         return hint or Direction.IN
 
 
-class Wish(StrEnum):
-    """
-    What a reply of one word says about being texted.
-    """
-
-    STOP = "stop"
-    """No more texts from this number."""
-
-    START = "start"
-    """Texts are welcome again."""
-
-    YES = "yes"
-    """The same, where CallRail asks it of somebody who had left; else an ordinary answer."""
-
-
-# CallRail's own words (https://support.callrail.com/hc/en-us/articles/11491614252045), STOPALL, which IF3
-# honours, and those that the FCC counts as a revocation (47 CFR 64.1200(a)(10)).
-_WORDS = {
-    **dict.fromkeys(
-        ("STOP", "STOPALL", "END", "CANCEL", "UNSUBSCRIBE", "QUIT", "REVOKE", "OPTOUT", "OPT OUT", "OPT-OUT"),
-        Wish.STOP,
-    ),
-    "START": Wish.START,
-    "UNSTOP": Wish.START,
-    "YES": Wish.YES,
-}
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
-_LONGEST = 64
-"""Characters, white space at the ends aside: more are no single word, however many marks stand around it."""
-
-
-def wish_of(content: str | None) -> Wish | None:
-    """
-    What *content* says about being texted, where it is one of the words for it and nothing else.
-
-    In any case and any width, with any white space, punctuation, emoji or unseen marks around it.
-    """
-    if content is None or len(content.strip()) > _LONGEST:
-        return None
-    plain = unicodedata.normalize("NFKC", content)
-    seen = "".join(character for character in plain if unicodedata.category(character) != "Cf")
-    return _WORDS.get(" ".join(_EDGES.sub("", seen).upper().split()))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessPolicy:
     """
@@ -190,9 +145,10 @@ class Noted:
     What became of a text that CallRail told of.
 
     ``is_new``      False for one that was told before
-    ``wish``        what it says about being texted
+    ``keyword``     what it says about being texted
     ``people``      how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
     ``suppressed``  how many of them are on the list of opt-outs now, and ``lifted`` how many left it
+    ``doubted``     how many of them may have opted out, so that a person is asked before their next text
     ``settled``     the text of ours that it shows to have arrived
     ``by_others``   it went out, and not from here
     """
@@ -201,10 +157,11 @@ class Noted:
     direction: Direction
     is_new: bool
     account_id: str | None = None
-    wish: Wish | None = None
+    keyword: OptKeyword | None = None
     people: int = 0
     suppressed: int = 0
     lifted: int = 0
+    doubted: int = 0
     settled: Settled | None = None
     by_others: bool = False
 

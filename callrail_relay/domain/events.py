@@ -243,10 +243,23 @@ class ReplyReceived(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptedOut(Event):
     """
-    A reply of STOP put *people* pairs of number and person on the list: several, where CallRail masks it.
+    A reply asked for no more texts, and put *people* pairs of number and person on the list: several, where
+    CallRail masks it.
     """
 
     action: ClassVar[str] = "opted_out"
+    level: ClassVar[str] = "warning"
+    resource_id: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaybeOptedOut(Event):
+    """
+    A reply may ask for no more texts: the next text to each of *people* is held, and the owner is asked.
+    """
+
+    action: ClassVar[str] = "maybe_opted_out"
     level: ClassVar[str] = "warning"
     resource_id: str
     people: int

@@ -6,6 +6,7 @@ decides what a reason does. What holds a message at intake is released by a
 person's word; what is overridden then is exactly the reasons shown.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
@@ -14,6 +15,7 @@ from enum import StrEnum
 from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.suppression import PossibleOptOut
 
 AFTER_SLEEP = timedelta(minutes=5)
 """So long after the machine woke, a text that came or was sent since is taken for a sender's repeat."""
@@ -100,6 +102,7 @@ class Circumstances:
     ``same_text``      what there is to say of the same text that came before
     ``people``         how many people this wording went to lately, this one among them
     ``suppressed``     whether the person opted out of texts from this number
+    ``possible_opt_out``  a reply that may mean that, which nobody has read yet
     ``waiting_since``  when it came, or was last released
     ``recipient``      whose night is to be kept
     """
@@ -108,6 +111,7 @@ class Circumstances:
     same_text: Reason | None = None
     people: int = 0
     suppressed: bool = False
+    possible_opt_out: PossibleOptOut | None = None
     waiting_since: datetime | None = None
     recipient: str | None = None
 
@@ -134,6 +138,9 @@ def judge(
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
     verdict = verdict.joined(policy.opt_out, opt_out(suppressed=around.suppressed))
+    if around.possible_opt_out is not None and not around.suppressed:
+        # Approving a text settles the reply that it showed: one that is still there is another one.
+        verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
     if verdict.holds or around.recipient is None or "quiet_hours" in approved:
         return verdict
     return _kept_for_the_night(policy, verdict, around.recipient, around.now)
@@ -251,6 +258,29 @@ def opt_out(*, suppressed: bool) -> Reason | None:
         "This person opted out of texts from this tracking number; nothing leaves while they are on the "
         "list.",
     )
+
+
+def maybe_opted_out(reply: PossibleOptOut) -> Reason:
+    """Return why the next text to a person is held whose reply may ask for no more texts."""
+    words = f"“{shortened(reply.words)}”" if reply.words else "words that were removed since"
+    return Reason(
+        "maybe_opted_out",
+        f"The person replied {words} at {reply.written_at:%Y-%m-%d %H:%M} UTC. Does it ask for no more "
+        "texts? If so, run `callrail-relay opt-outs add`; if not, approve this text, which settles it.",
+    )
+
+
+def without_words(reason: Reason) -> Reason:
+    """Return a reason that quotes a person without the words."""
+    return replace(
+        reason, detail=re.sub("“.*”", "words that were removed since", reason.detail, flags=re.DOTALL)
+    )
+
+
+def shortened(words: str, most: int = 160) -> str:
+    """Return the beginning of a person's words on one line."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def too_old(*, received_at: datetime, now: datetime, max_age: timedelta) -> Reason | None:

@@ -11,9 +11,6 @@ from callrail_relay.domain.reason import Reason
 QUARTER = timedelta(minutes=15)
 """Arrivals are counted by quarters of an hour: every time zone's days and hours begin at one."""
 
-MOST_COUNTED = 1000
-"""As far as what waits is counted; beyond that it is "more than"."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilter:
@@ -42,7 +39,8 @@ class TextRow:
     """
     One text in a list: what it takes to recognise it, and no more.
 
-    ``looked_up`` is true while its unknown outcome is still being looked up by itself.
+    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``suppressed`` for
+    one to a person who opted out of texts from its number.
     """
 
     seq: int
@@ -58,6 +56,7 @@ class TextRow:
     sent_at: datetime | None = None
     release_at: datetime | None = None
     looked_up: bool = False
+    suppressed: bool = False
 
     @property
     def complete(self) -> bool:
@@ -84,7 +83,7 @@ class TextPage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pile:
     """
-    Texts of one kind that wait: how many (at most MOST_COUNTED + 1), and the newest of them.
+    Texts of one kind that wait: how many, and the newest of them.
     """
 
     count: int = 0

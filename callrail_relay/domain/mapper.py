@@ -15,7 +15,7 @@ from callrail_relay.domain.mapping import Draft, map_direct, map_entry
 from callrail_relay.domain.message import Message, Segment, Source, Status
 from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
 from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.routing import Routes
+from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import segments
 from callrail_relay.domain.submission import (
@@ -205,7 +205,7 @@ def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
             return []
 
 
-def map_text(*, to: str, text: str, sender: str | None, policy: MappingPolicy) -> Draft:
+def map_text(*, to: str, text: str, sender: str | Route | None, policy: MappingPolicy) -> Draft:
     """
     The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text.
     """

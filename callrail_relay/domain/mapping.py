@@ -57,9 +57,10 @@ def map_entry(entry: Entry, routes: Routes) -> Draft:
     )
 
 
-def map_direct(*, to: str, text: str, routes: Routes, sender: str | None) -> Draft:
+def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> Draft:
     """
-    A text given on the command line as a draft; *sender* is the tracking number it should leave from.
+    A text given on the command line as a draft; *sender* is the tracking number to send it
+    from, or the whole route where that is known.
 
     Raises ``UsageFault`` for a phone, a text or a number that will not do, ``SettingsFault`` where there
     is no tracking number at all.
@@ -69,7 +70,11 @@ def map_direct(*, to: str, text: str, routes: Routes, sender: str | None) -> Dra
         raise UsageFault("--message is empty: give the text to send.")
     if not is_storable(text):
         raise UsageFault("--message holds a character that is no text: type it again.")
-    return Draft(recipient=recipient, text=text, route=_given_route(routes, sender))
+    return Draft(
+        recipient=recipient,
+        text=text,
+        route=sender if isinstance(sender, Route) else _given_route(routes, sender),
+    )
 
 
 def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:

@@ -26,6 +26,14 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleOptOut:
+    """A reply that may ask for no more texts; ``words`` are empty once they were removed for their age."""
+
+    words: str
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
     """
     A person who opted out of texts from one tracking number, since when and why.

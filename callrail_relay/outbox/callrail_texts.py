@@ -16,13 +16,14 @@ from callrail_relay.domain.callrail_text import (
     Ends,
     Noted,
     Pair,
-    Wish,
     WitnessPolicy,
-    wish_of,
 )
+from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.matching import BEFORE, normalise
-from callrail_relay.domain.suppression import Origin
-from callrail_relay.outbox.suppressing import suppress
+from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
+from callrail_relay.domain.suppression import Origin, PossibleOptOut
+from callrail_relay.outbox.numbers import with_known_numbers
+from callrail_relay.outbox.suppressing import ask_about, settle_possible_opt_out, suppress
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
 from callrail_relay.outbox.values import Row, change_account
 from callrail_relay.outbox.witnessing import bear_witness
@@ -46,6 +47,7 @@ def note(
 
     The account is locked first: whoever claims afterwards sees what this text says.
     """
+    policy = with_known_numbers(connection, now, policy)
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
         change_account(connection, now, account_id)
@@ -62,12 +64,12 @@ def note(
         direction=direction,
         is_new=True,
         account_id=account_id,
-        wish=told.wish,
+        keyword=told.keyword,
         people=len(people),
     )
     if direction is Direction.IN:
-        suppressed, lifted = _heed(connection, told.wish, people, told.written_at)
-        return replace(noted, suppressed=suppressed, lifted=lifted)
+        applied = _apply_opt_keyword(connection, told.keyword, people, text.content, told.written_at)
+        return replace(noted, suppressed=applied.suppressed, lifted=applied.lifted, doubted=applied.doubted)
     of_this = callrail_texts.c.resource_id == text.key
     row = connection.execute(sa.select(callrail_texts).where(of_this)).one()
     settled = bear_witness(connection, now, row, told.ends.allow, policy.recipient_interval)
@@ -84,6 +86,7 @@ def note_seen(
     They have no ids there: each stands for one that is stored with the same words at about the same time,
     and two of the same words stand for two.
     """
+    policy = with_known_numbers(connection, now, policy)
     noted: list[Noted] = []
     taken: set[str] = set()
     for text in texts:
@@ -99,7 +102,7 @@ def note_seen(
             account_id = policy.accounts.get(text.company_id or "")
             if account_id is not None:
                 change_account(connection, now, account_id)
-            _heed_again(connection, known, told, _people(connection, told, policy))
+            _apply_again(connection, known, told, _people(connection, told, policy))
     return noted
 
 
@@ -113,7 +116,7 @@ class _Told:
     direction: Direction
     ends: Ends
     written_at: datetime
-    wish: Wish | None
+    keyword: OptKeyword | None
 
 
 def _told(now: datetime, text: CallRailText, direction: Direction) -> _Told:
@@ -123,7 +126,7 @@ def _told(now: datetime, text: CallRailText, direction: Direction) -> _Told:
         ends=text.ends(direction),
         # CallRail's clock may be ahead, and nothing was written in the future.
         written_at=min(text.written_at or now, now),
-        wish=wish_of(text.content) if direction is Direction.IN else None,
+        keyword=read_opt_keyword(text.content) if direction is Direction.IN else None,
     )
 
 
@@ -169,7 +172,7 @@ def _keep(connection: sa.Connection, told: _Told, values: dict[str, object], peo
         alike = _alike(connection, told.text, told.direction, told.written_at, pair)
         seen = [row for row in alike if row.resource_id.startswith(SEEN)]
         if seen:
-            _heed_again(connection, seen[0], told, people)
+            _apply_again(connection, seen[0], told, people)
             # From now on it has its own id, so that a repeat is known by it.
             connection.execute(
                 sa.update(callrail_texts)
@@ -216,7 +219,7 @@ def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> li
     Between whom a text was: one pair, unless CallRail masks the numbers; none where nobody is known.
 
     A masked number is found by the conversation. Where that is not known here either, all count to whom
-    it may belong, but only where the text is a STOP: to nobody else it does anything.
+    it may belong, but only where the text is a STOP, or may be one: to nobody else it does anything.
     """
     if told.ends.pair is not None:
         return [told.ends.pair]
@@ -227,7 +230,8 @@ def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> li
     if person is not None:
         ours = [(number, person) for number in sorted(policy.tracking_numbers)]
         return [pair for pair in ours if not told.ends.ours.excludes(pair[0])]
-    return _by_endings(connection, told) if told.wish is Wish.STOP else []
+    may_stop = told.keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
+    return _by_endings(connection, told) if may_stop else []
 
 
 def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
@@ -318,34 +322,55 @@ def place(connection: sa.Connection, now: datetime, message_seq: int) -> None:
             .values(tracking_number=pair[0], recipient=pair[1])
         )
         if row.direction == Direction.IN:
-            _heed(connection, wish_of(row.content), [pair], row.written_at)
+            keyword = read_opt_keyword(row.content)
+            _apply_opt_keyword(connection, keyword, [pair], row.content or "", row.written_at)
 
 
-def _heed(
-    connection: sa.Connection, wish: Wish | None, people: list[Pair], written_at: datetime
-) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
     """
-    Do what a reply wishes: how many pairs are on the list by it, and how many left it.
-
-    Where several may be meant, all of them are put on the list, and none is taken off.
+    How many pairs are on the list by a reply, how many left it, and of how many the owner is asked.
     """
-    if wish is Wish.STOP:
-        return sum(_stop(connection, pair, written_at, sure=len(people) == 1) for pair in people), 0
-    if wish is None or len(people) != 1:
-        return 0, 0
-    return 0, int(_start(connection, people[0], written_at, wish))
+
+    suppressed: int = 0
+    lifted: int = 0
+    doubted: int = 0
 
 
-def _heed_again(connection: sa.Connection, known: Row, told: _Told, people: list[Pair]) -> None:
+def _apply_opt_keyword(
+    connection: sa.Connection,
+    keyword: OptKeyword | None,
+    people: list[Pair],
+    content: str,
+    written_at: datetime,
+) -> _Applied:
     """
-    Heed a STOP that looks like the *known* one: it may be another of the same words, after a START.
+    Do what a reply asks for.
+
+    Where several people may be meant, all of them are put on the list or asked about, and none is taken off.
+    """
+    is_sure = len(people) == 1
+    if keyword is OptKeyword.STOP:
+        stopped = sum(_stop(connection, pair, content, written_at, is_sure=is_sure) for pair in people)
+        return _Applied(suppressed=stopped)
+    if keyword is OptKeyword.MAYBE_STOP:
+        reply = PossibleOptOut(words=content, written_at=written_at)
+        return _Applied(doubted=sum(_ask(connection, pair, reply) for pair in people))
+    if keyword is None or not is_sure:
+        return _Applied()
+    return _Applied(lifted=int(_start(connection, people[0], written_at, keyword)))
+
+
+def _apply_again(connection: sa.Connection, known: Row, told: _Told, people: list[Pair]) -> None:
+    """
+    Apply a STOP that looks like the *known* one: it may be another of the same words, after a START.
 
     The known one is dated by the later of the two. So the same text, seen again, says nothing new: who was
     taken off the list by hand meanwhile stays off it.
     """
-    if told.wish is not Wish.STOP:
+    if told.keyword is not OptKeyword.STOP:
         return
-    _heed(connection, told.wish, people, told.written_at)
+    _apply_opt_keyword(connection, told.keyword, people, told.text.content, told.written_at)
     connection.execute(
         sa.update(callrail_texts)
         .where(callrail_texts.c.resource_id == known.resource_id)
@@ -353,16 +378,19 @@ def _heed_again(connection: sa.Connection, known: Row, told: _Told, people: list
     )
 
 
-def _stop(connection: sa.Connection, pair: Pair, written_at: datetime, *, sure: bool) -> bool:
+def _stop(
+    connection: sa.Connection, pair: Pair, content: str, written_at: datetime, *, is_sure: bool
+) -> bool:
     """
     Put a pair on the list, unless the person said START after that: webhooks may come in any order.
     """
-    if _said(connection, pair, Wish.START, after=written_at):
+    if _said(connection, pair, OptKeyword.START, after=written_at):
         return False
     reason = (
-        "The person replied STOP, or another word for it."
-        if sure
-        else "A reply of STOP may be this person's: CallRail masks its number, and the last digits fit."
+        f"The person replied “{shortened(content)}”."
+        if is_sure
+        else f"A reply of “{shortened(content)}” may be this person's: CallRail masks its number, and the "
+        "last digits fit."
     )
     suppress(connection, written_at, *pair, reason, Origin.REPLY)
     # A later STOP is what an earlier START that comes late is compared with.
@@ -374,15 +402,26 @@ def _stop(connection: sa.Connection, pair: Pair, written_at: datetime, *, sure: 
     return True
 
 
-def _start(connection: sa.Connection, pair: Pair, written_at: datetime, wish: Wish) -> bool:
+def _ask(connection: sa.Connection, pair: Pair, reply: PossibleOptOut) -> bool:
+    """
+    Have the owner asked about a reply, unless the person said START after that.
+    """
+    if _said(connection, pair, OptKeyword.START, after=reply.written_at):
+        return False
+    return ask_about(connection, *pair, reply)
+
+
+def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword: OptKeyword) -> bool:
     """
     Take a pair off the list, unless it was put there after that.
 
     YES undoes what the person did by a reply, or CallRail by refusing. Only START, which means nothing
     else, also undoes what somebody in the office put there.
     """
+    if keyword is OptKeyword.START:
+        settle_possible_opt_out(connection, *pair, until=written_at)
     row = connection.execute(sa.select(suppressions).where(*_of(pair))).one_or_none()
-    if row is None or _said(connection, pair, Wish.STOP, after=written_at):
+    if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
     if row.origin == Origin.REPLY:
         if row.created_at >= written_at:
@@ -390,24 +429,28 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, wish: Wi
     elif row.created_at > written_at + BEFORE:
         # Dated by our clock, and the reply by CallRail's.
         return False
-    if wish is Wish.YES and row.origin == Origin.BY_HAND:
+    if keyword is OptKeyword.YES and row.origin == Origin.BY_HAND:
         return False
     connection.execute(sa.delete(suppressions).where(*_of(pair)))
     return True
 
 
-def _said(connection: sa.Connection, pair: Pair, wish: Wish, *, after: datetime) -> bool:
+def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
     """
     Whether the person replied so after that; a STOP also at the very same time.
     """
-    later = callrail_texts.c.written_at >= after if wish is Wish.STOP else callrail_texts.c.written_at > after
+    later = (
+        callrail_texts.c.written_at >= after
+        if keyword is OptKeyword.STOP
+        else callrail_texts.c.written_at > after
+    )
     query = sa.select(callrail_texts.c.content).where(
         callrail_texts.c.tracking_number == pair[0],
         callrail_texts.c.recipient == pair[1],
         callrail_texts.c.direction == Direction.IN,
         later,
     )
-    return any(wish_of(content) is wish for content in connection.scalars(query))
+    return any(read_opt_keyword(content) is keyword for content in connection.scalars(query))
 
 
 def _of(pair: Pair) -> tuple[sa.ColumnElement[bool], ...]:

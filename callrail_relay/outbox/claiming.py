@@ -17,6 +17,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -28,6 +29,7 @@ from callrail_relay.outbox.tables import (
     is_open,
     is_released_by_itself,
     messages,
+    possible_opt_outs,
     segments,
     suppressions,
 )
@@ -339,6 +341,12 @@ def _candidate() -> sa.Select[Any]:
             suppressions.c.recipient == messages.c.recipient,
         )
         .label("is_suppressed"),
+        sa.exists()
+        .where(
+            possible_opt_outs.c.tracking_number == messages.c.tracking_number,
+            possible_opt_outs.c.recipient == messages.c.recipient,
+        )
+        .label("is_doubted"),
         sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
     ).with_hint(messages, _OF_ACCOUNT, "sqlite")
 
@@ -434,10 +442,24 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
     around = guards.Circumstances(now=now, suppressed=row.is_suppressed)
     if row.status == Status.QUEUED:
         waiting_since = max(row.received_at, row.release_at or row.received_at)
-        around = replace(around, waiting_since=waiting_since, recipient=row.recipient)
+        around = replace(
+            around,
+            possible_opt_out=_possible_opt_out(connection, row),
+            waiting_since=waiting_since,
+            recipient=row.recipient,
+        )
     verdict = guards.judge(policy.guards, around, approved=row.approved)
     _mention(connection, row, verdict.warnings)
     return verdict
+
+
+def _possible_opt_out(connection: sa.Connection, row: Row) -> PossibleOptOut | None:
+    if not row.is_doubted:
+        return None
+    pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
+    query = sa.select(possible_opt_outs.c.words, possible_opt_outs.c.written_at).filter_by(**pair)
+    found = connection.execute(query).one()
+    return PossibleOptOut(words=found.words, written_at=found.written_at)
 
 
 def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) -> None:

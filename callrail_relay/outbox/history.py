@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.budget import DAY, HOUR
 from callrail_relay.domain.history import (
-    MOST_COUNTED,
     QUARTER,
     Arrivals,
     Conversation,
@@ -40,10 +39,11 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     evidence,
-    is_open,
+    is_released_by_itself,
     messages,
     submissions,
     suppressions,
+    tallies,
 )
 from callrail_relay.outbox.values import Row, reasons_from_json
 
@@ -66,6 +66,13 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.text,
     messages.c.sent_at,
     messages.c.release_at,
+    sa.exists()
+    .where(
+        suppressions.c.tracking_number == messages.c.tracking_number,
+        suppressions.c.recipient == messages.c.recipient,
+    )
+    .correlate(messages)
+    .label("is_suppressed"),
 )
 
 
@@ -95,29 +102,55 @@ class _Kind:
     """
 
     rows: sa.Select[Any]
-    count: sa.Select[int]
+    count: sa.ScalarSelect[int]
 
     @classmethod
-    def where(cls, *conditions: sa.ColumnElement[bool]) -> "_Kind":
-        some = sa.select(messages.c.seq).where(*conditions).limit(sa.bindparam("counted")).subquery()
+    def where(cls, *conditions: sa.ColumnElement[bool], count: sa.ScalarSelect[int] | None = None) -> "_Kind":
+        """
+        Texts under *conditions*; what *count* adds up to is known without going through them.
+        """
         return cls(
             rows=sa.select(*ROW_COLUMNS)
             .where(*conditions)
             .order_by(messages.c.seq.desc())
             .limit(sa.bindparam("shown")),
-            count=sa.select(sa.func.count()).select_from(some),
+            count=_number(messages, *conditions) if count is None else count,
         )
+
+
+def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
+
+
+def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
+    """
+    How many texts have one of *statuses*, however many they are.
+    """
+    total = sa.cast(sa.func.coalesce(sa.func.sum(tallies.c.messages), 0), sa.BigInteger)
+    return sa.select(total).where(tallies.c.status.in_(statuses)).scalar_subquery()
+
+
+def _all_but(*statuses: Status, others: sa.ScalarSelect[int]) -> sa.ScalarSelect[int]:
+    return sa.select(_tallied(*statuses) - others).scalar_subquery()
 
 
 _LOOKED_UP = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
 _FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
-HELD = _Kind.where(messages.c.status == Status.HELD, messages.c.release_at.is_(None))
-RELEASED_LATER = _Kind.where(messages.c.status == Status.HELD, messages.c.release_at.is_not(None))
-UNKNOWN = _Kind.where(messages.c.status == Status.UNKNOWN, ~_LOOKED_UP)
+RELEASED_LATER = _Kind.where(is_released_by_itself())
+HELD = _Kind.where(
+    messages.c.status == Status.HELD,
+    messages.c.release_at.is_(None),
+    count=_all_but(Status.HELD, others=RELEASED_LATER.count),
+)
 LOOKED_UP = _Kind.where(messages.c.status == Status.UNKNOWN, _LOOKED_UP)
+UNKNOWN = _Kind.where(
+    messages.c.status == Status.UNKNOWN,
+    ~_LOOKED_UP,
+    count=_all_but(Status.UNKNOWN, others=LOOKED_UP.count),
+)
 FAILED = _Kind.where(messages.c.status == Status.FAILED, _FROM_FIRST)
-_FOR_PERSON = sa.select(*(kind.count.scalar_subquery() for kind in (HELD, UNKNOWN, FAILED)))
-_QUEUED = sa.select(sa.func.count()).select_from(messages).where(is_open())
+_FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
+_QUEUED = sa.select(_tallied(*OPEN))
 
 
 def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> Waiting:
@@ -131,7 +164,7 @@ def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetim
         failed=_pile(connection, FAILED, first=_first_since(connection, failed_since)),
         looked_up=replace(found, rows=tuple(replace(row, looked_up=True) for row in found.rows)),
         released_later=_pile(connection, RELEASED_LATER),
-        queued=connection.scalar(_QUEUED) or 0,
+        queued=int(connection.scalar(_QUEUED) or 0),
     )
 
 
@@ -139,7 +172,7 @@ def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> P
     rows = connection.execute(kind.rows, {"shown": PILE, **parameters}).all()
     count = len(rows)
     if count == PILE:
-        count = connection.scalar(kind.count, {"counted": MOST_COUNTED + 1, **parameters}) or 0
+        count = int(connection.scalar(sa.select(kind.count), parameters) or 0)
     return Pile(count=count, rows=tuple(_text_row(row) for row in rows))
 
 
@@ -156,7 +189,7 @@ def count_for_person(connection: sa.Connection, now: datetime, failed_since: dat
     How many texts wait for a person, as ``read_waiting`` counts them.
     """
     first = _first_since(connection, failed_since)
-    return sum(connection.execute(_FOR_PERSON, {"counted": MOST_COUNTED + 1, "first": first}).one())
+    return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
 
 
 def _first_since(connection: sa.Connection, since: datetime) -> int | None:
@@ -458,10 +491,6 @@ def _newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.max(column)).scalar_subquery()
 
 
-def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    return sa.select(sa.func.count()).select_from(table).where(*where).scalar_subquery()
-
-
 _MARKER = sa.select(
     _newest(messages.c.seq),
     _newest(attempts.c.id),
@@ -493,4 +522,5 @@ def _text_row(row: Row) -> TextRow:
         text=row.text,
         sent_at=row.sent_at,
         release_at=row.release_at,
+        suppressed=row.is_suppressed,
     )

@@ -15,6 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
+from callrail_relay.domain.suppression import PossibleOptOut
+from callrail_relay.outbox.suppressing import read_possible_opt_outs
 from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
@@ -100,12 +102,13 @@ class _Facts:
 
     ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
     sent. ``people`` has for an account and a wording the people it went to lately. ``suppressed`` are pairs
-    of a tracking number and a person.
+    of a tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
     people: dict[tuple[str, int], set[str]]
     suppressed: set[tuple[str, str]]
+    possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, came: datetime, message: NewMessage) -> None:
         """
@@ -139,6 +142,7 @@ class _Facts:
             ),
             people=people,
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
 
@@ -160,13 +164,19 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
     since = min((one.received_at or now for one in batch), default=now)
+    recipients = {one.draft.recipient for one in new if one.draft.recipient}
     slept = any(guards.is_after_sleep(one.received_at or now, one.woke_at) for one in batch)
     just_before = EPOCH if slept else min((_since(one, now) for one in batch), default=now)
     earlier = _earlier(connection, recent - ever, just_before, on_its_way_at=now if slept else None)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         people=_people(connection, since, new),
-        suppressed=_suppressed(connection, {one.draft.recipient for one in new if one.draft.recipient}),
+        suppressed=_suppressed(connection, recipients),
+        possible_opt_outs={
+            pair: reply
+            for portion in _portions(recipients)
+            for pair, reply in read_possible_opt_outs(connection, portion).items()
+        },
     )
 
 

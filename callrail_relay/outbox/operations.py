@@ -8,15 +8,18 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import guards
 from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.progress import message_status
-from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments
+from callrail_relay.outbox.suppressing import read_possible_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments, suppressions
 from callrail_relay.outbox.values import (
     Row,
     change_account,
@@ -38,6 +41,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
     reasons = reasons_from_json(row.reasons)
     codes = [reason.code for reason in reasons]
     keep_decision(connection, now, row.seq, Verb.APPROVE, word, codes)
+    _settle_shown_reply(connection, row, reasons)
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq == row.seq)
@@ -54,9 +58,25 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
     return True
 
 
-def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> list[str]:
+def _settle_shown_reply(connection: sa.Connection, row: Row, reasons: Iterable[Reason]) -> None:
+    """
+    Take it that the reply that held a message asks for nothing; not one that came after it and was not shown.
+    """
+    if row.recipient is None:
+        return
+    pair = (row.tracking_number, row.recipient)
+    reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
+    if reply is not None and guards.maybe_opted_out(reply) in reasons:
+        settle_possible_opt_out(connection, *pair)
+
+
+def held_alike(
+    connection: sa.Connection, now: datetime, message_id: str, *, approvable: bool = False
+) -> list[str]:
     """
     The ids of all messages that are held as one mass text together with this one, itself among them.
+
+    Of *approvable* ones those are left out that go to a person who opted out.
     """
     one = sa.select(messages.c.account_id, messages.c.wording).where(messages.c.id == message_id).subquery()
     query = (
@@ -65,6 +85,12 @@ def held_alike(connection: sa.Connection, now: datetime, message_id: str) -> lis
         .where(messages.c.wording.is_not(None), messages.c.status == Status.HELD)
         .order_by(messages.c.seq)
     )
+    if approvable:
+        opted_out = sa.exists().where(
+            suppressions.c.tracking_number == messages.c.tracking_number,
+            suppressions.c.recipient == messages.c.recipient,
+        )
+        query = query.where(~opted_out)
     return [
         row.id
         for row in connection.execute(query)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.polling import LONGEST, Company, DuePoll, PollPolicy
 from callrail_relay.outbox.intake import ensure_account
+from callrail_relay.outbox.numbers import with_known_companies
 from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.tables import polls
 from callrail_relay.outbox.values import change_account
@@ -17,6 +18,7 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
     """
     Take a look that is due; nobody else takes it while its lease lasts. None where none is.
     """
+    policy = with_known_companies(connection, now, policy)
     for company in policy.companies:
         account_id, company_id = company
         due_at = _due_at(connection, company, policy)
@@ -47,6 +49,7 @@ def next_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> d
     """
     When the next look is due.
     """
+    policy = with_known_companies(connection, now, policy)
     due_ats = [_due_at(connection, company, policy) or now for company in policy.companies]
     return min(due_ats, default=now + policy.every)
 

@@ -13,7 +13,7 @@ from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.submission import NewMessage, StoredSubmission
 from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_people
-from callrail_relay.outbox.suppressing import is_suppressed
+from callrail_relay.outbox.suppressing import is_suppressed, read_possible_opt_outs
 from callrail_relay.outbox.tables import messages, submissions
 from callrail_relay.outbox.values import Row, change_account, reasons_to_json
 
@@ -87,6 +87,9 @@ def _judged(
         same_text=guards.repeated(_same_text(connection, row, remapped, policy)),
         people=_people(connection, now, remapped, draft.route.account_id, draft.recipient),
         suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
+        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
+            (draft.route.tracking_number, draft.recipient)
+        ),
         waiting_since=row.received_at,
         recipient=draft.recipient,
     )

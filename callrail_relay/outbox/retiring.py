@@ -10,6 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from callrail_relay.domain import guards
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
 from callrail_relay.outbox.erasing import erasing
@@ -18,6 +19,7 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     messages,
+    possible_opt_outs,
     repeat_keys,
     segments,
     submissions,
@@ -87,18 +89,21 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     Take what people typed out of the reasons that show it.
     """
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
-    for row in rows.all():
-        reasons = reasons_from_json(row.reasons)
-        if any(reason.code in SHOWS_WHAT_WAS_TYPED for reason in reasons):
-            kept = [
-                Reason(reason.code, "What was wrong was removed after the retention time.")
-                if reason.code in SHOWS_WHAT_WAS_TYPED
-                else reason
-                for reason in reasons
-            ]
+    for seq, stored in rows.all():
+        reasons = reasons_from_json(stored)
+        kept = [_without_words(reason) for reason in reasons]
+        if kept != list(reasons):
             connection.execute(
-                sa.update(messages).where(messages.c.seq == row.seq).values(reasons=reasons_to_json(kept))
+                sa.update(messages).where(messages.c.seq == seq).values(reasons=reasons_to_json(kept))
             )
+
+
+def _without_words(reason: Reason) -> Reason:
+    if reason.code == "maybe_opted_out":
+        return guards.without_words(reason)
+    if reason.code in SHOWS_WHAT_WAS_TYPED:
+        return Reason(reason.code, "What was wrong was removed after the retention time.")
+    return reason
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
@@ -112,6 +117,9 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
         .limit(most)
     )
     ids = connection.scalars(due).all()
+    # That a person has still to decide on it stays known.
+    old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
+    connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,6 +45,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome
 from callrail_relay.domain.polling import DuePoll, PollPolicy
 from callrail_relay.domain.readings import Counts
 from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
+from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import (
     Accepted,
@@ -68,6 +69,7 @@ from callrail_relay.outbox import (
     inbox,
     intake,
     measuring,
+    numbers,
     operations,
     polling,
     presence,
@@ -350,8 +352,8 @@ class Outbox:
     async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
         return await self._write(operations.approve, message_id, word)
 
-    async def held_alike(self, message_id: str) -> list[str]:
-        return await self._read(operations.held_alike, message_id)
+    async def held_alike(self, message_id: str, *, approvable: bool = False) -> list[str]:
+        return await self._read(operations.held_alike, message_id, approvable=approvable)
 
     async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
         return await self._write(operations.cancel, message_id, statuses, word)
@@ -385,6 +387,12 @@ class Outbox:
 
     async def list_suppressions(self) -> list[Suppression]:
         return await self._read(suppressing.list_suppressions)
+
+    async def remember_number(self, route: Route) -> None:
+        await self._write(numbers.remember_number, route)
+
+    async def known_numbers(self, account_ids: Collection[str]) -> list[Route]:
+        return await self._read(numbers.known_numbers, account_ids)
 
     async def note_text(
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None

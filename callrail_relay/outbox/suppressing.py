@@ -8,9 +8,17 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.suppression import Origin, Suppression
+from callrail_relay.domain.suppression import Origin, PossibleOptOut, Suppression
 from callrail_relay.outbox.claiming import look_at_all
-from callrail_relay.outbox.tables import Instant, accounts, accounts_in_order, is_open, messages, suppressions
+from callrail_relay.outbox.tables import (
+    Instant,
+    accounts,
+    accounts_in_order,
+    is_open,
+    messages,
+    possible_opt_outs,
+    suppressions,
+)
 
 
 def suppress(
@@ -26,6 +34,7 @@ def suppress(
 
     What waits for them will be held, and what waits behind it may leave: so their accounts are looked at.
     """
+    settle_possible_opt_out(connection, tracking_number, recipient)
     connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(
@@ -83,7 +92,9 @@ def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Sup
         .returning(suppressions.c.recipient)
         for start in range(0, len(rows), 500)
     )
-    return sum(len(connection.execute(statement).all()) for statement in statements)
+    added = sum(len(connection.execute(statement).all()) for statement in statements)
+    connection.execute(_SETTLE_ALL)
+    return added
 
 
 def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:
@@ -107,6 +118,65 @@ def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str
 _SUPPRESSED = sa.select(suppressions.c.recipient).where(
     suppressions.c.tracking_number == sa.bindparam("tracking_number"),
     suppressions.c.recipient == sa.bindparam("recipient"),
+)
+
+
+def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
+    """
+    Have the owner asked whether *reply* asks for no more texts; False for a person who opted out anyway.
+
+    Of several such replies the latest is asked about.
+    """
+    pair = {"tracking_number": tracking_number, "recipient": recipient}
+    if connection.execute(_SUPPRESSED, pair).first() is not None:
+        return False
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    asked = insert(possible_opt_outs).values(words=reply.words, written_at=reply.written_at, **pair)
+    connection.execute(
+        asked.on_conflict_do_update(
+            index_elements=[possible_opt_outs.c.tracking_number, possible_opt_outs.c.recipient],
+            set_={"words": asked.excluded.words, "written_at": asked.excluded.written_at},
+            where=possible_opt_outs.c.written_at < asked.excluded.written_at,
+        )
+    )
+    return True
+
+
+def read_possible_opt_outs(
+    connection: sa.Connection, recipients: Sequence[str]
+) -> dict[tuple[str, str], PossibleOptOut]:
+    """
+    The replies that the owner has to read, by tracking number and person.
+    """
+    rows = connection.execute(_POSSIBLE, {"recipients": list(recipients)})
+    return {
+        (row.tracking_number, row.recipient): PossibleOptOut(words=row.words, written_at=row.written_at)
+        for row in rows
+    }
+
+
+_POSSIBLE = sa.select(possible_opt_outs).where(
+    possible_opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+)
+
+
+def settle_possible_opt_out(
+    connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
+) -> None:
+    """
+    Ask no more about what a person replied, up to *until* where it is given.
+    """
+    which = sa.delete(possible_opt_outs).where(
+        possible_opt_outs.c.tracking_number == tracking_number, possible_opt_outs.c.recipient == recipient
+    )
+    connection.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
+
+
+_SETTLE_ALL = sa.delete(possible_opt_outs).where(
+    sa.exists().where(
+        suppressions.c.tracking_number == possible_opt_outs.c.tracking_number,
+        suppressions.c.recipient == possible_opt_outs.c.recipient,
+    )
 )
 
 

@@ -373,6 +373,25 @@ suppressions = sa.Table(
     sa.Column("origin", sa.String(16), nullable=False, server_default="by hand"),
 )
 
+# Replies that may ask for no more texts: the next text to the person is held, and the owner decides.
+possible_opt_outs = sa.Table(
+    "possible_opt_outs",
+    metadata,
+    sa.Column("tracking_number", sa.String(16), primary_key=True),
+    sa.Column("recipient", sa.String(16), primary_key=True),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("written_at", Instant, nullable=False),
+)
+
+# Numbers that were named with `send --from` and are not in the settings, as CallRail knows them.
+numbers = sa.Table(
+    "numbers",
+    metadata,
+    sa.Column("tracking_number", sa.String(16), primary_key=True),
+    sa.Column("account_id", sa.String(64), nullable=False),
+    sa.Column("company_id", sa.String(64), nullable=False),
+)
+
 # What CallRail's webhooks, or its conversations, say that was written: replies, and texts that went out.
 callrail_texts = sa.Table(
     "callrail_texts",

@@ -106,25 +106,34 @@ async def _check_route(discovery: Discovery, route: Route) -> None:
         )
 
 
-def remembered(check: Check, clock: Clock) -> Check:
+class Remembered:
     """
-    *check*, which asks CallRail, asked again only when its good answer is ANSWER_AGE old.
+    A check that asks CallRail, asked again only when its good answer is ANSWER_AGE old.
 
     CallRail counts these requests too, and a monitor may ask every few seconds.
     """
-    known: dict[str, datetime] = {}
 
-    async def ask() -> str:
-        now = clock.now()
-        for answer, asked_at in known.items():
+    def __init__(self, check: Check, clock: Clock) -> None:
+        self._check = check
+        self._clock = clock
+        self._answer: tuple[str, datetime] | None = None
+
+    def forget(self) -> None:
+        """
+        Ask anew the next time.
+        """
+        self._answer = None
+
+    async def __call__(self) -> str:
+        now = self._clock.now()
+        if self._answer is not None:
+            answer, asked_at = self._answer
             if timedelta() <= now - asked_at < ANSWER_AGE:
-                return answer
-        known.clear()
-        answer = await check()
-        known[answer] = now
+                return f"{answer} Asked at {asked_at:%Y-%m-%d %H:%M} UTC."
+        self._answer = None
+        answer = await self._check()
+        self._answer = answer, now
         return answer
-
-    return ask
 
 
 def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:

@@ -162,15 +162,36 @@ class Operations:
             )
         return await self._shown(found)
 
-    async def held_alike(self, id_: str) -> list[str]:
+    async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """
         The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+
+        *approvable* leaves out those to people who opted out: no approval lets them be sent.
         """
         found = await self.find(id_)
         alike = [other for message in found for other in await self._outbox.held_alike(message.id)]
         if not alike:
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
-        return list(dict.fromkeys(alike))
+        if not approvable:
+            return list(dict.fromkeys(alike))
+        chosen = [
+            other for message in found for other in await self._outbox.held_alike(message.id, approvable=True)
+        ]
+        if not chosen:
+            raise NotAllowed(
+                "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
+            )
+        return list(dict.fromkeys(chosen))
+
+    async def opt_out_recipient(self, id_: str, reason: str, word: Word = UNSIGNED) -> list[Message]:
+        """
+        Opt the person of a text out of texts from its number, and cancel it. Raises NotFound, NotAllowed.
+        """
+        for message in await self.find(id_):
+            if message.route is None or message.recipient is None:
+                raise _not_allowed(message, "answered so", "complete")
+            await self.suppress(message.recipient, message.route.tracking_number, reason)
+        return await self.cancel(id_, word)
 
     async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """
@@ -235,7 +256,7 @@ class Operations:
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
-                "agree again, take them off the list with `callrail-relay suppressions remove` first."
+                "agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
     async def suppressions(self) -> list[Suppression]:
@@ -248,7 +269,7 @@ class Operations:
         """
         Put a person on the list, for one tracking number or all of ours; returns their entries.
         """
-        for number in [tracking_number] if tracking_number else self._tracking_numbers:
+        for number in [tracking_number] if tracking_number else await self._our_numbers():
             await self._outbox.suppress(number, recipient, reason)
         return [one for one in await self.suppressions() if one.recipient == recipient]
 
@@ -262,14 +283,23 @@ class Operations:
         it is, so that the same list may be imported again.
         """
         now = await self._outbox.now()
+        ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._outbox.suppress_all(self._entries(portion, now))
+            added += await self._outbox.suppress_all(self._entries(portion, ours, now))
             told(len(portion))
         return added
 
-    def _entries(self, people: Sequence[ListedPerson], now: datetime) -> list[Suppression]:
+    async def _our_numbers(self) -> list[str]:
+        """
+        Those of the settings, and those that were named with `send --from`.
+        """
+        named = await self._outbox.known_numbers(self._account_ids)
+        return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
+
+    @staticmethod
+    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
         """
         One entry for each person and number; a person without a number is on the list for all of ours.
         """
@@ -281,7 +311,7 @@ class Operations:
                 created_at=one.created_at or now,
             )
             for one in people
-            for number in ([one.tracking_number] if one.tracking_number else self._tracking_numbers)
+            for number in ([one.tracking_number] if one.tracking_number else ours)
         ]
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
@@ -290,7 +320,7 @@ class Operations:
         """
         lifted = await self._outbox.lift_suppression(recipient, tracking_number)
         if lifted == 0:
-            raise NotFound("That person is not on the list; `callrail-relay suppressions list` shows who is.")
+            raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
     async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:

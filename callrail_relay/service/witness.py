@@ -9,11 +9,11 @@ from callrail_relay.domain.callrail_text import (
     Direction,
     Noted,
     ReadText,
-    Wish,
     WitnessPolicy,
 )
 from callrail_relay.domain.events import (
     EventHook,
+    MaybeOptedOut,
     OptedIn,
     OptedOut,
     OptOutUnplaced,
@@ -22,6 +22,7 @@ from callrail_relay.domain.events import (
     WebhookNotUnderstood,
     ignore,
 )
+from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.reconciliation import tell
@@ -109,7 +110,9 @@ def tell_noted(hook: EventHook, noted: Noted) -> None:
         hook(ReplyReceived(resource_id=noted.key, account_id=noted.account_id))
     if noted.suppressed:
         hook(OptedOut(resource_id=noted.key, people=noted.suppressed))
-    if noted.wish is Wish.STOP and not noted.people:
+    if noted.doubted:
+        hook(MaybeOptedOut(resource_id=noted.key, people=noted.doubted))
+    if noted.keyword is OptKeyword.STOP and not noted.people:
         hook(OptOutUnplaced(resource_id=noted.key))
     if noted.lifted:
         hook(OptedIn(resource_id=noted.key))

@@ -325,10 +325,8 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
     """
     Whoever is on the list is not texted, and no approval changes that until they are off it.
     """
-    assert (
-        0 == configured.run("suppressions", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
-    )
-    [entry] = configured.json("suppressions", "list")
+    assert 0 == configured.run("opt-outs", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
+    [entry] = configured.json("opt-outs", "list")
     assert (PERSON, sandbox.tracking_number, "By phone.") == (
         entry["recipient"],
         entry["tracking_number"],
@@ -338,12 +336,12 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
     held = json.loads(shown.stdout)["id"]
     assert 7 == shown.returncode
     assert 4 == configured.run("messages", "approve", held).returncode
-    assert 0 == configured.run("suppressions", "remove", "--recipient", PERSON).returncode
-    assert 4 == configured.run("suppressions", "remove", "--recipient", PERSON).returncode
+    assert 0 == configured.run("opt-outs", "remove", "--recipient", PERSON).returncode
+    assert 4 == configured.run("opt-outs", "remove", "--recipient", PERSON).returncode
     assert 0 == configured.run("messages", "approve", held).returncode
     with configured.serving():
         configured.wait_for("sent", 1)
-    assert "Nobody" in configured.run("suppressions", "list").stdout
+    assert "Nobody" in configured.run("opt-outs", "list").stdout
 
 
 def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:

@@ -49,12 +49,12 @@ def test_opt_outs_go_out_and_come_in() -> None:
     """
     What was exported is on the list already when it is imported.
     """
-    added = run("suppressions", "import", "-", stdin=f"{HEADER},202-555-0122,=1+1,2026-01-31\n")
+    added = run("opt-outs", "import", "-", stdin=f"{HEADER},202-555-0122,=1+1,2026-01-31\n")
     assert (0, "1 line(s) read; 1 new on the list.\n") == (added.exit_code, added.stdout)
 
-    exported = run("suppressions", "export").stdout
+    exported = run("opt-outs", "export").stdout
     assert f"{HEADER}{TRACKING_NUMBER},{RECIPIENT},'=1+1,2026-01-31T00:00:00.000Z\n" == exported
-    again = run("suppressions", "import", "-", "--json", stdin=exported)
+    again = run("opt-outs", "import", "-", "--json", stdin=exported)
     assert {"read": 1, "added": 0, "bad_lines": [], "ignored_columns": []} == json.loads(again.stdout)
 
 
@@ -62,7 +62,7 @@ def test_bad_lines_are_named_and_the_others_count() -> None:
     """
     The exit code tells a script that somebody is not on the list.
     """
-    shown = run("suppressions", "import", "-", stdin=f"recipient,name\n{RECIPIENT},Dana\nnobody,Pat\n")
+    shown = run("opt-outs", "import", "-", stdin=f"recipient,name\n{RECIPIENT},Dana\nnobody,Pat\n")
 
     assert (2, "1 line(s) read; 1 new on the list.\n") == (shown.exit_code, shown.stdout)
     assert "Line 3: " in shown.stderr
@@ -77,14 +77,14 @@ def test_a_list_without_numbers_of_ours_wants_one(monkeypatch: pytest.MonkeyPatc
     for name in ("ACCOUNT_ID", "COMPANY_ID", "TRACKING_NUMBER"):
         monkeypatch.delenv(f"CALLRAIL_RELAY_CALLRAIL__{name}")
 
-    assert 3 == run("suppressions", "import", "-", stdin=f"recipient\n{RECIPIENT}\n").exit_code
+    assert 3 == run("opt-outs", "import", "-", stdin=f"recipient\n{RECIPIENT}\n").exit_code
     line = f"{TRACKING_NUMBER},{RECIPIENT},,\n"
-    assert 0 == run("suppressions", "import", "-", stdin=HEADER + line).exit_code
+    assert 0 == run("opt-outs", "import", "-", stdin=HEADER + line).exit_code
 
 
 def test_a_file_that_is_not_there() -> None:
-    assert 4 == run("suppressions", "import", "nowhere.csv").exit_code
-    assert 8 == run("suppressions", "export", "nowhere/list.csv").exit_code
+    assert 4 == run("opt-outs", "import", "nowhere.csv").exit_code
+    assert 8 == run("opt-outs", "export", "nowhere/list.csv").exit_code
     assert 8 == run("messages", "export", "nowhere/list.csv").exit_code
 
 
@@ -144,7 +144,7 @@ def test_a_device_is_written_to(tmp_path: Path) -> None:
     assert not Path("/dev/null").is_file()
 
 
-@pytest.mark.parametrize("command", ["suppressions", "messages"])
+@pytest.mark.parametrize("command", ["opt-outs", "messages"])
 def test_one_document_is_all_that_standard_output_takes(command: str) -> None:
     assert 2 == run(command, "export", "--json").exit_code
 

@@ -198,6 +198,8 @@ def named_commands() -> list[tuple[str, Any]]:
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's own click
     for own, inner in sorted(command.commands.items()):
+        if inner.hidden:
+            continue
         full = f"{name} {own}".removeprefix("callrail-relay ")
         if hasattr(inner, "commands"):
             yield from _commands(inner, full)

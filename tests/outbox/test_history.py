@@ -165,18 +165,37 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
     assert ["Left"] == [row.text for row in waiting.unknown.rows]
 
 
-async def test_pile_is_counted_up_to_a_bound(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_counted_to_the_last_one(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, store_url: str
+) -> None:
     """
-    However many there are, a page costs the same.
+    A page shows a few of them and says truly how many there are.
     """
     monkeypatch.setattr(history, "PILE", 2)
-    monkeypatch.setattr(history, "MOST_COUNTED", 3)
-    for _ in range(6):
-        await hold(outbox)
+    held = [await hold(outbox) for _ in range(6)]
+    with connected(store_url) as connection:
+        later = sa.update(messages).where(messages.c.id.in_(held[:2]))
+        connection.execute(later.values(release_at=START))
 
-    held = (await outbox.read_waiting(START)).held
+    waiting = await outbox.read_waiting(START)
 
-    assert (4, 2) == (held.count, len(held.rows))
+    assert (4, 2) == (waiting.held.count, len(waiting.held.rows))
+    assert 2 == waiting.released_later.count
+    assert 4 == await outbox.count_for_person(START)
+
+
+async def test_a_row_knows_that_its_person_opted_out(outbox: Outbox) -> None:
+    """
+    From this number, not from another one.
+    """
+    await hold(outbox)
+    await outbox.suppress("+12025550199", RECIPIENT, "Asked by phone.")
+    [row] = (await outbox.read_waiting(START)).held.rows
+    assert not row.suppressed
+
+    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
+    [row] = (await outbox.read_waiting(START)).held.rows
+    assert row.suppressed
 
 
 async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:

@@ -26,6 +26,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
 from tests.outbox.test_inbox import make_raw, map_all, take_burst
@@ -248,7 +249,12 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
     await outbox.suppress(TRACKING_NUMBER, recipient(1), "Asked by phone.")
     await outbox.suppress_all(await outbox.list_suppressions())
     await outbox.lift_suppression(recipient(1), None)
-    await outbox.held_alike(message_id)
+    for approvable in (False, True):
+        await outbox.held_alike(message_id, approvable=approvable)
+    await outbox.remember_number(Route(ACCOUNT, "COM2", "+12025550144"))
+    await outbox.known_numbers([ACCOUNT])
+    await outbox.note_text(make_told("leave me alone", person=recipient(60)), TOLD)
+    await outbox.approve(await put(outbox, "Hello", to=recipient(60)))
     burst = (make_raw(to=recipient(50 + number)) for number in range(6))
     await take_burst(outbox, *burst)
     assert not await outbox.inbox_is_empty()
@@ -353,9 +359,9 @@ def _reads_the_newest(statement: str, plan: list[str]) -> bool:
     """
     Whether a statement reads a table in the order of an index, and stops at its limit.
     """
-    return (
-        "LIMIT" in statement and "WHERE" not in statement and not any("TEMP B-TREE" in step for step in plan)
-    )
+    # What is asked about each row that is read narrows nothing.
+    outer = re.sub(r"EXISTS \(.*?\)", "", statement, flags=re.DOTALL)
+    return "LIMIT" in outer and "WHERE" not in outer and not any("TEMP B-TREE" in step for step in plan)
 
 
 def scans_of_postgresql(store_url: str, statement: str, parameters: object) -> list[str]:

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.callrail_text import ShownNumber, Wish
+from callrail_relay.domain.callrail_text import ShownNumber
+from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.store import Outbox
@@ -43,7 +44,7 @@ async def test_stop_keeps_the_next_text_back(outbox: Outbox, worker: Worker, clo
     noted = await tell(outbox, "Stop.")
     held, sent = await put(outbox, "Hello"), await put(outbox, "Hello", to=recipient(50))
 
-    assert (Wish.STOP, 1, 1) == (noted.wish, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 1, 1) == (noted.keyword, noted.people, noted.suppressed)
     assert recipient(50) == (await worker.take()).recipient
     assert await worker.waits() is None
     assert ["opt_out"] == await codes_of(outbox, held)
@@ -195,7 +196,7 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Outbox, store_ur
         await is_suppressed(outbox, one) for one in (RECIPIENT, KIM, recipient(50))
     ]
     assert [
-        "A reply of STOP may be this person's: CallRail masks its number, and the last digits fit."
+        "A reply of “STOP” may be this person's: CallRail masks its number, and the last digits fit."
     ] * 2 == [one.reason for one in await outbox.list_suppressions()]
     assert [(None, None)] == rows(store_url, "tracking_number, recipient")
 
@@ -235,7 +236,7 @@ async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
     noted = await tell(
         outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER), thread_id="SMT1"
     )
-    assert (Wish.STOP, 0, 0) == (noted.wish, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 0, 0) == (noted.keyword, noted.people, noted.suppressed)
 
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))

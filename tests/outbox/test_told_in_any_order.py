@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callrail_relay.domain.callrail_text import CallRailText, Direction, Pair, ShownNumber, Wish, wish_of
+from callrail_relay.domain.callrail_text import CallRailText, Direction, Pair, ShownNumber
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
 from tests.outbox.machine import Bench, open_bench
@@ -61,13 +62,13 @@ class Wishes:
     starts: dict[str, list[datetime]] = field(default_factory=lambda: {PAT: [], KIM: []})
     by_hand: set[str] = field(default_factory=set)
 
-    def heard(self, people: tuple[str, ...], wish: Wish | None, written_at: datetime) -> None:
+    def heard(self, people: tuple[str, ...], wish: OptKeyword | None, written_at: datetime) -> None:
         for person in people:
-            if wish is Wish.STOP:
+            if wish is OptKeyword.STOP:
                 self.stops[person].append(written_at)
             elif wish is not None and len(people) == 1:
                 self.starts[person].append(written_at)
-                if wish is Wish.START:
+                if wish is OptKeyword.START:
                     self.by_hand.discard(person)
 
     def forbids(self, person: str) -> bool:
@@ -137,7 +138,7 @@ class _OptOuts:
         )
         self.told.append(text)
         people = PEOPLE if shown == "by ending" else (person,)
-        self.wishes.heard(people, wish_of(content), written_at)
+        self.wishes.heard(people, read_opt_keyword(content), written_at)
         self.bench.run(self.bench.outbox.note_text(text, POLICY))
 
     def repeat(self, index: int) -> None:

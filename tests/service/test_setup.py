@@ -38,7 +38,7 @@ class Scripted:
     async def companies(self, account_id: str) -> list[CompanyEntry]:
         return list(self.all_companies) if account_id == FIRST.id else []
 
-    async def numbers(self, account_id: str, company_id: str) -> list[NumberEntry]:
+    async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         return list(self.all_numbers) if (account_id, company_id) == (FIRST.id, COMPANY.id) else []
 
 

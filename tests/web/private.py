@@ -32,9 +32,11 @@ class Examination:
     def __init__(self) -> None:
         self.condition = Condition.OK
         self.made = 0
+        self.made_anew = 0
 
-    async def __call__(self) -> HealthReport:
+    async def __call__(self, *, anew: bool) -> HealthReport:
         self.made += 1
+        self.made_anew += anew
         code = 8 if self.condition is Condition.FAILED else 0
         finding = Finding(name="store", condition=self.condition, detail="Words.", exit_code=code)
         return HealthReport(findings=(finding,))

@@ -18,8 +18,10 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.health import Condition
+from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.examiner import SHOWN_AGE
 from callrail_relay.web.listener import Listener
+from tests.outbox.told import POLICY, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
@@ -194,6 +196,85 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
         alone = await rig.accept("Held {{name}}", to=recipient(9))
         assert "approve-alike" not in await visitor.page(f"/texts/{alone}")
         assert 409 == (await visitor.client.get(f"/texts/{alone}/cancel-alike")).status_code
+
+
+async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path) -> None:
+    """
+    Neither on its page nor on the first one, until the person is taken off the list.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        id_ = await rig.accept("Held {{name}}")
+        await rig.operations.suppress(RECIPIENT, None, "Asked by phone.")
+        for path in ("/", f"/texts/{id_}"):
+            page = await visitor.page(path)
+            assert f"/texts/{id_}/approve" not in page
+            assert f"/texts/{id_}/cancel" in page
+
+        await rig.operations.lift_suppression(RECIPIENT, None)
+        assert f"/texts/{id_}/approve" in await visitor.page(f"/texts/{id_}")
+
+
+async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Path) -> None:
+    """
+    The question counts the others alone, and they go.
+    """
+    async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
+        ids = [
+            await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
+            for n in range(1, 8)
+        ]
+        held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
+        opted_out = str((await rig.message(held[0])).recipient)
+        await rig.operations.suppress(opted_out, None, "Asked by phone.")
+
+        others = held[1:]
+        question = await visitor.page(f"/texts/{others[0]}/approve-alike")
+        assert f"in {len(others)} text" in question
+        await visitor.post(f"/texts/{others[0]}/approve-alike")
+        assert {"queued"} == {(await rig.message(id_)).status for id_ in others}
+        assert "held" == (await rig.message(held[0])).status
+
+
+async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None:
+    """
+    The text shows the reply; “Opt out” puts the person on the list and cancels the text.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        await rig.outbox.note_text(make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
+        id_ = await rig.accept()
+        page = await visitor.page(f"/texts/{id_}")
+        assert "“leave me alone”" in page
+        assert "press “Opt out”" in page
+
+        await visitor.post(f"/texts/{id_}/opt-out")
+        assert "cancelled" == (await rig.message(id_)).status
+        assert [RECIPIENT] == [one.recipient for one in await rig.operations.suppressions()]
+
+
+async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) -> None:
+    """
+    After a minute by either clock, and after sending is resumed; “Check now” asks CallRail anew.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        await visitor.page("/setup")
+        await asyncio.sleep(0)
+        ran_at = words.clock_time(rig.clock.now())
+        assert f"Checked at {ran_at}" in await visitor.page("/setup")
+        assert (1, 0) == (visitor.private.examination.made, visitor.private.examination.made_anew)
+
+        rig.clock.advance(timedelta(hours=1))
+        page = await visitor.page("/setup")
+        assert f"Checked at {ran_at}" in page
+        assert "Checking again" in page
+        await asyncio.sleep(0)
+        assert f"Checked at {words.clock_time(rig.clock.now())}" in await visitor.page("/setup")
+
+        await visitor.post("/resume")
+        await asyncio.sleep(0)
+        assert (3, 1) == (visitor.private.examination.made, visitor.private.examination.made_anew)
+        rig.clock.advance(timedelta(seconds=10))
+        await visitor.post("/setup/check")
+        assert (4, 2) == (visitor.private.examination.made, visitor.private.examination.made_anew)
 
 
 async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:

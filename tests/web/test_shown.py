@@ -14,7 +14,6 @@ from callrail_relay.domain.decision import Decision, Verb, Word
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.history import (
-    MOST_COUNTED,
     Arrivals,
     Pile,
     RawRequest,
@@ -121,7 +120,6 @@ def test_numbers_and_counts() -> None:
     assert "no number" == words.phone(None)
     assert "12345" == words.phone("12345")
     assert ["1 text", "2 texts", "1,200 texts"] == [words.plural(count, "text") for count in (1, 2, 1200)]
-    assert ["7", "1,000+"] == [words.counted(count) for count in (7, MOST_COUNTED + 1)]
     assert "Hi there,…" == words.shortened(" Hi \n there, you", 10)
     assert ["Hi…", "There…"] == [words.shortened(text, 6) for text in ("Hi there, you", "Thereabouts")]
 

@@ -103,19 +103,37 @@ CANCEL = Verb(
     done="Cancelled: the text does not leave. “Send again” brings it back.",
     statuses=CANCELLABLE,
 )
-VERBS = {verb.name: verb for verb in (APPROVE, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)}
+OPT_OUT = Verb(
+    name="opt-out",
+    label="Opt out",
+    done="Opted out: you can't text this person from this number any more, and the text is cancelled.",
+    statuses=(Status.HELD,),
+)
+VERBS = {
+    verb.name: verb
+    for verb in (APPROVE, OPT_OUT, RESEND, MARK_SENT, REMAP, CANCEL, APPROVE_ALIKE, CANCEL_ALIKE)
+}
 ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
-def allowed(status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool) -> tuple[Verb, ...]:
+def allowed(
+    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, suppressed: bool
+) -> tuple[Verb, ...]:
     """
-    What a person may say of a text with this status; *complete* where it could leave at all.
+    What a person may say of a text with this status; *complete* where it could be sent at all, *suppressed*
+    where the person opted out.
     """
-    mass_text = any(reason.code == "mass_text" for reason in reasons)
-    verbs = (verb for verb in VERBS.values() if status in verb.statuses)
-    return tuple(
-        verb for verb in verbs if _fits(verb, source, complete=complete) and (mass_text or verb not in ALIKE)
-    )
+    codes = {reason.code for reason in reasons}
+    left_out: set[Verb] = set()
+    if "mass_text" not in codes:
+        left_out |= set(ALIKE)
+    if "maybe_opted_out" not in codes or suppressed:
+        left_out.add(OPT_OUT)
+    if suppressed:
+        # Nothing lets it be sent while the person is on the list.
+        left_out |= {APPROVE, RESEND}
+    verbs = (verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
+    return tuple(verb for verb in verbs if _fits(verb, source, complete=complete))
 
 
 def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
@@ -150,7 +168,7 @@ class TextActions:
         verb = _verb(request)
         [one, *_] = await self._history.text(request.path_params["id"])
         asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
-        alike = await self._operations.held_alike(one.message.id) if verb in ALIKE else []
+        alike = await self._alike(verb, one.message.id) if verb in ALIKE else []
         return await self._frame.draw(
             request,
             session,
@@ -186,12 +204,19 @@ class TextActions:
             RESEND: operations.resend,
             MARK_SENT: operations.mark_sent,
             CANCEL: operations.cancel,
+            OPT_OUT: self._opt_out,
             CANCEL_ALIKE: operations.cancel,
         }[verb]
         done: list[Message] = []
-        for one in await operations.held_alike(id_) if verb in ALIKE else [id_]:
+        for one in await self._alike(verb, id_) if verb in ALIKE else [id_]:
             done += await carry_out(one, WORD)
         return done[-1]
+
+    async def _alike(self, verb: Verb, id_: str) -> list[str]:
+        return await self._operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
+
+    async def _opt_out(self, id_: str, word: Word) -> list[Message]:
+        return await self._operations.opt_out_recipient(id_, "Read in a reply, on the dashboard.", word)
 
 
 def _verb(request: Request) -> Verb:
@@ -212,11 +237,13 @@ class ListActions:
         operations: Operations,
         changed: Callable[[], None],
         wake: Callable[[], None],
+        outdate_checks: Callable[[], None],
     ) -> None:
         self._frame = frame
         self._operations = operations
         self._changed = changed
         self._wake = wake
+        self._outdate_checks = outdate_checks
 
     async def pause(self, request: Request, session: Session, form: Form) -> Response:
         reason = form.get("reason", "").strip() or "Paused on the dashboard."
@@ -225,6 +252,7 @@ class ListActions:
 
     async def resume(self, request: Request, session: Session, form: Form) -> Response:
         await self._operations.resume(form.get("account") or None)
+        self._outdate_checks()
         self._wake()
         return await self._done(session, form, "Resumed: texts leave again.")
 

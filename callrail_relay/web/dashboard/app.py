@@ -121,7 +121,7 @@ class Dashboard:
 
     def _lists(self) -> Sequence[BaseRoute]:
         parts = self._parts
-        lists = ListActions(self._frame, parts.operations, parts.signal, parts.wake)
+        lists = ListActions(self._frame, parts.operations, parts.signal, parts.wake, self.examiner.outdate)
         acts = {
             "/pause": lists.pause,
             "/resume": lists.resume,

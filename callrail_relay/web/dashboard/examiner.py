@@ -3,8 +3,10 @@ The checks of ``doctor``, made now and then: each time asks CallRail, which coun
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from callrail_relay.clock import Clock
 from callrail_relay.service.health import HealthReport
@@ -12,10 +14,28 @@ from callrail_relay.service.health import HealthReport
 REPORT_AGE = timedelta(minutes=1)
 """How old the answer of /readyz may be."""
 
-SHOWN_AGE = timedelta(minutes=5)
-"""How old a result may be for a page that does not wait for a new one."""
+SHOWN_AGE = timedelta(minutes=1)
+"""How old a result may be on a page: an older one is shown with its time, and made again meanwhile."""
 
-Examine = Callable[[], Awaitable[HealthReport]]
+
+class Examine(Protocol):
+    """
+    Makes the checks; *anew* also those whose good answers are kept for a while, which ask CallRail.
+    """
+
+    async def __call__(self, *, anew: bool) -> HealthReport: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """
+    A result of the checks, and when it was made.
+    """
+
+    report: HealthReport
+    at: datetime
+    made: float
+    """The same by the clock that nobody sets."""
 
 
 class Examiner:
@@ -30,37 +50,54 @@ class Examiner:
         self._clock = clock
         self._made = made
         self._lock = asyncio.Lock()
-        self._report: tuple[float, HealthReport] | None = None
+        self._examined: Examined | None = None
         self._task: asyncio.Task[HealthReport] | None = None
+        self._outdated = False
 
-    async def recent(self, oldest: timedelta = REPORT_AGE) -> HealthReport:
+    @property
+    def is_examining(self) -> bool:
+        return self._task is not None
+
+    async def recent(self, oldest: timedelta = REPORT_AGE, *, anew: bool = False) -> HealthReport:
         """
         A result that is younger than *oldest*.
         """
         async with self._lock:
-            if self._report is None or self._age(self._report[0]) >= oldest.total_seconds():
-                report = await self._examine()
-                self._report = self._clock.monotonic(), report
-            return self._report[1]
+            examined = self._examined
+            if examined is None or self._outdated or self._is_older(examined, oldest):
+                anew, self._outdated = anew or self._outdated, False
+                report = await self._examine(anew=anew)
+                examined = Examined(report=report, at=self._clock.now(), made=self._clock.monotonic())
+                self._examined = examined
+            return examined.report
 
-    def latest(self) -> HealthReport | None:
+    def latest(self) -> Examined | None:
         """
         The result there is, None where there is none; an old one is renewed meanwhile.
         """
-        if self._task is None and (
-            self._report is None or self._age(self._report[0]) >= SHOWN_AGE.total_seconds()
-        ):
+        examined = self._examined
+        if self._task is None and (examined is None or self._outdated or self._is_older(examined, SHOWN_AGE)):
             self._task = asyncio.create_task(self.recent(SHOWN_AGE))
             self._task.add_done_callback(self._renewed)
-        return None if self._report is None else self._report[1]
+        return examined
+
+    def outdate(self) -> None:
+        """
+        Have the checks made again before they are relied on: a person changed what they are about.
+        """
+        self._outdated = True
 
     def _renewed(self, task: asyncio.Task[HealthReport]) -> None:
         self._task = None
         if not task.cancelled() and task.exception() is None:
             self._made()
 
-    def _age(self, made_at: float) -> float:
-        return self._clock.monotonic() - made_at
+    def _is_older(self, examined: Examined, span: timedelta) -> bool:
+        """
+        By both clocks: one stands still while the computer sleeps, and the other may be set.
+        """
+        ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
+        return max(map(abs, ages)) >= span.total_seconds()
 
     async def close(self) -> None:
         if self._task is not None:

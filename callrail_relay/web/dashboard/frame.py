@@ -226,7 +226,6 @@ def _templates() -> "Environment":
         "span": words.span,
     }
     environment.globals |= {
-        "counted": words.counted,
         "static": _static_address,
         "plural": words.plural,
         "status_words": words.STATUS_WORDS,

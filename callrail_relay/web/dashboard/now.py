@@ -63,7 +63,8 @@ class NowPage:
     async def show(self, request: Request, session: Session) -> Response:
         report = await self._history.now(plots.begin(self._clock.now()))
         now = report.overview.now
-        health = self._examiner.latest()
+        examined = self._examiner.latest()
+        health = None if examined is None else examined.report
         facts = replace(
             report.facts,
             failed_checks=failed_checks(health),

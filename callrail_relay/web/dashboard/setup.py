@@ -79,8 +79,8 @@ class SetupPage:
     async def _show(
         self, request: Request, session: Session, *, url: str | None = None, trial: Trial | None = None
     ) -> Response:
-        health = self._examiner.latest()
-        findings = () if health is None else sorted(health.findings, key=_gravity)
+        examined = self._examiner.latest()
+        findings = () if examined is None else sorted(examined.report.findings, key=_gravity)
         return await self._frame.draw(
             request,
             session,
@@ -89,7 +89,8 @@ class SetupPage:
             here="/setup",
             url=url,
             trial=trial or Trial(),
-            health=health,
+            checked_at=None if examined is None else examined.at,
+            checking=self._examiner.is_examining,
             amiss=[one for one in findings if one.condition is not Condition.OK],
             well=[one for one in findings if one.condition is Condition.OK],
             browsers=len(self._frame.login.sessions),
@@ -102,8 +103,8 @@ class SetupPage:
         """
         Make the checks now, which asks CallRail.
         """
-        await self._examiner.recent(AGAIN)
-        return await self._frame.done(session, form, "Checked just now.", back="/setup")
+        await self._examiner.recent(AGAIN, anew=True)
+        return await self._frame.done(session, form, "Checked.", back="/setup")
 
     def _rules(self) -> Sequence[tuple[str, str, str, str]]:
         """

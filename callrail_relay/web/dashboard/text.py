@@ -40,7 +40,13 @@ class TextPage:
             text=text,
             message=message,
             steps=steps(text),
-            verbs=allowed(message.status, message.source, message.reasons, complete=complete),
+            verbs=allowed(
+                message.status,
+                message.source,
+                message.reasons,
+                complete=complete,
+                suppressed=text.history.suppressed,
+            ),
         )
 
     async def raw(self, request: Request, session: Session) -> Response:

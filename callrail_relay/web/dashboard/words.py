@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from markupsafe import Markup, escape
 
-from callrail_relay.domain.history import MOST_COUNTED
 from callrail_relay.domain.message import Source, Status
 
 STATUS_WORDS = {
@@ -51,8 +50,9 @@ BUTTONS = {
     "`messages cancel`": "“Cancel”",
     "`callrail-relay messages list --status held --status unknown`": '<a href="/#waiting">Now</a>',
     "`callrail-relay messages list`": '<a href="/texts">Texts</a>',
-    "with `callrail-relay suppressions remove`": 'in <a href="/setup#opt-outs">Setup</a>',
-    "`callrail-relay suppressions list`": '<a href="/setup#opt-outs">Setup</a>',
+    "with `callrail-relay opt-outs remove`": 'in <a href="/setup#opt-outs">Setup</a>',
+    "run `callrail-relay opt-outs add`": "press “Opt out”",
+    "`callrail-relay opt-outs list`": '<a href="/setup#opt-outs">Setup</a>',
     "`callrail-relay status`": '<a href="/">Now</a>',
 }
 """What a page has in place of a command."""
@@ -139,13 +139,6 @@ def phone(number: str | None) -> str:
     if not re.fullmatch("[0-9]{10}", digits):
         return number
     return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
-
-
-def counted(count: int) -> str:
-    """
-    How many of what is counted as far as MOST_COUNTED.
-    """
-    return f"{MOST_COUNTED:,}+" if count > MOST_COUNTED else str(count)
 
 
 def plural(count: int, word: str) -> str:

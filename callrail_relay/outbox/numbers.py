@@ -1,0 +1,71 @@
+"""
+Numbers of our accounts that are not in the settings: named with `send --from`, looked up once, remembered.
+
+Their companies count as ours from then on, so that replies to these numbers are heard of as well.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from callrail_relay.domain.callrail_text import WitnessPolicy
+from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.routing import Route
+from callrail_relay.outbox.tables import numbers
+
+
+def remember_number(connection: sa.Connection, now: datetime, route: Route) -> None:
+    """
+    Keep the company and account of a number; what was known of it before does not count any more.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    found = insert(numbers).values(
+        tracking_number=route.tracking_number, account_id=route.account_id, company_id=route.company_id
+    )
+    connection.execute(
+        found.on_conflict_do_update(
+            index_elements=[numbers.c.tracking_number],
+            set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
+        )
+    )
+
+
+def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
+    """
+    The remembered numbers of these accounts.
+    """
+    rows = connection.execute(_KNOWN, {"account_ids": list(account_ids)})
+    return [Route(row.account_id, row.company_id, row.tracking_number) for row in rows]
+
+
+_KNOWN = (
+    sa.select(numbers)
+    .where(numbers.c.account_id.in_(sa.bindparam("account_ids", expanding=True)))
+    .order_by(numbers.c.tracking_number)
+)
+
+
+def with_known_numbers(connection: sa.Connection, now: datetime, policy: WitnessPolicy) -> WitnessPolicy:
+    """
+    *policy* for the remembered numbers as well.
+    """
+    known = known_numbers(connection, now, set(policy.accounts.values()))
+    if not known:
+        return policy
+    return replace(
+        policy,
+        accounts={**{route.company_id: route.account_id for route in known}, **policy.accounts},
+        tracking_numbers=policy.tracking_numbers | {route.tracking_number for route in known},
+    )
+
+
+def with_known_companies(connection: sa.Connection, now: datetime, policy: PollPolicy) -> PollPolicy:
+    """
+    *policy* for the companies of the remembered numbers as well.
+    """
+    known = known_numbers(connection, now, {account_id for account_id, _ in policy.companies})
+    companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
+    return replace(policy, companies=tuple(dict.fromkeys(companies)))

@@ -1,0 +1,42 @@
+"""
+The tracking number that a person names to send from: one of the settings, or any other of the account.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from callrail_relay.domain.discovery import Discovery
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import UsageFault
+from callrail_relay.outbox.store import Outbox
+
+Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
+"""Opens a connection to CallRail."""
+
+
+async def find_sending_route(
+    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], outbox: Outbox, ask: Ask
+) -> Route:
+    """
+    Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
+
+    Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    """
+    known = [*routes, *await outbox.known_numbers(account_ids)]
+    found = next((route for route in known if route.tracking_number == number), None)
+    if found is None:
+        async with ask() as discovery:
+            found = await _look_up(number, account_ids, discovery)
+        await outbox.remember_number(found)
+    return found
+
+
+async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery) -> Route:
+    for account_id in account_ids:
+        for entry in await discovery.numbers(account_id):
+            if entry.number == number and entry.company_id:
+                return Route(account_id, entry.company_id, number)
+    raise UsageFault(
+        f"--from names {number}, and CallRail has no such number that can text in account "
+        f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
+    )

@@ -1,0 +1,109 @@
+"""
+`send --from`: any number of the account that can text.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.callrail.client import CallRail
+from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.routing import Route
+from callrail_relay.errors import UsageFault
+from callrail_relay.service.numbers import find_sending_route
+from callrail_relay.service.polling import Polling
+from tests.service.rig import Rig, open_rig
+from tests.support.factories import RECIPIENT
+
+pytestmark = pytest.mark.anyio
+
+EVERY = timedelta(minutes=15)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with open_rig(tmp_path) as one:
+        yield one
+
+
+class Asking:
+    """
+    Connections to the simulator, and how many were opened.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.opened = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[CallRail]:
+        self.opened += 1
+        yield self._rig.callrail
+
+
+async def find(rig: Rig, number: str, ask: Asking) -> Route:
+    settings = Route(rig.account_id, rig.simulator.company_id, rig.simulator.tracking_number)
+    return await find_sending_route(
+        number, routes=[settings], account_ids=[rig.account_id], outbox=rig.outbox, ask=ask
+    )
+
+
+async def test_a_number_of_the_settings_is_not_looked_up(rig: Rig) -> None:
+    """
+    It needs no connection at all.
+    """
+    ask = Asking(rig)
+
+    found = await find(rig, rig.simulator.tracking_number, ask)
+
+    assert (rig.simulator.company_id, 0) == (found.company_id, ask.opened)
+
+
+async def test_another_number_is_looked_up_once(rig: Rig) -> None:
+    """
+    Its company is remembered, whichever of the account it is.
+    """
+    other = rig.simulator.add_company(name="Other")
+    [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
+    ask = Asking(rig)
+
+    for _ in range(2):
+        assert Route(rig.account_id, other.id, number) == await find(rig, number, ask)
+    assert 1 == ask.opened
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"sms_enabled": False}, {"sms_supported": False}])
+async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, bool]) -> None:
+    """
+    As one that CallRail does not know, and nothing is remembered of it.
+    """
+    tracker = rig.simulator.add_tracker()
+    rig.simulator.change_tracker(tracker.id, **change)
+
+    for number in (tracker.tracking_numbers[0], "+12025550199"):
+        with pytest.raises(UsageFault, match="texting is switched on") as refused:
+            await find(rig, number, Asking(rig))
+        assert number in str(refused.value)
+    assert [] == await rig.outbox.known_numbers([rig.account_id])
+
+
+async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
+    """
+    The looks for replies take in its company, and an opt-out for all of our numbers takes in the number.
+    """
+    other = rig.simulator.add_company(name="Other")
+    [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
+    await find(rig, number, Asking(rig))
+    companies = ((rig.account_id, rig.simulator.company_id),)
+    policy = PollPolicy(companies=companies, every=EVERY)
+    polling = Polling(rig.outbox, rig.callrail, policy, rig.witness, clock=rig.clock, hook=rig.events)
+    rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
+
+    await polling.turn()
+    assert [number] == [one.tracking_number for one in await rig.operations.suppressions()]
+
+    entries = await rig.operations.suppress("+12025550150", None, "Asked by phone.")
+    assert number in {one.tracking_number for one in entries}
