@@ -59,6 +59,7 @@ NAMES = [
     "webhook secret",
     "network",
     "store",
+    "place",
     "disk",
     "files",
     "CallRail",

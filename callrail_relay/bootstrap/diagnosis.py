@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
-from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay
+from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay, synced_store
 from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
@@ -15,7 +15,9 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.errors import RelayError, SettingsFault
+from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import files_in, links, open_to_others
+from callrail_relay.outbox.engine import store_file
 from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
@@ -139,6 +141,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     return [
         *_settings_checks(installation, relay),
         ("store", lambda: check_store(probe, relay.outbox.name)),
+        ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),
         ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
@@ -198,6 +201,17 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
         ("webhook secret", hook_token),
         ("network", network),
     ]
+
+
+async def _check_place(installation: Installation) -> str:
+    if synced := synced_store(installation):
+        raise Worry(synced)
+    file = store_file(installation.settings.database.url)
+    if file is None:
+        return "The store is on a server of its own."
+    if kind := network_drive(file):
+        raise Worry(f"The store is on a network drive ({kind}), which database.allow_network_drive allows.")
+    return "The store is on a disk of this computer."
 
 
 async def _check_callrail(installation: Installation) -> str:

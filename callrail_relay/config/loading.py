@@ -285,7 +285,7 @@ def _shown(location: Location, value: object) -> str | None:
     """
     if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
         written = json.dumps(value, ensure_ascii=False)
-        if len(written) <= 40 and not _LOOKS_SECRET.search(written):
+        if len(written) <= 40 and not _LOOKS_SECRET.search(written) and not _SOUNDS_SECRET.search(written):
             return written
     return None
 

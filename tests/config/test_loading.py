@@ -383,6 +383,7 @@ def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPa
         '[callrail]\ntracking_number = "2025550"',
         '[server]\npublic_url = "https://relay:hush-hush@texts.example.com"',
         '[database]\nurl = "mysql://relay:hush-hush@db"',
+        'database = "postgresql:///db?password=hush"',
     ],
 )
 def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
