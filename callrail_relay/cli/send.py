@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, complain, say
+from callrail_relay.cli.running import command, complain, echo, say
 
 
 @command
@@ -72,7 +72,5 @@ async def send(
     if ending.fault is not None:
         complain(str(ending.fault))
     elif not as_json:
-        typer.echo(
-            f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
-        )
+        echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
     return ending.exit_code

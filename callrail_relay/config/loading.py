@@ -25,7 +25,7 @@ _FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", 
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
-_NEVER_SHOWN = {"url", "urls", "tracking_number"}
+_NEVER_SHOWN = {"url", "urls"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
@@ -281,7 +281,7 @@ def _key(location: Location) -> str:
 
 def _shown(location: Location, value: object) -> str | None:
     """
-    A short, plain value; None for one that may be secret or personal.
+    A short, plain value; None for one that may be secret.
     """
     if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
         written = json.dumps(value, ensure_ascii=False)
