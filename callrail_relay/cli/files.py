@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, Unavailable
+from callrail_relay.replacing import replace
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -74,7 +75,7 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        Path(temporary).replace(target)
+        replace(Path(temporary), target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from callrail_relay.errors import SettingsFault
+from callrail_relay.replacing import replace
 
 APPLICATION = "callrail-relay"
 CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
@@ -54,6 +55,17 @@ def data_directory() -> Path:
     The directory of CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet.
     """
     return _from_environment(DATA_VARIABLE) or _users_own(platformdirs.user_data_path)
+
+
+def log_file() -> Path:
+    """
+    Where a program without a console writes its log: in the user's log directory, else beside the data.
+    """
+    try:
+        directory = _users_own(platformdirs.user_log_path)
+    except SettingsFault:
+        directory = data_directory()
+    return directory / "callrail-relay.log"
 
 
 def _users_own(directory: Callable[..., Path]) -> Path:
@@ -100,7 +112,7 @@ def write_privately(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
+        replace(Path(temporary), target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
