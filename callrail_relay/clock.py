@@ -35,6 +35,13 @@ class Clock(Protocol):
         """
 
 
+def pause(seconds: float) -> None:
+    """
+    Hold up this thread.
+    """
+    time.sleep(seconds)
+
+
 async def others_turn() -> None:
     """
     Let whatever else is ready to run in this loop run first.

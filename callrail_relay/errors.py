@@ -14,7 +14,8 @@ Everything that can go wrong in a way a person can act on.
         └── AlreadyRunning     8  another process serves the store, or copies it
 
 The words of an error say what happened, to what, and what to do about it, in
-one or two sentences, and hold no key, no text and no full phone number.
+one or two sentences. They show what a person typed as typed, and hold no key; only
+logs are masked.
 """
 
 from datetime import datetime

@@ -57,7 +57,9 @@ NAMES = [
     "routes",
     "API key",
     "webhook secret",
+    "network",
     "store",
+    "place",
     "disk",
     "files",
     "CallRail",
@@ -722,7 +724,7 @@ async def test_store_that_cannot_be_opened_is_a_finding_among_others(
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.0)
     report = await diagnose(None)
 
-    assert ["settings", "terms", "routes", "API key", "webhook secret", "store"] == [
+    assert ["settings", "terms", "routes", "API key", "webhook secret", "network", "store"] == [
         finding.name for finding in report.findings
     ]
     assert "is not a database" in detail(report, "store")

@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
-from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay
+from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay, synced_store
 from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
+from callrail_relay.callrail.network import find_network
+from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.errors import Unavailable
+from callrail_relay.errors import RelayError, SettingsFault
+from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import files_in, links, open_to_others
+from callrail_relay.outbox.engine import store_file
 from callrail_relay.service.checks import (
     Remembered,
     check_accounts,
@@ -51,6 +55,8 @@ async def diagnose(config: Path | None) -> HealthReport:
         path = find_installation(config).config_path
         if not path.exists():
             raise Worry(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
+        if ignored := ignored_variables():
+            raise Worry(ignored)
         return f"{path} is read."
 
     report = await examine([("settings", read_settings)])
@@ -60,12 +66,12 @@ async def diagnose(config: Path | None) -> HealthReport:
     try:
         async with open_relay(installation) as relay:
             return HealthReport(findings=report.findings + (await examine(checks(relay))).findings)
-    except Unavailable as error:
+    except RelayError as error:
         without_store = [*_settings_checks(installation), ("store", _raising(error))]
         return HealthReport(findings=report.findings + (await examine(without_store)).findings)
 
 
-def _raising(error: Unavailable) -> Check:
+def _raising(error: RelayError) -> Check:
     async def check() -> str:
         raise error
 
@@ -135,6 +141,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     return [
         *_settings_checks(installation, relay),
         ("store", lambda: check_store(probe, relay.outbox.name)),
+        ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),
         ("CallRail", Remembered(lambda: _check_callrail(installation), installation.clock)),
@@ -184,16 +191,35 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
             )
         return f"From the {found.rung}."
 
+    async def network() -> str:
+        return find_network(installation.settings.callrail.api_url).words
+
     return [
         ("terms", terms),
         ("routes", route),
         ("API key", api_key),
         ("webhook secret", hook_token),
+        ("network", network),
     ]
+
+
+async def _check_place(installation: Installation) -> str:
+    if synced := synced_store(installation):
+        raise Worry(synced)
+    file = store_file(installation.settings.database.url)
+    if file is None:
+        return "The store is on a server of its own."
+    if kind := network_drive(file):
+        raise Worry(f"The store is on a network drive ({kind}), which database.allow_network_drive allows.")
+    return "The store is on a disk of this computer."
 
 
 async def _check_callrail(installation: Installation) -> str:
     installation.require_route()
     key = await installation.secrets.require(SecretName.API_KEY)
+    try:
+        find_network(installation.settings.callrail.api_url)
+    except SettingsFault as fault:
+        raise Worry("Not tried, because the network check failed.") from fault
     async with open_callrail(installation, key.secret.reveal()) as callrail:
         return await check_routes(callrail, list(installation.settings.routes_table()))

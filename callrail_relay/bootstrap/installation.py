@@ -2,15 +2,17 @@
 What a run stands on: settings, secrets, the data directory, and the policies that follow from them.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
 
 from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.durations import parse_duration
-from callrail_relay.config.loading import load
+from callrail_relay.config.loading import ignored_variables, load
 from callrail_relay.config.places import config_file, data_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
@@ -191,15 +193,27 @@ def find_installation(
     """
     The installation that *config* names, or the user's own. Raises SettingsFault.
 
+    Variables that look like settings and are none are told of as a warning of the log.
+
     *environ* takes the place of the environment for secrets, as the demonstration needs it.
     """
     path = config_file(config)
+    if ignored := ignored_variables():
+        _warn(ignored)
     return Installation(
         config_path=path,
         settings=load(config, overrides=overrides, must_exist=must_exist),
         secrets=Secrets(path) if environ is None else Secrets(path, environ),
         data=data_directory(),
     )
+
+
+@cache
+def _warn(words: str) -> None:
+    """
+    Say it once in a process. Until logs are set up, Python writes it to standard error as it is.
+    """
+    logging.getLogger("callrail_relay").warning("%s", words)
 
 
 def read_duration(text: str) -> timedelta:

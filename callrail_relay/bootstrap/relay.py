@@ -2,6 +2,7 @@
 The services on an open store, the worker, and the connection to CallRail.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.routing import Route
+from callrail_relay.errors import SettingsFault
+from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.connection import Connection
@@ -60,12 +64,15 @@ async def open_relay(
     installation: Installation, hook: EventHook = ignore, *, stays: bool = False
 ) -> AsyncIterator[Relay]:
     """
-    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable.
+    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsFault.
 
     What a relay took and had no time to map is mapped first, so that every text is there to be seen. One that
     *stays* does that beside its other work instead, and others can see that it serves the store.
     """
     settings = installation.settings
+    refuse_network_drive(installation)
+    if stays and (synced := synced_store(installation)):
+        logging.getLogger("callrail_relay").warning("%s", synced)
     outbox = await Outbox.open(settings.database.url, installation.clock, serves=stays)
     try:
         intake = Intake(
@@ -100,6 +107,35 @@ async def open_relay(
         )
     finally:
         await outbox.close()
+
+
+def refuse_network_drive(installation: Installation) -> None:
+    """
+    Raises SettingsFault where the store is on a network drive, unless the settings allow it.
+    """
+    database = installation.settings.database
+    file = store_file(database.url)
+    if file is None or database.allow_network_drive:
+        return
+    if (kind := network_drive(file)) is not None:
+        raise SettingsFault(
+            f"The store {file} is on a network drive ({kind}), where SQLite breaks sooner or later. Set "
+            "CALLRAIL_RELAY_DATA or database.url to a disk of this computer, or use PostgreSQL; "
+            "`callrail-relay database copy` moves the store. To keep it there all the same, set "
+            "database.allow_network_drive = true."
+        )
+
+
+def synced_store(installation: Installation) -> str | None:
+    """
+    A warning where a sync program has the store in its folder, else None.
+    """
+    file = store_file(installation.settings.database.url)
+    program = None if file is None else synced_folder(file)
+    return program and (
+        f"The store {file} is in a folder that {program} syncs, which can damage it. Stop the relay, move "
+        "the data to a folder that isn't synced, and set CALLRAIL_RELAY_DATA to that."
+    )
 
 
 @asynccontextmanager

@@ -82,7 +82,10 @@ def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
     overrides = sandbox.overrides() | {
         "server": {"host": "127.0.0.1", "port": 0},
         "dashboard": {"host": "127.0.0.1", "port": 0},
-        "database": {"url": f"sqlite:///{quote((directory / 'relay.db').as_posix(), safe='/:')}"},
+        "database": {
+            "url": f"sqlite:///{quote((directory / 'relay.db').as_posix(), safe='/:')}",
+            "allow_network_drive": True,  # it is thrown away
+        },
     }
     environ = sandbox.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
     path = directory / "config.toml"

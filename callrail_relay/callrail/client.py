@@ -17,7 +17,7 @@ from typing import TypeVar
 import httpx
 
 from callrail_relay.callrail import wire
-from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.callrail_text import CallRailText, SeenReplies
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
@@ -91,17 +91,18 @@ class CallRail:
     ) -> AsyncIterator["CallRail"]:
         """
         A client for *api_url*, closed at the end. *transport* takes the place of the network in tests.
+
+        Raises SettingsFault where the environment names a proxy or certificates that can't be used.
         """
         connect, read = connect_timeout.total_seconds(), read_timeout.total_seconds()
+        limits = httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
         http = httpx.AsyncClient(
             base_url=api_url,
             headers=wire.authorization(api_key),
             timeout=httpx.Timeout(read, connect=connect, pool=connect),
-            limits=httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION),
             follow_redirects=False,
-            # A proxy is for the way out: it must not be handed what is meant for this machine.
-            trust_env=not is_loopback(httpx.URL(api_url).host),
-            transport=transport,
+            trust_env=False,
+            transport=transport or find_network(api_url).transport(limits),
         )
         async with http:
             yield cls(http, deadline=connect + read + MARGIN)

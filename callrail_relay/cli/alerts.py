@@ -5,7 +5,7 @@
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
+from callrail_relay.cli.running import command, echo
 from callrail_relay.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Try the ways by which you are told when something is wrong.")
@@ -41,7 +41,7 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
         print_json([{"channel": name, "delivered": name not in failed} for name in channels.names])
     else:
         for name in channels.names:
-            typer.echo(f"{'failed' if name in failed else 'sent':<7} {name}")
+            echo(f"{'failed' if name in failed else 'sent':<7} {name}")
     if failed:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
     return 0

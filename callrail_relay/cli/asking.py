@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import typer
 
 from callrail_relay.cli.running import complain, has_terminal, say
+from callrail_relay.domain.printable import printable
 from callrail_relay.errors import UsageFault
 
 
@@ -21,7 +22,9 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
     """
     try:
         with _interruptible(), _clean_output():
-            answer = typer.prompt(question, default=default, show_default=False, hide_input=hidden, err=True)
+            answer = typer.prompt(
+                printable(question), default=default, show_default=False, hide_input=hidden, err=True
+            )
     except typer.Abort:
         if not hidden:  # there it is done already
             say("")

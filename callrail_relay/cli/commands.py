@@ -83,6 +83,10 @@ def main() -> None:
     """
     The program ``callrail-relay``.
     """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from callrail_relay.bootstrap.console import open_missing_streams
+
+        open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Texts hold what no code page of Windows does; a pipe carries JSON, which is UTF-8.

@@ -11,7 +11,7 @@ import typer
 from callrail_relay.cli.asking import ask
 from callrail_relay.cli.hook_url import why_not_for_if3
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, has_terminal, say
+from callrail_relay.cli.running import command, echo, has_terminal, say
 from callrail_relay.domain.public_url import EXAMPLE, BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
@@ -334,4 +334,4 @@ def _show(
             {"settings_file": str(installation.config_path), **route, "hook_url": url, "secrets": secrets}
         )
     else:
-        typer.echo(url)
+        echo(url)

@@ -2,10 +2,8 @@
 ``dashboard``: a new link to the dashboard of the relay that runs.
 """
 
-import typer
-
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, say
+from callrail_relay.cli.running import command, echo, say
 
 
 @command
@@ -25,5 +23,5 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
 
     link = await ask_for_link(find_installation(config))
     say("Good for one browser, and for ten minutes:")
-    print_json({"url": link}) if as_json else typer.echo(link)
+    print_json({"url": link}) if as_json else echo(link)
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
+from callrail_relay.cli.running import command, echo
 from callrail_relay.errors import NotAllowed
 
 if TYPE_CHECKING:
@@ -73,6 +73,6 @@ async def copy(
 
 
 def _show(copies: "list[TableCopy]") -> None:
-    typer.echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
+    echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
     for one in copies:
-        typer.echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")
+        echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")

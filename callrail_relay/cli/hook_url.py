@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, say
+from callrail_relay.cli.running import command, echo, say
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import UsageFault
 
@@ -86,7 +86,7 @@ async def hook_url(
     if why := why_not_for_if3(installation.settings.server.public_url):
         say(why)
     url = tokens.hook_url(installation.settings, token)
-    print_json({"url": url}) if as_json else typer.echo(url)
+    print_json({"url": url}) if as_json else echo(url)
     return 0
 
 

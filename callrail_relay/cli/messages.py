@@ -2,7 +2,6 @@
 ``messages``: the texts, and a person's word on them.
 """
 
-import json
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from callrail_relay.cli.asking import confirmed
 from callrail_relay.cli.files import STANDARD, output
 from callrail_relay.cli.options import Config, Json, Yes, read_number
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, say
+from callrail_relay.cli.running import command, echo, say
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
@@ -163,7 +162,9 @@ async def _export(operations: "Operations", wanted: "MessageFilter", file: str, 
 
 
 def _json_lines(messages: "list[Message]") -> str:
-    return "".join(f"{json.dumps(message.document(), ensure_ascii=False)}\n" for message in messages)
+    from callrail_relay.cli.documents import json_text
+
+    return "".join(f"{json_text(message.document())}\n" for message in messages)
 
 
 @app.command("show")
@@ -193,7 +194,7 @@ async def show(
         return 0
     for number, message in enumerate(found):
         if number:
-            typer.echo()
+            echo()
         print_message(message)
     return 0
 
@@ -371,7 +372,7 @@ def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
         print_json(documents(messages))
         return
     for message in messages:
-        typer.echo(f"{message.status:<10} {message.id}")
+        echo(f"{message.status:<10} {message.id}")
 
 
 def _filter(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
+from callrail_relay.cli.running import command, echo
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; all by default.")]
 
@@ -60,6 +60,4 @@ def _show(done: str, ids: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json(ids)
         return
-    typer.echo(
-        f"{done}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`."
-    )
+    echo(f"{done}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`.")

@@ -5,11 +5,13 @@ Showing values to a person: tables and sentences on a terminal, plain when piped
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.text import Text
 
 from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.printable import printable
 from callrail_relay.service.health import RELAY, Condition, HealthReport
 
 STYLES = {
@@ -25,10 +27,16 @@ _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Co
 _LONGEST_TEXT = 76
 
 
-class _PipedConsole(Console):
+class _SafeConsole(Console):
     """
-    A console that leaves it to the command to end when nobody reads its output any more.
+    A console that shows nothing raw that could steer the terminal, whatever is printed.
+
+    It leaves it to the command to end when nobody reads its output any more.
     """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -40,9 +48,16 @@ def console() -> Console:
 
     Lines are broken to the width of a terminal, and left whole for a program that reads them.
     """
-    made = _PipedConsole(markup=False, highlight=False, emoji=False)
+    made = _SafeConsole(markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
+
+
+def words(shown: str, style: str = "") -> Text:
+    """
+    Words from outside, made safe to show before Rich leaves some of them out.
+    """
+    return Text(printable(shown), style)
 
 
 def local(instant: datetime | None) -> str:
@@ -73,23 +88,23 @@ def print_messages(messages: Sequence[Message]) -> None:
         out.print(
             Text(f"{message.received_at.astimezone():%m-%d %H:%M:%S}  "),
             Text(f"{message.status:<9} ", style=STYLES[message.status]),
-            Text(f"{message.recipient or '-':<12}  "),
+            words(f"{message.recipient or '-':<12}  "),
             Text(message.id, style="dim"),
             sep="",
             soft_wrap=True,
         )
-        out.print(Text(f"    {_shortened(message.text)}"))
+        out.print(words(f"    {_shortened(message.text)}"))
         if message.reason and message.status is not Status.SENT:
-            _print_indented(out, Text(message.reason, style=STYLES[message.status]))
+            _print_indented(out, words(message.reason, STYLES[message.status]))
     if not messages:
         out.print("No texts.")
 
 
-def _print_indented(out: Console, words: Text) -> None:
+def _print_indented(out: Console, shown: Text) -> None:
     """
-    Each line of *words* behind four spaces.
+    Each line of *shown* behind four spaces.
     """
-    out.print(Text("    ").append(words) if out.soft_wrap else Padding(words, (0, 0, 0, 4)))
+    out.print(Text("    ").append(shown) if out.soft_wrap else Padding(shown, (0, 0, 0, 4)))
 
 
 def _shortened(text: str | None) -> str:
@@ -103,22 +118,22 @@ def print_message(message: Message) -> None:
     """
     out = console()
     for name, value in _facts(message):
-        out.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
+        out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")
     for decision in message.decisions:
         why = f": {decision.word.note}" if decision.word.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(Text(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
+        out.print(words(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")
         out.print(title, Text(segment.status, style=STYLES[segment.status]), sep="")
-        out.print(Text(segment.content))
+        out.print(words(segment.content))
         for attempt in segment.attempts:
             outcome = attempt.outcome or "under way"
             status = f" {attempt.http_status}" if attempt.http_status else ""
-            out.print(Text(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
+            out.print(words(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
             for learnt in attempt.evidence:
-                out.print(Text(f"  {local(learnt.noted_at)}    {learnt.detail}", style="dim"))
+                out.print(words(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
             if attempt.look_at is not None:
                 out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
 
@@ -152,4 +167,4 @@ def print_health(report: HealthReport) -> None:
     for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")
-        out.print(Text(f"{mark} ", style=style), name, finding.detail, sep="")
+        out.print(Text(f"{mark} ", style=style), name, words(finding.detail), sep="")

@@ -12,7 +12,7 @@ from callrail_relay.cli.asking import confirmed
 from callrail_relay.cli.files import read_input
 from callrail_relay.cli.options import Config, Json, Yes
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, has_terminal, say
+from callrail_relay.cli.running import command, echo, has_terminal, say
 from callrail_relay.errors import NotFound
 
 if TYPE_CHECKING:
@@ -152,12 +152,12 @@ def _print_plan(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         words = " ".join((row["text"] or "-").split())
         shown = words if len(words) <= _LONGEST_TEXT else f"{words[: _LONGEST_TEXT - 1]}…"
-        typer.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shown}")
+        echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shown}")
         if row["reason"]:
-            typer.echo(f"           {row['reason']}")
+            echo(f"           {row['reason']}")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         reason = f": {row['reason']}" if row["reason"] and row["status"] != "sent" else ""
-        typer.echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")
+        echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {row['id']}{reason}")

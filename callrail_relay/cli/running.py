@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 
 import typer
 
+from callrail_relay.domain.printable import printable
 from callrail_relay.errors import RelayError
 
 P = ParamSpec("P")
@@ -93,14 +94,21 @@ def complain(words: str) -> None:
     """
     # Typer leaves colours out of a pipe by itself, and does not ask for the wish of the person.
     mark = "Error:" if os.environ.get("NO_COLOR") else typer.style("Error:", fg=typer.colors.RED, bold=True)
-    typer.echo(f"{mark} {words}", err=True)
+    typer.echo(f"{mark} {printable(words)}", err=True)
 
 
 def say(words: str) -> None:
     """
     Tell a person something beside the result, on standard error.
     """
-    typer.echo(words, err=True)
+    typer.echo(printable(words), err=True)
+
+
+def echo(words: str = "") -> None:
+    """
+    Print a line of the result, on standard output.
+    """
+    typer.echo(printable(words))
 
 
 def has_terminal() -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli.options import Json
-from callrail_relay.cli.running import command, say
+from callrail_relay.cli.running import command, echo, say
 from callrail_relay.errors import NotFound
 
 
@@ -42,7 +42,7 @@ async def sandbox(
             print_json(box.document())
         else:
             for name, value in box.document().items():
-                typer.echo(f"{name:<16} {value}")
+                echo(f"{name:<16} {value}")
             say("Listening. Ctrl-C ends it.")
         await stopped.wait()
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.options import Config, Json, read_number
-from callrail_relay.cli.running import command, complain, say
+from callrail_relay.cli.running import command, complain, echo, say
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
@@ -77,9 +77,7 @@ async def send(
     if ending.fault is not None:
         complain(str(ending.fault))
     elif not as_json:
-        typer.echo(
-            f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}."
-        )
+        echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
     return ending.exit_code
 
 

@@ -2,16 +2,16 @@
 How the relay is doing, for a person: the facts of the dashboard on a terminal.
 """
 
-import json
 import math
 from collections.abc import Awaitable, Callable, Iterator
 
-import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from callrail_relay.cli.render import STYLES, clock_time, console, local
+from callrail_relay.cli.documents import json_text
+from callrail_relay.cli.render import STYLES, clock_time, console, local, words
+from callrail_relay.cli.running import echo
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Window
 from callrail_relay.domain.health import Code, Facts, Level, Point, judge
@@ -125,13 +125,13 @@ def _queue_words(facts: Facts) -> str:
 
 def _standing_lines(standing: Standing) -> Iterator[Text]:
     account = standing.account
-    yield Text(account.id, style="bold")
+    yield words(account.id, "bold")
     yield _window_line("hour", standing.hour)
     yield _window_line("day", standing.day)
     if account.paused_since is not None:
-        yield Text(f"  paused since {local(account.paused_since)}: {account.paused_reason}", style="red")
+        yield words(f"  paused since {local(account.paused_since)}: {account.paused_reason}", "red")
     if account.wait_until is not None:
-        yield Text(f"  waits until {local(account.wait_until)}: {account.wait_reason}", style="yellow")
+        yield words(f"  waits until {local(account.wait_until)}: {account.wait_reason}", "yellow")
     if standing.pending:
         waits = "segment waits" if standing.pending == 1 else "segments wait"
         yield Text(f"  {standing.pending} {waits} to leave")
@@ -174,14 +174,14 @@ async def _tell_changes(read: Read, clock: Clock, out: Console, *, as_json: bool
         # Compared as it is shown: the time of the look alone is no change.
         text = _as_text(report, out, as_json=as_json)
         if text != shown:
-            typer.echo(text)
+            echo(text)
             shown = text
         await clock.sleep(1)
 
 
 def _as_text(report: StatusReport, out: Console, *, as_json: bool) -> str:
     if as_json:
-        return json.dumps(report.document(), ensure_ascii=False)
+        return json_text(report.document())
     with out.capture() as captured:
         out.print(status_view(report), end="")
     return captured.get()

@@ -9,7 +9,7 @@ import typer
 from callrail_relay.cli.files import STANDARD, output, read_input
 from callrail_relay.cli.options import Config, Json, read_number
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, complain, say
+from callrail_relay.cli.running import command, complain, echo, say
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
         print_json([one.document() for one in found])
         return 0
     for one in found:
-        typer.echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
+        echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
     if not found:
-        typer.echo("Nobody opted out.")
+        echo("Nobody opted out.")
     return 0
 
 
@@ -83,9 +83,7 @@ async def add(
     if as_json:
         print_json([one.document() for one in entries])
     else:
-        typer.echo(
-            f"{person} is not texted any more from {', '.join(one.tracking_number for one in entries)}."
-        )
+        echo(f"{person} is not texted any more from {', '.join(one.tracking_number for one in entries)}.")
     return 0
 
 
@@ -113,9 +111,7 @@ async def remove(
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with open_relay(find_installation(config)) as relay:
         lifted = await relay.operations.lift_suppression(person, ours)
-    print_json({"recipient": person, "removed": lifted}) if as_json else typer.echo(
-        f"{person} is off the list."
-    )
+    print_json({"recipient": person, "removed": lifted}) if as_json else echo(f"{person} is off the list.")
     return 0
 
 
@@ -155,7 +151,7 @@ async def import_(
     if as_json:
         print_json(_import_document(listed, added))
     else:
-        typer.echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
+        echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
     _tell_faults(listed)
     return UsageFault.exit_code if listed.bad_lines else 0
 

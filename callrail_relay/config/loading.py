@@ -15,6 +15,7 @@ from typing import Any
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
 from callrail_relay.config.sections import Fault, Faults, Location
 from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsFault
 
 PREFIX = "CALLRAIL_RELAY_"
@@ -24,7 +25,7 @@ _FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", 
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
-_NEVER_SHOWN = {"url", "urls", "tracking_number"}
+_NEVER_SHOWN = {"url", "urls"}
 _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
@@ -71,7 +72,7 @@ def load(
             f"There is no settings file {path}. Make it with `callrail-relay configure --config {path}`, "
             f"or name another with --config or {CONFIG_VARIABLE}."
         )
-    variables, unknown = _variables()
+    variables, _ = _variables()
     sources = [
         _Source(_flags(overrides or {}), _flag),
         _Source(_environment(variables), lambda location: _variable(location, variables)),
@@ -80,14 +81,23 @@ def load(
     values: Values = {}
     for source in reversed(sources):
         values = _merged(values, source.values)
-    faults = [_unknown_variable(variable) for variable in unknown]
     try:
-        settings = Settings.read(values)
+        return Settings.read(values)
     except Faults as error:
-        faults += [_sentence(fault, sources) for fault in error.faults]
-    if faults:
-        raise SettingsFault("\n".join(faults))
-    return settings
+        raise SettingsFault("\n".join(_sentence(fault, sources) for fault in error.faults)) from error
+
+
+def ignored_variables() -> str | None:
+    """
+    A sentence about the variables with our prefix that are not settings; None where there are none.
+
+    Kubernetes and Docker set some for a service of that name, such as CALLRAIL_RELAY_PORT.
+    """
+    _, unknown = _variables()
+    if not unknown:
+        return None
+    names = ", ".join(printable_line(name) + _meant(name) for name in unknown)
+    return f"Ignored, because there is no such setting: {names}."
 
 
 def read_text(path: Path) -> str | None:
@@ -271,11 +281,11 @@ def _key(location: Location) -> str:
 
 def _shown(location: Location, value: object) -> str | None:
     """
-    A short, plain value; None for one that may be secret or personal.
+    A short, plain value; None for one that may be secret.
     """
     if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
         written = json.dumps(value, ensure_ascii=False)
-        if len(written) <= 40 and not _LOOKS_SECRET.search(written):
+        if len(written) <= 40 and not _LOOKS_SECRET.search(written) and not _SOUNDS_SECRET.search(written):
             return written
     return None
 
@@ -297,8 +307,11 @@ def _keys(table: list[int | str]) -> list[str]:
     return list(TABLES[str(table[0])].rules if table else TABLES)
 
 
-def _unknown_variable(name: str) -> str:
-    known = [*variable_names(), *_NOT_SETTINGS, *_SECRETS_ELSEWHERE]
-    near = get_close_matches(name, known, n=1)
-    remedy = f"perhaps {near[0]} is meant" if near else "unset it"
-    return f"The environment variable {name} is not a setting; {remedy}."
+def _meant(name: str) -> str:
+    """
+    What a name may be a slip for. It is close: CALLRAIL_RELAY_SERVICE_PORT is of Kubernetes, and no slip.
+    """
+    elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
+    near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
+    meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)
+    return f" (perhaps {meant} is meant)" if meant else ""

@@ -108,11 +108,13 @@ def _may_be_there() -> bool:
     if sys.platform != "linux":
         return True
     bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
-    named = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "python_keyring", "keyringrc.cfg")
+    # os.path's own leaves the ~ of a user without a home directory as it is, and Path's fails.
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # see above
+    named = Path(home, "python_keyring", "keyringrc.cfg")
     return (
         not os.environ.keys().isdisjoint({"DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"})
         or bus.exists()
-        or named.expanduser().exists()
+        or named.exists()
         or any(not one.module.startswith("keyring.") for one in entry_points(group="keyring.backends"))
     )
 

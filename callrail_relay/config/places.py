@@ -6,9 +6,13 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
+
+from callrail_relay.errors import SettingsFault
+from callrail_relay.replacing import replace
 
 APPLICATION = "callrail-relay"
 CONFIG_VARIABLE = "CALLRAIL_RELAY_CONFIG"
@@ -26,7 +30,17 @@ def default_config_file() -> Path:
     """
     ``config.toml`` in the platform's user config directory.
     """
-    return platformdirs.user_config_path(APPLICATION, appauthor=False) / "config.toml"
+    return _users_own(platformdirs.user_config_path) / "config.toml"
+
+
+def is_default_config_file(path: Path) -> bool:
+    """
+    Whether *path* is the default settings file; a user without a home directory has none.
+    """
+    try:
+        return path == default_config_file()
+    except SettingsFault:
+        return False
 
 
 def override_path(override: Path | None) -> Path | None:
@@ -40,7 +54,32 @@ def data_directory() -> Path:
     """
     The directory of CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet.
     """
-    return _from_environment(DATA_VARIABLE) or platformdirs.user_data_path(APPLICATION, appauthor=False)
+    return _from_environment(DATA_VARIABLE) or _users_own(platformdirs.user_data_path)
+
+
+def log_file() -> Path:
+    """
+    Where a program without a console writes its log: in the user's log directory, else beside the data.
+    """
+    try:
+        directory = _users_own(platformdirs.user_log_path)
+    except SettingsFault:
+        directory = data_directory()
+    return directory / "callrail-relay.log"
+
+
+def _users_own(directory: Callable[..., Path]) -> Path:
+    try:
+        return directory(APPLICATION, appauthor=False)
+    except RuntimeError as error:  # no HOME, and a user id that is not in passwd, as in many containers
+        raise _no_home() from error
+
+
+def _no_home() -> SettingsFault:
+    return SettingsFault(
+        f"This user has no home directory. Set {CONFIG_VARIABLE} to the settings file and {DATA_VARIABLE} "
+        "to a directory for the data, or set HOME."
+    )
 
 
 def private_directory(path: Path) -> Path:
@@ -73,7 +112,7 @@ def write_privately(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
+        replace(Path(temporary), target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -87,4 +126,12 @@ def _from_environment(variable: str) -> Path | None:
 def _absolute(path: Path) -> Path:
     # No shell has expanded the ~ of a service file or of --config=~/relay.toml.
     # Path's own methods either fail for an unknown ~name or follow links; these do neither.
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111  # see above
+    expanded = os.path.expanduser(path)  # noqa: PTH111  # see above
+    if Path(expanded).parts[:1] == ("~",):
+        raise _no_home()
+    try:
+        return Path(os.path.abspath(expanded))  # noqa: PTH100  # see above
+    except OSError as error:
+        raise SettingsFault(
+            f"{path} is relative to the current directory, which was deleted. Give the whole path."
+        ) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import time, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import available_timezones
 
 from callrail_relay.config.durations import parse_duration
@@ -28,6 +28,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,15}", re.ASCII)
 _YES = frozenset({"true", "yes", "on", "1", "t", "y"})
 _NO = frozenset({"false", "no", "off", "0", "f", "n"})
 _SHORTEST_KEPT = timedelta(days=2)
+_POSTGRESQL = (
+    "must be written as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, without spaces, and with %40 for an @ "
+    "in the password"
+)
 _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
@@ -189,7 +193,39 @@ def check_database_url(raw: object) -> str:
     url = _text(raw)
     if not url.startswith(_DATABASES) or url in _DATABASES or url.startswith("sqlite:///:memory:"):
         raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
+    if not url.startswith("sqlite:"):
+        _check_postgresql_url(url)
+    elif "\0" in unquote(url):
+        raise ValueError("must name a file; no file has %00 in its name")
     return url
+
+
+def _check_postgresql_url(url: str) -> None:
+    """
+    Refuse what SQLAlchemy or libpq would refuse in their own words, or would take a part of a password for.
+    """
+    # Whoever has a store in a file need not wait for it.
+    from sqlalchemy import make_url  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        address = make_url(url)
+        host, port, name = address.host or "", address.port or 5432, address.database or ""
+    except (ArgumentError, ValueError) as fault:
+        raise ValueError(_POSTGRESQL) from fault
+    if re.search(r"\s", url) or "@" in host or "@" in name or not 0 < port < 65536:
+        raise ValueError(_POSTGRESQL)
+    try:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - an extra
+    except ImportError:
+        return  # said where the store is opened
+    for option in address.query:
+        try:
+            conninfo.make_conninfo(**{option: ""})
+        except (ProgrammingError, TypeError) as fault:
+            raise ValueError(
+                f"must not have the option {option!r}, which PostgreSQL does not know"
+            ) from fault
 
 
 def _alert_url(raw: object) -> str:

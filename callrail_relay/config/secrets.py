@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from callrail_relay.config.os_keyring import OsKeyring
-from callrail_relay.config.places import default_config_file
+from callrail_relay.config.places import is_default_config_file
 from callrail_relay.config.secret_file import SecretFile
 from callrail_relay.errors import SecretFault
 
@@ -103,7 +103,7 @@ class Secrets:
         *keyring_timeout* is in seconds.
         """
         path = Path(os.path.abspath(config_file))  # noqa: PTH100  # unlike resolve(), it keeps links
-        self._suffix = "" if path == default_config_file() else f"@{path}"
+        self._suffix = "" if is_default_config_file(path) else f"@{path}"
         self._environ = environ
         self._keyring = OsKeyring(keyring_timeout)
         self._file = SecretFile(path.with_name("secrets.toml"))

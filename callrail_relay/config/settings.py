@@ -294,6 +294,10 @@ class Database(Section):
         default_factory=default_database_url,
         description="sqlite:///FILE (default: relay.db in the data directory), or postgresql://...",
     )
+    allow_network_drive: Flag = key(
+        default=False,
+        description="true: keep SQLite on NFS, SMB or the like all the same, where it breaks one day",
+    )
 
 
 class Settings(Section):

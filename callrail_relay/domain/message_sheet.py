@@ -5,6 +5,7 @@ Messages as rows of a CSV file, for a spreadsheet.
 from collections.abc import Iterable
 
 from callrail_relay.domain.message import Message
+from callrail_relay.domain.printable import printable
 from callrail_relay.domain.sheets import guarded, lines
 
 COLUMNS = (
@@ -42,8 +43,10 @@ def header() -> str:
 
 
 def rows(messages: Iterable[Message]) -> str:
-    """
-    A line for each message; its words as they are, with an apostrophe before what looks like a formula.
+    r"""
+    A line for each message, with an apostrophe before what looks like a formula.
+
+    What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
     """
     return lines(_cells(message) for message in messages)
 
@@ -58,4 +61,4 @@ def _cells(message: Message) -> list[str]:
 
 def _cell(name: str, value: object) -> str:
     words = "" if value is None else str(value)
-    return words if name in _OUR_OWN else guarded(words)
+    return words if name in _OUR_OWN else guarded(printable(words))

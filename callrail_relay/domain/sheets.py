@@ -5,11 +5,17 @@ Spreadsheets: cells that none of them takes for a formula, and whole numbers as 
 import re
 from collections.abc import Iterable
 
-# What a spreadsheet may take for the beginning of a formula, in both widths
-# (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_MARKS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-
-_GUARD = "'"
+# Where a cell begins as a formula (https://owasp.org/www-community/attacks/CSV_Injection), in both widths of
+# the marks. Some programs drop spaces, apostrophes and quotes before it. Inside of our cell another one
+# begins where a program takes semicolons or tabs for separators, as Excel does in half of Europe, and where
+# such a program, not knowing our quotes, takes a line break for the end of the row.
+_FORMULA = "[=+@\uff1d\uff0b\uff0d\uff20-]"
+_BEGINS = (
+    rf"(?:(?<![\s\S]){{guard}}(?=['\"]*(?:[\t\r\n]|['\"\s]*{_FORMULA}))"
+    rf"|(?<=[;\t\r\n]){{guard}}(?=(?:['\"]|[^\S\t\r\n])*{_FORMULA}))"
+)
+_UNGUARDED = re.compile(_BEGINS.format(guard=""))
+_GUARDED = re.compile(_BEGINS.format(guard="'"))
 
 # 42.0 and 2,025,550,149
 _DECIMAL = re.compile(r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
@@ -19,18 +25,16 @@ _SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]+)[eE]\+?|[eE]\+)([0-9]{1,2})")
 
 def guarded(words: str) -> str:
     """
-    *words* as a cell: with an apostrophe before them where a spreadsheet could take them for a formula.
+    *words* as a cell: with an apostrophe wherever a spreadsheet could find the beginning of a formula.
     """
-    return f"{_GUARD}{words}" if _looks_like_formula(words.lstrip(_GUARD)) else words
+    return _UNGUARDED.sub("'", words)
 
 
 def unguarded(cell: str) -> str:
     """
     The words that ``guarded`` made *cell* from.
     """
-    if cell.startswith(_GUARD) and _looks_like_formula(cell.lstrip(_GUARD)):
-        return cell.removeprefix(_GUARD)
-    return cell
+    return _GUARDED.sub("", cell)
 
 
 def lines(rows: Iterable[Iterable[str]]) -> str:
@@ -41,15 +45,11 @@ def lines(rows: Iterable[Iterable[str]]) -> str:
 
 
 def _quoted(cell: str) -> str:
-    # csv.writer leaves a lone carriage return without quotes, and csv.reader then ends the row there.
-    if any(mark in cell for mark in ',"\r\n'):
+    # csv.writer leaves a lone carriage return without quotes, and csv.reader then ends the row there. Some
+    # programs take semicolons and tabs for separators, beside commas.
+    if any(mark in cell for mark in ',;\t"\r\n'):
         return '"' + cell.replace('"', '""') + '"'
     return cell
-
-
-def _looks_like_formula(words: str) -> bool:
-    # Some programs drop the spaces before a formula.
-    return words.startswith(_FORMULA_MARKS) or words.lstrip().startswith(_FORMULA_MARKS)
 
 
 def whole_number(text: str) -> str | None:

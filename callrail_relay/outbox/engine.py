@@ -45,7 +45,17 @@ def describe(engine: sa.Engine) -> str:
     """
     if is_sqlite(engine):
         return str(engine.url.database)
-    return engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    # Its options may hold a password as well: only where the server is, is told.
+    where = {option: value for option, value in engine.url.query.items() if option in ("host", "port")}
+    return engine.url.set(drivername="postgresql", query=where).render_as_string(hide_password=True)
+
+
+def store_file(url: str) -> Path | None:
+    """
+    The file of the SQLite store at *url*; None for PostgreSQL.
+    """
+    address = sa.make_url(url)
+    return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
 
 FileIdentity = tuple[int, int]

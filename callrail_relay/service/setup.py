@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, Discovery, NumberEntry
-from callrail_relay.domain.phone import BadPhone, mask, normalise
+from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import RefusedByCallRail, SecretFault
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.
@@ -71,7 +71,7 @@ class Question:
             choice = self.find(given)
             if choice is None:
                 raise RefusedByCallRail(
-                    f"This API key can use no {self.what} {_shown(given)}; give {self.option} a listed one."
+                    f"This API key can use no {self.what} {given.strip()}; give {self.option} a listed one."
                 )
             return Answer(choice, f"as given with {self.option}")
         if len(self.choices) == 1:
@@ -192,11 +192,3 @@ def _comparable(name: str) -> str:
         return normalise(name)
     except BadPhone:
         return re.sub(r"[\s-]", "", name).casefold()
-
-
-def _shown(name: str) -> str:
-    """
-    An id as it was given; of a phone number the end, as in every fault.
-    """
-    digits = sum(character.isdigit() for character in name)
-    return mask(name) if digits > 9 and not re.search("[A-Za-z]", name) else name.strip()

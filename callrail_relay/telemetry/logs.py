@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from callrail_relay.domain.events import Event, EventHook
 from callrail_relay.domain.phone import mask_all
+from callrail_relay.domain.printable import printable_line
 from callrail_relay.lean import left_out
 
 # Rich is for tracebacks, which no line of ours has.
@@ -41,6 +42,8 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         _without_traceback,
         redact,
     ]
+    if pretty:
+        before.append(_made_printable)
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=target.isatty(), event_key="action")
         if pretty
@@ -106,6 +109,15 @@ def _redacted(value: object, key: object = None) -> object:
     if isinstance(value, list | tuple):
         return [_redacted(item) for item in value]
     return value
+
+
+def _made_printable(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """
+    Let nothing from outside steer the terminal. JSON, and lists as Python writes them, do so by themselves.
+    """
+    return {key: printable_line(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def event_logger() -> EventHook:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.config.loading import load, variable_names
+from callrail_relay.bootstrap.installation import find_installation
+from callrail_relay.config.loading import ignored_variables, load, variable_names
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SettingsFault
@@ -322,22 +323,43 @@ def test_flag_at_fault_is_named(key: str, flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"),
+    ("name", "meant"),
     [
-        ("CALLRAIL_RELAY_LIMIT__PER_HOUR", "perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant"),
-        ("CALLRAIL_RELAY_LIMITS__PER_HUOR", "perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant"),
-        ("CALLRAIL_RELAY_LIMITS_PER_HOUR", "perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant"),
-        ("CALLRAIL_RELAY_API_KEY", "perhaps CALLRAIL_API_KEY is meant"),
-        ("CALLRAIL_RELAY_ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ", "unset it"),
+        ("CALLRAIL_RELAY_LIMIT__PER_HOUR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
+        ("CALLRAIL_RELAY_LIMITS__PER_HUOR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
+        ("CALLRAIL_RELAY_LIMITS_PER_HOUR", " (perhaps CALLRAIL_RELAY_LIMITS__PER_HOUR is meant)"),
+        ("CALLRAIL_RELAY_API_KEY", " (perhaps CALLRAIL_API_KEY is meant)"),
+        # What Kubernetes and Docker set for a service of that name.
+        ("CALLRAIL_RELAY_SERVICE_HOST", ""),
+        ("CALLRAIL_RELAY_SERVICE_PORT", ""),
+        ("CALLRAIL_RELAY_PORT", ""),
+        ("CALLRAIL_RELAY_PORT_8787_TCP_ADDR", ""),
+        ("CALLRAIL_RELAY_NAME", ""),
     ],
 )
-def test_unknown_variable_is_a_fault(monkeypatch: pytest.MonkeyPatch, name: str, remedy: str) -> None:
+def test_unknown_variable_is_named_and_ignored(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
     """
-    A slip in a name is not passed over, and its value is not shown.
+    A slip in a name is told of, its value is not shown, and the settings are read all the same.
     """
-    monkeypatch.setenv(name, "topsecret")
+    monkeypatch.setenv(name, "tcp://10.0.0.1:8787")
 
-    assert f"The environment variable {name} is not a setting; {remedy}." == fault()
+    assert 8787 == load().server.port
+    assert f"Ignored, because there is no such setting: {name}{meant}." == ignored_variables()
+
+
+def test_it_is_said_once_where_settings_are_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    However often a command reads them.
+    """
+    monkeypatch.setenv("CALLRAIL_RELAY_SERVICE_PORT_ONCE", "1")
+    find_installation(None)
+    find_installation(None)
+
+    assert ["Ignored, because there is no such setting: CALLRAIL_RELAY_SERVICE_PORT_ONCE."] == caplog.messages
 
 
 def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,11 +368,9 @@ def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPa
     """
     path = config("[limits]\nper_hour = 0\nper_day = 0\n")
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_DAY", "-1")
-    monkeypatch.setenv("CALLRAIL_RELAY_COLOUR", "x")
 
-    unknown, file, variable = fault(path, server={"port": 1}).splitlines()
+    file, variable = fault(path, server={"port": 1}).splitlines()
 
-    assert "CALLRAIL_RELAY_COLOUR" in unknown
     assert f"{path}, line 2" in file
     assert "CALLRAIL_RELAY_LIMITS__PER_DAY" in variable
 
@@ -360,9 +380,9 @@ def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPa
     [
         '[callrail]\naccount_id = "0123456789abcdef0123456789abcdef"',
         '[callrail]\napi_key = "hush-hush"',
-        '[callrail]\ntracking_number = "2025550"',
         '[server]\npublic_url = "https://relay:hush-hush@texts.example.com"',
         '[database]\nurl = "mysql://relay:hush-hush@db"',
+        'database = "postgresql:///db?password=hush"',
     ],
 )
 def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
@@ -373,7 +393,13 @@ def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
 
     assert "hush" not in words
     assert "0123456789" not in words
-    assert "2025550" not in words
+
+
+def test_number_is_shown_as_it_was_typed(config: Write) -> None:
+    """
+    Whoever typed it sees what is wrong with it.
+    """
+    assert '"2025550"' in fault(config('[callrail]\ntracking_number = "2025550"'))
 
 
 def test_secret_in_the_settings_is_sent_away(config: Write) -> None:

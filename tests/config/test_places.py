@@ -1,3 +1,4 @@
+import os
 import stat
 import sys
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 from callrail_relay.config.places import (
     config_file,
     data_directory,
+    is_default_config_file,
     override_path,
     private_directory,
     write_privately,
 )
+from callrail_relay.errors import SettingsFault
 
 posix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no mode bits and needs a right for links"
@@ -114,3 +117,43 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
     assert [] == list(tmp_path.glob(".config*"))
     assert [] == list(path.iterdir())
+
+
+def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    A container's user id that is not in passwd: both named is enough, and nothing lands in a folder "~".
+    """
+    monkeypatch.chdir(tmp_path)
+    for variable in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def no_home(*_: object, **__: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(platformdirs, "user_config_path", no_home)
+    monkeypatch.setattr(platformdirs, "user_data_path", no_home)
+    monkeypatch.delenv("CALLRAIL_RELAY_DATA")
+    with pytest.raises(SettingsFault, match=r"CALLRAIL_RELAY_CONFIG .* CALLRAIL_RELAY_DATA"):
+        config_file()
+    with pytest.raises(SettingsFault, match="CALLRAIL_RELAY_DATA"):
+        data_directory()
+
+    monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
+    monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", str(tmp_path / "config.toml"))
+    assert (tmp_path, tmp_path / "config.toml") == (data_directory(), config_file())
+    assert not is_default_config_file(config_file())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not let go of a directory in use")
+def test_directory_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    A relative path needs it, a whole one does not.
+    """
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(SettingsFault, match="whole path"):
+        config_file(Path("relay.toml"))
+    assert tmp_path / "relay.toml" == config_file(tmp_path / "relay.toml")

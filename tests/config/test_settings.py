@@ -271,6 +271,30 @@ def test_databases(url: str) -> None:
     assert url == Database(url=url).url
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sesame@db:port/relay",
+        "postgresql://u:sesame@db:99999/relay",
+        "postgresql://u:sesame@[::1/relay",
+        "postgresql://u:ses@me@db/relay",
+        "postgresql:// u:sesame@db/relay",
+        "postgresql+asyncpg://u:sesame@db/relay",
+        "postgresql://db/relay?sslpasword=sesame",
+        "sqlite:////var/lib/sesame%00.db",
+    ],
+)
+def test_database_that_cannot_be_read_is_a_fault_of_its_key(url: str) -> None:
+    """
+    What SQLAlchemy or libpq would refuse later is refused here, and nothing of the URL is shown.
+    """
+    told = words(Database, url=url)
+
+    assert "must " in told
+    assert "sesame" not in told
+    assert "me@" not in told
+
+
 def test_database_lies_in_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """
     The directory is asked for late, and may hold what a URL would misread.

@@ -82,7 +82,13 @@ again after a change.
   such as `"21:00"`.
 - In an environment variable a *list* is written with commas: `127.0.0.1,10.0.0.0/8`.
 - A key that does not exist, or a value that makes no sense, ends the command with code 3. The sentence names
-  the key and its place.
+  the key and its place. A variable that is not a setting is named in a warning and ignored: Kubernetes and
+  Docker make some, such as `CALLRAIL_RELAY_PORT`, for a service called `callrail-relay`.
+- A user without a home directory, as in some containers, needs both `CALLRAIL_RELAY_CONFIG` and
+  `CALLRAIL_RELAY_DATA`.
+- The way to CallRail follows `HTTPS_PROXY`, `ALL_PROXY` (`http://`, `https://`, `socks5://`, `socks5h://`),
+  `NO_PROXY` (names, domains, addresses and networks, each also with a port), `SSL_CERT_FILE` and
+  `SSL_CERT_DIR`. One that can't be used ends the command with code 3, and is a failed check of `doctor`.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
 - The addresses of `alerts.urls` and `replies.forward_to` hold secrets, too: see
   [how to be told](../how-to/alerts-and-metrics.md#be-told-when-something-is-wrong).

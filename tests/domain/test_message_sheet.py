@@ -60,6 +60,6 @@ def test_words_are_no_formula() -> None:
     [first, second] = read(MESSAGE, formulas)
 
     assert '\'=HYPERLINK("http://example.com";"Hi")' == first["text"]
-    assert ["'@SUM(1)", "'+1", "'-2", "'\t=1"] == [
+    assert ["'@SUM(1)", "'+1", "'-2", "'\t'=1"] == [
         second[name] for name in ("seller", "opportunity_id", "sender_id", "text")
     ]

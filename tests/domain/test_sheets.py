@@ -2,16 +2,19 @@
 Cells that a spreadsheet takes for words.
 """
 
+import csv
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.sheets import guarded, unguarded, whole_number
+from callrail_relay.domain.sheets import guarded, lines, unguarded, whole_number
 
 MARKS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full width is the point
 
 
-@given(st.text() | st.text(alphabet="'=+-@ \t1"))
+@given(st.text() | st.text(alphabet="'=+-@ \t1;\n\"\r"))
 def test_words_come_back(words: str) -> None:
     """
     Whatever is guarded reads as it was.
@@ -26,6 +29,37 @@ def test_no_cell_begins_as_a_formula(mark: str, space: str, words: str) -> None:
     """
     assert guarded(f"{space}{mark}{words}").startswith("'") or mark.isspace()
     assert guarded(f"{mark}{words}").startswith("'")
+
+
+@given(st.text(alphabet="'=+-@ \t1;\n\"\r,"))
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_program_finds_a_formula_by_its_own_separator(separator: str, words: str) -> None:
+    """
+    Excel takes semicolons in half of Europe, and tabs when words are pasted.
+    """
+    line = lines([["id", guarded(words), "end"]])
+    inside = line.removeprefix("id,").removesuffix(",end\n")
+    cells = [cell for row in csv.reader(io.StringIO(inside, newline=""), delimiter=separator) for cell in row]
+
+    assert not [cell for cell in cells if cell.lstrip(" ").startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        ("hello;=1+1", "hello;'=1+1"),
+        ("a\t@b\n-c", "a\t'@b\n'-c"),
+        ('a; "=b"', 'a;\' "=b"'),
+        ("+12025550122", "'+12025550122"),
+        ("one\n\ntwo; three", "one\n\ntwo; three"),
+    ],
+)
+def test_every_beginning_is_guarded(words: str, cell: str) -> None:
+    """
+    And nothing else is.
+    """
+    assert cell == guarded(words)
+    assert words == unguarded(cell)
 
 
 @pytest.mark.parametrize("words", ["", "Is Tuesday fine?", "12 Oak St", "'twas", "''", "5 - 3", "a=b"])

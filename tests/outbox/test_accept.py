@@ -323,6 +323,23 @@ async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: Man
     await again.close()
 
 
+@pytest.mark.parametrize(
+    "option", ["password=sesame", "pass%77ord=sesame", "sslpassword=sesame&host=/run/db"]
+)
+def test_no_option_of_the_url_tells_a_password(option: str) -> None:
+    """
+    Where the server is, is told.
+    """
+    opened = engine.open_engine(f"postgresql://relay@127.0.0.1/relay?{option}")
+    try:
+        name = engine.describe(opened)
+    finally:
+        opened.dispose()
+
+    assert "sesame" not in name
+    assert ("host=" in option) == ("host=" in name)
+
+
 async def test_the_store_tells_its_name_without_a_password(outbox: Outbox, store_url: str) -> None:
     """
     The file, or the address.

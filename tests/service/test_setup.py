@@ -91,14 +91,14 @@ async def test_unknown_account_is_refused_by_its_name(given: str) -> None:
         question.in_advance(given)
 
 
-@pytest.mark.parametrize(("given", "shown"), [("+1 202 555 0177", "+1••••••••77"), ("lobby", "lobby")])
-async def test_unknown_number_is_refused_without_showing_it(given: str, shown: str) -> None:
+@pytest.mark.parametrize("given", ["+1 202 555 0177", "lobby"])
+async def test_unknown_number_is_refused_as_it_was_typed(given: str) -> None:
     question = await ask_for_number(Scripted(), FIRST.id, COMPANY.id)
 
     with pytest.raises(RefusedByCallRail) as refused:
         question.in_advance(given)
 
-    assert f"This API key can use no tracking number {shown}; " in str(refused.value)
+    assert f"This API key can use no tracking number {given}; " in str(refused.value)
 
 
 async def test_nothing_to_choose_names_the_remedy() -> None:

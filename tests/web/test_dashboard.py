@@ -326,7 +326,21 @@ async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "back", ["//evil.example.com", "https://evil.example.com/", "/\\evil.example.com", "texts", "/\x00"]
+    "back",
+    [
+        "//evil.example.com",
+        "///evil.example.com",
+        "////evil.example.com",
+        "/\\evil.example.com",
+        "\\\\evil.example.com",
+        "/\t/evil.example.com",
+        "//[",
+        "https://evil.example.com/",
+        "http:evil.example.com",
+        "texts",
+        "/\x00",
+        "",
+    ],
 )
 async def test_no_form_leads_elsewhere(tmp_path: Path, back: str) -> None:
     async with visiting(tmp_path) as (rig, visitor):
@@ -334,6 +348,20 @@ async def test_no_form_leads_elsewhere(tmp_path: Path, back: str) -> None:
         done = await visitor.post(f"/texts/{id_}/cancel", back=back)
         assert f"/texts/{id_}" == done.url.path
         assert "127.0.0.1" == done.url.host
+
+
+async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path) -> None:
+    """
+    In the page it stands in an element of its own, and in the title the mark is written out.
+    """
+    async with visiting(tmp_path) as (rig, visitor):
+        body = json.dumps({"message": "To nobody", "seller": "Dana \u202egpj"}).encode()
+        receipt = await rig.intake.accept_request(body, content_type="application/json")
+        id_ = receipt.accepted[0].message_id
+        page = await visitor.page(f"/texts/{id_}")
+
+    assert "<bdi>Dana \u202egpj</bdi>" in page
+    assert r"<title>Text to Dana \u202egpj" in page
 
 
 async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.history import History
@@ -179,8 +180,8 @@ def own_address(wanted: str, default: str) -> str:
     """
     Where a form or a link says that it stands; only ever a page of this listener.
     """
-    parts = urlsplit(wanted)
-    own = wanted.startswith("/") and not parts.scheme and not parts.netloc and "\\" not in wanted
+    # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
+    own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
     return wanted if own and wanted.isprintable() else default
 
 
@@ -217,6 +218,7 @@ def _templates() -> "Environment":
     )
     environment.filters |= {
         "phone": words.phone,
+        "printable": printable,
         "sentence": words.sentence,
         "shortened": words.shortened,
         "brief": words.brief,

@@ -1,0 +1,218 @@
+"""
+How this computer reaches an address: its proxy and its certificates, as the environment sets them.
+
+httpx reads the same variables, but fails on some of them in words for programmers, ignores networks in
+NO_PROXY, and fails on a variable that has no say for the address.
+"""
+
+import ipaddress
+import os
+import re
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from socksio import SOCKSError
+
+from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.domain.printable import printable
+from callrail_relay.errors import SettingsFault
+
+_SCHEMES = ("http", "https", "socks5", "socks5h")
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""The names by which OpenSSL finds certificates in a directory."""
+
+_ANOTHER_PROXY = "Write it as http://HOST:PORT or socks5://HOST:PORT, or unset it."
+_OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay brings the usual certificates along."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """
+    The proxy and the certificates for one address, and in words where they come from.
+    """
+
+    proxy: httpx.Proxy | None
+    certificates: ssl.SSLContext
+    words: str
+
+    def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
+        """
+        A transport that uses these and nothing else of the environment.
+        """
+        return _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except SOCKSError as error:
+            # httpcore lets it through. It speaks of the greeting, before a byte of the request is sent.
+            raise httpx.ProxyError("The proxy does not speak SOCKS5") from error
+
+
+def find_network(address: str) -> Network:
+    """
+    How to reach *address* from here. Raises SettingsFault, which names the variable that can't be used.
+    """
+    url = httpx.URL(address)
+    # A proxy is for the way out: it must not be handed what is meant for this machine.
+    proxy, way = (None, "No proxy") if is_loopback(url.host) else _find_proxy(url)
+    if url.scheme != "https":
+        # Without TLS nothing is looked up in it.
+        return Network(proxy=proxy, certificates=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), words=f"{way}.")
+    certificates, source = _load_certificates()
+    return Network(proxy=proxy, certificates=certificates, words=f"{way}; certificates: {source}.")
+
+
+# The proxy
+
+
+def _find_proxy(url: httpx.URL) -> tuple[httpx.Proxy | None, str]:
+    proxies = getproxies()
+    scheme = next((scheme for scheme in (url.scheme, "all") if proxies.get(scheme)), None)
+    if scheme is None:
+        return None, "No proxy"
+    variable = _variable(f"{scheme}_proxy")
+    if variable is None and proxy_bypass(url.host):  # the exceptions in the settings of Windows or macOS
+        return None, "No proxy"
+    if _is_exempt(url, proxies.get("no", "")):
+        return None, f"No proxy ({_variable('no_proxy') or 'no_proxy'} exempts {url.host})"
+    source = variable or "the proxy settings of this computer"
+    raw = proxies[scheme].strip()
+    proxy = _read_proxy(raw, f"The environment variable {variable}" if variable else f"What {source} name")
+    return proxy, f"Through the proxy {_without_credentials(str(proxy.url))} ({source})"
+
+
+def _variable(name: str) -> str | None:
+    """
+    The name as it is written in the environment; small letters win, as in urllib.
+    """
+    written = [name, name.upper(), *(one for one in os.environ if one.lower() == name)]
+    return next((one for one in written if os.environ.get(one)), None)
+
+
+def _read_proxy(raw: str, what: str) -> httpx.Proxy:
+    address = raw if "://" in raw else f"http://{raw}"
+    scheme = address.partition("://")[0].lower()
+    shown = printable(_without_credentials(raw))[:100]
+    if scheme not in _SCHEMES:
+        # Desktops write "socks://" for a proxy that mostly speaks SOCKS5, curl takes it for SOCKS4.
+        raise SettingsFault(
+            f"{what} is {shown}, and {printable(scheme)}:// is not a kind of proxy that can be used. "
+            f"{_ANOTHER_PROXY}"
+        )
+    try:
+        _require_host(address)
+        return httpx.Proxy(address)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise SettingsFault(
+            f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}"
+        ) from error
+
+
+def _require_host(address: str) -> None:
+    url = httpx.URL(address)
+    port = 1 if url.port is None else url.port
+    if not url.host or not 0 < port < 65536 or re.search(r"[\s\"'<>]", address):
+        raise ValueError("no host, or no port that there could be")
+
+
+def _without_credentials(address: str) -> str:
+    scheme, mark, rest = address.rpartition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def _is_exempt(url: httpx.URL, no_proxy: str) -> bool:
+    """
+    Whether NO_PROXY names this address: by name, domain, address or network, each also with a port.
+    """
+    host = url.host.lower().rstrip(".")
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    for entry in re.split(r"[\s,]+", no_proxy.lower()):
+        name, its_port = _split_port(entry.rpartition("://")[2])
+        if name and its_port in (None, port) and (name == "*" or _names(name, host)):
+            return True
+    return False
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::([0-9]+))?", entry)
+    plain = re.fullmatch(r"([^:]*):([0-9]+)", entry)  # an IPv6 address has more than one colon
+    found = bracketed or plain
+    if found is None:
+        return entry, None
+    return found[1], int(found[2]) if found[2] else None
+
+
+def _names(entry: str, host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        domain = entry.removeprefix("*").strip(".")
+        return host == domain or host.endswith(f".{domain}")
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+# The certificates
+
+
+def _load_certificates() -> tuple[ssl.SSLContext, str]:
+    """
+    The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else those of certifi.
+    """
+    _check_key_log()
+    file, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    if file:
+        try:
+            return ssl.create_default_context(cafile=file), f"{printable(file)} (SSL_CERT_FILE)"
+        except ssl.SSLError as error:
+            raise _bad_certificates("SSL_CERT_FILE", file, "holds no certificates (PEM)") from error
+        except OSError as error:
+            words = f"cannot be read ({error.strerror})"
+            raise _bad_certificates("SSL_CERT_FILE", file, words) from error
+    if folders:
+        if not any(_holds_certificates(folder) for folder in folders.split(os.pathsep)):
+            raise _bad_certificates(
+                "SSL_CERT_DIR",
+                folders,
+                "holds no certificates that OpenSSL finds (`openssl rehash` makes them so)",
+            )
+        return ssl.create_default_context(capath=folders), f"{printable(folders)} (SSL_CERT_DIR)"
+    return httpx.create_ssl_context(trust_env=False), "the usual ones"
+
+
+def _holds_certificates(folder: str) -> bool:
+    try:
+        return any(_HASHED.fullmatch(path.name) for path in Path(folder).iterdir())
+    except OSError:
+        return False
+
+
+def _bad_certificates(variable: str, path: str, fault: str) -> SettingsFault:
+    return SettingsFault(
+        f"The environment variable {variable} names {printable(path)}, which {fault}. {_OTHER_CERTIFICATES}"
+    )
+
+
+def _check_key_log() -> None:
+    """
+    Python writes the keys of TLS to SSLKEYLOGFILE, and fails where it cannot.
+    """
+    path = os.environ.get("SSLKEYLOGFILE")
+    if not path:
+        return
+    try:
+        with Path(path).open("ab"):
+            pass
+    except OSError as error:
+        raise SettingsFault(
+            f"The environment variable SSLKEYLOGFILE names {printable(path)}, which cannot be written "
+            f"({error.strerror}). Unset it."
+        ) from error

@@ -1,0 +1,143 @@
+"""
+Where a file really is: on a disk of this computer, on a network drive, or in a folder that a program syncs.
+
+SQLite's log is shared memory, which no network drive has (https://sqlite.org/wal.html): the store breaks one
+day. A sync program copies the store's files one by one, while they change, and may bring old ones back.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_LONGEST_LOOK = 5.0
+_DRIVE_REMOTE = 4  # what GetDriveTypeW answers for a network drive
+
+_REMOTE = re.compile(
+    "9p|afpfs|afs|beegfs|ceph|cifs|coda|davfs|ftp|glusterfs|gpfs|lustre|ncpfs|nfs4?|orangefs|panfs|prl_fs|pvfs2"
+    "|smb[23]|smbfs|vboxsf|vmhgfs|webdav"
+    "|fuse[.](blobfuse2?|ceph|ceph-fuse|curlftpfs|davfs2?|fuse-nfs|gcsfuse|geesefs|glusterfs|goofys|grpcfuse"
+    "|google-drive-ocamlfuse|gvfsd-fuse|juicefs|lizardfs|mfs|moosefs|mount-s3|nfs|onedriver|rclone|s3fs"
+    "|seaweedfs|smbnetfs|sshfs|vmhgfs-fuse)"
+)
+
+_SYNCED = (
+    ("OneDrive", re.compile(r"OneDrive( ?-.*)?", re.IGNORECASE)),
+    ("Dropbox", re.compile(r"Dropbox( \(.*\))?", re.IGNORECASE)),
+    ("iCloud Drive", re.compile(r"Mobile Documents|com~apple~CloudDocs|iCloud ?Drive", re.IGNORECASE)),
+    ("Google Drive", re.compile(r"Google ?Drive(-.*| \(.*\))?|My Drive", re.IGNORECASE)),
+    ("Nextcloud", re.compile(r"Nextcloud|ownCloud", re.IGNORECASE)),
+    ("Box", re.compile(r"Box( Sync|-Box)", re.IGNORECASE)),
+    ("pCloud", re.compile(r"pCloud ?Drive", re.IGNORECASE)),
+    ("MEGA", re.compile(r"MEGA(sync)?( .*)?", re.IGNORECASE)),
+    ("Proton Drive", re.compile(r"Proton ?Drive(-.*)?", re.IGNORECASE)),
+)
+_MARKS = (
+    ("Syncthing", ".stfolder"),
+    ("Nextcloud", ".sync_*.db"),
+    ("Nextcloud", "._sync_*.db"),
+    ("Seafile", ".seafile-data"),
+)
+
+
+def network_drive(path: Path) -> str | None:
+    """
+    What kind of network drive *path* is on, such as ``nfs4``; None for a disk of this computer.
+
+    *path* need not exist. None as well where the system doesn't tell.
+    """
+    real = os.path.realpath(path)
+    with suppress(OSError, subprocess.SubprocessError):
+        if sys.platform == "win32":
+            return _windows_kind(real)
+        if sys.platform == "darwin":
+            mounts = subprocess.run(
+                ["/sbin/mount"], capture_output=True, check=True, timeout=_LONGEST_LOOK
+            ).stdout
+            return remote_kind(real, mac_mounts(os.fsdecode(mounts)))
+        return remote_kind(real, linux_mounts(os.fsdecode(_MOUNTS.read_bytes())))
+    return None
+
+
+def synced_folder(path: Path) -> str | None:
+    """
+    The program that keeps the folder of *path* the same on several computers; None where none is known to.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    return synced_by_name(folder) or next(
+        (name for parent in (folder, *folder.parents) for name, mark in _MARKS if _has(parent, mark)), None
+    )
+
+
+Mount = tuple[str, str]
+"""Where something is mounted, and its kind."""
+
+
+def linux_mounts(mountinfo: str) -> Iterator[Mount]:
+    """
+    The lines of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)).
+    """
+    for line in mountinfo.splitlines():
+        fields, _, source = line.partition(" - ")
+        if len(fields.split(" ")) > 4 and source:
+            place = fields.split(" ")[4]
+            yield re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place), source.split(" ")[0]
+
+
+def mac_mounts(mounts: str) -> Iterator[Mount]:
+    """
+    The lines of ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``.
+    """
+    for device, place, kind in re.findall(r"^(.*?) on (.*) \(([\w.]+)(?:, .*)?\)$", mounts, re.MULTILINE):
+        through_fuse = kind in ("macfuse", "osxfuse", "fuse-t") and ":" in device
+        yield place, "fuse.sshfs" if through_fuse else kind
+
+
+def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
+    """
+    The kind of the mount that *path* is under, where it is one of a network.
+    """
+    place, kind = "", ""
+    for one, its_kind in mounts:
+        # What is mounted over another, at the same place, comes after it.
+        if len(one) >= len(place) and (path == one or path.startswith(f"{one.rstrip('/')}/")):
+            place, kind = one, its_kind
+    return kind if _REMOTE.fullmatch(kind) else None
+
+
+def is_unc(path: str) -> bool:
+    r"""
+    Whether a path of Windows names a share, as ``\\server\share``.
+    """
+    plain = path.replace("/", "\\")
+    return plain.upper().startswith("\\\\?\\UNC\\") or (
+        plain.startswith("\\\\") and plain[2:4] not in ("?\\", ".\\")
+    )
+
+
+def synced_by_name(folder: PurePath) -> str | None:
+    """
+    The program whose folder's name stands in the path of *folder*.
+    """
+    found = (name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part))
+    return next(found, None)
+
+
+def _has(folder: Path, mark: str) -> bool:
+    with suppress(OSError):
+        return any(folder.glob(mark)) if "*" in mark else (folder / mark).exists()
+    return False
+
+
+if sys.platform == "win32":
+
+    def _windows_kind(path: str) -> str | None:
+        import ctypes  # noqa: PLC0415
+
+        drive = os.path.splitdrive(path)[0]
+        remote = is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == _DRIVE_REMOTE
+        return "a network drive of Windows" if remote else None

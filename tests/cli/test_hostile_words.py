@@ -1,0 +1,133 @@
+"""
+Whatever people, forms and CallRail write, a terminal shows it and is not steered by it.
+"""
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+import callrail_relay
+from callrail_relay.telemetry import logs
+
+STEERING = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe\u2066\u2028\u200b\x08\x85"
+HOSTILE = f"Hi Dana [red]x[/red] {STEERING} end 👩‍👩‍👧 José"
+NEVER_RAW = set(STEERING) - set("]0;owned[31m2Jgnp.exe")
+PAYLOAD = {
+    "opportunity_id": f"12{STEERING}",
+    "message": HOSTILE,
+    "sender_id": f"7{STEERING}",
+    "seller": f"Dana {STEERING}",
+    "seller_phone": "+12025550122",
+    "team_id": f"4{STEERING}",
+}
+SETTINGS = {
+    "CALLRAIL_API_KEY": "0123456789abcdef",
+    "CALLRAIL_RELAY_HOOK_TOKEN": "a" * 43,
+    "CALLRAIL_RELAY_CALLRAIL": '{"account_id": "ACC1", "company_id": "COM1", "tracking_number": '
+    '"+12025550133", "accepted_terms": true, "api_url": "http://127.0.0.1:9"}',
+}
+
+
+def run(*command: str, piped: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "callrail_relay", *command],
+        env=os.environ | SETTINGS | {"PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        input=piped,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> None:
+    """
+    A store with such a text, such a reason of a pause, and such an opt-out.
+    """
+    saved = tmp_path / "saved.json"
+    saved.write_text(json.dumps(PAYLOAD | {"message": f"{HOSTILE} {{{{name}}}}"}), encoding="utf-8")
+    assert 7 == run("replay", str(saved), "--timeout", "0").returncode
+    assert 0 == run("pause", "--reason", HOSTILE).returncode
+    opted_out = ("--recipient", "+12025550123", "--reason", HOSTILE)
+    assert 0 == run("suppressions", "add", *opted_out).returncode
+
+
+COMMANDS = [
+    ("send", "--to", "+12025550122", "--message", HOSTILE, "--dry-run"),
+    ("send", "--to", STEERING, "--message", "x", "--dry-run"),
+    ("replay", "-", "--dry-run"),
+    ("replay", "-", "--dry-run", "--json"),
+    ("replay", f"no such file {STEERING}"),
+    ("messages", "list"),
+    ("messages", "list", "--json"),
+    ("messages", "list", "--since", STEERING),
+    ("messages", "list", "--status", STEERING),
+    ("messages", "show", STEERING),
+    ("messages", "export"),
+    ("messages", "export", "--format", "jsonl"),
+    ("status",),
+    ("status", "--json"),
+    ("suppressions", "list"),
+    ("suppressions", "list", "--json"),
+    ("suppressions", "import", "-"),
+    ("doctor",),
+    ("status", "--config", f"/nonexistent/{STEERING}.toml"),
+]
+
+
+@pytest.mark.usefixtures("store")
+def test_no_command_shows_it_raw() -> None:
+    """
+    Neither as a table nor as JSON, neither as a result nor as a fault.
+    """
+    [message] = json.loads(run("messages", "list", "--json").stdout)
+    shows = [("messages", "show", message["id"]), ("messages", "show", message["id"], "--json")]
+    for command in [*COMMANDS, *shows]:
+        piped = f"recipient\n{STEERING}\n" if "suppressions" in command else json.dumps(PAYLOAD)
+        ended = run(*command, piped=piped)
+
+        raw = NEVER_RAW & set(ended.stdout + ended.stderr)
+        assert not raw, (command, raw)
+        assert ended.returncode in (0, 2, 3, 4, 7, 8), (command, ended.stderr)
+
+    assert message["text"] == f"{HOSTILE} {{{{name}}}}"
+    shown = run("messages", "show", message["id"]).stdout
+    assert r"Hi Dana [red]x[/red] \x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe" in shown
+    assert "👩‍👩‍👧 José" in shown
+
+
+def test_pretty_log_does_not_show_it_raw() -> None:
+    """
+    Whoever writes to it.
+    """
+    stream = io.StringIO()
+    logs.configure("debug", "pretty", stream)
+    structlog.get_logger().info("received", seller=STEERING, names=[STEERING], plain="x\x1b[31m")
+    structlog.reset_defaults()
+
+    assert "owned" in stream.getvalue()
+    assert not NEVER_RAW & set(stream.getvalue())
+
+
+def test_results_go_through_one_function() -> None:
+    """
+    No command prints by itself.
+    """
+    folder = Path(callrail_relay.__file__).parent / "cli"
+    own = {"running.py", "documents.py", "commands.py", "files.py"}
+    for file in folder.glob("*.py"):
+        calls = {
+            ast.unparse(node.func)
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+        }
+        assert file.name in own or not {"typer.echo", "print", "sys.stdout.write"} & calls, file.name
