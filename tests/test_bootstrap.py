@@ -632,8 +632,8 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token")
             monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "key")
             configured(tmp_path, sandbox, server={"public_url": PUBLIC})
+            (tmp_path / "config.toml").chmod(0o600)
             path = tmp_path / "config.toml"
-            path.chmod(0o600)
             idle = await diagnose(path)
             async with open_relay(find_installation(path), stays=True):
                 report = await diagnose(path)

@@ -3,7 +3,6 @@ The checks of this installation.
 """
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from callrail_relay.bootstrap.installation import Installation, find_installation
@@ -13,7 +12,6 @@ from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
-from callrail_relay.domain.health import PublicUrl
 from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import files_in, links, open_to_others
@@ -37,7 +35,6 @@ from callrail_relay.service.health import (
     HealthReport,
     StoreProbe,
     Worry,
-    checked_url,
     examine,
 )
 from callrail_relay.service.hook_tokens import digest
@@ -153,20 +150,6 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),
     ]
-
-
-def public_url_look(relay: Relay) -> Callable[[], Awaitable[PublicUrl | None]]:
-    """
-    What checks the public URL, if one is set; a recent result counts as one of now.
-    """
-
-    async def look() -> PublicUrl | None:
-        address = relay.public_address
-        if address.url is None:
-            return None
-        return checked_url(address.url, await examine([(PUBLIC_ADDRESS, address.recent)]))
-
-    return look
 
 
 def _settings_checks(installation: Installation, relay: Relay | None = None) -> list[tuple[str, Check]]:

@@ -154,7 +154,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             login=Login(installation.clock, session_notes(installation)),
             clock=installation.clock,
             examine=look,
-            public_url=installation.settings.server.public_url,
+            public_url=lambda: relay.public_address.seen,
             read_url=read_url,
             # A person's word may let anything leave, also where nothing that comes in could.
             wake=worker.heard,

@@ -51,13 +51,15 @@ def _reader(relay: "Relay") -> "Read":
     """
     What reads the status, with the public URL's last check if a relay is running that it could lead to.
     """
-    from callrail_relay.bootstrap.diagnosis import public_url_look
-
-    look = public_url_look(relay)
+    from callrail_relay.errors import RelayError
 
     async def read() -> "StatusReport":
         report = await relay.operations.status()
-        return report.with_public_url(await look()) if report.facts.running else report
+        if not report.facts.running:
+            return report
+        with contextlib.suppress(RelayError):  # what is wrong is in what was seen
+            await relay.public_address.recent()
+        return report.with_public_url(relay.public_address.seen)
 
     return read
 

@@ -74,7 +74,7 @@ SENTENCES = {
         "`callrail-relay doctor` shows why."
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: "Problem with the public URL: {detail}",
-    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} hasn't been checked yet.",
+    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} isn't confirmed. {detail}",
     Code.NEEDS_REVIEW: (
         "{messages} {need} your review. See `callrail-relay messages list --status held --status unknown "
         "--status failed`."
@@ -184,4 +184,4 @@ def _as_text(report: StatusReport, out: Console, *, as_json: bool) -> str:
         return json_text(report.document())
     with out.capture() as captured:
         out.print(status_view(report), end="")
-    return captured.get()
+    return captured.get().rstrip("\n")

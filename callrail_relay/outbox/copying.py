@@ -16,6 +16,7 @@ from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
 from callrail_relay.outbox.inbox import ReadMapping, map_oldest
+from callrail_relay.outbox.nodes import has_workers
 from callrail_relay.outbox.presence import COPY, SERVE, StoreLock, read_nodes
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import database_now
@@ -209,6 +210,9 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
         except AlreadyRunning as error:
             raise _in_use(engine, error.by) from error
         try:
+            # A `replay` sends from the store as well, and has no lock of its own.
+            if has_workers(Path(str(engine.url.database)).parent):
+                raise _in_use(engine, SERVE)
             yield
         finally:
             lock.release()

@@ -44,6 +44,17 @@ def node_name(directory: Path) -> Iterator[str]:
     raise Unavailable(f"{MOST_NODES} processes work on {directory} already; end some of them.")
 
 
+def has_workers(directory: Path) -> bool:
+    """Whether a living process holds a name in *directory*."""
+    for path in directory.glob("node-*.lock"):
+        try:
+            with FileLock(path, mode=0o600, timeout=0):
+                pass
+        except Timeout:
+            return True
+    return False
+
+
 def _name(path: Path) -> str:
     """
     The name kept at *path*, made when there is none: unique among all machines that share a store.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.health import FailedCheck, PublicUrl
+from callrail_relay.domain.health import FailedCheck
 from callrail_relay.errors import RelayError, Unavailable
 from callrail_relay.outbox.store import Outbox
 
@@ -80,18 +80,6 @@ def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
         for finding in (() if report is None else report.findings)
         if finding.condition is Condition.FAILED and finding.name not in _SEEN_OTHERWISE
     )
-
-
-def checked_url(url: str | None, report: HealthReport | None) -> PublicUrl | None:
-    """
-    The public URL with the result of its last check, for the verdict; None when none is set.
-    """
-    if url is None:
-        return None
-    for finding in () if report is None else report.findings:
-        if finding.name == PUBLIC_ADDRESS:
-            return PublicUrl(url=url, answered=finding.condition is Condition.OK, detail=finding.detail)
-    return PublicUrl(url=url)
 
 
 class Worry(RelayError):

@@ -16,6 +16,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
+from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import messages, metadata
 from tests.outbox.database import connected
@@ -251,3 +252,14 @@ def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url
         again = copy(sqlite_url, postgres_url)
 
     assert (4, True) == (again.exit_code, "Another `database copy`" in again.stderr), again.output
+
+
+def test_a_store_that_a_replay_sends_from_is_not_copied(tmp_path: Path, sqlite_url: str) -> None:
+    """
+    It has no lock of its own; what delivers has a name beside the store.
+    """
+    fill(sqlite_url)
+    with node_name(tmp_path):
+        refused = copy(sqlite_url, f"sqlite:///{(tmp_path / 'other.db').as_posix()}")
+
+    assert (4, True) == (refused.exit_code, "Stop every `serve`" in refused.stderr), refused.output

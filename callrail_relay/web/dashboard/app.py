@@ -22,7 +22,7 @@ from callrail_relay.web.dashboard.conversation import ConversationPage
 from callrail_relay.web.dashboard.events import Events
 from callrail_relay.web.dashboard.examiner import Examine, Examiner
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.dashboard.now import NowPage
+from callrail_relay.web.dashboard.now import NowPage, SeenUrl
 from callrail_relay.web.dashboard.setup import SetupPage, TestText
 from callrail_relay.web.dashboard.text import TextPage
 from callrail_relay.web.dashboard.texts import TextsPage
@@ -50,7 +50,7 @@ class DashboardParts:
     wake: Callable[[], None]
     signal: ChangeSignal
     link_secret: str
-    public_url: str | None = None
+    public_url: SeenUrl = lambda: None
     sandbox: bool = False
 
 

@@ -2,6 +2,7 @@
 *Now*: whether all is well, what waits for a person, and how much of the budget is used.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,14 +11,18 @@ from starlette.responses import Response
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import DAY, HOUR, Window
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.history import OldestUse
-from callrail_relay.service.health import checked_url, failed_checks
+from callrail_relay.service.health import failed_checks
 from callrail_relay.service.history import History, NowReport
 from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Frame
 from callrail_relay.web.sessions import Session
+
+SeenUrl = Callable[[], PublicUrl | None]
+"""Gives the public URL with the result of its last check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,7 @@ class Gauge:
 
 class NowPage:
     def __init__(
-        self, frame: Frame, history: History, examiner: Examiner, clock: Clock, public_url: str | None
+        self, frame: Frame, history: History, examiner: Examiner, clock: Clock, public_url: SeenUrl
     ) -> None:
         self._frame = frame
         self._history = history
@@ -68,7 +73,7 @@ class NowPage:
         facts = replace(
             report.facts,
             failed_checks=failed_checks(health),
-            public_url=checked_url(self._public_url, health),
+            public_url=self._public_url(),
         )
         return await self._frame.draw(
             request,

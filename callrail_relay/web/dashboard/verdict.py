@@ -83,8 +83,8 @@ SENTENCES = {
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: ("Problem: the public URL", "{detail}"),
     Code.PUBLIC_URL_UNCHECKED: (
-        "Checking the public URL…",
-        "It isn't known yet whether {name} leads to this relay.",
+        "The public URL isn't confirmed",
+        "{detail}",
     ),
     Code.NEEDS_REVIEW: ("{messages} {need} your review", "{kinds}"),
     Code.WAITS: ("Sending{whose} waits until {time}.", "{detail}"),
