@@ -11,11 +11,13 @@ Everything that can go wrong in a way a person can act on.
     ├── OutcomeUnknown         6  CallRail may or may not have taken the text
     ├── Waiting                7  the text is kept, and held or waiting
     └── Unavailable            8  the store, a port or CallRail cannot be reached now
+        └── AlreadyRunning     8  another process serves the store, or copies it
 
 The words of an error say what happened, to what, and what to do about it, in
 one or two sentences, and hold no key, no text and no full phone number.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -61,3 +63,20 @@ class Waiting(RelayError):
 
 class Unavailable(RelayError):
     exit_code = 8
+
+
+class AlreadyRunning(Unavailable):
+    """
+    Raised when another process holds the store: *by* is the command it runs.
+    """
+
+    def __init__(
+        self, store: str, *, by: str, pid: int | None, since: datetime | None, has_dashboard: bool
+    ) -> None:
+        process = "" if pid is None else f" (process {pid})"
+        super().__init__(f"`{by}` is already running on {store}{process}.")
+        self.store = store
+        self.by = by
+        self.pid = pid
+        self.since = since
+        self.has_dashboard = has_dashboard

@@ -14,12 +14,14 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.forwarding import Forwarding
 from callrail_relay.service.inbox import InboxMapping
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.polling import Polling
+from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.retention import Retention
@@ -56,13 +58,13 @@ async def open_relay(
     installation: Installation, hook: EventHook = ignore, *, stays: bool = False
 ) -> AsyncIterator[Relay]:
     """
-    The services on an open store; closed at the end. Raises Unavailable.
+    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable.
 
     What a relay took and had no time to map is mapped first, so that every text is there to be seen. One that
-    *stays* does that beside its other work instead.
+    *stays* does that beside its other work instead, and others can see that it serves the store.
     """
     settings = installation.settings
-    outbox = await Outbox.open(settings.database.url, installation.clock)
+    outbox = await Outbox.open(settings.database.url, installation.clock, serves=stays)
     try:
         intake = Intake(
             outbox,
@@ -146,7 +148,11 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
     What works beside delivery, as far as the settings want it. Raises SettingsFault.
     """
     installation = relay.installation
-    others: list[Beside] = []
+    others: list[Beside] = [
+        Connection(relay.outbox, callrail, installation.account_ids, clock=relay.outbox.clock, hook=hook)
+    ]
+    if relay.outbox.beats:
+        others.append(Heartbeat(relay.outbox, clock=relay.outbox.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.outbox.clock, hook))
 

@@ -3,7 +3,7 @@ Copying one store into another, whichever databases they are on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,17 +12,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.errors import NotAllowed, NotFound, UsageFault
+from callrail_relay.clock import AdjustedClock, SystemClock
+from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
 from callrail_relay.outbox.inbox import ReadMapping, map_oldest
 from callrail_relay.outbox.nodes import has_workers
+from callrail_relay.outbox.presence import COPY, SERVE, StoreLock, read_nodes
 from callrail_relay.outbox.schema import current_version, migrate
-from callrail_relay.outbox.tables import messages, metadata
+from callrail_relay.outbox.store import database_now
+from callrail_relay.outbox.tables import messages, metadata, nodes
 
 PORTION = 1_000
 """Rows that are copied in one transaction."""
 
-KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "inbox", "mapping_policies"})
+KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "inbox", "mapping_policies", "nodes", "contacts"})
 """Tables that each store writes by itself. The inbox is emptied before: copied, it would be mapped twice."""
 
 Told = Callable[[int], None]
@@ -122,14 +125,17 @@ def open_copy(
     if _place(source_url) == _place(target_url):
         raise UsageFault("FROM and TO are the same store; name two.")
     _require_file(source_url)
-    with _opened(source_url) as source, _opened(target_url) as target:
+    with ExitStack() as stack:
+        source = stack.enter_context(_opened(source_url))
         with translated(source):
             _require_store(source)
-            _require_nobody(source)
+        stack.enter_context(_kept_from_relays(source, now))
+        target = stack.enter_context(_opened(target_url))
+        stack.enter_context(_kept_from_relays(target, now))
+        with translated(source):
             migrate(source)
             _empty_inbox(source, read_mapping, now)
         with translated(target):
-            _require_nobody(target)
             migrate(target)
         with translated(source), _snapshot(source) as connection:
             yield Copy(connection, target)
@@ -192,26 +198,41 @@ def _require_store(engine: sa.Engine) -> None:
             raise UsageFault(f"{describe(engine)} is no store of callrail-relay; check FROM.")
 
 
-def _require_nobody(engine: sa.Engine) -> None:
-    if _is_served(engine):
-        raise NotAllowed(
-            f"A relay works on {describe(engine)}; stop every `serve` on it first, since a text that "
-            "waits in both stores would be sent from both."
-        )
-
-
-def _is_served(engine: sa.Engine) -> bool:
+@contextmanager
+def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
     """
-    Whether another process has the store in hand: it works beside the file, or is connected.
+    Raise NotAllowed if a relay works on the store; a SQLite store is kept from them until the end.
     """
     if is_sqlite(engine):
-        return has_workers(Path(str(engine.url.database)).parent)
-    others = sa.text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'callrail-relay' AND pid <> pg_backend_pid()"
+        lock = StoreLock(Path(str(engine.url.database)))
+        try:
+            lock.take(COPY, now)
+        except AlreadyRunning as error:
+            raise _in_use(engine, error.by) from error
+        try:
+            # A `replay` sends from the store as well, and has no lock of its own.
+            if has_workers(Path(str(engine.url.database)).parent):
+                raise _in_use(engine, SERVE)
+            yield
+        finally:
+            lock.release()
+        return
+    with translated(engine), engine.connect() as connection:
+        if sa.inspect(connection).has_table(nodes.name) and read_nodes(
+            connection, database_now(connection, AdjustedClock(SystemClock()))
+        ):
+            raise _in_use(engine, SERVE)
+    yield
+
+
+def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
+    if by != SERVE:
+        return NotAllowed(f"Another `{by}` is using {describe(engine)}; wait until it has ended.")
+    killed = "" if is_sqlite(engine) else " One that was killed is forgotten after 30 seconds."
+    return NotAllowed(
+        f"A relay is running on {describe(engine)}. Stop every `serve` on it first: a message that waits in "
+        f"both databases would be sent from both.{killed}"
     )
-    with engine.connect() as connection:
-        return bool(connection.scalar(others))
 
 
 def _require_same_messages(connection: sa.Connection, portion: Sequence[sa.RowMapping]) -> None:

@@ -19,6 +19,7 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     callrail_texts,
+    contacts,
     decisions,
     evidence,
     inbox,
@@ -44,6 +45,7 @@ _TABLES = (
     callrail_texts,
     polls,
     incidents,
+    contacts,
 )
 _OF_CALLRAIL = (callrail_texts.c.written_at,)
 

@@ -3,11 +3,16 @@ The outbox as the services use it: every method is one transaction.
 """
 
 import asyncio
+import contextlib
+import os
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
 
 import sqlalchemy as sa
 
@@ -24,6 +29,7 @@ from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.forwarding import Forward
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.health import Contact, Running
 from callrail_relay.domain.history import (
     Arrivals,
     Conversation,
@@ -55,6 +61,7 @@ from callrail_relay.outbox import (
     alerting,
     callrail_texts,
     claiming,
+    contacts,
     exporting,
     forwarding,
     history,
@@ -63,6 +70,7 @@ from callrail_relay.outbox import (
     measuring,
     operations,
     polling,
+    presence,
     reading,
     recording,
     relay_secrets,
@@ -123,14 +131,20 @@ class Outbox:
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
         self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
+        self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
+        self._node_id = str(uuid4())
+        self._serves_since: datetime | None = None
 
     @classmethod
-    async def open(cls, url: str, clock: Clock, *, database_time: bool = True) -> "Outbox":
+    async def open(
+        cls, url: str, clock: Clock, *, database_time: bool = True, serves: bool = False
+    ) -> "Outbox":
         """
         Open the store at *url* and bring its tables up to date.
 
         On PostgreSQL the database tells the time, so that nodes whose clocks differ agree;
-        *database_time* False leaves it to *clock*.
+        *database_time* False leaves it to *clock*. With *serves* it is known to run until ``close``, and on
+        SQLite no other process may serve or copy the store. Raises AlreadyRunning, Unavailable.
         """
         engine = open_engine(url)
         if database_time and not is_sqlite(engine):
@@ -139,8 +153,13 @@ class Outbox:
         else:
             outbox = cls(engine, lambda _: clock.now(), clock)
         try:
+            # Before the tables are touched: another release may be at work on them.
+            if serves and outbox._lock is not None:
+                await asyncio.to_thread(outbox._lock.take, presence.SERVE, clock.now())
             await outbox._in_thread(outbox._writers, migrate, engine)
             await outbox._in_thread(outbox._writers, close_to_others, engine)
+            if serves:
+                await outbox.beat()
         except BaseException:
             await outbox.close()
             raise
@@ -151,9 +170,15 @@ class Outbox:
         Finish what is being stored, and let go of the database.
         """
         await self._commits.finish()
+        if self._serves_since is not None:
+            # Where that fails the others forget this node a little later.
+            with contextlib.suppress(Unavailable):
+                await self._write(presence.leave, self._node_id)
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def name(self) -> str:
@@ -166,6 +191,50 @@ class Outbox:
     def files(self) -> tuple[Path, ...]:
         """The files of this store, those that are not there now among them; none for PostgreSQL."""
         return store_files(self._engine)
+
+    @property
+    def beats(self) -> bool:
+        """
+        Whether a ``serve`` has to say again and again that it is there, by ``beat``.
+        """
+        return self._lock is None
+
+    async def beat(self) -> None:
+        """
+        Say that this ``serve`` is there; a lock says it by itself.
+        """
+        if self.beats:
+            self._serves_since = await self._write(
+                presence.beat,
+                id_=self._node_id,
+                name=f"{platform.node()}:{os.getpid()}",
+                since=self._serves_since,
+            )
+
+    async def note_dashboard(self, private_url: str) -> None:
+        """
+        Let others know that this ``serve`` has a dashboard.
+        """
+        if self._lock is not None:
+            await asyncio.to_thread(self._lock.note_dashboard, private_url)
+
+    async def running(self) -> Running:
+        """
+        Every ``serve`` that works on this store now.
+        """
+        if self._lock is None:
+            return Running(await self._read(presence.read_nodes))
+        server = await asyncio.to_thread(self._lock.server)
+        return Running(() if server is None else (server,))
+
+    async def read_contacts(self, account_ids: Iterable[str]) -> dict[str, Contact]:
+        """
+        When CallRail last answered for each of these accounts.
+        """
+        return await self._read(contacts.read_contacts, tuple(account_ids))
+
+    async def note_contacts(self, account_ids: Iterable[str], *, answered: bool) -> None:
+        await self._write(contacts.note_contacts, account_ids, answered=answered)
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """

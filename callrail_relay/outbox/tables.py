@@ -448,6 +448,25 @@ incidents = sa.Table(
     sa.Column("told_at", Instant),
 )
 
+# The nodes that serve this store, on PostgreSQL alone: on SQLite a lock beside the file tells.
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
+)
+
+# When CallRail answered, and failed to answer, what it was asked only to learn whether it is there.
+contacts = sa.Table(
+    "contacts",
+    metadata,
+    sa.Column("account_id", sa.String(64), primary_key=True),
+    sa.Column("answered_at", Instant),
+    sa.Column("failed_at", Instant),
+)
+
 # One row that is written to learn whether the store can be written.
 probe = sa.Table(
     "probe",

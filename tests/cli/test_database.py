@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from callrail_relay.cli import app
+from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
+from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
@@ -218,20 +220,46 @@ def test_the_faults_of_addresses_are_told(tmp_path: Path, sqlite_url: str) -> No
     assert "secret" not in unreachable.output
 
 
-def test_a_store_in_use_is_not_copied(tmp_path: Path, sqlite_url: str, postgres_url: str) -> None:
+def test_a_store_in_use_is_not_copied(both: tuple[str, str]) -> None:
     """
     A relay that works on either would send what waits, and the other would send it again.
     """
+    source, target = both
+    fill(source)
+    for served in both:
+        refused = asyncio.run(_while_serving(served, source, target))
+        assert (4, True) == (refused.exit_code, "Stop every `serve`" in refused.stderr), refused.output
+
+    assert 0 == copy(source, target).exit_code
+
+
+async def _while_serving(served: str, source: str, target: str) -> Result:
+    outbox = await Outbox.open(served, SystemClock(), serves=True)
+    try:
+        return await asyncio.to_thread(copy, source, target)
+    finally:
+        await outbox.close()
+
+
+def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url: str) -> None:
+    """
+    Nor is it copied a second time meanwhile.
+    """
+    fill(sqlite_url)
+    with opened(sqlite_url, postgres_url):
+        with pytest.raises(AlreadyRunning, match="database copy"):
+            asyncio.run(_while_serving(sqlite_url, sqlite_url, postgres_url))
+        again = copy(sqlite_url, postgres_url)
+
+    assert (4, True) == (again.exit_code, "Another `database copy`" in again.stderr), again.output
+
+
+def test_a_store_that_a_replay_sends_from_is_not_copied(tmp_path: Path, sqlite_url: str) -> None:
+    """
+    It has no lock of its own; what delivers has a name beside the store.
+    """
     fill(sqlite_url)
     with node_name(tmp_path):
-        served = copy(sqlite_url, postgres_url)
-    assert (4, True) == (served.exit_code, "stop every `serve`" in served.stderr)
+        refused = copy(sqlite_url, f"sqlite:///{(tmp_path / 'other.db').as_posix()}")
 
-    asyncio.run(_served(sqlite_url, postgres_url))
-    assert 0 == copy(sqlite_url, postgres_url).exit_code
-
-
-async def _served(source: str, target: str) -> None:
-    outbox = await Outbox.open(target, ManualClock(), database_time=False)
-    assert 4 == (await asyncio.to_thread(copy, source, target)).exit_code
-    await outbox.close()
+    assert (4, True) == (refused.exit_code, "Stop every `serve`" in refused.stderr), refused.output

@@ -1,0 +1,237 @@
+"""
+How the relay is doing, decided once: the facts, and what matters of them in order of urgency.
+
+``status`` and the dashboard show the same verdict, each in its own sentences.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum, auto
+from typing import Any
+
+from callrail_relay.domain.history import Waiting
+from callrail_relay.domain.message import instant
+from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
+from callrail_relay.domain.standing import Standing
+
+CONTACT_AGE = timedelta(minutes=10)
+"""How old CallRail's last answer may be before the relay asks again."""
+
+_RECENT = CONTACT_AGE * 2
+"""How old it may be to count as one of now: asking takes a while."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A process that serves a store. ``since`` is None for the instant between its start and its note."""
+
+    name: str
+    since: datetime | None = None
+    pid: int | None = None
+    private_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Every ``serve`` that works on a store now."""
+
+    nodes: tuple[Node, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes)
+
+    @property
+    def since(self) -> datetime | None:
+        """When the first of them started."""
+        return min((node.since for node in self.nodes if node.since is not None), default=None)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "running": bool(self.nodes),
+            "since": instant(self.since),
+            "nodes": [{"name": node.name, "since": instant(node.since)} for node in self.nodes],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """When CallRail last answered for an account, and whether the latest requests since then failed."""
+
+    answered_at: datetime | None = None
+    is_lost: bool = False
+
+    def is_recent(self, now: datetime, age: timedelta = CONTACT_AGE) -> bool:
+        return self.answered_at is not None and now - self.answered_at < age
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicUrl:
+    """The public URL and its last check. ``answered`` is None when there was none yet."""
+
+    url: str
+    answered: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCheck:
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """
+    What the verdict is made of.
+
+    ``contacts`` has an entry for each account in the settings; ``public_url`` is None when none is set.
+    """
+
+    now: datetime
+    running: Running
+    standings: Sequence[Standing]
+    waiting: Waiting
+    contacts: Mapping[str, Contact] = field(default_factory=dict)
+    any_texts: bool = True
+    failed_checks: Sequence[FailedCheck] = ()
+    public_url: PublicUrl | None = None
+
+    @property
+    def drains_at(self) -> datetime | None:
+        """When the last queued text can be sent; None when nothing waits, or something doesn't get sent."""
+        if not self.running or any(one.pending and one.drains_at is None for one in self.standings):
+            return None
+        return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
+
+
+class Level(StrEnum):
+    """How much a point matters, most first."""
+
+    BAD = "bad"
+    """Nothing is sent or received, or something may be lost: fix it now."""
+
+    ASK = "ask"
+    """Something needs a person."""
+
+    NOTE = "note"
+    """It ends by itself."""
+
+    WELL = "well"
+
+
+class Code(IntEnum):
+    """What a point is about, in order of urgency."""
+
+    NOT_SET_UP = auto()
+    NOT_RUNNING = auto()
+    CHECK_FAILED = auto()
+    PAUSED = auto()
+    UNREACHABLE = auto()
+    NOT_REACHABLE_FROM_OUTSIDE = auto()
+    NEEDS_REVIEW = auto()
+    WAITS = auto()
+    DAY_FULL = auto()
+    HOUR_FULL = auto()
+    NOT_CONNECTED = auto()
+    PUBLIC_URL_UNCHECKED = auto()
+    LOOKED_UP = auto()
+    WELL = auto()
+    SCHEDULED = auto()
+
+    @property
+    def level(self) -> Level:
+        if self <= Code.NOT_REACHABLE_FROM_OUTSIDE:
+            return Level.BAD
+        if self is Code.NEEDS_REVIEW:
+            return Level.ASK
+        return Level.WELL if self is Code.WELL else Level.NOTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """
+    One thing to know; which of the parameters it has follows from its code.
+
+    ``at`` is when it ends by itself, ``detail`` a reason, and ``name`` a check or a URL.
+    """
+
+    code: Code
+    account_id: str = ""
+    count: int = 0
+    at: datetime | None = None
+    name: str = ""
+    detail: str = ""
+
+    @property
+    def level(self) -> Level:
+        return self.code.level
+
+
+def judge(facts: Facts) -> tuple[Point, ...]:
+    """
+    Everything there is to know, the most urgent first.
+
+    WELL is among the points only when a ``serve`` runs, every account can send now, nothing needs a person,
+    and the public URL, if one is set, answered.
+    """
+    points = [*_troubles(facts), *_in_progress(facts)]
+    if not points:
+        points.append(Point(code=Code.WELL, count=facts.waiting.queued, at=facts.drains_at))
+    if facts.waiting.released_later.count:
+        points.append(Point(code=Code.SCHEDULED, count=facts.waiting.released_later.count))
+    return tuple(sorted(points, key=lambda point: point.code))
+
+
+def _troubles(facts: Facts) -> Iterator[Point]:
+    """What is wrong, or needs a person."""
+    if not facts.standings:
+        yield Point(code=Code.NOT_SET_UP)
+    if not facts.running:
+        yield Point(code=Code.NOT_RUNNING, count=facts.waiting.queued)
+    for check in facts.failed_checks:
+        yield Point(code=Code.CHECK_FAILED, name=check.name, detail=check.detail)
+    for standing in facts.standings:
+        account = standing.account
+        if account.paused_since is not None:
+            yield Point(code=Code.PAUSED, account_id=account.id, detail=account.paused_reason or "")
+    # Without a relay nothing comes in by any URL.
+    if facts.running and facts.public_url is not None and not facts.public_url.answered:
+        checked = facts.public_url.answered is not None
+        yield Point(
+            code=Code.NOT_REACHABLE_FROM_OUTSIDE if checked else Code.PUBLIC_URL_UNCHECKED,
+            name=facts.public_url.url,
+            detail=facts.public_url.detail,
+        )
+    if facts.waiting.for_person:
+        yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
+
+
+def _in_progress(facts: Facts) -> Iterator[Point]:
+    """What keeps messages from being sent now and ends by itself, account by account."""
+    for standing in facts.standings:
+        if standing.account.paused_since is None:
+            yield from _of_sending(standing, facts)
+    if facts.waiting.looked_up.count:
+        yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
+
+
+def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
+    account = standing.account
+    contact = facts.contacts.get(account.id)
+    if account.wait_until is not None:
+        unreachable = account.wait_reason in (UNREACHABLE, NO_ANSWER)
+        yield Point(
+            code=Code.UNREACHABLE if unreachable else Code.WAITS,
+            account_id=account.id,
+            at=account.wait_until,
+            detail=account.wait_reason or "",
+        )
+    elif facts.running and contact is not None and contact.is_lost:
+        yield Point(code=Code.UNREACHABLE, account_id=account.id, detail=UNREACHABLE)
+    elif facts.running and contact is not None and not contact.is_recent(facts.now, _RECENT):
+        yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
+    for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):
+        if window.free_at is not None:
+            yield Point(code=code, account_id=account.id, count=window.allowed, at=window.free_at)
+            return

@@ -1,0 +1,167 @@
+"""
+Which ``serve`` works on a store, so that ``status`` can tell and nothing else takes the store meanwhile.
+
+A SQLite store is for one ``serve``, which holds a lock beside the file. The operating system releases it
+however the process ends. PostgreSQL is for several: each has a row, and keeps it fresh.
+"""
+
+import contextlib
+import json
+import os
+import platform
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+from sqlalchemy.dialects import postgresql
+
+from callrail_relay.domain.health import Node
+from callrail_relay.errors import AlreadyRunning, Unavailable
+from callrail_relay.outbox.tables import nodes
+
+SERVE, COPY = "serve", "database copy"
+
+TAKE_WITHIN = 1.0
+"""Seconds to try for the lock: another program may be asking whether it is held."""
+
+ASK_WITHIN = 0.05
+"""Seconds to ask for the lock: two programs that ask at once must not take each other for its holder."""
+
+BEAT = timedelta(seconds=10)
+"""How often a node of PostgreSQL says that it is there."""
+
+GONE = timedelta(seconds=30)
+"""How long a node that says nothing counts as running."""
+
+
+class StoreLock:
+    """
+    The lock of a SQLite store, for one ``serve`` or one copy of the store.
+
+    Who holds it stands in a file of its own, since Windows lets nobody read a locked file.
+    """
+
+    def __init__(self, store: Path) -> None:
+        # However it is spelled, and through links: one store has one lock.
+        self._store = store.resolve()
+        self._path = self._store.with_name(f"{self._store.name}-serve.lock")
+        self._note = self._store.with_name(f"{self._store.name}-serve.json")
+        self._lock = self._new_lock()
+        self._node: Node | None = None
+        self._by = SERVE
+
+    def take(self, by: str, now: datetime) -> None:
+        """Hold the lock until ``release``. Raises AlreadyRunning, Unavailable."""
+        try:
+            self._lock.acquire(timeout=TAKE_WITHIN, poll_interval=0.05)
+        except Timeout as error:
+            other_by, other = self._read()
+            raise AlreadyRunning(
+                str(self._store),
+                by=other_by,
+                pid=other.pid,
+                since=other.since,
+                has_dashboard=other.private_url is not None,
+            ) from error
+        except OSError as error:
+            raise self._fault(error) from error
+        self._by = by
+        self._node = Node(name=platform.node(), pid=os.getpid(), since=now)
+        self._write()
+
+    def note_dashboard(self, private_url: str) -> None:
+        if self._node is not None:
+            self._node = Node(
+                name=self._node.name, pid=self._node.pid, since=self._node.since, private_url=private_url
+            )
+            self._write()
+
+    def release(self) -> None:
+        if self._node is None:
+            return
+        self._node = None
+        with contextlib.suppress(OSError):
+            self._note.unlink(missing_ok=True)
+        self._lock.release()
+
+    def server(self) -> Node | None:
+        """The ``serve`` that holds the lock now. Raises Unavailable when that can't be known."""
+        if self._node is not None:
+            return self._node if self._by == SERVE else None
+        # Asking makes no file: one that belongs to another user would keep `serve` out.
+        if not self._path.exists():
+            return None
+        lock = self._new_lock()
+        try:
+            lock.acquire(timeout=ASK_WITHIN, poll_interval=0.01)
+        except Timeout:
+            by, node = self._read()
+            return node if by == SERVE else None
+        except OSError as error:
+            raise self._fault(error) from error
+        lock.release()
+        return None
+
+    def _new_lock(self) -> FileLock:
+        # The store's threads are several, and the lock is the process's.
+        return FileLock(self._path, mode=0o600, thread_local=False, preserve_lock_file=True)
+
+    def _read(self) -> tuple[str, Node]:
+        """Who holds the lock, as far as its note tells: it is written after the lock is taken."""
+        try:
+            found = json.loads(self._note.read_text(encoding="utf-8"))
+            since = datetime.fromisoformat(found["since"])
+            node = Node(
+                name=str(found["name"]), pid=int(found["pid"]), since=since, private_url=found["private_url"]
+            )
+            return str(found["by"]), node
+        except (OSError, ValueError, KeyError, TypeError):
+            return SERVE, Node(name=platform.node())
+
+    def _write(self) -> None:
+        assert self._node is not None  # noqa: S101 - it was just taken
+        node = self._node
+        note = {
+            "by": self._by,
+            "name": node.name,
+            "pid": node.pid,
+            "since": None if node.since is None else node.since.isoformat(),
+            "private_url": node.private_url,
+        }
+        # The lock counts; without the note only its holder is not named.
+        with contextlib.suppress(OSError):
+            self._note.unlink(missing_ok=True)
+            descriptor = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(note, file)
+
+    def _fault(self, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"The lock {self._path} can't be used ({error.strerror or error}), so it's not known whether a "
+            "relay is running. Use the same user as `serve`, and check the directory's permissions."
+        )
+
+
+def beat(
+    connection: sa.Connection, now: datetime, *, id_: str, name: str, since: datetime | None
+) -> datetime:
+    """Say that a node is there, and forget those that are gone; returns since when it is there."""
+    since = since or now
+    insert = postgresql.insert(nodes).values(id=id_, name=name, since=since, seen_at=now)
+    connection.execute(insert.on_conflict_do_update(index_elements=[nodes.c.id], set_={"seen_at": now}))
+    # Those that another node is just touching are left to it, so that no two wait for each other.
+    gone = sa.select(nodes.c.id).where(nodes.c.seen_at <= now - GONE).with_for_update(skip_locked=True)
+    connection.execute(sa.delete(nodes).where(nodes.c.id.in_(gone)))
+    return since
+
+
+def leave(connection: sa.Connection, now: datetime, id_: str) -> None:
+    """Forget a node that stops."""
+    connection.execute(sa.delete(nodes).where(nodes.c.id == id_))
+
+
+def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
+    """The nodes that are there, the oldest first."""
+    query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
+    return tuple(Node(name=row.name, since=row.since) for row in connection.execute(query))

@@ -1,0 +1,227 @@
+"""
+Who serves a store: one on SQLite, several on PostgreSQL, and nobody who is gone.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from callrail_relay.domain.health import Contact
+from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.errors import AlreadyRunning
+from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
+from callrail_relay.outbox.store import Outbox
+from tests.outbox.worker import Worker, put
+from tests.support.clock import START, ManualClock
+from tests.support.factories import ACCOUNT
+
+pytestmark = pytest.mark.anyio
+
+HOLDER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from callrail_relay.outbox.presence import StoreLock
+
+lock = StoreLock(Path(sys.argv[1]))
+lock.take(sys.argv[2], datetime(2026, 3, 2, 15, 0, tzinfo=UTC))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass
+class Holding:
+    """
+    Starts processes that hold the lock of a store.
+    """
+
+    store: Path
+    processes: list["subprocess.Popen[str]"]
+
+    def start(self, by: str = SERVE) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(self.store), by],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert "held\n" == process.stdout.readline()
+        return process
+
+
+@pytest.fixture
+def holding(sqlite_path: Path) -> Iterator[Holding]:
+    made = Holding(sqlite_path, [])
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.communicate()
+
+
+# --- SQLite ----------------------------------------------------------------------------------------------
+
+
+def test_second_serve_learns_of_the_first(holding: Holding, sqlite_path: Path) -> None:
+    """
+    Which process it is, and since when; asking tells the same.
+    """
+    first = holding.start()
+    second = StoreLock(sqlite_path)
+
+    with pytest.raises(AlreadyRunning) as refused:
+        second.take(SERVE, START)
+
+    assert (SERVE, first.pid, START, False) == (
+        refused.value.by,
+        refused.value.pid,
+        refused.value.since,
+        refused.value.has_dashboard,
+    )
+    server = second.server()
+    assert server is not None
+    assert (first.pid, START) == (server.pid, server.since)
+
+
+def test_lock_of_a_killed_process_is_free(holding: Holding, sqlite_path: Path) -> None:
+    """
+    At once, though its note is still there.
+    """
+    first = holding.start()
+    first.kill()
+    first.wait()
+    lock = StoreLock(sqlite_path)
+
+    assert lock.server() is None
+    lock.take(SERVE, START)
+    assert lock.server() is not None
+    lock.release()
+
+
+def test_one_store_has_one_lock_however_it_is_named(holding: Holding, sqlite_path: Path) -> None:
+    """
+    Through a symbolic link, and by another spelling.
+    """
+    sqlite_path.touch()
+    link = sqlite_path.with_name("link.db")
+    link.symlink_to(sqlite_path)
+    holding.start()
+
+    for other in (link, sqlite_path.parent / ".." / sqlite_path.parent.name / sqlite_path.name):
+        assert StoreLock(other).server() is not None
+        with pytest.raises(AlreadyRunning):
+            StoreLock(other).take(SERVE, START)
+
+
+def test_asking_leaves_no_file_behind(sqlite_path: Path) -> None:
+    """
+    One of another user would keep the relay from starting.
+    """
+    assert StoreLock(sqlite_path).server() is None
+    assert [] == list(sqlite_path.parent.glob("relay.db*"))
+
+
+def test_copy_is_no_relay_and_keeps_one_out(holding: Holding, sqlite_path: Path) -> None:
+    holding.start(COPY)
+    lock = StoreLock(sqlite_path)
+
+    assert lock.server() is None
+    with pytest.raises(AlreadyRunning, match=COPY):
+        lock.take(SERVE, START)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+def test_files_of_the_lock_are_private(sqlite_path: Path) -> None:
+    lock = StoreLock(sqlite_path)
+    lock.take(SERVE, START)
+    lock.note_dashboard("http://127.0.0.1:8788")
+
+    assert [0o600, 0o600] == [path.stat().st_mode & 0o777 for path in sqlite_path.parent.glob("relay.db*")]
+    lock.release()
+
+
+async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding, sqlite_path: Path) -> None:
+    """
+    Its tables too: a newer release must not change them under a relay that works on them.
+    """
+    holding.start()
+    with pytest.raises(AlreadyRunning):
+        await Outbox.open(f"sqlite:///{sqlite_path}", ManualClock(), serves=True)
+    assert b"" == sqlite_path.read_bytes()
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------------
+
+
+async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
+    """
+    Each is there from its start to its clean stop, or until it said nothing for GONE.
+    """
+    clock, later = ManualClock(), ManualClock(START + timedelta(minutes=1))
+    first = await Outbox.open(postgres_url, clock, database_time=False, serves=True)
+    watching = await Outbox.open(postgres_url, clock, database_time=False)
+    second = await Outbox.open(postgres_url, clock, database_time=False, serves=True)
+    assert 2 == len((await watching.running()).nodes)
+
+    await second.close()
+    assert 1 == len((await watching.running()).nodes)
+
+    clock.advance(GONE)
+    assert not await watching.running()
+    third = await Outbox.open(postgres_url, later, database_time=False, serves=True)
+    await first.beat()
+    assert [START, later.now()] == [node.since for node in (await watching.running()).nodes]
+    for outbox in (first, third, watching):
+        await outbox.close()
+
+
+# --- CallRail --------------------------------------------------------------------------------------------
+
+
+async def test_contact_is_what_callrail_answered_last(
+    outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    A text that was sent, a look for replies, or a request that was made to learn it; a later failure is told.
+    """
+
+    async def contact() -> Contact:
+        return (await outbox.read_contacts([ACCOUNT]))[ACCOUNT]
+
+    async def look(*, well: bool, requests: int = 1) -> None:
+        due = await outbox.claim_poll(policy)
+        assert due is not None
+        clock.advance(1)
+        await outbox.end_poll(due.id, requests, well=well)
+
+    policy = PollPolicy(companies=((ACCOUNT, "COM1"),), every=timedelta(seconds=1))
+    assert Contact() == await contact()
+
+    await put(outbox, "Hello")
+    await worker.send()
+    assert Contact(answered_at=START) == await contact()
+
+    clock.advance(1)
+    await outbox.note_contacts([ACCOUNT], answered=False)
+    assert (await contact()).is_lost
+    clock.advance(1)
+    await look(well=True)
+    assert Contact(answered_at=clock.now()) == await contact()
+
+    clock.advance(1)
+    await look(well=False, requests=0)
+    assert not (await contact()).is_lost
+    clock.advance(1)
+    await look(well=False)
+    assert (await contact()).is_lost
+    clock.advance(1)
+    await outbox.note_contacts([ACCOUNT], answered=True)
+    assert Contact(answered_at=clock.now()) == await contact()
