@@ -39,7 +39,7 @@ from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, UsageFault
 from callrail_relay.outbox import engine
-from callrail_relay.service.health import Condition, HealthReport, examine
+from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
 from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, digest
 from callrail_relay.service.worker import Worker
 from tests.config.test_places import posix_only
@@ -62,6 +62,7 @@ NAMES = [
     "files",
     "CallRail",
     "accounts",
+    "relay",
     "guards",
     "public address",
     "replies",
@@ -88,7 +89,7 @@ async def served(
     """
     tokens = await hook_tokens(installation)
     async with (
-        open_relay(installation, events) as relay,
+        open_relay(installation, events, stays=True) as relay,
         open_worker(relay, events) as worker,
         open_listeners(relay, worker, tokens) as listening,
     ):
@@ -188,7 +189,10 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
             draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=installation.mapping)
             await relay.intake.accept_direct(draft)
         events = Events()
-        async with open_relay(installation, events) as relay, open_worker(relay, events) as worker:
+        async with (
+            open_relay(installation, events, stays=True) as relay,
+            open_worker(relay, events) as worker,
+        ):
             await worker_once(worker, events)
 
         assert [TEXT] == [text.content for text in sandbox.simulator.texts]
@@ -590,7 +594,7 @@ async def test_nothing_configured_gives_every_finding() -> None:
     assert 3 == report.exit_code
     found = findings(report)
     assert Condition.WARNING == found["settings"]
-    assert {"terms", "routes", "API key", "webhook secret", "CallRail"} == {
+    assert {"terms", "routes", "API key", "webhook secret", "CallRail", "relay"} == {
         name for name, condition in found.items() if condition is Condition.FAILED
     }
     assert {"store", "accounts", "texts"} <= {
@@ -626,8 +630,15 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv("CALLRAIL_SIGNING_KEY", "key")
             configured(tmp_path, sandbox, server={"public_url": PUBLIC})
             (tmp_path / "config.toml").chmod(0o600)
-            report = await diagnose(tmp_path / "config.toml")
+            path = tmp_path / "config.toml"
+            idle = await diagnose(path)
+            async with open_relay(find_installation(path), stays=True):
+                report = await diagnose(path)
 
+        assert 8 == idle.exit_code, idle
+        assert {RELAY} == {
+            name for name, condition in findings(idle).items() if condition is Condition.FAILED
+        }
         assert 0 == report.exit_code, report
         well = {name for name, condition in findings(report).items() if condition is Condition.OK}
         # The machine of a test may have little space.

@@ -15,6 +15,7 @@ from callrail_relay.machine.private_files import files_in, links, open_to_others
 from callrail_relay.service.checks import (
     check_accounts,
     check_guards,
+    check_relay,
     check_replies,
     check_routes,
     check_space,
@@ -23,7 +24,15 @@ from callrail_relay.service.checks import (
     check_waiting,
     remembered,
 )
-from callrail_relay.service.health import Check, HealthReport, StoreProbe, Worry, examine
+from callrail_relay.service.health import (
+    PUBLIC_ADDRESS,
+    RELAY,
+    Check,
+    HealthReport,
+    StoreProbe,
+    Worry,
+    examine,
+)
 from callrail_relay.service.hook_tokens import digest
 
 MOST_NAMED = 5
@@ -127,8 +136,9 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         ("files", files),
         ("CallRail", remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
+        (RELAY, lambda: check_relay(relay.outbox)),
         ("guards", guards),
-        ("public address", relay.public_address.recent),
+        (PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
         ("texts", lambda: check_waiting(relay.operations)),
         ("alerts", alerts),

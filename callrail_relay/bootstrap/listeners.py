@@ -121,6 +121,7 @@ async def open_listeners(
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(installation.data, private.url, secret))
+        await relay.outbox.note_dashboard(private.url)
         yield Listening(
             public_url=public.url,
             private_url=private.url,
@@ -148,6 +149,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             login=Login(installation.clock, session_notes(installation)),
             clock=installation.clock,
             examine=look,
+            public_url=lambda: relay.public_address.seen,
             read_url=read_url,
             # A person's word may let anything leave, also where nothing that comes in could.
             wake=worker.heard,

@@ -317,7 +317,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
     for key in saved.overruled:
         say(f"The environment sets {key} otherwise, and wins over the settings file; unset it there.")
     say(_WRITE_ACCESS)
-    say("Next: `callrail-relay doctor` looks whether all is well, and `callrail-relay serve` runs the relay.")
+    say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
 
 
 def _show(

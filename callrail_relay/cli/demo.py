@@ -71,7 +71,7 @@ async def _demonstrate(
     tokens = await hook_tokens(installation)
     async with (
         stop_signal() as stopped,
-        open_relay(installation) as relay,
+        open_relay(installation, stays=True) as relay,
         open_worker(relay) as worker,
         open_listeners(relay, worker, tokens) as listening,
     ):

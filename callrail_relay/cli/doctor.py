@@ -9,9 +9,9 @@ from callrail_relay.cli.running import command
 @command
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
-    Check everything that must hold for texts to leave, and say what to do where it does not.
+    Check your setup, and show how to fix problems.
 
-    Nothing is sent. The exit code is that of the first check that failed.
+    It wants a relay to be running. Nothing is sent. The exit code is that of the first check that failed.
 
     \b
     Example:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from callrail_relay.domain.message import Message, Status
-from callrail_relay.service.health import Condition, HealthReport
+from callrail_relay.service.health import RELAY, Condition, HealthReport
 
 STYLES = {
     Status.HELD: "yellow",
@@ -50,6 +50,18 @@ def local(instant: datetime | None) -> str:
     An instant by this machine's own clock, to the second.
     """
     return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_time(instant: datetime, now: datetime) -> str:
+    """
+    An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM.
+    """
+    local, today = instant.astimezone(), now.astimezone().date()
+    time = f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
+    if local.date() == today:
+        return time
+    year = "" if local.year == today.year else f", {local.year}"
+    return f"{local:%b} {local.day}{year} at {time}"
 
 
 def print_messages(messages: Sequence[Message]) -> None:
@@ -136,7 +148,8 @@ def _facts(message: Message) -> Iterable[tuple[str, str]]:
 
 def print_health(report: HealthReport) -> None:
     out = console()
-    for finding in report.findings:
+    # Whether a relay is running comes first; the exit code follows from the order of the checks.
+    for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")
         out.print(Text(f"{mark} ", style=style), name, finding.detail, sep="")

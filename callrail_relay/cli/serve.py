@@ -11,6 +11,7 @@ import typer
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import say, server
+from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.installation import Installation
@@ -56,7 +57,7 @@ async def serve(
         "log": {"level": log_level},
     }
     if not sandbox:
-        await _serve(find_installation(config, overrides=overrides), as_json=as_json)
+        await _serve_alone(find_installation(config, overrides=overrides), as_json=as_json)
         return 0
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
@@ -64,8 +65,28 @@ async def serve(
         say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
         installation = find_installation(config, overrides=overrides | box.overrides(), environ=box.environ())
         installation, throwaway = await box.with_hook_token(installation)
-        await _serve(installation, as_json=as_json, show_hook_url=throwaway)
+        await _serve_alone(installation, as_json=as_json, show_hook_url=throwaway)
     return 0
+
+
+async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
+    """
+    Serve, or say who serves this store already.
+    """
+    from callrail_relay.cli.render import clock_time
+
+    try:
+        await _serve(installation, as_json=as_json, show_hook_url=show_hook_url)
+    except AlreadyRunning as error:
+        since = "" if error.since is None else f" since {clock_time(error.since, installation.clock.now())}"
+        process = "" if error.pid is None else f" (process {error.pid})"
+        if error.by != "serve":
+            raise Unavailable(
+                f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay when it "
+                "has ended."
+            ) from error
+        dashboard = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
+        raise Unavailable(f"The relay is already running{since}{process}.{dashboard}") from error
 
 
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:

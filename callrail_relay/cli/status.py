@@ -13,6 +13,8 @@ from callrail_relay.cli.running import command
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.cli.status_view import Read
+    from callrail_relay.service.operations import StatusReport
 
 
 @command
@@ -22,7 +24,7 @@ async def status(
     as_json: Json = False,
 ) -> int:
     """
-    Show what the hour and the day still allow, what waits and why, and when the queue will be empty.
+    Show whether a relay is running, sending limits, queue and problems.
 
     With --watch and --json each change is one line of JSON.
 
@@ -40,9 +42,26 @@ async def status(
         if watch:
             await _watch(relay, as_json=as_json)
             return 0
-        report = await relay.operations.status()
+        report = await _reader(relay)()
     print_json(report.document()) if as_json else print_status(report)
     return 0
+
+
+def _reader(relay: "Relay") -> "Read":
+    """
+    What reads the status, with the public URL's last check if a relay is running that it could lead to.
+    """
+    from callrail_relay.errors import RelayError
+
+    async def read() -> "StatusReport":
+        report = await relay.operations.status()
+        if not report.facts.running:
+            return report
+        with contextlib.suppress(RelayError):  # what is wrong is in what was seen
+            await relay.public_address.recent()
+        return report.with_public_url(relay.public_address.seen)
+
+    return read
 
 
 async def _watch(relay: "Relay", *, as_json: bool) -> None:
@@ -51,7 +70,7 @@ async def _watch(relay: "Relay", *, as_json: bool) -> None:
 
     async with stop_signal() as stopped:
         watching = asyncio.create_task(
-            watch_status(relay.operations.status, relay.installation.clock, as_json=as_json)
+            watch_status(_reader(relay), relay.installation.clock, as_json=as_json)
         )
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,5 @@
 """
-How all stands, for a person: the facts of the dashboard on a terminal.
+How the relay is doing, for a person: the facts of the dashboard on a terminal.
 """
 
 import json
@@ -11,18 +11,20 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from callrail_relay.cli.render import STYLES, console, local
+from callrail_relay.cli.render import STYLES, clock_time, console, local
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Window
+from callrail_relay.domain.health import Code, Facts, Level, Point, judge
 from callrail_relay.domain.standing import Standing
 from callrail_relay.service.operations import StatusReport
-from callrail_relay.service.summary import for_a_person, summary
 
 _GAUGE = 20
 """Characters of a full gauge."""
 
 _TIGHT, _FULL = 0.7, 0.9
 """From which share of a budget on its gauge is yellow, and red."""
+
+_LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
 
 Read = Callable[[], Awaitable[StatusReport]]
 
@@ -33,15 +35,19 @@ def print_status(report: StatusReport) -> None:
 
 def status_view(report: StatusReport) -> Group:
     """
-    Whether all is well, budgets, pauses, what waits for a person, and the queue.
+    The verdict, whether a relay is running, budgets, pauses, and the queue.
     """
     return Group(*_lines(report))
 
 
 def _lines(report: StatusReport) -> Iterator[Text]:
-    well = report.standings and not report.paused and for_a_person(report) is None
-    yield Text(summary(report), style="bold green" if well else "bold yellow")
-    for standing in report.standings:
+    facts = report.facts
+    head, *others = judge(facts)
+    yield Text(sentence(head, facts), style=f"bold {_LEVEL_STYLES[head.level]}")
+    for point in others:
+        yield Text(sentence(point, facts), style=_LEVEL_STYLES[point.level])
+    yield from _running_lines(facts)
+    for standing in facts.standings:
         yield Text()
         yield from _standing_lines(standing)
     yield Text()
@@ -51,16 +57,70 @@ def _lines(report: StatusReport) -> Iterator[Text]:
         if count
     ]
     yield Text(", ").join(counts) if counts else Text("No texts yet.")
-    if for_a_person(report) is not None:
-        yield Text("See them: callrail-relay messages list --status held --status unknown")
-    if report.releasing:
-        yield Text(f"{report.releasing} of the held leave by themselves, at the time that each one says.")
-    if report.drains_at is not None:
-        yield Text(f"The queue will be empty at {local(report.drains_at)}.")
-    elif any(standing.pending for standing in report.standings):
-        yield Text("The queue does not get shorter while an account is paused.")
-    else:
-        yield Text("The queue is empty.")
+    yield Text(_queue_words(facts))
+
+
+SENTENCES = {
+    Code.NOT_SET_UP: "Nothing is set up yet. Run `callrail-relay configure`.",
+    Code.NOT_RUNNING: (
+        "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
+    ),
+    Code.CHECK_FAILED: "Problem with {name}: {detail}",
+    Code.PAUSED: (
+        "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`."
+    ),
+    Code.UNREACHABLE: (
+        "Problem: no connection to CallRail{whose}. Messages are saved, and the relay keeps trying. "
+        "`callrail-relay doctor` shows why."
+    ),
+    Code.NOT_REACHABLE_FROM_OUTSIDE: "Problem with the public URL: {detail}",
+    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} isn't confirmed. {detail}",
+    Code.NEEDS_REVIEW: (
+        "{messages} {need} your review. See `callrail-relay messages list --status held --status unknown "
+        "--status failed`."
+    ),
+    Code.WAITS: "Sending{whose} waits until {time}. {detail}",
+    Code.DAY_FULL: "Daily limit{whose} reached ({count:,}). Sending resumes {at}.",
+    Code.HOUR_FULL: "Hourly limit{whose} reached ({count:,}). Sending resumes {at}.",
+    Code.NOT_CONNECTED: "Connecting to CallRail{whose}: it hasn't answered yet.",
+    Code.LOOKED_UP: "Checking with CallRail whether {messages} went out. No action needed yet.",
+    Code.SCHEDULED: "{messages} scheduled for the morning (quiet hours).",
+    Code.WELL: "All is well.",
+}
+
+
+def sentence(point: Point, facts: Facts) -> str:
+    """
+    A point of the verdict as a sentence, with what to do about it.
+    """
+    time = "" if point.at is None else clock_time(point.at, facts.now)
+    return SENTENCES[point.code].format(
+        name=point.name,
+        detail=point.detail,
+        count=point.count,
+        messages=f"{point.count:,} message{'' if point.count == 1 else 's'}",
+        need="needs" if point.count == 1 else "need",
+        whose="" if len(facts.standings) == 1 else f" from account {point.account_id}",
+        time=time,
+        at=f"on {time}" if " at " in time else f"at {time}",
+    )
+
+
+def _running_lines(facts: Facts) -> Iterator[Text]:
+    several = len(facts.running.nodes) > 1
+    for node in facts.running.nodes:
+        name = f"{node.name}: running" if several else "Running"
+        yield Text(name if node.since is None else f"{name} since {clock_time(node.since, facts.now)}.")
+
+
+def _queue_words(facts: Facts) -> str:
+    if facts.drains_at is not None:
+        return f"The queue will be empty at {local(facts.drains_at)}."
+    if not any(standing.pending for standing in facts.standings):
+        return "The queue is empty."
+    if not facts.running:
+        return "The queue doesn't get shorter while no relay is running."
+    return "The queue doesn't get shorter while an account is paused."
 
 
 def _standing_lines(standing: Standing) -> Iterator[Text]:
@@ -111,9 +171,17 @@ async def _tell_changes(read: Read, clock: Clock, out: Console, *, as_json: bool
     shown = None
     while True:
         report = await read()
-        if report != shown:
-            typer.echo(json.dumps(report.document(), ensure_ascii=False)) if as_json else out.print(
-                status_view(report)
-            )
-            shown = report
+        # Compared as it is shown: the time of the look alone is no change.
+        text = _as_text(report, out, as_json=as_json)
+        if text != shown:
+            typer.echo(text)
+            shown = text
         await clock.sleep(1)
+
+
+def _as_text(report: StatusReport, out: Console, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(report.document(), ensure_ascii=False)
+    with out.capture() as captured:
+        out.print(status_view(report), end="")
+    return captured.get()

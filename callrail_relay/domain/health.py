@@ -201,7 +201,7 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         yield Point(
             code=Code.NOT_REACHABLE_FROM_OUTSIDE if checked else Code.PUBLIC_URL_UNCHECKED,
             name=facts.public_url.url,
-            detail=facts.public_url.detail,
+            detail=facts.public_url.detail or "It hasn't been checked yet.",
         )
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)

@@ -249,9 +249,7 @@ class Outbox:
 
     async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
         """Store all submissions of *batch* in one transaction, or none of them."""
-        accepted = await self._write(intake.accept, batch)
-        await self._in_thread(self._readers, self._news.tell)
-        return accepted
+        return await self._write(intake.accept, batch)
 
     async def plan(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
         """

@@ -10,6 +10,7 @@ from callrail_relay.domain.discovery import Discovery
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, SecretFault, Unavailable, Waiting
+from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.health import Check, StoreProbe, Worry
 from callrail_relay.service.operations import Operations
 
@@ -24,6 +25,20 @@ async def check_store(probe: StoreProbe, name: str) -> str:
     if not await probe.writable():
         raise Unavailable(f"The store {name} cannot be written; check its disk, its rights and its server.")
     return f"{name} can be written."
+
+
+async def check_relay(outbox: Outbox) -> str:
+    """
+    A ``serve`` works on the store now.
+    """
+    running = await outbox.running()
+    if not running:
+        raise Unavailable(
+            "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
+        )
+    if len(running.nodes) == 1:
+        return "The relay is running."
+    return f"The relay is running on {len(running.nodes)} servers."
 
 
 def check_space(free_bytes: int, directory: str) -> str:
@@ -184,10 +199,12 @@ async def check_waiting(operations: Operations) -> str:
     """
     No text waits for a person's word.
     """
-    waiting = (await operations.status()).for_a_person
-    if waiting:
-        words = " and ".join(f"{count} {status}" for status, count in waiting.items())
+    waiting = (await operations.status()).facts.waiting
+    kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
+    words = ", ".join(f"{pile.count:,} {kind}" for pile, kind in kinds if pile.count)
+    if words:
         raise Worry(
-            f"{words} wait for a person; see `callrail-relay messages list --status held --status unknown`."
+            f"{words}: review them with `callrail-relay messages list --status held --status unknown "
+            "--status failed`."
         )
-    return "No text waits for a person."
+    return "No messages need review."

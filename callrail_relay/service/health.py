@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.health import FailedCheck
 from callrail_relay.errors import RelayError, Unavailable
 from callrail_relay.outbox.store import Outbox
 
@@ -59,6 +60,26 @@ class HealthReport:
 
     def document(self) -> dict[str, Any]:
         return {"ok": self.exit_code == 0, "checks": [finding.document() for finding in self.findings]}
+
+
+RELAY = "relay"
+"""The check of whether a ``serve`` works on the store now."""
+
+PUBLIC_ADDRESS = "public address"
+
+_SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")
+"""Checks of what the verdict knows by itself, and newer."""
+
+
+def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
+    """
+    What failed, for the verdict.
+    """
+    return tuple(
+        FailedCheck(name=finding.name, detail=finding.detail)
+        for finding in (() if report is None else report.findings)
+        if finding.condition is Condition.FAILED and finding.name not in _SEEN_OTHERWISE
+    )
 
 
 class Worry(RelayError):

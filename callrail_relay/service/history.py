@@ -5,6 +5,7 @@ What the dashboard shows, as the store has it.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.history import (
     QUARTER,
     Arrivals,
@@ -15,13 +16,9 @@ from callrail_relay.domain.history import (
     TextPage,
 )
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.operations import Operations
-
-FAILED_LATELY = timedelta(days=1)
-"""How long a failed text is among what waits for a person; nobody can put right what is long past."""
+from callrail_relay.service.operations import FAILED_LATELY, Operations
 
 SUPPRESSIONS = 200
 """Opt-outs that a page shows at most."""
@@ -50,17 +47,8 @@ class NowReport:
     How all stands now.
     """
 
-    standings: tuple[Standing, ...]
+    facts: Facts
     overview: Overview
-
-    @property
-    def drains_at(self) -> datetime | None:
-        """
-        When the last text that waits can have left; None when nothing waits, or a pause keeps it.
-        """
-        if any(standing.pending and standing.drains_at is None for standing in self.standings):
-            return None
-        return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +84,15 @@ class History:
             now - FAILED_LATELY,
         )
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        return NowReport(standings=standings, overview=overview)
+        facts = Facts(
+            now=now,
+            running=await self._outbox.running(),
+            standings=standings,
+            waiting=overview.waiting,
+            contacts=await self._outbox.read_contacts(self._operations.account_ids),
+            any_texts=overview.any_texts,
+        )
+        return NowReport(facts=facts, overview=overview)
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
         """

@@ -4,12 +4,13 @@ A person's word: look at texts, approve, cancel, pause, resume; and how all stan
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from callrail_relay.domain.budget import Limits, Window
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.health import Facts, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
@@ -26,51 +27,31 @@ PORTION = 200
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 
 
+FAILED_LATELY = timedelta(days=1)
+"""How long a failed text is among what waits for a person; nobody can put right what is long past."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
     """
-    How all stands: each account's budget and pause, and how many messages have each status.
-
-    ``releasing`` of the held ones leave by themselves.
+    How all stands: the facts of the verdict, and how many messages have each status.
     """
 
-    standings: tuple[Standing, ...]
+    facts: Facts
     counts: dict[Status, int]
-    releasing: int = 0
 
-    @property
-    def for_a_person(self) -> dict[Status, int]:
-        """
-        How many messages of which status wait for somebody's word; none where nothing does.
-        """
-        held = self.counts[Status.HELD] - self.releasing
-        waiting = {Status.HELD: held, Status.UNKNOWN: self.counts[Status.UNKNOWN]}
-        return {status: count for status, count in waiting.items() if count > 0}
-
-    @property
-    def drains_at(self) -> datetime | None:
-        """
-        When the last text that waits can have left; None when nothing waits, or a pause keeps it.
-        """
-        if any(standing.pending and standing.drains_at is None for standing in self.standings):
-            return None
-        return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
-
-    @property
-    def paused(self) -> bool:
-        """
-        Whether any account is paused.
-        """
-        return any(standing.account.paused_since is not None for standing in self.standings)
+    def with_public_url(self, public_url: PublicUrl | None) -> "StatusReport":
+        return replace(self, facts=replace(self.facts, public_url=public_url))
 
     def document(self) -> dict[str, Any]:
         """
         The report as programs read it: the keys of ``status --json``.
         """
         return {
-            "accounts": [_standing_document(standing) for standing in self.standings],
+            "relay": self.facts.running.document(),
+            "accounts": [_standing_document(standing) for standing in self.facts.standings],
             "messages": {status.value: count for status, count in self.counts.items()},
-            "drains_at": instant(self.drains_at),
+            "drains_at": instant(self.facts.drains_at),
         }
 
 
@@ -130,10 +111,18 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
+        now = await self._outbox.now()
+        counts = await self._outbox.count_by_status()
         return StatusReport(
-            standings=tuple(await self.standings()),
-            counts=await self._outbox.count_by_status(),
-            releasing=await self._outbox.count_releasing(),
+            facts=Facts(
+                now=now,
+                running=await self._outbox.running(),
+                standings=tuple(await self.standings()),
+                waiting=await self._outbox.read_waiting(now - FAILED_LATELY),
+                contacts=await self._outbox.read_contacts(self._account_ids),
+                any_texts=any(counts.values()),
+            ),
+            counts=counts,
         )
 
     async def standings(self) -> list[Standing]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, PublicAddressChecked, ignore
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_public_url
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, is_proven, no_answer, wrong_answer
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
@@ -76,6 +77,20 @@ class PublicAddress:
         if last.error is not None:
             raise last.error
         return last.detail
+
+    @property
+    def seen(self) -> PublicUrl | None:
+        """The last result, for the verdict; None when no public URL is set."""
+        if self.url is None:
+            return None
+        if self.last is None:
+            return PublicUrl(url=self.url)
+        error = self.last.error
+        if error is None or isinstance(error, FromInside):
+            return PublicUrl(url=self.url, answered=True)
+        # A worry is what could not be tried from here.
+        answered = None if isinstance(error, Worry) else False
+        return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
 
     async def _check(self) -> str:
         url = self.require_url()

@@ -190,8 +190,7 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Unavailable(
-            f"Port {port} on {host} cannot be used ({_words(error)}); end the program that "
-            "uses it, or set "
+            f"Port {port} on {host} can't be used ({_words(error)}). Stop the program that uses it, or set "
             f"{setting} to another port."
         ) from error
     # For each connection that is taken from it: an answer's body goes out at once behind its head, and does

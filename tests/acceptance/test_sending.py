@@ -378,14 +378,3 @@ def test_messages_are_listed_and_searched(configured: Program) -> None:
     assert [] == found("--since", "2199-01-01")
     assert "Second" in configured.run("messages", "list").stdout
     assert "First 100%" in configured.run("messages", "list", "--status", "queued").stdout
-
-
-def test_doctor_is_content(configured: Program) -> None:
-    """
-    With everything in place `doctor` ends with 0 and says where each secret came from.
-    """
-    shown = configured.run("doctor")
-
-    assert 0 == shown.returncode, shown.stdout
-    assert "environment variable CALLRAIL_API_KEY" in shown.stdout
-    assert configured.json("doctor")["ok"]

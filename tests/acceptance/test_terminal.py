@@ -118,9 +118,9 @@ def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
     What changes is shown without asking, and leaving is no fault.
     """
     child, _ = on_terminal(program, "status", "--watch")
-    child.expect_exact("All is well.")
+    child.expect_exact("No relay is running")
     program.run("pause", "--reason", "Lunch.")
-    child.expect_exact("Paused: nothing leaves")
+    child.expect_exact("Sending is paused.")
     child.expect_exact("Lunch.")
     child.send("\x03")
     child.expect(pexpect.EOF)

@@ -153,7 +153,7 @@ async def assert_unknown(rig: Rig, id_: str, *, taken: int, status: int | None =
 
 
 async def used(rig: Rig) -> int:
-    [standing] = (await rig.operations.status()).standings
+    [standing] = await rig.operations.standings()
     return standing.hour.used
 
 
@@ -228,7 +228,7 @@ async def test_wait_after_failed_connections_grows(tmp_path: Path) -> None:
         longest = []
         for strikes in range(14):
             await rig.work(rig.delivery(), step=0)
-            [standing] = (await rig.operations.status()).standings
+            [standing] = await rig.operations.standings()
             assert standing.account.wait_until is not None
             longest.append(min(300, 2**strikes))
             wait = standing.account.wait_until - rig.clock.now()

@@ -138,7 +138,7 @@ class Rig:
         return message
 
     async def paused_reason(self) -> str | None:
-        [standing] = (await self.operations.status()).standings
+        [standing] = await self.operations.standings()
         return standing.account.paused_reason
 
     async def work(self, delivery: Delivery, *, turns: int = 1, step: float = 1.0) -> None:
@@ -190,11 +190,13 @@ async def open_rig(
     max_characters: int = 140,
     on_unknown: OnUnknown = OnUnknown.ASK,
     patience: float = engine.BUSY_TIMEOUT,
+    serves: bool = False,
 ) -> AsyncIterator[Rig]:
     """
     A rig with its store in *folder*; in process unless it takes the *network*, to *url*.
 
-    *patience* is how many seconds the store waits while another program has locked it.
+    With *serves* it counts as a running relay. *patience* is how many seconds the store waits while another
+    program has locked it.
     """
     clock = clock or ManualClock()
     simulator = simulator or make_simulator(clock)
@@ -207,7 +209,7 @@ async def open_rig(
     )
     events = Events()
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock)
+        outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,

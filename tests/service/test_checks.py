@@ -14,6 +14,7 @@ from callrail_relay.service.checks import (
     LITTLE_SPACE,
     NO_SPACE,
     check_accounts,
+    check_relay,
     check_replies,
     check_routes,
     check_space,
@@ -60,6 +61,17 @@ async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
         assert "relay.db can be written." == await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
             await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
+
+
+async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
+    """
+    The remedy is named; a serve that works on the store is enough.
+    """
+    async with open_rig(tmp_path) as idle:
+        with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
+            await check_relay(idle.outbox)
+        async with open_rig(tmp_path, serves=True):
+            assert "The relay is running." == await check_relay(idle.outbox)
 
 
 def test_space_is_told_before_it_is_gone() -> None:
@@ -181,15 +193,16 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
     Held and unknown ones, with the command that shows them.
     """
     async with open_rig(tmp_path) as rig:
-        assert "No text waits for a person." == await check_waiting(rig.operations)
+        assert "No messages need review." == await check_waiting(rig.operations)
         await rig.accept("Hello [[name]]")
-        with pytest.raises(Worry, match=r"^1 held wait for a person; see `callrail-relay messages list"):
+        with pytest.raises(Worry, match=r"^1 on hold: review them with `callrail-relay messages list"):
             await check_waiting(rig.operations)
 
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         await rig.accept("Hello")
         await rig.work(rig.delivery())
-        with pytest.raises(Worry, match="1 held and 1 unknown wait"):
+        # Nobody has to do anything about a text that is being looked up.
+        with pytest.raises(Worry, match=r"^1 on hold: "):
             await check_waiting(rig.operations)
 
 

@@ -2,6 +2,7 @@
 What a person sees and decides.
 """
 
+import platform
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -40,9 +41,11 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
     """
     The document that programs read, before and after some texts.
     """
-    async with open_rig(tmp_path, limits=Limits(2, 3)) as rig:
+    async with open_rig(tmp_path, limits=Limits(2, 3), serves=True) as rig:
         empty = (await rig.operations.status()).document()
+        since = "2026-03-02T15:00:00.000Z"
         assert {
+            "relay": {"running": True, "since": since, "nodes": [{"name": platform.node(), "since": since}]},
             "accounts": [
                 {
                     "account_id": rig.account_id,
@@ -73,20 +76,31 @@ async def test_pause_shows_since_when_and_why(tmp_path: Path) -> None:
     """
     A paused account has no time at which its queue will be empty.
     """
-    async with open_rig(tmp_path) as rig:
+    async with open_rig(tmp_path, serves=True) as rig:
         await rig.accept()
-        assert (await rig.operations.status()).drains_at is not None
+        assert (await rig.operations.status()).facts.drains_at is not None
         assert [rig.account_id] == await rig.operations.pause(None, "Holidays.")
         report = await rig.operations.status()
 
-        assert report.paused
-        assert report.drains_at is None
+        assert report.facts.drains_at is None
         assert {"since": "2026-03-02T15:00:00.000Z", "reason": "Holidays."} == (
             report.document()["accounts"][0]["paused"]
         )
 
         assert [rig.account_id] == await rig.operations.resume(rig.account_id)
-        assert not (await rig.operations.status()).paused
+        assert (await rig.operations.status()).document()["accounts"][0]["paused"] is None
+
+
+async def test_queue_has_no_end_while_no_relay_is_running(tmp_path: Path) -> None:
+    """
+    Nothing sends what waits, so no time is named.
+    """
+    async with open_rig(tmp_path) as rig:
+        await rig.accept()
+        report = (await rig.operations.status()).document()
+
+        assert {"running": False, "since": None, "nodes": []} == report["relay"]
+        assert report["drains_at"] is None
 
 
 async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
@@ -140,7 +154,7 @@ async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -
         rig.clock.advance(10)
         await delivery.settle()
 
-        assert (await rig.operations.status()).paused
+        assert [True] == [one.account.paused_since is not None for one in await rig.operations.standings()]
 
 
 async def test_unknown_account_cannot_be_paused_or_resumed(tmp_path: Path) -> None:
@@ -165,9 +179,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)
         assert "is not in the settings" in (message.reason or "")
-        assert ["ACC2", rig.account_id] == [
-            standing.account.id for standing in (await changed.status()).standings
-        ]
+        assert ["ACC2", rig.account_id] == [standing.account.id for standing in await changed.standings()]
 
 
 async def test_approved_text_leaves(tmp_path: Path) -> None:

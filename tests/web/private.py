@@ -123,7 +123,8 @@ class Visitor:
 async def private_rig(
     folder: Path, *, host: str = "127.0.0.1", loopback: bool = True, guards: GuardPolicy | None = None
 ) -> AsyncIterator[tuple[Rig, Private]]:
-    async with open_rig(folder, guards=guards) as rig:
+    async with open_rig(folder, guards=guards, serves=True) as rig:
+        await rig.outbox.note_contacts([rig.account_id], answered=True)
         private = Private(rig, host=host, loopback=loopback)
         yield rig, private
         await private.dashboard.close()

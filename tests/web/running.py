@@ -123,7 +123,7 @@ async def _parts(
         signal = ChangeSignal()
         tokens = await hook_tokens(installation)
         async with (
-            open_relay(installation, signal) as relay,
+            open_relay(installation, signal, stays=True) as relay,
             open_worker(relay, signal) as worker,
             open_listeners(relay, worker, tokens, signal=signal) as listening,
             anyio.create_task_group() as tasks,

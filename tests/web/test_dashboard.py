@@ -67,9 +67,9 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
         paused = await visitor.page()
 
     assert "All is well." in empty
-    assert "No text has come in yet" in empty
-    assert "1 text is in the queue" in queued
-    assert "1 text waits for you." in held
+    assert "No message has come in yet" in empty
+    assert "1 message is in the queue" in queued
+    assert "1 message needs your review" in held
     assert "merge tag" in held
     assert "Sending waits until" in waits
     assert "Sending is paused." in paused
@@ -96,7 +96,7 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
         visitor.private.examination.condition = Condition.FAILED
         assert "All is well." in await visitor.page()
         await asyncio.sleep(0)
-        assert "Something is wrong with: store." in await visitor.page()
+        assert "Problem: store" in await visitor.page()
         await visitor.page()
         assert 1 == visitor.private.examination.made
         rig.clock.advance(SHOWN_AGE)

@@ -2,17 +2,20 @@
 What the pages make of values: words, plots, the first sentence, and the way of a text.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from callrail_relay.cli import status_view
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import Window
 from callrail_relay.domain.decision import Decision, Verb, Word
+from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
+from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.history import (
     MOST_COUNTED,
     Arrivals,
-    Overview,
     Pile,
     RawRequest,
     TextHistory,
@@ -22,13 +25,11 @@ from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, S
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.standing import Standing
-from callrail_relay.service.health import Condition, Finding, HealthReport
-from callrail_relay.service.history import NowReport, OneText
+from callrail_relay.service.history import OneText
 from callrail_relay.web.dashboard import plots, verdict, words
 from callrail_relay.web.dashboard.text import readable
 from callrail_relay.web.dashboard.texts import read_filter
 from callrail_relay.web.dashboard.timeline import steps
-from callrail_relay.web.dashboard.verdict import Level
 from tests.support.factories import RECIPIENT, make_route
 
 NOW = datetime(2026, 3, 4, 15, 30).astimezone()
@@ -41,13 +42,13 @@ NOW = datetime(2026, 3, 4, 15, 30).astimezone()
 @pytest.mark.parametrize(
     ("instant", "said"),
     [
-        (NOW, "3:30 pm"),
-        (NOW.replace(hour=0, minute=5), "12:05 am"),
-        (NOW.replace(hour=12, minute=0), "12:00 pm"),
-        (NOW - timedelta(days=1), "yesterday 3:30 pm"),
-        (NOW + timedelta(days=1), "tomorrow 3:30 pm"),
-        (NOW - timedelta(days=30), "Feb 2 at 3:30 pm"),
-        (NOW - timedelta(days=100), "Nov 24, 2025 at 3:30 pm"),
+        (NOW, "3:30 PM"),
+        (NOW.replace(hour=0, minute=5), "12:05 AM"),
+        (NOW.replace(hour=12, minute=0), "12:00 PM"),
+        (NOW - timedelta(days=1), "yesterday 3:30 PM"),
+        (NOW + timedelta(days=1), "tomorrow 3:30 PM"),
+        (NOW - timedelta(days=30), "Feb 2 at 3:30 PM"),
+        (NOW - timedelta(days=100), "Nov 24, 2025 at 3:30 PM"),
         (None, ""),
     ],
 )
@@ -69,7 +70,7 @@ def test_sentence_is_for_a_person() -> None:
         NOW,
     )
     assert (
-        "&lt;b&gt;Wait&lt;/b&gt; until 3:30 pm "
+        "&lt;b&gt;Wait&lt;/b&gt; until 3:30 PM "
         '(message <a href="/texts/019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf">019a0f8e…</a>); '
         "<code>callrail-relay resume</code>."
     ) == shown
@@ -83,10 +84,10 @@ def test_sentence_is_for_a_person() -> None:
         ("Run `callrail-relay configure`.", "Run <code>callrail-relay configure</code>."),
         ("1 key(s), 3 request(s), 0 outgoing text(s)", "1 key, 3 requests, 0 outgoing texts"),
         ("a wait(s)", "a wait(s)"),
-        (f"it leaves at {NOW.astimezone(UTC):%Y-%m-%d %H:%M} UTC.", "it leaves at 3:30 pm."),
+        (f"it leaves at {NOW.astimezone(UTC):%Y-%m-%d %H:%M} UTC.", "it leaves at 3:30 PM."),
         (
             f"it leaves at {NOW.astimezone(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}.",
-            "it leaves tomorrow at 3:30 pm.",
+            "it leaves tomorrow at 3:30 PM.",
         ),
     ],
 )
@@ -109,7 +110,7 @@ def test_beginning_of_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "said"), [(0, "at 3:30 pm"), (1, "tomorrow at 3:30 pm"), (-30, "on Feb 2 at 3:30 pm")]
+    ("days", "said"), [(0, "at 3:30 PM"), (1, "tomorrow at 3:30 PM"), (-30, "on Feb 2 at 3:30 PM")]
 )
 def test_when_something_happens(days: int, said: str) -> None:
     assert said == words.at(NOW + timedelta(days=days), NOW)
@@ -228,7 +229,7 @@ def test_nothing_came_in() -> None:
 # --- the first sentence ----------------------------------------------------------------------------------
 
 
-def report(
+def facts(
     *,
     waiting: Waiting | None = None,
     account: Account | None = None,
@@ -236,7 +237,9 @@ def report(
     pending: int = 0,
     drains_at: datetime | None = None,
     any_texts: bool = True,
-) -> NowReport:
+    nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
+    failed_checks: tuple[FailedCheck, ...] = (),
+) -> Facts:
     standing = Standing(
         account=account or Account(id="ACC1"),
         hour=hour or Window(1, 150),
@@ -244,27 +247,30 @@ def report(
         pending=pending,
         drains_at=drains_at,
     )
-    overview = Overview(now=NOW, waiting=waiting or Waiting(), arrivals=(), oldest={}, any_texts=any_texts)
-    return NowReport(standings=(standing,), overview=overview)
+    return Facts(
+        now=NOW,
+        running=Running(nodes),
+        standings=(standing,),
+        waiting=waiting or Waiting(),
+        any_texts=any_texts,
+        failed_checks=failed_checks,
+    )
 
 
 def test_all_is_well() -> None:
     """
     With nothing in the store, with all of it sent, and with a queue that empties by itself.
     """
-    empty = verdict.judge(report(any_texts=False), None).head
+    empty = verdict.render(facts(any_texts=False)).head
     assert (Level.WELL, "/setup") == (empty.level, empty.link)
-    done = verdict.judge(report(), None).head
-    assert "Nothing waits" in done.detail
-    busy = report(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
+    done = verdict.render(facts()).head
+    assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
+    busy = facts(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
     assert (
-        "3 texts are in the queue; it will be empty by about 3:40 pm."
-        == verdict.judge(busy, None).head.detail
+        "3 messages are in the queue; it will be empty by about 3:40 PM." == verdict.render(busy).head.detail
     )
-    soon = report(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
-    assert (
-        "1 text is in the queue; it will be empty within a minute." == verdict.judge(soon, None).head.detail
-    )
+    soon = facts(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
+    assert "1 message is in the queue; it will be empty within a minute." == verdict.render(soon).head.detail
 
 
 def test_what_is_worst_is_said_first() -> None:
@@ -273,39 +279,64 @@ def test_what_is_worst_is_said_first() -> None:
     """
     waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
-    health = HealthReport(
-        findings=(
-            Finding(name="CallRail", condition=Condition.FAILED, detail="The key is refused.", exit_code=5),
-            Finding(name="accounts", condition=Condition.FAILED, detail="Paused.", exit_code=7),
-            Finding(name="public address", condition=Condition.WARNING, detail="None."),
-        )
-    )
-    found = verdict.judge(report(waiting=waiting, account=paused), health)
-    assert ("Sending is paused.", "ACC1") == (found.head.words, found.head.resume)
-    assert "Holidays. Texts are kept, and leave when it is resumed." == found.head.detail
+    refused = FailedCheck(name="CallRail", detail="The key is refused.")
+    found = verdict.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
+
+    assert ("Problem: CallRail", "The key is refused.") == (found.head.words, found.head.detail)
     assert [
-        "Something is wrong with: CallRail.",
-        "3 texts wait for you.",
-        "1 text is being looked up in CallRail.",
+        "Sending is paused.",
+        "3 messages need your review",
+        "Checking with CallRail whether 1 message went out",
     ] == [point.words for point in found.others]
-    assert "2 held back and 1 failed in the last 24 hours." == found.others[1].detail
+    assert "ACC1" == found.others[0].resume
+    assert "Holidays. New messages are saved and will go out when you resume." == found.others[0].detail
+    assert "2 on hold · 1 failed in the last 24 hours" == found.others[1].detail
 
 
-def test_what_ends_by_itself_is_no_trouble() -> None:
+@pytest.mark.parametrize(
+    ("found", "words", "detail"),
+    [
+        (
+            facts(hour=Window(150, 150, NOW + timedelta(minutes=5)), pending=2),
+            "Hourly limit reached (150)",
+            "Sending resumes at 3:35 PM.",
+        ),
+        (
+            facts(account=Account(id="ACC1", wait_until=NOW + timedelta(minutes=1), wait_reason="{Busy}.")),
+            "Sending waits until 3:31 PM.",
+            "{Busy}.",
+        ),
+        (
+            facts(nodes=()),
+            "No relay is running.",
+            "No messages are received or sent. Start it with `callrail-relay serve`.",
+        ),
+    ],
+)
+def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -> None:
+    assert (words, detail) == (verdict.render(found).head.words, verdict.render(found).head.detail)
+
+
+def test_every_code_has_its_sentences() -> None:
     """
-    A full hour, an answer to wait for, a text that leaves in the morning.
+    On the dashboard and in `status`; with several accounts each is named.
     """
-    full = report(hour=Window(150, 150, NOW + timedelta(minutes=5)), pending=2)
-    waits = report(account=Account(id="ACC1", wait_until=NOW + timedelta(minutes=1), wait_reason="Busy."))
-    night = report(waiting=Waiting(released_later=Pile(count=1)))
-    for one, said in (
-        (full, "The budget of this hour is used up."),
-        (waits, "Sending waits until 3:31 pm."),
-        (night, "1 text waits for a better hour."),
-    ):
-        found = verdict.judge(one, None)
-        assert Level.WELL == found.head.level
-        assert [said] == [point.words for point in found.others]
+    assert set(Code) == set(verdict.SENTENCES) == set(status_view.SENTENCES)
+    several = replace(facts(), standings=(*facts().standings, *facts().standings))
+    waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
+    assert "Sending from account ACC1 waits until 3:30 PM. Busy." == status_view.sentence(waits, several)
+
+
+def test_since_when_it_runs_is_shown() -> None:
+    """
+    Of several servers each by its name.
+    """
+    assert "Running since 3:30 PM." == verdict.running_words(facts())
+    assert "" == verdict.running_words(facts(nodes=(Node(name="new"),)))
+    two = (Node(name="one", since=NOW - timedelta(days=1)), Node(name="two", since=NOW))
+    assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == verdict.running_words(
+        facts(nodes=two)
+    )
 
 
 # --- the way of a text -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from callrail_relay.web.dashboard.conversation import ConversationPage
 from callrail_relay.web.dashboard.events import Events
 from callrail_relay.web.dashboard.examiner import Examine, Examiner
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.dashboard.now import NowPage
+from callrail_relay.web.dashboard.now import NowPage, SeenUrl
 from callrail_relay.web.dashboard.setup import SetupPage, TestText
 from callrail_relay.web.dashboard.text import TextPage
 from callrail_relay.web.dashboard.texts import TextsPage
@@ -50,6 +50,7 @@ class DashboardParts:
     wake: Callable[[], None]
     signal: ChangeSignal
     link_secret: str
+    public_url: SeenUrl = lambda: None
     sandbox: bool = False
 
 
@@ -89,8 +90,9 @@ class Dashboard:
     def _pages(self) -> Sequence[BaseRoute]:
         frame, parts = self._frame, self._parts
         conversation = ConversationPage(frame, parts.history)
+        now = NowPage(frame, parts.history, self.examiner, parts.clock, parts.public_url)
         return [
-            _route("/", frame.page(NowPage(frame, parts.history, self.examiner, parts.clock).show)),
+            _route("/", frame.page(now.show)),
             _route("/texts", frame.page(TextsPage(frame, parts.history).show)),
             _route("/people/{recipient}/{tracking_number}", frame.page(conversation.show)),
         ]

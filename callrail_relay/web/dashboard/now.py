@@ -2,7 +2,8 @@
 *Now*: whether all is well, what waits for a person, and how much of the budget is used.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from starlette.requests import Request
@@ -10,13 +11,18 @@ from starlette.responses import Response
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import DAY, HOUR, Window
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.history import OldestUse
+from callrail_relay.service.health import failed_checks
 from callrail_relay.service.history import History, NowReport
 from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Frame
 from callrail_relay.web.sessions import Session
+
+SeenUrl = Callable[[], PublicUrl | None]
+"""Gives the public URL with the result of its last check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +56,24 @@ class Gauge:
 
 
 class NowPage:
-    def __init__(self, frame: Frame, history: History, examiner: Examiner, clock: Clock) -> None:
+    def __init__(
+        self, frame: Frame, history: History, examiner: Examiner, clock: Clock, public_url: SeenUrl
+    ) -> None:
         self._frame = frame
         self._history = history
         self._examiner = examiner
         self._clock = clock
+        self._public_url = public_url
 
     async def show(self, request: Request, session: Session) -> Response:
         report = await self._history.now(plots.begin(self._clock.now()))
         now = report.overview.now
+        health = self._examiner.latest()
+        facts = replace(
+            report.facts,
+            failed_checks=failed_checks(health),
+            public_url=self._public_url(),
+        )
         return await self._frame.draw(
             request,
             session,
@@ -66,10 +81,11 @@ class NowPage:
             now=now,
             waiting=report.overview.waiting,
             for_person=report.overview.waiting.for_person,
-            verdict=verdict.judge(report, self._examiner.latest()),
-            queue=verdict.queue_words(report),
-            report=report,
-            gauges={one.account.id: _gauges(report, one.account.id) for one in report.standings},
+            verdict=verdict.render(facts),
+            queue=verdict.queue_words(facts),
+            running=verdict.running_words(facts),
+            standings=facts.standings,
+            gauges={one.account.id: _gauges(report, one.account.id) for one in facts.standings},
             plots=[
                 plots.last_hours(report.overview.arrivals, now),
                 plots.last_days(report.overview.arrivals, now),
@@ -79,7 +95,7 @@ class NowPage:
 
 
 def _gauges(report: NowReport, account_id: str) -> tuple[Gauge, Gauge]:
-    [standing] = [one for one in report.standings if one.account.id == account_id]
+    [standing] = [one for one in report.facts.standings if one.account.id == account_id]
     oldest = report.overview.oldest.get(account_id, OldestUse(hour=None, day=None))
     return (
         _gauge("hour", standing.hour, None if oldest.hour is None else oldest.hour + HOUR),

@@ -1,35 +1,13 @@
 """
-Whether all is well, in one sentence; and if not: what, and where to put it right.
+The verdict in sentences: what matters most now, and where to fix it.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 
-from callrail_relay.domain.budget import Window
+from callrail_relay.domain.health import Code, Facts, Level, judge
+from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.history import Waiting
-from callrail_relay.domain.standing import Standing
-from callrail_relay.service.health import Condition, HealthReport
-from callrail_relay.service.history import NowReport
 from callrail_relay.web.dashboard.words import at, plural, when
-
-
-class Level(StrEnum):
-    """
-    How much a point matters, most first.
-    """
-
-    BAD = "bad"
-    """Nothing leaves, or something may be lost: put it right now."""
-
-    ASK = "ask"
-    """Something waits for a person's word."""
-
-    NOTE = "note"
-    """Good to know; it ends by itself."""
-
-    WELL = "well"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,137 +34,121 @@ class Verdict:
     others: tuple[Point, ...] = ()
 
 
-def judge(report: NowReport, health: HealthReport | None) -> Verdict:
-    """
-    *health* is the latest result of the checks, None while there is none yet.
-    """
-    points = sorted(_points(report, health), key=lambda point: list(Level).index(point.level))
-    if points and points[0].level is not Level.NOTE:
-        return Verdict(head=points[0], others=tuple(points[1:]))
-    return Verdict(head=_all_is_well(report), others=tuple(points))
+def render(facts: Facts) -> Verdict:
+    head, *others = (_point(finding, facts) for finding in judge(facts))
+    return Verdict(head=head, others=tuple(others))
 
 
-def _all_is_well(report: NowReport) -> Point:
-    queued = report.overview.waiting.queued
-    if not report.overview.any_texts:
+def queue_words(facts: Facts) -> str:
+    """
+    How many messages are in the queue, and when the last of them can be sent.
+    """
+    queued = facts.waiting.queued
+    if not queued:
+        return "Nothing is in the queue."
+    count = f"{plural(queued, 'message')} {'is' if queued == 1 else 'are'} in the queue"
+    if facts.drains_at is None:
+        return f"{count}."
+    if (facts.drains_at - facts.now).total_seconds() < 60:
+        return f"{count}; it will be empty within a minute."
+    return f"{count}; it will be empty by about {when(facts.drains_at, facts.now)}."
+
+
+def running_words(facts: Facts) -> str:
+    """
+    Since when the relay has been running, and on which servers if there are several.
+    """
+    nodes = facts.running.nodes
+    since = [when(node.since, facts.now) for node in nodes]
+    if len(nodes) > 1:
+        shown = ", ".join(f"{node.name} since {time}" for node, time in zip(nodes, since, strict=True))
+        return f"Running on {len(nodes)} servers: {shown}."
+    return "".join(f"Running since {time}." for time in since if time)
+
+
+SENTENCES = {
+    Code.NOT_SET_UP: ("Nothing is set up yet.", "Run `callrail-relay configure` on the relay's computer."),
+    Code.NOT_RUNNING: (
+        "No relay is running.",
+        "No messages are received or sent. Start it with `callrail-relay serve`.",
+    ),
+    Code.CHECK_FAILED: ("Problem: {name}", "{detail}"),
+    Code.PAUSED: (
+        "Sending{whose} is paused.",
+        "{detail} New messages are saved and will go out when you resume.",
+    ),
+    Code.UNREACHABLE: (
+        "Problem: no connection to CallRail{whose}",
+        "Messages are saved, and the relay keeps trying.",
+    ),
+    Code.NOT_REACHABLE_FROM_OUTSIDE: ("Problem: the public URL", "{detail}"),
+    Code.PUBLIC_URL_UNCHECKED: (
+        "The public URL isn't confirmed",
+        "{detail}",
+    ),
+    Code.NEEDS_REVIEW: ("{messages} {need} your review", "{kinds}"),
+    Code.WAITS: ("Sending{whose} waits until {time}.", "{detail}"),
+    Code.DAY_FULL: ("Daily limit{whose} reached ({count:,})", "Sending resumes {at}."),
+    Code.HOUR_FULL: ("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}."),
+    Code.NOT_CONNECTED: (
+        "Connecting to CallRail{whose}…",
+        "It isn't known yet whether CallRail answers.",
+    ),
+    Code.LOOKED_UP: ("Checking with CallRail whether {messages} went out", "No action needed yet."),
+    Code.SCHEDULED: ("{messages} scheduled for the morning (quiet hours)", ""),
+    Code.WELL: ("All is well.", "{queue}"),
+}
+
+_CHECKS, _LIMITS = ("/setup", "See all checks"), ("#budget", "See the limits")
+_LINKS = {
+    Code.CHECK_FAILED: _CHECKS,
+    Code.UNREACHABLE: _CHECKS,
+    Code.NOT_REACHABLE_FROM_OUTSIDE: _CHECKS,
+    Code.PAUSED: ("#budget", "See the account"),
+    Code.NEEDS_REVIEW: ("#waiting", "Review"),
+    Code.DAY_FULL: _LIMITS,
+    Code.HOUR_FULL: _LIMITS,
+    Code.SCHEDULED: ("/texts?status=held", "See them"),
+}
+
+
+def _point(finding: Finding, facts: Facts) -> Point:
+    if finding.code is Code.WELL and not facts.any_texts:
         return Point(
-            level=Level.WELL,
+            level=finding.level,
             words="All is well.",
-            detail="No text has come in yet. Setup shows how to connect IF3.",
+            detail="No message has come in yet. Setup shows how to connect IF3.",
             link="/setup",
             link_words="Go to Setup",
         )
-    if not queued:
-        return Point(level=Level.WELL, words="All is well.", detail="Every text has left. Nothing waits.")
-    return Point(level=Level.WELL, words="All is well.", detail=queue_words(report))
-
-
-def queue_words(report: NowReport) -> str:
-    """
-    How many texts are in the queue, and when the last of them can have left.
-    """
-    queued = report.overview.waiting.queued
-    count = f"{plural(queued, 'text')} {'is' if queued == 1 else 'are'} in the queue"
-    if not queued:
-        return "Nothing is in the queue."
-    if report.drains_at is None:
-        return f"{count}."
-    if (report.drains_at - report.overview.now).total_seconds() < 60:
-        return f"{count}; it will be empty within a minute."
-    return f"{count}; it will be empty by about {when(report.drains_at, report.overview.now)}."
-
-
-def _points(report: NowReport, health: HealthReport | None) -> Iterator[Point]:
-    for standing in report.standings:
-        yield from _of_account(standing, report.overview.now, alone=len(report.standings) == 1)
-    yield from _of_health(health)
-    yield from _of_waiting(report.overview.waiting)
-
-
-def _of_account(standing: Standing, now: datetime, *, alone: bool) -> Iterator[Point]:
-    account = standing.account
-    if account.paused_since is not None:
-        yield Point(
-            level=Level.BAD,
-            words="Sending is paused." if alone else f"Account {account.id} is paused.",
-            detail=f"{account.paused_reason or ''} Texts are kept, and leave when it is resumed.".strip(),
-            link="#budget",
-            link_words="See the account",
-            resume=account.id,
-        )
-    elif account.wait_until is not None:
-        yield Point(
-            level=Level.NOTE,
-            words=f"Sending waits until {when(account.wait_until, now)}.",
-            detail=account.wait_reason or "",
-        )
-    elif standing.pending:
-        yield from _of_budget(standing, now)
-
-
-def _of_budget(standing: Standing, now: datetime) -> Iterator[Point]:
-    windows: tuple[tuple[str, Window], ...] = (("day", standing.day), ("hour", standing.hour))
-    for name, window in windows:
-        if window.free_at is not None:
-            yield Point(
-                level=Level.NOTE,
-                words=f"The budget of this {name} is used up.",
-                detail=f"Texts go on by themselves {at(window.free_at, now)}.",
-                link="#budget",
-                link_words="See the budget",
-            )
-            return
-
-
-def _of_health(health: HealthReport | None) -> Iterator[Point]:
-    # Pauses and waiting texts have points of their own, newer than these.
-    for finding in health.findings if health is not None else ():
-        if finding.condition is Condition.FAILED and finding.name not in ("accounts", "texts"):
-            yield Point(
-                level=Level.BAD,
-                words=f"Something is wrong with: {finding.name}.",
-                detail=finding.detail,
-                link="/setup",
-                link_words="See all checks",
-            )
-
-
-def _of_waiting(waiting: Waiting) -> Iterator[Point]:
-    if waiting.for_person:
-        count = waiting.for_person
-        yield Point(
-            level=Level.ASK,
-            words=f"{plural(count, 'text')} {'waits' if count == 1 else 'wait'} for you.",
-            detail=_kinds(waiting),
-            link="#waiting",
-            link_words="Decide",
-        )
-    if waiting.looked_up.count:
-        count = waiting.looked_up.count
-        yield Point(
-            level=Level.NOTE,
-            words=f"{plural(count, 'text')} {'is' if count == 1 else 'are'} being looked up in CallRail.",
-            detail="The connection broke while it left. Nothing is to be done yet.",
-        )
-    if waiting.released_later.count:
-        count = waiting.released_later.count
-        yield Point(
-            level=Level.NOTE,
-            words=f"{plural(count, 'text')} {'waits' if count == 1 else 'wait'} for a better hour.",
-            detail="It is night where the person lives; they leave by themselves.",
-            link="/texts?status=held",
-            link_words="See them",
-        )
+    parameters = {
+        "name": finding.name,
+        "detail": finding.detail,
+        "count": finding.count,
+        "messages": plural(finding.count, "message"),
+        "need": "needs" if finding.count == 1 else "need",
+        "kinds": _kinds(facts.waiting),
+        "whose": "" if len(facts.standings) == 1 else f" from account {finding.account_id}",
+        "time": when(finding.at, facts.now),
+        "at": "" if finding.at is None else at(finding.at, facts.now),
+        "queue": queue_words(facts) if finding.count else "All messages sent. Nothing in the queue.",
+    }
+    words, detail = (text.format(**parameters).strip() for text in SENTENCES[finding.code])
+    link, link_words = _LINKS.get(finding.code, (None, None))
+    return Point(
+        level=finding.level,
+        words=words,
+        detail=detail,
+        link=link,
+        link_words=link_words,
+        resume=finding.account_id if finding.code is Code.PAUSED else None,
+    )
 
 
 def _kinds(waiting: Waiting) -> str:
-    kinds = [
-        f"{pile.count:,} {words}"
-        for pile, words in (
-            (waiting.held, "held back"),
-            (waiting.unknown, "with an unknown outcome"),
-            (waiting.failed, "failed in the last 24 hours"),
-        )
-        if pile.count
-    ]
-    return (kinds[0] if len(kinds) == 1 else f"{', '.join(kinds[:-1])} and {kinds[-1]}").capitalize() + "."
+    kinds = (
+        (waiting.held, "on hold"),
+        (waiting.unknown, "unconfirmed"),
+        (waiting.failed, "failed in the last 24 hours"),
+    )
+    return " · ".join(f"{pile.count:,} {words}" for pile, words in kinds if pile.count)

@@ -60,16 +60,16 @@ BUTTONS = {
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:
     """
-    The time of day: 2:05 pm.
+    The time of day: 2:05 PM.
     """
     local = instant.astimezone()
     tail = f":{local.second:02}" if seconds else ""
-    return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'am' if local.hour < 12 else 'pm'}"
+    return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
     """
-    An instant as one would say it at *now*: 2:05 pm, yesterday 2:05 pm, Nov 21 at 2:05 pm.
+    An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM.
     """
     if instant is None:
         return ""
@@ -87,7 +87,7 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
 
 def at(instant: datetime, now: datetime) -> str:
     """
-    When something happens, within a sentence: at 2:05 pm, tomorrow at 2:05 pm, on Nov 21 at 2:05 pm.
+    When something happens, within a sentence: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM.
     """
     words = when(instant, now)
     for day in ("yesterday", "tomorrow"):

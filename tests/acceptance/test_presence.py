@@ -1,0 +1,102 @@
+"""
+Whether a relay is running: said by the commands, and kept to one on each SQLite store.
+"""
+
+import os
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from tests.acceptance.program import Program, Sandbox
+
+KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
+
+
+def database(program: Program, name: str) -> str:
+    return f"sqlite:///{(program.folder / name).as_posix()}"
+
+
+def test_doctor_is_content_only_while_a_relay_is_running(configured: Program) -> None:
+    """
+    With everything else in place it fails without one; it says where each secret came from.
+    """
+    idle = configured.run("doctor")
+    with configured.serving():
+        shown = configured.run("doctor")
+        assert configured.json("doctor")["ok"]
+
+    assert 8 == idle.returncode, idle.stdout
+    assert idle.stdout.startswith("✗ relay: No relay is running")
+    assert "callrail-relay serve" in idle.stdout
+    assert 0 == shown.returncode, shown.stdout
+    assert "environment variable CALLRAIL_API_KEY" in shown.stdout
+
+
+def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sandbox) -> None:
+    """
+    First of all, and never that all is well without one, nor that the queue gets empty.
+    """
+    configured.run("send", "--to", "+12025550122", "--message", "Hello", "--no-wait")
+    idle = configured.run("status").stdout
+    assert idle.startswith("No relay is running")
+    assert "will be empty" not in idle
+    assert {"running": False, "since": None, "nodes": []} == configured.json("status")["relay"]
+
+    with configured.serving():
+        configured.wait_for("sent", 1)
+        running = configured.run("status").stdout
+        relay = configured.json("status")["relay"]
+    assert running.startswith("All is well.\nRunning since ")
+    assert relay["running"]
+    assert datetime.fromisoformat(relay["since"]).tzinfo is not None
+    assert [relay["since"]] == [node["since"] for node in relay["nodes"]]
+    assert 1 == len(sandbox.texts())
+
+
+def test_second_serve_says_that_the_relay_is_running(configured: Program) -> None:
+    """
+    Also in a sandbox, and through another spelling of the same file; it tells nobody to end the first.
+    """
+    with configured.serving() as first:
+        other_spelling = database(configured, f"../{configured.folder.name}/relay.db")
+        configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = database(configured, "relay.db")
+        with configured.serving() as named:
+            for arguments, url in (
+                (["serve", "--port", "0"], database(configured, "relay.db")),
+                (["serve", "--port", "0", "--sandbox"], other_spelling),
+            ):
+                refused = configured.run(*arguments, env={"CALLRAIL_RELAY_DATABASE__URL": url})
+                assert 8 == refused.returncode, refused.stderr
+                assert "already running since" in refused.stderr
+                assert f"(process {named.process.pid})" in refused.stderr
+                assert "`callrail-relay dashboard`" in refused.stderr
+            assert named.process.poll() is None
+        assert first.process.poll() is None
+
+
+def test_relay_starts_at_once_after_it_was_killed(configured: Program) -> None:
+    with configured.serving() as first:
+        os.kill(first.process.pid, KILL)
+        first.process.wait()
+        assert not configured.json("status")["relay"]["running"]
+        with configured.serving():
+            assert configured.json("status")["relay"]["running"]
+
+
+def test_database_is_not_copied_while_a_relay_is_running(configured: Program, tmp_path: Path) -> None:
+    """
+    Neither from the store that it serves nor into it.
+    """
+    served, other = database(configured, "relay.db"), database(configured, "other.db")
+    configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = served
+    with configured.serving():
+        away = configured.run("database", "copy", served, other)
+        assert not (tmp_path / "other.db").exists()
+    copied = configured.run("database", "copy", served, other)
+    with configured.serving():
+        back = configured.run("database", "copy", other, served)
+
+    assert (4, True) == (away.returncode, "A relay is running" in away.stderr), away.stderr
+    assert 0 == copied.returncode, copied.stderr
+    assert (4, True) == (back.returncode, "A relay is running" in back.stderr), back.stderr

@@ -1,0 +1,156 @@
+"""
+The verdict: what matters most, and that all is well only when everything it takes was seen.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from callrail_relay.domain.budget import Window
+from callrail_relay.domain.health import (
+    CONTACT_AGE,
+    Code,
+    Contact,
+    Facts,
+    FailedCheck,
+    Level,
+    Node,
+    PublicUrl,
+    Running,
+    judge,
+)
+from callrail_relay.domain.history import Pile, Waiting
+from callrail_relay.domain.retry import UNREACHABLE
+from callrail_relay.domain.standing import Standing
+from tests.support.clock import START
+from tests.support.factories import ACCOUNT, make_account
+
+SOON = START + timedelta(minutes=5)
+STANDING = Standing(
+    account=make_account(), hour=Window(0, 150), day=Window(0, 1000), pending=0, drains_at=None
+)
+PAUSED = replace(STANDING, account=make_account().paused(START, "Lunch."), pending=3)
+QUEUED = replace(STANDING, pending=3, drains_at=SOON)
+ANSWERED = Contact(answered_at=START)
+URL = PublicUrl(url="https://texts.example.com")
+
+
+def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
+    """
+    A relay in good standing, with what differs.
+    """
+    usual = Facts(
+        now=START,
+        running=Running((Node(name="office", since=START - timedelta(hours=1)),)),
+        standings=(standing,),
+        waiting=Waiting(),
+        contacts={ACCOUNT: contact},
+    )
+    return replace(usual, **others)  # type: ignore[arg-type]  # names are checked there
+
+
+def waiting(kind: str) -> Waiting:
+    return replace(Waiting(), **{kind: Pile(count=1)})  # type: ignore[arg-type]  # names are checked there
+
+
+def codes(found: Facts) -> list[Code]:
+    return [point.code for point in judge(found)]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        facts(),
+        facts(QUEUED, waiting=Waiting(queued=3)),
+        facts(public_url=replace(URL, answered=True)),
+        facts(contact=Contact(answered_at=START - CONTACT_AGE)),
+    ],
+)
+def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
+    assert [Code.WELL] == codes(found)
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (facts(standings=()), Code.NOT_SET_UP),
+        (facts(running=Running()), Code.NOT_RUNNING),
+        (facts(failed_checks=[FailedCheck(name="disk", detail="Full.")]), Code.CHECK_FAILED),
+        (facts(PAUSED), Code.PAUSED),
+        (facts(replace(STANDING, account=make_account().waiting(START, SOON, "Busy."))), Code.WAITS),
+        (
+            facts(replace(STANDING, account=make_account().waiting(START, SOON, UNREACHABLE))),
+            Code.UNREACHABLE,
+        ),
+        (facts(contact=Contact(answered_at=START, is_lost=True)), Code.UNREACHABLE),
+        (facts(contact=Contact()), Code.NOT_CONNECTED),
+        (facts(contact=Contact(answered_at=START - 2 * CONTACT_AGE)), Code.NOT_CONNECTED),
+        (facts(replace(STANDING, hour=Window(150, 150, SOON))), Code.HOUR_FULL),
+        (facts(replace(STANDING, day=Window(1000, 1000, SOON))), Code.DAY_FULL),
+        (facts(waiting=waiting("held")), Code.NEEDS_REVIEW),
+        (facts(waiting=waiting("unknown")), Code.NEEDS_REVIEW),
+        (facts(waiting=waiting("failed")), Code.NEEDS_REVIEW),
+        (facts(waiting=waiting("looked_up")), Code.LOOKED_UP),
+        (facts(public_url=URL), Code.PUBLIC_URL_UNCHECKED),
+        (facts(public_url=replace(URL, answered=False)), Code.NOT_REACHABLE_FROM_OUTSIDE),
+    ],
+)
+def test_one_thing_amiss_is_enough(found: Facts, code: Code) -> None:
+    """
+    It alone is said, and never that all is well.
+    """
+    assert [code] == codes(found)
+
+
+def test_the_worst_comes_first() -> None:
+    """
+    What keeps messages from being sent or received, what needs a person, what ends by itself.
+    """
+    found = facts(
+        replace(PAUSED, hour=Window(150, 150, SOON)),
+        running=Running(),
+        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1), queued=4),
+        failed_checks=[FailedCheck(name="disk", detail="Full.")],
+        public_url=URL,
+    )
+    points = judge(found)
+
+    assert [
+        Code.NOT_RUNNING,
+        Code.CHECK_FAILED,
+        Code.PAUSED,
+        Code.NEEDS_REVIEW,
+        Code.LOOKED_UP,
+        Code.SCHEDULED,
+    ] == [point.code for point in points]
+    assert [Level.BAD, Level.BAD, Level.BAD, Level.ASK, Level.NOTE, Level.NOTE] == [
+        point.level for point in points
+    ]
+
+
+def test_quiet_hours_are_no_trouble() -> None:
+    """
+    A message that is sent in the morning is as it should be.
+    """
+    assert [Code.WELL, Code.SCHEDULED] == codes(facts(waiting=waiting("released_later")))
+
+
+@pytest.mark.parametrize(
+    ("found", "named"),
+    [(facts(QUEUED), True), (facts(QUEUED, running=Running()), False), (facts(PAUSED), False)],
+)
+def test_the_end_of_the_queue_is_named_only_while_something_sends(found: Facts, *, named: bool) -> None:
+    assert (SOON if named else None) == found.drains_at
+
+
+def test_several_nodes_run_since_the_first_of_them() -> None:
+    later = Node(name="second", since=START)
+    running = Running((Node(name="first", since=START - timedelta(days=1)), later, Node(name="new")))
+
+    assert START - timedelta(days=1) == running.since
+    assert [
+        {"name": "first", "since": "2026-03-01T15:00:00.000Z"},
+        {"name": "second", "since": "2026-03-02T15:00:00.000Z"},
+        {"name": "new", "since": None},
+    ] == running.document()["nodes"]
