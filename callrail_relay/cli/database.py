@@ -34,9 +34,9 @@ async def copy(
     """
     Copy a store into another database, from SQLite to PostgreSQL or back.
 
-    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a copy
-    that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a `serve`
-    runs on either, and when the two do not hold the same afterwards.
+    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a
+    copy that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a
+    `serve` runs on either, and when the two do not hold the same afterwards.
 
     \b
     Example:

@@ -184,4 +184,4 @@ def _as_text(report: StatusReport, out: Console, *, as_json: bool) -> str:
         return json.dumps(report.document(), ensure_ascii=False)
     with out.capture() as captured:
         out.print(status_view(report), end="")
-    return captured.get()
+    return captured.get().rstrip("\n")

@@ -175,10 +175,12 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     WELL is among the points only when a ``serve`` runs, every account can send now, nothing needs a person,
     and the public URL, if one is set, answered.
     """
-    points = [*_troubles(facts), *_in_progress(facts)]
+    points = list(_troubles(facts))
+    if facts.running:
+        points += _in_progress(facts)
     if not points:
         points.append(Point(code=Code.WELL, count=facts.waiting.queued, at=facts.drains_at))
-    if facts.waiting.released_later.count:
+    if facts.running and facts.waiting.released_later.count:
         points.append(Point(code=Code.SCHEDULED, count=facts.waiting.released_later.count))
     return tuple(sorted(points, key=lambda point: point.code))
 
@@ -208,7 +210,7 @@ def _troubles(facts: Facts) -> Iterator[Point]:
 
 
 def _in_progress(facts: Facts) -> Iterator[Point]:
-    """What keeps messages from being sent now and ends by itself, account by account."""
+    """What keeps messages from being sent now and ends by itself while a relay is running."""
     for standing in facts.standings:
         if standing.account.paused_since is None:
             yield from _of_sending(standing, facts)
@@ -227,9 +229,9 @@ def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
             at=account.wait_until,
             detail=account.wait_reason or "",
         )
-    elif facts.running and contact is not None and contact.is_lost:
+    elif contact is not None and contact.is_lost:
         yield Point(code=Code.UNREACHABLE, account_id=account.id, detail=UNREACHABLE)
-    elif facts.running and contact is not None and not contact.is_recent(facts.now, _RECENT):
+    elif contact is not None and not contact.is_recent(facts.now, _RECENT):
         yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
     for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):
         if window.free_at is not None:

@@ -109,17 +109,16 @@ def test_the_worst_comes_first() -> None:
     """
     found = facts(
         replace(PAUSED, hour=Window(150, 150, SOON)),
-        running=Running(),
         waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1), queued=4),
         failed_checks=[FailedCheck(name="disk", detail="Full.")],
-        public_url=URL,
+        public_url=replace(URL, answered=False),
     )
     points = judge(found)
 
     assert [
-        Code.NOT_RUNNING,
         Code.CHECK_FAILED,
         Code.PAUSED,
+        Code.NOT_REACHABLE_FROM_OUTSIDE,
         Code.NEEDS_REVIEW,
         Code.LOOKED_UP,
         Code.SCHEDULED,
@@ -127,6 +126,21 @@ def test_the_worst_comes_first() -> None:
     assert [Level.BAD, Level.BAD, Level.BAD, Level.ASK, Level.NOTE, Level.NOTE] == [
         point.level for point in points
     ]
+
+
+def test_nothing_is_promised_while_no_relay_is_running() -> None:
+    """
+    No limit that ends, no look-up, no morning: nothing happens by itself. What needs a person still does.
+    """
+    found = facts(
+        replace(STANDING, hour=Window(150, 150, SOON)),
+        Contact(is_lost=True),
+        running=Running(),
+        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1)),
+        public_url=URL,
+    )
+
+    assert [Code.NOT_RUNNING, Code.NEEDS_REVIEW] == codes(found)
 
 
 def test_quiet_hours_are_no_trouble() -> None:

@@ -130,6 +130,7 @@ async def _parts(
         ):
             if deliver:
                 tasks.start_soon(worker.run)
+            await relay.outbox.note_contacts(installation.account_ids, answered=True)
             token = await require_hook_token(installation)
             yield Parts(
                 installation=installation,
