@@ -12,7 +12,7 @@ from callrail_relay.cli.asking import ask
 from callrail_relay.cli.hook_url import why_not_for_if3
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, echo, has_terminal, say
-from callrail_relay.domain.public_url import EXAMPLE, BadPublicUrl, read_public_url
+from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _ask_for_address(installation: "Installation") -> str | None:
         return None
     former = installation.settings.server.public_url
     empty = f"Enter keeps {former}" if former else "Enter to skip"
-    while answer := ask(f"Public URL of this relay, such as {EXAMPLE} ({empty})"):
+    while answer := ask(f"Public URL, https://...; {empty}"):
         try:
             return read_public_url(answer)
         except BadPublicUrl as error:

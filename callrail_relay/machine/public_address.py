@@ -25,11 +25,12 @@ async def fetch(url: str) -> Answer:
 
     A proxy of the environment is used, as for all that leaves this computer.
     """
+    parts = httpx.URL(url)
+    proxied = not _is_local(parts) and _is_proxied(parts)
     addresses: tuple[str, ...] = ()
     try:
         async with asyncio.timeout(ALL_WITHIN):
-            parts = httpx.URL(url)
-            addresses = await _resolve(parts)
+            addresses = () if proxied else await _resolve(parts)
             timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
             async with (
                 httpx.AsyncClient(timeout=timeout, trust_env=not _is_local(parts)) as http,
@@ -47,18 +48,25 @@ async def fetch(url: str) -> Answer:
     except (httpx.ProxyError, httpx.UnsupportedProtocol, ImportError) as error:
         raise NoAnswer(Trouble.PROXY, str(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise NoAnswer(*_trouble(error), addresses=addresses) from error
+        trouble, detail = _trouble(error)
+        if proxied and trouble in (Trouble.REFUSED, Trouble.NO_NAME):
+            # Only the proxy itself was connected to from here.
+            trouble = Trouble.PROXY
+        raise NoAnswer(trouble, detail, addresses) from error
 
 
 def _is_local(url: httpx.URL) -> bool:
     return url.host in ("127.0.0.1", "::1", "localhost")
 
 
-async def _resolve(url: httpx.URL) -> tuple[str, ...]:
-    """Return the addresses of the name here; none where a proxy looks it up."""
+def _is_proxied(url: httpx.URL) -> bool:
+    """Return whether the environment has a proxy for *url*, which then looks up its name as well."""
     proxies = getproxies()
-    if (proxies.get(url.scheme) or proxies.get("all")) and not proxy_bypass(url.host):
-        return ()
+    return bool(proxies.get(url.scheme) or proxies.get("all")) and not proxy_bypass(url.host)
+
+
+async def _resolve(url: httpx.URL) -> tuple[str, ...]:
+    """Return the addresses of the name here."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -104,15 +104,15 @@ def test_wizard_leads_from_key_to_url(
     wizard.answer("Which company? 1 to 2:", "7")
     wizard.answer("Which company? 1 to 2:", "2")
     wizard.answer("Which tracking number? 1 to 2:", "1")
-    wizard.answer("Public address", "texts.example.com")
-    wizard.answer("Public address", "https://texts.example.com")
+    wizard.answer("Public URL", "texts.example.com")
+    wizard.answer("Public URL", "https://texts.example.com")
     code, seen = wizard.end()
 
     assert 0 == code, seen
     assert KEY not in seen
     assert "Account: ACC00000000000000000000000000000001  Example Account" in seen
     assert "Answer with a number from 1 to 2." in seen
-    assert "must be an address such as" in seen
+    assert "Write it like this: https://texts.example.com" in seen
     callrail = tomllib.loads(config.read_text("utf-8"))["callrail"]
     company, website = list(simulator.companies)[1], list(simulator.trackers.values())[2]
     assert (company, website.tracking_numbers[0]) == (callrail["company_id"], callrail["tracking_number"])
@@ -129,7 +129,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
     accept_and_give_key(first)
     first.answer("Which company?", "2")
     first.answer("Which tracking number?", "2")
-    first.answer("Public address", "https://texts.example.com")
+    first.answer("Public URL", "https://texts.example.com")
     _, before = first.end()
     settings = config.read_text("utf-8")
 
@@ -152,7 +152,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
         ("paste it):", CTRL_C),
         ("Which company?", CTRL_C),
         ("Which company?", CTRL_D),
-        ("Public address", CTRL_C),
+        ("Public URL", CTRL_C),
     ],
 )
 def test_interrupted_wizard_writes_nothing(
@@ -162,7 +162,7 @@ def test_interrupted_wizard_writes_nothing(
     Ctrl-C, or the end of the input, ends every question with one line and 130.
     """
     wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
-    answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1", "Public address": ""}
+    answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1", "Public URL": ""}
     for asked, answer in answers.items():
         if asked == question:
             wizard.press(asked, key)
@@ -206,7 +206,7 @@ def test_keyring_keeps_the_secrets(api_url: str, config: Path) -> None:
         wizard = Wizard(environment, config, "--api-url", api_url)
         accept_and_give_key(wizard)
         wizard.answer("Which company?", "1")
-        wizard.answer("Public address", "")
+        wizard.answer("Public URL", "")
         code, seen = wizard.end()
         url = Program(environment, config.parent).run("hook-url", "--config", str(config)).stdout
 

@@ -75,7 +75,9 @@ async def test_a_proxy_that_does_not_let_through_is_named(
 ) -> None:
     with public_way(tmp_path) as way:
         take(way, monkeypatch)
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(NoAnswer) as refused:
             await fetch("https://another.example.com/healthz")
+    with pytest.raises(NoAnswer) as gone:
+        await fetch(f"{PUBLIC}/healthz")
 
-    assert Trouble.PROXY == caught.value.trouble
+    assert (Trouble.PROXY, Trouble.PROXY) == (refused.value.trouble, gone.value.trouble)

@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -55,6 +55,7 @@ class PublicWay:
     environment: dict[str, str]
     target: int | None = None
     answer: Answer | None = None
+    ends: list[asyncio.StreamWriter] = field(default_factory=list)
 
 
 @contextmanager
@@ -78,10 +79,15 @@ def public_way(
     async def serve() -> None:
         secure = await asyncio.start_server(lambda r, w: _serve(way, r, w), "127.0.0.1", 0, ssl=tls)
         port = secure.sockets[0].getsockname()[1]
-        proxy = await asyncio.start_server(lambda r, w: _proxy(port, r, w), "127.0.0.1", 0)
+        proxy = await asyncio.start_server(lambda r, w: _proxy(way, port, r, w), "127.0.0.1", 0)
         ports.put(proxy.sockets[0].getsockname()[1])
         async with secure, proxy:
             await stop.wait()
+            for end in way.ends:
+                end.transport.abort()
+            # What was aborted is closed in the next turns of the loop.
+            for _ in range(10):
+                await asyncio.sleep(0.01)
 
     def work() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -101,19 +107,23 @@ def public_way(
         thread.join()
 
 
-async def _proxy(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _proxy(
+    way: PublicWay, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    way.ends.append(writer)
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(f"CONNECT {HOST}:443 ".encode()):
         writer.write(response(502))
         writer.close()
         return
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    await _join(port, reader, writer)
+    await _join(way, port, reader, writer)
 
 
 async def _serve(way: PublicWay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    way.ends.append(writer)
     if way.answer is None and way.target is not None:
-        await _join(way.target, reader, writer)
+        await _join(way, way.target, reader, writer)
         return
     head = await reader.readuntil(b"\r\n\r\n")
     writer.write(way.answer(head.split()[1].decode()) if way.answer else response(404))
@@ -122,7 +132,9 @@ async def _serve(way: PublicWay, reader: asyncio.StreamReader, writer: asyncio.S
     writer.close()
 
 
-async def _join(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _join(
+    way: PublicWay, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """
     Pass on what comes from either side until one of them ends.
     """
@@ -132,6 +144,7 @@ async def _join(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamW
         writer.write(response(502))
         writer.close()
         return
+    way.ends.append(back)
 
     async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
