@@ -3,6 +3,7 @@ What one connection may cost, and which one is dropped when there are too many.
 """
 
 import asyncio
+import contextlib
 import re
 import sys
 from collections import OrderedDict
@@ -20,6 +21,9 @@ if sys.platform != "win32":
 MOST_FILES = 65_536
 """Open files to ask for: more than any relay needs, and a limit that other programs expect."""
 
+PIPELINE_PAUSE = 0.2
+"""Seconds before a request that came with the one before it is answered."""
+
 MALFORMED = "not HTTP"
 """Why a request is refused that cannot be parsed."""
 
@@ -36,7 +40,7 @@ class ConnectionLimits:
 
     peer_seconds: float = 40.0
     head_bytes: int = 32_768
-    connections: int = 1024
+    connections: int = 512
     last_requests: int = 5
 
 
@@ -105,6 +109,11 @@ class LimitedProtocol(H11Protocol):
         self.server_state.stop_waiting(self)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        # What comes after the last request is nobody's; h11 would refuse that request for it.
+        if self.conn.their_state not in (h11.MUST_CLOSE, h11.CLOSED):
+            super().data_received(data)
+
     def handle_events(self) -> None:
         if self.conn.their_state is h11.IDLE:
             self._tidy()
@@ -118,7 +127,11 @@ class LimitedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         self.server_state.wait_for(self)
-        super().on_response_complete()
+        if self.conn.trailing_data[0]:
+            # Hardly any client sends a request before the last one was answered; all others go first.
+            self.loop.call_later(PIPELINE_PAUSE, super().on_response_complete)
+        else:
+            super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -136,10 +149,10 @@ class LimitedProtocol(H11Protocol):
             # The body of a request in progress broke off: its app is told that the client is gone.
             cycle.disconnected = True
             cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        # An answer may have begun, or must have no body, as one to HEAD.
+        with contextlib.suppress(h11.LocalProtocolError):
             super().send_400_response(msg)
-        else:
-            self.transport.close()
+        self.transport.close()
 
     def _should_upgrade(self) -> bool:
         return False
