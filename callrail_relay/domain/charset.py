@@ -71,6 +71,11 @@ _IN_PRACTICE = {
 # text is UTF-8 with a broken byte in it, and not Windows-1252.
 _BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
 
+# The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
+_SEVEN_BIT = "iso2022_jp"
+
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
+
 
 class UnparsedError(Exception):
     """Raised for bytes or text that can't be read; the message says why, and what to do."""
@@ -100,7 +105,9 @@ def decode(body: bytes, content_type: str | None) -> str:
     wide = _WIDE.get(bytes(map(bool, body[:4])))
     if wide is not None:
         return _decode(body, wide, f"it begins as {_shown(wide)}")
-    if labeled and (_is_seven_bit(labeled, body) or (labeled.startswith("utf_") and b"\0" in body)):
+    if labeled and (
+        (labeled == _SEVEN_BIT and b"\x1b" in body) or (labeled.startswith("utf_") and b"\0" in body)
+    ):
         return _decode(body, labeled, f"its content type says {_shown(labeled)}")
     try:
         return body.decode()
@@ -120,9 +127,9 @@ def unescape(text: str, labeled: str | None) -> str:
     *text* with its %XX escapes decoded. Bytes that are not text become lone surrogates, so that only the
     field they are in is at fault.
     """
-    if "%" not in text:
+    if not _ESCAPE.search(text):
         return text
-    if not _is_seven_bit(labeled, unquote_to_bytes(text)):
+    if labeled != _SEVEN_BIT or b"\x1b" not in unquote_to_bytes(text):
         try:
             return unquote(text, errors="strict")
         except UnicodeDecodeError:
@@ -131,11 +138,6 @@ def unescape(text: str, labeled: str | None) -> str:
     if labeled and not labeled.startswith("utf_") and _by_label(unquote_to_bytes(text), labeled) is not None:
         return unquote(text, encoding=labeled)
     return unquote(text, errors="surrogateescape")
-
-
-def _is_seven_bit(labeled: str | None, data: bytes) -> bool:
-    """Whether *data* would decode as UTF-8, and still is not: ISO-2022-JP shifts between character sets."""
-    return labeled == "iso2022_jp" and b"\x1b" in data
 
 
 def _by_label(data: bytes, labeled: str | None) -> str | None:

@@ -28,6 +28,10 @@ from callrail_relay.domain.sheets import whole_number
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
 MOST_PAYLOADS = 20
 
+# More than these in one request are one entry: no person looks at each, and none can be a real text and its
+# phone in the room there is.
+MOST_ENTRIES = 1000
+
 # Names are for display; a longer one is cut.
 _LONGEST_NAME = 200
 _LONGEST_PHONE = 200
@@ -60,7 +64,8 @@ class Payload:
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """
-    Something in which no text could be found, and why: ``unreadable``, ``not_a_payload`` or ``too_deep``.
+    Something in which no text could be found, and why: ``unreadable``, ``not_a_payload``, ``too_deep``, or
+    ``bulk`` for too many to be kept each by itself.
     """
 
     faults: tuple[Reason, ...]
@@ -138,6 +143,13 @@ def _from_list(values: list[object]) -> list[Entry]:
     payloads = sum(map(is_payload, values))
     if payloads <= MOST_PAYLOADS:
         return list(_few_unreadable([to_entry(value) for value in values]))
+    if payloads > MOST_ENTRIES:
+        too_many = Reason(
+            "bulk",
+            f"It holds {payloads} texts in one request, which look like a mass text, and CallRail's terms"
+            " forbid that. They are kept as one; if a person wrote each, send them again a few at a time.",
+        )
+        return [Unreadable((too_many,))]
     bulk = Reason(
         "bulk",
         f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"

@@ -185,7 +185,9 @@ class Hook(WebhookApp):
             body,
             content_type=request.headers.get("content-type"),
             query=request.scope["query_string"].decode("utf-8", "replace"),
-            idempotency_key=next(filter(None, map(request.headers.get, REPEAT_HEADERS)), None),
+            idempotency_key=next(
+                (value for name, value in request.headers.items() if name in REPEAT_HEADERS and value), None
+            ),
         )
         if receipt.accepted:
             self._wake()

@@ -22,7 +22,7 @@ from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, map_saved, map_stored
 from callrail_relay.domain.message import Source
-from callrail_relay.domain.payload import is_storable
+from callrail_relay.domain.payload import MOST_ENTRIES, is_storable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.domain.submission import NewSubmission, RawSubmission, StoredSubmission, repeat_key
 from callrail_relay.web.public import LARGEST_BODY
@@ -219,9 +219,11 @@ def _seeds() -> Iterator[Input]:
             room = LARGEST_BODY - len(before) - len(behind)
             content_type = FORM if before == b"message=" else "application/json"
             yield Input(before + filled[:room] + behind, content_type)
-    one = b'{"message":"Hi","seller_phone":"2025550122"},'
-    yield Input(b"[" + one * (LARGEST_BODY // len(one) - 1) + b"{}]", "application/json")
-    yield Input(b"[" + b'{"message":1},' * (LARGEST_BODY // 14 - 1) + b"{}]", "application/json")
+    # As many texts as are kept each by itself, and more.
+    for one in (b'{"message":"Hi Dana are you still there","seller_phone":"2025550122"},', b'{"message":1},'):
+        most = LARGEST_BODY // len(one) - 1
+        yield Input(b"[" + one * min(most, MOST_ENTRIES) + b"{}]", "application/json")
+        yield Input(b"[" + one * most + b"{}]", "application/json")
 
 
 def _changed(random: Random, old: Input, corpus: list[Input]) -> Input:

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.payload import MOST_PAYLOADS, Entry, Payload, Unreadable, is_storable, read_request
+from callrail_relay.domain.payload import (
+    MOST_ENTRIES,
+    MOST_PAYLOADS,
+    Entry,
+    Payload,
+    Unreadable,
+    is_storable,
+    read_request,
+)
 from callrail_relay.domain.saved import read_saved
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
@@ -253,6 +261,16 @@ def test_v11_too_many_objects_are_bulk() -> None:
 
     assert [[]] * MOST_PAYLOADS == [codes(entry) for entry in allowed]
     assert [["bulk"]] * (MOST_PAYLOADS + 1) == [codes(entry) for entry in bulk]
+
+
+def test_v11_a_thousand_objects_are_one_entry() -> None:
+    """
+    The request is kept; nobody could decide on each.
+    """
+    for count, entries in ((MOST_ENTRIES, MOST_ENTRIES), (MOST_ENTRIES + 1, 1)):
+        read = read_request(b"[" + b",".join([b'{"message":1}'] * count) + b"]", content_type=JSON_TYPE)
+        assert entries == len(read)
+        assert ["bulk"] == codes(read[-1])
 
 
 def test_v11_other_elements_are_unreadable() -> None:
