@@ -272,7 +272,10 @@ class Outbox:
         return await self._write(remapping.remap, remapped, policy, word)
 
     async def retire(self, before: datetime, most: int) -> int:
-        return await self._write(retiring.retire, before, most)
+        retired = await self._write(retiring.retire, before, most)
+        if retired < most:
+            await self._in_thread(self._writers, retiring.empty_log, self._engine)
+        return retired
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)
