@@ -3,6 +3,7 @@ Opening the database, and putting its faults into words.
 """
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -181,6 +182,9 @@ def _open_postgresql(address: sa.URL) -> sa.Engine:
         ) from error
 
 
+LITTLE_ROOM = 64 * 1024
+"""Bytes without which SQLite cannot even begin."""
+
 OUT_OF_ORDER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 """What a database raises that cannot do its part now, whatever it is asked."""
 
@@ -216,6 +220,16 @@ _SQLITE_WORDS = (
 )
 
 
+def _is_full(directory: Path) -> bool:
+    """
+    Whether there is no room for SQLite's side files, of which it says only that the disk failed.
+    """
+    try:
+        return shutil.disk_usage(directory).free < LITTLE_ROOM
+    except OSError:
+        return False
+
+
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     if not is_sqlite(engine):
         return (
@@ -223,6 +237,8 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
             "database.url is right, and that the user may use the database."
         )
     cause = str(getattr(error, "orig", error))
+    if "disk I/O error" in cause and _is_full(Path(str(engine.url.database)).parent):
+        cause = "database or disk is full"
     for words, sentence in _SQLITE_WORDS:
         if words in cause:
             return f"The store {describe(engine)} {sentence}."

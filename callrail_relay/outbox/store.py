@@ -118,6 +118,8 @@ class Outbox:
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
+        self.write_failed = False
+        """Whether a write failed, and none was tried since by ``write_probe`` that did not."""
         self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
 
     @classmethod
@@ -330,6 +332,7 @@ class Outbox:
                 await self._write(operations.write_probe)
         except TimeoutError as error:
             raise self._silent() from error
+        self.write_failed = False
 
     async def known_accounts(self) -> list[str]:
         return await self._read(lambda connection, _now: operations.known_accounts(connection))
@@ -433,6 +436,7 @@ class Outbox:
             stored.set_exception(self._silent())
 
     def _silent(self) -> Unavailable:
+        self.write_failed = True
         return Unavailable(f"The store {self.name} does not answer; check that it runs and can be reached.")
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -444,7 +448,11 @@ class Outbox:
         )
 
     async def _transact(self, works: Sequence[Work]) -> list[Any]:
-        return await self._in_thread(self._writers, self._writing, works)
+        try:
+            return await self._in_thread(self._writers, self._writing, works)
+        except Unavailable:
+            self.write_failed = True
+            raise
 
     def _writing(self, works: Sequence[Work]) -> list[Any]:
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
