@@ -2,10 +2,12 @@
 What holds for every test: a clean environment, a closed network, no luck.
 """
 
+import sqlite3
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from tests.support import environment
@@ -29,6 +31,17 @@ settings.register_profile(
     "default", deadline=None, derandomize=in_ci(), suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("default")
+
+
+def leave_deleted_content(connection: object, _record: object) -> None:
+    """
+    Open SQLite as Python on Windows has it; Debian's build overwrites what is deleted without being told to.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA secure_delete=OFF").close()
+
+
+sa.event.listen(sa.Engine, "connect", leave_deleted_content, insert=True)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,13 @@ Opening the database, and putting its faults into words.
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -124,9 +126,9 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made here and not by SQLite, so that nobody else can read it from the first byte on;
-        # SQLite gives its side files the mode of the database.
-        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+        if not path.exists():
+            _create_sqlite(path)
+        os.close(os.open(path, os.O_RDONLY))
     except OSError as error:
         raise Unavailable(
             f"The store {path} cannot be opened ({error.strerror}). Check its directory, or set database.url."
@@ -143,11 +145,36 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
     return engine
 
 
+def _create_sqlite(path: Path) -> None:
+    """
+    Make an empty store with its journal mode set, for this user alone; several processes may do so at once.
+
+    SQLite changes the journal mode only where no other process has the file in hand, and waits for none. So
+    the file comes to its place in one step, with that done.
+    """
+    new = path.with_name(f".{path.name}-{uuid4().hex}")
+    # Made here and not by SQLite, so that nobody else can read it from the first byte on;
+    # SQLite gives its side files the mode of the database.
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o600))
+    try:
+        with closing(sqlite3.connect(new)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        os.link(new, path)
+    except FileExistsError:
+        pass
+    except (OSError, sqlite3.Error):
+        # Where there are no links, or no room, the first connection does it, or says why not.
+        os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
+    finally:
+        new.unlink()
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # WAL: readers and the writer do not wait for each other. FULL: a commit is on
-    # disk when it returns, which is what the webhook's 200 promises.
+    # disk when it returns, which is what the webhook's 200 promises. What is deleted
+    # is overwritten: texts and phones must not stay readable in free pages.
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
     except sqlite3.Error:
         # The pool forgets a connection that cannot be prepared, and does not close it.
@@ -190,6 +217,9 @@ def _open_postgresql(address: sa.URL) -> sa.Engine:
         ) from error
 
 
+LITTLE_ROOM = 64 * 1024
+"""Bytes without which SQLite cannot even begin."""
+
 OUT_OF_ORDER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
 """What a database raises that cannot do its part now, whatever it is asked."""
 
@@ -225,6 +255,16 @@ _SQLITE_WORDS = (
 )
 
 
+def _is_full(directory: Path) -> bool:
+    """
+    Whether there is no room for SQLite's side files, of which it says only that the disk failed.
+    """
+    try:
+        return shutil.disk_usage(directory).free < LITTLE_ROOM
+    except OSError:
+        return False
+
+
 def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
     if not is_sqlite(engine):
         return (
@@ -232,6 +272,8 @@ def _words(engine: sa.Engine, error: exc.SQLAlchemyError) -> str:
             "database.url is right, and that the user may use the database."
         )
     cause = str(getattr(error, "orig", error))
+    if "disk I/O error" in cause and _is_full(Path(str(engine.url.database)).parent):
+        cause = "database or disk is full"
     for words, sentence in _SQLITE_WORDS:
         if words in cause:
             return f"The store {describe(engine)} {sentence}."

@@ -23,7 +23,6 @@ from callrail_relay.domain.submission import (
     Repeated,
 )
 from callrail_relay.outbox.engine import OUT_OF_ORDER
-from callrail_relay.outbox.erasing import erasing
 from callrail_relay.outbox.intake import accept, insert_rows
 from callrail_relay.outbox.tables import inbox, mapping_policies, microseconds, repeat_keys
 
@@ -225,8 +224,7 @@ def _finish(
 ) -> list[Mapped]:
     accepted = accept(connection, now, submissions)
     # By their numbers: one with a smaller number may have been committed by another node only now.
-    with erasing(connection):
-        connection.execute(_REMOVE, {"seqs": seqs})
+    connection.execute(_REMOVE, {"seqs": seqs})
     return [
         Mapped(submission_id=submission.id, accepted=tuple(one))
         for submission, one in zip(submissions, accepted, strict=True)

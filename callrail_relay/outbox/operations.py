@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.decision import Verb, Word
@@ -220,9 +221,12 @@ def write_probe(connection: sa.Connection, now: datetime) -> None:
     """
     Write one small row, to learn whether the store can be written.
     """
-    changed = connection.execute(sa.update(probe).where(probe.c.id == 1).values(written_at=now))
-    if changed.rowcount == 0:
-        connection.execute(sa.insert(probe).values(id=1, written_at=now))
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(
+        insert(probe)
+        .values(id=1, written_at=now)
+        .on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now})
+    )
 
 
 def known_accounts(connection: sa.Connection) -> list[str]:

@@ -132,6 +132,8 @@ class Outbox:
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
+        self.write_failed = False
+        """Whether a write failed, and none was tried since by ``write_probe`` that did not."""
         self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
         self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
         self._node_id = str(uuid4())
@@ -371,7 +373,10 @@ class Outbox:
         return await self._write(remapping.remap, remapped, policy, word)
 
     async def retire(self, before: datetime, most: int) -> int:
-        return await self._write(retiring.retire, before, most)
+        retired = await self._write(retiring.retire, before, most)
+        if retired < most:
+            await self._in_thread(self._writers, retiring.empty_log, self._engine)
+        return retired
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
         await self._write(suppressing.suppress, tracking_number, recipient, reason)
@@ -435,6 +440,7 @@ class Outbox:
                 await self._write(operations.write_probe)
         except TimeoutError as error:
             raise self._silent() from error
+        self.write_failed = False
 
     async def end_tokens(self, digests: Iterable[str], at: datetime | None = None) -> None:
         await self._write(relay_secrets.end_tokens, digests, at)
@@ -550,6 +556,7 @@ class Outbox:
             stored.set_exception(self._silent())
 
     def _silent(self) -> Unavailable:
+        self.write_failed = True
         return Unavailable(f"The store {self.name} does not answer; check that it runs and can be reached.")
 
     async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -561,7 +568,11 @@ class Outbox:
         )
 
     async def _transact(self, works: Sequence[Work]) -> list[Any]:
-        return await self._in_thread(self._writers, self._writing, works)
+        try:
+            return await self._in_thread(self._writers, self._writing, works)
+        except Unavailable:
+            self.write_failed = True
+            raise
 
     def _writing(self, works: Sequence[Work], *, keep: bool = True) -> list[Any]:
         with (

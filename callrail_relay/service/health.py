@@ -11,7 +11,7 @@ from typing import Any
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import FailedCheck
-from callrail_relay.errors import RelayError, Unavailable
+from callrail_relay.errors import RelayError
 from callrail_relay.outbox.store import Outbox
 
 PROBE_INTERVAL = timedelta(seconds=1)
@@ -111,6 +111,8 @@ async def _examine(name: str, check: Check) -> Finding:
 class StoreProbe:
     """
     Whether the store can be written now: it is written, at most once in PROBE_INTERVAL.
+
+    Where any other write failed since, it cannot.
     """
 
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
@@ -126,11 +128,11 @@ class StoreProbe:
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
                 self._writable = await self._write()
                 self._asked_at = now
-            return self._writable
+            return self._writable and not self._outbox.write_failed
 
     async def _write(self) -> bool:
         try:
             await self._outbox.write_probe()
-        except Unavailable:
+        except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
             return False
         return True

@@ -3,12 +3,16 @@ Migrations: they make the tables of the code, once, and refuse what a newer rele
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from callrail_relay.clock import SystemClock
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
@@ -19,7 +23,8 @@ from callrail_relay.outbox.tables import attempts, messages, metadata, segments,
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, find, put
 from tests.support.clock import ManualClock
-from tests.support.factories import RECIPIENT, make_message, make_submission, recipient
+from tests.support.factories import ACCOUNT, RECIPIENT, make_message, make_submission, recipient
+from tests.support.postgres import PostgresCluster
 
 pytestmark = pytest.mark.anyio
 
@@ -138,17 +143,37 @@ async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> 
     await again.close()
 
 
-async def test_nodes_that_start_at_once_do_not_disturb_each_other(store_url: str, clock: ManualClock) -> None:
-    """
-    One makes the tables, the others find them.
-    """
-    nodes = await asyncio.gather(*(Outbox.open(store_url, clock, database_time=False) for _ in range(5)))
+ROUNDS, AT_ONCE = {"sqlite": 30, "postgresql": 10}, 6
 
-    ids = [await put(node, "Hello", to=f"+1202555010{number}") for number, node in enumerate(nodes)]
-    for id_ in ids:
-        assert "Hello" == (await find(nodes[0], id_)).text
-    for node in nodes:
+
+@pytest.mark.parametrize("database", ROUNDS)
+def test_a_fresh_store_can_be_opened_by_many_at_once(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """
+    One makes the tables, the others find them, and all can write; 180 openings on SQLite, 60 on PostgreSQL.
+    """
+    all_there = Barrier(AT_ONCE)
+
+    async def start(url: str) -> None:
+        node = await Outbox.open(url, SystemClock())
+        await node.write_probe()
+        await node.resume(ACCOUNT)
         await node.close()
+
+    def begin(url: str) -> None:
+        all_there.wait(30)
+        asyncio.run(start(url))
+
+    for number in range(ROUNDS[database]):
+        if database == "sqlite":
+            url = f"sqlite:///{(tmp_path / f'{number}.db').as_posix()}"
+        else:
+            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
+            url = cluster.url(cluster.create_database())
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(begin, [url] * AT_ONCE))
+    assert [] == [path.name for path in tmp_path.glob(".*")]
 
 
 async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:

@@ -3,9 +3,12 @@ Removing what is personal: what a person may still have to see keeps its words.
 """
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
@@ -13,12 +16,13 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, find, put, put_message
 from tests.support.clock import ManualClock
-from tests.support.factories import make_message, recipient
+from tests.support.factories import make_message, make_policy, recipient
 
 pytestmark = pytest.mark.anyio
 
 KEPT_FOR = timedelta(days=2)
 LATER = timedelta(days=3)
+TEXTS = 120
 REFUSED = Rejected(422, "content is invalid", Refusal.CONTENT)
 
 
@@ -80,3 +84,46 @@ async def test_what_was_typed_goes_from_the_reasons_too(outbox: Outbox, clock: M
     shown, other = (await find(outbox, id_)).reasons
     assert ("merge_tag", False) == (shown.code, "first_name" in shown.detail)
     assert Reason("bulk", "It came with others.") == other
+
+
+def left_of(path: Path) -> set[int]:
+    """The texts of which the words or the phone stand in a file of the store."""
+    content = b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+    return {
+        number
+        for number in range(TEXTS)
+        if f"No. {number}:".encode() in content or recipient(number).encode() in content
+    }
+
+
+@pytest.mark.parametrize("overwrites", [True, False])
+async def test_what_is_removed_is_in_no_file_of_the_store(
+    sqlite_path: Path, clock: ManualClock, *, overwrites: bool
+) -> None:
+    """
+    Neither in free pages nor in the log of changes, while it stays open; without the pragma it would be.
+    """
+    outbox = await Outbox.open(f"sqlite:///{sqlite_path.as_posix()}", clock)
+    if not overwrites:
+        sa.event.listen(sa.Engine, "begin", _overwrite_nothing)
+    try:
+        worker = Worker(outbox, make_policy(limits=Limits(1000, 1000)))
+        for number in range(TEXTS):
+            await put(outbox, f"No. {number}: " + "word " * (number % 120), to=recipient(number))
+        while (claim := (await worker.look()).claim) is not None:
+            await worker.finish(claim)
+            clock.advance(2)
+        assert set(range(TEXTS)) == left_of(sqlite_path)
+        clock.advance(LATER)
+        while await outbox.retire(clock.now() - KEPT_FOR, 50) == 50:
+            pass
+
+        assert (set() if overwrites else set(range(TEXTS))) == left_of(sqlite_path)
+    finally:
+        if not overwrites:
+            sa.event.remove(sa.Engine, "begin", _overwrite_nothing)
+        await outbox.close()
+
+
+def _overwrite_nothing(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("PRAGMA secure_delete=OFF")
