@@ -120,7 +120,9 @@ def _queue_words(facts: Facts) -> str:
         return "The queue is empty."
     if not facts.running:
         return "The queue doesn't get shorter while no relay is running."
-    return "The queue doesn't get shorter while an account is paused."
+    if any(standing.pending and standing.account.paused_since is not None for standing in facts.standings):
+        return "The queue doesn't get shorter while an account is paused."
+    return "The queue doesn't get shorter until CallRail can be reached."
 
 
 def _standing_lines(standing: Standing) -> Iterator[Text]:

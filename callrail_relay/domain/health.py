@@ -100,9 +100,18 @@ class Facts:
     @property
     def drains_at(self) -> datetime | None:
         """When the last queued text can be sent; None when nothing waits, or something doesn't get sent."""
-        if not self.running or any(one.pending and one.drains_at is None for one in self.standings):
+        waiting = [one for one in self.standings if one.pending]
+        if not self.running or any(one.drains_at is None or self.is_unreachable(one) for one in waiting):
             return None
         return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
+
+    def is_unreachable(self, standing: Standing) -> bool:
+        """Whether the last requests for this account got no proper answer from CallRail."""
+        account = standing.account
+        if account.wait_until is not None:
+            return account.wait_reason in (UNREACHABLE, NO_ANSWER)
+        contact = self.contacts.get(account.id)
+        return contact is not None and contact.is_lost
 
 
 class Level(StrEnum):
@@ -221,16 +230,15 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
 def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
     account = standing.account
     contact = facts.contacts.get(account.id)
-    if account.wait_until is not None:
-        unreachable = account.wait_reason in (UNREACHABLE, NO_ANSWER)
+    if facts.is_unreachable(standing):
+        yield Point(code=Code.UNREACHABLE, account_id=account.id)
+    elif account.wait_until is not None:
         yield Point(
-            code=Code.UNREACHABLE if unreachable else Code.WAITS,
+            code=Code.WAITS,
             account_id=account.id,
             at=account.wait_until,
             detail=account.wait_reason or "",
         )
-    elif contact is not None and contact.is_lost:
-        yield Point(code=Code.UNREACHABLE, account_id=account.id, detail=UNREACHABLE)
     elif contact is not None and not contact.is_recent(facts.now, _RECENT):
         yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
     for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):

@@ -129,10 +129,10 @@ class StoreLock:
             "since": None if node.since is None else node.since.isoformat(),
             "private_url": node.private_url,
         }
-        # The lock counts; without the note only its holder is not named.
+        # The lock counts; without the note only its holder is not named. It is written in place: Windows lets
+        # nobody remove a file while another program reads it.
         with contextlib.suppress(OSError):
-            self._note.unlink(missing_ok=True)
-            descriptor = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(note, file)
 

@@ -496,9 +496,6 @@ class Outbox:
     async def read_counts(self) -> Counts:
         return await self._read(measuring.read_counts)
 
-    async def count_releasing(self) -> int:
-        return await self._read(measuring.count_releasing)
-
     async def count_suppressions(self) -> int:
         return await self._read(measuring.count_suppressions)
 

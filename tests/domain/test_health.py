@@ -152,7 +152,14 @@ def test_quiet_hours_are_no_trouble() -> None:
 
 @pytest.mark.parametrize(
     ("found", "named"),
-    [(facts(QUEUED), True), (facts(QUEUED, running=Running()), False), (facts(PAUSED), False)],
+    [
+        (facts(QUEUED), True),
+        (facts(QUEUED, running=Running()), False),
+        (facts(PAUSED), False),
+        (facts(QUEUED, Contact(is_lost=True)), False),
+        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, UNREACHABLE))), False),
+        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, "Busy."))), True),
+    ],
 )
 def test_the_end_of_the_queue_is_named_only_while_something_sends(found: Facts, *, named: bool) -> None:
     assert (SOON if named else None) == found.drains_at

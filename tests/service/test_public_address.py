@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from callrail_relay.domain.events import PublicAddressChecked
+from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, proof
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.service.health import Worry
@@ -220,3 +221,26 @@ async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: 
         assert [True, False, True] == [event.reached for event in told]
         assert ["info", "warning", "info"] == [event.loudness() for event in told]
         assert [None, None, rig.clock.now() + timedelta(minutes=1), None] == dues
+
+
+async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
+    """
+    Not checked yet, answered, silent; what can't be tried from here is neither.
+    """
+    async with the_world(tmp_path) as (rig, world):
+        assert address_of(rig, world, url=None).seen is None
+        address = address_of(rig, world)
+        assert PublicUrl(url=URL) == address.seen
+
+        await address.check()
+        assert PublicUrl(url=URL, answered=True) == address.seen
+
+        world.public = world.broken(Trouble.REFUSED)
+        with pytest.raises(Unavailable) as silent:
+            await address.check()
+        assert PublicUrl(url=URL, answered=False, detail=str(silent.value)) == address.seen
+
+        world.running = False
+        with pytest.raises(Worry) as untried:
+            await address.check()
+        assert PublicUrl(url=URL, answered=None, detail=str(untried.value)) == address.seen

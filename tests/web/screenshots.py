@@ -15,6 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, StorageState
 
 from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in
 from tests.web.made_up import Office, a_day, person
@@ -60,6 +61,9 @@ def main(folder: Path | None) -> None:
         ) as relay,
         launched() as browser,
     ):
+        # The address is made up: nothing answers there.
+        answered = "https://texts.example.com leads to this relay: it answered just now."
+        relay.relay.public_address.last = Checked(at=clock.monotonic(), detail=answered)
         context = browser.new_context()
         sign_in(context.new_page(), relay.login_url)
         state = context.storage_state()
