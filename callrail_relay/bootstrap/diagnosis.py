@@ -14,7 +14,7 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
-from callrail_relay.machine.private_files import files_in, links, open_to_others
+from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.service.checks import (
     Remembered,
@@ -102,6 +102,8 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
                 "`chmod go= PATH` for each, and change any secrets in them."
             )
+        if not HAS_MODES:
+            return "The store is no link. The rights of its folder say who can read it, and aren't checked."
         return "Other users of this computer can't read the relay's files."
 
     async def guards() -> str:

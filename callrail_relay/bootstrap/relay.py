@@ -102,7 +102,6 @@ async def open_relay(
                 fetch,
                 clock=installation.clock,
                 listener=listener_url(settings.server),
-                serving=stays,
             ),
         )
     finally:

@@ -3,7 +3,7 @@ What `replay` and `send` are about to do: one row for each text, and all of it i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.message import Status
@@ -11,6 +11,7 @@ from callrail_relay.domain.message import Status
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.relay import Relay
     from callrail_relay.domain.mapper import Planned
+    from callrail_relay.domain.message import Message
 
 _ON_HOLD = {
     "mass_text": "bulk",
@@ -33,12 +34,18 @@ _ALREADY = {
 REPEATED = "The same text comes earlier in these files."
 
 
-async def plan_rows(relay: "Relay", planned: "Sequence[Planned]") -> list[dict[str, Any]]:
+async def read_earlier(relay: "Relay", planned: "Iterable[Planned]") -> "dict[str, Message]":
+    """Return the messages in the store for which others would be left out, by their ids."""
+    ids = dict.fromkeys(one.duplicate_of for one in planned if one.duplicate_of is not None)
+    return {id_: (await relay.operations.find(id_))[0] for id_ in ids}
+
+
+def plan_rows(planned: "Iterable[Planned]", earlier: "Mapping[str, Message]") -> list[dict[str, Any]]:
     """Return the rows that the run itself would print; a text that would be left out is a "duplicate"."""
     rows = []
     for one in planned:
         if one.duplicate_of is not None:
-            rows.append(await duplicate_row(relay, one.duplicate_of))
+            rows.append(duplicate_row(earlier[one.duplicate_of]))
         elif one.repeats:
             rows.append({**one.message.document(), "status": "duplicate", "reason": REPEATED})
         else:
@@ -46,23 +53,25 @@ async def plan_rows(relay: "Relay", planned: "Sequence[Planned]") -> list[dict[s
     return rows
 
 
-async def duplicate_row(relay: "Relay", earlier_id: str) -> dict[str, Any]:
-    [earlier] = await relay.operations.find(earlier_id)
+def duplicate_row(earlier: "Message") -> dict[str, Any]:
     reason = f"The same text is in the store already, as {earlier.id}, which is {earlier.status}."
     return {**earlier.document(), "status": "duplicate", "reason": reason}
 
 
-async def plan_summary(relay: "Relay", planned: "Sequence[Planned]") -> str:
+async def plan_summary(
+    relay: "Relay", planned: "Sequence[Planned]", earlier: "Mapping[str, Message] | None" = None
+) -> str:
     """Return what the run would do in one sentence, and what keeps it from doing all of it at once."""
     new = [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
-    known = [one.duplicate_of for one in planned if one.duplicate_of is not None]
-    earlier = Counter([(await relay.operations.find(id_))[0].status for id_ in known])
+    known = Counter(
+        earlier[one.duplicate_of].status for one in planned if earlier and one.duplicate_of is not None
+    )
     repeats = sum(one.repeats for one in planned)
     parts = [f"{len(new) - len(held) or 'none'} will be sent"]
     if held:
         parts.append(f"{len(held)} on hold: {_reasons(message.reasons[0].code for message in held)}")
-    parts += [f"{count} {_ALREADY[status]}" for status, count in earlier.items()]
+    parts += [f"{count} {_ALREADY[status]}" for status, count in known.items()]
     if repeats:
         parts.append(f"{repeats} twice in these files")
     sentence = f"{', '.join(parts)}."

@@ -100,12 +100,13 @@ async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool,
     Show each text and what the run would make of it; with a question to come, JSON waits for its end.
     """
     from callrail_relay.cli.documents import print_json
-    from callrail_relay.cli.plan import plan_rows, plan_summary
+    from callrail_relay.cli.plan import plan_rows, plan_summary, read_earlier
 
+    earlier = await read_earlier(relay, planned)
     if dry_run or not as_json:
-        rows = await plan_rows(relay, planned)
+        rows = plan_rows(planned, earlier)
         print_json(rows) if as_json else _print_plan(rows)
-    say(await plan_summary(relay, planned))
+    say(await plan_summary(relay, planned, earlier))
 
 
 async def _send(
@@ -130,7 +131,7 @@ async def _send(
         rows = [
             by_id[one.message_id]
             if one.duplicate_of is None
-            else await duplicate_row(relay, one.duplicate_of)
+            else duplicate_row((await relay.operations.find(one.duplicate_of))[0])
             for one in accepted
         ]
     if as_json:

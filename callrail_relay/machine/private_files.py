@@ -5,10 +5,13 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+HAS_MODES = os.name == "posix"
+"""Whether a file's mode says who may read it. On Windows its directory does, by rules of its own."""
+
 
 def open_to_others(paths: Iterable[Path]) -> list[str]:
     """Return those of *paths* that other users may use, each with its mode; none on Windows."""
-    if os.name != "posix":
+    if not HAS_MODES:
         return []
     modes = [(path, _mode(path)) for path in dict.fromkeys(paths)]
     return [f"{path} ({mode:04o})" for path, mode in modes if mode & (stat.S_IRWXG | stat.S_IRWXO)]

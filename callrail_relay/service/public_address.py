@@ -1,6 +1,5 @@
 """Whether the public URL leads to this relay: asked through that address, and remembered for a while."""
 
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -39,21 +38,15 @@ class Checked:
 
 class PublicAddress:
     """
-    The public URL of a relay. *listener* is where this computer's own ``serve`` listens.
-
-    *serving* is true in ``serve`` itself. Elsewhere a URL that gives no answer may mean only that no relay
-    runs, so the listener is asked as well.
+    The public URL of a relay. *listener* is where a proxy or tunnel on this computer finds its ``serve``.
     """
 
-    def __init__(
-        self, url: str | None, outbox: Outbox, fetch: Fetch, *, clock: Clock, listener: str, serving: bool
-    ) -> None:
+    def __init__(self, url: str | None, outbox: Outbox, fetch: Fetch, *, clock: Clock, listener: str) -> None:
         self.url = url
         self._outbox = outbox
         self._fetch = fetch
         self._clock = clock
         self._listener = listener
-        self._serving = serving
         self.last: Checked | None = None
 
     async def check(self) -> str:
@@ -102,7 +95,7 @@ class PublicAddress:
             answer = error
         reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
         if not reached:
-            await self._require_running(secret)
+            await self._require_running()
         why = proves_nothing(answer.addresses)
         if why is not None:
             raise (FromInside if reached else Worry)(
@@ -133,18 +126,13 @@ class PublicAddress:
         except BadPublicUrl as error:
             raise SettingsFault(f"server.public_url can't be right. {error}") from error
 
-    async def _require_running(self, secret: str) -> None:
-        """Raises Worry unless a relay runs on this computer: without one the URL can't lead to it."""
-        if self._serving:
-            return
-        nonce = secrets.token_urlsafe(24)
-        with contextlib.suppress(NoAnswer):
-            if is_proven(await self._fetch(f"{self._listener}/healthz?probe={nonce}"), secret, nonce):
-                return
-        raise Worry(
-            f"Whether {self.url} leads to this relay can't be tried: none is running at {self._listener}. "
-            "Start it with `callrail-relay serve`, then run this again."
-        )
+    async def _require_running(self) -> None:
+        """Raises Worry unless a relay runs on this store: without one the URL can't lead to it."""
+        if not await self._outbox.running():
+            raise Worry(
+                f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
+                "`callrail-relay serve`, then run this again."
+            )
 
 
 class PublicAddressWatch(Repeating):

@@ -132,6 +132,7 @@ def test_json_is_one_object(simulator: Simulator, api_url: str, config: Path, me
         "secrets": {"api_key": RUNG, "hook_token": RUNG},
     } == json.loads(done.stdout)
     assert "IF3 needs a public https address" in done.stderr
+    assert "paste" not in done.stderr
 
 
 def test_choices_are_named_where_there_are_several(
@@ -430,7 +431,13 @@ def test_broken_settings_are_not_written_over(text: str, config: Path, memory: M
 
 
 @pytest.mark.parametrize(
-    "address", [("--api-url", "http://api.example.com"), ("--public-url", "texts.example.com")]
+    "address",
+    [
+        ("--api-url", "http://api.example.com"),
+        ("--public-url", "texts.example.com"),
+        ("--public-url", "http://127.0.0.1:8787"),
+        ("--public-url", "https://texts.example.com/hooks/if3/secret"),
+    ],
 )
 def test_bad_address_is_told_with_its_flag(
     address: tuple[str, str], config: Path, memory: MemoryKeyring

@@ -72,6 +72,21 @@ def test_missing_public_address_is_told(server: str, address: str, config: Path)
     assert "IF3 needs a public https address" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    "address", ["http://texts.example.com", "https://192.168.0.4", "https://office.local"]
+)
+def test_public_address_that_cannot_be_right_is_told(address: str, config: Path) -> None:
+    """
+    The URL is printed all the same, for whoever needs it in their own network.
+    """
+    config.write_text(f'[server]\npublic_url = "{address}"\n', "utf-8")
+
+    shown = run(config)
+
+    assert f"{address}/hooks/if3/first\n" == shown.stdout
+    assert "IF3 can't use the URL below" in shown.stderr
+
+
 def test_missing_secret_is_told(config: Path, memory: MemoryKeyring) -> None:
     memory.entries.clear()
 
