@@ -6,9 +6,11 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from callrail_relay.bootstrap.installation import Installation, listener_url
 from callrail_relay.callrail.client import CallRail
+from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.events import EventHook, ignore
@@ -99,7 +101,7 @@ async def open_relay(
             public_address=PublicAddress(
                 settings.server.public_url,
                 outbox,
-                fetch,
+                partial(fetch, find_network=find_network),
                 clock=installation.clock,
                 listener=listener_url(settings.server),
             ),

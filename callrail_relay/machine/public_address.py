@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import httpx
 
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble
+from callrail_relay.errors import SettingsFault
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 10.0
@@ -19,21 +20,35 @@ _EXPIRED, _WRONG_NAME, _WRONG_ADDRESS = 10, 62, 64
 """OpenSSL's numbers of what is wrong with a certificate."""
 
 
-async def fetch(url: str) -> Answer:
+class Network(Protocol):
+    """How an address is reached from here."""
+
+    @property
+    def proxy(self) -> object | None: ...
+
+    def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport: ...
+
+
+async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
     """
     Return what answers a GET of *url*; nothing is repeated or redirected. Raises NoAnswer.
 
     A proxy of the environment is used, as for all that leaves this computer.
     """
-    parts = httpx.URL(url)
-    proxied = not _is_local(parts) and _is_proxied(parts)
     addresses: tuple[str, ...] = ()
     try:
+        network = find_network(url)
+    except SettingsFault as error:
+        raise NoAnswer(Trouble.PROXY, "see the network check") from error
+    try:
         async with asyncio.timeout(ALL_WITHIN):
-            addresses = () if proxied else await _resolve(parts)
+            # Where a proxy looks the name up, it is not known here.
+            addresses = () if network.proxy else await _resolve(httpx.URL(url))
             timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
             async with (
-                httpx.AsyncClient(timeout=timeout, trust_env=not _is_local(parts)) as http,
+                httpx.AsyncClient(
+                    timeout=timeout, trust_env=False, transport=network.transport(httpx.Limits())
+                ) as http,
                 http.stream("GET", url) as response,
             ):
                 body = b""
@@ -45,24 +60,14 @@ async def fetch(url: str) -> Answer:
                 return Answer(status=response.status_code, body=body, location=location, addresses=addresses)
     except (TimeoutError, httpx.TimeoutException) as error:
         raise NoAnswer(Trouble.TIME_OUT, addresses=addresses) from error
-    except (httpx.ProxyError, httpx.UnsupportedProtocol, ImportError) as error:
+    except httpx.ProxyError as error:
         raise NoAnswer(Trouble.PROXY, str(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         trouble, detail = _trouble(error)
-        if proxied and trouble in (Trouble.REFUSED, Trouble.NO_NAME):
+        if network.proxy and trouble in (Trouble.REFUSED, Trouble.NO_NAME):
             # Only the proxy itself was connected to from here.
             trouble = Trouble.PROXY
         raise NoAnswer(trouble, detail, addresses) from error
-
-
-def _is_local(url: httpx.URL) -> bool:
-    return url.host in ("127.0.0.1", "::1", "localhost")
-
-
-def _is_proxied(url: httpx.URL) -> bool:
-    """Return whether the environment has a proxy for *url*, which then looks up its name as well."""
-    proxies = getproxies()
-    return bool(proxies.get(url.scheme) or proxies.get("all")) and not proxy_bypass(url.host)
 
 
 async def _resolve(url: httpx.URL) -> tuple[str, ...]:

@@ -3,15 +3,20 @@ Asking the public URL: over real TLS, with whatever may be wrong on the way.
 """
 
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.reaching import NoAnswer, Trouble
-from callrail_relay.machine.public_address import LARGEST_ANSWER, fetch
+from callrail_relay.machine.public_address import LARGEST_ANSWER
+from callrail_relay.machine.public_address import fetch as fetch_by
 from tests.support.public_way import PUBLIC, PublicWay, public_way, response
 
 pytestmark = pytest.mark.anyio
+
+fetch = partial(fetch_by, find_network=find_network)
 
 
 def take(way: PublicWay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +86,13 @@ async def test_a_proxy_that_does_not_let_through_is_named(
         await fetch(f"{PUBLIC}/healthz")
 
     assert (Trouble.PROXY, Trouble.PROXY) == (refused.value.trouble, gone.value.trouble)
+
+
+async def test_environment_that_cannot_be_used_sends_to_its_own_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:7890")
+    with pytest.raises(NoAnswer) as caught:
+        await fetch(f"{PUBLIC}/healthz")
+
+    assert (Trouble.PROXY, "see the network check") == (caught.value.trouble, caught.value.detail)
