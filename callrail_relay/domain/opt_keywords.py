@@ -266,9 +266,11 @@ _CLEAR = _any_of(
     \bSTOP (?:\w+ ){0,2}?TEXTING\bOTHERS
     \bif you unsaid TEXTING\b
     \b(?:if|wish|that)(?: \w+){0,2} stopped (?:\w+ )?TEXTING (?:me|us|this)\b
-    \bSTOP (?:\w+ )?(?:asking (?:me |us )?(?:about|to sell|if (?:i|we) (?:want|would|will|am))|trying to (?:buy|contact|reach|get))\b
+    \bSTOP (?:\w+ )?(?:asking (?:me |us )?(?:about|to sell|if (?:i|we) (?:want|would|will|am))
+        |trying to (?:buy|contact|reach|get))\b
     ^STOP calling(?: ME)?$
-    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us|my|more
+    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us
+        |my|more
         |spam) )*
         (?:TEXTS|subscription)\b(?! (?:to|from) (?:the|my) )
     \bSTOP sending(?: (?:me|us))?
@@ -279,7 +281,7 @@ _CLEAR = _any_of(
     \b(?:you|guys|people)(?: \w+){0,2} (?:need|have) to stop$
     \b(?:will|would|can|could) (?:you|u) (?:\w+ )?stop$
     \bmake (?:it|(?:these|the|your|them)(?: TEXTS)?) stop\b
-    ^stop (?:or|before) i
+    ^stop(?: now)? (?:or|before)\b
     (?:^|\| )(?:stop|unsubscribe|opt out|remove|delete|desist|discontinue)$
     \| stop \|
     ^stop you \w+$
@@ -289,7 +291,8 @@ _CLEAR = _any_of(
     \b(?:remove|delete|erase|drop|unsubscribe) MINE(?: (?:from|off|out)(?: of)? (?:LIST\b|(?:this|it
         |here)END)|END)
     \b(?:take|get|scratch|cross|strike|pull) MINE (?:off|out|out of|off of)(?: LIST\b|END)
-    \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want|need)(?: \w+){0,4} (?:off|from|out)(?: of)?[ ]
+    \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want|need)(?: \w+){0,4} (?:off|from|out)
+        (?: of)?[ ]
         (?:your|ur|whatever|this) (?:\w+ ){0,2}(?:lists?|database|system|records)\b
     \b(?:my|this|our) (?:phone |cell )?(?:number|name)(?: \w+)? (?:removed|deleted|taken off)\b(?! from the)
     \b(?:remove|unsubscribe|delete)(?: number)? from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages
@@ -301,7 +304,8 @@ _CLEAR = _any_of(
     \bforget you have my number\b
     \bblock me\b
     # do not text me again, no more texts, if you text me again
-    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit|reach out(?: to)?)
+    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit
+        |reach out(?: to)?)
         (?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME| it)?
         (?: up)?DONE
     \bno need to (?:text|contact|message)(?: ME)?DONE
@@ -390,7 +394,8 @@ _DOUBTFUL = _any_of(
     # "stop" where a person would not say it of a bus, a foreclosure or a joke
     ^stop (?!by|in|over|at|on|for|and|there|off|here|to|sign|light|work|payment|order|gap|loss|date|the|my|a
         |lol|haha|it|that|n|\d|(?!\w+ing (?:me|us)\b)\w+ing\b|making|selling|lowballing|with)\w+
-    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should|could|can|it|lol|omg|you|lot|street)\b)
+    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should
+        |could|can|it|lol|omg|you|lot|street)\b)
         \w+ stop$
     \bwhat part of (?:stop|no)\b
     \b(?:stopp|stpo|sotp|st0p)\b
