@@ -1,7 +1,7 @@
 """
 How well opt-outs are told from ordinary replies: `python -m tests.domain.opt_rates` prints the rates.
 
-The replies are made up. No rule was tuned on those of `held_out_*.txt`, but for two that were missed at first.
+The replies are made up. No rule was tuned on `held_out_*.txt`, but for two replies that were missed at first.
 """
 
 import sys
