@@ -111,11 +111,14 @@ def _gist(words: str) -> str:
 
 _RESUBSCRIBE = {"start": OptKeyword.START, "unstop": OptKeyword.START, "yes": OptKeyword.YES}
 
+# https://support.callrail.com/hc/en-us/articles/11491614252045
+_OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
+
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
 """Keywords that mean nothing else in a seller's reply."""
 
-# CallRail's own (https://support.callrail.com/hc/en-us/articles/11491614252045), STOPALL, which IF3 honors,
-# those that the FCC names (stop, quit, end, revoke, opt out, cancel, unsubscribe), French and Spanish ones.
+# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out, cancel,
+# unsubscribe), French and Spanish ones.
 _KEYWORDS = frozenset(
     (
         *_SURE,
@@ -420,6 +423,11 @@ _DOUBTFUL = _any_of(
     \b(?:laissez moi|foutez|mauvais numero|numero equivocado|dejeme en paz|no (?:me )?moleste)
     """
 )
+
+
+def is_callrails_keyword(content: str) -> bool:
+    """Return whether CallRail opts the person out by this reply on its own side."""
+    return _words(_plain(content)) in _OF_CALLRAIL
 
 
 def read_opt_keyword(content: str | None) -> OptKeyword | None:
