@@ -38,6 +38,7 @@ async def send(
 
     Ends with 0 when CallRail took it, 5 when it refused, 6 when that is not known, 7 when
     the text is held or waits, and 8 when CallRail cannot be reached; the text then stays queued.
+    A number in --from that is not in the settings is looked up at CallRail once, and remembered.
 
     \b
     Example:

@@ -82,6 +82,7 @@ def _words(text: str) -> str:
     Its words in lower case, with a bar between sentences and lines: "no thanks | stop".
     """
     marked = re.sub(r"[.,;:!?()\n\r…]+|\s[-\u2013\u2014~]+\s|--+", " | ", text.casefold())
+    marked = marked.replace("#", " number ")
     # Letters and digits, and of all else nothing: emoji, dashes within words, asterisks.
     words = re.sub(r"[^\w|]+|_", " ", marked)
     words = re.sub(r"([a-z])\1{2,}", r"\1", words)
@@ -98,8 +99,11 @@ def _gist(words: str) -> str:
     """
     # "S T O P"
     plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda spelled: spelled[0].replace(" ", ""), words)
+    if all(part.isalnum() for part in plain.split(" | ")):
+        # "Quit. Texting. Me."
+        plain = plain.replace(" | ", " ")
     plain = _FILLERS.sub("", plain)
-    plain = _NEGATED.sub("not so", _INSTRUCTION.sub("", plain))
+    plain = _NEGATED.sub("unsaid", _INSTRUCTION.sub("", plain))
     return _bars(plain)
 
 
@@ -107,11 +111,14 @@ def _gist(words: str) -> str:
 
 _RESUBSCRIBE = {"start": OptKeyword.START, "unstop": OptKeyword.START, "yes": OptKeyword.YES}
 
+# https://support.callrail.com/hc/en-us/articles/11491614252045
+_OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
+
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
 """Keywords that mean nothing else in a seller's reply."""
 
-# CallRail's own (https://support.callrail.com/hc/en-us/articles/11491614252045), STOPALL, which IF3 honors,
-# those that the FCC names (stop, quit, end, revoke, opt out, cancel, unsubscribe), French and Spanish ones.
+# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out, cancel,
+# unsubscribe), French and Spanish ones.
 _KEYWORDS = frozenset(
     (
         *_SURE,
@@ -211,7 +218,7 @@ def _distance(one: str, other: str) -> int:
 # Sentences. A rule is a line, and goes on in the lines that are indented; names in capitals stand for _NAMED.
 
 _NAMED = {
-    "STOP": "(?:stop|quit|cease|discontinue)",
+    "STOP": "(?:stop|quit|cease|discontinue|refrain from)",
     "TEXTS": "(?:te?xts?|te?xt messages?|messages?|msgs?|sms|spam|textos?|mensajes?|communications?|contact)",
     "TEXTING": (
         "(?:te?xt(?:ing|in|n|g)?|te?xt messaging|messaging|messagin|msging|contacting|spamming|harassing"
@@ -260,21 +267,24 @@ _CLEAR = _any_of(
     r"""
     # stop texting me, quit sending me messages, cease all contact
     \bSTOP (?:\w+ ){0,2}?TEXTING\bOTHERS
-    \bif you not so TEXTING\b
+    \bif you unsaid TEXTING\b
     \b(?:if|wish|that)(?: \w+){0,2} stopped (?:\w+ )?TEXTING (?:me|us|this)\b
-    \bSTOP (?:\w+ )?(?:asking (?:me )?(?:about|to sell)|trying to (?:buy|contact|reach|get))\b
+    \bSTOP (?:\w+ )?(?:asking (?:me |us )?(?:about|to sell|if (?:i|we) (?:want|would|will|am))
+        |trying to (?:buy|contact|reach|get))\b
     ^STOP calling(?: ME)?$
-    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|the|these|those|this|any|further|your|of|me|us|my|more
+    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us
+        |my|more
         |spam) )*
         (?:TEXTS|subscription)\b(?! (?:to|from) (?:the|my) )
     \bSTOP sending(?: (?:me|us))?
         (?: (?:this|these|those|that|anything|stuff|things|offers|spam|crap|shit)(?: \w+)?)?END
     \bcease and desist\b
     \b(?:asked|told|tell|telling|said)(?: \w+){0,3} (?:stop|removed?|unsubscribed?)(?= \||$| me\b)
+    \b(?:said|replied|sent|typed|means) stop(?= \||$| (?:last|many|before|\d|texting))
     \b(?:you|guys|people)(?: \w+){0,2} (?:need|have) to stop$
     \b(?:will|would|can|could) (?:you|u) (?:\w+ )?stop$
     \bmake (?:it|(?:these|the|your|them)(?: TEXTS)?) stop\b
-    ^stop (?:or|before) i
+    ^stop(?: now)? (?:or|before)\b
     (?:^|\| )(?:stop|unsubscribe|opt out|remove|delete|desist|discontinue)$
     \| stop \|
     ^stop you \w+$
@@ -284,7 +294,8 @@ _CLEAR = _any_of(
     \b(?:remove|delete|erase|drop|unsubscribe) MINE(?: (?:from|off|out)(?: of)? (?:LIST\b|(?:this|it
         |here)END)|END)
     \b(?:take|get|scratch|cross|strike|pull) MINE (?:off|out|out of|off of)(?: LIST\b|END)
-    \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want)(?: \w+){0,4} (?:off|from|out)(?: of)?[ ]
+    \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want|need)(?: \w+){0,4} (?:off|from|out)
+        (?: of)?[ ]
         (?:your|ur|whatever|this) (?:\w+ ){0,2}(?:lists?|database|system|records)\b
     \b(?:my|this|our) (?:phone |cell )?(?:number|name)(?: \w+)? (?:removed|deleted|taken off)\b(?! from the)
     \b(?:remove|unsubscribe|delete)(?: number)? from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages
@@ -296,19 +307,22 @@ _CLEAR = _any_of(
     \bforget you have my number\b
     \bblock me\b
     # do not text me again, no more texts, if you text me again
-    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit)
-        (?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME)?
+    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit
+        |reach out(?: to)?)
+        (?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME| it)?
         (?: up)?DONE
+    \bno need to (?:text|contact|message)(?: ME)?DONE
     \bNOT call(?: me)? (?:or|and|nor) (?:text|message)\bOTHERS
     \bNOT send (?:me |us )?(?:(?:any|more|another|your|these|no) )*(?:TEXTS|anything else)DONE
     \bno (?:more|further) (?:(?:of|these|your|the) )*(?:TEXTS|texting|messaging)(?= \||$| (?:to|from)\b)
-    ^no TEXTS$
+    ^no (?:texts|texting|messages|contact|sms|msgs)$
+    \bDONT (?:want|get) (?:any )?of (?:these|this|your)\b
     \bif (?:you|u|i|anyone)(?: \w+){0,3} (?:text|contact|message|call|hear from)\b
         (?=.* (?:report\w*|sue|lawyer|attorney|police|charges|fcc|complaint|harassment)\b)
     # I do not want these messages, I revoke my consent
     \bDONT (?:want|wish|consent|agree)(?: \w+){0,3}? (?:texts|text messages|messages|texted|contacted
         |messaged)\b
-        (?! (?:to|by|about))
+        (?! (?:to|by|about|left|from (?!you\b|u\b)))
     \bDONT want (?:any |more |further )*contact(?= \||$| (?:from|with) (?:you|u)\b)
     \bDONT (?:want|need)(?: you| u| anyone)(?: to)? (?:TEXTING|contact|message)(?= \||$| (?:ME|any)\b)
     \b(?:DONT|never) (?:want|wish|need|care)(?: \w+)? to (?:hear from you|receive (?:\w+ ){0,3}(?:texts?
@@ -322,6 +336,8 @@ _CLEAR = _any_of(
     \bunsubscribe(?: from)?(?: (?:me|us|this number|my number|all|LIST))*$
     (?<!an )\b(?:opt|opting|opted)(?: me| us| my number| this number)? out(?: (?:of|from) (?:LIST|this
         |these|it))?END
+    \bopt (?:me|us|my number|this number) out\b
+    \bhow (?:do|can) i stop (?:getting|receiving)\b
     \bhow (?:do|can|to) (?:i |we )?(?:stop|get off)(?: of)? (?:these|this|your|the) (?:texts?|messages?
         |list)\b
     # French
@@ -351,8 +367,8 @@ _CLEAR = _any_of(
 _DOUBTFUL = _any_of(
     r"""
     # anger
-    \b(?:leave|let) (?:me|us) alone\b(?! (?:with|to|decide|for|until|till|in|on)\b)
-    \b(?:go to hell|bug off|eat shit|get off my back)\b
+    \b(?:leave|let) (?:me|us)(?: \w+){0,3} alone\b(?! (?:with|to|decide|for|until|till|in|on)\b)
+    \b(?:go to hell|pound sand|bug off|eat shit|get off my back)\b
     \b(?:fuck|f|piss|screw|bugger) (?:off|you|u|yourself)\b
     (?:^|\| )(?:\w+ )?(?:go away|get lost|back off|stop asking|quit asking)(?: now)*$
     ^(?:stop (?:it|that|this)|knock it off|(?:thats |i said )?enough|no more|stopped|fini|removed)(?: now)*$
@@ -368,13 +384,27 @@ _DOUBTFUL = _any_of(
     ^reported$
     ^(?:this is )?spam$
     \b(?:blocking|block) (?:you|u|this number)\b
-    ^(?:youre |you are )?blocked$
+    ^(?:\w+ ){0,2}blocked$
+    ^blocked and\b
+    \bas spam$
+    \b(?:solicit|soliciting|solicitation|solicitors)\b
     \b(?:consent|permission)(?: \w+){0,2}? (?:to text|text|texting|this|texts)\b
     \bsign(?:ed)? up for this\b
     # the wrong person
     (?:^|\| )(?:\w+ ){0,4}?(?:wrong|incorrect) (?:number|person|phone)(?= \||$)
     \bnot at this number\b
     # the words of an opt-out, and not in a sentence that is known: "quit it with the messages"
+    # "stop" where a person would not say it of a bus, a foreclosure or a joke
+    ^stop (?!by|in|over|at|on|for|and|there|off|here|to|sign|light|work|payment|order|gap|loss|date|the|my|a
+        |lol|haha|it|that|n|\d|(?!\w+ing (?:me|us)\b)\w+ing\b|making|selling|lowballing|with)\w+
+    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should
+        |could|can|it|lol|omg|you|lot|street)\b)
+        \w+ stop$
+    \bwhat part of (?:stop|no)\b
+    \b(?:stopp|stpo|sotp|st0p)\b
+    ^(?:end this|cancel my number)$
+    \b(?:be|get|removal|request|requesting)(?: \w+){0,3} (?:removed|removal)\b(?! from (?!your|ur|this))
+    \b(?:removal from|be removed)\b(?! from (?!your|ur|this))
     \bthis (?:to |has to |needs to |must |will )?(?:stop|end)$
     \b(?:like|want) to stop$
     \bwill this stop$
@@ -388,11 +418,16 @@ _DOUBTFUL = _any_of(
     \b(?:remove|delete|erase) (?:me|us|my number|this number)\b(?! (?:(?:off|from)(?: of)? (?:the|this|that
         |my|it)|to)\b)
     \bNOT (?:text|contact|message) (?:me|us)\b(?! (?:at|until|till|before|after|during|on|while|yet|so
-        |between|from)\b)
+        |between|from|this|today|tomorrow|tonight|back)\b)
     # French, Spanish
     \b(?:laissez moi|foutez|mauvais numero|numero equivocado|dejeme en paz|no (?:me )?moleste)
     """
 )
+
+
+def is_callrails_keyword(content: str) -> bool:
+    """Return whether CallRail opts the person out by this reply on its own side."""
+    return _words(_plain(content)) in _OF_CALLRAIL
 
 
 def read_opt_keyword(content: str | None) -> OptKeyword | None:

@@ -16,7 +16,10 @@ class Origin(StrEnum):
     """
 
     REPLY = "reply"
-    """The person's own: STOP, or another word for it."""
+    """The person's own: a keyword by which CallRail opts them out as well, and asks for YES to undo it."""
+
+    WORDS = "own words"
+    """The person's own, in words that mean nothing to CallRail: a YES then answers something else."""
 
     REFUSAL = "refusal"
     """CallRail's: it refused a text since the person had opted out there."""

@@ -20,7 +20,7 @@ from callrail_relay.domain.callrail_text import (
 )
 from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.matching import BEFORE, normalise
-from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
+from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.suppression import Origin, PossibleOptOut
 from callrail_relay.outbox.numbers import with_known_numbers
 from callrail_relay.outbox.suppressing import ask_about, settle_possible_opt_out, suppress
@@ -392,12 +392,13 @@ def _stop(
         else f"A reply of “{shortened(content)}” may be this person's: CallRail masks its number, and the "
         "last digits fit."
     )
-    suppress(connection, written_at, *pair, reason, Origin.REPLY)
+    origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
+    suppress(connection, written_at, *pair, reason, origin)
     # A later STOP is what an earlier START that comes late is compared with.
     connection.execute(
         sa.update(suppressions)
         .where(*_of(pair), suppressions.c.origin != Origin.BY_HAND, suppressions.c.created_at < written_at)
-        .values(created_at=written_at)
+        .values(created_at=written_at, origin=origin)
     )
     return True
 
@@ -415,21 +416,21 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
     """
     Take a pair off the list, unless it was put there after that.
 
-    YES undoes what the person did by a reply, or CallRail by refusing. Only START, which means nothing
-    else, also undoes what somebody in the office put there.
+    YES undoes what CallRail did: by one of its keywords, or by refusing. Only START, which means nothing
+    else, also undoes what the person asked for in other words, or what the office put there.
     """
     if keyword is OptKeyword.START:
         settle_possible_opt_out(connection, *pair, until=written_at)
     row = connection.execute(sa.select(suppressions).where(*_of(pair))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
-    if row.origin == Origin.REPLY:
+    if row.origin in (Origin.REPLY, Origin.WORDS):
         if row.created_at >= written_at:
             return False
     elif row.created_at > written_at + BEFORE:
         # Dated by our clock, and the reply by CallRail's.
         return False
-    if keyword is OptKeyword.YES and row.origin == Origin.BY_HAND:
+    if keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL):
         return False
     connection.execute(sa.delete(suppressions).where(*_of(pair)))
     return True

@@ -128,6 +128,23 @@ async def test_yes_lifts_what_stop_did(outbox: Outbox, clock: ManualClock) -> No
     assert not await is_suppressed(outbox)
 
 
+async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    CallRail did not ask for it: it answers something else. After the keyword as well, it counts.
+    """
+    await tell(outbox, "Stop texting me")
+    await tell(outbox, "YES", written_at=clock.advance(MINUTE))
+    assert await is_suppressed(outbox)
+
+    await tell(outbox, "STOP", written_at=clock.advance(MINUTE))
+    await tell(outbox, "YES", written_at=clock.advance(MINUTE))
+    assert not await is_suppressed(outbox)
+
+    await tell(outbox, "Take me off your list", written_at=clock.advance(MINUTE))
+    await tell(outbox, "START", written_at=clock.advance(MINUTE))
+    assert not await is_suppressed(outbox)
+
+
 async def test_yes_lifts_what_a_refusal_did(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
     """
     CallRail's refusal tells of a STOP that was not heard here. Its clock may be behind ours.

@@ -11,8 +11,10 @@ from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, S
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.service.checks import (
+    ANSWER_AGE,
     LITTLE_SPACE,
     NO_SPACE,
+    Remembered,
     check_accounts,
     check_relay,
     check_replies,
@@ -25,7 +27,7 @@ from callrail_relay.service.health import StoreProbe, Worry
 from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
-from tests.support.clock import START
+from tests.support.clock import START, ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -234,3 +236,26 @@ def test_replies_are_heard_of() -> None:
         checked(keys=2, every=None)
     with pytest.raises(Worry, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"):
         checked(every=None)
+
+
+async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> None:
+    """
+    It is asked again when that is long ago, and at once when a person wants it anew.
+    """
+    clock, asked = ManualClock(), 0
+
+    async def ask() -> str:
+        nonlocal asked
+        asked += 1
+        return "The key is valid."
+
+    check = Remembered(ask, clock)
+    asked_at = clock.now()
+    assert "The key is valid." == await check()
+    clock.advance(ANSWER_AGE - timedelta(seconds=1))
+    assert f"The key is valid. Asked at {asked_at:%Y-%m-%d %H:%M} UTC." == await check()
+    check.forget()
+    assert "The key is valid." == await check()
+    clock.advance(ANSWER_AGE)
+    assert "The key is valid." == await check()
+    assert 3 == asked

@@ -12,6 +12,7 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.events import SentTwice
+from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import MessageFilter, Source, Status
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.service.operations import Operations
@@ -549,3 +550,37 @@ async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
         assert "The budget of the day is used up (1 of 1) until 2026-03-03T15:00:00.000Z." == (
             (await rig.message(id_)).reason
         )
+
+
+async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(tmp_path: Path) -> None:
+    """
+    Bulk approval passes over them, and says why where nothing else is left.
+    """
+    async with open_rig(tmp_path, guards=GuardPolicy()) as rig:
+        ids = [
+            await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
+            for n in range(1, 8)
+        ]
+        held = [id_ for id_ in ids if (await rig.message(id_)).status is Status.HELD]
+        await rig.operations.suppress(str((await rig.message(held[0])).recipient), None, "By phone.")
+
+        assert held == await rig.operations.held_alike(held[0])
+        assert held[1:] == await rig.operations.held_alike(held[0], approvable=True)
+        for id_ in held[1:]:
+            await rig.operations.suppress(str((await rig.message(id_)).recipient), None, "By phone.")
+        with pytest.raises(NotAllowed, match="all of the people opted out"):
+            await rig.operations.held_alike(held[0], approvable=True)
+
+
+async def test_opting_out_the_person_of_a_text_cancels_it(tmp_path: Path) -> None:
+    """
+    One answer to a doubtful reply, for its number alone.
+    """
+    async with open_rig(tmp_path) as rig:
+        id_ = await rig.accept("Hello")
+
+        [message] = await rig.operations.opt_out_recipient(id_, "Asked by text.")
+
+        assert Status.CANCELLED is message.status
+        [entry] = await rig.operations.suppressions()
+        assert (RECIPIENT, "Asked by text.") == (entry.recipient, entry.reason)

@@ -13,6 +13,7 @@ import pytest
 
 from callrail_relay.callrail.signature import sign
 from callrail_relay.domain.events import (
+    MaybeOptedOut,
     OptedIn,
     OptedOut,
     OptOutUnplaced,
@@ -63,13 +64,16 @@ async def post(
     return (await client.post(path, content=body, headers=headers)).status_code
 
 
-async def test_a_signed_stop_keeps_texts_back(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    "words", ["STOP", "Stop\n\nSent from my iPhone", "Stop texting me", "ARRET", "Take me off your list"]
+)
+async def test_a_signed_opt_out_keeps_texts_back(rig: Rig, words: str) -> None:
     """
-    At once: what was queued before it is held when its turn comes.
+    At once, in whatever words: what was queued before it is held when its turn comes.
     """
     queued = await rig.accept("Hello")
     async with client_of(public_app(rig)) as client:
-        assert 200 == await post(client, reply(rig, "STOP"))
+        assert 200 == await post(client, reply(rig, words))
     await rig.work(rig.delivery())
 
     assert ["opt_out"] == [reason.code for reason in (await rig.message(queued)).reasons]
@@ -77,6 +81,18 @@ async def test_a_signed_stop_keeps_texts_back(rig: Rig) -> None:
     assert [1] == [event.people for event in rig.events.of(OptedOut)]
     [received] = rig.events.of(ReplyReceived)
     assert rig.account_id == received.account_id
+
+
+async def test_a_signed_doubtful_reply_puts_the_next_text_to_a_person(rig: Rig) -> None:
+    """
+    The log says so when the reply comes.
+    """
+    async with client_of(public_app(rig)) as client:
+        assert 200 == await post(client, reply(rig, "leave me alone"))
+    held = await rig.accept("Hello")
+
+    assert ["maybe_opted_out"] == [reason.code for reason in (await rig.message(held)).reasons]
+    assert [1] == [event.people for event in rig.events.of(MaybeOptedOut)]
 
 
 async def test_start_lets_texts_flow_again(rig: Rig) -> None:
