@@ -232,7 +232,9 @@ async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
             await address.check()
         assert PublicUrl(url=URL, answered=False, detail=str(silent.value)) == address.seen
 
-        world.running = False
+    async with the_world(tmp_path / "idle", serves=False) as (rig, world):
+        world.public = world.broken(Trouble.REFUSED)
+        address = address_of(rig, world)
         with pytest.raises(Worry) as untried:
             await address.check()
         assert PublicUrl(url=URL, answered=None, detail=str(untried.value)) == address.seen
