@@ -117,8 +117,8 @@ _OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
 """Keywords that mean nothing else in a seller's reply."""
 
-# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out, cancel,
-# unsubscribe), French and Spanish ones.
+# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out,
+# cancel, unsubscribe), French and Spanish ones.
 _KEYWORDS = frozenset(
     (
         *_SURE,
