@@ -185,6 +185,7 @@ async def hear(outbox: Outbox, clock: ManualClock) -> None:
     assert poll is not None
     await outbox.end_poll(poll.id, 1, well=True)
     await outbox.next_poll(polls)
+    await outbox.last_poll(polls)
 
 
 async def look(outbox: Outbox, message_id: str) -> None:
@@ -207,6 +208,12 @@ async def look(outbox: Outbox, message_id: str) -> None:
     await outbox.read_counts()
     await outbox.count_suppressions()
     await outbox.known_accounts()
+    await outbox.plan([make_submission()])
+    await outbox.accept_all([make_submission()])
+    await outbox.end_tokens(["digest"])
+    await outbox.read_ended_tokens()
+    await outbox.token_ends_at("digest")
+    await outbox.read_relay_secret("secret")
     await outbox.newest_due()
     await outbox.write_probe()
 
