@@ -14,7 +14,7 @@ _UNSAFE = re.compile(
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000\U000e0001]"
 )
 # A joiner behind a plain letter or sign joins nothing, and is there to be overlooked.
-_STRAY_JOINER = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]")
+_STRAY_JOINERS = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]+")
 # Tags spell the flags of England, Scotland and Wales behind a black flag; elsewhere they are unseen letters.
 _TAGS = re.compile("(\U0001f3f4[\U000e0020-\U000e007e]{1,8}\U000e007f)|[\U000e0020-\U000e007f]")
 
@@ -45,10 +45,13 @@ def printable_json(document: str) -> str:
 
 
 def _safe(words: str, written: Callable[[re.Match[str]], str]) -> str:
-    words = _STRAY_JOINER.sub(written, _UNSAFE.sub(written, words))
-    return _TAGS.sub(lambda found: found[1] or written(found), words)
+    words = _UNSAFE.sub(written, _TAGS.sub(lambda found: found[1] or written(found), words))
+    return _STRAY_JOINERS.sub(written, words)
 
 
 def _written(found: re.Match[str]) -> str:
-    code = ord(found[0])
+    return "".join(map(_escape, map(ord, found[0])))
+
+
+def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

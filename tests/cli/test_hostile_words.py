@@ -5,15 +5,14 @@ Whatever people, forms and CallRail write, a terminal shows it and is not steere
 import ast
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import structlog
+from typer.testing import CliRunner, Result
 
 import callrail_relay
+from callrail_relay.cli import app
 from callrail_relay.telemetry import logs
 
 STEERING = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp.exe\u2066\u2028\u200b\x08\x85"
@@ -35,17 +34,14 @@ SETTINGS = {
 }
 
 
-def run(*command: str, piped: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "callrail_relay", *command],
-        env=os.environ | SETTINGS | {"PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        input=piped,
-        timeout=100,
-        check=False,
-    )
+def run(*command: str, piped: str = "") -> Result:
+    return CliRunner().invoke(app, list(command), input=piped)
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -55,10 +51,10 @@ def store(tmp_path: Path) -> None:
     """
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps(PAYLOAD | {"message": f"{HOSTILE} {{{{name}}}}"}), encoding="utf-8")
-    assert 7 == run("replay", str(saved), "--timeout", "0").returncode
-    assert 0 == run("pause", "--reason", HOSTILE).returncode
+    assert 7 == run("replay", str(saved), "--timeout", "0").exit_code
+    assert 0 == run("pause", "--reason", HOSTILE).exit_code
     opted_out = ("--recipient", "+12025550123", "--reason", HOSTILE)
-    assert 0 == run("suppressions", "add", *opted_out).returncode
+    assert 0 == run("suppressions", "add", *opted_out).exit_code
 
 
 COMMANDS = [
@@ -97,7 +93,7 @@ def test_no_command_shows_it_raw() -> None:
 
         raw = NEVER_RAW & set(ended.stdout + ended.stderr)
         assert not raw, (command, raw)
-        assert ended.returncode in (0, 2, 3, 4, 7, 8), (command, ended.stderr)
+        assert ended.exit_code in (0, 2, 3, 4, 7, 8), (command, ended.stderr)
 
     assert message["text"] == f"{HOSTILE} {{{{name}}}}"
     shown = run("messages", "show", message["id"]).stdout
