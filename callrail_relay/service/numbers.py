@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from callrail_relay.domain.discovery import Discovery
-from callrail_relay.domain.phone import mask
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox.store import Outbox
@@ -38,6 +37,6 @@ async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery
             if entry.number == number and entry.company_id:
                 return Route(account_id, entry.company_id, number)
     raise UsageFault(
-        f"--from names {mask(number)}, and CallRail has no such number that can text in account "
+        f"--from names {number}, and CallRail has no such number that can text in account "
         f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
     )

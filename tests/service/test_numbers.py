@@ -84,8 +84,9 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
     rig.simulator.change_tracker(tracker.id, **change)
 
     for number in (tracker.tracking_numbers[0], "+12025550199"):
-        with pytest.raises(UsageFault, match="texting is switched on"):
+        with pytest.raises(UsageFault, match="texting is switched on") as refused:
             await find(rig, number, Asking(rig))
+        assert number in str(refused.value)
     assert [] == await rig.outbox.known_numbers([rig.account_id])
 
 
