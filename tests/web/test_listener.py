@@ -531,15 +531,16 @@ async def test_full_server_drops_who_has_waited_longest() -> None:
         talking_to(listener.url) as silent,
         talking_to(listener.url) as slow,
         talking_to(listener.url) as answered,
+        AsyncExitStack() as stack,
     ):
         await slow.say(ASK[:-2])
         await answered.say(ASK)
         await answered.head()
         for dropped in (silent, slow, answered):
-            async with talking_to(listener.url) as newest:
-                await newest.say(ASK)
-                assert (await newest.head()).startswith(b"HTTP/1.1 200 ")
-                await dropped.rest()
+            newest = await stack.enter_async_context(talking_to(listener.url))
+            await newest.say(ASK)
+            assert (await newest.head()).startswith(b"HTTP/1.1 200 ")
+            await dropped.rest()
 
 
 async def test_full_server_drops_no_request_in_progress() -> None:
