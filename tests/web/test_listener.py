@@ -747,7 +747,7 @@ async def test_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            Unavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be used .*set server\.port to"
+            Unavailable, match=rf"Port {port} on 127\.0\.0\.1 can't be used .*set server\.port to"
         ) as caught:
             Listener(hello, host="127.0.0.1", port=port, setting="server.port")
 
@@ -758,7 +758,7 @@ async def test_address_of_another_machine_is_told() -> None:
     """
     The same sentence for a host that is not ours.
     """
-    with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 cannot be used"):
+    with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 can't be used"):
         Listener(hello, host="192.0.2.1", port=0, setting="server.port")
 
 
