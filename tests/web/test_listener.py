@@ -531,15 +531,16 @@ async def test_full_server_drops_who_has_waited_longest() -> None:
         talking_to(listener.url) as silent,
         talking_to(listener.url) as slow,
         talking_to(listener.url) as answered,
+        AsyncExitStack() as stack,
     ):
         await slow.say(ASK[:-2])
         await answered.say(ASK)
         await answered.head()
         for dropped in (silent, slow, answered):
-            async with talking_to(listener.url) as newest:
-                await newest.say(ASK)
-                assert (await newest.head()).startswith(b"HTTP/1.1 200 ")
-                await dropped.rest()
+            newest = await stack.enter_async_context(talking_to(listener.url))
+            await newest.say(ASK)
+            assert (await newest.head()).startswith(b"HTTP/1.1 200 ")
+            await dropped.rest()
 
 
 async def test_full_server_drops_no_request_in_progress() -> None:
@@ -746,7 +747,7 @@ async def test_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            Unavailable, match=rf"Port {port} on 127\.0\.0\.1 cannot be used .*set server\.port to"
+            Unavailable, match=rf"Port {port} on 127\.0\.0\.1 can't be used .*set server\.port to"
         ) as caught:
             Listener(hello, host="127.0.0.1", port=port, setting="server.port")
 
@@ -757,7 +758,7 @@ async def test_address_of_another_machine_is_told() -> None:
     """
     The same sentence for a host that is not ours.
     """
-    with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 cannot be used"):
+    with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 can't be used"):
         Listener(hello, host="192.0.2.1", port=0, setting="server.port")
 
 
