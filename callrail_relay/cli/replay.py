@@ -45,7 +45,8 @@ async def replay(
     as_json: Json = False,
 ) -> int:
     """
-    Send saved payloads: IF3's JSON or form, lists, JSON lines, envelopes of Zapier and n8n.
+    Send saved payloads: IF3's JSON or form, lists, JSON lines, and requests as
+    Zapier, n8n, Node-RED and webhook.site save them.
 
     Each becomes a text as if it had come by webhook. A text that the store holds already is
     left out, unless you say --force. --dry-run, and the question before more than one text is
