@@ -4,12 +4,14 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
+from callrail_relay.cli.running import command, complain
+from callrail_relay.errors import Unavailable
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.relay import Relay
@@ -41,8 +43,15 @@ async def status(
             await _watch(relay, as_json=as_json)
             return 0
         report = await relay.operations.status()
+        try:
+            await relay.outbox.write_probe()
+        except Unavailable as error:
+            report = replace(report, store_fault=str(error))
     print_json(report.document()) if as_json else print_status(report)
-    return 0
+    if report.store_fault is None:
+        return 0
+    complain(report.store_fault)
+    return Unavailable.exit_code
 
 
 async def _watch(relay: "Relay", *, as_json: bool) -> None:

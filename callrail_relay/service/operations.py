@@ -31,12 +31,14 @@ class StatusReport:
     """
     How all stands: each account's budget and pause, and how many messages have each status.
 
-    ``releasing`` of the held ones leave by themselves.
+    ``releasing`` of the held ones leave by themselves. ``store_fault`` says why nothing can be stored, where
+    that was tried.
     """
 
     standings: tuple[Standing, ...]
     counts: dict[Status, int]
     releasing: int = 0
+    store_fault: str | None = None
 
     @property
     def for_a_person(self) -> dict[Status, int]:

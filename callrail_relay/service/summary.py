@@ -4,13 +4,19 @@ One sentence that says whether all is well, and what to do where it is not.
 
 from callrail_relay.service.operations import StatusReport
 
+_NOTHING_YET = "Nothing is set up yet: run `callrail-relay configure`."
+
 
 def summary(report: StatusReport) -> str:
     """
     What matters most about *report*: what keeps texts from leaving comes before what waits for a person.
     """
-    if not report.standings:
-        return "Nothing is set up yet: run `callrail-relay configure`."
+    if report.store_fault is not None:
+        return f"New texts are refused. {report.store_fault}"
+    return _of_accounts(report) if report.standings else _NOTHING_YET
+
+
+def _of_accounts(report: StatusReport) -> str:
     paused = [one for one in report.standings if one.account.paused_since is not None]
     if paused:
         return f"Paused: nothing leaves from {_accounts(len(paused))} until `callrail-relay resume`."
