@@ -2,6 +2,7 @@
 What holds for every test: a clean environment, a closed network, no luck.
 """
 
+import os
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
@@ -13,7 +14,6 @@ from hypothesis import HealthCheck, settings
 from tests.support import environment
 from tests.support.leaks import leaks
 from tests.support.network import close_outside_network
-from tests.support.parts import in_ci
 from tests.support.postgres import postgres_cluster, postgres_url
 
 __all__ = ["postgres_cluster", "postgres_url"]
@@ -26,9 +26,12 @@ EXAMPLES = "examples"
 LEAKS = pytest.StashKey[int]()
 """How many leaks of a test are known."""
 
-# Time limits would make a slow machine fail; the CI tries the same examples each time.
+# Time limits would make a slow machine fail. The same examples are tried each time; others on request.
 settings.register_profile(
-    "default", deadline=None, derandomize=in_ci(), suppress_health_check=[HealthCheck.too_slow]
+    "default",
+    deadline=None,
+    derandomize=os.environ.get("RANDOM_EXAMPLES", "") != "1",
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
 

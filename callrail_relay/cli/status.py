@@ -10,6 +10,7 @@ import typer
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command
+from callrail_relay.errors import RelayError, Unavailable
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.relay import Relay
@@ -37,21 +38,27 @@ async def status(
     from callrail_relay.bootstrap.relay import open_relay
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.status_view import print_status
+    from callrail_relay.domain.health import FailedCheck
 
+    exit_code = 0
     async with open_relay(find_installation(config)) as relay:
         if watch:
             await _watch(relay, as_json=as_json)
             return 0
         report = await _reader(relay)()
+        try:
+            await relay.outbox.write_probe()
+        except Unavailable as error:
+            report = report.with_failed_check(FailedCheck(name="the database", detail=str(error)))
+            exit_code = error.exit_code
     print_json(report.document()) if as_json else print_status(report)
-    return 0
+    return exit_code
 
 
 def _reader(relay: "Relay") -> "Read":
     """
     What reads the status, with the public URL's last check if a relay is running that it could lead to.
     """
-    from callrail_relay.errors import RelayError
 
     async def read() -> "StatusReport":
         report = await relay.operations.status()

@@ -28,16 +28,18 @@ def node_name(directory: Path) -> Iterator[str]:
         lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
         try:
             lock.acquire(timeout=0)
+            name = _name(directory / f"node-{slot}.id")
         except Timeout:
             continue
         except OSError as error:
+            lock.release()
             raise Unavailable(
-                f"The data directory {directory} cannot be written ({error.strerror}); give this user "
-                "the right to, "
-                "or set CALLRAIL_RELAY_DATA to another one."
+                f"The data directory {directory} cannot be written ({error.strerror}); free some space where "
+                "the disk is full, give this user the right to write, or set CALLRAIL_RELAY_DATA to "
+                "another one."
             ) from error
         try:
-            yield _name(directory / f"node-{slot}.id")
+            yield name
         finally:
             lock.release()
         return

@@ -10,7 +10,7 @@ from typing import Any
 from callrail_relay.domain.budget import Limits, Window
 from callrail_relay.domain.decision import UNSIGNED, Word
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.health import Facts, PublicUrl
+from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
 from callrail_relay.domain.reason import Reason
@@ -42,6 +42,10 @@ class StatusReport:
 
     def with_public_url(self, public_url: PublicUrl | None) -> "StatusReport":
         return replace(self, facts=replace(self.facts, public_url=public_url))
+
+    def with_failed_check(self, check: FailedCheck) -> "StatusReport":
+        checks = (*self.facts.failed_checks, check)
+        return replace(self, facts=replace(self.facts, failed_checks=checks))
 
     def document(self) -> dict[str, Any]:
         """

@@ -91,6 +91,20 @@ async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None
         assert [(1,)] == rig.stored("count(*)", "probe")
 
 
+async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
+    """
+    Before the probe writes again; it recovers by itself when the probe can.
+    """
+    async with open_rig(tmp_path, patience=0) as rig:
+        probe = StoreProbe(rig.outbox, rig.clock)
+        assert await probe.writable()
+        with rig.failing_store(), pytest.raises(Unavailable):
+            await rig.accept()
+        assert not await probe.writable()
+        rig.clock.advance(PROBE_INTERVAL)
+        assert await probe.writable()
+
+
 async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
     """
     An answer grows old whatever the wall clock shows.
