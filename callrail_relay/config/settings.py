@@ -199,7 +199,7 @@ class Guards(Section):
     duplicate_window: SomeTime = key(
         default=timedelta(seconds=5), description="how soon the same words are taken for sent by mistake"
     )
-    mass_text: GuardMode = key(default=Mode.HOLD, description="one wording to 5 people within 10 minutes")
+    mass_text: GuardMode = key(default=Mode.HOLD, description="similar words to 5 people within 10 minutes")
     opt_out: GuardMode = key(default=Mode.HOLD, description="the person said STOP to this number")
     too_old: GuardMode = key(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
     merge_tag: GuardMode = key(

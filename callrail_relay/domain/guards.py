@@ -7,7 +7,7 @@ person's word; what is overridden then is exactly the reasons shown.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from enum import StrEnum
 from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.similarity import are_similar
 from callrail_relay.domain.suppression import PossibleOptOut
 
 AFTER_SLEEP = timedelta(minutes=5)
@@ -27,10 +28,13 @@ SLEPT = timedelta(seconds=30)
 """The clock goes on by this much more than the machine was awake: it slept. Less is a clock put right."""
 
 MASS_TEXT_WINDOW = timedelta(minutes=10)
-"""Texts of one wording within this time are counted together."""
+"""Similar texts within this time are counted together."""
 
 MASS_TEXT_RECIPIENTS = 5
-"""One wording to this many people is a mass text; CallRail forbids them, and closes accounts for them."""
+"""Similar texts to this many people are a mass text; CallRail forbids them, and closes accounts for them."""
+
+RECENT_TEXTS = 200
+"""How many of an account's latest texts a new one is compared with: more than CallRail sends in an hour."""
 
 
 class Mode(StrEnum):
@@ -100,7 +104,7 @@ class Circumstances:
     What there is to know around a text when it is judged; what is left out is not asked.
 
     ``same_text``      what there is to say of the same text that came before
-    ``people``         how many people this wording went to lately, this one among them
+    ``people``         how many people got a similar text lately, this one among them
     ``suppressed``     whether the person opted out of texts from this number
     ``possible_opt_out``  a reply that may mean that, which nobody has read yet
     ``waiting_since``  when it came, or was last released
@@ -224,18 +228,44 @@ def merge_tag(text: str | None) -> Reason | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RecentText:
+    """
+    The words of a text that an account sent lately, and to whom.
+    """
+
+    recipient: str
+    words: frozenset[str]
+
+
+def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[RecentText]) -> int:
+    """
+    To how many people a text of these *words* went lately, *recipient* among them; counted up to a mass text.
+    """
+    people = {recipient}
+    if words is None:
+        return len(people)
+    # The newest first: in a mass text the first few decide.
+    for text in recent:
+        if text.recipient not in people and are_similar(words, text.words):
+            people.add(text.recipient)
+            if len(people) >= MASS_TEXT_RECIPIENTS:
+                break
+    return len(people)
+
+
 def mass_text(people: int) -> Reason | None:
     """
-    *people* is how many were sent this wording within MASS_TEXT_WINDOW, this one among them.
+    *people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them.
     """
     if people < MASS_TEXT_RECIPIENTS:
         return None
     minutes = MASS_TEXT_WINDOW // timedelta(minutes=1)
     return Reason(
         "mass_text",
-        f"The same wording came for {MASS_TEXT_RECIPIENTS} people or more within {minutes} minutes, and "
-        "CallRail forbids mass texts; if a person wrote each of them, `callrail-relay messages approve ID "
-        "--same-wording` lets all of them leave, else cancel them.",
+        f"It looks like a bulk message: similar words to {MASS_TEXT_RECIPIENTS} people or more within "
+        f"{minutes} minutes, and CallRail doesn't allow bulk texting. If a person wrote each of them, "
+        "`callrail-relay messages approve ID --same-wording` sends them all; otherwise cancel them.",
     )
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from callrail_relay.domain import guards
 from callrail_relay.domain.as_text import from_text, to_text
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
+from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
 from callrail_relay.domain.message import Message, Segment, Source, Status
 from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
@@ -24,7 +24,6 @@ from callrail_relay.domain.submission import (
     NewSubmission,
     RawSubmission,
     StoredSubmission,
-    wording_of,
 )
 
 
@@ -184,7 +183,6 @@ def new_message(
         draft=draft,
         verdict=_judge(draft, policy, count),
         segment_count=max(1, count),
-        wording=None if policy.guards.mass_text is Mode.OFF else wording_of(draft),
         skip_identical=skip_identical,
         approved=approved,
     )

@@ -9,6 +9,7 @@ from callrail_relay.domain.payload import Entry, Payload, Unreadable, is_storabl
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.errors import SettingsFault, UsageFault
 
 # Faults of a field that count only as far as the field is needed: one phone of two is enough.
@@ -32,6 +33,12 @@ class Draft:
     seller: str | None = None
     team_id: str | None = None
     faults: tuple[Reason, ...] = ()
+
+    def similarity_words(self) -> frozenset[str] | None:
+        """
+        The words by which mass texts are found; None where there are too few to judge.
+        """
+        return None if self.text is None else similarity_words(self.text, self.seller)
 
 
 def map_entry(entry: Entry, routes: Routes) -> Draft:

@@ -10,7 +10,6 @@ from typing import Protocol
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source, Status
-from callrail_relay.domain.wording import wording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +19,6 @@ class NewMessage:
 
     ``skip_identical``   leave it out when the same text is in the store already (a replay)
     ``approved``         codes of reasons that a person overrode in advance
-    ``wording``          what it has in common with texts of the same template, where that is asked
     """
 
     id: str
@@ -29,7 +27,6 @@ class NewMessage:
     segment_count: int
     skip_identical: bool = False
     approved: tuple[str, ...] = ()
-    wording: int | None = None
     fingerprint: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,16 +144,6 @@ def repeat_key(key: str, body: bytes, query: str) -> bytes:
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()
-
-
-def wording_of(draft: Draft) -> int | None:
-    """
-    What the draft has in common with texts of the same template, as 64 bits; None where it is too short.
-    """
-    if draft.route is None or draft.recipient is None or draft.text is None:
-        return None
-    digest = wording(draft.text, names=(draft.seller,) if draft.seller else ())
-    return None if digest is None else int.from_bytes(digest[:8], signed=True)
 
 
 def fingerprint(draft: Draft) -> bytes | None:

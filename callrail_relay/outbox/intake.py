@@ -4,16 +4,17 @@ Storing what came in.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
+from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox.suppressing import read_possible_opt_outs
@@ -101,12 +102,12 @@ class _Facts:
     What the store knows of the texts that came before those of a batch, and of those decided on already.
 
     ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
-    sent. ``people`` has for an account and a wording the people it went to lately. ``suppressed`` are pairs
-    of a tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
+    sent. ``recent`` has for an account who was sent which words lately. ``suppressed`` are pairs of a
+    tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
-    people: dict[tuple[str, int], set[str]]
+    recent: dict[str, list[guards.RecentText]]
     suppressed: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
@@ -117,8 +118,9 @@ class _Facts:
         if message.fingerprint is not None:
             self.earlier[message.fingerprint] = (message.id, came)
         draft = message.draft
-        if message.wording is not None and draft.route is not None and draft.recipient is not None:
-            self.people.setdefault((draft.route.account_id, message.wording), set()).add(draft.recipient)
+        words = draft.similarity_words()
+        if words is not None and draft.route is not None and draft.recipient is not None:
+            self.recent[draft.route.account_id].append(guards.RecentText(draft.recipient, words))
 
     def around(
         self, now: datetime, came: datetime, message: NewMessage, submission: NewSubmission
@@ -129,10 +131,6 @@ class _Facts:
         draft = message.draft
         if draft.route is None or draft.recipient is None:
             return guards.Circumstances(now=now)
-        people = 0
-        if message.wording is not None:
-            others = self.people.get((draft.route.account_id, message.wording), set())
-            people = len(others) + (draft.recipient not in others)
         return guards.Circumstances(
             now=now,
             same_text=guards.duplicate(
@@ -140,7 +138,9 @@ class _Facts:
                 submission.guards.duplicate_window,
                 after_sleep=guards.is_after_sleep(came, submission.woke_at),
             ),
-            people=people,
+            people=guards.count_people(
+                draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
+            ),
             suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
@@ -170,7 +170,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     earlier = _earlier(connection, recent - ever, just_before, on_its_way_at=now if slept else None)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
-        people=_people(connection, since, new),
+        recent=_recent(connection, since, batch),
         suppressed=_suppressed(connection, recipients),
         possible_opt_outs={
             pair: reply
@@ -180,67 +180,42 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     )
 
 
-def _people(
-    connection: sa.Connection, came: datetime, new: Sequence[NewMessage]
-) -> dict[tuple[str, int], set[str]]:
+def _recent(
+    connection: sa.Connection, came: datetime, batch: Sequence[NewSubmission]
+) -> dict[str, list[guards.RecentText]]:
     """
-    Who was sent each of the wordings of *new* lately, as far as it matters: so many that more are too many.
+    What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it.
     """
-    by_account: dict[str, set[int]] = defaultdict(set)
-    for message in new:
-        if message.wording is not None and message.draft.route is not None:
-            by_account[message.draft.route.account_id].add(message.wording)
-    return {
-        (account_id, wording): set(people.split(","))
-        for account_id, wordings in by_account.items()
-        for wording, people in read_people(connection, account_id, wordings, came - guards.MASS_TEXT_WINDOW)
-        if people
+    compared = {
+        message.draft.route.account_id
+        for submission in batch
+        if submission.guards.mass_text is not guards.Mode.OFF
+        for message in submission.messages
+        if message.draft.route is not None and message.draft.similarity_words() is not None
     }
+    since = came - guards.MASS_TEXT_WINDOW
+    return defaultdict(list, {one: read_recent(connection, one, since) for one in compared})
 
 
-def read_people(
-    connection: sa.Connection, account_id: str, wordings: Iterable[int], since: datetime
-) -> Sequence[tuple[int, str | None]]:
+def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
     """
-    Each wording with the people to whom it came after *since*, behind commas; MASS_TEXT_RECIPIENTS at most.
-
-    One statement for all of them, which reads few rows of each, however many texts of one wording there are.
+    The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most.
     """
-    wanted: object = list(wordings)
-    if connection.dialect.name == "sqlite":
-        query, wanted = _PEOPLE_SQLITE, json.dumps(wanted)
-    else:
-        query = _PEOPLE_POSTGRESQL
-    asked = {"wordings": wanted, "account_id": account_id, "since": since}
-    return [(row[0], row[1]) for row in connection.execute(query, asked)]
+    rows = connection.execute(_RECENT, {"account_id": account_id, "since": since})
+    read = [(row.recipient, similarity_words(row.text, row.seller)) for row in rows]
+    return [guards.RecentText(recipient, words) for recipient, words in read if words is not None]
 
 
-def _people_of(asked: sa.TableValuedAlias) -> sa.Select[Any]:
-    some = (
-        sa.select(messages.c.recipient)
-        .where(
-            messages.c.account_id == sa.bindparam("account_id"),
-            messages.c.wording == asked.c.value,
-            messages.c.wording.is_not(None),
-            messages.c.received_at > sa.bindparam("since", type_=Instant),
-        )
-        .distinct()
-        .limit(sa.literal_column(str(guards.MASS_TEXT_RECIPIENTS)))
-        .correlate(asked)
-        .subquery()
+_RECENT = (
+    sa.select(messages.c.recipient, messages.c.text, messages.c.seller)
+    .where(
+        messages.c.account_id == sa.bindparam("account_id"),
+        messages.c.received_at > sa.bindparam("since", type_=Instant),
+        messages.c.recipient.is_not(None),
+        messages.c.text.is_not(None),
     )
-    joined = sa.select(sa.func.aggregate_strings(some.c.recipient, ",")).correlate(asked).scalar_subquery()
-    return sa.select(asked.c.value, joined)
-
-
-# Put together once, since that takes longer than to carry them out.
-_PEOPLE_SQLITE = _people_of(
-    sa.func.json_each(sa.bindparam("wordings", type_=sa.Text)).table_valued("value").alias("asked")
-)
-_PEOPLE_POSTGRESQL = _people_of(
-    sa.func.unnest(sa.bindparam("wordings", type_=postgresql.ARRAY(sa.BigInteger)))
-    .table_valued("value")
-    .render_derived("asked")
+    .order_by(messages.c.received_at.desc())
+    .limit(sa.literal_column(str(guards.RECENT_TEXTS)))
 )
 
 
@@ -410,7 +385,6 @@ def mapped_columns(message: NewMessage) -> dict[str, object]:
         "company_id": route and route.company_id,
         "tracking_number": route and route.tracking_number,
         "fingerprint": message.fingerprint,
-        "wording": message.wording,
         "segment_count": message.segment_count,
         "opportunity_id": draft.opportunity_id,
         "sender_id": draft.sender_id,

@@ -15,6 +15,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER
+from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
@@ -79,11 +80,13 @@ def held_alike(
 
     Of *approvable* ones those are left out that go to a person who opted out.
     """
-    one = sa.select(messages.c.account_id, messages.c.wording).where(messages.c.id == message_id).subquery()
+    one = connection.execute(sa.select(messages).where(messages.c.id == message_id)).one_or_none()
+    words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
+    if one is None or words is None:
+        return []
     query = (
-        sa.select(messages.c.id, messages.c.reasons)
-        .join(one, sa.and_(messages.c.account_id == one.c.account_id, messages.c.wording == one.c.wording))
-        .where(messages.c.wording.is_not(None), messages.c.status == Status.HELD)
+        sa.select(messages.c.id, messages.c.text, messages.c.seller, messages.c.reasons)
+        .where(messages.c.account_id == one.account_id, messages.c.status == Status.HELD)
         .order_by(messages.c.seq)
     )
     if approvable:
@@ -96,6 +99,8 @@ def held_alike(
         row.id
         for row in connection.execute(query)
         if any(reason.code == "mass_text" for reason in reasons_from_json(row.reasons))
+        and (other := similarity_words(row.text, row.seller)) is not None
+        and are_similar(words, other)
     ]
 
 

@@ -12,7 +12,7 @@ from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.submission import NewMessage, StoredSubmission
 from callrail_relay.outbox.deciding import keep_decision
-from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_people
+from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.suppressing import is_suppressed, read_possible_opt_outs
 from callrail_relay.outbox.tables import messages, submissions
 from callrail_relay.outbox.values import Row, change_account, reasons_to_json
@@ -85,7 +85,11 @@ def _judged(
     around = guards.Circumstances(
         now=now,
         same_text=guards.repeated(_same_text(connection, row, remapped, policy)),
-        people=_people(connection, now, remapped, draft.route.account_id, draft.recipient),
+        people=guards.count_people(
+            draft.recipient,
+            draft.similarity_words(),
+            read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW),
+        ),
         suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
             (draft.route.tracking_number, draft.recipient)
@@ -94,19 +98,6 @@ def _judged(
         recipient=draft.recipient,
     )
     return guards.judge(policy, around, verdict=remapped.verdict)
-
-
-def _people(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, account_id: str, recipient: str
-) -> int:
-    """
-    To how many people this wording went lately, this one among them.
-    """
-    if remapped.wording is None:
-        return 0
-    since = now - guards.MASS_TEXT_WINDOW
-    [(_, people)] = read_people(connection, account_id, [remapped.wording], since)
-    return len({recipient, *(people.split(",") if people else ())})
 
 
 def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy: GuardPolicy) -> str | None:

@@ -79,7 +79,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     connection.execute(
         sa.update(messages)
         .where(messages.c.seq.in_(seqs))
-        .values(recipient=None, text=None, seller=None, fingerprint=None, wording=None)
+        .values(recipient=None, text=None, seller=None, fingerprint=None)
     )
     _forget_typed(connection, seqs)
     connection.execute(

@@ -110,8 +110,6 @@ messages = sa.Table(
     sa.Column("tracking_number", sa.String(16)),
     # Tracking number, recipient and text in one: finds the same text again.
     sa.Column("fingerprint", sa.LargeBinary(16), index=True),
-    # Its words without names, numbers and addresses: finds mass texts. Null where it is too short for one.
-    sa.Column("wording", sa.BigInteger),
     # How many segments it will have; the segments themselves are made when it is first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
     # The length to cut to, where CallRail refused a longer segment.
@@ -187,15 +185,8 @@ for _column in (messages.c.opportunity_id, messages.c.sender_id):
         f"ix_messages_{_column.name}", _column, messages.c.seq, sqlite_where=_given, postgresql_where=_given
     )
 
-_has_wording = messages.c.wording.is_not(None)
-sa.Index(
-    "ix_messages_wording",
-    messages.c.account_id,
-    messages.c.wording,
-    messages.c.received_at,
-    sqlite_where=_has_wording,
-    postgresql_where=_has_wording,
-)
+# What an account sent lately, to find mass texts.
+sa.Index("ix_messages_account", messages.c.account_id, messages.c.received_at)
 
 
 def accounts_in_order(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

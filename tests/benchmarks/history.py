@@ -18,9 +18,9 @@ FIRST = 9_000_000
 _SUBMISSION = "INSERT INTO submissions (id, source, received_at, content_type, body) VALUES (?, ?, ?, ?, ?)"
 _MESSAGE = """
 INSERT INTO messages (seq, id, submission_id, status, source, received_at, not_before, recipient, text,
-    account_id, company_id, tracking_number, fingerprint, wording, segment_count, reasons, approved,
+    account_id, company_id, tracking_number, fingerprint, segment_count, reasons, approved,
     sender_id, team_id, sent_at, conversation_id)
-VALUES (?, ?, ?, ?, 'webhook', ?, ?, ?, ?, ?, 'COM00000000000000000000000000000001', ?, ?, ?, 1, '[]', '[]',
+VALUES (?, ?, ?, ?, 'webhook', ?, ?, ?, ?, ?, 'COM00000000000000000000000000000001', ?, ?, 1, '[]', '[]',
     '789', '42', ?, ?)
 """
 _SEGMENT = "INSERT INTO segments (id, message_seq, position, content, status) VALUES (?, ?, 1, ?, 'sent')"
@@ -74,7 +74,7 @@ def _text(
         number.to_bytes(16, "big") if not old else (number * 0x9E3779B97F4A7C15 % 2**128).to_bytes(16, "big")
     )
     message = (
-        *(seq, id_, id_, "sent" if old else "queued", at, at, person, text, ACCOUNT, tracking, mark, mark),
+        *(seq, id_, id_, "sent" if old else "queued", at, at, person, text, ACCOUNT, tracking, mark),
         *((at, "c0nv1") if old else (None, None)),
     )
     submission = (id_, "webhook", at, "application/json", body(number, [person[2:]]))

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 
 from callrail_relay.domain.placeholders import find_placeholder
-from tests.domain.wordings import Merge
-from tests.domain.wordings_held_out import HELD_OUT
-from tests.domain.wordings_tried import TRIED
-from tests.domain.wordings_tried_again import TRIED_AGAIN
-from tests.domain.wordings_tuned import TUNED
+from tests.domain.mass_texts import Merge
+from tests.domain.mass_texts_held_out import HELD_OUT
+from tests.domain.mass_texts_tried import TRIED
+from tests.domain.mass_texts_tried_again import TRIED_AGAIN
+from tests.domain.mass_texts_tuned import TUNED
 
 PLACEHOLDERS = 1_000
 ORDINARY = 4_000

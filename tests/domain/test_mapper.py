@@ -84,7 +84,7 @@ def test_a_request_becomes_messages() -> None:
     )
 
 
-@pytest.mark.parametrize("step", ["read_request", "map_entry", "segments", "wording_of"])
+@pytest.mark.parametrize("step", ["read_request", "map_entry", "segments"])
 def test_a_fault_of_our_own_is_held(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Wherever it happens: the request is kept, and a person sees it; its words are in no reason.

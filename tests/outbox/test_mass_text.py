@@ -1,5 +1,5 @@
 """
-One wording to many people: the first four go, and the others wait for a person's word on all of them.
+Similar texts to many people: the first four go, and the others wait for a person's word on all of them.
 """
 
 from datetime import timedelta
@@ -17,17 +17,20 @@ from tests.support.factories import make_draft, make_message, make_route, make_s
 
 pytestmark = pytest.mark.anyio
 
-OURS, OTHER = 7, 8
+OURS = "Hi {}, are you still thinking of selling your house this year?"
+OTHER = "{}, the inspector comes on Friday morning, please leave the gate open"
+SHORT = "Sounds good {}, talk tomorrow"
 HELD, QUEUED = Status.HELD, Status.QUEUED
 
 
-def text_to(number: int, *, wording: int | None = OURS, account_id: str | None = None) -> NewMessage:
+def text_to(number: int, template: str = OURS, *, account_id: str | None = None) -> NewMessage:
     """
-    A text of a wording; each has words of its own.
+    A text of a template; each has a name of its own.
     """
     route = make_route(account_id=account_id) if account_id else make_route()
-    draft = make_draft(recipient=recipient(number), text=f"Hello number {number}", route=route)
-    return make_message(draft=draft, wording=wording)
+    name = f"Name{chr(97 + number)}"
+    draft = make_draft(recipient=recipient(number), text=template.format(name), seller=name, route=route)
+    return make_message(draft=draft)
 
 
 async def accept(outbox: Outbox, *new: NewMessage, guards: GuardPolicy | None = None) -> list[Accepted]:
@@ -68,15 +71,15 @@ async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClo
     assert [HELD] == await accept_each(outbox, text_to(4))
 
 
-async def test_other_wordings_and_other_accounts_are_counted_apart(outbox: Outbox) -> None:
+async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Outbox) -> None:
     """
-    And what is too short for a wording is not counted at all.
+    And a text that is too short to judge is not counted at all.
     """
     await accept_each(outbox, *(text_to(number) for number in range(4)))
     others = [
-        text_to(4, wording=OTHER),
+        text_to(4, OTHER),
         text_to(5, account_id="ACC-2"),
-        *(text_to(number, wording=None) for number in range(6, 14)),
+        *(text_to(number, SHORT) for number in range(6, 14)),
     ]
 
     assert {QUEUED} == {*await accept_each(outbox, *others)}
@@ -113,7 +116,7 @@ async def test_approving_one_approves_nothing_else(outbox: Outbox) -> None:
     All that are held with it are approved together where a person asks for that, and only those.
     """
     accepted = await accept(outbox, *(text_to(number) for number in range(7)))
-    other = await accept(outbox, *(text_to(number, wording=OTHER) for number in range(5)))
+    other = await accept(outbox, *(text_to(number, OTHER) for number in range(5)))
     held = [one.message_id for one in accepted if one.status is HELD]
 
     assert await outbox.approve(held[1], Word(person="pat", note="An answer to each."))

@@ -107,6 +107,8 @@ async def live(outbox: Outbox, clock: ManualClock) -> None:
         await worker.send(outcome)
         clock.advance(timedelta(minutes=16))
     await put(outbox, "Lost and found", to=recipient(20))
+    await put(outbox, "Hi Dana, are you still thinking of selling your house?", to=recipient(21))
+    await worker.send(SENT)
     while (claim := await worker.look()).claim is not None:
         await worker.record(claim.claim, LOST)
         clock.advance(timedelta(minutes=1))

@@ -80,7 +80,6 @@ def make_message(
     max_characters: int = 140,
     skip_identical: bool = False,
     approved: tuple[str, ...] = (),
-    wording: int | None = None,
 ) -> NewMessage:
     draft = draft or make_draft()
     return NewMessage(
@@ -90,7 +89,6 @@ def make_message(
         segment_count=len(segments(draft.text, max_characters)) if draft.text else 0,
         skip_identical=skip_identical,
         approved=approved,
-        wording=wording,
     )
 
 

@@ -1,10 +1,10 @@
 """
-Texts for the figures of the wording: held out at first, and then used for mending the rules as well.
+Texts for the figures of mass texts: held out at first, and then used for mending the rules as well.
 """
 
 # ruff: noqa: E501, RUF001 - each text stands on one line, with the marks that people use
 
-from tests.domain.wordings_material import Material
+from tests.domain.mass_texts_material import Material
 
 TRIED = Material(
     templates=(

@@ -1,12 +1,12 @@
 """
-Texts for the figures of the wording: those that no rule was made from.
+Texts for the figures of mass texts: those that no rule was made from.
 
 Written last, and not looked at for mending rules or vocabulary; see ``wordings``.
 """
 
 # ruff: noqa: E501 - each text stands on one line, with the marks that people use
 
-from tests.domain.wordings_material import Material
+from tests.domain.mass_texts_material import Material
 
 HELD_OUT = Material(
     templates=(

@@ -1,32 +1,32 @@
 """
-Generated pairs of texts, and how often their wordings are told right: ``python -m tests.domain.wordings``.
+Generated texts, and how well mass texts are told from ordinary ones: ``python -m tests.domain.mass_texts``.
 
-Two parts of material. On the *tuned* one rules and vocabulary were made; two thirds of it were held out at
-first, and given up when what they had shown was mended. What is *held out* now was written after that, and
-nothing was mended for it but this: the share of its texts that were thought too short showed that eight
-words are enough with less weight. Its towns, and half of the others, are those of phonenumbers' data, in
-two halves.
-
-Each part gives pairs of one template with other values, to be recognised as one, and pairs of different
-texts, to be told apart: templates, ordinary texts, both, and pairs that differ in one word.
+Two parts of material: the *tuned* one was looked at while the rules were made, the *held out* one was not.
+Each template is merged for eight people with names, streets, towns, prices and dates as people type them.
+Ordinary streams are what an office writes by hand in ten minutes: answers, short texts and single offers.
 """
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from timeit import repeat
 
-from callrail_relay.domain.wording import wording
-from tests.domain.wordings_held_out import HELD_OUT
-from tests.domain.wordings_material import Material
-from tests.domain.wordings_tried import TRIED
-from tests.domain.wordings_tried_again import TRIED_AGAIN
-from tests.domain.wordings_tuned import TUNED
+from callrail_relay.domain.guards import MASS_TEXT_RECIPIENTS
+from callrail_relay.domain.similarity import are_similar, similarity_words
+from tests.domain.mass_texts_held_out import HELD_OUT
+from tests.domain.mass_texts_material import Material
+from tests.domain.mass_texts_tried import TRIED
+from tests.domain.mass_texts_tried_again import TRIED_AGAIN
+from tests.domain.mass_texts_tuned import TUNED
 from tests.domain.zones import TOWNS
 
 PARTS = {"tuned": (TUNED, TRIED, TRIED_AGAIN), "held out": (HELD_OUT,)}
+PEOPLE = 8
+STREAM = 25
+"""Texts in ten minutes, at 150 an hour."""
+
 LONG = (
     "Hi Dana, this is Pat with ABC Homes. Are you still thinking of selling 12 Oak St in Fort Worth? We could"
     " pay $120,000 in cash and close by Friday. Reply STOP to stop."
@@ -81,29 +81,20 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Figures:
     """
-    How many of how many pairs were told right, with the recipients' names known or not.
+    How many of *runs* templates were held by the fifth and by the eighth text, and ordinary texts held.
     """
 
-    recognised: int
-    of_one: int
-    confused: int
-    of_different: int
-    confused_near: int
-    of_near: int
-
-    @property
-    def recall(self) -> float:
-        return self.recognised / self.of_one
-
-    @property
-    def confusion(self) -> float:
-        return self.confused / self.of_different
+    by_fifth: int
+    by_eighth: int
+    runs: int
+    false_holds: int
+    ordinary: int
 
     def __str__(self) -> str:
         return (
-            f"one wording recognised {self.recall:.2%} of {self.of_one}; different texts taken for one "
-            f"{self.confusion:.2%} of {self.of_different} (of those that differ in one word "
-            f"{self.confused_near} of {self.of_near})"
+            f"templates held by the fifth text {self.by_fifth / self.runs:.2%}, by the eighth "
+            f"{self.by_eighth / self.runs:.2%} of {self.runs}; ordinary texts held "
+            f"{self.false_holds / self.ordinary:.3%} of {self.ordinary}"
         )
 
 
@@ -283,67 +274,49 @@ def real_towns() -> tuple[str, ...]:
     return tuple(TOWNS.read_text(encoding="utf-8").splitlines())
 
 
-def of_one(material: Material, count: int, chance: random.Random) -> list[tuple[Text, Text, bool]]:
+def held(texts: Sequence[Text], *, names: bool) -> list[bool]:
     """
-    Pairs of one template with other values.
+    Which of *texts*, each to another person and all within ten minutes, count as a mass text.
     """
-    merge = Merge(material, chance)
-    templates = [chance.choice(material.templates) for _ in range(count)]
-    return [(merge.text(template), merge.text(template), False) for template in templates]
+    seen: list[frozenset[str] | None] = []
+    found = []
+    for one in texts:
+        words = similarity_words(one.text, one.seller if names else None)
+        alike = [other for other in seen if words and other and are_similar(words, other)]
+        found.append(len(alike) + 1 >= MASS_TEXT_RECIPIENTS)
+        seen.append(words)
+    return found
 
 
-def of_different(material: Material, count: int, chance: random.Random) -> list[tuple[Text, Text, bool]]:
+def measure(part: str, *, names: bool, runs: int = 20, streams: int = 400, seed: int = 4) -> Figures:
     """
-    Pairs of different texts; True marks those that differ in one word.
-    """
-    merge = Merge(material, chance)
-    pairs = []
-    for number in range(count):
-        near = number % 4 == 0
-        if near:
-            one, other = chance.choice(material.pairs_of_one_word)
-        else:
-            pool = (material.templates, material.ordinary, material.templates + material.ordinary)[
-                number % 4 - 1
-            ]
-            one, other = chance.sample(pool, 2)
-        pairs.append((merge.text(one), merge.text(other), near))
-    return pairs
-
-
-def measure(part: str, *, names: bool, count: int = 10_000, seed: int = 4) -> Figures:
-    """
-    The figures of one part of the material, *count* pairs of each kind; *names* says whether those are known.
+    The figures of one part: *runs* of each template, and *streams* of ordinary texts of each material.
     """
     chance = random.Random(seed)
-    materials = PARTS[part]
-    share = -(-count // len(materials))
-    same = [pair for material in materials for pair in of_one(material, share, chance)]
-    different = [pair for material in materials for pair in of_different(material, share, chance)]
-    confused = [near for one, other, near in different if _as_one(one, other, names=names)]
+    mass: list[list[bool]] = []
+    ordinary: list[bool] = []
+    for material in PARTS[part]:
+        merge = Merge(material, chance)
+        for template in material.templates:
+            mass += [held([merge.text(template) for _ in range(PEOPLE)], names=names) for _ in range(runs)]
+        near = [text for pair in material.pairs_of_one_word for text in pair]
+        single = [*material.ordinary, *material.short, *material.templates, *near]
+        for _ in range(streams):
+            ordinary += held([merge.text(text) for text in chance.sample(single, STREAM)], names=names)
     return Figures(
-        recognised=sum(_as_one(one, other, names=names) for one, other, _ in same),
-        of_one=len(same),
-        confused=len(confused),
-        of_different=len(different),
-        confused_near=sum(confused),
-        of_near=sum(near for _, _, near in different),
+        by_fifth=sum(any(one[:5]) for one in mass),
+        by_eighth=sum(any(one) for one in mass),
+        runs=len(mass),
+        false_holds=sum(ordinary),
+        ordinary=len(ordinary),
     )
-
-
-def _as_one(one: Text, other: Text, *, names: bool) -> bool:
-    return None is not digest(one, names=names) == digest(other, names=names)
-
-
-def digest(one: Text, *, names: bool) -> bytes | None:
-    return wording(one.text, names=(one.seller,) if names else ())
 
 
 def microseconds(text: str, seller: str) -> float:
     """
-    How long the wording of *text* takes, the least of many times.
+    How long the words of *text* take when they are not remembered, the least of many times.
     """
-    turns = repeat(lambda: wording(text, names=(seller,)), number=100, repeat=50)
+    turns = repeat(lambda: similarity_words.__wrapped__(text, seller), number=100, repeat=50)
     return min(turns) / 100 * 1_000_000
 
 

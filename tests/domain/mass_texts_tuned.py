@@ -1,10 +1,10 @@
 """
-Texts for the figures of the wording: the half that its rules were tried on.
+Texts for the figures of mass texts: the half that its rules were tried on.
 """
 
 # ruff: noqa: E501, RUF001 - each text stands on one line, with the marks that people use
 
-from tests.domain.wordings_material import Material
+from tests.domain.mass_texts_material import Material
 
 TUNED = Material(
     templates=(
