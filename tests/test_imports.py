@@ -14,7 +14,7 @@ import callrail_relay
 
 PACKAGE = Path(callrail_relay.__file__).parent
 
-GROUND = {"domain", "errors", "clock", "lean", "replacing"}
+GROUND = {"domain", "errors", "clock", "replacing"}
 ADAPTERS = {"outbox", "callrail", "config", "telemetry", "machine"}
 
 # What each part may import of the package besides itself; "" is the package's own `__init__`.
@@ -22,7 +22,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "clock": set(),
-    "lean": set(),
     "replacing": {"clock"},
     "domain": {"errors"},
     **{adapter: {"", *GROUND} for adapter in ADAPTERS},

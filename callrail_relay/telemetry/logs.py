@@ -11,14 +11,11 @@ from collections.abc import MutableMapping
 from datetime import datetime
 from typing import Any, TextIO
 
+import structlog
+
 from callrail_relay.domain.events import Event, EventHook
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.domain.printable import printable_line
-from callrail_relay.lean import left_out
-
-# Rich is for tracebacks, which no line of ours has.
-with left_out("rich"):
-    import structlog
 
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
