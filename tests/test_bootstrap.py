@@ -206,8 +206,8 @@ async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
     """
     async with demonstrated(tmp_path) as (installation, _):
         settings = installation.settings
-        dashboard = replace(settings.dashboard, enabled=False)
-        quiet = replace(installation, settings=replace(settings, dashboard=dashboard))
+        dashboard = settings.dashboard.model_copy(update={"enabled": False})
+        quiet = replace(installation, settings=settings.model_copy(update={"dashboard": dashboard}))
         async with served(quiet, Events()) as (_, _, listening):
             assert (None, None) == (listening.private_url, listening.login_url)
 
@@ -218,8 +218,8 @@ async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
     """
     async with demonstrated(tmp_path) as (installation, sandbox):
         settings = installation.settings
-        dashboard = replace(settings.dashboard, port=int(sandbox.url.rpartition(":")[2]))
-        blocked = replace(installation, settings=replace(settings, dashboard=dashboard))
+        dashboard = settings.dashboard.model_copy(update={"port": int(sandbox.url.rpartition(":")[2])})
+        blocked = replace(installation, settings=settings.model_copy(update={"dashboard": dashboard}))
         with pytest.raises(Unavailable, match=r"set dashboard\.port to another port"):
             async with served(blocked, Events()):
                 raise AssertionError

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import SystemRandom
 
 from callrail_relay.clock import SystemClock
-from callrail_relay.config.rules import check_database_url
+from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapper import Mapper, read_policy
 from callrail_relay.errors import UsageFault

@@ -11,11 +11,11 @@ from pathlib import Path
 from random import Random, SystemRandom
 
 from callrail_relay.clock import Clock, SystemClock
-from callrail_relay.config.durations import parse_duration
 from callrail_relay.config.loading import ignored_variables, load
 from callrail_relay.config.places import config_file, data_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
+from callrail_relay.config.types import parse_duration
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.claim import ClaimPolicy

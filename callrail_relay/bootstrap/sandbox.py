@@ -91,7 +91,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
     path = directory / "config.toml"
     return Installation(
         config_path=path,
-        settings=Settings.read(overrides),
+        settings=Settings.model_validate(overrides),
         secrets=Secrets(path, environ),
         data=directory,
     )

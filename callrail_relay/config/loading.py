@@ -12,16 +12,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
 from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_file, override_path
-from callrail_relay.config.sections import Fault, Faults, Location
 from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.config.types import explain
 from callrail_relay.domain.printable import printable_line
 from callrail_relay.errors import SettingsFault
 
 PREFIX = "CALLRAIL_RELAY_"
 _NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN"}
 _SECRETS_ELSEWHERE = {"CALLRAIL_API_KEY", "CALLRAIL_SIGNING_KEY"}
-_FLAGS: dict["Location", str] = {("log", "level"): "--log-level", ("dashboard", "enabled"): "--no-dashboard"}
+_FLAGS: dict[tuple[int | str, ...], str] = {
+    ("log", "level"): "--log-level",
+    ("dashboard", "enabled"): "--no-dashboard",
+}
 
 _SOUNDS_SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 _LOOKS_SECRET = re.compile(r"[0-9A-Za-z_+/=-]{20,}|@", re.ASCII)
@@ -30,6 +37,7 @@ _TABLE = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
 Values = dict[str, Any]
+Location = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,16 +83,20 @@ def load(
     variables, _ = _variables()
     sources = [
         _Source(_flags(overrides or {}), _flag),
-        _Source(_environment(variables), lambda location: _variable(location, variables)),
+        _Source(_Environment(variables)(), lambda location: _variable(location, variables)),
         _Source(parse(path, text or ""), lambda location: _line(location, path, text or "")),
     ]
     values: Values = {}
     for source in reversed(sources):
         values = _merged(values, source.values)
     try:
-        return Settings.read(values)
-    except Faults as error:
-        raise SettingsFault("\n".join(_sentence(fault, sources) for fault in error.faults)) from error
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        faults = [
+            _sentence(fault["loc"], fault["input"], explain(fault["type"], fault.get("ctx", {})), sources)
+            for fault in error.errors(include_url=False)
+        ]
+        raise SettingsFault("\n".join(faults)) from error
 
 
 def ignored_variables() -> str | None:
@@ -165,22 +177,28 @@ def _flag(location: Location) -> str:
 # Environment
 
 
-def _environment(variables: Mapping[str, str]) -> Values:
+class _EnvironmentNames(Settings, BaseSettings):
     """
-    What the variables set: one key each, or a whole table as JSON, whose keys the others overrule.
+    Which variable sets which key.
     """
-    values: Values = {}
-    for name, text in sorted(variables.items()):  # that of a table comes before those of its keys
-        table, _, key = name.removeprefix(PREFIX).lower().partition("__")
-        if not key:
-            values[table] = _decoded(text)
-        elif isinstance(values.setdefault(table, {}), dict):
-            values[table][key] = _decoded(text) if _is_list(table, key) else text
-    return values
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
 
 
-def _is_list(table: str, key: str) -> bool:
-    return isinstance(getattr(TABLES[table](), key), tuple)
+class _Environment(EnvSettingsSource):
+    """
+    What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        super().__init__(_EnvironmentNames)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._variables.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401, ARG002 - pydantic's
+        return _decoded(value)
 
 
 def _decoded(text: str) -> object:
@@ -218,7 +236,7 @@ def variable_names() -> Iterator[str]:
     for table, model in TABLES.items():
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole
-            yield from (f"{PREFIX}{table}__{key}".upper() for key in model.rules)
+            yield from (f"{PREFIX}{table}__{key}".upper() for key in model.model_fields)
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
@@ -259,19 +277,18 @@ def _line_number(location: Location, text: str) -> int | None:
 # Words
 
 
-def _sentence(fault: Fault, sources: list[_Source]) -> str:
-    location = fault.location
+def _sentence(location: Location, value: object, words: str | None, sources: list[_Source]) -> str:
     source = next(
         source.name(location[:depth])
-        for depth in range(len(location), 0, -1)
+        for depth in range(len(location), -1, -1)
         for source in sources
         if source.holds(location[:depth])
     )
     key = _key(location)
-    if fault.words is None:
+    if words is None:
         return f"{key} ({source}) is not a setting{_instead(location)}."
-    shown = _shown(location, fault.value)
-    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{fault.words}."
+    shown = _shown(location, value)
+    return f"{key} ({source}) {f'is {shown} and ' if shown else ''}{words}."
 
 
 def _key(location: Location) -> str:
@@ -304,7 +321,7 @@ def _instead(location: Location) -> str:
 
 
 def _keys(table: list[int | str]) -> list[str]:
-    return list(TABLES[str(table[0])].rules if table else TABLES)
+    return list(TABLES[str(table[0])].model_fields if table else TABLES)
 
 
 def _meant(name: str) -> str:

@@ -5,13 +5,14 @@ The descriptions are the comments of a new settings file and the words of the
 reference.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from collections.abc import Iterable
 from datetime import time, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
-from callrail_relay.config.rules import (
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from callrail_relay.config.types import (
     AccountId,
     AlertUrl,
     ApiUrl,
@@ -40,26 +41,35 @@ from callrail_relay.config.rules import (
     WebAddress,
     default_database_url,
 )
-from callrail_relay.config.sections import Section, key
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 
 
-class CallRail(Section):
+class Table(BaseModel):
+    """
+    A table of the settings file: what is not listed is refused, and nothing changes once it is read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CallRail(Table):
     """
     The CallRail account, and where texts leave from when no route says otherwise.
     """
 
-    api_url: ApiUrl = key(
+    api_url: ApiUrl = Field(
         default="https://api.callrail.com",
         description="CallRail's API; http:// for a sandbox on this machine only",
     )
-    account_id: AccountId | None = key(default=None, description="ACC..., or the nine-digit account number")
-    company_id: CompanyId | None = key(default=None, description="COM..., the company the texts are sent for")
-    tracking_number: TrackingNumber | None = key(
+    account_id: AccountId | None = Field(default=None, description="ACC..., or the nine-digit account number")
+    company_id: CompanyId | None = Field(
+        default=None, description="COM..., the company the texts are sent for"
+    )
+    tracking_number: TrackingNumber | None = Field(
         default=None, description="the CallRail number the texts leave from"
     )
-    accepted_terms: Flag = key(
+    accepted_terms: Flag = Field(
         default=False,
         description="true: a person writes every text, to a person who agreed; CallRail forbids mass texts",
     )
@@ -73,21 +83,24 @@ class CallRail(Section):
         return None
 
 
-class RouteSettings(Section):
+class RouteSettings(Table):
     """
     One [[routes]] table: whose texts leave from another account, company or number.
     """
 
-    team_id: Text | None = key(default=None, description="the team in IF3")
-    sender_id: Text | None = key(default=None, description="the sender in IF3")
-    account_id: AccountId | None = key(default=None, description="left out: that of [callrail]")
-    company_id: CompanyId | None = key(default=None, description="left out: that of [callrail]")
-    tracking_number: TrackingNumber | None = key(default=None, description="left out: that of [callrail]")
+    team_id: Text | None = Field(default=None, description="the team in IF3")
+    sender_id: Text | None = Field(default=None, description="the sender in IF3")
+    account_id: AccountId | None = Field(default=None, description="left out: that of [callrail]")
+    company_id: CompanyId | None = Field(default=None, description="left out: that of [callrail]")
+    tracking_number: TrackingNumber | None = Field(default=None, description="left out: that of [callrail]")
 
-    @classmethod
-    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if values["team_id"] is None and values["sender_id"] is None:
-            yield None, "must name a team_id or a sender_id; texts of everybody else leave as [callrail] says"
+    @model_validator(mode="after")
+    def _names_a_sender(self) -> Self:
+        if self.team_id is None and self.sender_id is None:
+            raise ValueError(
+                "must name a team_id or a sender_id; all other texts are sent as [callrail] says"
+            )
+        return self
 
     def rule(self, fallback: CallRail) -> RouteRule:
         """
@@ -115,192 +128,204 @@ def _rises(values: Iterable[Any]) -> bool:
     return all(earlier < later for earlier, later in pairwise(values))
 
 
-class Server(Section):
+class Server(Table):
     """
     The public listener, which IF3 posts to.
     """
 
-    host: Host = key(
+    host: Host = Field(
         default="127.0.0.1", description="0.0.0.0 to be reached without a proxy or tunnel on this machine"
     )
-    port: Port = key(default=8787, description="0 takes a free port")
-    public_url: WebAddress | None = key(
+    port: Port = Field(default=8787, description="0 takes a free port")
+    public_url: WebAddress | None = Field(
         default=None, description="the address under which IF3 reaches this listener"
     )
-    trusted_proxies: Networks = key(default=(), description="addresses whose X-Forwarded-For is believed")
-    allow_addresses: Networks = key(
+    trusted_proxies: Networks = Field(default=(), description="addresses whose X-Forwarded-For is believed")
+    allow_addresses: Networks = Field(
         default=(), description="the only addresses that may post to IF3's webhook; empty: all"
     )
 
 
-class Dashboard(Section):
+class Dashboard(Table):
     """
     The private listener: a page that shows how all stands, and readiness for programs.
     """
 
-    enabled: Flag = key(default=True, description="false: no private listener")
-    host: Host = key(default="127.0.0.1", description="loopback, unless a trusted network is meant to see it")
-    port: Port = key(default=8788, description="0 takes a free port")
+    enabled: Flag = Field(default=True, description="false: no private listener")
+    host: Host = Field(
+        default="127.0.0.1", description="loopback, unless a trusted network is meant to see it"
+    )
+    port: Port = Field(default=8788, description="0 takes a free port")
 
 
-class Limits(Section):
+class Limits(Table):
     """
     How much and how fast; CallRail's own limits are 150 an hour and 1,000 a day.
     """
 
-    per_hour: Count = key(default=150, description="texts an account may send in any 60 minutes")
-    per_day: Count = key(default=1000, description="texts an account may send in any 24 hours")
-    max_characters: MaxCharacters = key(
+    per_hour: Count = Field(default=150, description="texts an account may send in any 60 minutes")
+    per_day: Count = Field(default=1000, description="texts an account may send in any 24 hours")
+    max_characters: MaxCharacters = Field(
         default=140, description="a longer text is split; 140 is the limit that CallRail documents"
     )
-    recipient_interval: Duration = key(
+    recipient_interval: Duration = Field(
         default=timedelta(seconds=1), description="between two texts to one person"
     )
-    lookups_per_hour: Count = key(
+    lookups_per_hour: Count = Field(
         default=800,
         description="requests for looking up unknown texts; CallRail allows 1,000 an hour in all",
     )
 
 
-class Delivery(Section):
+class Delivery(Table):
     """
     How texts are sent, and what happens when it is not known whether one was.
     """
 
-    concurrency: Concurrency = key(default=4, description="texts under way at one time")
-    max_age: SomeTime = key(default=timedelta(hours=4), description="a text that waited longer is held")
-    connect_timeout: SomeTime = key(default=timedelta(seconds=5), description="for a connection to CallRail")
-    read_timeout: SomeTime = key(default=timedelta(seconds=60), description="for CallRail's answer")
-    reconcile_after: tuple[SomeTime, ...] = key(
+    concurrency: Concurrency = Field(default=4, description="texts under way at one time")
+    max_age: SomeTime = Field(default=timedelta(hours=4), description="a text that waited longer is held")
+    connect_timeout: SomeTime = Field(
+        default=timedelta(seconds=5), description="for a connection to CallRail"
+    )
+    read_timeout: SomeTime = Field(default=timedelta(seconds=60), description="for CallRail's answer")
+    reconcile_after: tuple[SomeTime, ...] = Field(
         default=(timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
         description="when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
-    on_unknown: OnUnknown = key(
+    on_unknown: OnUnknown = Field(
         default="ask",
         description="ask a person when a look-up finds nothing, or resend_once",
     )
 
+    @field_validator("reconcile_after")
     @classmethod
-    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        after = values["reconcile_after"]
-        if after is not None and not (after and _rises(after)):
-            words = 'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
-            yield "reconcile_after", words
+    def _rises(cls, after: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+        if not (after and _rises(after)):
+            raise ValueError(
+                'must be one or more times, each longer than the one before, such as ["15s", "1m"]'
+            )
+        return after
 
 
-class Guards(Section):
+class Guards(Table):
     """
     Rules that hold a text for a person; each is hold, warn or off.
     """
 
-    duplicate: GuardMode = key(
+    duplicate: GuardMode = Field(
         default=Mode.HOLD, description="the same words to the same person within `duplicate_window`"
     )
-    duplicate_window: SomeTime = key(
+    duplicate_window: SomeTime = Field(
         default=timedelta(seconds=5), description="how soon the same words are taken for sent by mistake"
     )
-    mass_text: GuardMode = key(default=Mode.HOLD, description="similar words to 5 people within 10 minutes")
-    opt_out: GuardMode = key(default=Mode.HOLD, description="the person said STOP to this number")
-    too_old: GuardMode = key(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
-    merge_tag: GuardMode = key(
+    mass_text: GuardMode = Field(default=Mode.HOLD, description="similar words to 5 people within 10 minutes")
+    opt_out: GuardMode = Field(default=Mode.HOLD, description="the person said STOP to this number")
+    too_old: GuardMode = Field(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
+    merge_tag: GuardMode = Field(
         default=Mode.HOLD, description="a placeholder such as {{name}} was not filled in"
     )
-    quiet_hours: GuardMode = key(default=Mode.OFF, description="it is night where the recipient is")
-    quiet_start: Minute = key(
+    quiet_hours: GuardMode = Field(default=Mode.OFF, description="it is night where the recipient is")
+    quiet_start: Minute = Field(
         default=time(21), description="when quiet hours begin, by the recipient's own clock"
     )
-    quiet_end: Minute = key(
+    quiet_end: Minute = Field(
         default=time(8),
+        validate_default=True,
         description="when quiet hours end, by the recipient's own clock",
     )
-    quiet_zone: TimeZone | None = key(
+    quiet_zone: TimeZone | None = Field(
         default=None,
         description="the time zone of all recipients; left out: that of each number",
     )
 
+    @field_validator("quiet_end")
     @classmethod
-    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if values["quiet_end"] is not None and values["quiet_end"] == values["quiet_start"]:
-            words = "must differ from guards.quiet_start; to send at any hour set guards.quiet_hours to off"
-            yield "quiet_end", words
+    def _differs(cls, end: time, info: ValidationInfo) -> time:
+        if end == info.data.get("quiet_start"):
+            raise ValueError(
+                "must differ from guards.quiet_start; to send at any hour set guards.quiet_hours to off"
+            )
+        return end
 
 
-class Replies(Section):
+class Replies(Table):
     """
     What people write back: CallRail's webhooks tell of it (`configure --webhooks`).
     """
 
-    poll_every: PollEvery | None = key(
+    poll_every: PollEvery | None = Field(
         default=None,
         description="how often to look for replies at CallRail, where its webhooks cannot reach; else never",
     )
-    forward_to: tuple[AlertUrl, ...] = key(
+    forward_to: tuple[AlertUrl, ...] = Field(
         default=(),
         description="Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does",
     )
 
 
-class Alerts(Section):
+class Alerts(Table):
     """
     Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it.
     """
 
-    urls: tuple[AlertUrl, ...] = key(
+    urls: tuple[AlertUrl, ...] = Field(
         default=(), description="Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
     )
-    budget: tuple[Percent, ...] = key(
+    budget: tuple[Percent, ...] = Field(
         default=(50, 70, 90, 100), description="percent of the hour or the day at which to tell"
     )
-    waiting: SomeTime = key(
+    waiting: SomeTime = Field(
         default=timedelta(minutes=15),
         description="how long a text may be held or unknown untold",
     )
-    failures: Count = key(default=5, description="texts that fail within 10 minutes, from which on to tell")
+    failures: Count = Field(default=5, description="texts that fail within 10 minutes, from which on to tell")
 
+    @field_validator("budget")
     @classmethod
-    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if not _rises(values["budget"] or ()):
-            yield "budget", "must rise, such as [50, 70, 90, 100]"
+    def _budget_rises(cls, budget: tuple[int, ...]) -> tuple[int, ...]:
+        if not _rises(budget):
+            raise ValueError("must rise, such as [50, 70, 90, 100]")
+        return budget
 
 
-class Retention(Section):
+class Retention(Table):
     """
     How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever.
     """
 
-    after: KeptFor = key(
+    after: KeptFor = Field(
         default=timedelta(days=365),
         description="age at which texts, phones, names and raw bodies are removed, or off",
     )
 
 
-class Log(Section):
+class Log(Table):
     """
     What the relay says while it works.
     """
 
-    level: LogLevel = key(default="info", description="debug, info, warning, error or critical")
-    format: LogFormat = key(
+    level: LogLevel = Field(default="info", description="debug, info, warning, error or critical")
+    format: LogFormat = Field(
         default="auto", description="auto (pretty on a terminal, else json), pretty or json"
     )
 
 
-class Database(Section):
+class Database(Table):
     """
     Where texts are kept.
     """
 
-    url: DatabaseUrl = key(
+    url: DatabaseUrl = Field(
         default_factory=default_database_url,
         description="sqlite:///FILE (default: relay.db in the data directory), or postgresql://...",
     )
-    allow_network_drive: Flag = key(
+    allow_network_drive: Flag = Field(
         default=False,
         description="true: keep SQLite on NFS, SMB or the like all the same, where it breaks one day",
     )
 
 
-class Settings(Section):
+class Settings(Table):
     """
     All settings, read once by ``loading.load``.
     """
@@ -316,16 +341,17 @@ class Settings(Section):
     replies: Replies = Replies()
     retention: Retention = Retention()
     log: Log = Log()
-    database: Database = field(default_factory=Database)
+    database: Database = Field(default_factory=Database)
 
+    @field_validator("routes")
     @classmethod
-    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if values["callrail"] is not None:
-            try:
-                for route in values["routes"] or ():
-                    route.rule(values["callrail"])
-            except ValueError as error:
-                yield "routes", str(error)
+    def _leads_somewhere(
+        cls, routes: tuple[RouteSettings, ...], info: ValidationInfo
+    ) -> tuple[RouteSettings, ...]:
+        if "callrail" in info.data:
+            for route in routes:
+                route.rule(info.data["callrail"])
+        return routes
 
     def routes_table(self) -> Routes:
         """
@@ -336,7 +362,7 @@ class Settings(Section):
         )
 
 
-TABLES: dict[str, type[Section]] = {
+TABLES: dict[str, type[Table]] = {
     "callrail": CallRail,
     "routes": RouteSettings,
     "server": Server,

@@ -12,11 +12,11 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, Item, Table
 
-from callrail_relay.config.durations import duration_text
 from callrail_relay.config.loading import parse, read_text
 from callrail_relay.config.places import write_privately
-from callrail_relay.config.sections import Section
 from callrail_relay.config.settings import TABLES
+from callrail_relay.config.settings import Table as SettingsTable
+from callrail_relay.config.types import duration_text
 from callrail_relay.errors import SettingsFault
 
 _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
@@ -51,12 +51,12 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
 def _set_section(document: MutableMapping[str, Any], section: str, content: object) -> None:
     if content is None:
         document.pop(section, None)
-    elif isinstance(content, Mapping | Section):
+    elif isinstance(content, Mapping | SettingsTable):
         if section not in document:
             document[section] = tomlkit.table()
         if not isinstance(document[section], MutableMapping):
             raise SettingsFault(f"{section} in the settings file must be a table. Write it as [{section}].")
-        for key, value in content.items():
+        for key, value in dict(content).items():
             _set_key(document[section], section, key, value)
     elif _plain(document.get(section, [])) != _plain(content):
         if not isinstance(document.get(section), AoT):
@@ -73,7 +73,7 @@ def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: obj
             table[key] = _plain(value)
     elif isinstance(table, Table):
         item: Item = tomlkit.item(_plain(value))
-        item.comment(TABLES[section].known()[key].metadata["description"])
+        item.comment(TABLES[section].model_fields[key].description or "")
         _add(table, key, item)
     else:  # an inline table has no room for a comment
         table[key] = _plain(value)
@@ -109,8 +109,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
     """
     if isinstance(value, Item):
         value = value.unwrap()
-    if isinstance(value, Mapping | Section):
-        return {key: _plain(part) for key, part in value.items() if part is not None}
+    if isinstance(value, Mapping | SettingsTable):
+        return {key: _plain(part) for key, part in dict(value).items() if part is not None}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return _written(value)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.config.durations import duration_text, parse_duration
+from callrail_relay.config.types import duration_text, parse_duration
 
 DURATIONS = st.timedeltas(timedelta(0), timedelta(days=3650))
 

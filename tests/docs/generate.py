@@ -6,20 +6,19 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import Field
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
+from pydantic.fields import FieldInfo
 
 from callrail_relay.callrail.simulator import faults
 from callrail_relay.cli import app
-from callrail_relay.config import rules
-from callrail_relay.config.durations import duration_text
+from callrail_relay.config import types
 from callrail_relay.config.loading import PREFIX
-from callrail_relay.config.sections import Section
-from callrail_relay.config.settings import TABLES
+from callrail_relay.config.settings import TABLES, Table
+from callrail_relay.config.types import duration_text
 from tests.docs.markdown import DOCS
 
 COMMAND = "python -m tests.docs.generate"
@@ -139,9 +138,9 @@ def _page(*parts: str) -> str:
 # Settings
 
 
-def _table(name: str, model: type[Section]) -> str:
+def _table(name: str, model: type[Table]) -> str:
     header = f"[[{name}]]" if name == "routes" else f"[{name}]"
-    rows = [_key_row(name, key, field, model) for key, field in model.known().items()]
+    rows = [_key_row(name, key, field, model) for key, field in model.model_fields.items()]
     return _page(
         f"## {header}",
         inspect.getdoc(model) or "",
@@ -156,23 +155,23 @@ def _table(name: str, model: type[Section]) -> str:
     )
 
 
-def _key_row(table: str, key: str, field: Field[Any], model: type[Section]) -> str:
+def _key_row(table: str, key: str, field: FieldInfo, model: type[Table]) -> str:
     variable = "" if table == "routes" else f"`{PREFIX}{table}__{key}`".upper()
     value = _value(get_type_hints(model, include_extras=True)[key])
-    words = _cell(field.metadata["description"])
+    words = _cell(field.description or "")
     return f"| `{key}` | {value} | {_default(key, field)} | {words} | {variable} |"
 
 
 def _value(hint: Any) -> str:  # noqa: ANN401 - a type
     for name, words in _VALUES.items():
-        if hint in (getattr(rules, name), getattr(rules, name) | None):
+        if hint in (getattr(types, name), getattr(types, name) | None):
             return words
     if get_origin(hint) is tuple:
         return f"list of: {_value(get_args(hint)[0])}"
     raise LookupError(f"What {hint} takes has no words yet: add them to _VALUES.")
 
 
-def _default(key: str, field: Field[Any]) -> str:
+def _default(key: str, field: FieldInfo) -> str:
     if key == "url":
         return "`relay.db` in the data directory"
     default = field.default

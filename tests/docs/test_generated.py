@@ -45,7 +45,7 @@ def test_every_setting_is_in_the_reference() -> None:
     code = set(page.inline_code())
 
     assert set(TABLES) <= page.anchors()
-    assert {key for model in TABLES.values() for key in model.rules} <= code
+    assert {key for model in TABLES.values() for key in model.model_fields} <= code
     assert {name for name in variable_names() if "__" in name} <= code
 
 

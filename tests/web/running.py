@@ -111,11 +111,11 @@ async def _parts(
     async with open_sandbox(port=0) as sandbox:
         installation = demonstration(folder, sandbox)
         own = {
-            name: type(table).read(dict(table.items()) | settings[name])
-            for name, table in installation.settings.items()
+            name: type(table).model_validate(dict(table) | settings[name])
+            for name, table in installation.settings
             if name in settings
         }
-        installation = replace(installation, settings=replace(installation.settings, **own))
+        installation = replace(installation, settings=installation.settings.model_copy(update=own))
         if clock is not None:
             installation = replace(installation, clock=clock)
         if prepare is not None:

@@ -1,0 +1,291 @@
+"""
+What a value of the settings may be: the type of each key, with the rule by which it is read.
+
+A rule takes what a person wrote and raises a ValueError whose words go on from "limits.per_hour ...": they
+begin with "must". ``explain`` puts what pydantic finds by itself in the same words.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote, urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from callrail_relay.config.places import data_directory
+from callrail_relay.domain.addresses import is_loopback
+from callrail_relay.domain.guards import Mode
+from callrail_relay.domain.phone import BadPhone, normalise
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(?P<amount>[0-9]{1,15}(?:\.[0-9]{1,20})?)\s*(?P<unit>[smhd]?)", re.ASCII)
+_LONGEST = timedelta(days=3650)
+_SHORTEST_KEPT = timedelta(days=2)
+_MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
+_POSTGRESQL = (
+    "must be written as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, without spaces, and with %40 for an @ "
+    "in the password"
+)
+_DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+
+
+def parse_duration(raw: object) -> timedelta:
+    """
+    Return the length of time that *raw* says: a timedelta, a number of seconds, or text such as ``4h``.
+
+    Raises ValueError for anything else, for a negative time and for one longer than ten years.
+    """
+    if isinstance(raw, timedelta):
+        duration = raw
+    else:
+        written = _DURATION.fullmatch("" if isinstance(raw, bool) else str(raw).strip())
+        if written is None:
+            raise ValueError("must be a number of seconds, or a time such as 15s, 5m, 4h or 30d")
+        seconds = Decimal(written["amount"]) * _SECONDS[written["unit"]]
+        # Whole microseconds: the way through float would lose some of them.
+        duration = timedelta(microseconds=int(min(seconds, Decimal(10**9)) * 1_000_000))
+    if not timedelta() <= duration <= _LONGEST:
+        raise ValueError("must be between 0 seconds and 3650 days")
+    return duration
+
+
+def duration_text(duration: timedelta) -> str:
+    """
+    Return the shortest text that ``parse_duration`` reads as *duration*, for example ``4h``.
+    """
+    microseconds = duration // timedelta(microseconds=1)
+    for unit in ("d", "h", "m"):
+        whole, rest = divmod(microseconds, _SECONDS[unit] * 1_000_000)
+        if whole and not rest:
+            return f"{whole}{unit}"
+    return f"{Decimal(microseconds).scaleb(-6).normalize():f}s"
+
+
+def _some_time(raw: object) -> timedelta:
+    duration = parse_duration(raw)
+    if not duration:
+        raise ValueError("must be longer than 0 seconds")
+    return duration
+
+
+def _poll_every(raw: object) -> timedelta:
+    duration = parse_duration(raw)
+    if duration < timedelta(minutes=1):
+        raise ValueError("must be 1 minute or more: CallRail limits requests; leave it out to look never")
+    return duration
+
+
+def _kept_for(raw: object) -> timedelta | None:
+    """
+    Return how long something is kept; None for ever.
+    """
+    if raw is None or (isinstance(raw, str) and raw.strip().lower() == "off"):
+        return None
+    kept = parse_duration(raw)
+    if kept < _SHORTEST_KEPT:
+        raise ValueError('must be at least 2d, which the limit of a day looks back on, or "off"')
+    return kept
+
+
+def _minute(raw: object) -> time:
+    """
+    Return a time of day: ``21:00`` in quotes, or TOML's own ``21:00:00``.
+    """
+    if isinstance(raw, time) and raw == time(raw.hour, raw.minute):
+        return raw
+    written = _MINUTE.fullmatch(raw.strip()) if isinstance(raw, str) else None
+    if written is None:
+        raise ValueError('must be a time of day in hours and minutes, such as "21:00"')
+    return time(int(written[1]), int(written[2]))
+
+
+def _text(raw: object) -> str:
+    """
+    Return *raw* without the white space around it; a number is taken for the text that was meant.
+    """
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise ValueError("must be text in quotes")  # noqa: TRY004 - pydantic gathers ValueErrors
+    text = str(raw).strip()
+    if not text:
+        raise ValueError("must not be empty: fill it in, or leave it out")
+    return text
+
+
+def _tracking_number(raw: object) -> str:
+    try:
+        return normalise(_text(raw))
+    except BadPhone as fault:
+        raise ValueError("must be a phone number of the US or Canada: +1 and ten digits") from fault
+
+
+def _time_zone(raw: object) -> str:
+    """
+    Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time.
+    """
+    name = _text(raw)
+    if "/" not in name or name not in available_timezones():
+        raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
+    return name
+
+
+def _network(raw: object) -> Network:
+    try:
+        return ipaddress.ip_network(raw.strip() if isinstance(raw, str) else str(raw))
+    except ValueError as fault:
+        raise ValueError("must be an IP address or a network such as 10.0.0.0/8") from fault
+
+
+def _web_address(raw: object) -> str:
+    """
+    Return an http(s) address without anything after its path, and without a slash at the end.
+    """
+    address = _text(raw).rstrip("/")
+    try:
+        parts = urlsplit(address)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or re.search(r"[\s?#@\\]", address):
+        raise ValueError("must be an address such as https://texts.example.com, without a password, ? or #")
+    return address
+
+
+def _api_url(raw: object) -> str:
+    address = _web_address(raw)
+    parts = urlsplit(address)
+    if parts.path:
+        raise ValueError("must end with the host, or its port: the relay adds /v3 and the rest")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(
+            "must begin with https:// (http:// is for this machine's own addresses, such as 127.0.0.1)"
+        )
+    return address
+
+
+def check_database_url(raw: object) -> str:
+    """
+    Return *raw* if it names a SQLite file or a PostgreSQL server. Raises ValueError.
+    """
+    url = _text(raw)
+    if not url.startswith(_DATABASES) or url in _DATABASES or url.startswith("sqlite:///:memory:"):
+        raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
+    if not url.startswith("sqlite:"):
+        _check_postgresql_url(url)
+    elif "\0" in unquote(url):
+        raise ValueError("must name a file; no file has %00 in its name")
+    return url
+
+
+def _check_postgresql_url(url: str) -> None:
+    """
+    Refuse what SQLAlchemy or libpq would refuse in their own words, or would take a part of a password for.
+    """
+    # Whoever has a store in a file need not wait for it.
+    from sqlalchemy import make_url  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        address = make_url(url)
+        host, port, name = address.host or "", address.port or 5432, address.database or ""
+    except (ArgumentError, ValueError) as fault:
+        raise ValueError(_POSTGRESQL) from fault
+    if re.search(r"\s", url) or "@" in host or "@" in name or not 0 < port < 65536:
+        raise ValueError(_POSTGRESQL)
+    try:
+        from psycopg import ProgrammingError, conninfo  # noqa: PLC0415 - an extra
+    except ImportError:
+        return  # said where the store is opened
+    for option in address.query:
+        try:
+            conninfo.make_conninfo(**{option: ""})
+        except (ProgrammingError, TypeError) as fault:
+            raise ValueError(
+                f"must not have the option {option!r}, which PostgreSQL does not know"
+            ) from fault
+
+
+def default_database_url() -> str:
+    # SQLAlchemy unquotes the path, and takes what follows a "?" for options.
+    return f"sqlite:///{quote((data_directory() / 'relay.db').as_posix(), safe='/:')}"
+
+
+def _whole_number(raw: object) -> object:
+    if isinstance(raw, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic gathers ValueErrors
+    return raw.strip() if isinstance(raw, str) else raw
+
+
+def _lower(raw: object) -> object:
+    return raw.strip().lower() if isinstance(raw, str) else raw
+
+
+def _host(raw: object) -> str:
+    return _text(raw).removeprefix("[").removesuffix("]")
+
+
+_PATTERNS = {
+    r"^(?:ACC[0-9A-Za-z]+|[0-9]{9})$": "must be ACC and what follows it, or the nine digits of CallRail's "
+    "account number",
+    r"^COM[0-9A-Za-z]+$": "must be COM and what follows it, as CallRail's API shows it",
+    r"^[0-9A-Za-z][0-9A-Za-z+.-]*://\S": "must be an address of Apprise, such as mailto://... or slack://...",
+    r"^[0-9A-Za-z._:%-]+$": "must be an address or a host name alone, such as 127.0.0.1 or 0.0.0.0",
+}
+_ACCOUNT_ID, _COMPANY_ID, _ALERT_URL, _HOST = _PATTERNS
+
+Text = Annotated[str, BeforeValidator(_text)]
+AccountId = Annotated[str, StringConstraints(pattern=_ACCOUNT_ID), BeforeValidator(_text)]
+CompanyId = Annotated[str, StringConstraints(pattern=_COMPANY_ID), BeforeValidator(_text)]
+AlertUrl = Annotated[str, StringConstraints(pattern=_ALERT_URL), BeforeValidator(_text)]
+Host = Annotated[str, StringConstraints(pattern=_HOST), BeforeValidator(_host)]
+TrackingNumber = Annotated[str, BeforeValidator(_tracking_number)]
+ApiUrl = Annotated[str, BeforeValidator(_api_url)]
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+DatabaseUrl = Annotated[str, BeforeValidator(check_database_url)]
+TimeZone = Annotated[str, BeforeValidator(_time_zone)]
+Networks = tuple[Annotated[Network, BeforeValidator(_network)], ...]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+SomeTime = Annotated[timedelta, BeforeValidator(_some_time)]
+PollEvery = Annotated[timedelta, BeforeValidator(_poll_every)]
+KeptFor = Annotated[timedelta | None, BeforeValidator(_kept_for)]
+Minute = Annotated[time, BeforeValidator(_minute)]
+Flag = Annotated[bool, BeforeValidator(_lower)]
+Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_whole_number)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole_number)]
+Percent = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole_number)]
+MaxCharacters = Annotated[int, Field(ge=1, le=1530), BeforeValidator(_whole_number)]
+Concurrency = Annotated[int, Field(ge=1, le=64), BeforeValidator(_whole_number)]
+GuardMode = Annotated[Mode, BeforeValidator(_lower)]
+OnUnknown = Annotated[Literal["ask", "resend_once"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
+LogFormat = Annotated[Literal["auto", "pretty", "json"], BeforeValidator(_lower)]
+
+# https://docs.pydantic.dev/latest/errors/validation_errors/
+_WORDS = {
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "tuple": "must be a list",
+    "model": "must be a table",
+    "value_error": "{error}",
+}
+
+
+def explain(kind: str, context: Mapping[str, Any]) -> str | None:
+    """
+    Return what a value must be, by the kind of pydantic's error; None if there is no such setting.
+    """
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    if kind == "extra_forbidden":
+        return None
+    words = _WORDS.get(kind) or _WORDS[kind.partition("_")[0]]
+    return words.format_map(context)
