@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.dashboard_link import new_secret, open_desk
-from callrail_relay.bootstrap.dashboard_sessions import session_notes
+from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.metrics import scrape
@@ -28,9 +27,9 @@ from callrail_relay.service.public_address import new_secret as new_relay_secret
 from callrail_relay.service.refusals import Refusals
 from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
+from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.listener import Listener
-from callrail_relay.web.login import Login
 from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import CallRailHook, Hook, create_public_app
@@ -151,7 +150,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             intake=relay.intake,
             mapping=installation.mapping,
             routes=installation.settings.routes_table(),
-            login=Login(installation.clock, session_notes(installation)),
+            login=Login(installation.clock, session_key(installation)),
             clock=installation.clock,
             examine=look,
             public_url=lambda: relay.public_address.seen,

@@ -17,7 +17,7 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
     Example:
       $ callrail-relay dashboard
     """
-    from callrail_relay.bootstrap.dashboard_link import ask_for_link
+    from callrail_relay.bootstrap.dashboard_access import ask_for_link
     from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.cli.documents import print_json
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from callrail_relay.web.login import Login
+from callrail_relay.web.auth import Login
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Takes what the caller accepts; answers with the metrics and their content type."""

@@ -12,7 +12,7 @@ import anyio
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from callrail_relay.bootstrap.dashboard_link import ask_for_link
+from callrail_relay.bootstrap.dashboard_access import ask_for_link
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
 from callrail_relay.bootstrap.relay import Relay, open_relay, open_worker

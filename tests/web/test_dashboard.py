@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from callrail_relay.bootstrap.dashboard_link import FILE, ask_for_link, open_desk
+from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.bootstrap.installation import find_installation
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy

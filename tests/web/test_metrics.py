@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from callrail_relay.service.gauges import OPT_OUTS_AGE, Gauges
 from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.login import COOKIE, Login
+from callrail_relay.web.auth import COOKIE, Login
 from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import PrivateGate
 from tests.service.rig import Rig, open_rig
@@ -60,7 +60,7 @@ async def test_any_other_address_needs_one(tmp_path: Path) -> None:
         assert 401 == (await asking.get("/metrics")).status_code
         session = login.enter(login.token)
         assert session is not None
-        asking.cookies.set(COOKIE, session.id)
+        asking.cookies.set(COOKIE, session.cookie)
         assert 200 == (await asking.get("/metrics")).status_code
 
 

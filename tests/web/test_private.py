@@ -10,11 +10,10 @@ import httpx
 import pytest
 
 from callrail_relay.service.health import Condition
+from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
 from callrail_relay.web.dashboard.examiner import REPORT_AGE
 from callrail_relay.web.failed_secrets import MOST_FAILURES
 from callrail_relay.web.listener import Listener
-from callrail_relay.web.login import COOKIE, LINK_LASTS, LIVE_HEADER, Login
-from callrail_relay.web.sessions import IDLE, LONGEST, MOST_SESSIONS
 from tests.support.clock import ManualClock
 from tests.web.private import private_rig, visiting
 
@@ -132,17 +131,6 @@ def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: Manu
     assert login.enter(first) is not None
 
 
-def test_not_more_sessions_than_there_are_browsers(clock: ManualClock) -> None:
-    """
-    The oldest one makes room.
-    """
-    login = Login(clock)
-    sessions = [login.enter(login.new_token()) for _ in range(MOST_SESSIONS + 1)]
-
-    alive = [session for session in sessions if session is not None and login.sessions.goes_on(session)]
-    assert sessions[1:] == alive
-
-
 # --- sessions --------------------------------------------------------------------------------------------
 
 
@@ -182,10 +170,10 @@ async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
     """
     async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
         await visitor.private.enter(other, visitor.private.login.new_token())
-        assert "2 browsers are signed in" in await visitor.page("/setup")
-        assert "only this browser is left" in (await visitor.post("/logout/others")).text
+        assert "Sign out all other browsers" in await visitor.page("/setup")
+        assert "All other browsers are signed out" in (await visitor.post("/logout/others")).text
         assert 401 == (await other.get("/")).status_code
-        assert "Only this browser is signed in" in await visitor.page("/setup")
+        assert "Sign out all other browsers" in await visitor.page("/setup")
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from callrail_relay.clock import Clock
+from callrail_relay.web.auth import COOKIE, Session, set_cookie
 from callrail_relay.web.dashboard.frame import Form, Frame, read_form
 from callrail_relay.web.failed_secrets import FailedSecrets
-from callrail_relay.web.login import COOKIE, set_cookie
-from callrail_relay.web.sessions import Session
 
 USED = "This link does not work any more."
 NEW_LINK = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."
@@ -68,13 +67,13 @@ class Access:
         """
         Sign out every other browser.
         """
-        self._frame.login.sessions.end_others(session)
-        return await self._frame.done(
-            session, form, "Signed out everywhere else: only this browser is left.", back="/setup"
-        )
+        session = self._frame.login.sign_out_others(session)
+        response = await self._frame.done(session, form, "All other browsers are signed out.", back="/setup")
+        set_cookie(response, session)
+        return response
 
     async def leave(self, request: Request, session: Session, form: Form) -> Response:
-        self._frame.login.sessions.end(session)
+        self._frame.login.sign_out(session)
         response = self._frame.signed_out()
         response.status_code = 200
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")

@@ -15,8 +15,8 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
 from callrail_relay.service.history import History
 from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Form, Frame, own_address
-from callrail_relay.web.sessions import Session
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."

@@ -16,6 +16,7 @@ from callrail_relay.service.changes import ChangeFeed, ChangeSignal
 from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.access import Access
 from callrail_relay.web.dashboard.actions import ListActions, TextActions
 from callrail_relay.web.dashboard.conversation import ConversationPage
@@ -26,7 +27,6 @@ from callrail_relay.web.dashboard.now import NowPage, SeenUrl
 from callrail_relay.web.dashboard.setup import SetupPage, TestText
 from callrail_relay.web.dashboard.text import TextPage
 from callrail_relay.web.dashboard.texts import TextsPage
-from callrail_relay.web.login import Login
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from callrail_relay.domain.history import Utterance
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotFound
 from callrail_relay.service.history import History
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.sessions import Session
 
 
 class ConversationPage:

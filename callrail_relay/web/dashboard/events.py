@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from callrail_relay.service.changes import ChangeFeed
-from callrail_relay.web.login import Login
-from callrail_relay.web.sessions import Session
+from callrail_relay.web.auth import Login, Session
 
 MOST_STREAMS = 50
 
@@ -25,7 +24,7 @@ class Events:
         self._open = 0
 
     async def stream(self, request: Request) -> Response:
-        session = self._login.session(request, by_itself=True)
+        session = self._login.session(request)
         if session is None:
             return PlainTextResponse("Signed out", 401)
         if self._open >= MOST_STREAMS:
@@ -40,7 +39,7 @@ class Events:
             # Something comes at once, so that the page knows that it is connected.
             yield ": connected\n\n"
             async for version in self._feed.versions(known):
-                if not self._login.sessions.goes_on(session):
+                if not self._login.goes_on(session):
                     yield "event: ended\ndata: signed out\n\n"
                     return
                 yield ": still here\n\n" if version == known else _changed(version)

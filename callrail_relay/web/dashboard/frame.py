@@ -18,10 +18,9 @@ from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.history import History
+from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import words
-from callrail_relay.web.login import Login
 from callrail_relay.web.public import BodyTooLarge, read_body
-from callrail_relay.web.sessions import Notice, Session
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -58,7 +57,9 @@ class Frame:
             session = self.login.session(request)
             if session is None:
                 return self.signed_out()
-            return await self._answer(request, session, show(request, session))
+            response = await self._answer(request, session, show(request, session))
+            self.login.renew(request, response, session)
+            return response
 
         return endpoint
 
@@ -76,7 +77,9 @@ class Frame:
                 return self.plain(
                     "This form is not from this session.", "Go back, reload the page, and try again.", 403
                 )
-            return await self._answer(request, session, act(request, session, form))
+            response = await self._answer(request, session, act(request, session, form))
+            self.login.renew(request, response, session)
+            return response
 
         return endpoint
 
@@ -103,7 +106,7 @@ class Frame:
         if "for_person" not in values:
             values["for_person"] = await self._history.for_person()
         values.setdefault("here", _here(request))
-        values["notice"] = session.notices.pop(request.query_params.get("said", ""), None)
+        values["notice"] = self.login.take_notice(session, request.query_params.get("said", ""))
         html = (
             _templates()
             .get_template(template)
@@ -145,14 +148,14 @@ class Frame:
         """
         Send the browser back to where the form was, to be told *words* there.
         """
-        return _redirect(own_address(form.get("back", ""), back), session.tell(Notice(words)))
+        return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, Notice(words)))
 
     async def not_done(self, session: Session, form: Form, error: RelayError, *, back: str = "/") -> Response:
         """
         The same for what could not be done.
         """
         notice = Notice(str(error), fault=True)
-        return _redirect(own_address(form.get("back", ""), back), session.tell(notice))
+        return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, notice))
 
 
 async def read_form(request: Request) -> Form:

@@ -15,11 +15,11 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.history import OldestUse
 from callrail_relay.service.health import failed_checks
 from callrail_relay.service.history import History, NowReport
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.sessions import Session
 
 SeenUrl = Callable[[], PublicUrl | None]
 """Gives the public URL with the result of its last check."""

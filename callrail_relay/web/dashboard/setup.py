@@ -16,9 +16,9 @@ from callrail_relay.errors import RelayError
 from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Form, Frame
-from callrail_relay.web.sessions import Session
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be for whoever asks to check again."""
@@ -93,7 +93,6 @@ class SetupPage:
             checking=self._examiner.is_examining,
             amiss=[one for one in findings if one.condition is not Condition.OK],
             well=[one for one in findings if one.condition is Condition.OK],
-            browsers=len(self._frame.login.sessions),
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
             suppressions=await self._history.suppressions(),

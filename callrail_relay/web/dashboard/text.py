@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from callrail_relay.domain.history import RawRequest
 from callrail_relay.service.history import History
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Frame
 from callrail_relay.web.dashboard.timeline import steps
-from callrail_relay.web.sessions import Session
 
 
 class TextPage:

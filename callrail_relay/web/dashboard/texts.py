@@ -15,8 +15,8 @@ from callrail_relay.domain.history import TextFilter
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.service.history import History
+from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.sessions import Session
 
 FIELDS = ("status", "search", "person", "day", "opportunity", "sender")
 MOST_WORDS = 8

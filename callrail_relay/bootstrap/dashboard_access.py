@@ -1,5 +1,5 @@
 """
-A new log-in link from the relay that runs: it is asked with a secret that only its own user can read.
+The way into the dashboard: the key that signs sessions, and a new link from the relay that runs.
 """
 
 import contextlib
@@ -13,9 +13,42 @@ from pathlib import Path
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
+from callrail_relay.web.auth import MemoryKey, SessionKey, new_key
 
 FILE = "dashboard.json"
+KEY_FILE = "dashboard.key"
 TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeyFile:
+    """
+    A key in a file that only the relay's own user can read; without the file sessions end with the relay.
+    """
+
+    path: Path
+
+    def read(self) -> str:
+        try:
+            key = self.path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            key = ""
+        return key or self.replace()
+
+    def replace(self) -> str:
+        key = new_key()
+        with contextlib.suppress(OSError):
+            write_privately(self.path, key)
+        return key
+
+
+def session_key(installation: Installation) -> SessionKey:
+    """
+    The key of this relay's sessions; one of its own if it takes any free port, which is another each time.
+    """
+    if not installation.settings.dashboard.port:
+        return MemoryKey()
+    return SessionKeyFile(private_directory(installation.data) / KEY_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)

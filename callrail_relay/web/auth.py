@@ -1,0 +1,239 @@
+"""
+Who may use the dashboard: a link from the terminal is good once, and opens a session.
+
+A session is a cookie that the relay signed. It is not stored here, so it outlives a restart.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from itsdangerous import BadData, URLSafeSerializer
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callrail_relay.clock import Clock
+
+COOKIE = "callrail_relay_session"
+
+IDLE = timedelta(hours=12)
+"""A session ends after this time without anything done; a page that updates itself is nothing done."""
+
+LONGEST = timedelta(days=7)
+"""A session ends after this time in any case."""
+
+RENEW_EVERY = timedelta(minutes=5)
+"""How often the cookie is renewed while a person works: a session may end so much earlier."""
+
+LINK_LASTS = timedelta(minutes=10)
+"""How long a link is good that was asked for while the relay runs; that of its start is good until used."""
+
+MOST_LINKS = 20
+MOST_NOTICES = 200
+MOST_SIGNED_OUT = 1000
+
+LIVE_HEADER = "x-live"
+"""Marks the requests that a page makes by itself."""
+
+
+class SessionKey(Protocol):
+    """
+    Where the key is kept that signs sessions.
+    """
+
+    def read(self) -> str: ...
+
+    def replace(self) -> str:
+        """
+        Make another key, under which no session of the former one goes on, and return it.
+        """
+
+
+class MemoryKey:
+    """
+    A key that ends with the relay, and its sessions with it.
+    """
+
+    def __init__(self) -> None:
+        self._key = new_key()
+
+    def read(self) -> str:
+        return self._key
+
+    def replace(self) -> str:
+        self._key = new_key()
+        return self._key
+
+
+def new_key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """
+    What to tell a person about the last action, once; *fault* if it was not done.
+    """
+
+    words: str
+    fault: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """
+    One browser that is signed in. *began* and *seen* are seconds since 1970, *key* is what signed it.
+    """
+
+    id: str
+    began: float
+    seen: float
+    key: str
+
+    @property
+    def csrf(self) -> str:
+        """
+        Stands in every form: a page elsewhere cannot know it.
+        """
+        return hmac.digest(self.key.encode(), f"form {self.id}".encode(), "sha256").hex()
+
+    @property
+    def cookie(self) -> str:
+        return _serializer(self.key).dumps([self.id, self.began, self.seen])
+
+
+class Login:
+    """
+    Links that are good once and end with the relay, and the sessions that they open.
+    """
+
+    def __init__(self, clock: Clock, key: SessionKey | None = None) -> None:
+        self._clock = clock
+        self._store = key or MemoryKey()
+        self._key = self._store.read()
+        self._links: dict[str, float | None] = {}
+        self._signed_out: OrderedDict[str, None] = OrderedDict()
+        self._notices: OrderedDict[tuple[str, str], Notice] = OrderedDict()
+        self.token = self._new_link(None)
+
+    # Links
+
+    def new_token(self) -> str:
+        """
+        Return the token of one more link, good once and for LINK_LASTS.
+        """
+        return self._new_link(self._clock.monotonic() + LINK_LASTS.total_seconds())
+
+    def _new_link(self, until: float | None) -> str:
+        token = secrets.token_urlsafe(32)
+        self._links[token] = until
+        while len(self._links) > MOST_LINKS:
+            self._links.pop(next(iter(self._links)))
+        return token
+
+    def knows_link(self, given: str) -> bool:
+        """
+        Return whether a link is good; looking does not use it up.
+        """
+        return self._find_link(given) is not None
+
+    def enter(self, given: str) -> Session | None:
+        """
+        Open a session for a good token, which is used up; None for any other.
+        """
+        token = self._find_link(given)
+        if token is None:
+            return None
+        del self._links[token]
+        now = self._clock.now().timestamp()
+        return Session(secrets.token_urlsafe(16), now, now, self._key)
+
+    def _find_link(self, given: str) -> str | None:
+        now = self._clock.monotonic()
+        for token in [token for token, until in self._links.items() if until is not None and until <= now]:
+            del self._links[token]
+        # In a time that does not tell how much of a token is right.
+        wanted = given.encode("utf-8", "surrogateescape")
+        return next((token for token in self._links if hmac.compare_digest(wanted, token.encode())), None)
+
+    # Sessions
+
+    def session(self, request: Request) -> Session | None:
+        """
+        Return the session that a request belongs to, if it goes on.
+        """
+        try:
+            id_, began, seen = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
+        except BadData:
+            return None
+        session = Session(id_, began, seen, self._key)
+        return session if self.goes_on(session) else None
+
+    def goes_on(self, session: Session) -> bool:
+        """
+        Return whether a session has not ended by now. One from the future, by a clock set back, has.
+        """
+        now = self._clock.now().timestamp()
+        return (
+            session.key == self._key
+            and session.id not in self._signed_out
+            and session.began <= session.seen <= now
+            and now - session.seen < IDLE.total_seconds()
+            and now - session.began < LONGEST.total_seconds()
+        )
+
+    def renew(self, request: Request, response: Response, session: Session) -> None:
+        """
+        Note in the cookie that a person did something, unless the page made the request by itself.
+        """
+        now = self._clock.now().timestamp()
+        is_due = now - session.seen >= RENEW_EVERY.total_seconds()
+        if is_due and LIVE_HEADER not in request.headers and self.goes_on(session):
+            set_cookie(response, replace(session, seen=now))
+
+    def sign_out(self, session: Session) -> None:
+        """
+        End a session. A copy of its cookie is refused until the relay restarts.
+        """
+        self._signed_out[session.id] = None
+        if len(self._signed_out) > MOST_SIGNED_OUT:
+            self._signed_out.popitem(last=False)
+
+    def sign_out_others(self, session: Session) -> Session:
+        """
+        End all sessions, and return one that goes on in the place of *session*.
+        """
+        self._key = self._store.replace()
+        return replace(session, key=self._key)
+
+    # Notices
+
+    def tell(self, session: Session, notice: Notice) -> str:
+        """
+        Keep a notice for the next page, and return the name by which that page finds it.
+        """
+        name = secrets.token_urlsafe(6)
+        self._notices[session.id, name] = notice
+        if len(self._notices) > MOST_NOTICES:
+            self._notices.popitem(last=False)
+        return name
+
+    def take_notice(self, session: Session, name: str) -> Notice | None:
+        return self._notices.pop((session.id, name), None)
+
+
+def set_cookie(response: Response, session: Session) -> None:
+    """
+    Hand a browser its session: no script reads it, and no other site's page sends it along.
+    """
+    response.set_cookie(COOKIE, session.cookie, httponly=True, samesite="strict", path="/")
+
+
+def _serializer(key: str) -> URLSafeSerializer:
+    return URLSafeSerializer(
+        key, salt="callrail-relay session", signer_kwargs={"digest_method": hashlib.sha256}
+    )
