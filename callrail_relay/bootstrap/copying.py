@@ -4,12 +4,9 @@ Copying a store, beside a loop that can still be interrupted.
 
 import asyncio
 from collections.abc import Callable
-from random import SystemRandom
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.types import check_database_url
-from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.mapper import Mapper, read_policy
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox.copying import Copy, TableCopy, differing, open_copy
 
@@ -33,7 +30,7 @@ async def copy_database(source: str, target: str, begin: Begin) -> list[TableCop
     copies: list[Copy] = []
 
     def work() -> list[TableCopy]:
-        with open_copy(source, target, read_mapping=_read_mapping, now=SystemClock().now()) as copy:
+        with open_copy(source, target, now=SystemClock().now()) as copy:
             copies.append(copy)
             return copy.run(begin(copy.rows))
 
@@ -42,7 +39,3 @@ async def copy_database(source: str, target: str, begin: Begin) -> list[TableCop
     finally:
         for copy in copies:
             copy.stop()
-
-
-def _read_mapping(policy: str) -> Mapper:
-    return Mapper(read_policy(policy), lambda: uuid7(SystemClock().now(), SystemRandom()))

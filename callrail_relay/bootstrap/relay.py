@@ -24,7 +24,6 @@ from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.forwarding import Forwarding
-from callrail_relay.service.inbox import InboxMapping
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
@@ -68,8 +67,7 @@ async def open_relay(
     """
     The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsFault.
 
-    What a relay took and had no time to map is mapped first, so that every text is there to be seen. One that
-    *stays* does that beside its other work instead, and others can see that it serves the store.
+    Others can see that one that *stays* serves the store.
     """
     settings = installation.settings
     refuse_network_drive(installation)
@@ -84,8 +82,6 @@ async def open_relay(
             random=installation.random,
             hook=hook,
         )
-        if not stays:
-            await intake.map_all()
         yield Relay(
             installation=installation,
             outbox=outbox,
@@ -171,7 +167,6 @@ async def open_worker(
                 hook=hook,
                 settled=delivery.wake,
             )
-            mapping = InboxMapping(relay.intake, clock=relay.outbox.clock, hook=hook, mapped=delivery.wake)
 
             def due() -> None:
                 delivery.wake()
@@ -179,7 +174,7 @@ async def open_worker(
 
             wakeup = Wakeup(relay.outbox, due, clock=relay.outbox.clock, hook=hook)
             others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, mapping, wakeup, *others)
+            yield Worker(delivery, reconciliation, wakeup, *others)
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:

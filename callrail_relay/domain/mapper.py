@@ -5,10 +5,8 @@ From what came in to messages, by one policy.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.as_text import from_text, to_text
 from callrail_relay.domain.budget import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
@@ -59,13 +57,6 @@ class Mapper:
         self._new_id = new_id
         self.woke_at: datetime | None = None
         """When the machine woke the last time, where that is known."""
-
-    @cached_property
-    def policy(self) -> str:
-        """
-        The policy as text, from which ``read_policy`` makes it again.
-        """
-        return to_text(self._policy)
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """
@@ -119,7 +110,7 @@ class Mapper:
             messages=tuple(self._message(draft) for draft in drafts),
             guards=self._policy.guards,
             woke_at=self.woke_at,
-            received_at=raw.received_at,
+            repeat_key=raw.repeat_key,
         )
 
     def _message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
@@ -130,13 +121,6 @@ class Mapper:
             skip_identical=replayed and not force,
             approved=("duplicate",) if force else (),
         )
-
-
-def read_policy(text: str) -> MappingPolicy:
-    """
-    The policy that ``Mapper.policy`` wrote.
-    """
-    return from_text(MappingPolicy, text)
 
 
 def is_ping(body: bytes, query: str) -> bool:

@@ -26,7 +26,6 @@ class Counts:
     ``recent``    what became of the texts that came in within RECENT
     ``releasing`` held texts that leave by themselves
     ``look_ups``  attempts whose outcome is still to be looked up
-    ``inbox``     requests on disk that are not mapped yet
     """
 
     undone: Mapping[Status, int]
@@ -34,7 +33,6 @@ class Counts:
     recent: Mapping[Status, int]
     releasing: int
     look_ups: int
-    inbox: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

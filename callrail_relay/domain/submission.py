@@ -5,7 +5,6 @@ What intake hands to the outbox, and what the outbox answers.
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import Draft
@@ -39,8 +38,9 @@ class NewSubmission:
     """
     One request as it came in, byte for byte, with the messages it holds.
 
-    ``guards`` is the policy of those guards that only the store can ask. ``received_at`` is None for what is
-    stored as it comes in. ``woke_at`` is when the machine woke, if that was lately.
+    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
+    woke, if that was lately. ``repeat_key`` is the same for a request that is sent again, if its sender marks
+    that.
     """
 
     id: str
@@ -50,43 +50,21 @@ class NewSubmission:
     query: str | None = None
     messages: tuple[NewMessage, ...]
     guards: GuardPolicy = field(default_factory=GuardPolicy)
-    received_at: datetime | None = None
     woke_at: datetime | None = None
+    repeat_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSubmission:
     """
-    One request to the webhook as it came in, byte for byte, which nobody has looked into yet.
-
-    ``received_at`` is None until it is stored. ``repeat_key`` is the same for a request that is sent again,
-    if its sender marks that.
+    One request to the webhook as it came in, byte for byte.
     """
 
     id: str
     body: bytes
     content_type: str | None = None
     query: str | None = None
-    received_at: datetime | None = None
     repeat_key: bytes | None = None
-
-
-class Mapping(Protocol):
-    """
-    What turns a raw submission into one with messages; it never fails.
-
-    ``policy`` is what it goes by, as text: whoever has that can map as it does, also when this one is gone.
-    """
-
-    @property
-    def policy(self) -> str: ...
-
-    def __call__(self, raw: RawSubmission) -> NewSubmission: ...
-
-    def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
-        """
-        *raw* with one message, held because of a fault of the program's own.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +99,6 @@ class Repeated:
     """
 
     submission_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
-    """
-    What became of a request that was in the inbox.
-    """
-
-    submission_id: str
-    accepted: tuple[Accepted, ...]
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:

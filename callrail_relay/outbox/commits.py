@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import others_turn
+from callrail_relay.domain.submission import NewSubmission
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import inbox
-from callrail_relay.outbox.inbox import Arrival, Stored, Unmapped
+from callrail_relay.outbox import intake
+from callrail_relay.outbox.intake import Stored
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ a text that comes in while nothing is to do is claimed in the very commit that s
 """
 
 _Waiting = tuple[Work, "asyncio.Future[Any]"]
-_Arriving = tuple[Arrival, "asyncio.Future[Stored]"]
+_Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
 
 
 class SharedCommits:
@@ -52,14 +53,14 @@ class SharedCommits:
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
 
-    def store(self, arrival: Arrival) -> "asyncio.Future[Stored]":
+    def store(self, submission: NewSubmission) -> "asyncio.Future[Stored]":
         """
         Store a submission, and say what became of it.
 
         Whoever ends the future before a commit began with it leaves nothing behind.
         """
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._arriving.append((arrival, stored))
+        self._arriving.append((submission, stored))
         self._begin()
         return stored
 
@@ -107,11 +108,12 @@ class SharedCommits:
         works = [work for work, _ in waiting]
         if arriving:
             # First, so that a claim in the same commit sees what came in.
-            works.insert(0, _storing([arrival for arrival, _ in arriving]))
+            works.insert(0, _storing([submission for submission, _ in arriving]))
         try:
             results = await self._transact(works)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
-            if not isinstance(error, Unavailable) and await self._saved(arriving, waiting):
+            if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
+                await self._commit_each(arriving, waiting)
                 return
             for _, future in (*arriving, *waiting):
                 if not future.done():
@@ -122,27 +124,15 @@ class SharedCommits:
             if not future.done():
                 future.set_result(answer)
 
-    async def _saved(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> bool:
+    async def _commit_each(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
         """
-        Whether something better could be done than to fail: what cannot be stored must not take the others
-        with it, and a webhook that nobody can make sense of is kept as it is.
+        One commit for each: what cannot be stored must not take the others with it.
         """
-        if len(arriving) + len(waiting) > 1:
-            for submitted in arriving:
-                await self._commit([submitted], [])
-            for one in waiting:
-                await self._commit([], [one])
-            return True
-        for arrival, future in arriving:
-            if isinstance(arrival, Unmapped):
-                await self._commit([], [(_putting(arrival), future)])
-                return True
-        return False
+        for submitted in arriving:
+            await self._commit([submitted], [])
+        for one in waiting:
+            await self._commit([], [one])
 
 
-def _storing(batch: Sequence[Arrival]) -> Work:
-    return lambda connection, now: inbox.store(connection, now, batch)
-
-
-def _putting(arrival: Unmapped) -> Work:
-    return lambda connection, now: inbox.keep(connection, now, arrival)
+def _storing(batch: Sequence[NewSubmission]) -> Work:
+    return lambda connection, now: intake.store(connection, now, batch)

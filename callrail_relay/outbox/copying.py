@@ -15,7 +15,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
-from callrail_relay.outbox.inbox import ReadMapping, map_oldest
 from callrail_relay.outbox.nodes import has_workers
 from callrail_relay.outbox.presence import COPY, SERVE, StoreLock, read_nodes
 from callrail_relay.outbox.schema import current_version, migrate
@@ -25,8 +24,8 @@ from callrail_relay.outbox.tables import messages, metadata, nodes
 PORTION = 1_000
 """Rows that are copied in one transaction."""
 
-KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "inbox", "mapping_policies", "nodes", "contacts"})
-"""Tables that each store writes by itself. The inbox is emptied before: copied, it would be mapped twice."""
+KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})
+"""Tables that each store writes by itself."""
 
 Told = Callable[[int], None]
 """Takes how many more rows were looked at."""
@@ -112,15 +111,12 @@ class Copy:
 
 
 @contextmanager
-def open_copy(
-    source_url: str, target_url: str, *, read_mapping: ReadMapping, now: datetime
-) -> Iterator[Copy]:
+def open_copy(source_url: str, target_url: str, *, now: datetime) -> Iterator[Copy]:
     """
     A copy of one store into another, which is brought to the tables of today.
 
-    What is in the inbox of the source is mapped first; then it is read as it stands at one instant. Raises
-    UsageFault where both are the same or the source is no store, NotFound where there is no such file,
-    NotAllowed where a relay works on either, Unavailable.
+    The source is read as it stands at one instant. Raises UsageFault where both are the same or the source is
+    no store, NotFound where there is no such file, NotAllowed where a relay works on either, Unavailable.
     """
     if _place(source_url) == _place(target_url):
         raise UsageFault("FROM and TO are the same store; name two.")
@@ -134,18 +130,10 @@ def open_copy(
         stack.enter_context(_kept_from_relays(target, now))
         with translated(source):
             migrate(source)
-            _empty_inbox(source, read_mapping, now)
         with translated(target):
             migrate(target)
         with translated(source), _snapshot(source) as connection:
             yield Copy(connection, target)
-
-
-def _empty_inbox(engine: sa.Engine, read_mapping: ReadMapping, now: datetime) -> None:
-    mapped = True
-    while mapped:
-        with engine.connect().execution_options(writes=True) as connection, connection.begin():
-            mapped = bool(map_oldest(connection, now, read_mapping))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.similarity import similarity_words
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission
+from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox.suppressing import read_possible_opt_outs
 from callrail_relay.outbox.tables import (
@@ -25,6 +25,7 @@ from callrail_relay.outbox.tables import (
     accounts_in_order,
     messages,
     microseconds,
+    repeat_keys,
     submissions,
     suppressions,
 )
@@ -33,6 +34,48 @@ from callrail_relay.outbox.values import reasons_to_json
 V = TypeVar("V")
 
 _PORTION = 500
+
+
+Stored = list[Accepted] | Repeated
+"""What became of a submission: its messages, or Repeated if it is stored already."""
+
+
+def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
+    """
+    Store all of *batch* that was not stored before under the same key, or nothing; say what became of each.
+    """
+    repeated = _repeated(connection, batch)
+    new = iter(
+        accept(connection, now, [one for one, again in zip(batch, repeated, strict=True) if not again])
+    )
+    return [again or next(new) for again in repeated]
+
+
+def _repeated(connection: sa.Connection, batch: Sequence[NewSubmission]) -> list[Repeated | None]:
+    """
+    Which of *batch* came before under the same key; the keys of the others are taken.
+
+    Of two nodes that store the same request at once, the second waits for the first one's commit here. Keys
+    are taken in one order, and before any account is locked, so that no two nodes wait for each other.
+    """
+    new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
+    if not new:
+        return [None] * len(batch)
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
+    connection.execute(insert(repeat_keys).on_conflict_do_nothing(), rows)
+    known = {bytes(key): id_ for key, id_ in connection.execute(_OF_KEYS, {"keys": list(new)})}
+    return [
+        Repeated(known[one.repeat_key])
+        if one.repeat_key is not None and known[one.repeat_key] != one.id
+        else None
+        for one in batch
+    ]
+
+
+_OF_KEYS = sa.select(repeat_keys.c.digest, repeat_keys.c.submission_id).where(
+    repeat_keys.c.digest.in_(sa.bindparam("keys", expanding=True))
+)
 
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
@@ -111,22 +154,20 @@ class _Facts:
     suppressed: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
-    def add(self, came: datetime, message: NewMessage) -> None:
+    def add(self, now: datetime, message: NewMessage) -> None:
         """
         Count *message*, which is stored, among those that came before.
         """
         if message.fingerprint is not None:
-            self.earlier[message.fingerprint] = (message.id, came)
+            self.earlier[message.fingerprint] = (message.id, now)
         draft = message.draft
         words = draft.similarity_words()
         if words is not None and draft.route is not None and draft.recipient is not None:
             self.recent[draft.route.account_id].append(guards.RecentText(draft.recipient, words))
 
-    def around(
-        self, now: datetime, came: datetime, message: NewMessage, submission: NewSubmission
-    ) -> guards.Circumstances:
+    def around(self, now: datetime, message: NewMessage, submission: NewSubmission) -> guards.Circumstances:
         """
-        What there is to know around a new message, which *came* then.
+        What there is to know around a new message.
         """
         draft = message.draft
         if draft.route is None or draft.recipient is None:
@@ -134,9 +175,9 @@ class _Facts:
         return guards.Circumstances(
             now=now,
             same_text=guards.duplicate(
-                self._just_before(_since(submission, came), message),
+                self._just_before(_since(submission, now), message),
                 submission.guards.duplicate_window,
-                after_sleep=guards.is_after_sleep(came, submission.woke_at),
+                after_sleep=guards.is_after_sleep(now, submission.woke_at),
             ),
             people=guards.count_people(
                 draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
@@ -152,8 +193,7 @@ class _Facts:
 
 
 def _since(submission: NewSubmission, now: datetime) -> datetime:
-    came = submission.received_at or now
-    return guards.duplicates_since(came, submission.guards.duplicate_window, submission.woke_at)
+    return guards.duplicates_since(now, submission.guards.duplicate_window, submission.woke_at)
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
@@ -163,14 +203,13 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
-    since = min((one.received_at or now for one in batch), default=now)
     recipients = {one.draft.recipient for one in new if one.draft.recipient}
-    slept = any(guards.is_after_sleep(one.received_at or now, one.woke_at) for one in batch)
+    slept = any(guards.is_after_sleep(now, one.woke_at) for one in batch)
     just_before = EPOCH if slept else min((_since(one, now) for one in batch), default=now)
     earlier = _earlier(connection, recent - ever, just_before, on_its_way_at=now if slept else None)
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
-        recent=_recent(connection, since, batch),
+        recent=_recent(connection, now, batch),
         suppressed=_suppressed(connection, recipients),
         possible_opt_outs={
             pair: reply
@@ -181,7 +220,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
 
 
 def _recent(
-    connection: sa.Connection, came: datetime, batch: Sequence[NewSubmission]
+    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> dict[str, list[guards.RecentText]]:
     """
     What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it.
@@ -193,7 +232,7 @@ def _recent(
         for message in submission.messages
         if message.draft.route is not None and message.draft.similarity_words() is not None
     }
-    since = came - guards.MASS_TEXT_WINDOW
+    since = now - guards.MASS_TEXT_WINDOW
     return defaultdict(list, {one: read_recent(connection, one, since) for one in compared})
 
 
@@ -291,14 +330,13 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
             verdict=message.verdict,
             duplicate_of=earlier[0],
         )
-    came = submission.received_at or now
     verdict = guards.judge(
         submission.guards,
-        facts.around(now, came, message, submission),
+        facts.around(now, message, submission),
         verdict=message.verdict,
         approved=message.approved,
     )
-    facts.add(came, message)
+    facts.add(now, message)
     return Accepted(
         message_id=message.id, status=Status.HELD if verdict.holds else Status.QUEUED, verdict=verdict
     )
@@ -315,8 +353,8 @@ def _insert(
     """
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
+    at = microseconds(now)
     for submission, accepted in zip(batch, results, strict=True):
-        at = microseconds(submission.received_at or now)
         kept = [
             _message_row(at, message, submission, one)
             for message, one in zip(submission.messages, accepted, strict=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.ids import first_id
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.readings import RECENT, UNDONE, Counts
-from callrail_relay.outbox.tables import attempts, inbox, messages, suppressions
+from callrail_relay.outbox.tables import attempts, messages, suppressions
 
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
@@ -28,7 +28,6 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         recent={status: found[status] for status in Status},
         releasing=count_releasing(connection, now),
         look_ups=_count(connection, attempts.c.look_at.is_not(None)),
-        inbox=connection.scalar(sa.select(sa.func.count()).select_from(inbox)) or 0,
     )
 
 

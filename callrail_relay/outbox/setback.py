@@ -22,7 +22,6 @@ from callrail_relay.outbox.tables import (
     contacts,
     decisions,
     evidence,
-    inbox,
     incidents,
     messages,
     polls,
@@ -34,7 +33,6 @@ TOLERANCE = timedelta(seconds=2)
 """Clocks are corrected by less than this all the time, and nothing waits long for it."""
 
 _TABLES = (
-    inbox,
     submissions,
     messages,
     decisions,
@@ -55,7 +53,6 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
     The latest instant at which something was written, as far as the newest rows tell; *now* for none.
     """
     newest = (
-        sa.select(inbox.c.received_at).order_by(inbox.c.seq.desc()).limit(1),
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
         sa.select(attempts.c.finished_at).order_by(attempts.c.id.desc()).limit(1),
@@ -72,8 +69,6 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     Whoever else saw the same and came first has done it: then nothing is ahead any more. When accounts are to
     be looked at is found anew in any case: it may have been written when nothing else was.
     """
-    # The inbox before the accounts, as whoever maps it, so that no two wait for each other.
-    connection.execute(sa.select(inbox.c.seq).order_by(inbox.c.seq).with_for_update()).all()
     look_at_all(connection, now)
     if latest_instant(connection, now) <= now + TOLERANCE:
         return

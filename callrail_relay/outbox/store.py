@@ -49,11 +49,8 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded, Standing
 from callrail_relay.domain.submission import (
     Accepted,
-    Mapped,
-    Mapping,
     NewMessage,
     NewSubmission,
-    RawSubmission,
     StoredSubmission,
 )
 from callrail_relay.domain.suppression import Suppression
@@ -66,7 +63,6 @@ from callrail_relay.outbox import (
     exporting,
     forwarding,
     history,
-    inbox,
     intake,
     measuring,
     numbers,
@@ -93,7 +89,7 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
-from callrail_relay.outbox.inbox import Arrival, ReadMapping, Stored, Unmapped
+from callrail_relay.outbox.intake import Stored
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from callrail_relay.outbox.wakeup import Due, newest_due
@@ -242,14 +238,26 @@ class Outbox:
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
         """
-        Store a submission that is mapped; when this returns it is on disk.
+        Store a submission that no sender repeats, as ``accept_once`` does.
+        """
+        accepted = await self.accept_once(submission)
+        assert isinstance(accepted, list)  # noqa: S101 - without a key nothing is repeated
+        return accepted
+
+    async def accept_once(self, submission: NewSubmission) -> Stored:
+        """
+        Store a submission; when this returns it is on disk. One that came before under its key is Repeated.
 
         Submissions that arrive while others are being stored share the next commit. Raises Unavailable after
         ANSWER_IN seconds without an answer of the database; then it may be stored all the same.
         """
-        accepted = await self._store(submission)
-        assert isinstance(accepted, list)  # noqa: S101 - only what is not mapped goes into the inbox, or is repeated
-        return accepted
+        stored = self._commits.store(submission)
+        # A timer alone: asyncio.timeout costs more than the text's share of its commit.
+        timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
+        try:
+            return await stored
+        finally:
+            timer.cancel()
 
     async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
         """Store all submissions of *batch* in one transaction, or none of them."""
@@ -267,27 +275,6 @@ class Outbox:
 
         [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
         return accepted  # type: ignore[no-any-return]  # what the work answered with
-
-    async def take(self, raw: RawSubmission, mapping: Mapping) -> Stored:
-        """
-        Store a request to the webhook, as ``accept`` does; None where it is in the inbox, to be mapped later.
-        One that is stored already under its sender's key is Repeated.
-        """
-        return await self._store(Unmapped(raw, mapping))
-
-    async def inbox_is_empty(self) -> bool:
-        return await self._read(lambda connection, _now: inbox.is_empty(connection))
-
-    async def map_inbox(self, most: int, read_mapping: ReadMapping) -> list[Mapped]:
-        """
-        Map the oldest requests of the inbox, *most* at a time; none where it is empty.
-        """
-        try:
-            return await self._write(inbox.map_portion, most, read_mapping)
-        except Unavailable:
-            raise
-        except Exception:  # noqa: BLE001 - one of them cannot be stored, and must not keep back the others
-            return await self._write(inbox.map_oldest, read_mapping)
 
     async def newest_due(self) -> Due:
         return await self._read(newest_due)
@@ -538,15 +525,6 @@ class Outbox:
         The time by which this store counts.
         """
         return await self._read(lambda _connection, now: now)
-
-    async def _store(self, arrival: Arrival) -> Stored:
-        stored = self._commits.store(arrival)
-        # A timer alone: asyncio.timeout costs more than the text's share of its commit.
-        timer = stored.get_loop().call_later(ANSWER_IN, self._give_up, stored)
-        try:
-            return await stored
-        finally:
-            timer.cancel()
 
     def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
         if not stored.done():

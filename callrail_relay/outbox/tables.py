@@ -47,27 +47,6 @@ metadata = sa.MetaData(
     }
 )
 
-# By what requests are mapped: the settings of the relay that took them, under the digest of the whole.
-mapping_policies = sa.Table(
-    "mapping_policies",
-    metadata,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("document", sa.Text, nullable=False),
-)
-
-# Requests that are answered and not mapped yet, in the order in which they came.
-inbox = sa.Table(
-    "inbox",
-    metadata,
-    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(36), nullable=False),
-    sa.Column("policy_id", sa.ForeignKey("mapping_policies.id"), nullable=False),
-    sa.Column("received_at", Instant, nullable=False),
-    sa.Column("content_type", sa.Text),
-    sa.Column("query", sa.Text),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-)
-
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -84,7 +63,7 @@ _kept = submissions.c.retired_at.is_(None)
 sa.Index("ix_submissions_kept", submissions.c.received_at, sqlite_where=_kept, postgresql_where=_kept)
 
 # Requests that their senders marked with a key, as a digest of both: what comes again is not stored again.
-# The row is there before the submission, which may be in the inbox.
+# The row is there before the submission.
 repeat_keys = sa.Table(
     "repeat_keys",
     metadata,

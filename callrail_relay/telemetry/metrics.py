@@ -258,11 +258,6 @@ def _read(readings: Readings) -> Iterator[Metric]:
     yield _gauge(
         "lookups_waiting", "Attempts whose outcome is looked up in CallRail.", [((), counts.look_ups)]
     )
-    yield _gauge(
-        "inbox_requests",
-        "Requests of a burst that are on disk and not mapped yet.",
-        [((), counts.inbox)],
-    )
     yield _gauge("opt_outs", "Entries on the list of people who opted out.", [((), readings.opt_outs)])
     yield from _read_accounts(readings.standings)
 

@@ -179,7 +179,7 @@ class Hook(WebhookApp):
 
     async def take(self, request: Request, body: bytes) -> Response:
         # Delivery is woken twice: now, so that it may claim the text in the commit that stores it, and after
-        # that commit, which it may have missed. In a burst there is nothing to claim before it is mapped.
+        # that commit, which it may have missed.
         self._wake()
         receipt = await self._intake.accept_request(
             body,

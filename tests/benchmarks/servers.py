@@ -109,21 +109,6 @@ def arrived(callrail: Server) -> dict[int, float]:
     return {int(number): at for number, at in report["arrived"].items()}
 
 
-def _metrics(server: Server) -> str:
-    with urllib.request.urlopen(f"{server.private_url}/metrics") as answer:
-        return str(answer.read(), "utf-8")
-
-
-def until_mapped(server: Server) -> None:
-    """
-    Return when nothing is in the relay's inbox any more: until then a burst has not cost all that it costs.
-    """
-    deadline = time.monotonic() + 600
-    while "callrail_relay_inbox_requests 0.0\n" not in _metrics(server):
-        assert time.monotonic() < deadline, "the inbox does not become empty"
-        time.sleep(1)  # another process has to work
-
-
 @contextmanager
 def yardstick(name: str, folder: Path, callrail: Server) -> Iterator[Server]:
     """

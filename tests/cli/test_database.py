@@ -18,9 +18,8 @@ from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
 from callrail_relay.outbox.nodes import node_name
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.outbox.tables import messages, metadata
+from callrail_relay.outbox.tables import metadata
 from tests.outbox.database import connected
-from tests.outbox.test_inbox import burst, read_mapping, take_burst
 from tests.outbox.worker import REFUSED, Worker, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import recipient
@@ -44,7 +43,7 @@ def copy(*words: str) -> Result:
 
 
 def opened(source: str, target: str) -> AbstractContextManager[Copy]:
-    return open_copy(source, target, read_mapping=read_mapping, now=START)
+    return open_copy(source, target, now=START)
 
 
 def fill(url: str, *, texts: int = 6) -> None:
@@ -78,26 +77,6 @@ def everything(url: str) -> dict[str, list[tuple[object, ...]]]:
             for table in metadata.sorted_tables
             if table.name not in KEPT_BY_THE_STORE
         }
-
-
-def test_what_is_in_the_inbox_is_mapped_and_copied_once(both: tuple[str, str]) -> None:
-    """
-    A burst that a relay had no time to map: its texts are in both stores, and a copy made again adds none.
-    """
-    source, target = both
-
-    async def leave_a_burst() -> None:
-        outbox = await Outbox.open(source, ManualClock(), database_time=False)
-        await take_burst(outbox, *burst())
-        await outbox.close()
-
-    asyncio.run(leave_a_burst())
-
-    for _ in range(2):
-        assert 0 == copy(source, target).exit_code
-        with connected(target) as connection:
-            texts = connection.scalars(sa.select(messages.c.text).order_by(messages.c.seq)).all()
-        assert [f"Text {number}" for number in range(10)] == texts
 
 
 def test_a_copy_holds_the_same(both: tuple[str, str]) -> None:

@@ -42,14 +42,12 @@ from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.domain.submission import RawSubmission, Repeated
 from callrail_relay.outbox.engine import open_engine
-from callrail_relay.outbox.inbox import FEW
-from callrail_relay.outbox.inbox import Stored as Answer
+from callrail_relay.outbox.intake import Stored as Answer
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import (
     EPOCH,
     accounts,
     attempts,
-    inbox,
     messages,
     metadata,
     segments,
@@ -203,7 +201,6 @@ class Stored:
     attempts: dict[int, Row]
     paused: bool
     suppressed: set[Key]
-    inbox: list[str]
 
     def segments_of(self, message: Row) -> list[Row]:
         return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
@@ -232,7 +229,6 @@ def read(engine: sa.Engine) -> Stored:
             segments={row.id: row for row in connection.execute(sa.select(segments))},
             attempts={row.id: row for row in connection.execute(sa.select(attempts))},
             suppressed={key_of(row) for row in connection.execute(sa.select(suppressions))},
-            inbox=list(connection.scalars(sa.select(inbox.c.id).order_by(inbox.c.seq))),
             paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
         )
 
@@ -309,7 +305,6 @@ class RelayMachine(RuleBasedStateMachine):
         self.accepted: list[str] = []
         # Requests to the webhook in the order in which they came, and those of them that are not mapped yet.
         self.arrived: list[str] = []
-        self.unmapped: list[str] = []
         self.flights: list[Flight] = []
         self.looking: list[tuple[DueLookup, Lookup]] = []
         self.dead: set[str] = set()
@@ -354,38 +349,26 @@ class RelayMachine(RuleBasedStateMachine):
         duplicates=st.sampled_from([Mode.OFF, Mode.OFF, Mode.HOLD]),
     )
     def people_write(self, texts: list[tuple[Key, str]], duplicates: Mode) -> None:
-        while self.unmapped:
-            self.inbox_is_mapped(5)
         for key, text in texts:
             draft = make_draft(recipient=key[1], text=text, route=make_route(tracking_number=key[0]))
             message = make_message(draft=draft, max_characters=POLICY.max_characters)
             self.bench.run(self.outbox.accept(make_submission(message, duplicates=duplicates)))
             self.accepted.append(message.id)
 
-    @rule(texts=st.lists(WRITTEN, min_size=1, max_size=2 * FEW))
+    @rule(texts=st.lists(WRITTEN, min_size=1, max_size=8))
     def webhooks_come(self, texts: list[tuple[Key, str]]) -> None:
         """
-        All at the same time: a few are mapped at once, more are not.
+        All at the same time.
         """
         raws = [make_raw(key, text) for key, text in texts]
 
         async def take_all() -> list[Answer]:
-            return await asyncio.gather(*(self.outbox.take(raw, MAPPER) for raw in raws))
+            return await asyncio.gather(*(self.outbox.accept_once(MAPPER(raw)) for raw in raws))
 
         for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
             self.arrived.append(raw.id)
-            if accepted is None:
-                self.unmapped.append(raw.id)
-            elif not isinstance(accepted, Repeated):
+            if not isinstance(accepted, Repeated):
                 self.accepted += [one.message_id for one in accepted]
-
-    @precondition(lambda self: self.unmapped)
-    @rule(most=st.integers(1, FEW))
-    def inbox_is_mapped(self, most: int) -> None:
-        mapped = self.bench.run(self.outbox.map_inbox(most, lambda _: MAPPER))
-        assert self.unmapped[:most] == [one.submission_id for one in mapped]
-        self.unmapped = self.unmapped[most:]
-        self.accepted += [one.message_id for submission in mapped for one in submission.accepted]
 
     @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
     def somebody_decides(self, index: int, word: str) -> None:
@@ -760,7 +743,6 @@ class RelayMachine(RuleBasedStateMachine):
         Every accepted text is there, with exactly one status.
         """
         assert set(self.accepted) == set(self.stored.messages)
-        assert self.unmapped == self.stored.inbox
         assert all(row.status in [*Status] for row in self.stored.messages.values())
 
     def check_once(self) -> None:
@@ -778,7 +760,7 @@ class RelayMachine(RuleBasedStateMachine):
         seqs = {id_: row.seq for id_, row in self.stored.messages.items()}
         by_seq = sorted(self.stored.messages.values(), key=lambda row: row.seq)
         mapped = [row.submission_id for row in by_seq if row.submission_id in self.arrived]
-        assert mapped == [id_ for id_ in self.arrived if id_ not in self.unmapped]
+        assert mapped == self.arrived
         for key in KEYS:
             takings = [one for one in self.callrail.takings if one.key == key]
             ids = [one.attempt_id for one in takings]
@@ -860,8 +842,6 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _drain(self) -> None:
         self._resume()
-        while self.unmapped:
-            self.inbox_is_mapped(5)
         for node in sorted(self.dead):
             self._settle(node)
         self.dead.clear()

@@ -16,7 +16,6 @@ from callrail_relay.domain.readings import RECENT
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import measuring
 from callrail_relay.outbox.store import Outbox
-from tests.outbox.test_inbox import burst, map_all, take_burst
 from tests.outbox.worker import REFUSED, Worker
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -76,18 +75,6 @@ async def test_what_is_undone_is_counted_however_old_it_is(
     assert 1 == counts.look_ups
 
 
-async def test_the_inbox_is_counted(outbox: Outbox) -> None:
-    """
-    Until it is mapped.
-    """
-    await take_burst(outbox, *burst())
-    assert 10 == (await outbox.read_counts()).inbox
-
-    await map_all(outbox)
-
-    assert 0 == (await outbox.read_counts()).inbox
-
-
 async def test_opt_outs_are_counted(outbox: Outbox) -> None:
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
@@ -118,7 +105,7 @@ async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock
     engine.dispose()
 
     assert len(asked) <= len(plans)
-    small = ("ix_attempts_look_at", "SCAN inbox")
+    small = ("ix_attempts_look_at",)
     assert [] == [
         plan for plan in plans if plan.startswith("SCAN") and not any(name in plan for name in small)
     ]

@@ -3,6 +3,7 @@ Requests that a sender repeats under one key: stored once, in a burst, on two no
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,11 +11,11 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.submission import RawSubmission, Repeated, repeat_key
-from callrail_relay.outbox.inbox import FEW, Stored
+from callrail_relay.outbox.intake import Stored
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import repeat_keys
 from tests.outbox.database import connected
-from tests.outbox.test_inbox import make_mapper, make_raw, map_all
+from tests.outbox.requests import make_mapper, make_raw
 from tests.support.clock import ManualClock
 from tests.support.factories import recipient
 
@@ -33,7 +34,7 @@ def keyed(key: str, text: str = "Hello", *, to: str = recipient(1)) -> RawSubmis
 
 async def take(*taken: tuple[Outbox, RawSubmission]) -> list[Stored]:
     mapper = make_mapper()
-    return await asyncio.gather(*(outbox.take(raw, mapper) for outbox, raw in taken))
+    return await asyncio.gather(*(outbox.accept_once(mapper(raw)) for outbox, raw in taken))
 
 
 async def texts(outbox: Outbox) -> list[str]:
@@ -77,19 +78,15 @@ async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualCl
 
 async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
     """
-    The first of them is stored, before anybody looks into it; a later one finds it in the inbox.
+    The first of them is stored, also when they share a commit.
     """
-    many = FEW + 2
-    raws = [keyed(str(number % many), f"Text {number % many}") for number in range(3 * many)]
+    raws = [keyed(str(number % 6), f"Text {number % 6}", to=recipient(number % 6)) for number in range(18)]
 
     stored = await take(*((outbox, raw) for raw in raws))
 
-    assert not await outbox.inbox_is_empty()
-    assert [None] * many + [Repeated(raws[at % many].id) for at in range(many, 3 * many)] == stored
-    assert [Repeated(raws[1].id)] == await take((outbox, keyed("1", "Text 1")))
-    await map_all(outbox)
-    assert [f"Text {number}" for number in range(many)] == await texts(outbox)
-    assert [Repeated(raws[1].id)] == await take((outbox, keyed("1", "Text 1")))
+    assert all(isinstance(one, list) for one in stored[:6])
+    assert [Repeated(raws[at % 6].id) for at in range(6, 18)] == stored[6:]
+    assert [f"Text {number}" for number in range(6)] == await texts(outbox)
 
 
 async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outbox) -> None:
@@ -103,7 +100,6 @@ async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outb
         stored = await take(*((outbox, raw) for raw in ours), *((second_outbox, raw) for raw in theirs))
 
         assert 3 == sum(isinstance(one, Repeated) for one in stored)
-    await map_all(outbox)
     assert 30 == len(await texts(outbox))
 
 
@@ -112,14 +108,13 @@ async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
     The key is taken in the transaction that stores the request, or not at all.
     """
     first = keyed("one")
-    other = keyed("two", "Other")
-    taken = RawSubmission(id=first.id, body=other.body, content_type=other.content_type)
-    await take((outbox, taken))
+    await take((outbox, replace(keyed("two", "Other"), id=first.id)))
 
-    # Its id is taken, so it cannot be stored as a submission; it is kept as it is, under its key.
-    [stored] = await take((outbox, first))
-    assert stored is None
-    assert [Repeated(first.id)] == await take((outbox, keyed("one")))
+    with pytest.raises(sa.exc.IntegrityError):  # its id is taken
+        await take((outbox, first))
+
+    [stored] = await take((outbox, keyed("one")))
+    assert isinstance(stored, list)
 
 
 async def test_keys_are_removed_with_what_is_personal(

@@ -82,7 +82,6 @@ READINGS = Readings(
         recent=dict.fromkeys(Status, 3),
         releasing=1,
         look_ups=1,
-        inbox=7,
     ),
     standings=(
         Standing(
@@ -183,8 +182,8 @@ def test_the_outbox_is_shown_as_it_was_read(metrics: Metrics) -> None:
     assert {} == of(found, "account_waiting")
     assert {(ACCOUNT,): 4} == of(found, "pending_segments")
     assert {(ACCOUNT,): (START + MINUTE).timestamp()} == of(found, "queue_empty_timestamp_seconds")
-    assert ({(): 5}, {(): 1}, {(): 7}, {(): 1}) == tuple(
-        of(found, name) for name in ("opt_outs", "lookups_waiting", "inbox_requests", "store_up")
+    assert ({(): 5}, {(): 1}, {(): 1}) == tuple(
+        of(found, name) for name in ("opt_outs", "lookups_waiting", "store_up")
     )
 
 

@@ -5,5 +5,5 @@ A file is named for its number and what it is about; its ``upgrade`` gets an ``O
 for this, would be 9 MB of memory in the first run on a store, and 4 MB on every disk.
 """
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest step; a store at this one is opened without loading any."""

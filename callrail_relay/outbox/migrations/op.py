@@ -51,5 +51,8 @@ class Op:
     def drop_index(self, name: str) -> None:
         self.execute(f"DROP INDEX {name}")
 
+    def scalar(self, query: sa.TextClause) -> object:
+        return self._connection.scalar(query)
+
     def execute(self, statement: str) -> None:
         self._connection.execute(sa.text(statement))
