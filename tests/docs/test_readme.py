@@ -57,12 +57,14 @@ def test_readme_leads_to_every_page() -> None:
     assert pages <= linked
 
 
-def test_changelog_completes_its_sentence() -> None:
+def test_changelog_keeps_to_its_headings() -> None:
     """
-    Each line goes on from "This change will".
+    Added, Changed, Deprecated, Removed, Fixed or Security, and a sentence on each line.
     """
-    unreleased = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("## Unreleased")[2]
-    entries = re.findall(r"^- (.+)", unreleased, re.MULTILINE)
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^### (.+)$", changelog, re.MULTILINE)
+    entries = re.findall(r"^- (.+)$", changelog, re.MULTILINE)
 
+    assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert entries
-    assert all(entry[0].islower() for entry in entries)
+    assert all(entry.endswith(".") for entry in entries)
