@@ -178,7 +178,7 @@ class Program:
             check=False,
         )
         if arguments[:1] not in TELLING:
-            require_no_leak(shown.stderr, "Standard error")
+            require_no_leak(_without_typed(shown.stderr, arguments), "Standard error")
         return shown
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
@@ -243,3 +243,12 @@ class Program:
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "callrail_relay", *arguments]
+
+
+def _without_typed(words: str, arguments: tuple[str, ...]) -> str:
+    """
+    *words* without what the person typed, which is shown as it was typed.
+    """
+    for argument in sorted(arguments, key=len, reverse=True):
+        words = words.replace(argument, "")
+    return words
