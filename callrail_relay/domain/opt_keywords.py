@@ -42,7 +42,8 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 # iMessage and Android send a reaction as a text that quotes ours, which may end with "Reply STOP to opt out".
-_QUOTED = re.compile('[“«"][^“”«»"]*\\s[^“”«»"]*\\s[^“”«»"]*(?:[”»"]|$)')
+# Nothing is tried twice over the same characters: a reply of any kind takes milliseconds.
+_QUOTED = re.compile(r'[“«"][^“”«»"\s]*+\s[^“”«»"\s]*+\s[^“”«»"]*+(?:[”»"]|$)')
 _TO_OPT_OUT = r"(stop|unsubscribe|opt ?out|cancel|end|quit|leave|remove)"
 # What other businesses' automatic replies tell *us* to do.
 _INSTRUCTION = re.compile(
@@ -152,7 +153,7 @@ def _repeated_once(part: str) -> str:
     return words[0] if words and _KEYWORDS.issuperset(words) else part
 
 
-_NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*|de|la|van|von)[\s,]*){1,4}[\W_]*")
+_NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*+|(?:de|la|van|von)\b)[\s,]*+){1,4}[\W_]*")
 _NO_NAMES = re.compile(
     r"\b(mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(today|tomorrow|tonight|yes|no|ok)\b", re.IGNORECASE
 )
