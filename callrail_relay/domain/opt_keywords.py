@@ -408,6 +408,7 @@ _DOUBTFUL = _any_of(
     \b(?:removal from|be removed)\b(?! from (?!your|ur|this))
     \bthis (?:to |has to |needs to |must |will )?(?:stop|end)$
     \b(?:like|want) to stop$
+    \bwant out of (?:this|these|the|your) (?:\w+ )?(?:texts?|messages?|list|thread)\b
     \bwill this stop$
     \bhow do i stop\b(?! (?:the|a|my|fore))
     \bmake this stop\b
@@ -426,6 +427,9 @@ _DOUBTFUL = _any_of(
 )
 
 
+_STOP_SIGNS = frozenset("🛑⛔🚫🖕")
+
+
 def is_callrails_keyword(content: str) -> bool:
     """Return whether CallRail opts the person out by this reply on its own side."""
     return _words(_plain(content)) in _OF_CALLRAIL
@@ -441,6 +445,6 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
     core = _core(gist)
     if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
         return OptKeyword.STOP
-    if _is_slip(core) or _DOUBTFUL.search(gist):
+    if _is_slip(core) or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
         return OptKeyword.MAYBE_STOP
     return None

@@ -87,6 +87,8 @@ def test_a_keyword_alone_counts(word: str, shape: str) -> None:
         ("st0p", MAYBE),
         ("leave me alone", MAYBE),
         ("Not at this number, call my wife", MAYBE),
+        ("🛑", MAYBE),
+        ("I want out of these messages", MAYBE),
         ("start", START),
         ("Unstop!", START),
         ("YES", YES),
