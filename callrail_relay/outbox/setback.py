@@ -30,7 +30,7 @@ from callrail_relay.outbox.tables import (
 )
 
 TOLERANCE = timedelta(seconds=2)
-"""Clocks are corrected by less than this all the time, and nothing waits long for it."""
+"""Clocks are corrected by less than this all the time, and no text waits long for it."""
 
 _TABLES = (
     submissions,
@@ -67,12 +67,17 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     Move every instant after *now* by as much as the clock was set back from *latest*.
 
     Whoever else saw the same and came first has done it: then nothing is ahead any more. When accounts are to
-    be looked at is found anew in any case: it may have been written when nothing else was.
+    be looked at is found anew in any case, were it for a second: it may have been written when nothing else
+    was.
     """
     look_at_all(connection, now)
-    if latest_instant(connection, now) <= now + TOLERANCE:
+    newest = latest_instant(connection, now)
+    if newest <= now + TOLERANCE:
         return
-    back = (latest - now) // MICROSECOND
+    # Another process may have seen the clock later than this one. All of it at once: moved in part here and
+    # as a whole there, a use of the budget would be free again too early.
+    set_back = (newest if newest > latest + TOLERANCE else latest) - now
+    back = set_back // MICROSECOND
     for column in _columns():
         stored = sa.type_coerce(column, sa.BigInteger)
         connection.execute(

@@ -554,9 +554,12 @@ class Outbox:
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin() as transaction,
         ):
+            # Read before the time, so that it is earlier whatever other threads write meanwhile.
+            latest = self._latest
             now = self._time(connection)
-            latest = self._latest or setback.latest_instant(connection, now)
-            if now < latest - setback.TOLERANCE:
+            if latest is None:
+                latest = setback.latest_instant(connection, now)
+            if now < latest:
                 setback.bring_back(connection, now, latest)
             results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)

@@ -2,13 +2,14 @@
 A clock that was ahead and is set back: nothing waits until the time has come again.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.outcome import Unknown
+from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
@@ -38,21 +39,40 @@ async def test_an_accepted_text_leaves_at_once(
     assert message.received_at <= clock.now()
 
 
+@pytest.mark.parametrize("span", [timedelta(seconds=1), HOUR - timedelta(minutes=1)])
 async def test_an_account_that_was_just_changed_is_looked_at(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Outbox, worker: Worker, clock: ManualClock, span: timedelta
 ) -> None:
     """
-    Also where nothing but when to look at it was written by the clock that was ahead.
+    Also where nothing but when to look at it was written by the clock that was ahead, were it by a second.
     """
     await outbox.pause(ACCOUNT, "Lunch")
     await put(outbox, "Hello")
     assert await worker.waits() is None
-    clock.advance(DAY)
+    clock.advance(HOUR)
     await outbox.resume(ACCOUNT)
 
-    clock.set(START + timedelta(minutes=1))
+    clock.set(clock.now() - span)
 
     assert "Hello" == (await worker.take()).content
+
+
+async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+    """
+    Something about another text was decided after it was due, and then the clock went back before that.
+    """
+    await put(outbox, "Hello")
+    other = await put(outbox, "Hello", to=recipient(1))
+    await worker.send(NotSent("no route to CallRail."))
+    retry_at = await worker.waits()
+    assert retry_at is not None
+    assert clock.now() < retry_at < clock.now() + timedelta(seconds=1)
+    clock.advance(1)
+    assert await outbox.cancel(other, [Status.QUEUED])
+
+    clock.set(START)
+
+    assert retry_at == await worker.waits()
 
 
 async def test_the_budget_fills_up_no_longer_than_it_would_have(
@@ -145,6 +165,27 @@ async def test_a_restart_notices_it_too(
     assert [] == await worker.settle_abandoned()
     clock.advance(1)
     assert 1 == len(await worker.settle_abandoned())
+
+
+async def test_a_budget_that_two_processes_move_is_free_no_earlier(
+    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+) -> None:
+    """
+    The first one has written nothing since the clock was set ahead, and so sees it go back by less.
+    """
+    frugal = worker.under(limits=Limits(1, 1000))
+    await outbox.write_probe()
+    clock.advance(HOUR)
+    others = replace(frugal, outbox=second_outbox)
+    await put(second_outbox, "Hello")
+    await others.send()
+    await put(second_outbox, "Hello", to=recipient(1))
+
+    clock.set(START - timedelta(seconds=10))
+    for store in (outbox, second_outbox, outbox):
+        await store.write_probe()
+
+    assert clock.now() + HOUR == await frugal.waits()
 
 
 async def test_a_small_correction_moves_nothing(outbox: Outbox, clock: ManualClock) -> None:
