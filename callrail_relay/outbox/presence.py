@@ -161,6 +161,12 @@ def leave(connection: sa.Connection, now: datetime, id_: str) -> None:
     connection.execute(sa.delete(nodes).where(nodes.c.id == id_))
 
 
+def is_served(connection: sa.Connection, now: datetime) -> bool:
+    """Whether a node is there, in tables of any release."""
+    query = sa.select(nodes.c.id).where(nodes.c.seen_at > now - GONE)
+    return sa.inspect(connection).has_table(nodes.name) and connection.execute(query).first() is not None
+
+
 def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
     """The nodes that are there, the oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)

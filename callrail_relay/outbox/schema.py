@@ -25,11 +25,12 @@ _VERSIONS = sa.Table(
 )
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda _: None) -> None:
     """
     Run the steps that the database lacks, in one transaction.
 
-    Raises Unavailable where a newer release of this program has written to it.
+    *before* is called first where the tables that are there are to change, and may refuse. Raises Unavailable
+    where a newer release of this program has written to it.
     """
     with engine.connect() as connection:
         if current_version(connection) == HEAD:
@@ -40,6 +41,9 @@ def migrate(engine: sa.Engine) -> None:
             for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        # Another process may have done it while this one waited.
+        if current_version(connection) not in (None, HEAD):
+            before(connection)
         upgrade(connection)
 
 

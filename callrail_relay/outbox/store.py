@@ -156,7 +156,9 @@ class Outbox:
             # Before the tables are touched: another release may be at work on them.
             if serves and outbox._lock is not None:
                 await asyncio.to_thread(outbox._lock.take, presence.SERVE, clock.now())
-            await outbox._in_thread(outbox._writers, migrate, engine)
+            await outbox._in_thread(
+                outbox._writers, migrate, engine, lambda c: outbox._require_none_older(c, serves=serves)
+            )
             await outbox._in_thread(outbox._writers, close_to_others, engine)
             if serves:
                 await outbox.beat()
@@ -164,6 +166,25 @@ class Outbox:
             await outbox.close()
             raise
         return outbox
+
+    def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
+        """
+        Raise Unavailable where a relay works on the tables as they are before a step.
+        """
+        if self._lock is None:
+            served = presence.is_served(connection, self._time(connection))
+        else:
+            served = not serves and self._lock.server() is not None
+        if served and serves:
+            raise Unavailable(
+                f"Another relay that is running on {self.name} is an older version. Stop every `serve` on it "
+                "first, then run this again. One that was killed is forgotten after 30 seconds."
+            )
+        if served:
+            raise Unavailable(
+                f"The relay that is running on {self.name} is an older version. Restart it first "
+                "(`callrail-relay serve`), then run this again."
+            )
 
     async def close(self) -> None:
         """
