@@ -37,7 +37,7 @@ def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda 
             return
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         if not is_sqlite(engine):
-            # Another node may be at it for longer than any other statement may take, and this one may be slow.
+            # Another node may be at it for longer than any other statement may take, and this may be slow.
             for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
                 connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

@@ -54,7 +54,7 @@ from callrail_relay.domain.submission import (
     StoredSubmission,
 )
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.errors import Unavailable
+from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import (
     alerting,
     callrail_texts,
@@ -219,6 +219,19 @@ class Outbox:
         Whether a ``serve`` has to say again and again that it is there, by ``beat``.
         """
         return self._lock is None
+
+    async def require_not_copied(self) -> None:
+        """
+        Raise AlreadyRunning while the store is copied: what waits in it would be sent from the copy as well.
+
+        Asked after this process can be seen to work on the store, as a copy looks after it can be seen.
+        """
+        if self._lock is not None:
+            copied = await asyncio.to_thread(self._lock.is_copied)
+        else:
+            copied = await self._read(lambda c, _now: presence.others_connected(c, presence.COPYING))
+        if copied:
+            raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
 
     async def beat(self) -> None:
         """

@@ -214,13 +214,13 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
 
 @pytest.mark.parametrize("serves", [False, True], ids=["a command", "a second serve"])
 async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
-    store_url: str, clock: ManualClock, serves: bool
+    store_url: str, clock: ManualClock, *, serves: bool
 ) -> None:
     """
     It would fail in the midst of its work. When it has ended, the same command brings them up to date.
     """
     with older_serve(store_url, clock):
-        with pytest.raises(Unavailable, match="older version|already running"):
+        with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
             await Outbox.open(store_url, clock, database_time=False, serves=serves)
         with connected(store_url) as connection:
             assert migrations.HEAD != current_version(connection)
