@@ -414,8 +414,8 @@ class Outbox:
     async def list_suppressions(self) -> list[Suppression]:
         return await self._read(suppressing.list_suppressions)
 
-    async def remember_number(self, route: Route) -> None:
-        await self._write(numbers.remember_number, route)
+    async def remember_number(self, route: Route, known: Collection[str] = ()) -> None:
+        await self._write(numbers.remember_number, route, known)
 
     async def known_numbers(self, account_ids: Collection[str]) -> list[Route]:
         return await self._read(numbers.known_numbers, account_ids)
