@@ -37,14 +37,22 @@ from callrail_relay.domain.mapper import map_text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import SecretFault, SettingsFault, Unavailable, UsageFault
+from callrail_relay.errors import (
+    AlreadyRunning,
+    NotAllowed,
+    SecretFault,
+    SettingsFault,
+    Unavailable,
+    UsageFault,
+)
 from callrail_relay.outbox import engine
+from callrail_relay.outbox.copying import open_copy
 from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
 from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, digest
 from callrail_relay.service.worker import Worker
 from tests.config.test_places import posix_only
 from tests.service.rig import Events
-from tests.support.clock import ManualClock
+from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 from tests.support.public_way import PUBLIC, proving, public_way
 from tests.web.posting import payload
@@ -235,6 +243,59 @@ async def test_worker_needs_a_key(tmp_path: Path) -> None:
             with pytest.raises(SecretFault, match="CallRail API key"):
                 async with open_worker(relay):
                     raise AssertionError
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """
+    A store that is not in the data directory.
+    """
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{(tmp_path / 'elsewhere' / 'relay.db').as_posix()}"
+
+
+@asynccontextmanager
+async def relay_on(store_url: str, folder: Path) -> AsyncIterator[Relay]:
+    async with demonstrated(folder) as (installation, _):
+        database = installation.settings.database.model_copy(update={"url": store_url})
+        settings = installation.settings.model_copy(update={"database": database})
+        async with open_relay(replace(installation, settings=settings)) as relay:
+            yield relay
+
+
+async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path: Path) -> None:
+    """
+    It would send what waits, and the copy would send it again.
+    """
+    other = f"sqlite:///{(tmp_path / 'other' / 'relay.db').as_posix()}"
+
+    def copy() -> None:
+        with open_copy(store_url, other, now=START):
+            pass
+
+    async with relay_on(store_url, tmp_path) as relay, open_worker(relay):
+        with pytest.raises(NotAllowed, match="Stop every `serve`"):
+            await asyncio.to_thread(copy)
+    await asyncio.to_thread(copy)
+
+
+async def test_nothing_is_sent_from_a_store_that_is_copied(store_url: str, tmp_path: Path) -> None:
+    """
+    Neither from where the texts come nor from where they go.
+    """
+    source = f"sqlite:///{(tmp_path / 'source' / 'relay.db').as_posix()}"
+    for url in (source, store_url):
+        async with relay_on(url, tmp_path):
+            pass
+    for names in ((source, store_url), (store_url, source)):
+        with open_copy(*names, now=START):
+            async with relay_on(store_url, tmp_path) as relay:
+                with pytest.raises(AlreadyRunning, match=r"`database copy` is running on .+ Wait until"):
+                    async with open_worker(relay):
+                        raise AssertionError
+    async with relay_on(store_url, tmp_path) as relay, open_worker(relay):
+        pass
 
 
 async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:

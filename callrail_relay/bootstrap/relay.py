@@ -19,7 +19,7 @@ from callrail_relay.errors import SettingsFault
 from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
-from callrail_relay.outbox.nodes import node_name
+from callrail_relay.outbox.nodes import names_of_store, node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Delivery
@@ -144,12 +144,16 @@ async def open_worker(
 
     One that *stays* also does what is not about certain texts, such as looking for replies.
 
-    Raises SecretFault without an API key, Unavailable without a data directory.
+    Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
+    directory for the name.
     """
     installation = relay.installation
     key = await installation.secrets.require(SecretName.API_KEY)
     async with open_callrail(installation, key.secret.reveal()) as callrail:
-        with node_name(private_directory(installation.data)) as node:
+        file = store_file(installation.settings.database.url)
+        names = private_directory(installation.data) if file is None else names_of_store(file)
+        with node_name(names) as node:
+            await relay.outbox.require_not_copied()
             delivery = Delivery(
                 relay.outbox,
                 callrail,

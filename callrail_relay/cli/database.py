@@ -36,7 +36,8 @@ async def copy(
 
     Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a
     copy that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a
-    `serve` runs on either, and when the two do not hold the same afterwards.
+    `serve`, `send` or `replay` runs on either, and when the two do not hold the same afterwards. None of
+    them starts meanwhile.
 
     \b
     Example:

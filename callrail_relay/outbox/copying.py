@@ -15,14 +15,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
-from callrail_relay.outbox.nodes import has_workers
-from callrail_relay.outbox.presence import COPY, SERVE, StoreLock, read_nodes
+from callrail_relay.outbox.nodes import has_workers, names_of_store
+from callrail_relay.outbox.presence import COPY, COPYING, SERVE, StoreLock, is_served, others_connected
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import database_now
-from callrail_relay.outbox.tables import messages, metadata, nodes
+from callrail_relay.outbox.tables import messages, metadata
 
 PORTION = 1_000
 """Rows that are copied in one transaction."""
+
+ASKED_AGAIN = 10
+"""How often, a tenth of a second apart, PostgreSQL is asked who is connected."""
 
 KEPT_BY_THE_STORE = frozenset({"probe", "tallies", "nodes", "contacts"})
 """Tables that each store writes by itself."""
@@ -138,7 +141,7 @@ def open_copy(source_url: str, target_url: str, *, now: datetime) -> Iterator[Co
 
 @contextmanager
 def _opened(url: str) -> Iterator[sa.Engine]:
-    engine = open_engine(url)
+    engine = open_engine(url, COPYING)
     try:
         yield engine
     finally:
@@ -199,18 +202,32 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
             raise _in_use(engine, error.by) from error
         try:
             # A `replay` sends from the store as well, and has no lock of its own.
-            if has_workers(Path(str(engine.url.database)).parent):
+            if has_workers(names_of_store(Path(str(engine.url.database)))):
                 raise _in_use(engine, SERVE)
             yield
         finally:
             lock.release()
         return
-    with translated(engine), engine.connect() as connection:
-        if sa.inspect(connection).has_table(nodes.name) and read_nodes(
-            connection, database_now(connection, AdjustedClock(SystemClock()))
-        ):
-            raise _in_use(engine, SERVE)
+    with translated(engine):
+        _require_alone(engine)
     yield
+
+
+def _require_alone(engine: sa.Engine) -> None:
+    """
+    Raise NotAllowed where another works on PostgreSQL: a `serve` has a row, all others are connected.
+    """
+    with engine.connect() as connection:
+        if is_served(connection, database_now(connection, AdjustedClock(SystemClock()))):
+            raise _in_use(engine, SERVE)
+    # The server needs a moment to notice that a program which has just ended is gone.
+    for _ in range(ASKED_AGAIN):
+        # In a transaction of its own, since PostgreSQL looks once in each.
+        with engine.connect() as connection:
+            if not others_connected(connection):
+                return
+            connection.exec_driver_sql("SELECT pg_sleep(0.1)")
+    raise _in_use(engine, SERVE)
 
 
 def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
@@ -218,8 +235,8 @@ def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
         return NotAllowed(f"Another `{by}` is using {describe(engine)}; wait until it has ended.")
     killed = "" if is_sqlite(engine) else " One that was killed is forgotten after 30 seconds."
     return NotAllowed(
-        f"A relay is running on {describe(engine)}. Stop every `serve` on it first: a message that waits in "
-        f"both databases would be sent from both.{killed}"
+        f"A relay is running on {describe(engine)}. Stop every `serve` on it first, and wait until other "
+        f"commands have ended: a message that waits in both databases would be sent from both.{killed}"
     )
 
 

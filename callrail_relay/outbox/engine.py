@@ -25,16 +25,21 @@ CONNECT_TIMEOUT = 5
 """Seconds to wait for PostgreSQL to answer."""
 
 
-def open_engine(url: str) -> sa.Engine:
+APPLICATION = "callrail-relay"
+"""What PostgreSQL calls the connections of every command; a name of its own begins with it."""
+
+
+def open_engine(url: str, application: str = APPLICATION) -> sa.Engine:
     """
     An engine for *url*, ``sqlite:///…`` or ``postgresql://…``; nothing is connected yet.
 
+    PostgreSQL tells others that *application* is connected.
     Raises Unavailable where the directory or the file cannot be made, or psycopg is missing.
     """
     address = sa.make_url(url)
     if address.get_backend_name() == "sqlite":
         return _open_sqlite(address)
-    return _open_postgresql(address)
+    return _open_postgresql(address, application)
 
 
 def is_sqlite(engine: sa.Engine) -> bool:
@@ -189,7 +194,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _open_postgresql(address: sa.URL) -> sa.Engine:
+def _open_postgresql(address: sa.URL, application: str) -> sa.Engine:
     try:
         return sa.create_engine(
             address.set(drivername="postgresql+psycopg"),
@@ -198,7 +203,7 @@ def _open_postgresql(address: sa.URL) -> sa.Engine:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT,
-                "application_name": "callrail-relay",
+                "application_name": application,
                 # A node that is cut off must not keep its locks, nor wait for ever for those of another.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,

@@ -15,6 +15,14 @@ from callrail_relay.errors import Unavailable
 MOST_NODES = 64
 
 
+def names_of_store(store: Path) -> Path:
+    """
+    The directory with the names of those who work on a SQLite store, so that a copy can find them.
+    """
+    # Through links: one store has one directory.
+    return store.resolve().parent
+
+
 @contextmanager
 def node_name(directory: Path) -> Iterator[str]:
     """
@@ -34,9 +42,9 @@ def node_name(directory: Path) -> Iterator[str]:
         except OSError as error:
             lock.release()
             raise Unavailable(
-                f"The data directory {directory} cannot be written ({error.strerror}); free some space where "
-                "the disk is full, give this user the right to write, or set CALLRAIL_RELAY_DATA to "
-                "another one."
+                f"The directory {directory} cannot be written ({error.strerror}); free some space where "
+                "the disk is full, give this user the right to write, or set CALLRAIL_RELAY_DATA or "
+                "database.url to another one."
             ) from error
         try:
             yield name

@@ -14,12 +14,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.domain.callrail_text import WitnessPolicy
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.routing import Route
+from callrail_relay.outbox.suppressing import suppress_from_another
 from callrail_relay.outbox.tables import numbers
 
 
-def remember_number(connection: sa.Connection, now: datetime, route: Route) -> None:
+def remember_number(
+    connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
+) -> None:
     """
     Keep the company and account of a number; what was known of it before does not count any more.
+
+    A person who opted out of all *known* numbers of ours is not texted from this one, either.
     """
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     found = insert(numbers).values(
@@ -31,6 +36,7 @@ def remember_number(connection: sa.Connection, now: datetime, route: Route) -> N
             set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
         )
     )
+    suppress_from_another(connection, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:

@@ -18,9 +18,13 @@ from sqlalchemy.dialects import postgresql
 
 from callrail_relay.domain.health import Node
 from callrail_relay.errors import AlreadyRunning, Unavailable
+from callrail_relay.outbox.engine import APPLICATION
 from callrail_relay.outbox.tables import nodes
 
 SERVE, COPY = "serve", "database copy"
+
+COPYING = f"{APPLICATION} {COPY}"
+"""What PostgreSQL calls the connections of a copy."""
 
 TAKE_WITHIN = 1.0
 """Seconds to try for the lock: another program may be asking whether it is held."""
@@ -87,21 +91,29 @@ class StoreLock:
 
     def server(self) -> Node | None:
         """The ``serve`` that holds the lock now. Raises Unavailable when that can't be known."""
+        by, node = self._holder()
+        return node if by == SERVE else None
+
+    def is_copied(self) -> bool:
+        """Whether a copy holds the lock now. Raises Unavailable when that can't be known."""
+        by, _ = self._holder()
+        return by == COPY
+
+    def _holder(self) -> tuple[str, Node] | tuple[None, None]:
         if self._node is not None:
-            return self._node if self._by == SERVE else None
+            return self._by, self._node
         # Asking makes no file: one that belongs to another user would keep `serve` out.
         if not self._path.exists():
-            return None
+            return None, None
         lock = self._new_lock()
         try:
             lock.acquire(timeout=ASK_WITHIN, poll_interval=0.01)
         except Timeout:
-            by, node = self._read()
-            return node if by == SERVE else None
+            return self._read()
         except OSError as error:
             raise self._fault(error) from error
         lock.release()
-        return None
+        return None, None
 
     def _new_lock(self) -> FileLock:
         # The store's threads are several, and the lock is the process's.
@@ -159,6 +171,21 @@ def beat(
 def leave(connection: sa.Connection, now: datetime, id_: str) -> None:
     """Forget a node that stops."""
     connection.execute(sa.delete(nodes).where(nodes.c.id == id_))
+
+
+def others_connected(connection: sa.Connection, pattern: str = f"{APPLICATION}%") -> bool:
+    """Whether PostgreSQL has another connection whose application is LIKE *pattern*, to the same database."""
+    query = sa.text(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name LIKE :pattern AND pid <> pg_backend_pid())"
+    )
+    return bool(connection.scalar(query, {"pattern": pattern}))
+
+
+def is_served(connection: sa.Connection, now: datetime) -> bool:
+    """Whether a node is there, in tables of any release."""
+    query = sa.select(nodes.c.id).where(nodes.c.seen_at > now - GONE)
+    return sa.inspect(connection).has_table(nodes.name) and connection.execute(query).first() is not None
 
 
 def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:

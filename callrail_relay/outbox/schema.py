@@ -28,11 +28,12 @@ _VERSIONS = sa.Table(
 )
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda _: None) -> None:
     """
     Run the steps that the database lacks, in one transaction.
 
-    Raises Unavailable where a newer release of this program has written to it.
+    *before* is called first where the tables that are there are to change, and may refuse. Raises Unavailable
+    where a newer release of this program has written to it.
     """
     with engine.connect() as connection:
         if current_version(connection) == HEAD:
@@ -45,16 +46,19 @@ def migrate(engine: sa.Engine) -> None:
             assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - what SQLite's engine has
             driver.execute(f"PRAGMA busy_timeout = {LONGEST_MIGRATION_MS}").close()
         with connection.begin():
-            _migrate(connection)
+            _migrate(connection, before)
         connection.invalidate()  # the next one waits as long as all others do
 
 
-def _migrate(connection: sa.Connection) -> None:
+def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None]) -> None:
     if not is_sqlite(connection.engine):
         # Another node may be at it for longer than any other statement may take, or this one be slow.
         for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    # Another process may have done it while this one waited.
+    if current_version(connection) not in (None, HEAD):
+        before(connection)
     upgrade(connection)
 
 

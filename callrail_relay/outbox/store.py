@@ -54,7 +54,7 @@ from callrail_relay.domain.submission import (
     StoredSubmission,
 )
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.errors import Unavailable
+from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import (
     alerting,
     callrail_texts,
@@ -156,7 +156,9 @@ class Outbox:
             # Before the tables are touched: another release may be at work on them.
             if serves and outbox._lock is not None:
                 await asyncio.to_thread(outbox._lock.take, presence.SERVE, clock.now())
-            await outbox._in_thread(outbox._writers, migrate, engine)
+            await outbox._in_thread(
+                outbox._writers, migrate, engine, lambda c: outbox._require_none_older(c, serves=serves)
+            )
             await outbox._in_thread(outbox._writers, close_to_others, engine)
             if serves:
                 await outbox.beat()
@@ -164,6 +166,25 @@ class Outbox:
             await outbox.close()
             raise
         return outbox
+
+    def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
+        """
+        Raise Unavailable where a relay works on the tables as they are before a step.
+        """
+        if self._lock is None:
+            served = presence.is_served(connection, self._time(connection))
+        else:
+            served = not serves and self._lock.server() is not None
+        if served and serves:
+            raise Unavailable(
+                f"Another relay that is running on {self.name} is an older version. Stop every `serve` on it "
+                "first, then run this again. One that was killed is forgotten after 30 seconds."
+            )
+        if served:
+            raise Unavailable(
+                f"The relay that is running on {self.name} is an older version. Restart it first "
+                "(`callrail-relay serve`), then run this again."
+            )
 
     async def close(self) -> None:
         """
@@ -198,6 +219,19 @@ class Outbox:
         Whether a ``serve`` has to say again and again that it is there, by ``beat``.
         """
         return self._lock is None
+
+    async def require_not_copied(self) -> None:
+        """
+        Raise AlreadyRunning while the store is copied: what waits in it would be sent from the copy as well.
+
+        Asked after this process can be seen to work on the store, as a copy looks after it can be seen.
+        """
+        if self._lock is not None:
+            copied = await asyncio.to_thread(self._lock.is_copied)
+        else:
+            copied = await self._read(lambda c, _now: presence.others_connected(c, presence.COPYING))
+        if copied:
+            raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
 
     async def beat(self) -> None:
         """
@@ -380,8 +414,8 @@ class Outbox:
     async def list_suppressions(self) -> list[Suppression]:
         return await self._read(suppressing.list_suppressions)
 
-    async def remember_number(self, route: Route) -> None:
-        await self._write(numbers.remember_number, route)
+    async def remember_number(self, route: Route, known: Collection[str] = ()) -> None:
+        await self._write(numbers.remember_number, route, known)
 
     async def known_numbers(self, account_ids: Collection[str]) -> list[Route]:
         return await self._read(numbers.known_numbers, account_ids)

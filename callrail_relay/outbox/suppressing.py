@@ -2,7 +2,7 @@
 The list of people who opted out, each of one tracking number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -95,6 +95,30 @@ def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Sup
     added = sum(len(connection.execute(statement).all()) for statement in statements)
     connection.execute(_SETTLE_ALL)
     return added
+
+
+def suppress_from_another(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
+    """
+    Put those who are on the list for all *known* numbers on it for another that was not known then.
+    """
+    if not known:
+        return
+    of_all = (
+        sa.select(suppressions.c.recipient)
+        .where(suppressions.c.tracking_number.in_(known))
+        .group_by(suppressions.c.recipient)
+        .having(sa.func.count() == len(known))
+    )
+    entries = sa.select(
+        sa.literal(tracking_number),
+        suppressions.c.recipient,
+        suppressions.c.reason,
+        suppressions.c.created_at,
+        suppressions.c.origin,
+    ).where(suppressions.c.tracking_number == min(known), suppressions.c.recipient.in_(of_all))
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    columns = ("tracking_number", "recipient", "reason", "created_at", "origin")
+    connection.execute(insert(suppressions).from_select(columns, entries).on_conflict_do_nothing())
 
 
 def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:

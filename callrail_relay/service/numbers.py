@@ -27,7 +27,7 @@ async def find_sending_route(
     if found is None:
         async with ask() as discovery:
             found = await _look_up(number, account_ids, discovery)
-        await outbox.remember_number(found)
+        await outbox.remember_number(found, {route.tracking_number for route in known})
     return found
 
 

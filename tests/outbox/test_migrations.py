@@ -3,7 +3,9 @@ Migrations: they make the tables of the code, once, and refuse what a newer rele
 """
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -16,7 +18,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import migrations
+from callrail_relay.outbox import migrations, presence
 from callrail_relay.outbox.schema import current_version, steps, upgrade
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
@@ -189,6 +191,44 @@ async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: Manu
 
     with connected(store_url) as connection:
         assert "9999" == current_version(connection)
+
+
+@contextmanager
+def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
+    """
+    A store of the release before, with a `serve` of it at work.
+    """
+    with connected(url) as connection:
+        upgrade(connection, list(steps())[-2])
+        if connection.dialect.name == "postgresql":
+            presence.beat(connection, clock.now(), id_="older", name="other:1", since=None)
+    lock = presence.StoreLock(Path(str(sa.make_url(url).database)))
+    if url.startswith("sqlite"):
+        lock.take(presence.SERVE, clock.now())
+    yield
+    lock.release()
+    if not url.startswith("sqlite"):
+        with connected(url) as connection:
+            presence.leave(connection, clock.now(), "older")
+
+
+@pytest.mark.parametrize("serves", [False, True], ids=["a command", "a second serve"])
+async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
+    store_url: str, clock: ManualClock, *, serves: bool
+) -> None:
+    """
+    It would fail in the midst of its work. When it has ended, the same command brings them up to date.
+    """
+    with older_serve(store_url, clock):
+        with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
+            await Outbox.open(store_url, clock, database_time=False, serves=serves)
+        with connected(store_url) as connection:
+            assert migrations.HEAD != current_version(connection)
+
+    outbox = await Outbox.open(store_url, clock, database_time=False, serves=serves)
+    await outbox.close()
+    with connected(store_url) as connection:
+        assert migrations.HEAD == current_version(connection)
 
 
 async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:

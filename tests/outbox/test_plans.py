@@ -258,7 +258,7 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
     await outbox.lift_suppression(recipient(1), None)
     for approvable in (False, True):
         await outbox.held_alike(message_id, approvable=approvable)
-    await outbox.remember_number(Route(ACCOUNT, "COM2", "+12025550144"))
+    await outbox.remember_number(Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"})
     await outbox.known_numbers([ACCOUNT])
     await outbox.note_text(make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.approve(await put(outbox, "Hello", to=recipient(60)))
@@ -290,6 +290,7 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
     await outbox.read_contacts([ACCOUNT])
     await outbox.beat()
     await outbox.running()
+    await outbox.require_not_copied()
     await outbox.note_dashboard("http://127.0.0.1:8788")
     clock.advance(timedelta(days=400))
     assert await outbox.retire(clock.now() - timedelta(days=365), 100)

@@ -10,12 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.domain.health import Contact
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
 from callrail_relay.outbox.store import Outbox
+from tests.outbox.database import connected
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT
@@ -155,7 +157,8 @@ async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding,
     holding.start()
     with pytest.raises(AlreadyRunning):
         await Outbox.open(f"sqlite:///{sqlite_path}", ManualClock(), serves=True)
-    assert b"" == sqlite_path.read_bytes()
+    with connected(f"sqlite:///{sqlite_path}") as connection:
+        assert [] == sa.inspect(connection).get_table_names()
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.routing import Route
 from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock
-from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
+from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, recipient
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +94,22 @@ async def test_a_list_is_put_on_ours(outbox: Outbox) -> None:
     found = {one.recipient: one for one in await outbox.list_suppressions()}
     assert "They replied STOP." == found[recipient(1)].reason
     assert START - timedelta(days=1200) == found[recipient(1200)].created_at
+
+
+async def test_number_that_is_remembered_takes_over_who_opted_out_of_all(outbox: Outbox) -> None:
+    """
+    With the reason. An entry that is there stays; an opt-out of some numbers only is not taken over.
+    """
+    new = "+12025550145"
+    for number in (TRACKING_NUMBER, OTHER_NUMBER):
+        await outbox.suppress(number, RECIPIENT, "Asked by phone.")
+        await outbox.suppress(number, recipient(1), "Asked by phone.")
+    await outbox.suppress(TRACKING_NUMBER, recipient(2), "They replied STOP.")
+    await outbox.suppress(new, recipient(1), "They replied STOP.")
+
+    await outbox.remember_number(Route(ACCOUNT, "COM2", new), {TRACKING_NUMBER, OTHER_NUMBER})
+
+    entries = [one for one in await outbox.list_suppressions() if one.tracking_number == new]
+    assert {RECIPIENT: "Asked by phone.", recipient(1): "They replied STOP."} == {
+        one.recipient: one.reason for one in entries
+    }

@@ -90,6 +90,22 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
     assert [] == await rig.outbox.known_numbers([rig.account_id])
 
 
+async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:
+    """
+    Also when another was named in between; an opt-out of one number alone is not copied.
+    """
+    for_all, for_one = RECIPIENT, "+12025550150"
+    first, second, third = (rig.simulator.add_tracker().tracking_numbers[0] for _ in range(3))
+    await find(rig, first, Asking(rig))
+    await rig.operations.suppress(for_all, None, "Asked by phone.")
+    await rig.operations.suppress(for_one, first, "Asked by phone.")
+
+    for later in (second, third):
+        await find(rig, later, Asking(rig))
+        assert await rig.outbox.is_suppressed(later, for_all)
+        assert not await rig.outbox.is_suppressed(later, for_one)
+
+
 async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     """
     The looks for replies take in its company, and an opt-out for all of our numbers takes in the number.
