@@ -262,9 +262,11 @@ def with_store(installation: Installation, url: str) -> Installation:
 
 @asynccontextmanager
 async def relay_on(store_url: str, folder: Path) -> AsyncIterator[Relay]:
-    async with demonstrated(folder) as (installation, _):
-        async with open_relay(with_store(installation, store_url)) as relay:
-            yield relay
+    async with (
+        demonstrated(folder) as (installation, _),
+        open_relay(with_store(installation, store_url)) as relay,
+    ):
+        yield relay
 
 
 async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ _OPTED_OUT = re.compile(
     | \bunsubscribed\b (?!\ from\ (?:mms|e\ ?mails?|calls?)\b)
     | \b(?:errors?|code|twilio)\ 21610\b
     | \b(?:black|deny|block)\ ?list\ rule\b
-    | \b(?:suppression|stop)\ ?list\b
+    | \b(?:suppression|stop|do\ not\ (?:contact|text))\ ?list\b
     | \b(?:replied|responded|sent|texted|answered)\ (?:with\ |back\ )?stop\b
     | \b(?:revoked|withdrew|withdrawn)\ (?:\w+\ )?consent\b
     | \bno\ longer\ (?:wants?|wish|wishes)\ to\ (?:receive|get|be)\b

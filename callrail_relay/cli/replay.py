@@ -76,7 +76,7 @@ async def replay(
         installation.require_terms()
     if count > 1 and not (dry_run or yes or has_terminal()):
         # Before the store is opened: there is nobody to ask.
-        confirmed(f"Send these {count} texts to real people now?", yes=False)
+        confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(installation) as relay:
         if dry_run or (count > 1 and not yes):
             planned = await relay.intake.plan_saved(found, force=force)

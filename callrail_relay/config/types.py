@@ -191,6 +191,7 @@ def _check_postgresql_url(url: str) -> None:
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
     try:
+        urlsplit(url)  # which sees a bracket that nothing closes
         address = make_url(url)
         host, port, name = address.host or "", address.port or 5432, address.database or ""
     except (ArgumentError, ValueError) as fault:

@@ -42,7 +42,8 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 # iMessage and Android send a reaction as a text that quotes ours, which may end with "Reply STOP to opt out".
-_QUOTED = re.compile('[“«"][^“”«»"]*\\s[^“”«»"]*\\s[^“”«»"]*(?:[”»"]|$)')
+# Nothing is tried twice over the same characters: a reply of any kind takes milliseconds.
+_QUOTED = re.compile(r'[“«"][^“”«»"\s]*+\s[^“”«»"\s]*+\s[^“”«»"]*+(?:[”»"]|$)')
 _TO_OPT_OUT = r"(stop|unsubscribe|opt ?out|cancel|end|quit|leave|remove)"
 # What other businesses' automatic replies tell *us* to do.
 _INSTRUCTION = re.compile(
@@ -152,7 +153,7 @@ def _repeated_once(part: str) -> str:
     return words[0] if words and _KEYWORDS.issuperset(words) else part
 
 
-_NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*|de|la|van|von)[\s,]*){1,4}[\W_]*")
+_NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*+|(?:de|la|van|von)\b)[\s,]*+){1,4}[\W_]*")
 _NO_NAMES = re.compile(
     r"\b(mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(today|tomorrow|tonight|yes|no|ok)\b", re.IGNORECASE
 )
@@ -407,6 +408,7 @@ _DOUBTFUL = _any_of(
     \b(?:removal from|be removed)\b(?! from (?!your|ur|this))
     \bthis (?:to |has to |needs to |must |will )?(?:stop|end)$
     \b(?:like|want) to stop$
+    \bwant out of (?:this|these|the|your) (?:\w+ )?(?:texts?|messages?|list|thread)\b
     \bwill this stop$
     \bhow do i stop\b(?! (?:the|a|my|fore))
     \bmake this stop\b
@@ -425,6 +427,9 @@ _DOUBTFUL = _any_of(
 )
 
 
+_STOP_SIGNS = frozenset("🛑⛔🚫🖕")
+
+
 def is_callrails_keyword(content: str) -> bool:
     """Return whether CallRail opts the person out by this reply on its own side."""
     return _words(_plain(content)) in _OF_CALLRAIL
@@ -440,6 +445,6 @@ def read_opt_keyword(content: str | None) -> OptKeyword | None:
     core = _core(gist)
     if core in _KEYWORDS or _is_signed(text) or _CLEAR.search(gist):
         return OptKeyword.STOP
-    if _is_slip(core) or _DOUBTFUL.search(gist):
+    if _is_slip(core) or _DOUBTFUL.search(gist) or (content and not words and _STOP_SIGNS & set(content)):
         return OptKeyword.MAYBE_STOP
     return None

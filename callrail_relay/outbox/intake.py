@@ -3,10 +3,10 @@ Storing what came in.
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -36,6 +36,9 @@ V = TypeVar("V")
 _PORTION = 500
 
 
+KEY_LASTS = timedelta(hours=24)
+"""How long a sender's key stands for one request; after that the same key is a fixed header, not a repeat."""
+
 Stored = list[Accepted] | Repeated
 """What became of a submission: its messages, or Repeated if it is stored already."""
 
@@ -44,14 +47,16 @@ def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissio
     """
     Store all of *batch* that was not stored before under the same key, or nothing; say what became of each.
     """
-    repeated = _repeated(connection, batch)
+    repeated = _repeated(connection, now, batch)
     new = iter(
         accept(connection, now, [one for one, again in zip(batch, repeated, strict=True) if not again])
     )
     return [again or next(new) for again in repeated]
 
 
-def _repeated(connection: sa.Connection, batch: Sequence[NewSubmission]) -> list[Repeated | None]:
+def _repeated(
+    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
+) -> list[Repeated | None]:
     """
     Which of *batch* came before under the same key; the keys of the others are taken.
 
@@ -64,7 +69,11 @@ def _repeated(connection: sa.Connection, batch: Sequence[NewSubmission]) -> list
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
     connection.execute(insert(repeat_keys).on_conflict_do_nothing(), rows)
-    known = {bytes(key): id_ for key, id_ in connection.execute(_OF_KEYS, {"keys": list(new)})}
+    known = {}
+    for digest, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
+        key = bytes(digest)
+        is_old = received_at is not None and received_at <= now - KEY_LASTS
+        known[key] = _take_over(connection, key, id_, new[key]) if is_old else id_
     return [
         Repeated(known[one.repeat_key])
         if one.repeat_key is not None and known[one.repeat_key] != one.id
@@ -73,8 +82,22 @@ def _repeated(connection: sa.Connection, batch: Sequence[NewSubmission]) -> list
     ]
 
 
-_OF_KEYS = sa.select(repeat_keys.c.digest, repeat_keys.c.submission_id).where(
-    repeat_keys.c.digest.in_(sa.bindparam("keys", expanding=True))
+def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
+    """
+    Give a key that has expired to the submission *new*, and return whose it is: of two nodes one gets it.
+    """
+    of_key = repeat_keys.c.digest == key
+    change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
+    if connection.execute(change.values(submission_id=new)).rowcount:
+        return new
+    owner: str = connection.execute(sa.select(repeat_keys.c.submission_id).where(of_key)).scalar_one()
+    return owner
+
+
+_OF_KEYS = (
+    sa.select(repeat_keys.c.digest, repeat_keys.c.submission_id, submissions.c.received_at)
+    .join_from(repeat_keys, submissions, submissions.c.id == repeat_keys.c.submission_id, isouter=True)
+    .where(repeat_keys.c.digest.in_(sa.bindparam("keys", expanding=True)))
 )
 
 
@@ -150,7 +173,7 @@ class _Facts:
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
-    recent: dict[str, list[guards.RecentText]]
+    recent: dict[str, deque[guards.RecentText]]
     suppressed: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
@@ -163,7 +186,7 @@ class _Facts:
         draft = message.draft
         words = draft.similarity_words()
         if words is not None and draft.route is not None and draft.recipient is not None:
-            self.recent[draft.route.account_id].append(guards.RecentText(draft.recipient, words))
+            self.recent[draft.route.account_id].appendleft(guards.RecentText(draft.recipient, words))
 
     def around(self, now: datetime, message: NewMessage, submission: NewSubmission) -> guards.Circumstances:
         """
@@ -221,7 +244,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
 
 def _recent(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
-) -> dict[str, list[guards.RecentText]]:
+) -> dict[str, deque[guards.RecentText]]:
     """
     What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it.
     """
@@ -233,7 +256,15 @@ def _recent(
         if message.draft.route is not None and message.draft.similarity_words() is not None
     }
     since = now - guards.MASS_TEXT_WINDOW
-    return defaultdict(list, {one: read_recent(connection, one, since) for one in compared})
+    known = {one: _newest(read_recent(connection, one, since)) for one in compared}
+    return defaultdict(_newest, known)
+
+
+def _newest(texts: Iterable[guards.RecentText] = ()) -> deque[guards.RecentText]:
+    """
+    The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
+    """
+    return deque(texts, maxlen=guards.RECENT_TEXTS)
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
+from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.engine import is_sqlite
 from callrail_relay.outbox.tables import (
     attempts,
@@ -25,8 +26,12 @@ from callrail_relay.outbox.tables import (
     repeat_keys,
     segments,
     submissions,
+    suppressions,
 )
 from callrail_relay.outbox.values import reasons_from_json, reasons_to_json
+
+WITHOUT_WORDS = "The person replied that they don't want texts."
+"""Why a person is on the list of opt-outs, once the words of the reply are removed."""
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -132,6 +137,12 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     # That a person has still to decide on it stays known.
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
+    quoted = sa.and_(
+        suppressions.c.origin.in_([Origin.REPLY, Origin.WORDS]),
+        suppressions.c.created_at < before,
+        suppressions.c.reason != WITHOUT_WORDS,
+    )
+    connection.execute(sa.update(suppressions).where(quoted).values(reason=WITHOUT_WORDS))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

@@ -2,6 +2,7 @@
 Bringing a database to the tables of today, and refusing one that is ahead of them.
 """
 
+import sqlite3
 from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
@@ -15,6 +16,8 @@ from callrail_relay.outbox.migrations.op import Op
 
 # One arbitrary number, so that two nodes that start at once do not both create the tables.
 _MIGRATION_LOCK = 7_287_245
+
+LONGEST_MIGRATION_MS = 120_000
 
 # Named as Alembic does, which made it in earlier stores.
 _VERSIONS = sa.Table(
@@ -35,16 +38,29 @@ def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda 
     with engine.connect() as connection:
         if current_version(connection) == HEAD:
             return
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if not is_sqlite(engine):
-            # Another node may be at it for longer than any other statement may take, and this may be slow.
-            for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
-                connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        # Another process may have done it while this one waited.
-        if current_version(connection) not in (None, HEAD):
-            before(connection)
-        upgrade(connection)
+    with engine.connect().execution_options(writes=True) as connection:
+        if is_sqlite(engine):
+            # Another process may be at it for longer than any other transaction takes. Asked of the driver,
+            # since SQLAlchemy would begin the transaction before.
+            driver = connection.connection.dbapi_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - what SQLite's engine has
+            driver.execute(f"PRAGMA busy_timeout = {LONGEST_MIGRATION_MS}").close()
+        with connection.begin():
+            _migrate(connection, before)
+        connection.invalidate()  # the next one waits as long as all others do
+
+
+def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None]) -> None:
+    if not is_sqlite(connection.engine):
+        # Another node may be at it for longer than any other statement may take, or this one be slow.
+        for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+    # Another process may have done it while this one waited.
+    version = current_version(connection)
+    if version != HEAD and version in steps():
+        before(connection)
+    upgrade(connection)
 
 
 def current_version(connection: sa.Connection) -> str | None:

@@ -154,9 +154,9 @@ def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
             return RefusedByCallRail(f"{why} The text stays queued.")
         return Waiting(f"The text is queued and leaves later. {why}")
     if _is_unreachable(standing, latest):
-        detail = latest.detail if latest is not None else ""
+        detail = f" {latest.detail}" if latest is not None else ""
         return Unavailable(
-            f"CallRail could not be reached. {detail} The text stays queued; `callrail-relay serve` sends it."
+            f"CallRail could not be reached.{detail} The text stays queued; `callrail-relay serve` sends it."
         )
     return Waiting(f"The text is queued and leaves later. {why} `callrail-relay serve` sends it.")
 

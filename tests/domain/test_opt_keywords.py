@@ -2,6 +2,8 @@
 Opt-outs in people's own words, and ordinary replies that hold the same words.
 """
 
+from timeit import timeit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,6 +87,8 @@ def test_a_keyword_alone_counts(word: str, shape: str) -> None:
         ("st0p", MAYBE),
         ("leave me alone", MAYBE),
         ("Not at this number, call my wife", MAYBE),
+        ("🛑", MAYBE),
+        ("I want out of these messages", MAYBE),
         ("start", START),
         ("Unstop!", START),
         ("YES", YES),
@@ -110,6 +114,27 @@ def test_what_a_reply_says(reply: str | None, keyword: OptKeyword | None) -> Non
     A keyword in any dress counts, and so does a sentence; the same words in another sense do not.
     """
     assert keyword is read_opt_keyword(reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "STOP - " + "A" * 2000 + " b",
+        "STOP - " + "A b" * 600,
+        "“a" + " " * 1990 + "“ b",
+        "STOP" + " | " * 600,
+        "stop " * 400,
+        "“" * 2000,
+        "Stop, " + "de la " * 300,
+        "\n" * 2000,
+        "STOP" + "-" * 1990,
+    ],
+)
+def test_no_reply_keeps_the_relay_busy(reply: str) -> None:
+    """
+    Any stranger can send one.
+    """
+    assert timeit(lambda: read_opt_keyword(reply), number=1) < 0.5
 
 
 @given(st.text(max_size=3000))

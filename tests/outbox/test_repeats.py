@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.submission import RawSubmission, Repeated, repeat_key
-from callrail_relay.outbox.intake import Stored
+from callrail_relay.outbox.intake import KEY_LASTS, Stored
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import repeat_keys
 from tests.outbox.database import connected
@@ -43,14 +43,29 @@ async def texts(outbox: Outbox) -> list[str]:
 
 async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) -> None:
     """
-    Case 33: however much later it comes.
+    Case 33: for a day.
     """
     first = keyed("one")
     await take((outbox, first))
-    clock.advance(timedelta(days=1))
+    clock.advance(KEY_LASTS - timedelta(seconds=1))
 
     assert [Repeated(first.id)] == await take((outbox, keyed("one")))
     assert ["Hello"] == await texts(outbox)
+
+
+async def test_a_fixed_key_swallows_no_text(outbox: Outbox, clock: ManualClock) -> None:
+    """
+    A sender with a fixed header may write the same words to a person another day.
+    """
+    await take((outbox, keyed("fixed")))
+    clock.advance(KEY_LASTS)
+
+    second = keyed("fixed")
+    [stored] = await take((outbox, second))
+
+    assert isinstance(stored, list)
+    assert [Repeated(second.id)] == await take((outbox, keyed("fixed")))
+    assert ["Hello", "Hello"] == await texts(outbox)
 
 
 async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None:
