@@ -255,13 +255,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{(tmp_path / 'elsewhere' / 'relay.db').as_posix()}"
 
 
+def with_store(installation: Installation, url: str) -> Installation:
+    database = installation.settings.database.model_copy(update={"url": url})
+    return replace(installation, settings=installation.settings.model_copy(update={"database": database}))
+
+
 @asynccontextmanager
 async def relay_on(store_url: str, folder: Path) -> AsyncIterator[Relay]:
-    async with demonstrated(folder) as (installation, _):
-        database = installation.settings.database.model_copy(update={"url": store_url})
-        settings = installation.settings.model_copy(update={"database": database})
-        async with open_relay(replace(installation, settings=settings)) as relay:
-            yield relay
+    async with (
+        demonstrated(folder) as (installation, _),
+        open_relay(with_store(installation, store_url)) as relay,
+    ):
+        yield relay
 
 
 async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path: Path) -> None:
@@ -557,8 +562,7 @@ async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
     """
     installation = await with_token_in_file(tmp_path)
     url = f"sqlite:///{tmp_path / 'secrets.toml'}/relay.db"
-    settings = installation.settings
-    broken = replace(installation, settings=replace(settings, database=replace(settings.database, url=url)))
+    broken = with_store(installation, url)
 
     with pytest.raises(Unavailable):
         await rotate_hook_token(broken, at_once=True)

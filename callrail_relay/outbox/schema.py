@@ -57,7 +57,8 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
     # Another process may have done it while this one waited.
-    if current_version(connection) not in (None, HEAD):
+    version = current_version(connection)
+    if version != HEAD and version in steps():
         before(connection)
     upgrade(connection)
 

@@ -231,6 +231,19 @@ async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
         assert migrations.HEAD == current_version(connection)
 
 
+async def test_an_older_command_is_told_that_the_running_relay_is_newer(
+    store_url: str, clock: ManualClock
+) -> None:
+    """
+    Not to restart it.
+    """
+    with older_serve(store_url, clock):
+        with connected(store_url) as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(Unavailable, match="written by a newer callrail-relay"):
+            await Outbox.open(store_url, clock, database_time=False)
+
+
 async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:
     """
     Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0.
