@@ -49,7 +49,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     for one in found:
         echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
     if not found:
-        echo("Nobody opted out.")
+        echo("No opt-outs yet.")
     return 0
 
 
