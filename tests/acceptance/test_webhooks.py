@@ -2,15 +2,20 @@
 CallRail's webhooks between two programs: the relay as it is installed, and the sandbox.
 """
 
+import asyncio
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 
 import pytest
 
+from callrail_relay.callrail.client import CallRail
+from callrail_relay.domain.webhooks import HookUrls
+from callrail_relay.service.witness import EVENT
 from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 
 PERSON = "+12025550122"
@@ -24,17 +29,23 @@ def port() -> int:
 
 
 @pytest.fixture
-def registered(configured: Program, port: int) -> Program:
+def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
     """
-    A relay that CallRail tells of texts.
+    A relay that CallRail tells of texts; `configure --webhooks` registers no address on this computer.
     """
-    configured.environment |= {
-        "CALLRAIL_RELAY_SERVER__PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "CALLRAIL_RELAY_SERVER__PORT": str(port),
-    }
-    done = configured.run("configure", "--webhooks", "--secrets-file", "--json")
-    assert 0 == done.returncode, done.stderr
-    assert HOOK_TOKEN not in done.stderr
+
+    async def register() -> str | None:
+        base = f"http://127.0.0.1:{port}/hooks/callrail/"
+        url = f"{base}{HOOK_TOKEN}?{EVENT}="
+        key, short = configured.environment["CALLRAIL_API_KEY"], timedelta(seconds=10)
+        async with CallRail.open(sandbox.url, key, connect_timeout=short, read_timeout=short) as callrail:
+            urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
+            done = await callrail.register_webhooks(sandbox.account_id, sandbox.company_id, urls)
+        return done.signing_key
+
+    signing_key = asyncio.run(register())
+    assert signing_key is not None
+    configured.environment["CALLRAIL_SIGNING_KEY"] = signing_key
     return configured
 
 
@@ -136,7 +147,8 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     assert {"Please do not text me again", "STOP"} == {words.splitlines()[0] for words in passed_on}
     assert [] == sandbox.texts()
     [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
-    assert "Replies are looked for every 1 min. They are passed on to 1 channel(s)." == doctor["detail"]
+    assert doctor["detail"].startswith("Replies were read ")
+    assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel(s).")
 
 
 def test_a_channel_that_makes_no_sense_ends_the_start(configured: Program) -> None:
