@@ -89,7 +89,6 @@ async def open_listeners(
             StoreProbe(relay.outbox, installation.clock).writable,
             installation.clock,
             metrics.answered,
-            refusals.count,
             prove=partial(proof, await relay.outbox.read_relay_secret(new_relay_secret())),
         ),
         host=server.host,

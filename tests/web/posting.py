@@ -91,7 +91,6 @@ def public_app(
         writable,
         rig.clock,
         answered,
-        refused,
         prove=lambda nonce: f"<{nonce}>",
     )
 

@@ -59,7 +59,7 @@ def signed_in(browser: Browser, relay: Running) -> StorageState:
     """
     page = new_page(browser)
     sign_in(page, relay.login_url)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("wait")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("review")
     state = page.context.storage_state()
     page.context.close()
     return state
@@ -183,7 +183,7 @@ def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.textContent.trim()"))
-    assert "Decide" in reached
+    assert "Review" in reached
     assert any("Approve" in one or "Send again" in one for one in reached)
 
 
