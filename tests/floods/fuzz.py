@@ -143,7 +143,10 @@ class Report:
         )
 
 
-async def fuzz(folder: Path, seconds: float, seed: int) -> Report:
+async def fuzz(folder: Path, seconds: float, seed: int, *, most_cpu: float = MOST_CPU) -> Report:
+    """
+    *most_cpu* is the CPU time that a callback may take, in seconds.
+    """
     report = Report()
     async with (
         private_rig(folder) as (rig, private),
@@ -153,7 +156,7 @@ async def fuzz(folder: Path, seconds: float, seed: int) -> Report:
         Listener(private.app, host="127.0.0.1", port=0, setting="x") as other,
     ):
         ports = [int(one.url.rpartition(":")[2]) for one in (public, public, public, other)]
-        with _watched(report):
+        with _watched(report, most_cpu):
             ends_at = time.monotonic() + seconds
             threads = [asyncio.to_thread(_talk, ports, seed + number, ends_at, report) for number in range(4)]
             await asyncio.gather(*threads)
@@ -190,7 +193,7 @@ def _answer(port: int, raw: bytes, chance: random.Random) -> bytes:
 
 
 @contextmanager
-def _watched(report: Report) -> Iterator[None]:
+def _watched(report: Report, most_cpu: float) -> Iterator[None]:
     """
     Note what is logged as an error, and how much CPU time each callback of this thread's loop takes.
     """
@@ -202,7 +205,7 @@ def _watched(report: Report) -> Iterator[None]:
         took = time.thread_time() - began
         if threading.get_ident() == loop_thread and took > report.slowest:
             report.slowest = took
-            if took > MOST_CPU:
+            if took > most_cpu:
                 callback = getattr(self, "_callback", None)
                 what = getattr(callback, "__self__", callback)
                 report.faults.append(f"{took * 1000:.0f} ms of CPU time: {what!r}"[:300])
