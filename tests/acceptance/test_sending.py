@@ -341,7 +341,7 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
     assert 0 == configured.run("messages", "approve", held).returncode
     with configured.serving():
         configured.wait_for("sent", 1)
-    assert "Nobody" in configured.run("opt-outs", "list").stdout
+    assert "No opt-outs yet." in configured.run("opt-outs", "list").stdout
 
 
 def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:
