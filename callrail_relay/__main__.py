@@ -1,6 +1,4 @@
-"""
-``python -m callrail_relay`` is the command ``callrail-relay``.
-"""
+"""``python -m callrail_relay`` is the command ``callrail-relay``."""
 
 from callrail_relay.cli import main
 

@@ -1,6 +1,4 @@
-"""
-The only file that reads the time or waits for it.
-"""
+"""The only file that reads the time or waits for it."""
 
 import asyncio
 import sys
@@ -10,49 +8,33 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """
-    Tells the time, and waits.
-    """
+    """Tells the time, and waits."""
 
     def now(self) -> datetime:
-        """
-        The present instant, aware, in UTC.
-        """
+        """The present instant, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """
-        Seconds since some moment: for ages, which nobody changes by setting the clock.
-        """
+        """Seconds since some moment: for ages, which nobody changes by setting the clock."""
 
     def awake(self) -> float:
-        """
-        Seconds since some moment, in which this machine did not sleep.
-        """
+        """Seconds since some moment, in which this machine did not sleep."""
 
     async def sleep(self, seconds: float) -> None:
-        """
-        Return when *seconds* have passed on this clock.
-        """
+        """Return when *seconds* have passed on this clock."""
 
 
 def pause(seconds: float) -> None:
-    """
-    Hold up this thread.
-    """
+    """Hold up this thread."""
     time.sleep(seconds)
 
 
 async def others_turn() -> None:
-    """
-    Let whatever else is ready to run in this loop run first.
-    """
+    """Let whatever else is ready to run in this loop run first."""
     await asyncio.sleep(0)
 
 
 async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
-    """
-    Return when *woken* is set, or *longest* has passed.
-    """
+    """Return when *woken* is set, or *longest* has passed."""
     waits = [
         asyncio.ensure_future(woken.wait()),
         asyncio.ensure_future(clock.sleep(longest.total_seconds())),
@@ -74,9 +56,7 @@ class AdjustedClock:
         self._ahead = timedelta()
 
     def adjust(self, now: datetime) -> None:
-        """
-        It is *now* on the other clock.
-        """
+        """It is *now* on the other clock."""
         self._ahead = now - self._clock.now()
 
     def now(self) -> datetime:
@@ -93,9 +73,7 @@ class AdjustedClock:
 
 
 class SystemClock:
-    """
-    The clock of this machine.
-    """
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -23,9 +23,7 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """
-    A fault whose words are meant for a person; its exit code follows from its class.
-    """
+    """A fault whose words are meant for a person; its exit code follows from its class."""
 
     exit_code: ClassVar[int] = 1
 
@@ -67,9 +65,7 @@ class Unavailable(RelayError):
 
 
 class AlreadyRunning(Unavailable):
-    """
-    Raised when another process holds the store: *by* is the command it runs.
-    """
+    """Raised when another process holds the store: *by* is the command it runs."""
 
     def __init__(
         self, store: str, *, by: str, pid: int | None, since: datetime | None, has_dashboard: bool

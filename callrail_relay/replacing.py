@@ -1,6 +1,4 @@
-"""
-Putting a new file in the place of one that another program may be reading.
-"""
+"""Putting a new file in the place of one that another program may be reading."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""
-What holds for every test: a clean environment, a closed network, no luck.
-"""
+"""What holds for every test: a clean environment, a closed network, no luck."""
 
 import os
 import sqlite3
@@ -73,9 +71,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """
-    Say how many stories the state machines told: a run that tried few of them should show it.
-    """
+    """Say how many stories the state machines told: a run that tried few of them should show it."""
     reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
     for report in reports:
         for name, value in report.user_properties:

@@ -1,6 +1,4 @@
-"""
-The pieces put together, as the commands get them.
-"""
+"""The pieces put together, as the commands get them."""
 
 import asyncio
 import io
@@ -94,9 +92,7 @@ async def demonstrated(
 async def served(
     installation: Installation, events: Events
 ) -> AsyncIterator[tuple[Relay, Worker, Listening]]:
-    """
-    What ``serve`` opens, in its order.
-    """
+    """What ``serve`` opens, in its order."""
     tokens = await hook_tokens(installation)
     async with (
         open_relay(installation, events, stays=True) as relay,
@@ -107,9 +103,7 @@ async def served(
 
 
 def configured(folder: Path, sandbox: Sandbox, **changes: dict[str, object]) -> Installation:
-    """
-    A relay that was set up by a file, with its secrets in the environment.
-    """
+    """A relay that was set up by a file, with its secrets in the environment."""
     settings = sandbox.overrides() | changes
     path = folder / "config.toml"
     tables = [_table(name, keys) for name, keys in settings.items() if name != "routes"]
@@ -135,9 +129,7 @@ def detail(report: HealthReport, name: str) -> str:
 
 
 async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
-    """
-    All pieces together: a text posted over HTTP is stored, sent to the sandbox, and shown.
-    """
+    """All pieces together: a text posted over HTTP is stored, sent to the sandbox, and shown."""
     events = Events()
     async with demonstrated(tmp_path) as (installation, sandbox), served(installation, events) as parts:
         relay, worker, listening = parts
@@ -161,9 +153,7 @@ async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
 
 
 async def worker_once(worker: Worker, events: Events) -> None:
-    """
-    Let a running worker finish one attempt, and stop it.
-    """
+    """Let a running worker finish one attempt, and stop it."""
     task = asyncio.create_task(worker.run())
     [finished] = await events.until(AttemptFinished)
     assert OutcomeKind.SENT == finished.outcome
@@ -172,9 +162,7 @@ async def worker_once(worker: Worker, events: Events) -> None:
 
 
 async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
-    """
-    A text leaves without any time passing on the relay's clock.
-    """
+    """A text leaves without any time passing on the relay's clock."""
     events = Events()
     async with demonstrated(tmp_path, ManualClock()) as (installation, sandbox):
         async with served(installation, events) as (_, worker, listening), httpx.AsyncClient() as client:
@@ -191,9 +179,7 @@ async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
 
 
 async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
-    """
-    What one run stored the next one sends.
-    """
+    """What one run stored the next one sends."""
     async with demonstrated(tmp_path) as (installation, sandbox):
         async with open_relay(installation) as relay:
             draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=installation.mapping)
@@ -209,9 +195,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
 
 
 async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
-    """
-    Then there is no link either.
-    """
+    """Then there is no link either."""
     async with demonstrated(tmp_path) as (installation, _):
         settings = installation.settings
         dashboard = settings.dashboard.model_copy(update={"enabled": False})
@@ -221,9 +205,7 @@ async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
 
 
 async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
-    """
-    The setting is named, and the public listener does not stay behind.
-    """
+    """The setting is named, and the public listener does not stay behind."""
     async with demonstrated(tmp_path) as (installation, sandbox):
         settings = installation.settings
         dashboard = settings.dashboard.model_copy(update={"port": int(sandbox.url.rpartition(":")[2])})
@@ -234,9 +216,7 @@ async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
 
 
 async def test_worker_needs_a_key(tmp_path: Path) -> None:
-    """
-    Without one nothing could leave, and the sentence says how to give it.
-    """
+    """Without one nothing could leave, and the sentence says how to give it."""
     async with demonstrated(tmp_path) as (installation, _):
         keyless = replace(installation, secrets=find_installation(None, environ={}).secrets)
         async with open_relay(keyless) as relay:
@@ -247,9 +227,7 @@ async def test_worker_needs_a_key(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """
-    A store that is not in the data directory.
-    """
+    """A store that is not in the data directory."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{(tmp_path / 'elsewhere' / 'relay.db').as_posix()}"
@@ -270,9 +248,7 @@ async def relay_on(store_url: str, folder: Path) -> AsyncIterator[Relay]:
 
 
 async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path: Path) -> None:
-    """
-    It would send what waits, and the copy would send it again.
-    """
+    """It would send what waits, and the copy would send it again."""
     other = f"sqlite:///{(tmp_path / 'other' / 'relay.db').as_posix()}"
 
     def copy() -> None:
@@ -286,9 +262,7 @@ async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path
 
 
 async def test_nothing_is_sent_from_a_store_that_is_copied(store_url: str, tmp_path: Path) -> None:
-    """
-    Neither from where the texts come nor from where they go.
-    """
+    """Neither from where the texts come nor from where they go."""
     source = f"sqlite:///{(tmp_path / 'source' / 'relay.db').as_posix()}"
     for url in (source, store_url):
         async with relay_on(url, tmp_path):
@@ -304,9 +278,7 @@ async def test_nothing_is_sent_from_a_store_that_is_copied(store_url: str, tmp_p
 
 
 async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    """
-    A file that is no database is named.
-    """
+    """A file that is no database is named."""
     (tmp_path / "relay.db").write_bytes(b"no database at all, but long enough to look like one" * 100)
     async with demonstrated(tmp_path) as (installation, _):
         with pytest.raises(Unavailable, match=r"relay\.db is not a database"):
@@ -315,9 +287,7 @@ async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
 
 
 async def test_connection_goes_to_another_address_where_one_is_given(tmp_path: Path) -> None:
-    """
-    As the wizard needs it before the settings exist.
-    """
+    """As the wizard needs it before the settings exist."""
     async with open_sandbox(port=0) as sandbox:
         installation = find_installation(None)
         async with open_callrail(installation, sandbox.simulator.api_key, sandbox.url) as callrail:
@@ -331,9 +301,7 @@ async def test_connection_goes_to_another_address_where_one_is_given(tmp_path: P
 
 
 async def test_sandbox_says_what_to_set() -> None:
-    """
-    One object for programs, and the settings of a relay that talks to it.
-    """
+    """One object for programs, and the settings of a relay that talks to it."""
     async with open_sandbox(port=0) as sandbox:
         document = sandbox.document()
         assert ["url", "api_key", "account_id", "company_id", "tracking_number"] == list(document)
@@ -347,9 +315,7 @@ async def test_sandbox_says_what_to_set() -> None:
 
 
 async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    And the webhook secret of the environment goes with it.
-    """
+    """And the webhook secret of the environment goes with it."""
     monkeypatch.setenv("CALLRAIL_API_KEY", " given-key ")
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "given-token")
     async with open_sandbox(port=0) as sandbox:
@@ -358,9 +324,7 @@ async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_sandbox_has_the_faults_it_was_given() -> None:
-    """
-    As JSON; bad ones are told before anything listens.
-    """
+    """As JSON; bad ones are told before anything listens."""
     async with open_sandbox(port=0, faults='[{"kind": "drop"}]') as sandbox:
         assert 1 == len(sandbox.simulator.faults.armed)
     with pytest.raises(UsageFault):
@@ -369,9 +333,7 @@ async def test_sandbox_has_the_faults_it_was_given() -> None:
 
 
 async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    One of the environment stays; a stored one is never used, since IF3 may post to it for real.
-    """
+    """One of the environment stays; a stored one is never used, since IF3 may post to it for real."""
     async with open_sandbox(port=0) as sandbox:
         fresh = find_installation(None, overrides=sandbox.overrides(), environ=sandbox.environ())
         given, throwaway = await sandbox.with_hook_token(fresh)
@@ -389,9 +351,7 @@ async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: p
 
 
 async def test_settings_become_policies(tmp_path: Path) -> None:
-    """
-    Limits, guards, waits and the lease of an attempt.
-    """
+    """Limits, guards, waits and the lease of an attempt."""
     async with open_sandbox(port=0) as sandbox:
         installation = configured(
             tmp_path,
@@ -418,9 +378,7 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
 
 
 def test_nothing_configured_cannot_send() -> None:
-    """
-    The route comes first, then the rule on what may be sent; both sentences say what to do.
-    """
+    """The route comes first, then the rule on what may be sent; both sentences say what to do."""
     nothing = find_installation(None)
     with pytest.raises(SettingsFault, match="run `callrail-relay configure`"):
         nothing.require_ready_to_send()
@@ -430,9 +388,7 @@ def test_nothing_configured_cannot_send() -> None:
 
 
 def test_durations_are_read_as_in_the_settings() -> None:
-    """
-    For options of the command line.
-    """
+    """For options of the command line."""
     assert timedelta(minutes=5) == read_duration("5m")
     with pytest.raises(ValueError, match="must be"):
         read_duration("soon")
@@ -450,9 +406,7 @@ def untouched_logging() -> Iterator[None]:
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_events_are_logged_as_the_settings_say() -> None:
-    """
-    Level and form come from the settings.
-    """
+    """Level and form come from the settings."""
     stream = io.StringIO()
     with patch("sys.stderr", stream):
         hook = log_events(find_installation(None, overrides={"log": {"level": "info", "format": "json"}}))
@@ -469,18 +423,14 @@ def test_events_are_logged_as_the_settings_say() -> None:
 
 
 async def with_token_in_file(folder: Path) -> Installation:
-    """
-    An installation whose webhook secret is in the file that its owner opted in to.
-    """
+    """An installation whose webhook secret is in the file that its owner opted in to."""
     installation = replace(find_installation(folder / "config.toml", must_exist=False), clock=ManualClock())
     await installation.secrets.store(SecretName.HOOK_TOKEN, "first", use_file=True)
     return installation
 
 
 async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> None:
-    """
-    A running relay knows both; after the day only the new one opens.
-    """
+    """A running relay knows both; after the day only the new one opens."""
     installation = await with_token_in_file(tmp_path)
     clock = installation.clock
     assert isinstance(clock, ManualClock)
@@ -501,9 +451,7 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
 
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
-    """
-    Also where nobody uses the new secret, so that nothing makes a running relay look for it.
-    """
+    """Also where nobody uses the new secret, so that nothing makes a running relay look for it."""
     installation = await with_token_in_file(tmp_path)
     clock = installation.clock
     assert isinstance(clock, ManualClock)
@@ -519,9 +467,7 @@ async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
 
 
 async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
-    """
-    With all those before it: in a running relay within seconds, and in one that starts later.
-    """
+    """With all those before it: in a running relay within seconds, and in one that starts later."""
     installation = await with_token_in_file(tmp_path)
     clock = installation.clock
     assert isinstance(clock, ManualClock)
@@ -557,9 +503,7 @@ async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> No
 
 
 async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
-    """
-    No node could be told.
-    """
+    """No node could be told."""
     installation = await with_token_in_file(tmp_path)
     url = f"sqlite:///{tmp_path / 'secrets.toml'}/relay.db"
     broken = with_store(installation, url)
@@ -572,9 +516,7 @@ async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
 async def test_secret_of_the_environment_is_rotated_by_its_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Nothing is stored that would not count.
-    """
+    """Nothing is stored that would not count."""
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "given")
     installation = find_installation(tmp_path / "config.toml", must_exist=False)
 
@@ -584,9 +526,7 @@ async def test_secret_of_the_environment_is_rotated_by_its_owner(
 
 
 async def test_missing_secret_is_told(tmp_path: Path) -> None:
-    """
-    A relay without one does not start.
-    """
+    """A relay without one does not start."""
     installation = find_installation(tmp_path / "config.toml", must_exist=False)
     for attempt in (hook_tokens, require_hook_token, rotate_hook_token):
         with pytest.raises(SecretFault, match="webhook secret"):
@@ -596,9 +536,7 @@ async def test_missing_secret_is_told(tmp_path: Path) -> None:
 async def test_locked_keyring_does_not_close_the_webhook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    What was known stays good when it cannot be read again.
-    """
+    """What was known stays good when it cannot be read again."""
     installation = await with_token_in_file(tmp_path)
     running = await hook_tokens(installation)
     assert isinstance(installation.clock, ManualClock)
@@ -615,9 +553,7 @@ async def test_locked_keyring_does_not_close_the_webhook(
 async def test_former_secret_that_cannot_be_read_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The current one may come from the environment, where no keyring is needed.
-    """
+    """The current one may come from the environment, where no keyring is needed."""
     installation = await with_token_in_file(tmp_path)
     find = installation.secrets.find
 
@@ -641,9 +577,7 @@ async def test_former_secret_that_cannot_be_read_is_passed_over(
     ],
 )
 def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> None:
-    """
-    The public address, else what this machine can reach; a given one wins.
-    """
+    """The public address, else what this machine can reach; a given one wins."""
     installation = find_installation(None, overrides={"server": server})
 
     assert url == hook_url(installation.settings, HookToken(value="t"), base)
@@ -653,9 +587,7 @@ def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> N
 
 
 async def test_nothing_configured_gives_every_finding() -> None:
-    """
-    Not only the first; the exit code is that of the first failure.
-    """
+    """Not only the first; the exit code is that of the first failure."""
     report = await diagnose(None)
 
     assert NAMES == [finding.name for finding in report.findings]
@@ -672,9 +604,7 @@ async def test_nothing_configured_gives_every_finding() -> None:
 
 
 async def test_settings_that_cannot_be_read_are_the_only_finding(tmp_path: Path) -> None:
-    """
-    Everything else would be guessing.
-    """
+    """Everything else would be guessing."""
     path = tmp_path / "config.toml"
     path.write_text("[limits]\nper_hour = 'many'\n", encoding="utf-8")
     report = await diagnose(path)
@@ -719,9 +649,7 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @posix_only
 async def test_files_that_others_can_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The store itself is closed when it is opened; a link in its place is named as well.
-    """
+    """The store itself is closed when it is opened; a link in its place is named as well."""
     config, data = tmp_path / "config.toml", tmp_path / "data"
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(data))
     config.write_text("")
@@ -748,9 +676,7 @@ async def test_files_that_others_can_read_are_named(tmp_path: Path, monkeypatch:
 async def test_a_secret_that_was_replaced_elsewhere_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    On a computer that shares the store, and still has the former one.
-    """
+    """On a computer that shares the store, and still has the former one."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "former")
     config = tmp_path / "config.toml"
@@ -766,9 +692,7 @@ async def test_a_secret_that_was_replaced_elsewhere_is_named(
 
 
 async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
-    """
-    The exit code says that texts wait.
-    """
+    """The exit code says that texts wait."""
     async with demonstrated(tmp_path) as (installation, _), open_relay(installation) as relay:
         await relay.operations.pause(None, "Holidays.")
         report = await examine(checks(relay))
@@ -780,9 +704,7 @@ async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
 async def test_store_that_cannot_be_opened_is_a_finding_among_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    What does not need the store is checked all the same.
-    """
+    """What does not need the store is checked all the same."""
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database at all, but long enough to look like one" * 100)
     monkeypatch.setenv("CALLRAIL_RELAY_DATABASE__URL", f"sqlite:///{broken.as_posix()}")

@@ -94,16 +94,12 @@ READS_THE_TIME = {
 
 
 def test_every_import_points_downwards() -> None:
-    """
-    Each file imports only what the table of the design allows, and reads no clock but `clock.py`.
-    """
+    """Each file imports only what the table of the design allows, and reads no clock but `clock.py`."""
     assert [] == [fault for module, source in sources() for fault in faults(module, source)]
 
 
 def test_every_part_stands_in_the_table() -> None:
-    """
-    A new part of the package gets its line in the table.
-    """
+    """A new part of the package gets its line in the table."""
     assert set(MAY_IMPORT) >= {part_of(module) for module, _ in sources()}
 
 
@@ -142,9 +138,7 @@ def test_every_part_stands_in_the_table() -> None:
     ],
 )
 def test_wrong_source_is_noticed(module: str, source: str) -> None:
-    """
-    The check can fail.
-    """
+    """The check can fail."""
     assert 1 == len(faults(module, source))
 
 
@@ -167,25 +161,19 @@ def test_wrong_source_is_noticed(module: str, source: str) -> None:
     ],
 )
 def test_right_source_passes(module: str, source: str) -> None:
-    """
-    The check does not cry wolf.
-    """
+    """The check does not cry wolf."""
     assert [] == faults(module, source)
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """
-    The dotted name and the text of every file of the package.
-    """
+    """The dotted name and the text of every file of the package."""
     for file in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
         yield name, file.read_text(encoding="utf-8")
 
 
 def faults(module: str, source: str) -> list[str]:
-    """
-    What is wrong in one file, as sentences.
-    """
+    """What is wrong in one file, as sentences."""
     part = part_of(module)
     tree = ast.parse(source)
     names = dict(_bindings(module, tree))
@@ -211,9 +199,7 @@ def part_of(module: str) -> str:
 
 
 def _imports(module: str, tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """
-    The full name and the line of everything a file imports.
-    """
+    """The full name and the line of everything a file imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -222,9 +208,7 @@ def _imports(module: str, tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _bindings(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """
-    The name by which a file knows what it imports, and its full name.
-    """
+    """The name by which a file knows what it imports, and its full name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -236,9 +220,7 @@ def _bindings(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def _origin(module: str, node: ast.ImportFrom) -> str:
-    """
-    Where a `from … import` takes from; each dot is one step up from the file.
-    """
+    """Where a `from … import` takes from; each dot is one step up from the file."""
     parents = module.split(".")[: -node.level] if node.level else []
     return ".".join([*parents, *([node.module] if node.module else [])])
 

@@ -1,6 +1,4 @@
-"""
-That every test is watched for what must be in no log.
-"""
+"""That every test is watched for what must be in no log."""
 
 from pathlib import Path
 
@@ -39,9 +37,7 @@ def test_what_may_be_told_is_not(words: str) -> None:
 
 @pytest.mark.parametrize("way", ["sys.stderr.write(WORDS)", "logging.getLogger('x').warning(WORDS)"])
 def test_a_test_that_tells_it_fails(pytester: pytest.Pytester, way: str) -> None:
-    """
-    Though it would pass: whatever it wrote, and however.
-    """
+    """Though it would pass: whatever it wrote, and however."""
     pytester.makeconftest(
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "from tests.conftest import pytest_runtest_makereport\n"

@@ -1,6 +1,4 @@
-"""
-The package as a whole: its version, its first impression, and what lies beside it.
-"""
+"""The package as a whole: its version, its first impression, and what lies beside it."""
 
 import json
 import shutil
@@ -83,25 +81,19 @@ finally:
 
 
 def test_version_is_that_of_the_distribution() -> None:
-    """
-    The version in the code is the one that was installed.
-    """
+    """The version in the code is the one that was installed."""
     assert version("callrail-relay") == callrail_relay.__version__
 
 
 def test_version_is_shown() -> None:
-    """
-    `python -m callrail_relay --version` says which version runs.
-    """
+    """`python -m callrail_relay --version` says which version runs."""
     shown = run_python("-m", "callrail_relay", "--version")
 
     assert f"callrail-relay {callrail_relay.__version__}\n" == shown.stdout
 
 
 def test_help_is_instant() -> None:
-    """
-    `--help` imports no heavy library.
-    """
+    """`--help` imports no heavy library."""
     shown = run_python("-c", SHOW_HELP)
 
     assert "Usage" in shown.stdout
@@ -109,16 +101,12 @@ def test_help_is_instant() -> None:
 
 
 def test_every_command_of_the_contract_is_there() -> None:
-    """
-    No command that scripts rely on is missing, and none is there that is not listed here.
-    """
+    """No command that scripts rely on is missing, and none is there that is not listed here."""
     assert COMMANDS == set(commands())
 
 
 def test_every_help_has_an_example() -> None:
-    """
-    The help of each command shows how it is called, under the heading "Example".
-    """
+    """The help of each command shows how it is called, under the heading "Example"."""
     assert [] == [command for command in commands() if not examples(command)]
 
 
@@ -132,16 +120,12 @@ def test_every_help_has_an_example() -> None:
     ],
 )
 def test_missing_example_is_noticed(help_text: str, found: int) -> None:
-    """
-    A line of usage is no example, nor is another command.
-    """
+    """A line of usage is no example, nor is another command."""
     assert found == len(examples_in(help_text, "send"))
 
 
 def test_nothing_else_lies_at_the_top() -> None:
-    """
-    The top level of the repository holds what everybody expects there, and nothing more.
-    """
+    """The top level of the repository holds what everybody expects there, and nothing more."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     # The checkout may belong to another user, and the settings that allow it are out of reach here.
@@ -156,9 +140,7 @@ def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def commands() -> list[str]:
-    """
-    Every command as it is typed, without the program's name: `messages list`.
-    """
+    """Every command as it is typed, without the program's name: `messages list`."""
     return sorted(_walk(typer.main.get_command(app)))
 
 
@@ -173,18 +155,14 @@ def _walk(command: object, *path: str) -> Iterator[str]:
 
 
 def examples(command: str) -> list[str]:
-    """
-    The examples in the help that a person sees on a wide terminal.
-    """
+    """The examples in the help that a person sees on a wide terminal."""
     shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"])
     assert 0 == shown.exit_code, shown.output
     return examples_in(shown.output, command)
 
 
 def examples_in(help_text: str, command: str) -> list[str]:
-    """
-    The lines under the heading "Example" that call this command.
-    """
+    """The lines under the heading "Example" that call this command."""
     lines = [line.strip(" │|╭╮╰╯─:") for line in help_text.splitlines()]
     headings = [number for number, line in enumerate(lines) if line in {"Example", "Examples"}]
     below = lines[headings[0] + 1 :] if headings else []

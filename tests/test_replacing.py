@@ -1,6 +1,4 @@
-"""
-Replacing a file that another program has open, as Windows refuses it.
-"""
+"""Replacing a file that another program has open, as Windows refuses it."""
 
 from pathlib import Path
 
@@ -21,9 +19,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """
-    Refuse to replace a file so often, as while it is being read.
-    """
+    """Refuse to replace a file so often, as while it is being read."""
     refusals = iter(range(times))
     really = Path.replace
 

@@ -1,6 +1,4 @@
-"""
-What the tests stand on holds.
-"""
+"""What the tests stand on holds."""
 
 import asyncio
 import os
@@ -29,42 +27,32 @@ OUTSIDE_6 = "2001:db8::1"
     [(socket.AF_INET, OUTSIDE), (socket.AF_INET6, OUTSIDE_6)],
 )
 def test_no_test_connects_to_another_machine(family: socket.AddressFamily, host: str) -> None:
-    """
-    A connection that would leave the machine is refused before a byte does.
-    """
+    """A connection that would leave the machine is refused before a byte does."""
     with socket.socket(family) as sock, pytest.raises(OutsideNetworkError, match=host):
         sock.connect((host, 80))
 
 
 def test_no_test_sends_a_datagram_to_another_machine() -> None:
-    """
-    UDP is closed as well.
-    """
+    """UDP is closed as well."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(OutsideNetworkError):
         sock.sendto(b"hello", (OUTSIDE, 53))
 
 
 def test_no_test_looks_up_a_name() -> None:
-    """
-    No name server is asked, also from an event loop.
-    """
+    """No name server is asked, also from an event loop."""
     with pytest.raises(OutsideNetworkError, match=r"example\.com"):
         asyncio.run(connect("example.com"))
 
 
 def test_invalid_names_are_unknown() -> None:
-    """
-    A name under `.invalid` is unknown as it is everywhere, for tests of just that.
-    """
+    """A name under `.invalid` is unknown as it is everywhere, for tests of just that."""
     with pytest.raises(socket.gaierror):
         asyncio.run(connect("api.invalid"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_loopback_is_open(host: str) -> None:
-    """
-    A server on this machine can be reached.
-    """
+    """A server on this machine can be reached."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection((host, server.getsockname()[1])).close()
 
@@ -86,9 +74,7 @@ def test_environment_is_clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_missing_part_skips_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Without a program its tests are skipped, and say which one it is.
-    """
+    """Without a program its tests are skipped, and say which one it is."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setitem(PARTS, "tmux", Part(("no-such-program",)))
 
@@ -97,9 +83,7 @@ def test_missing_part_skips_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_part_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Where everything has to be tested, a missing program is a failure.
-    """
+    """Where everything has to be tested, a missing program is a failure."""
     monkeypatch.setenv("CI", "true")
     monkeypatch.setitem(PARTS, "tmux", Part(("no-such-program",)))
 
@@ -108,9 +92,7 @@ def test_missing_part_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_part_of_another_system_is_skipped_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Nobody can install what does not exist for their system.
-    """
+    """Nobody can install what does not exist for their system."""
     monkeypatch.setenv("CI", "true")
     monkeypatch.setitem(PARTS, "tmux", Part(("tmux",), platforms=("plan9",)))
 
@@ -120,9 +102,7 @@ def test_part_of_another_system_is_skipped_everywhere(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="programs are told by their ending there")
 def test_newest_part_is_found(tmp_path: Path) -> None:
-    """
-    Of several versions beside `PATH` the newest is taken: 18 comes after 9.
-    """
+    """Of several versions beside `PATH` the newest is taken: 18 comes after 9."""
     for number in ("9", "18", "16"):
         program = tmp_path / number / "bin" / "relay-test-program"
         program.parent.mkdir(parents=True)
@@ -134,18 +114,14 @@ def test_newest_part_is_found(tmp_path: Path) -> None:
 
 
 def test_each_test_has_an_empty_database(postgres_url: str) -> None:
-    """
-    The database answers and holds no table.
-    """
+    """The database answers and holds no table."""
     with psycopg.connect(postgres_url) as connection:
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
         assert (0,) == tables
 
 
 def test_database_is_dropped_under_open_connections(postgres_cluster: PostgresCluster) -> None:
-    """
-    A connection that was left open does not keep a database.
-    """
+    """A connection that was left open does not keep a database."""
     name = postgres_cluster.create_database()
     with psycopg.connect(postgres_cluster.url(name)) as left_open:
         postgres_cluster.drop_database(name)

@@ -1,6 +1,4 @@
-"""
-Alerts of one run.
-"""
+"""Alerts of one run."""
 
 import asyncio
 import contextlib
@@ -22,9 +20,7 @@ SETTING = "alerts.urls"
 
 
 def alert_channels(installation: Installation) -> AppriseChannels:
-    """
-    The channels of the settings. Raises SettingsFault, also where there are none.
-    """
+    """The channels of the settings. Raises SettingsFault, also where there are none."""
     urls = installation.settings.alerts.urls
     if not urls:
         raise SettingsFault(

@@ -1,6 +1,4 @@
-"""
-Standard streams where there is no console.
-"""
+"""Standard streams where there is no console."""
 
 import os
 import sys

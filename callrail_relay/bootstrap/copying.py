@@ -1,6 +1,4 @@
-"""
-Copying a store, beside a loop that can still be interrupted.
-"""
+"""Copying a store, beside a loop that can still be interrupted."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""
-The way into the dashboard: the key that signs sessions, and a new link from the relay that runs.
-"""
+"""The way into the dashboard: the key that signs sessions, and a new link from the relay that runs."""
 
 import contextlib
 import json
@@ -53,9 +51,7 @@ def session_key(installation: Installation) -> SessionKey:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkDesk:
-    """
-    Where the relay that runs can be asked for a link, and by which secret.
-    """
+    """Where the relay that runs can be asked for a link, and by which secret."""
 
     url: str
     secret: str
@@ -63,9 +59,7 @@ class LinkDesk:
 
 @contextmanager
 def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
-    """
-    Let this machine's user find the desk until the end of the block: a file of mode 0600 in *data*.
-    """
+    """Let this machine's user find the desk until the end of the block: a file of mode 0600 in *data*."""
     path = private_directory(data) / FILE
     text = json.dumps({"url": url, "secret": secret})
     with contextlib.suppress(OSError):
@@ -85,9 +79,7 @@ def new_secret() -> str:
 
 
 async def ask_for_link(installation: Installation) -> str:
-    """
-    A link that is good once, from the relay that runs here. Raises Unavailable where none does.
-    """
+    """A link that is good once, from the relay that runs here. Raises Unavailable where none does."""
     # Here, since the relay that answers imports this file as well, and the library when it talks to CallRail.
     import httpx  # noqa: PLC0415
 

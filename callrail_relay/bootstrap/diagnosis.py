@@ -1,6 +1,4 @@
-"""
-The checks of this installation.
-"""
+"""The checks of this installation."""
 
 import shutil
 from pathlib import Path
@@ -44,9 +42,7 @@ MOST_NAMED = 5
 
 
 async def diagnose(config: Path | None) -> HealthReport:
-    """
-    The findings of every check; without readable settings there is but one.
-    """
+    """The findings of every check; without readable settings there is but one."""
 
     async def read_settings() -> str:
         path = find_installation(config).config_path
@@ -76,9 +72,7 @@ def _raising(error: RelayError) -> Check:
 
 
 def checks(relay: Relay) -> list[tuple[str, Check]]:
-    """
-    Everything that must hold, in the order in which it is best put right.
-    """
+    """Everything that must hold, in the order in which it is best put right."""
     installation = relay.installation
     probe = StoreProbe(relay.outbox, installation.clock)
 

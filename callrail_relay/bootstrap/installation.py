@@ -1,6 +1,4 @@
-"""
-What a run stands on: settings, secrets, the data directory, and the policies that follow from them.
-"""
+"""What a run stands on: settings, secrets, the data directory, and the policies that follow from them."""
 
 import logging
 from collections.abc import Mapping
@@ -37,17 +35,13 @@ TERMS = (
 
 
 def new_random() -> Random:
-    """
-    Chance for ids and waits, begun by the system's, which costs more each time than the rest of an id.
-    """
+    """Chance for ids and waits, begun by the system's, which costs more each time than the rest of an id."""
     return Random(SystemRandom().getrandbits(256))  # noqa: S311 - no secret is made of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """
-    What a run stands on: settings, secrets, the data directory, time and chance.
-    """
+    """What a run stands on: settings, secrets, the data directory, time and chance."""
 
     config_path: Path
     settings: Settings
@@ -88,16 +82,12 @@ class Installation:
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """
-        The accounts of the settings, each once, in their order.
-        """
+        """The accounts of the settings, each once, in their order."""
         return tuple(dict.fromkeys(route.account_id for route in self.settings.routes_table()))
 
     @property
     def tracking_numbers(self) -> tuple[str, ...]:
-        """
-        Our own numbers, each once.
-        """
+        """Our own numbers, each once."""
         return tuple(dict.fromkeys(route.tracking_number for route in self.settings.routes_table()))
 
     @property
@@ -127,9 +117,7 @@ class Installation:
 
     @property
     def polling(self) -> PollPolicy | None:
-        """
-        How to look for replies; None where nobody wants that.
-        """
+        """How to look for replies; None where nobody wants that."""
         every = self.settings.replies.poll_every
         if every is None:
             return None
@@ -155,16 +143,12 @@ class Installation:
         )
 
     def require_ready_to_send(self) -> None:
-        """
-        Raises SettingsFault unless texts have a route and the terms are accepted.
-        """
+        """Raises SettingsFault unless texts have a route and the terms are accepted."""
         self.require_route()
         self.require_terms()
 
     def require_route(self) -> None:
-        """
-        Raises SettingsFault unless there is an account, a company and a number to send from.
-        """
+        """Raises SettingsFault unless there is an account, a company and a number to send from."""
         if not self.account_ids:
             raise SettingsFault(
                 f"No account, company and tracking number to send from is set in {self.config_path}; run "
@@ -172,9 +156,7 @@ class Installation:
             )
 
     def require_terms(self) -> None:
-        """
-        Raises SettingsFault unless somebody accepted CallRail's rule on what may be sent.
-        """
+        """Raises SettingsFault unless somebody accepted CallRail's rule on what may be sent."""
         if not self.settings.callrail.accepted_terms:
             raise SettingsFault(
                 f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = "
@@ -210,16 +192,12 @@ def find_installation(
 
 @cache
 def _warn(words: str) -> None:
-    """
-    Say it once in a process. Until logs are set up, Python writes it to standard error as it is.
-    """
+    """Say it once in a process. Until logs are set up, Python writes it to standard error as it is."""
     logging.getLogger("callrail_relay").warning("%s", words)
 
 
 def read_duration(text: str) -> timedelta:
-    """
-    A span of time as the settings write it: seconds, or 15s, 5m, 4h, 30d. Raises ValueError.
-    """
+    """A span of time as the settings write it: seconds, or 15s, 5m, 4h, 30d. Raises ValueError."""
     return parse_duration(text)
 
 

@@ -1,6 +1,4 @@
-"""
-The public and the private listener of a relay.
-"""
+"""The public and the private listener of a relay."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,9 +36,7 @@ from callrail_relay.web.self_check import until_unanswered
 
 @dataclass(frozen=True, kw_only=True)
 class Listening:
-    """
-    Where the relay listens; the login link is good once.
-    """
+    """Where the relay listens; the login link is good once."""
 
     public_url: str
     private_url: str | None
@@ -48,9 +44,7 @@ class Listening:
 
 
 async def check_listening(installation: Installation, listening: Listening, hook: EventHook) -> None:
-    """
-    Watch over the public listener for as long as it answers. Raises Unavailable when it does not.
-    """
+    """Watch over the public listener for as long as it answers. Raises Unavailable when it does not."""
     await until_unanswered(listening.public_url, installation.clock, hook)
 
 

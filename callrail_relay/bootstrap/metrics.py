@@ -1,6 +1,4 @@
-"""
-Metrics of one run.
-"""
+"""Metrics of one run."""
 
 from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.relay import Relay
@@ -11,9 +9,7 @@ from callrail_relay.web.metrics import Scrape
 
 
 def count_events(installation: Installation) -> Metrics:
-    """
-    Metrics of this run, which are a hook for its events.
-    """
+    """Metrics of this run, which are a hook for its events."""
     metrics = Metrics(installation.clock)
     for account_id in installation.account_ids:
         metrics.begin_account(account_id)
@@ -21,9 +17,7 @@ def count_events(installation: Installation) -> Metrics:
 
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
-    """
-    What `/metrics` answers with; when the store is silent, what this process counted.
-    """
+    """What `/metrics` answers with; when the store is silent, what this process counted."""
     gauges = Gauges(relay.outbox, relay.operations, relay.installation.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:

@@ -1,6 +1,4 @@
-"""
-The services on an open store, the worker, and the connection to CallRail.
-"""
+"""The services on an open store, the worker, and the connection to CallRail."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -40,9 +38,7 @@ from callrail_relay.telemetry.alerts import AppriseChannels
 
 @dataclass(frozen=True, kw_only=True)
 class Relay:
-    """
-    The services of one run, on one open store.
-    """
+    """The services of one run, on one open store."""
 
     installation: Installation
     outbox: Outbox
@@ -52,9 +48,7 @@ class Relay:
 
 
 def log_events(installation: Installation) -> EventHook:
-    """
-    Send logs where the settings say, and return the hook that writes events to them.
-    """
+    """Send logs where the settings say, and return the hook that writes events to them."""
     log = installation.settings.log
     logs.configure(log.level, log.format)
     return logs.event_logger()
@@ -107,9 +101,7 @@ async def open_relay(
 
 
 def refuse_network_drive(installation: Installation) -> None:
-    """
-    Raises SettingsFault where the store is on a network drive, unless the settings allow it.
-    """
+    """Raises SettingsFault where the store is on a network drive, unless the settings allow it."""
     database = installation.settings.database
     file = store_file(database.url)
     if file is None or database.allow_network_drive:
@@ -124,9 +116,7 @@ def refuse_network_drive(installation: Installation) -> None:
 
 
 def synced_store(installation: Installation) -> str | None:
-    """
-    A warning where a sync program has the store in its folder, else None.
-    """
+    """A warning where a sync program has the store in its folder, else None."""
     file = store_file(installation.settings.database.url)
     program = None if file is None else synced_folder(file)
     return program and (
@@ -182,9 +172,7 @@ async def open_worker(
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
-    """
-    What works beside delivery, as far as the settings want it. Raises SettingsFault.
-    """
+    """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
     others: list[Beside] = [
         Connection(relay.outbox, callrail, installation.account_ids, clock=relay.outbox.clock, hook=hook)
@@ -220,9 +208,7 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
 
 
 def forward_channels(installation: Installation) -> AppriseChannels | None:
-    """
-    Where replies are passed on to; None where the settings name nobody. Raises SettingsFault.
-    """
+    """Where replies are passed on to; None where the settings name nobody. Raises SettingsFault."""
     urls = installation.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
@@ -255,9 +241,7 @@ async def find_sender(relay: Relay, number: str) -> Route:
 async def open_callrail(
     installation: Installation, api_key: str, api_url: str | None = None
 ) -> AsyncIterator[CallRail]:
-    """
-    CallRail's API for *api_key*, at *api_url* or that of the settings.
-    """
+    """CallRail's API for *api_key*, at *api_url* or that of the settings."""
     delivery = installation.settings.delivery
     async with CallRail.open(
         api_url or installation.settings.callrail.api_url,

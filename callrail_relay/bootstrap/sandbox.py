@@ -1,6 +1,4 @@
-"""
-The simulator on loopback, and relays that talk to it.
-"""
+"""The simulator on loopback, and relays that talk to it."""
 
 import os
 import secrets
@@ -21,9 +19,7 @@ from callrail_relay.web.listener import Listener
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """
-    A running simulator, and what to set so that a relay talks to it.
-    """
+    """A running simulator, and what to set so that a relay talks to it."""
 
     url: str
     simulator: Simulator
@@ -38,9 +34,7 @@ class Sandbox:
         }
 
     def overrides(self) -> dict[str, object]:
-        """
-        The settings of a relay that talks to it.
-        """
+        """The settings of a relay that talks to it."""
         return {
             "callrail": {
                 "api_url": self.url,

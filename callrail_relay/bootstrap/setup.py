@@ -1,6 +1,4 @@
-"""
-Keeping what the wizard found out.
-"""
+"""Keeping what the wizard found out."""
 
 from dataclasses import dataclass, field
 
@@ -62,9 +60,7 @@ async def known_api_key(installation: Installation, *, use_file: bool) -> KnownK
 
 
 async def _require_place(secrets: Secrets) -> None:
-    """
-    Raises SecretFault where a secret has to be kept, and nothing can keep it.
-    """
+    """Raises SecretFault where a secret has to be kept, and nothing can keep it."""
     names = (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     if secrets.file_in_use or all(secrets.shadowed_by(name) for name in names):
         return

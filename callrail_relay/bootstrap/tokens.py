@@ -1,6 +1,4 @@
-"""
-The secret in the webhook's path: where it is kept, how it changes, the URL it makes.
-"""
+"""The secret in the webhook's path: where it is kept, how it changes, the URL it makes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +23,7 @@ from callrail_relay.service.hook_tokens import (
 
 
 async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
-    """
-    The tokens that open the webhook, the current one first; none where none is set. Raises SecretFault.
-    """
+    """The tokens that open the webhook, the current one first; none where none is set. Raises SecretFault."""
     current = await installation.secrets.find(SecretName.HOOK_TOKEN)
     try:
         former = await installation.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
@@ -39,9 +35,7 @@ async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
 
 
 async def require_hook_token(installation: Installation) -> HookToken:
-    """
-    The current token. Raises SecretFault.
-    """
+    """The current token. Raises SecretFault."""
     found = await installation.secrets.require(SecretName.HOOK_TOKEN)
     return HookToken(value=found.secret.reveal())
 
@@ -93,9 +87,7 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
 
 
 async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_ended) -> HookTokens:
-    """
-    The tokens for the public listener. Raises SecretFault where there is none.
-    """
+    """The tokens for the public listener. Raises SecretFault where there is none."""
     await installation.secrets.require(SecretName.HOOK_TOKEN)
 
     async def read() -> Sequence[HookToken]:
@@ -109,8 +101,6 @@ async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_e
 
 
 def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> str:
-    """
-    The URL to paste into IF3.
-    """
+    """The URL to paste into IF3."""
     public = base or settings.server.public_url or listener_url(settings.server)
     return f"{public.rstrip('/')}/hooks/if3/{token.value}"

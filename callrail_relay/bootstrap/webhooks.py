@@ -1,6 +1,4 @@
-"""
-CallRail's own webhooks: their keys, and who listens to them.
-"""
+"""CallRail's own webhooks: their keys, and who listens to them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +24,7 @@ MOST_KEYS = 20
 
 
 def split_keys(secret: str) -> list[str]:
-    """
-    The keys in a secret that may hold several, with commas between them.
-    """
+    """The keys in a secret that may hold several, with commas between them."""
     return [key.strip() for key in secret.split(",") if key.strip()]
 
 
@@ -44,17 +40,13 @@ async def find_signing_keys(installation: Installation) -> Found | None:
 
 
 async def read_signing_keys(installation: Installation) -> Sequence[str]:
-    """
-    The keys one by one; none where there is none.
-    """
+    """The keys one by one; none where there is none."""
     found = await find_signing_keys(installation)
     return () if found is None else split_keys(found.secret.reveal())
 
 
 async def signing_keys(installation: Installation) -> SigningKeys:
-    """
-    The keys for the public listener.
-    """
+    """The keys for the public listener."""
 
     async def read() -> Sequence[str]:
         return await read_signing_keys(installation)
@@ -69,9 +61,7 @@ async def open_witness(
     heard: Callable[[], None],
     refused: Refused = uncounted,
 ) -> Witness:
-    """
-    Who takes what CallRail's webhooks tell.
-    """
+    """Who takes what CallRail's webhooks tell."""
     return Witness(
         outbox,
         installation.witness,
@@ -116,9 +106,7 @@ class Registered:
 
 
 async def callrail_hook_urls(installation: Installation) -> HookUrls:
-    """
-    The URLs for CallRail. Raises SettingsFault without a public address, SecretFault without a secret.
-    """
+    """The URLs for CallRail. Raises SettingsFault without a public address, SecretFault without a secret."""
     public_url = installation.settings.server.public_url
     if public_url is None:
         raise SettingsFault(
@@ -170,9 +158,7 @@ async def _require_answer(installation: Installation) -> None:
 async def _keep_keys(
     installation: Installation, told: Sequence[str], *, use_file: bool
 ) -> tuple[str | None, str | None]:
-    """
-    Store the keys with the former ones behind them; says where they are, and what wins over them.
-    """
+    """Store the keys with the former ones behind them; says where they are, and what wins over them."""
     secrets = installation.secrets
     use_file = use_file or secrets.file_in_use
     found = await secrets.find_despite_keyring(SecretName.SIGNING_KEYS, use_file=use_file)

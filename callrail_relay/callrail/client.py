@@ -49,29 +49,21 @@ class Answer:
 
 @dataclass
 class _Counter:
-    """
-    Requests made so far: CallRail limits those that read, too.
-    """
+    """Requests made so far: CallRail limits those that read, too."""
 
     requests: int = 0
 
 
 class UnknownToCallRail(RefusedByCallRail):
-    """
-    CallRail knows no such thing (404).
-    """
+    """CallRail knows no such thing (404)."""
 
 
 class AnswerTooLarge(Exception):
-    """
-    An answer went on beyond LARGEST_ANSWER.
-    """
+    """An answer went on beyond LARGEST_ANSWER."""
 
 
 class CallRail:
-    """
-    CallRail's API for one key.
-    """
+    """CallRail's API for one key."""
 
     def __init__(self, http: httpx.AsyncClient, *, deadline: float) -> None:
         self._http = http
@@ -108,9 +100,7 @@ class CallRail:
             yield cls(http, deadline=connect + read + MARGIN)
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
-        """
-        Send one segment, and say what came of it.
-        """
+        """Send one segment, and say what came of it."""
         request = self._http.build_request(
             "POST", wire.send_path(route.account_id), json=wire.send_body(route, recipient, content)
         )
@@ -132,15 +122,11 @@ class CallRail:
         )
 
     async def accounts(self) -> list[AccountEntry]:
-        """
-        The accounts that the key can see. Raises RefusedByCallRail, Unavailable.
-        """
+        """The accounts that the key can see. Raises RefusedByCallRail, Unavailable."""
         return await self._pages(wire.accounts_path, wire.read_accounts, "accounts")
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
-        """
-        The active companies of an account. Raises RefusedByCallRail, Unavailable.
-        """
+        """The active companies of an account. Raises RefusedByCallRail, Unavailable."""
         return await self._pages(
             lambda page: wire.companies_path(account_id, page), wire.read_companies, "companies"
         )
@@ -279,9 +265,7 @@ class CallRail:
         name: str,
         counter: "_Counter | None" = None,
     ) -> list[E]:
-        """
-        All entries of a list, counting the requests that it takes.
-        """
+        """All entries of a list, counting the requests that it takes."""
         entries: list[E] = []
         for page in range(1, MOST_PAGES + 1):
             if counter is not None:
@@ -311,9 +295,7 @@ class CallRail:
         return answer.body
 
     async def _write(self, method: str, path: str, body: object) -> None:
-        """
-        Change something that is no text. Raises RefusedByCallRail, Unavailable.
-        """
+        """Change something that is no text. Raises RefusedByCallRail, Unavailable."""
         try:
             answer = await self._exchange(self._http.build_request(method, path, json=body))
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:

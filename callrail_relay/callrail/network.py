@@ -30,18 +30,14 @@ _OTHER_CERTIFICATES = "Name one that is there, or unset it: the relay brings the
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """
-    The proxy and the certificates for one address, and in words where they come from.
-    """
+    """The proxy and the certificates for one address, and in words where they come from."""
 
     proxy: httpx.Proxy | None
     certificates: ssl.SSLContext
     words: str
 
     def transport(self, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-        """
-        A transport that uses these and nothing else of the environment.
-        """
+        """A transport that uses these and nothing else of the environment."""
         return _Transport(verify=self.certificates, proxy=self.proxy, limits=limits, trust_env=False)
 
 
@@ -55,9 +51,7 @@ class _Transport(httpx.AsyncHTTPTransport):
 
 
 def find_network(address: str) -> Network:
-    """
-    How to reach *address* from here. Raises SettingsFault, which names the variable that can't be used.
-    """
+    """How to reach *address* from here. Raises SettingsFault, which names the variable that can't be used."""
     url = httpx.URL(address)
     # A proxy is for the way out: it must not be handed what is meant for this machine.
     proxy, way = (None, "No proxy") if is_loopback(url.host) else _find_proxy(url)
@@ -88,9 +82,7 @@ def _find_proxy(url: httpx.URL) -> tuple[httpx.Proxy | None, str]:
 
 
 def _variable(name: str) -> str | None:
-    """
-    The name as it is written in the environment; small letters win, as in urllib.
-    """
+    """The name as it is written in the environment; small letters win, as in urllib."""
     written = [name, name.upper(), *(one for one in os.environ if one.lower() == name)]
     return next((one for one in written if os.environ.get(one)), None)
 
@@ -127,9 +119,7 @@ def _without_credentials(address: str) -> str:
 
 
 def _is_exempt(url: httpx.URL, no_proxy: str) -> bool:
-    """
-    Whether NO_PROXY names this address: by name, domain, address or network, each also with a port.
-    """
+    """Whether NO_PROXY names this address: by name, domain, address or network, each also with a port."""
     host = url.host.lower().rstrip(".")
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     for entry in re.split(r"[\s,]+", no_proxy.lower()):
@@ -164,9 +154,7 @@ def _names(entry: str, host: str) -> bool:
 
 
 def _load_certificates() -> tuple[ssl.SSLContext, str]:
-    """
-    The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else those of certifi.
-    """
+    """The certificates of SSL_CERT_FILE, else of SSL_CERT_DIR, else those of certifi."""
     _check_key_log()
     file, folders = (os.environ.get(name, "").strip() for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     if file:
@@ -202,9 +190,7 @@ def _bad_certificates(variable: str, path: str, fault: str) -> SettingsFault:
 
 
 def _check_key_log() -> None:
-    """
-    Python writes the keys of TLS to SSLKEYLOGFILE, and fails where it cannot.
-    """
+    """Python writes the keys of TLS to SSLKEYLOGFILE, and fails where it cannot."""
     path = os.environ.get("SSLKEYLOGFILE")
     if not path:
         return

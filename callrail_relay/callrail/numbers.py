@@ -1,6 +1,4 @@
-"""
-Numbers and words as CallRail shows them.
-"""
+"""Numbers and words as CallRail shows them."""
 
 import re
 
@@ -12,16 +10,12 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(words: str) -> str:
-    """
-    *words* with a mark for each character that no database keeps.
-    """
+    """*words* with a mark for each character that no database keeps."""
     return _UNSTORABLE.sub("\ufffd", words)
 
 
 def read_number(value: str | None) -> ShownNumber:
-    """
-    A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``.
-    """
+    """A number as CallRail shows it: ``+12025550122``, ``202-555-0122``, or ``***0122``."""
     text = (value or "").strip()
     try:
         return ShownNumber(normalise(text))

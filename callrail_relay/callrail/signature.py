@@ -12,9 +12,7 @@ from collections.abc import Iterable
 
 
 def sign(key: str, body: bytes) -> str:
-    """
-    The signature of *body*, as it stands in the header.
-    """
+    """The signature of *body*, as it stands in the header."""
     # SHA-1 is CallRail's choice; as an HMAC it is not open to SHA-1's collisions.
     digest = hmac.new(key.encode(), body, hashlib.sha1).digest()
     return base64.b64encode(digest).decode("ascii")

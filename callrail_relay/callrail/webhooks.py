@@ -30,9 +30,7 @@ _IDENTIFYING = (
 
 
 def read_text(body: bytes, content_type: str | None) -> CallRailText | None:
-    """
-    The text that a webhook tells of; None where the body, JSON or form, tells of none.
-    """
+    """The text that a webhook tells of; None where the body, JSON or form, tells of none."""
     fields = _fields(body, content_type)
     if fields is None or not any(name in fields for name in _OF_A_TEXT):
         return None
@@ -87,9 +85,7 @@ def _text(fields: Fields, name: str) -> str | None:
 
 
 def _instant(value: str | None) -> datetime | None:
-    """
-    An instant; where no offset is given it is taken for UTC, as nothing else is known.
-    """
+    """An instant; where no offset is given it is taken for UTC, as nothing else is known."""
     try:
         instant = datetime.fromisoformat((value or "").strip())
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)

@@ -95,9 +95,7 @@ _KEYS_OF_WORDS = frozenset(
 
 
 def authorization(api_key: str) -> dict[str, str]:
-    """
-    The header that carries the key; CallRail wants the inner quotes, and never Bearer.
-    """
+    """The header that carries the key; CallRail wants the inner quotes, and never Bearer."""
     return {"Authorization": f'Token token="{api_key}"', "Request-From": "callrail_relay"}
 
 
@@ -106,9 +104,7 @@ def send_path(account_id: str) -> str:
 
 
 def send_body(route: Route, recipient: str, content: str) -> dict[str, str]:
-    """
-    The parameters of one text: IF3's names end here.
-    """
+    """The parameters of one text: IF3's names end here."""
     return {
         "company_id": route.company_id,
         "tracking_number": route.tracking_number,
@@ -188,9 +184,7 @@ def _refusal(status: int, body: bytes, content: str) -> Refusal:
 
 
 def _says_opted_out(words: str, content: str) -> bool:
-    """
-    Whether CallRail says so, in words that are not quoted from *content*.
-    """
+    """Whether CallRail says so, in words that are not quoted from *content*."""
     said, ours = _simple(words), _simple(content)
     if _OPTED_OUT.search(ours):
         said = said.replace(ours, "")
@@ -205,9 +199,7 @@ def _says_opted_out(words: str, content: str) -> bool:
 
 
 def _simple(words: str) -> str:
-    """
-    *words* in small letters, with one space for whatever stands between them: opted_out is optedOut.
-    """
+    """*words* in small letters, with one space for whatever stands between them: opted_out is optedOut."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
     return re.sub(r"[\W_]+", " ", apart.lower()).strip()
 
@@ -230,9 +222,7 @@ def read_words(body: bytes) -> str:
 
 
 def _document(body: bytes) -> object:
-    """
-    *body* as JSON, else the words of a page or of plain text.
-    """
+    """*body* as JSON, else the words of a page or of plain text."""
     document = _json(body)
     if document is not None:
         return document
@@ -245,9 +235,7 @@ def _is_markup(body: bytes) -> bool:
 
 
 def _words_of_page(page: str) -> str:
-    """
-    The title of a page, or all that is seen of it.
-    """
+    """The title of a page, or all that is seen of it."""
     title = re.search("<title[^>]*>(.*?)</title", page, re.DOTALL | re.IGNORECASE)
     if title and title[1].strip():
         return unescape(title[1])
@@ -327,9 +315,7 @@ def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:
-    """
-    Raises ValueError where the body is no list of accounts.
-    """
+    """Raises ValueError where the body is no list of accounts."""
     return [
         AccountEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _page(body, "accounts")
@@ -337,9 +323,7 @@ def read_accounts(body: bytes) -> list[AccountEntry]:
 
 
 def read_companies(body: bytes) -> list[CompanyEntry]:
-    """
-    Raises ValueError where the body is no list of companies.
-    """
+    """Raises ValueError where the body is no list of companies."""
     return [
         CompanyEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("time_zone")))
         for entry in _page(body, "companies")
@@ -407,9 +391,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 def _json(body: bytes) -> object:
-    """
-    *body* as JSON; None where it is none.
-    """
+    """*body* as JSON; None where it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -429,9 +411,7 @@ def _text(value: object) -> str | None:
 
 
 def conversations_path(account_id: str, company_id: str, since: date, search: str | None, page: int) -> str:
-    """
-    A page of the conversations with activity since a day; *search* matches a customer's number or name.
-    """
+    """A page of the conversations with activity since a day; *search* matches a customer's number or name."""
     question = {
         "company_id": company_id,
         # What a list without dates covers is not documented, so the beginning is always given.
@@ -473,9 +453,7 @@ def _is_between(conversation: Mapping[str, Any], *, route: Route, recipient: str
 
 
 def read_texts(body: bytes) -> list[FoundText]:
-    """
-    The outgoing texts on one page of a conversation. Raises ValueError where the body is none.
-    """
+    """The outgoing texts on one page of a conversation. Raises ValueError where the body is none."""
     return [
         FoundText(content=str(message.get("content") or ""), created_at=created_at)
         for message in _list(body, "messages")
@@ -496,9 +474,7 @@ def read_replies(body: bytes, *, since: datetime) -> list[tuple[CallRailText, ..
 
 
 def reaches_back(body: bytes, since: datetime) -> bool:
-    """
-    Whether a page of a list, newest activity first, ends with a conversation that rested since then.
-    """
+    """Whether a page of a list, newest activity first, ends with a conversation that rested since then."""
     entries = _page(body, "conversations")
     last = _instant(entries[-1].get("last_message_at")) if entries else None
     return last is not None and last < since
@@ -529,9 +505,7 @@ def _replies(conversation: Mapping[str, Any], since: datetime) -> tuple[CallRail
 
 
 def _seen_key(conversation_id: str, message: Mapping[str, Any]) -> str:
-    """
-    What tells a text from others of a conversation, where texts have no ids.
-    """
+    """What tells a text from others of a conversation, where texts have no ids."""
     told = json.dumps([conversation_id, message.get("created_at"), message.get("content")])
     return f"seen:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
 

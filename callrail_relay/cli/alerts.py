@@ -1,6 +1,4 @@
-"""
-``alerts``: whether the owner can be told.
-"""
+"""``alerts``: whether the owner can be told."""
 
 import typer
 

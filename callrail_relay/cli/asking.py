@@ -1,6 +1,4 @@
-"""
-Questions to a person: on the terminal and never on standard output, which is for results.
-"""
+"""Questions to a person: on the terminal and never on standard output, which is for results."""
 
 import contextlib
 import signal
@@ -33,9 +31,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """
-    Whether the person says yes, or said so in advance. Ends with code 2 where nobody can be asked.
-    """
+    """Whether the person says yes, or said so in advance. Ends with code 2 where nobody can be asked."""
     if yes:
         return True
     if not has_terminal():
@@ -58,9 +54,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _clean_output() -> Iterator[None]:
-    """
-    Keep the end of the prompt, which goes to standard output, out of a file or a pipe.
-    """
+    """Keep the end of the prompt, which goes to standard output, out of a file or a pipe."""
     if sys.stdout.isatty():
         yield
     else:

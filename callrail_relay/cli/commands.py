@@ -80,9 +80,7 @@ app.command("sandbox")(sandbox.sandbox)
 
 
 def main() -> None:
-    """
-    The program ``callrail-relay``.
-    """
+    """The program ``callrail-relay``."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         from callrail_relay.bootstrap.console import open_missing_streams
 

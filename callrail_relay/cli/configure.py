@@ -1,6 +1,4 @@
-"""
-``configure``: the wizard that sets everything up, and its form for scripts.
-"""
+"""``configure``: the wizard that sets everything up, and its form for scripts."""
 
 import sys
 from collections.abc import Mapping
@@ -149,9 +147,7 @@ def _require_all(given: Mapping[str, str | None]) -> None:
 
 
 def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
-    """
-    Show CallRail's rule and have it accepted, once.
-    """
+    """Show CallRail's rule and have it accepted, once."""
     from callrail_relay.bootstrap.installation import TERMS
 
     if installation.settings.callrail.accepted_terms:
@@ -169,9 +165,7 @@ def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
 
 
 def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, bool]:
-    """
-    The API key, and whether it is a new one to be stored.
-    """
+    """The API key, and whether it is a new one to be stored."""
     from callrail_relay.service.setup import read_key
 
     if from_stdin and not has_terminal():
@@ -218,9 +212,7 @@ def _given_route(installation: "Installation") -> dict[str, object]:
 async def _find_route(
     installation: "Installation", key: str, given: Mapping[str, str | None]
 ) -> dict[str, object]:
-    """
-    One account, company and number of those that the key can see.
-    """
+    """One account, company and number of those that the key can see."""
     from callrail_relay.bootstrap.relay import open_callrail
     from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
 
@@ -280,9 +272,7 @@ def _list(question: "Question") -> None:
 
 
 def _read_address(given: str) -> str:
-    """
-    A public address that can be right. Raises SettingsFault.
-    """
+    """A public address that can be right. Raises SettingsFault."""
     try:
         return read_public_url(given)
     except BadPublicUrl as error:
@@ -290,9 +280,7 @@ def _read_address(given: str) -> str:
 
 
 def _ask_for_address(installation: "Installation") -> str | None:
-    """
-    The public address, None where it stays as it is.
-    """
+    """The public address, None where it stays as it is."""
     if not has_terminal():
         return None
     former = installation.settings.server.public_url

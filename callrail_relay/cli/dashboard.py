@@ -1,6 +1,4 @@
-"""
-``dashboard``: a new link to the dashboard of the relay that runs.
-"""
+"""``dashboard``: a new link to the dashboard of the relay that runs."""
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command, echo, say

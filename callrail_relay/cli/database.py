@@ -1,6 +1,4 @@
-"""
-``database``: the store as a whole.
-"""
+"""``database``: the store as a whole."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,6 +1,4 @@
-"""
-``demo``: the whole way of one text on a fresh machine, without an account.
-"""
+"""``demo``: the whole way of one text on a fresh machine, without an account."""
 
 import asyncio
 import json

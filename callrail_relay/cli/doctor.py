@@ -1,6 +1,4 @@
-"""
-``doctor``: every check that must hold, with the remedy.
-"""
+"""``doctor``: every check that must hold, with the remedy."""
 
 from callrail_relay.cli.options import Config, Json
 from callrail_relay.cli.running import command

@@ -1,6 +1,4 @@
-"""
-Showing values to a program: one JSON document on standard output. Needs no Rich.
-"""
+"""Showing values to a program: one JSON document on standard output. Needs no Rich."""
 
 import json
 from collections.abc import Iterable
@@ -13,16 +11,12 @@ from callrail_relay.domain.printable import printable_json
 
 
 def print_json(document: object, *, indent: int | None = 2) -> None:
-    """
-    One JSON document on standard output.
-    """
+    """One JSON document on standard output."""
     typer.echo(json_text(document, indent=indent))
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
-    """
-    *document* as JSON that a terminal may show: what could steer it is written as ``\\u…``.
-    """
+    """*document* as JSON that a terminal may show: what could steer it is written as ``\\u…``."""
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 

@@ -1,6 +1,4 @@
-"""
-Files that a person names on the command line; ``-`` stands for standard input and output.
-"""
+"""Files that a person names on the command line; ``-`` stands for standard input and output."""
 
 import io
 import os
@@ -22,9 +20,7 @@ STANDARD = "-"
 
 
 def read_input(name: str) -> bytes:
-    """
-    All of a file. Raises NotFound.
-    """
+    """All of a file. Raises NotFound."""
     try:
         return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
     except OSError as error:
@@ -35,9 +31,7 @@ def read_input(name: str) -> bytes:
 
 @contextmanager
 def output(name: str) -> Iterator[BinaryIO]:
-    """
-    What to write to. A file is of mode 0600 and is there only when it is whole. Raises Unavailable.
-    """
+    """What to write to. A file is of mode 0600 and is there only when it is whole. Raises Unavailable."""
     if name == STANDARD:
         yield _Terminal() if sys.stdout.isatty() else sys.stdout.buffer
         sys.stdout.flush()
@@ -61,9 +55,7 @@ def output(name: str) -> Iterator[BinaryIO]:
 
 
 class _Terminal(io.BytesIO):
-    """
-    Standard output of a person who looks on: nothing that is written can steer the terminal.
-    """
+    """Standard output of a person who looks on: nothing that is written can steer the terminal."""
 
     def write(self, words: "ReadableBuffer") -> int:
         return sys.stdout.write(printable(bytes(words).decode()))

@@ -1,6 +1,4 @@
-"""
-``hook-url``: the URL for IF3.
-"""
+"""``hook-url``: the URL for IF3."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,6 +1,4 @@
-"""
-``messages``: the texts, and a person's word on them.
-"""
+"""``messages``: the texts, and a person's word on them."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -26,9 +24,7 @@ app = typer.Typer(
 
 
 class Form(StrEnum):
-    """
-    What `messages export` writes.
-    """
+    """What `messages export` writes."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -142,9 +138,7 @@ async def export(
 
 
 async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
-    """
-    Write the texts, and say how many they were.
-    """
+    """Write the texts, and say how many they were."""
     from callrail_relay.domain import message_sheet
 
     export = await operations.plan_export(wanted)
@@ -342,17 +336,13 @@ async def cancel(
 
 
 async def _with_alike(operations: "Operations", ids: list[str], *, approvable: bool = False) -> list[str]:
-    """
-    The ids, and those of all texts that are held as one mass text together with one of them.
-    """
+    """The ids, and those of all texts that are held as one mass text together with one of them."""
     alike = [other for id_ in ids for other in await operations.held_alike(id_, approvable=approvable)]
     return list(dict.fromkeys(alike))
 
 
 def _word(note: str | None) -> "Word":
-    """
-    The word of whoever is at the terminal.
-    """
+    """The word of whoever is at the terminal."""
     import getpass
 
     from callrail_relay.domain.decision import UNSIGNED, Word
@@ -405,9 +395,7 @@ def _status(name: str) -> "Status":
 
 
 def _since(when: str, now: datetime) -> datetime:
-    """
-    An instant: so long ago, or a date, or a date with a time, by this machine's clock.
-    """
+    """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.installation import read_duration
 
     try:

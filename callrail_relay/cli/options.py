@@ -1,6 +1,4 @@
-"""
-The options that commands share.
-"""
+"""The options that commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +16,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every ques
 
 
 def read_number(option: str, raw: str) -> str:
-    """
-    A phone number that a person typed, as E.164. Raises UsageFault.
-    """
+    """A phone number that a person typed, as E.164. Raises UsageFault."""
     from callrail_relay.domain.phone import BadPhone, normalise
 
     try:

@@ -1,6 +1,4 @@
-"""
-``pause`` and ``resume``: accept texts, and send none for a while.
-"""
+"""``pause`` and ``resume``: accept texts, and send none for a while."""
 
 from typing import Annotated
 

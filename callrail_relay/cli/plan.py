@@ -1,6 +1,4 @@
-"""
-What `replay` and `send` are about to do: one row for each text, and all of it in one sentence.
-"""
+"""What `replay` and `send` are about to do: one row for each text, and all of it in one sentence."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,6 +1,4 @@
-"""
-A bar for work that takes long, where a person looks on.
-"""
+"""A bar for work that takes long, where a person looks on."""
 
 import os
 import sys
@@ -13,9 +11,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """
-    A bar on standard error that goes when the work is done; nothing where that is no terminal.
-    """
+    """A bar on standard error that goes when the work is done; nothing where that is no terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return

@@ -1,6 +1,4 @@
-"""
-``configure --webhooks``: have CallRail tell the relay of replies and of texts that went out.
-"""
+"""``configure --webhooks``: have CallRail tell the relay of replies and of texts that went out."""
 
 from typing import TYPE_CHECKING
 

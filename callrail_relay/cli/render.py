@@ -1,6 +1,4 @@
-"""
-Showing values to a person: tables and sentences on a terminal, plain when piped.
-"""
+"""Showing values to a person: tables and sentences on a terminal, plain when piped."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -54,23 +52,17 @@ def console() -> Console:
 
 
 def words(shown: str, style: str = "") -> Text:
-    """
-    Words from outside, made safe to show before Rich leaves some of them out.
-    """
+    """Words from outside, made safe to show before Rich leaves some of them out."""
     return Text(printable(shown), style)
 
 
 def local(instant: datetime | None) -> str:
-    """
-    An instant by this machine's own clock, to the second.
-    """
+    """An instant by this machine's own clock, to the second."""
     return "-" if instant is None else instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def clock_time(instant: datetime, now: datetime) -> str:
-    """
-    An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM.
-    """
+    """An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM."""
     local, today = instant.astimezone(), now.astimezone().date()
     time = f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
     if local.date() == today:
@@ -80,9 +72,7 @@ def clock_time(instant: datetime, now: datetime) -> str:
 
 
 def print_messages(messages: Sequence[Message]) -> None:
-    """
-    Each message in two or three lines, which fit 80 columns.
-    """
+    """Each message in two or three lines, which fit 80 columns."""
     out = console()
     for message in messages:
         out.print(
@@ -101,9 +91,7 @@ def print_messages(messages: Sequence[Message]) -> None:
 
 
 def _print_indented(out: Console, shown: Text) -> None:
-    """
-    Each line of *shown* behind four spaces.
-    """
+    """Each line of *shown* behind four spaces."""
     out.print(Text("    ").append(shown) if out.soft_wrap else Padding(shown, (0, 0, 0, 4)))
 
 
@@ -113,9 +101,7 @@ def _shortened(text: str | None) -> str:
 
 
 def print_message(message: Message) -> None:
-    """
-    One message with its whole way.
-    """
+    """One message with its whole way."""
     out = console()
     for name, value in _facts(message):
         out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")

@@ -1,6 +1,4 @@
-"""
-``replay``: saved payloads, mapped and sent.
-"""
+"""``replay``: saved payloads, mapped and sent."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -97,9 +95,7 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
 
 
 async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
-    """
-    Show each text and what the run would make of it; with a question to come, JSON waits for its end.
-    """
+    """Show each text and what the run would make of it; with a question to come, JSON waits for its end."""
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.plan import plan_rows, plan_summary, read_earlier
 

@@ -1,6 +1,4 @@
-"""
-Running a command: its event loop, its errors in words, its exit code.
-"""
+"""Running a command: its event loop, its errors in words, its exit code."""
 
 import asyncio
 import functools
@@ -28,9 +26,7 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
-    """
-    Turn a coroutine into a command: what it returns is the exit code, and its faults become sentences.
-    """
+    """Turn a coroutine into a command: what it returns is the exit code, and its faults become sentences."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -40,9 +36,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
 
 
 def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
-    """
-    The same for a command that serves: on the quicker event loop, where it is installed.
-    """
+    """The same for a command that serves: on the quicker event loop, where it is installed."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -89,30 +83,22 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], new_loop: NewLoop | N
 
 
 def complain(words: str) -> None:
-    """
-    Tell a person what is wrong, on standard error.
-    """
+    """Tell a person what is wrong, on standard error."""
     # Typer leaves colours out of a pipe by itself, and does not ask for the wish of the person.
     mark = "Error:" if os.environ.get("NO_COLOR") else typer.style("Error:", fg=typer.colors.RED, bold=True)
     typer.echo(f"{mark} {printable(words)}", err=True)
 
 
 def say(words: str) -> None:
-    """
-    Tell a person something beside the result, on standard error.
-    """
+    """Tell a person something beside the result, on standard error."""
     typer.echo(printable(words), err=True)
 
 
 def echo(words: str = "") -> None:
-    """
-    Print a line of the result, on standard output.
-    """
+    """Print a line of the result, on standard output."""
     typer.echo(printable(words))
 
 
 def has_terminal() -> bool:
-    """
-    Whether somebody is there to answer a question.
-    """
+    """Whether somebody is there to answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()

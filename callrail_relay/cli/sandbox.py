@@ -1,6 +1,4 @@
-"""
-``sandbox``: the CallRail simulator alone.
-"""
+"""``sandbox``: the CallRail simulator alone."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,6 +1,4 @@
-"""
-``send``: one text from the command line.
-"""
+"""``send``: one text from the command line."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -83,9 +81,7 @@ async def send(
 
 
 async def _sender(installation: "Installation", to: str, sender: str) -> "Route":
-    """
-    Where the text is sent from; a number that is not in the settings is looked up at CallRail once.
-    """
+    """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.relay import find_sender, open_relay
 
     read_number("--to", to)

@@ -1,6 +1,4 @@
-"""
-``serve``: both listeners and the delivery worker in one process.
-"""
+"""``serve``: both listeners and the delivery worker in one process."""
 
 import asyncio
 import gc
@@ -70,9 +68,7 @@ async def serve(
 
 
 async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
-    """
-    Serve, or say who serves this store already.
-    """
+    """Serve, or say who serves this store already."""
     from callrail_relay.cli.render import clock_time
 
     try:
@@ -123,9 +119,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
 
 
 async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
-    """
-    Deliver until the stop signal, or until *listening* fails; what is under way then finishes first.
-    """
+    """Deliver until the stop signal, or until *listening* fails; what is under way then finishes first."""
     running = asyncio.create_task(worker.run())
     waiting = asyncio.create_task(stopped.wait())
     checking = asyncio.create_task(listening)
@@ -139,9 +133,7 @@ async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[A
 
 
 def _show(listening: "Listening", *, as_json: bool) -> None:
-    """
-    Where the relay listens. The webhook's URL holds a secret and stays out of service logs.
-    """
+    """Where the relay listens. The webhook's URL holds a secret and stays out of service logs."""
     from callrail_relay.cli.documents import print_json
 
     if as_json:

@@ -1,6 +1,4 @@
-"""
-``status``: budgets, pauses and the queue.
-"""
+"""``status``: budgets, pauses and the queue."""
 
 import asyncio
 import contextlib
@@ -56,9 +54,7 @@ async def status(
 
 
 def _reader(relay: "Relay") -> "Read":
-    """
-    What reads the status, with the public URL's last check if a relay is running that it could lead to.
-    """
+    """What reads the status, with the public URL's last check if a relay is running that it could lead to."""
 
     async def read() -> "StatusReport":
         report = await relay.operations.status()

@@ -1,6 +1,4 @@
-"""
-How the relay is doing, for a person: the facts of the dashboard on a terminal.
-"""
+"""How the relay is doing, for a person: the facts of the dashboard on a terminal."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,9 +32,7 @@ def print_status(report: StatusReport) -> None:
 
 
 def status_view(report: StatusReport) -> Group:
-    """
-    The verdict, whether a relay is running, budgets, pauses, and the queue.
-    """
+    """The verdict, whether a relay is running, budgets, pauses, and the queue."""
     return Group(*_lines(report))
 
 
@@ -90,9 +86,7 @@ SENTENCES = {
 
 
 def sentence(point: Point, facts: Facts) -> str:
-    """
-    A point of the verdict as a sentence, with what to do about it.
-    """
+    """A point of the verdict as a sentence, with what to do about it."""
     time = "" if point.at is None else clock_time(point.at, facts.now)
     return SENTENCES[point.code].format(
         name=point.name,

@@ -1,6 +1,4 @@
-"""
-Ending a command that stays: Ctrl-C, SIGTERM, and their likes on Windows.
-"""
+"""Ending a command that stays: Ctrl-C, SIGTERM, and their likes on Windows."""
 
 import asyncio
 import signal
@@ -13,9 +11,7 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 
 @asynccontextmanager
 async def stop_signal() -> AsyncIterator[asyncio.Event]:
-    """
-    An event that is set at the first such signal; a second one ends the program at once.
-    """
+    """An event that is set at the first such signal; a second one ends the program at once."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 

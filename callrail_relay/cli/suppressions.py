@@ -1,6 +1,4 @@
-"""
-``opt-outs``: who opted out.
-"""
+"""``opt-outs``: who opted out."""
 
 from typing import TYPE_CHECKING, Annotated
 

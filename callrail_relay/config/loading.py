@@ -42,9 +42,7 @@ Location = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class _Source:
-    """
-    The values of one source, and how it is named where one of them is at fault.
-    """
+    """The values of one source, and how it is named where one of them is at fault."""
 
     values: Values
     name: Callable[[Location], str]
@@ -113,9 +111,7 @@ def ignored_variables() -> str | None:
 
 
 def read_text(path: Path) -> str | None:
-    """
-    The text of the settings file, None where there is none; a byte order mark is dropped.
-    """
+    """The text of the settings file, None where there is none; a byte order mark is dropped."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -134,9 +130,7 @@ def read_text(path: Path) -> str | None:
 
 
 def parse(path: Path, text: str) -> Values:
-    """
-    *text* as TOML; a syntax error names the line and column.
-    """
+    """*text* as TOML; a syntax error names the line and column."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -147,9 +141,7 @@ def parse(path: Path, text: str) -> Values:
 
 
 def _merged(below: Values, above: Values) -> Values:
-    """
-    *above* laid over *below*, table by table; a list replaces a list.
-    """
+    """*above* laid over *below*, table by table; a list replaces a list."""
     both = {
         key: _merged(below[key], value)
         if isinstance(value, dict) and isinstance(below.get(key), dict)
@@ -178,17 +170,13 @@ def _flag(location: Location) -> str:
 
 
 class _EnvironmentNames(Settings, BaseSettings):
-    """
-    Which variable sets which key.
-    """
+    """Which variable sets which key."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
 
 
 class _Environment(EnvSettingsSource):
-    """
-    What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule.
-    """
+    """What *variables* set: one key each, or a whole table as JSON, whose keys the others overrule."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
@@ -202,9 +190,7 @@ class _Environment(EnvSettingsSource):
 
 
 def _decoded(text: str) -> object:
-    """
-    A list or table as JSON, or a list as words between commas.
-    """
+    """A list or table as JSON, or a list as words between commas."""
     try:
         decoded = json.loads(text)
     except ValueError:
@@ -230,9 +216,7 @@ def _variables() -> tuple[dict[str, str], list[str]]:
 
 
 def variable_names() -> Iterator[str]:
-    """
-    The environment variable of every table and every key.
-    """
+    """The environment variable of every table and every key."""
     for table, model in TABLES.items():
         yield f"{PREFIX}{table}".upper()
         if table != "routes":  # a list of tables is set as a whole
@@ -240,9 +224,7 @@ def variable_names() -> Iterator[str]:
 
 
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
-    """
-    The variable that set what is at *location*: its own, that of its table, or those of what is in it.
-    """
+    """The variable that set what is at *location*: its own, that of its table, or those of what is in it."""
     names = [PREFIX + "__".join(map(str, location[:depth])).upper() for depth in range(len(location), 0, -1)]
     own = next((name for name in names if name in variables), None)
     return f"environment variable {own or ', '.join(name for name in variables if name.startswith(names[0]))}"
@@ -257,9 +239,7 @@ def _line(location: Location, path: Path, text: str) -> str:
 
 
 def _line_number(location: Location, text: str) -> int | None:
-    """
-    The line of a key or table written in the usual way, else None.
-    """
+    """The line of a key or table written in the usual way, else None."""
     table: Location = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -297,9 +277,7 @@ def _key(location: Location) -> str:
 
 
 def _shown(location: Location, value: object) -> str | None:
-    """
-    A short, plain value; None for one that may be secret.
-    """
+    """A short, plain value; None for one that may be secret."""
     if isinstance(value, str | int | float) and not _NEVER_SHOWN.intersection(location):
         written = json.dumps(value, ensure_ascii=False)
         if len(written) <= 40 and not _LOOKS_SECRET.search(written) and not _SOUNDS_SECRET.search(written):
@@ -308,9 +286,7 @@ def _shown(location: Location, value: object) -> str | None:
 
 
 def _instead(location: Location) -> str:
-    """
-    The nearest key in the same table, or where secrets go, as the end of a sentence.
-    """
+    """The nearest key in the same table, or where secrets go, as the end of a sentence."""
     *table, key = location
     if _SOUNDS_SECRET.search(str(key)):
         return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"

@@ -1,6 +1,4 @@
-"""
-The OS keyring: the Keychain, the Credential Manager, the Secret Service.
-"""
+"""The OS keyring: the Keychain, the Credential Manager, the Secret Service."""
 
 import asyncio
 import os
@@ -40,9 +38,7 @@ class OsKeyring:
         self._hangs = False
 
     async def words(self) -> str | None:
-        """
-        What this keyring is called, None where there is none.
-        """
+        """What this keyring is called, None where there is none."""
         return await self._ask(_words)
 
     async def get(self, user: str) -> str | None:
@@ -52,9 +48,7 @@ class OsKeyring:
         await self._ask(lambda: _backend().set_password(APPLICATION, user, text))
 
     async def delete(self, user: str) -> None:
-        """
-        Take the entry out, where there is one.
-        """
+        """Take the entry out, where there is one."""
 
         def delete_if_there() -> None:
             if _backend().get_password(APPLICATION, user) is not None:
@@ -120,9 +114,7 @@ def _may_be_there() -> bool:
 
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:
-    """
-    The answer to *question*. asyncio's own threads would be waited for at the end of the process.
-    """
+    """The answer to *question*. asyncio's own threads would be waited for at the end of the process."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 

@@ -1,6 +1,4 @@
-"""
-Where the settings, the data and the secrets of this machine's user lie, and how private files are made.
-"""
+"""Where the settings, the data and the secrets of this machine's user lie, and how private files are made."""
 
 import contextlib
 import os
@@ -20,23 +18,17 @@ DATA_VARIABLE = "CALLRAIL_RELAY_DATA"
 
 
 def config_file(override: Path | None = None) -> Path:
-    """
-    The settings file: *override* (``--config``), else CALLRAIL_RELAY_CONFIG, else the user's own.
-    """
+    """The settings file: *override* (``--config``), else CALLRAIL_RELAY_CONFIG, else the user's own."""
     return override_path(override) or default_config_file()
 
 
 def default_config_file() -> Path:
-    """
-    ``config.toml`` in the platform's user config directory.
-    """
+    """``config.toml`` in the platform's user config directory."""
     return _users_own(platformdirs.user_config_path) / "config.toml"
 
 
 def is_default_config_file(path: Path) -> bool:
-    """
-    Whether *path* is the default settings file; a user without a home directory has none.
-    """
+    """Whether *path* is the default settings file; a user without a home directory has none."""
     try:
         return path == default_config_file()
     except SettingsFault:
@@ -44,9 +36,7 @@ def is_default_config_file(path: Path) -> bool:
 
 
 def override_path(override: Path | None) -> Path | None:
-    """
-    The settings file that a person named, absolute; None where the default one serves.
-    """
+    """The settings file that a person named, absolute; None where the default one serves."""
     return _absolute(override) if override is not None else _from_environment(CONFIG_VARIABLE)
 
 
@@ -58,9 +48,7 @@ def data_directory() -> Path:
 
 
 def log_file() -> Path:
-    """
-    Where a program without a console writes its log: in the user's log directory, else beside the data.
-    """
+    """Where a program without a console writes its log: in the user's log directory, else beside the data."""
     try:
         directory = _users_own(platformdirs.user_log_path)
     except SettingsFault:

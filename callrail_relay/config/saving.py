@@ -1,6 +1,4 @@
-"""
-Writes settings and secrets together, so that a failure leaves what was there before.
-"""
+"""Writes settings and secrets together, so that a failure leaves what was there before."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -48,9 +46,7 @@ def _put_back(path: Path, former: str | None) -> None:
 
 
 def overruled(path: Path, changes: Changes) -> Iterator[str]:
-    """
-    The keys of *changes*, as ``table.key``, that were written and do not count: the environment wins.
-    """
+    """The keys of *changes*, as ``table.key``, that were written and do not count: the environment wins."""
     meant, counts = load(path, overrides=changes), load(path)
     for table, values in changes.items():
         for key, value in values.items():

@@ -1,6 +1,4 @@
-"""
-The opt-in file of secrets, for machines without an OS keyring.
-"""
+"""The opt-in file of secrets, for machines without an OS keyring."""
 
 import os
 import shlex
@@ -16,9 +14,7 @@ _HEADING = "Secrets of callrail-relay. Nobody but you may read this file."
 
 
 class SecretFile:
-    """
-    ``secrets.toml``: one text to a key. It counts only while nobody else can read it.
-    """
+    """``secrets.toml``: one text to a key. It counts only while nobody else can read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,15 +31,11 @@ class SecretFile:
         return self._read().get(key)
 
     def set(self, key: str, text: str) -> None:
-        """
-        Keep *text*, and make the file where there is none.
-        """
+        """Keep *text*, and make the file where there is none."""
         self._write({**self._read(), key: text})
 
     def delete(self, key: str) -> None:
-        """
-        Take the key out; the file stays, as a sign that it is in use.
-        """
+        """Take the key out; the file stays, as a sign that it is in use."""
         secrets = self._read()
         if secrets.pop(key, None) is not None:
             self._write(secrets)

@@ -22,9 +22,7 @@ _STARS = "**********"
 
 
 class SecretName(Enum):
-    """
-    A secret: its name in keyring and file, what people call it, its variable and its credential file.
-    """
+    """A secret: its name in keyring and file, what people call it, its variable and its credential file."""
 
     API_KEY = ("api-key", "CallRail API key", "CALLRAIL_API_KEY", "callrail-api-key")
     HOOK_TOKEN = ("hook-token", "webhook secret", "CALLRAIL_RELAY_HOOK_TOKEN", "callrail-relay-hook-token")
@@ -60,9 +58,7 @@ class Secret:
         return _STARS
 
     def __eq__(self, other: object) -> bool:
-        """
-        Takes the same time wherever the two differ.
-        """
+        """Takes the same time wherever the two differ."""
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(self._text.encode(), other._text.encode())
@@ -76,9 +72,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Found:
-    """
-    A secret, and in words the place it came from, such as "environment variable CALLRAIL_API_KEY".
-    """
+    """A secret, and in words the place it came from, such as "environment variable CALLRAIL_API_KEY"."""
 
     secret: Secret
     rung: str
@@ -99,9 +93,7 @@ class Secrets:
         environ: Mapping[str, str] = os.environ,
         keyring_timeout: float = 3.0,
     ) -> None:
-        """
-        *keyring_timeout* is in seconds.
-        """
+        """*keyring_timeout* is in seconds."""
         path = Path(os.path.abspath(config_file))  # noqa: PTH100  # unlike resolve(), it keeps links
         self._suffix = "" if is_default_config_file(path) else f"@{path}"
         self._environ = environ
@@ -110,9 +102,7 @@ class Secrets:
 
     @property
     def file_in_use(self) -> bool:
-        """
-        Whether somebody opted in to the file of secrets.
-        """
+        """Whether somebody opted in to the file of secrets."""
         return self._file.exists
 
     @property
@@ -152,9 +142,7 @@ class Secrets:
             raise
 
     async def require(self, name: SecretName) -> Found:
-        """
-        The secret; SecretFault says how to give it where no place has it.
-        """
+        """The secret; SecretFault says how to give it where no place has it."""
         found = await self.find(name)
         if found is None:
             variable = f"set {name.variable}, or " if name.variable else ""
@@ -187,9 +175,7 @@ class Secrets:
         return self._file.words
 
     async def remove(self, name: SecretName) -> None:
-        """
-        Take the secret out of the file and the keyring; the environment is its owner's.
-        """
+        """Take the secret out of the file and the keyring; the environment is its owner's."""
         self._file.delete(name.key)
         await self._delete_from_keyring(name)
 
@@ -227,9 +213,7 @@ class Secrets:
         return _found(self._file.get(name.key), self._file.words)
 
     async def _delete_from_keyring(self, name: SecretName) -> None:
-        """
-        A keyring that cannot be reached is passed over where the file is in use.
-        """
+        """A keyring that cannot be reached is passed over where the file is in use."""
         try:
             if await self._keyring.words():
                 await self._keyring.delete(self._user(name))

@@ -46,17 +46,13 @@ from callrail_relay.domain.routing import Route, RouteRule, Routes
 
 
 class Table(BaseModel):
-    """
-    A table of the settings file: what is not listed is refused, and nothing changes once it is read.
-    """
+    """A table of the settings file: what is not listed is refused, and nothing changes once it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CallRail(Table):
-    """
-    The CallRail account, and where texts leave from when no route says otherwise.
-    """
+    """The CallRail account, and where texts leave from when no route says otherwise."""
 
     api_url: ApiUrl = Field(
         default="https://api.callrail.com",
@@ -75,18 +71,14 @@ class CallRail(Table):
     )
 
     def route(self) -> Route | None:
-        """
-        The route for whatever no rule matches, where all three parts of it are set.
-        """
+        """The route for whatever no rule matches, where all three parts of it are set."""
         if self.account_id and self.company_id and self.tracking_number:
             return Route(self.account_id, self.company_id, self.tracking_number)
         return None
 
 
 class RouteSettings(Table):
-    """
-    One [[routes]] table: whose texts leave from another account, company or number.
-    """
+    """One [[routes]] table: whose texts leave from another account, company or number."""
 
     team_id: Text | None = Field(default=None, description="the team in IF3")
     sender_id: Text | None = Field(default=None, description="the sender in IF3")
@@ -103,9 +95,7 @@ class RouteSettings(Table):
         return self
 
     def rule(self, fallback: CallRail) -> RouteRule:
-        """
-        This route with its gaps filled from *fallback*; ValueError names a gap that stays.
-        """
+        """This route with its gaps filled from *fallback*; ValueError names a gap that stays."""
         return RouteRule(
             Route(
                 _given("account_id", self.account_id, fallback.account_id),
@@ -129,9 +119,7 @@ def _rises(values: Iterable[Any]) -> bool:
 
 
 class Server(Table):
-    """
-    The public listener, which IF3 posts to.
-    """
+    """The public listener, which IF3 posts to."""
 
     host: Host = Field(
         default="127.0.0.1", description="0.0.0.0 to be reached without a proxy or tunnel on this machine"
@@ -147,9 +135,7 @@ class Server(Table):
 
 
 class Dashboard(Table):
-    """
-    The private listener: a page that shows how all stands, and readiness for programs.
-    """
+    """The private listener: a page that shows how all stands, and readiness for programs."""
 
     enabled: Flag = Field(default=True, description="false: no private listener")
     host: Host = Field(
@@ -159,9 +145,7 @@ class Dashboard(Table):
 
 
 class Limits(Table):
-    """
-    How much and how fast; CallRail's own limits are 150 an hour and 1,000 a day.
-    """
+    """How much and how fast; CallRail's own limits are 150 an hour and 1,000 a day."""
 
     per_hour: Count = Field(default=150, description="texts an account may send in any 60 minutes")
     per_day: Count = Field(default=1000, description="texts an account may send in any 24 hours")
@@ -178,9 +162,7 @@ class Limits(Table):
 
 
 class Delivery(Table):
-    """
-    How texts are sent, and what happens when it is not known whether one was.
-    """
+    """How texts are sent, and what happens when it is not known whether one was."""
 
     concurrency: Concurrency = Field(default=4, description="texts under way at one time")
     max_age: SomeTime = Field(default=timedelta(hours=4), description="a text that waited longer is held")
@@ -208,9 +190,7 @@ class Delivery(Table):
 
 
 class Guards(Table):
-    """
-    Rules that hold a text for a person; each is hold, warn or off.
-    """
+    """Rules that hold a text for a person; each is hold, warn or off."""
 
     duplicate: GuardMode = Field(
         default=Mode.HOLD, description="the same words to the same person within `duplicate_window`"
@@ -249,9 +229,7 @@ class Guards(Table):
 
 
 class Replies(Table):
-    """
-    What people write back: CallRail's webhooks tell of it (`configure --webhooks`).
-    """
+    """What people write back: CallRail's webhooks tell of it (`configure --webhooks`)."""
 
     poll_every: PollEvery | None = Field(
         default=None,
@@ -264,9 +242,7 @@ class Replies(Table):
 
 
 class Alerts(Table):
-    """
-    Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it.
-    """
+    """Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it."""
 
     urls: tuple[AlertUrl, ...] = Field(
         default=(), description="Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
@@ -289,9 +265,7 @@ class Alerts(Table):
 
 
 class Retention(Table):
-    """
-    How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever.
-    """
+    """How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever."""
 
     after: KeptFor = Field(
         default=timedelta(days=365),
@@ -300,9 +274,7 @@ class Retention(Table):
 
 
 class Log(Table):
-    """
-    What the relay says while it works.
-    """
+    """What the relay says while it works."""
 
     level: LogLevel = Field(default="info", description="debug, info, warning, error or critical")
     format: LogFormat = Field(
@@ -311,9 +283,7 @@ class Log(Table):
 
 
 class Database(Table):
-    """
-    Where texts are kept.
-    """
+    """Where texts are kept."""
 
     url: DatabaseUrl = Field(
         default_factory=default_database_url,
@@ -326,9 +296,7 @@ class Database(Table):
 
 
 class Settings(Table):
-    """
-    All settings, read once by ``loading.load``.
-    """
+    """All settings, read once by ``loading.load``."""
 
     callrail: CallRail = CallRail()
     routes: tuple[RouteSettings, ...] = ()
@@ -354,9 +322,7 @@ class Settings(Table):
         return routes
 
     def routes_table(self) -> Routes:
-        """
-        The routes, their gaps filled from [callrail], which is also the default where it is whole.
-        """
+        """The routes, their gaps filled from [callrail], which is also the default where it is whole."""
         return Routes(
             tuple(route.rule(self.callrail) for route in self.routes), default=self.callrail.route()
         )

@@ -56,9 +56,7 @@ def parse_duration(raw: object) -> timedelta:
 
 
 def duration_text(duration: timedelta) -> str:
-    """
-    Return the shortest text that ``parse_duration`` reads as *duration*, for example ``4h``.
-    """
+    """Return the shortest text that ``parse_duration`` reads as *duration*, for example ``4h``."""
     microseconds = duration // timedelta(microseconds=1)
     for unit in ("d", "h", "m"):
         whole, rest = divmod(microseconds, _SECONDS[unit] * 1_000_000)
@@ -82,9 +80,7 @@ def _poll_every(raw: object) -> timedelta:
 
 
 def _kept_for(raw: object) -> timedelta | None:
-    """
-    Return how long something is kept; None for ever.
-    """
+    """Return how long something is kept; None for ever."""
     if raw is None or (isinstance(raw, str) and raw.strip().lower() == "off"):
         return None
     kept = parse_duration(raw)
@@ -94,9 +90,7 @@ def _kept_for(raw: object) -> timedelta | None:
 
 
 def _minute(raw: object) -> time:
-    """
-    Return a time of day: ``21:00`` in quotes, or TOML's own ``21:00:00``.
-    """
+    """Return a time of day: ``21:00`` in quotes, or TOML's own ``21:00:00``."""
     if isinstance(raw, time) and raw == time(raw.hour, raw.minute):
         return raw
     written = _MINUTE.fullmatch(raw.strip()) if isinstance(raw, str) else None
@@ -106,9 +100,7 @@ def _minute(raw: object) -> time:
 
 
 def _text(raw: object) -> str:
-    """
-    Return *raw* without the white space around it; a number is taken for the text that was meant.
-    """
+    """Return *raw* without the white space around it; a number is taken for the text that was meant."""
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("must be text in quotes")  # noqa: TRY004 - pydantic gathers ValueErrors
     text = str(raw).strip()
@@ -125,9 +117,7 @@ def _tracking_number(raw: object) -> str:
 
 
 def _time_zone(raw: object) -> str:
-    """
-    Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time.
-    """
+    """Return the name of a time zone with its area. Short ones are refused: "EST" has no summer time."""
     name = _text(raw)
     if "/" not in name or name not in available_timezones():
         raise ValueError('must be a time zone as the IANA names it, such as "America/New_York"')
@@ -142,9 +132,7 @@ def _network(raw: object) -> Network:
 
 
 def _web_address(raw: object) -> str:
-    """
-    Return an http(s) address without anything after its path, and without a slash at the end.
-    """
+    """Return an http(s) address without anything after its path, and without a slash at the end."""
     address = _text(raw).rstrip("/")
     try:
         parts = urlsplit(address)
@@ -169,9 +157,7 @@ def _api_url(raw: object) -> str:
 
 
 def check_database_url(raw: object) -> str:
-    """
-    Return *raw* if it names a SQLite file or a PostgreSQL server. Raises ValueError.
-    """
+    """Return *raw* if it names a SQLite file or a PostgreSQL server. Raises ValueError."""
     url = _text(raw)
     if not url.startswith(_DATABASES) or url in _DATABASES or url.startswith("sqlite:///:memory:"):
         raise ValueError("must begin with sqlite:/// and a file, or with postgresql://")
@@ -281,9 +267,7 @@ _WORDS = {
 
 
 def explain(kind: str, context: Mapping[str, Any]) -> str | None:
-    """
-    Return what a value must be, by the kind of pydantic's error; None if there is no such setting.
-    """
+    """Return what a value must be, by the kind of pydantic's error; None if there is no such setting."""
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
     if kind == "extra_forbidden":

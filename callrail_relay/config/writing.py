@@ -1,6 +1,4 @@
-"""
-Changes the settings file and leaves everything else in it as its owner wrote it.
-"""
+"""Changes the settings file and leaves everything else in it as its owner wrote it."""
 
 from collections.abc import Mapping, MutableMapping
 from datetime import time, timedelta
@@ -80,9 +78,7 @@ def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: obj
 
 
 def _add(table: Table, key: str, item: Item) -> None:
-    """
-    Add a key after the last one: comments at a table's end mostly speak of the next table.
-    """
+    """Add a key after the last one: comments at a table's end mostly speak of the next table."""
     body = table.value.body
     end = len(body)
     while end and body[end - 1][0] is None:
@@ -104,9 +100,7 @@ def _tables(rows: list[dict[str, object]]) -> AoT:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
-    """
-    *value* as TOML's own types, the way a person would write it.
-    """
+    """*value* as TOML's own types, the way a person would write it."""
     if isinstance(value, Item):
         value = value.unwrap()
     if isinstance(value, Mapping | SettingsTable):

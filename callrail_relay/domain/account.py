@@ -1,6 +1,4 @@
-"""
-How an account stands with CallRail: paused, waiting, and what CallRail said about its limits.
-"""
+"""How an account stands with CallRail: paused, waiting, and what CallRail said about its limits."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,9 +42,7 @@ class Account:
         return self.wait_until is not None and self.wait_until > now
 
     def healthy(self) -> "Account":
-        """
-        The same account in good standing, waiting for nothing.
-        """
+        """The same account in good standing, waiting for nothing."""
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
 
     def answered(self, now: datetime) -> "Account":
@@ -59,16 +55,12 @@ class Account:
         return reached if self.waits(now) else reached.healthy()
 
     def refused_by_firewall(self, message_id: str) -> "Account":
-        """
-        The same account after a firewall in front of CallRail refused one of its messages.
-        """
+        """The same account after a firewall in front of CallRail refused one of its messages."""
         return replace(self, firewalled=tuple(dict.fromkeys((*self.firewalled, message_id))))
 
     @property
     def is_firewalled(self) -> bool:
-        """
-        Whether it is the office's own address that the firewall refuses, and not single texts.
-        """
+        """Whether it is the office's own address that the firewall refuses, and not single texts."""
         return len(self.firewalled) >= FIREWALLED_MESSAGES
 
     def paused(self, now: datetime, reason: str) -> "Account":
@@ -91,9 +83,7 @@ class Account:
         return replace(self, wait_until=until, wait_reason=reason)
 
     def strikes_before(self, now: datetime) -> int:
-        """
-        The strikes before the wait that is going on, if one is.
-        """
+        """The strikes before the wait that is going on, if one is."""
         return self.strikes - 1 if self.waits(now) else self.strikes
 
     def used_by_others(self) -> list[datetime]:

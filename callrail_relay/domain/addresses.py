@@ -1,14 +1,10 @@
-"""
-Network addresses.
-"""
+"""Network addresses."""
 
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """
-    Whether a host name or address means this machine.
-    """
+    """Whether a host name or address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

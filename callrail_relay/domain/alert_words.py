@@ -90,9 +90,7 @@ def store_silent_over() -> str:
 
 
 def _when(instant: datetime) -> str:
-    """
-    By this machine's own clock.
-    """
+    """By this machine's own clock."""
     return instant.astimezone().strftime("%H:%M on %d %B")
 
 

@@ -26,9 +26,7 @@ _WAITING = "waiting"
 
 
 class Level(StrEnum):
-    """
-    How loud an incident is; OVER is one of which only its end is still to be told.
-    """
+    """How loud an incident is; OVER is one of which only its end is still to be told."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -54,9 +52,7 @@ class AlertPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecided:
-    """
-    Since when each text waits for a person, of those that do so for longer than the policy allows.
-    """
+    """Since when each text waits for a person, of those that do so for longer than the policy allows."""
 
     held: tuple[datetime, ...] = ()
     unknown: tuple[datetime, ...] = ()
@@ -68,9 +64,7 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """
-    How all stands at *now*; *free_bytes* is of this *machine*, and None where it has no disk of ours.
-    """
+    """How all stands at *now*; *free_bytes* is of this *machine*, and None where it has no disk of ours."""
 
     now: datetime
     standings: tuple[Standing, ...] = ()
@@ -115,9 +109,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Condition:
-    """
-    One thing that can be wrong: it is, it is not, or it is neither (None), and what was stays.
-    """
+    """One thing that can be wrong: it is, it is not, or it is neither (None), and what was stays."""
 
     key: str
     family: str
@@ -128,9 +120,7 @@ class _Condition:
 
 
 def decide(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) -> Changes:
-    """
-    What is to change, that the incidents *known* fit *facts*.
-    """
+    """What is to change, that the incidents *known* fit *facts*."""
     by_key = {one.key: one for one in known}
     families: dict[str, list[_Condition]] = defaultdict(list)
     for condition in _conditions(facts, known, policy):
@@ -169,9 +159,7 @@ def _opened(
 def _ended(
     conditions: Sequence[_Condition], known: Mapping[str, Incident]
 ) -> tuple[dict[str, str], set[str]]:
-    """
-    What is over and to be told, and what is over and need not be.
-    """
+    """What is over and to be told, and what is over and need not be."""
     ended = [one for one in conditions if one.wrong is False and _is_open(known.get(one.key))]
     lasting = any(
         one.wrong is not False and (one.wrong or _is_open(known.get(one.key))) for one in conditions
@@ -184,9 +172,7 @@ def _ended(
 
 
 def _forgotten(known: Sequence[Incident], families: Mapping[str, Sequence[_Condition]]) -> set[str]:
-    """
-    Incidents that nothing speaks of any more, as of an account that was taken out of the settings.
-    """
+    """Incidents that nothing speaks of any more, as of an account that was taken out of the settings."""
     spoken_of = {one.key for conditions in families.values() for one in conditions}
     return {
         one.key
@@ -301,8 +287,6 @@ def _batch(facts: Facts, until: datetime, *, wrong: bool, opened: Incident | Non
 
 
 def told_together(incidents: Iterable[Incident]) -> str:
-    """
-    Several incidents as one text, the ends of others last.
-    """
+    """Several incidents as one text, the ends of others last."""
     ordered = sorted(incidents, key=lambda one: (one.level is Level.OVER, one.opened_at, one.key))
     return "\n\n".join(one.detail for one in ordered)

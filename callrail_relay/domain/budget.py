@@ -16,17 +16,13 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """
-    Texts that may leave in any hour and in any day.
-    """
+    """Texts that may leave in any hour and in any day."""
 
     per_hour: int
     per_day: int
 
     def lowered(self, *, hour_allowed: int | None, day_allowed: int | None) -> "Limits":
-        """
-        These limits, or CallRail's own where those are smaller.
-        """
+        """These limits, or CallRail's own where those are smaller."""
         return Limits(
             per_hour=self.per_hour if hour_allowed is None else min(self.per_hour, hour_allowed),
             per_day=self.per_day if day_allowed is None else min(self.per_day, day_allowed),
@@ -47,15 +43,11 @@ class Window:
 
     @property
     def room(self) -> int:
-        """
-        How many more fit now.
-        """
+        """How many more fit now."""
         return max(0, self.allowed - self.used)
 
     def lacks(self, needed: int) -> int:
-        """
-        How many uses have to run out before *needed* more fit; 0 when they fit now.
-        """
+        """How many uses have to run out before *needed* more fit; 0 when they fit now."""
         return max(0, self.used + needed - self.allowed)
 
 
@@ -89,9 +81,7 @@ def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
 
 
 def _room(now: datetime, counted: Sequence[datetime], limits: Limits) -> int:
-    """
-    How many more fit into both windows at *now*.
-    """
+    """How many more fit into both windows at *now*."""
     used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
     return max(0, min(limits.per_hour - used[0], limits.per_day - used[1]))
 

@@ -1,6 +1,4 @@
-"""
-What CallRail tells of one text: that it came from a person, or went out to one.
-"""
+"""What CallRail tells of one text: that it came from a person, or went out to one."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -15,9 +13,7 @@ SAME_TEXT = timedelta(minutes=2)
 
 
 class Direction(StrEnum):
-    """
-    Which way a text went.
-    """
+    """Which way a text went."""
 
     IN = "in"
     """From the person to one of our numbers."""
@@ -28,25 +24,19 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShownNumber:
-    """
-    A phone number as far as CallRail shows it: in full as E.164, or its last digits, or nothing.
-    """
+    """A phone number as far as CallRail shows it: in full as E.164, or its last digits, or nothing."""
 
     full: str | None = None
     ending: str = ""
 
     def fits(self, number: str) -> bool:
-        """
-        Whether it can be *number*; one of which nothing is shown can be none in particular.
-        """
+        """Whether it can be *number*; one of which nothing is shown can be none in particular."""
         if self.full is not None:
             return number == self.full
         return bool(self.ending) and number.endswith(self.ending)
 
     def excludes(self, number: str) -> bool:
-        """
-        Whether it cannot be *number*; one of which nothing is shown excludes none.
-        """
+        """Whether it cannot be *number*; one of which nothing is shown excludes none."""
         return self != ShownNumber() and not self.fits(number)
 
 
@@ -56,26 +46,20 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """
-    The two numbers of a text: one of ours, and the person's.
-    """
+    """The two numbers of a text: one of ours, and the person's."""
 
     ours: ShownNumber
     person: ShownNumber
 
     @property
     def pair(self) -> Pair | None:
-        """
-        Both numbers, where both are shown in full.
-        """
+        """Both numbers, where both are shown in full."""
         if self.ours.full is None or self.person.full is None:
             return None
         return self.ours.full, self.person.full
 
     def allow(self, pair: Pair) -> bool:
-        """
-        Whether the text can be between these two.
-        """
+        """Whether the text can be between these two."""
         return not self.ours.excludes(pair[0]) and not self.person.excludes(pair[1])
 
 
@@ -102,9 +86,7 @@ class CallRailText:
     seen: bool = False
 
     def ends(self, direction: Direction) -> "Ends":
-        """
-        Its two numbers, by which way it went.
-        """
+        """Its two numbers, by which way it went."""
         if direction is Direction.IN:
             return Ends(ours=self.destination, person=self.source)
         return Ends(ours=self.source, person=self.destination)

@@ -1,6 +1,4 @@
-"""
-Claiming: the rules a claim keeps, and what it yields.
-"""
+"""Claiming: the rules a claim keeps, and what it yields."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,9 +28,7 @@ class ClaimPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """
-    A segment taken for sending; its attempt is on disk and its place in the budget is kept.
-    """
+    """A segment taken for sending; its attempt is on disk and its place in the budget is kept."""
 
     attempt_id: int
     message_id: str
@@ -44,9 +40,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """
-    A queued message that a guard held when its turn came.
-    """
+    """A queued message that a guard held when its turn came."""
 
     message_id: str
     reasons: tuple[Reason, ...]

@@ -1,6 +1,4 @@
-"""
-What a person decided on a message.
-"""
+"""What a person decided on a message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,9 +6,7 @@ from enum import StrEnum
 
 
 class Verb(StrEnum):
-    """
-    What a person may decide.
-    """
+    """What a person may decide."""
 
     APPROVE = "approve"
     CANCEL = "cancel"
@@ -21,9 +17,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """
-    Who decides, and why, in their own words.
-    """
+    """Who decides, and why, in their own words."""
 
     person: str
     note: str | None = None
@@ -35,9 +29,7 @@ UNSIGNED = Word(person="somebody")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """
-    A decision as it is kept; *overridden* are the codes of the reasons that the message showed.
-    """
+    """A decision as it is kept; *overridden* are the codes of the reasons that the message showed."""
 
     decided_at: datetime
     verb: Verb

@@ -1,6 +1,4 @@
-"""
-What CallRail has to choose from: accounts, companies, and numbers that can text.
-"""
+"""What CallRail has to choose from: accounts, companies, and numbers that can text."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """
-    An account that the key can see. *numeric_id* is the nine-digit number that CallRail's pages show.
-    """
+    """An account that the key can see. *numeric_id* is the nine-digit number that CallRail's pages show."""
 
     id: str
     name: str
@@ -26,9 +22,7 @@ class CompanyEntry:
 
 @dataclass(frozen=True, slots=True)
 class NumberEntry:
-    """
-    A tracking number that can send texts. *pooled* ones belong to a session pool and may be recycled.
-    """
+    """A tracking number that can send texts. *pooled* ones belong to a session pool and may be recycled."""
 
     number: str
     name: str
@@ -37,9 +31,7 @@ class NumberEntry:
 
 
 class Discovery(Protocol):
-    """
-    Whoever can ask CallRail for these. All raise RefusedByCallRail and Unavailable.
-    """
+    """Whoever can ask CallRail for these. All raise RefusedByCallRail and Unavailable."""
 
     async def accounts(self) -> list[AccountEntry]: ...
 

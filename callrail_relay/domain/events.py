@@ -15,17 +15,13 @@ from callrail_relay.domain.outcome import OutcomeKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """
-    Base of all events: ``action`` names it in the logs, ``level`` says how loud it is.
-    """
+    """Base of all events: ``action`` names it in the logs, ``level`` says how loud it is."""
 
     action: ClassVar[str] = "event"
     level: ClassVar[str] = "info"
 
     def loudness(self) -> str:
-        """
-        The level of this very event.
-        """
+        """The level of this very event."""
         return self.level
 
     def log_context(self) -> dict[str, Any]:
@@ -34,9 +30,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionAccepted(Event):
-    """
-    A request is on disk; *messages* tells how many new texts it held.
-    """
+    """A request is on disk; *messages* tells how many new texts it held."""
 
     action: ClassVar[str] = "submission_accepted"
     level: ClassVar[str] = "debug"
@@ -47,9 +41,7 @@ class SubmissionAccepted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageAccepted(Event):
-    """
-    A message is on disk; *reasons* are the codes of what holds it or is to be known of it.
-    """
+    """A message is on disk; *reasons* are the codes of what holds it or is to be known of it."""
 
     action: ClassVar[str] = "message_accepted"
     level: ClassVar[str] = "debug"
@@ -64,9 +56,7 @@ class MessageAccepted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PingReceived(Event):
-    """
-    A request without content came with the right secret.
-    """
+    """A request without content came with the right secret."""
 
     action: ClassVar[str] = "ping_received"
 
@@ -86,9 +76,7 @@ class PublicAddressChecked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepeatReceived(Event):
-    """
-    A sender repeated a request under the key of the first one, which is on disk: nothing new came.
-    """
+    """A sender repeated a request under the key of the first one, which is on disk: nothing new came."""
 
     action: ClassVar[str] = "repeat_received"
     submission_id: str
@@ -96,9 +84,7 @@ class RepeatReceived(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStarted(Event):
-    """
-    A segment is recorded as being sent; only now does a byte leave.
-    """
+    """A segment is recorded as being sent; only now does a byte leave."""
 
     action: ClassVar[str] = "attempt_started"
     level: ClassVar[str] = "debug"
@@ -109,9 +95,7 @@ class AttemptStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFinished(Event):
-    """
-    An attempt has its outcome, and its message the status that follows.
-    """
+    """An attempt has its outcome, and its message the status that follows."""
 
     action: ClassVar[str] = "attempt_finished"
     message_id: str
@@ -124,9 +108,7 @@ class AttemptFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResult(Event):
-    """
-    The result of an attempt came after the attempt had been settled; it changed nothing.
-    """
+    """The result of an attempt came after the attempt had been settled; it changed nothing."""
 
     action: ClassVar[str] = "late_result"
     level: ClassVar[str] = "warning"
@@ -136,9 +118,7 @@ class LateResult(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeFound(Event):
-    """
-    A look-up, or a late answer, told more of a message whose outcome was unknown.
-    """
+    """A look-up, or a late answer, told more of a message whose outcome was unknown."""
 
     action: ClassVar[str] = "outcome_found"
     message_id: str
@@ -148,9 +128,7 @@ class OutcomeFound(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupFailed(Event):
-    """
-    CallRail's conversation could not be read; it is tried again later.
-    """
+    """CallRail's conversation could not be read; it is tried again later."""
 
     action: ClassVar[str] = "lookup_failed"
     level: ClassVar[str] = "warning"
@@ -160,9 +138,7 @@ class LookupFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentTwice(Event):
-    """
-    CallRail took a text twice: it was sent again, and the first sending had arrived after all.
-    """
+    """CallRail took a text twice: it was sent again, and the first sending had arrived after all."""
 
     action: ClassVar[str] = "sent_twice"
     level: ClassVar[str] = "error"
@@ -171,9 +147,7 @@ class SentTwice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageHeld(Event):
-    """
-    A message that was queued is held; *reasons* are the codes.
-    """
+    """A message that was queued is held; *reasons* are the codes."""
 
     action: ClassVar[str] = "message_held"
     level: ClassVar[str] = "warning"
@@ -183,9 +157,7 @@ class MessageHeld(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPaused(Event):
-    """
-    Nothing more leaves from this account until it is resumed.
-    """
+    """Nothing more leaves from this account until it is resumed."""
 
     action: ClassVar[str] = "account_paused"
     level: ClassVar[str] = "error"
@@ -195,9 +167,7 @@ class AccountPaused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountWaits(Event):
-    """
-    Nothing leaves from this account before *until*.
-    """
+    """Nothing leaves from this account before *until*."""
 
     action: ClassVar[str] = "account_waits"
     level: ClassVar[str] = "warning"
@@ -208,9 +178,7 @@ class AccountWaits(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertTold(Event):
-    """
-    The owner was told something; *failed_channels* did not take it, and others did.
-    """
+    """The owner was told something; *failed_channels* did not take it, and others did."""
 
     action: ClassVar[str] = "alert_told"
     alert: str
@@ -219,9 +187,7 @@ class AlertTold(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFailed(Event):
-    """
-    No channel took an alert; it is tried again after *retry_in*.
-    """
+    """No channel took an alert; it is tried again after *retry_in*."""
 
     action: ClassVar[str] = "alert_failed"
     level: ClassVar[str] = "error"
@@ -231,9 +197,7 @@ class AlertFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyReceived(Event):
-    """
-    A person wrote to one of our numbers; *resource_id* is CallRail's id of the text.
-    """
+    """A person wrote to one of our numbers; *resource_id* is CallRail's id of the text."""
 
     action: ClassVar[str] = "reply_received"
     resource_id: str
@@ -280,9 +244,7 @@ class OptOutUnplaced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptedIn(Event):
-    """
-    A reply of START, or of YES, took a person off the list.
-    """
+    """A reply of START, or of YES, took a person off the list."""
 
     action: ClassVar[str] = "opted_in"
     resource_id: str
@@ -290,9 +252,7 @@ class OptedIn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyForwarded(Event):
-    """
-    Every channel took a reply.
-    """
+    """Every channel took a reply."""
 
     action: ClassVar[str] = "reply_forwarded"
     resource_id: str
@@ -314,9 +274,7 @@ class ForwardFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepliesNotRead(Event):
-    """
-    CallRail's conversations could not be read for replies; the next look covers the time of this one.
-    """
+    """CallRail's conversations could not be read for replies; the next look covers the time of this one."""
 
     action: ClassVar[str] = "replies_not_read"
     level: ClassVar[str] = "warning"
@@ -326,9 +284,7 @@ class RepliesNotRead(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentByOthers(Event):
-    """
-    CallRail tells of a text that went out and not from here; it counts in the account's budget.
-    """
+    """CallRail tells of a text that went out and not from here; it counts in the account's budget."""
 
     action: ClassVar[str] = "sent_by_others"
     resource_id: str
@@ -337,9 +293,7 @@ class SentByOthers(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsRefused(Event):
-    """
-    *count* requests were refused for the same reason since this was last logged.
-    """
+    """*count* requests were refused for the same reason since this was last logged."""
 
     action: ClassVar[str] = "requests_refused"
     level: ClassVar[str] = "warning"
@@ -349,9 +303,7 @@ class RequestsRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerUnanswered(Event):
-    """
-    The relay asked its own port and got no answer, several times in a row; it stops.
-    """
+    """The relay asked its own port and got no answer, several times in a row; it stops."""
 
     action: ClassVar[str] = "listener_unanswered"
     level: ClassVar[str] = "error"
@@ -361,9 +313,7 @@ class ListenerUnanswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookNotUnderstood(Event):
-    """
-    CallRail signed what came to its webhook, and it tells of no text that can be read.
-    """
+    """CallRail signed what came to its webhook, and it tells of no text that can be read."""
 
     action: ClassVar[str] = "webhook_not_understood"
     level: ClassVar[str] = "error"
@@ -372,9 +322,7 @@ class WebhookNotUnderstood(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed(Event):
-    """
-    The store could not be read or written; delivery goes on after *retry_in*.
-    """
+    """The store could not be read or written; delivery goes on after *retry_in*."""
 
     action: ClassVar[str] = "store_failed"
     level: ClassVar[str] = "error"
@@ -384,9 +332,7 @@ class StoreFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramFailed(Event):
-    """
-    A fault of the program itself; it goes on after *retry_in*, and *reason* names the kind of fault.
-    """
+    """A fault of the program itself; it goes on after *retry_in*, and *reason* names the kind of fault."""
 
     action: ClassVar[str] = "program_failed"
     level: ClassVar[str] = "error"
@@ -398,9 +344,7 @@ EventHook = Callable[[Event], None]
 
 
 def every(*hooks: EventHook) -> EventHook:
-    """
-    A hook that passes each event to all of *hooks*.
-    """
+    """A hook that passes each event to all of *hooks*."""
 
     def tell(event: Event) -> None:
         for hook in hooks:
@@ -410,6 +354,4 @@ def every(*hooks: EventHook) -> EventHook:
 
 
 def ignore(_event: Event) -> None:
-    """
-    The hook of whoever does not want to know.
-    """
+    """The hook of whoever does not want to know."""

@@ -1,6 +1,4 @@
-"""
-Passing replies on to where people read them.
-"""
+"""Passing replies on to where people read them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,9 +35,7 @@ class Forward:
 
     @property
     def words(self) -> str:
-        """
-        The text, and below it whose it is and which opportunity it belongs to.
-        """
+        """The text, and below it whose it is and which opportunity it belongs to."""
         told = (
             ("From", self.recipient),
             ("To", self.tracking_number),
@@ -51,9 +47,7 @@ class Forward:
         return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
 
     def retry_at(self, now: datetime) -> datetime | None:
-        """
-        When to try again after this try failed; None where it is given up.
-        """
+        """When to try again after this try failed; None where it is given up."""
         if now - self.received_at >= GIVE_UP:
             return None
         return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))

@@ -38,9 +38,7 @@ RECENT_TEXTS = 200
 
 
 class Mode(StrEnum):
-    """
-    What a guard's reason does to a message.
-    """
+    """What a guard's reason does to a message."""
 
     HOLD = "hold"
     WARN = "warn"
@@ -85,9 +83,7 @@ class Verdict:
         return self.holds + self.warnings
 
     def joined(self, mode: Mode, reason: Reason | None) -> "Verdict":
-        """
-        This verdict with one guard's answer added according to its mode.
-        """
+        """This verdict with one guard's answer added according to its mode."""
         if reason is None or mode is Mode.OFF:
             return self
         if mode is Mode.WARN:
@@ -191,9 +187,7 @@ def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -
 
 
 def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = False) -> Reason | None:
-    """
-    *earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one.
-    """
+    """*earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one."""
     if earlier_id is None:
         return None
     found = (
@@ -206,9 +200,7 @@ def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = 
 
 
 def repeated(other_id: str | None) -> Reason | None:
-    """
-    *other_id* is the same text to the same person, which came while this one could not be mapped.
-    """
+    """*other_id* is the same text to the same person, which came while this one could not be mapped."""
     if other_id is None:
         return None
     return Reason(
@@ -230,9 +222,7 @@ def merge_tag(text: str | None) -> Reason | None:
 
 @dataclass(frozen=True, slots=True)
 class RecentText:
-    """
-    The words of a text that an account sent lately, and to whom.
-    """
+    """The words of a text that an account sent lately, and to whom."""
 
     recipient: str
     words: frozenset[str]
@@ -255,9 +245,7 @@ def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[
 
 
 def mass_text(people: int) -> Reason | None:
-    """
-    *people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them.
-    """
+    """*people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them."""
     if people < MASS_TEXT_RECIPIENTS:
         return None
     minutes = MASS_TEXT_WINDOW // timedelta(minutes=1)
@@ -270,9 +258,7 @@ def mass_text(people: int) -> Reason | None:
 
 
 def quiet_hours(until: datetime) -> Reason:
-    """
-    *until* is the minute, in UTC, at which the text may leave.
-    """
+    """*until* is the minute, in UTC, at which the text may leave."""
     return Reason(
         "quiet_hours",
         f"It is too early or too late in the day where the recipient may be; it leaves by itself at "
@@ -323,9 +309,7 @@ def too_old(*, received_at: datetime, now: datetime, max_age: timedelta) -> Reas
 
 
 def too_long(needed: int, allowed: int) -> Reason:
-    """
-    Why a text that no window can ever take is held.
-    """
+    """Why a text that no window can ever take is held."""
     return Reason(
         "too_long",
         f"The text needs {needed} segments, and the budget allows {allowed} at most; shorten it, or raise "

@@ -1,6 +1,4 @@
-"""
-What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations.
-"""
+"""What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -60,9 +58,7 @@ class TextRow:
 
     @property
     def complete(self) -> bool:
-        """
-        Whether it could leave: it has a person, words and a number to leave from.
-        """
+        """Whether it could leave: it has a person, words and a number to leave from."""
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
@@ -82,9 +78,7 @@ class TextPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pile:
-    """
-    Texts of one kind that wait: how many, and the newest of them.
-    """
+    """Texts of one kind that wait: how many, and the newest of them."""
 
     count: int = 0
     rows: tuple[TextRow, ...] = ()
@@ -110,9 +104,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """
-    How many texts came in during one QUARTER, and have one status by now.
-    """
+    """How many texts came in during one QUARTER, and have one status by now."""
 
     begins: datetime
     status: Status
@@ -121,9 +113,7 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldestUse:
-    """
-    The uses of an account's budget that leave the hour and the day next; None where there is none.
-    """
+    """The uses of an account's budget that leave the hour and the day next; None where there is none."""
 
     hour: datetime | None
     day: datetime | None
@@ -131,9 +121,7 @@ class OldestUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """
-    What the first page shows beside the accounts' standings.
-    """
+    """What the first page shows beside the accounts' standings."""
 
     now: datetime
     waiting: Waiting
@@ -144,9 +132,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest:
-    """
-    The request that a text came with, byte for byte.
-    """
+    """The request that a text came with, byte for byte."""
 
     received_at: datetime
     content_type: str | None
@@ -156,9 +142,7 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextHistory:
-    """
-    What is known of one text beside the message itself.
-    """
+    """What is known of one text beside the message itself."""
 
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None

@@ -1,6 +1,4 @@
-"""
-Ids in the order of time.
-"""
+"""Ids in the order of time."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -24,16 +22,12 @@ def uuid7(now: datetime, random: Random) -> str:
 
 
 def first_id(instant: datetime) -> str:
-    """
-    What every ``uuid7`` of *instant* and later is not less than.
-    """
+    """What every ``uuid7`` of *instant* and later is not less than."""
     return str(UUID(int=int(instant.timestamp() * _MILLISECOND) << 80))
 
 
 def made_at(id_: str) -> datetime | None:
-    """
-    When a ``uuid7`` was made, to the millisecond; None for any other id.
-    """
+    """When a ``uuid7`` was made, to the millisecond; None for any other id."""
     try:
         value = UUID(id_)
     except ValueError:

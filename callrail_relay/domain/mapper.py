@@ -1,6 +1,4 @@
-"""
-From what came in to messages, by one policy.
-"""
+"""From what came in to messages, by one policy."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,9 +25,7 @@ from callrail_relay.domain.submission import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingPolicy:
-    """
-    How what comes in becomes messages: routes, guards, and the size of a text and of the budget.
-    """
+    """How what comes in becomes messages: routes, guards, and the size of a text and of the budget."""
 
     routes: Routes
     guards: GuardPolicy
@@ -39,18 +35,14 @@ class MappingPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPayloads:
-    """
-    What a saved file holds: drafts to send, and reasons why other entries are no payloads.
-    """
+    """What a saved file holds: drafts to send, and reasons why other entries are no payloads."""
 
     drafts: tuple[Draft, ...]
     skipped: tuple[Reason, ...]
 
 
 class Mapper:
-    """
-    Maps by one policy; *new_id* makes the ids of messages.
-    """
+    """Maps by one policy; *new_id* makes the ids of messages."""
 
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
@@ -59,9 +51,7 @@ class Mapper:
         """When the machine woke the last time, where that is known."""
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
-        """
-        What a request to the webhook holds; a ping has no messages. It never fails.
-        """
+        """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
             entries = read_entries(raw.body, raw.content_type, raw.query or "")
             return self._submission(raw, [map_safely(entry, self._policy.routes) for entry in entries])
@@ -69,15 +59,11 @@ class Mapper:
             return self.give_up(raw, error)
 
     def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
-        """
-        *raw* with one message, held because of a fault of the program's own.
-        """
+        """*raw* with one message, held because of a fault of the program's own."""
         return self._submission(raw, [Draft(faults=(_internal_fault(error),))])
 
     def direct(self, id_: str, draft: Draft) -> NewSubmission:
-        """
-        One text from the command line or the dashboard.
-        """
+        """One text from the command line or the dashboard."""
         return NewSubmission(
             id=id_,
             source=Source.SEND,
@@ -88,9 +74,7 @@ class Mapper:
         )
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
-        """
-        The drafts of a saved file; what the store knows already is to be left out unless *force*.
-        """
+        """The drafts of a saved file; what the store knows already is to be left out unless *force*."""
         return NewSubmission(
             id=id_,
             source=Source.REPLAY,
@@ -124,16 +108,12 @@ class Mapper:
 
 
 def is_ping(body: bytes, query: str) -> bool:
-    """
-    Whether it is plain without a further look that a request holds nothing.
-    """
+    """Whether it is plain without a further look that a request holds nothing."""
     return not query and body.strip() in (b"", b"{}", b"[]")
 
 
 def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:
-    """
-    What a request holds; a fault of our own is held like one of the request.
-    """
+    """What a request holds; a fault of our own is held like one of the request."""
     try:
         return read_request(body, content_type=content_type, query=query)
     except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
@@ -141,9 +121,7 @@ def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entr
 
 
 def map_safely(entry: Entry, routes: Routes) -> Draft:
-    """
-    *entry* as a draft; a fault of our own is held like one of the entry.
-    """
+    """*entry* as a draft; a fault of our own is held like one of the entry."""
     try:
         return map_entry(entry, routes)
     except Exception as error:  # noqa: BLE001 - as above
@@ -158,9 +136,7 @@ def new_message(
     skip_identical: bool = False,
     approved: tuple[str, ...] = (),
 ) -> NewMessage:
-    """
-    *draft* judged, as far as it can be without the store.
-    """
+    """*draft* judged, as far as it can be without the store."""
     count = _segment_count(draft, policy)
     return NewMessage(
         id=id_,
@@ -173,9 +149,7 @@ def new_message(
 
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
-    """
-    The drafts of a request that came in before, under the settings of now.
-    """
+    """The drafts of a request that came in before, under the settings of now."""
     match stored.source:
         case Source.WEBHOOK:
             entries = read_entries(stored.body, stored.content_type, stored.query or "")
@@ -188,16 +162,12 @@ def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
 
 
 def map_text(*, to: str, text: str, sender: str | Route | None, policy: MappingPolicy) -> Draft:
-    """
-    The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text.
-    """
+    """The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text."""
     return map_direct(to=to, text=text, routes=policy.routes, sender=sender)
 
 
 def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
-    """
-    The payloads of a saved file as drafts.
-    """
+    """The payloads of a saved file as drafts."""
     entries = read_saved(document)
     return SavedPayloads(
         drafts=tuple(map_entry(entry, policy.routes) for entry in entries if isinstance(entry, Payload)),
@@ -293,9 +263,7 @@ def _segment_count(draft: Draft, policy: MappingPolicy) -> int:
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """
-    The segments that a text which has not been claimed yet will be cut into.
-    """
+    """The segments that a text which has not been claimed yet will be cut into."""
     if text is None:
         return ()
     return tuple(

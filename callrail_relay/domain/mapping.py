@@ -35,16 +35,12 @@ class Draft:
     faults: tuple[Reason, ...] = ()
 
     def similarity_words(self) -> frozenset[str] | None:
-        """
-        The words by which mass texts are found; None where there are too few to judge.
-        """
+        """The words by which mass texts are found; None where there are too few to judge."""
         return None if self.text is None else similarity_words(self.text, self.seller)
 
 
 def map_entry(entry: Entry, routes: Routes) -> Draft:
-    """
-    *entry* as a draft, with every fault of it and not only the first.
-    """
+    """*entry* as a draft, with every fault of it and not only the first."""
     if isinstance(entry, Unreadable):
         return Draft(faults=entry.faults)
     recipient, phone_faults = _recipient(entry)
@@ -85,9 +81,7 @@ def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None
 
 
 def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
-    """
-    The one valid phone of the two fields; an invalid one beside it does no harm.
-    """
+    """The one valid phone of the two fields; an invalid one beside it does no harm."""
     twice = tuple(fault for fault in payload.faults if fault.code == "two_phones")
     if twice:
         return None, twice
@@ -109,9 +103,7 @@ def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 
 def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
-    """
-    The person's words, unchanged, white space around them included.
-    """
+    """The person's words, unchanged, white space around them included."""
     bad = tuple(fault for fault in payload.faults if fault.code == "bad_text")
     if bad:
         return None, bad
@@ -142,9 +134,7 @@ def _given_phone(option: str, raw: str) -> str:
 
 
 def _given_route(routes: Routes, sender: str | None) -> Route:
-    """
-    The route of the tracking number *sender*, else the default, else the only one there is.
-    """
+    """The route of the tracking number *sender*, else the default, else the only one there is."""
     known = list(routes)
     if not known:
         raise SettingsFault("No tracking number is set up to send from: run `callrail-relay configure`.")
@@ -161,7 +151,5 @@ def _given_route(routes: Routes, sender: str | None) -> Route:
 
 
 def _shows_nothing(text: str) -> bool:
-    """
-    Whether *text* is empty, white space, or characters that are never seen, as a zero-width space.
-    """
+    """Whether *text* is empty, white space, or characters that are never seen, as a zero-width space."""
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)

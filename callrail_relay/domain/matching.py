@@ -47,9 +47,7 @@ _LONGEST_WORDING = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """
-    An outgoing text of a conversation, as CallRail shows it.
-    """
+    """An outgoing text of a conversation, as CallRail shows it."""
 
     content: str
     created_at: datetime
@@ -57,9 +55,7 @@ class FoundText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """
-    What reading CallRail's conversation brought, and how many requests it took.
-    """
+    """What reading CallRail's conversation brought, and how many requests it took."""
 
     texts: tuple[FoundText, ...]
     requests: int
@@ -67,9 +63,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedLookup:
-    """
-    Why CallRail's conversation could not be read, and how many requests that took.
-    """
+    """Why CallRail's conversation could not be read, and how many requests that took."""
 
     detail: str
     requests: int
@@ -77,9 +71,7 @@ class FailedLookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """
-    One attempt of ours: *certain* where CallRail confirmed it, else its outcome is the question.
-    """
+    """One attempt of ours: *certain* where CallRail confirmed it, else its outcome is the question."""
 
     attempt_id: int
     content: str
@@ -89,9 +81,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """
-    A sending whose outcome was the question, and the text that shows that it arrived.
-    """
+    """A sending whose outcome was the question, and the text that shows that it arrived."""
 
     sending: Sending
     found: FoundText
@@ -129,9 +119,7 @@ def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, d
 
 
 def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
-    """
-    Give as many sendings as can be a found text of their own, certain ones first, older ones first.
-    """
+    """Give as many sendings as can be a found text of their own, certain ones first, older ones first."""
     ordered = sorted(
         sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
     )
@@ -184,17 +172,13 @@ def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int],
 
 
 def normalise(content: str) -> str:
-    """
-    A text without the differences that CallRail's history makes.
-    """
+    """A text without the differences that CallRail's history makes."""
     plain = unicodedata.normalize("NFC", content).translate(_QUOTES)
     return " ".join(plain.split())
 
 
 def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:
-    """
-    For each sending the positions of the texts that can be it, first those that are exactly ours.
-    """
+    """For each sending the positions of the texts that can be it, first those that are exactly ours."""
     ours = [normalise(sending.content) for sending in sendings]
     theirs = [normalise(text.content) for text in found]
     fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
@@ -214,9 +198,7 @@ def _in_time(sending: Sending, text: FoundText) -> bool:
 
 
 def _with_wording(ours: str, theirs: str) -> bool:
-    """
-    Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike.
-    """
+    """Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike."""
     rest = theirs.removeprefix(ours)
     if rest in ("", theirs) or len(rest) > _LONGEST_WORDING:
         return False

@@ -1,6 +1,4 @@
-"""
-Submissions, messages, segments and attempts, as they are read back from the outbox.
-"""
+"""Submissions, messages, segments and attempts, as they are read back from the outbox."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,9 +12,7 @@ from callrail_relay.domain.routing import Route
 
 
 class Status(StrEnum):
-    """
-    Where a message, or one of its segments, stands.
-    """
+    """Where a message, or one of its segments, stands."""
 
     HELD = "held"
     """A guard or a fault keeps it back; it waits for a person, unless its reason says until when."""
@@ -48,9 +44,7 @@ OPEN = (Status.QUEUED, Status.SENDING)
 
 
 class Source(StrEnum):
-    """
-    How a submission came in.
-    """
+    """How a submission came in."""
 
     WEBHOOK = "webhook"
     SEND = "send"
@@ -59,9 +53,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """
-    What was learnt of an attempt after its outcome was recorded.
-    """
+    """What was learnt of an attempt after its outcome was recorded."""
 
     noted_at: datetime
     detail: str
@@ -144,22 +136,16 @@ class Message:
 
     @property
     def is_complete(self) -> bool:
-        """
-        Whether it has all that a text needs to leave: a person, words, and a route.
-        """
+        """Whether it has all that a text needs to leave: a person, words, and a route."""
         return self.recipient is not None and self.text is not None and self.route is not None
 
     @property
     def reason(self) -> str | None:
-        """
-        All reasons in one line, or None.
-        """
+        """All reasons in one line, or None."""
         return " ".join(reason.detail for reason in self.reasons) or None
 
     def document(self) -> dict[str, Any]:
-        """
-        This message as programs read it: the keys of ``messages show --json``.
-        """
+        """This message as programs read it: the keys of ``messages show --json``."""
         return {
             "id": self.id,
             "status": self.status,
@@ -184,9 +170,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """
-    Which messages to list; *limit* 0 stands for all.
-    """
+    """Which messages to list; *limit* 0 stands for all."""
 
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
@@ -209,7 +193,5 @@ class Export:
 
 
 def instant(value: datetime | None) -> str | None:
-    """
-    An instant as programs read it: ISO 8601 in UTC, ending in Z.
-    """
+    """An instant as programs read it: ISO 8601 in UTC, ending in Z."""
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

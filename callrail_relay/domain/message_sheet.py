@@ -1,6 +1,4 @@
-"""
-Messages as rows of a CSV file, for a spreadsheet.
-"""
+"""Messages as rows of a CSV file, for a spreadsheet."""
 
 from collections.abc import Iterable
 
@@ -36,9 +34,7 @@ _OUR_OWN = frozenset({"recipient", "tracking_number"})
 
 
 def header() -> str:
-    """
-    The first line.
-    """
+    """The first line."""
     return lines([COLUMNS])
 
 

@@ -13,9 +13,7 @@ from enum import StrEnum
 
 
 class OptKeyword(StrEnum):
-    """
-    What a reply says about being texted.
-    """
+    """What a reply says about being texted."""
 
     STOP = "stop"
     """No more texts from this number."""
@@ -79,9 +77,7 @@ def _plain(content: str) -> str:
 
 
 def _words(text: str) -> str:
-    """
-    Its words in lower case, with a bar between sentences and lines: "no thanks | stop".
-    """
+    """Its words in lower case, with a bar between sentences and lines: "no thanks | stop"."""
     marked = re.sub(r"[.,;:!?()\n\r…]+|\s[-\u2013\u2014~]+\s|--+", " | ", text.casefold())
     marked = marked.replace("#", " number ")
     # Letters and digits, and of all else nothing: emoji, dashes within words, asterisks.
@@ -95,9 +91,7 @@ def _bars(words: str) -> str:
 
 
 def _gist(words: str) -> str:
-    """
-    The same without what changes nothing, what is denied, and what only quotes an instruction.
-    """
+    """The same without what changes nothing, what is denied, and what only quotes an instruction."""
     # "S T O P"
     plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda spelled: spelled[0].replace(" ", ""), words)
     if all(part.isalnum() for part in plain.split(" | ")):
@@ -196,16 +190,12 @@ _SLIPS = {
 
 
 def _is_slip(core: str) -> bool:
-    """
-    Whether it is a keyword with a slip of the finger in it: "stpo", "st0p", "unsubcribe".
-    """
+    """Whether it is a keyword with a slip of the finger in it: "stpo", "st0p", "unsubcribe"."""
     return len(core) <= 14 and any(_distance(core, word) <= most for word, most in _SLIPS.items())
 
 
 def _distance(one: str, other: str) -> int:
-    """
-    How many letters differ; two that changed places count once.
-    """
+    """How many letters differ; two that changed places count once."""
     before, row = list[int](), list(range(len(other) + 1))
     for i, a in enumerate(one, start=1):
         older, before, row = before, row, [i]
@@ -253,9 +243,7 @@ _NAMED = {
 
 
 def _any_of(rules: str) -> re.Pattern[str]:
-    """
-    One pattern of all *rules*.
-    """
+    """One pattern of all *rules*."""
     lines = re.sub(r"\n {8}", "", rules).splitlines()
     patterns = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
     pattern = "|".join(patterns)

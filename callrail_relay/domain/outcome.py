@@ -13,9 +13,7 @@ from enum import StrEnum
 
 
 class OutcomeKind(StrEnum):
-    """
-    The name of an outcome, as it is stored and shown.
-    """
+    """The name of an outcome, as it is stored and shown."""
 
     SENT = "Sent"
     NOT_SENT = "NotSent"
@@ -25,9 +23,7 @@ class OutcomeKind(StrEnum):
 
 
 class Refusal(StrEnum):
-    """
-    What CallRail refused, as far as its status and its words tell.
-    """
+    """What CallRail refused, as far as its status and its words tell."""
 
     CONTENT = "content"
     """The words of the text, or something not told: 400 or 422."""
@@ -72,9 +68,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """
-    *own_fault* is true where this relay let go of the text, so that it says nothing about CallRail.
-    """
+    """*own_fault* is true where this relay let go of the text, so that it says nothing about CallRail."""
 
     detail: str
     own_fault: bool = False
@@ -93,9 +87,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """
-    *retry_after* is in seconds, and None where CallRail named no sane one.
-    """
+    """*retry_after* is in seconds, and None where CallRail named no sane one."""
 
     http_status: int
     detail: str
@@ -106,9 +98,7 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """
-    *own_fault* is true where this relay stopped or failed, so that it says nothing about CallRail.
-    """
+    """*own_fault* is true where this relay stopped or failed, so that it says nothing about CallRail."""
 
     detail: str
     http_status: int | None = None

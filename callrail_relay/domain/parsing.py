@@ -32,16 +32,12 @@ Fields = dict[str, list[object]]
 
 
 class Number(str):
-    """
-    A JSON number as it was written: no length is too long for it, and no digit gets lost.
-    """
+    """A JSON number as it was written: no length is too long for it, and no digit gets lost."""
 
     __slots__ = ()
 
     def whole(self) -> str | None:
-        """
-        The number in plain digits; None where it is not a whole one.
-        """
+        """The number in plain digits; None where it is not a whole one."""
         if re.fullmatch("-?[0-9]+", self):
             return str(self)
         value = float(self)
@@ -93,9 +89,7 @@ def _whole_json(text: str, start: int) -> object:
 
 
 def json_at(text: str, start: int) -> tuple[object, int]:
-    """
-    The JSON document that begins at *start*, and where it ends. Raises UnparsedError.
-    """
+    """The JSON document that begins at *start*, and where it ends. Raises UnparsedError."""
     value, end = _json_at(text, start)
     if not isinstance(value, str):
         return value, end
@@ -138,9 +132,7 @@ _REMEDIES = {
 
 
 def _remedy(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
-    """
-    Where a person has to change the JSON, and how.
-    """
+    """Where a person has to change the JSON, and how."""
     at = error.pos
     before = text[max(0, at - 50) : at]
     here = text[at : at + 1]
@@ -188,9 +180,7 @@ _HALF_ESCAPED = (
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """
-    What is between two ``&`` of a form; *name* is None where it cannot be a field of any form.
-    """
+    """What is between two ``&`` of a form; *name* is None where it cannot be a field of any form."""
 
     raw: str
     name: str | None
@@ -268,18 +258,14 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
 
 
 def _is_in_query(text: str) -> bool:
-    """
-    Whether *text* ends inside the query of a link.
-    """
+    """Whether *text* ends inside the query of a link."""
     tail = text[-_LONGEST_LINK:]
     link, _, query = "".join(tail.split()[-1:] if not tail[-1:].isspace() else ()).partition("?")
     return "=" in query and ("." in link or "/" in link)
 
 
 def _value(value: str, labeled: str | None) -> str:
-    """
-    A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus.
-    """
+    """A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus."""
     return charset.unescape(value if _has_space(value) else value.replace("+", " "), labeled)
 
 
@@ -291,9 +277,7 @@ def _has_space(text: str) -> bool:
 
 
 def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
-    """
-    Names without case, white space around them, or doubled underscores (``seller__phone``).
-    """
+    """Names without case, white space around them, or doubled underscores (``seller__phone``)."""
     fields: Fields = {}
     for name, value in pairs:
         fields.setdefault(_plain_name(name), []).append(value)
@@ -316,7 +300,5 @@ def is_blank(value: object) -> bool:
 
 
 def first(fields: Fields, name: str) -> object:
-    """
-    The first value of *name* that is not null.
-    """
+    """The first value of *name* that is not null."""
     return next((value for value in fields.get(name, []) if value is not None), None)

@@ -95,9 +95,7 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
 
 
 def is_storable(text: str) -> bool:
-    """
-    Whether every database can keep *text*: it holds no NUL and no half of a surrogate pair.
-    """
+    """Whether every database can keep *text*: it holds no NUL and no half of a surrogate pair."""
     return _UNSTORABLE.search(text) is None
 
 
@@ -108,9 +106,7 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 
 def to_entry(value: object, *faults: Reason) -> Entry:
-    """
-    *value* as a payload that has these *faults* as well, or Unreadable if it is none.
-    """
+    """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
     if is_payload(value):
         return _Reader(value).payload(faults)
     return no_payload("It names neither a message nor a phone (seller_phone), so it is not a text from IF3.")
@@ -125,9 +121,7 @@ def no_payload(detail: str) -> Unreadable:
 
 
 def _from_query(query: str) -> list[Entry]:
-    """
-    The text whose fields came in the query string; a query of other things does not make a ping a text.
-    """
+    """The text whose fields came in the query string; a query of other things does not make a ping a text."""
     try:
         fields = form(query, None)
     except UnparsedError as fault:
@@ -137,9 +131,7 @@ def _from_query(query: str) -> list[Entry]:
 
 
 def _from_list(values: list[object]) -> list[Entry]:
-    """
-    An entry for each payload, and one for each other element, of which the 21st and later share one.
-    """
+    """An entry for each payload, and one for each other element, of which the 21st and later share one."""
     payloads = sum(map(is_payload, values))
     if payloads <= MOST_PAYLOADS:
         return list(_few_unreadable([to_entry(value) for value in values]))
@@ -159,9 +151,7 @@ def _from_list(values: list[object]) -> list[Entry]:
 
 
 def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
-    """
-    A request of thousands of zeros does not become thousands of held rows.
-    """
+    """A request of thousands of zeros does not become thousands of held rows."""
     unreadable = 0
     for entry in entries:
         unreadable += isinstance(entry, Unreadable)
@@ -173,9 +163,7 @@ def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
 
 @dataclass(slots=True)
 class _Reader:
-    """
-    Takes IF3's fields out of an object, and notes what is wrong with them.
-    """
+    """Takes IF3's fields out of an object, and notes what is wrong with them."""
 
     fields: Fields
     faults: list[Reason] = field(default_factory=list)
@@ -269,9 +257,7 @@ class _Reader:
 
 
 def _text(value: object) -> str | None:
-    """
-    A text, or a whole number in digits; None for anything else.
-    """
+    """A text, or a whole number in digits; None for anything else."""
     if isinstance(value, Number):
         return value.whole()
     return str(value) if isinstance(value, str) else None
@@ -286,18 +272,14 @@ def _kind(value: object) -> str:
 
 
 def _shown(text: str | None) -> str | None:
-    """
-    *text* as it can be stored and shown; None where nothing is left of it.
-    """
+    """*text* as it can be stored and shown; None where nothing is left of it."""
     if text is None:
         return None
     return _UNSTORABLE.sub("\ufffd", text.strip()[:_LONGEST_NAME]) or None
 
 
 def _name_in(seller: object) -> str | None:
-    """
-    The contact's name, from a text or from the entry of a contact.
-    """
+    """The contact's name, from a text or from the entry of a contact."""
     if seller is None:
         return None
     if not isinstance(seller, dict):

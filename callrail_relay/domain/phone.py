@@ -74,9 +74,7 @@ _ONLY = "CallRail texts US and Canadian numbers only"
 
 
 class BadPhone(ValueError):
-    """
-    A text that is not a phone number CallRail can text; the words say why, and show what was written.
-    """
+    """A text that is not a phone number CallRail can text; the words say why, and show what was written."""
 
 
 def normalise(raw: str) -> str:
@@ -103,9 +101,7 @@ def normalise(raw: str) -> str:
 
 
 def mask(phone: str) -> str:
-    """
-    *phone* for logs: the last two digits of a full number, nothing of anything shorter.
-    """
+    """*phone* for logs: the last two digits of a full number, nothing of anything shorter."""
     digits = re.sub("[^0-9]", "", phone)
     if len(digits) < 7:
         return "•••"
@@ -115,16 +111,12 @@ def mask(phone: str) -> str:
 
 
 def mask_all(words: str) -> str:
-    """
-    *words* with everything in them that may be a phone number masked.
-    """
+    """*words* with everything in them that may be a phone number masked."""
     return _IN_WORDS.sub(lambda match: mask(match[0]), words)
 
 
 def _national_number(raw: str) -> str:
-    """
-    What follows +1 in the one North American number that *raw* holds.
-    """
+    """What follows +1 in the one North American number that *raw* holds."""
     text = _cleaned(raw)
     matches = list(PhoneNumberMatcher(text, "US", leniency=Leniency.POSSIBLE))
     numbers = {(match.number.country_code, match.number.national_number) for match in matches}
@@ -146,9 +138,7 @@ def _national_number(raw: str) -> str:
 
 
 def _cleaned(raw: str) -> str:
-    """
-    *raw* without what sheets, forms and copying do to a number.
-    """
+    """*raw* without what sheets, forms and copying do to a number."""
     text = _DOTS.sub("-", " ".join(_UNSEEN.sub("", raw).split()))
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if not text:
@@ -169,8 +159,6 @@ def _invalid(raw: str) -> str:
 
 
 def _shown(raw: str) -> str:
-    """
-    *raw* as it was written, in quotes; what can't be shown, and what is too long, left out.
-    """
+    """*raw* as it was written, in quotes; what can't be shown, and what is too long, left out."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in raw.strip())
     return f"“{text[:_LONGEST_SHOWN]}…”" if len(text) > _LONGEST_SHOWN else f"“{text}”"

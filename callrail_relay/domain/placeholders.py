@@ -105,17 +105,13 @@ _NAMED_NOTHING = re.compile(
 
 
 def find_placeholder(text: str) -> str | None:
-    """
-    The first placeholder in *text* that was not filled in, as it is written there.
-    """
+    """The first placeholder in *text* that was not filled in, as it is written there."""
     found = min(_placeholders(text), key=lambda match: match.start(), default=None)
     return None if found is None else found[0].strip()[:_LONGEST_SHOWN]
 
 
 def _placeholders(text: str) -> Iterator[re.Match[str]]:
-    """
-    All that are found; what costs time is not looked for where its mark is missing.
-    """
+    """All that are found; what costs time is not looked for where its mark is missing."""
     if _MARKS_OF_CERTAIN.search(text):
         yield from _CERTAIN.finditer(text)
     if _WORDS_OF_NOTHING.search(text):
@@ -139,9 +135,7 @@ def _is_in_link(text: str, match: re.Match[str]) -> bool:
 
 
 def _names_a_field(inside: str, whole: str) -> bool:
-    """
-    Whether all words of it are those of fields; in braces also what only a program writes as one word.
-    """
+    """Whether all words of it are those of fields; in braces also what only a program writes as one word."""
     words = _words(inside)
     known = sum(word in _KNOWN for word in words)
     if known == len(words) and len(words) <= 5:

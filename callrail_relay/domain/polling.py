@@ -1,6 +1,4 @@
-"""
-Looking for replies where CallRail's webhooks cannot reach: how often, and how far back.
-"""
+"""Looking for replies where CallRail's webhooks cannot reach: how often, and how far back."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,9 +30,7 @@ class PollPolicy:
     lease: timedelta = timedelta(minutes=5)
 
     def since(self, now: datetime, covered: datetime | None) -> datetime:
-        """
-        From when on to look, where the last look that ended well began at *covered*.
-        """
+        """From when on to look, where the last look that ended well began at *covered*."""
         if covered is None:
             return now - FIRST
         return max(covered - OVERLAP, now - LONGEST)
@@ -42,9 +38,7 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePoll:
-    """
-    A look for replies that is ours to make now.
-    """
+    """A look for replies that is ours to make now."""
 
     id: int
     account_id: str

@@ -1,6 +1,4 @@
-"""
-Words from outside, made safe to show on a terminal.
-"""
+"""Words from outside, made safe to show on a terminal."""
 
 import json
 import re
@@ -31,9 +29,7 @@ def printable(words: str) -> str:
 
 
 def printable_line(words: str) -> str:
-    r"""
-    The same for what must stay on one line: a line break and a tab are written out, too.
-    """
+    r"""The same for what must stay on one line: a line break and a tab are written out, too."""
     return printable(words).replace("\n", "\\n").replace("\t", "\\t")
 
 

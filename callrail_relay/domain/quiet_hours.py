@@ -72,16 +72,12 @@ def _wait(minute: datetime, offsets: tuple[int, ...], start: int, end: int) -> t
 
 
 def _offsets(minute: datetime, zones: Sequence[tzinfo]) -> tuple[int, ...]:
-    """
-    How far the clocks of *zones* are from UTC, in minutes.
-    """
+    """How far the clocks of *zones* are from UTC, in minutes."""
     return tuple((minute.astimezone(zone).utcoffset() or timedelta()) // _MINUTE for zone in zones)
 
 
 def _change(before: datetime, after: datetime, zones: Sequence[tzinfo]) -> datetime:
-    """
-    The first minute behind *before* at which a clock of *zones* is another one; at *after* one is.
-    """
+    """The first minute behind *before* at which a clock of *zones* is another one; at *after* one is."""
     offsets = _offsets(before, zones)
     while after - before > _MINUTE:
         middle = before + (after - before) // _MINUTE // 2 * _MINUTE
@@ -94,9 +90,7 @@ def _change(before: datetime, after: datetime, zones: Sequence[tzinfo]) -> datet
 
 @lru_cache(maxsize=64)
 def _waits(offsets: frozenset[int], start: int, end: int) -> tuple[int, ...]:
-    """
-    For each minute of a day in UTC, how many minutes are left until it is not quiet.
-    """
+    """For each minute of a day in UTC, how many minutes are left until it is not quiet."""
     loud = [
         sum(not _is_quiet((minute + one) % _DAY, start, end) for one in offsets) for minute in range(_DAY)
     ]

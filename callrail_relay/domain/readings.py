@@ -1,6 +1,4 @@
-"""
-What the outbox says about itself at one moment: the numbers that every node agrees on.
-"""
+"""What the outbox says about itself at one moment: the numbers that every node agrees on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,9 +35,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """
-    The counts, how each account stands, and how many people opted out, as of ``read_at``.
-    """
+    """The counts, how each account stands, and how many people opted out, as of ``read_at``."""
 
     read_at: datetime
     counts: Counts

@@ -1,6 +1,4 @@
-"""
-Why a message is held, or why it failed.
-"""
+"""Why a message is held, or why it failed."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,4 @@
-"""
-Looking up what nobody knows: when to look, and what follows from what was found.
-"""
+"""Looking up what nobody knows: when to look, and what follows from what was found."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,9 +18,7 @@ AUDIT_AFTER = timedelta(minutes=2)
 
 
 class OnUnknown(StrEnum):
-    """
-    What becomes of a text that no look-up found.
-    """
+    """What becomes of a text that no look-up found."""
 
     ASK = "ask"
     RESEND_ONCE = "resend_once"
@@ -60,9 +56,7 @@ class LookupPolicy:
         return now + (RETRY_SOON if now < self.blocks_until(unknown_since) else RETRY_LATER)
 
     def blocks_until(self, unknown_since: datetime) -> datetime:
-        """
-        How long later texts to the same person wait for it.
-        """
+        """How long later texts to the same person wait for it."""
         return unknown_since + self.ladder[-1] + RETRY_SOON
 
 

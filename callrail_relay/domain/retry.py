@@ -1,6 +1,4 @@
-"""
-What follows from an outcome: decided here, carried out by the outbox.
-"""
+"""What follows from an outcome: decided here, carried out by the outbox."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,9 +67,7 @@ class Consequence:
 def decide(
     outcome: Outcome, *, message_id: str, content: str, account: Account, now: datetime, random: Random
 ) -> Consequence:
-    """
-    What follows from *outcome* for the segment *content* of a message and its *account*.
-    """
+    """What follows from *outcome* for the segment *content* of a message and its *account*."""
     match outcome:
         case Sent():
             return Consequence(Status.SENT, costs_budget=True, account=account.answered(now))
@@ -147,9 +143,7 @@ def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
 
 
 def _backoff(strikes: int, first: timedelta, longest: timedelta, random: Random) -> timedelta:
-    """
-    Exponential backoff with full jitter.
-    """
+    """Exponential backoff with full jitter."""
     return random.random() * _doubled(strikes, first, longest)
 
 

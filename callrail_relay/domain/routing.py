@@ -1,6 +1,4 @@
-"""
-Which account, company and tracking number a message leaves from.
-"""
+"""Which account, company and tracking number a message leaves from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +8,7 @@ from callrail_relay.domain.sheets import whole_number
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """
-    Where a message leaves from: CallRail's account and company ids, and an E.164 number.
-    """
+    """Where a message leaves from: CallRail's account and company ids, and an E.164 number."""
 
     account_id: str
     company_id: str
@@ -43,26 +39,20 @@ def _fits(wanted: str | None, given: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """
-    All routes in the order of the settings, and the one for whatever none of them matches.
-    """
+    """All routes in the order of the settings, and the one for whatever none of them matches."""
 
     rules: tuple[RouteRule, ...] = ()
     default: Route | None = None
 
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:
-        """
-        The first route that matches, else the default, else None.
-        """
+        """The first route that matches, else the default, else None."""
         for rule in self.rules:
             if rule.matches(team_id=team_id, sender_id=sender_id):
                 return rule.route
         return self.default
 
     def __iter__(self) -> Iterator[Route]:
-        """
-        Every route once.
-        """
+        """Every route once."""
         routes = [rule.route for rule in self.rules]
         if self.default is not None:
             routes.append(self.default)

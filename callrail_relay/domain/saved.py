@@ -58,9 +58,7 @@ def _skipped(lines: list[int]) -> Iterator[Unreadable]:
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
-    """
-    Line number and value of each document: Unreadable for JSON with a mistake, None for any other line.
-    """
+    """Line number and value of each document: Unreadable for JSON with a mistake, None for any other line."""
     number, start = 1, 0
     while start < len(text):
         end = _line_end(text, start)
@@ -75,9 +73,7 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
-    """
-    The JSON document at *start*, and the end of its last line; Unreadable where it has a mistake.
-    """
+    """The JSON document at *start*, and the end of its last line; Unreadable where it has a mistake."""
     try:
         value, end = json_at(text, start)
     except UnparsedError as fault:
@@ -112,9 +108,7 @@ def _form_line(line: str) -> Fields | None:
 
 
 def _walk(value: object, levels: int) -> list[Entry]:
-    """
-    The entries in *value*, which may be wrapped *levels* times.
-    """
+    """The entries in *value*, which may be wrapped *levels* times."""
     if is_payload(value) or not isinstance(value, dict | list):
         return [to_entry(value)]
     if levels == 0:
@@ -142,9 +136,7 @@ _ENVELOPES = (
 
 
 def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
-    """
-    The entries in an envelope that is known; anything else is reported and not searched.
-    """
+    """The entries in an envelope that is known; anything else is reported and not searched."""
     if "rawrequest" in envelope or "cleanedrequest" in envelope:
         return _either(envelope, levels)
     for name, beside, otherwise in _ENVELOPES:
@@ -154,9 +146,7 @@ def _unwrap(envelope: Fields, levels: int) -> list[Entry]:
 
 
 def _content(envelope: Fields, *names: str) -> object:
-    """
-    The first of *names* in an envelope that is not empty: the body, else the query.
-    """
+    """The first of *names* in an envelope that is not empty: the body, else the query."""
     for name in names:
         content = first(envelope, name)
         if not is_blank(content) and content not in (None, {}, []):
@@ -165,9 +155,7 @@ def _content(envelope: Fields, *names: str) -> object:
 
 
 def _either(envelope: Fields, levels: int) -> list[Entry]:
-    """
-    What Zapier's raw request holds, or its cleaned one where the raw one holds no text.
-    """
+    """What Zapier's raw request holds, or its cleaned one where the raw one holds no text."""
     raw = _step(first(envelope, "rawrequest"), envelope, levels)
     if any(isinstance(entry, Payload) for entry in raw):
         return raw
@@ -176,9 +164,7 @@ def _either(envelope: Fields, levels: int) -> list[Entry]:
 
 
 def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
-    """
-    The entries in what an envelope holds, parsed by the content type beside it where it is text.
-    """
+    """The entries in what an envelope holds, parsed by the content type beside it where it is text."""
     if isinstance(content, str):
         try:
             content = parse(content, _content_type(envelope))

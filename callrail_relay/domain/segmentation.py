@@ -1,6 +1,4 @@
-"""
-Cuts a text into segments that fit CallRail's limit, and loses nothing but white space at a cut.
-"""
+"""Cuts a text into segments that fit CallRail's limit, and loses nothing but white space at a cut."""
 
 import re
 from bisect import bisect_right
@@ -113,9 +111,7 @@ class _Cutter:
         return first, first, _reach(self._text, first, self._limit)
 
     def _cut(self, start: int, first: int, reach: int) -> tuple[int, int]:
-        """
-        Where a piece ends, and where the next one begins.
-        """
+        """Where a piece ends, and where the next one begins."""
         gap = bisect_right(self._gap_starts, reach) - 1
         if gap >= 0 and self._gap_starts[gap] > first:
             return self._gap_starts[gap], self._gap_ends[gap]
@@ -153,9 +149,7 @@ class _Cutter:
 
 
 def _reach(text: str, start: int, limit: int) -> int:
-    """
-    The end of the longest slice from *start* that fits; at least one code point.
-    """
+    """The end of the longest slice from *start* that fits; at least one code point."""
     window = text[start : start + limit]
     count = _count(window, limit, _ASTRAL)
     if limit > _UCS2_ROOM:

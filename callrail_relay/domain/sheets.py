@@ -1,6 +1,4 @@
-"""
-Spreadsheets: cells that none of them takes for a formula, and whole numbers as they write them.
-"""
+"""Spreadsheets: cells that none of them takes for a formula, and whole numbers as they write them."""
 
 import re
 from collections.abc import Iterable
@@ -24,23 +22,17 @@ _SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]+)[eE]\+?|[eE]\+)([0-9]{1,2})")
 
 
 def guarded(words: str) -> str:
-    """
-    *words* as a cell: with an apostrophe wherever a spreadsheet could find the beginning of a formula.
-    """
+    """*words* as a cell: with an apostrophe wherever a spreadsheet could find the beginning of a formula."""
     return _UNGUARDED.sub("'", words)
 
 
 def unguarded(cell: str) -> str:
-    """
-    The words that ``guarded`` made *cell* from.
-    """
+    """The words that ``guarded`` made *cell* from."""
     return _GUARDED.sub("", cell)
 
 
 def lines(rows: Iterable[Iterable[str]]) -> str:
-    """
-    *rows* as lines of CSV (RFC 4180, with the line ends of the programs that read a pipe).
-    """
+    """*rows* as lines of CSV (RFC 4180, with the line ends of the programs that read a pipe)."""
     return "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows)
 
 

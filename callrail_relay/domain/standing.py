@@ -1,6 +1,4 @@
-"""
-How things stand: one account now, and after an outcome was recorded.
-"""
+"""How things stand: one account now, and after an outcome was recorded."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +12,7 @@ from callrail_relay.domain.reconcile import Settled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """
-    How one account stands now: its budget, and the segments that still wait for it.
-    """
+    """How one account stands now: its budget, and the segments that still wait for it."""
 
     account: Account
     hour: Window

@@ -1,6 +1,4 @@
-"""
-What intake hands to the outbox, and what the outbox answers.
-"""
+"""What intake hands to the outbox, and what the outbox answers."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -56,9 +54,7 @@ class NewSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSubmission:
-    """
-    One request to the webhook as it came in, byte for byte.
-    """
+    """One request to the webhook as it came in, byte for byte."""
 
     id: str
     body: bytes
@@ -69,9 +65,7 @@ class RawSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSubmission:
-    """
-    A request as it was stored, with the ids of its messages in the order in which it held them.
-    """
+    """A request as it was stored, with the ids of its messages in the order in which it held them."""
 
     source: Source
     body: bytes
@@ -82,9 +76,7 @@ class StoredSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """
-    What a new message became: stored, or left out because *duplicate_of* is the same text.
-    """
+    """What a new message became: stored, or left out because *duplicate_of* is the same text."""
 
     message_id: str
     status: Status
@@ -94,9 +86,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """
-    A request that its sender repeated: what came the first time is stored as *submission_id*.
-    """
+    """A request that its sender repeated: what came the first time is stored as *submission_id*."""
 
     submission_id: str
 
@@ -115,9 +105,7 @@ def repeat_key(key: str, body: bytes, query: str) -> bytes:
 
 
 def fingerprint(draft: Draft) -> bytes | None:
-    """
-    16 bytes that are equal for the same words to the same person from the same tracking number.
-    """
+    """16 bytes that are equal for the same words to the same person from the same tracking number."""
     if draft.route is None or draft.recipient is None or draft.text is None:
         return None
     parts = (draft.route.tracking_number, draft.recipient, draft.text)

@@ -1,6 +1,4 @@
-"""
-Who is not to be texted any more.
-"""
+"""Who is not to be texted any more."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +9,7 @@ from callrail_relay.domain.message import instant
 
 
 class Origin(StrEnum):
-    """
-    Whose word put a person on the list.
-    """
+    """Whose word put a person on the list."""
 
     REPLY = "reply"
     """The person's own: a keyword by which CallRail opts them out as well, and asks for YES to undo it."""
@@ -38,9 +34,7 @@ class PossibleOptOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """
-    A person who opted out of texts from one tracking number, since when and why.
-    """
+    """A person who opted out of texts from one tracking number, since when and why."""
 
     tracking_number: str
     recipient: str

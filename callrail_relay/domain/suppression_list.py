@@ -24,9 +24,7 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPerson:
-    """
-    A line of a list; without a ``tracking_number`` for all of ours, without ``created_at`` from now on.
-    """
+    """A line of a list; without a ``tracking_number`` for all of ours, without ``created_at`` from now on."""
 
     recipient: str
     tracking_number: str | None = None
@@ -36,9 +34,7 @@ class ListedPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
-    """
-    A line that names nobody who can be put on the list: its number in the file, and why.
-    """
+    """A line that names nobody who can be put on the list: its number in the file, and why."""
 
     number: int
     reason: str
@@ -46,9 +42,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    """
-    What an imported file holds, and the names of its columns that were passed over.
-    """
+    """What an imported file holds, and the names of its columns that were passed over."""
 
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
@@ -56,9 +50,7 @@ class ImportedList:
 
 
 def write_list(entries: Iterable[Suppression]) -> str:
-    """
-    *entries* as CSV, with a header.
-    """
+    """*entries* as CSV, with a header."""
     rows = (
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")
         for one in entries
@@ -92,9 +84,7 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
 
 
 def _text(document: bytes) -> str:
-    """
-    UTF-8 or what its mark says, else Windows-1252, as Excel writes it.
-    """
+    """UTF-8 or what its mark says, else Windows-1252, as Excel writes it."""
     for declared in (None, "text/csv; charset=windows-1252"):
         try:
             return decode(document, declared)
@@ -104,9 +94,7 @@ def _text(document: bytes) -> str:
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """
-    The rows that hold anything, each with the number of its first line.
-    """
+    """The rows that hold anything, each with the number of its first line."""
     head = text.lstrip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -123,9 +111,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _without_header(rows: Sequence[tuple[int, list[str]]]) -> ImportedList:
-    """
-    A file of phone numbers alone, one on a line.
-    """
+    """A file of phone numbers alone, one on a line."""
     alone = all(len([cell for cell in cells if cell.strip()]) == 1 for _, cells in rows)
     judged = [_judged(number, {"recipient": _only(cells)}, None) for number, cells in rows] if alone else []
     if not any(isinstance(one, ListedPerson) for one in judged):

@@ -1,6 +1,4 @@
-"""
-Having CallRail tell us of texts: the URLs, and what it has of a company's webhooks.
-"""
+"""Having CallRail tell us of texts: the URLs, and what it has of a company's webhooks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookUrls:
-    """
-    Where CallRail posts; whatever else begins with *base* was ours, and opens nothing any more.
-    """
+    """Where CallRail posts; whatever else begins with *base* was ours, and opens nothing any more."""
 
     base: str
     received: str
@@ -21,9 +17,7 @@ class HookUrls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookIntegration:
-    """
-    What CallRail has of a company's webhooks; *config* is its own, and not looked into here.
-    """
+    """What CallRail has of a company's webhooks; *config* is its own, and not looked into here."""
 
     id: str
     config: Mapping[str, Any]
@@ -32,9 +26,7 @@ class WebhookIntegration:
 
 
 class Change(StrEnum):
-    """
-    What registering our URLs came to.
-    """
+    """What registering our URLs came to."""
 
     CREATED = "created"
     """The company had no webhooks before."""
@@ -48,9 +40,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """
-    What was done for one company. Not *active* are webhooks that CallRail, or somebody, switched off.
-    """
+    """What was done for one company. Not *active* are webhooks that CallRail, or somebody, switched off."""
 
     company_id: str
     change: Change

@@ -1,3 +1,1 @@
-"""
-This computer, as far as it is neither a setting nor a library: its drives.
-"""
+"""This computer, as far as it is neither a setting nor a library: its drives."""

@@ -78,9 +78,7 @@ Mount = tuple[str, str]
 
 
 def linux_mounts(mountinfo: str) -> Iterator[Mount]:
-    """
-    The lines of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)).
-    """
+    """The lines of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
     for line in mountinfo.splitlines():
         fields, _, source = line.partition(" - ")
         if len(fields.split(" ")) > 4 and source:
@@ -89,18 +87,14 @@ def linux_mounts(mountinfo: str) -> Iterator[Mount]:
 
 
 def mac_mounts(mounts: str) -> Iterator[Mount]:
-    """
-    The lines of ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``.
-    """
+    """The lines of ``mount`` on macOS, such as ``//me@nas/share on /Volumes/share (smbfs, nodev)``."""
     for device, place, kind in re.findall(r"^(.*?) on (.*) \(([\w.]+)(?:, .*)?\)$", mounts, re.MULTILINE):
         through_fuse = kind in ("macfuse", "osxfuse", "fuse-t") and ":" in device
         yield place, "fuse.sshfs" if through_fuse else kind
 
 
 def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
-    """
-    The kind of the mount that *path* is under, where it is one of a network.
-    """
+    """The kind of the mount that *path* is under, where it is one of a network."""
     place, kind = "", ""
     for one, its_kind in mounts:
         # What is mounted over another, at the same place, comes after it.
@@ -110,9 +104,7 @@ def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
 
 
 def is_unc(path: str) -> bool:
-    r"""
-    Whether a path of Windows names a share, as ``\\server\share``.
-    """
+    r"""Whether a path of Windows names a share, as ``\\server\share``."""
     plain = path.replace("/", "\\")
     return plain.upper().startswith("\\\\?\\UNC\\") or (
         plain.startswith("\\\\") and plain[2:4] not in ("?\\", ".\\")
@@ -120,9 +112,7 @@ def is_unc(path: str) -> bool:
 
 
 def synced_by_name(folder: PurePath) -> str | None:
-    """
-    The program whose folder's name stands in the path of *folder*.
-    """
+    """The program whose folder's name stands in the path of *folder*."""
     found = (name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part))
     return next(found, None)
 

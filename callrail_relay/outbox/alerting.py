@@ -72,9 +72,7 @@ def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterab
 
 
 def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
-    """
-    Every incident that is not over, or whose end nobody was told of.
-    """
+    """Every incident that is not over, or whose end nobody was told of."""
     query = sa.select(incidents).order_by(incidents.c.opened_at, incidents.c.key)
     return [_incident(row) for row in connection.execute(query)]
 
@@ -91,9 +89,7 @@ def _incident(row: Row) -> Incident:
 
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Changes) -> None:
-    """
-    Do *changes*, as far as no other node has done them.
-    """
+    """Do *changes*, as far as no other node has done them."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     for one in changes.opened:
         values = {
@@ -122,9 +118,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Changes)
 
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
-    """
-    Take everything that is to be told; nobody else takes it before *lease* is over.
-    """
+    """Take everything that is to be told; nobody else takes it before *lease* is over."""
     query = (
         sa.select(incidents)
         .where(
@@ -140,9 +134,7 @@ def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> 
 
 
 def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident], until: datetime) -> None:
-    """
-    Let nobody tell these before *until*.
-    """
+    """Let nobody tell these before *until*."""
     for one in claimed:
         connection.execute(sa.update(incidents).where(_same(one)).values(telling_until=until))
 

@@ -1,6 +1,4 @@
-"""
-Keeping what CallRail tells of texts: replies, which may change the list of opt-outs, and what went out.
-"""
+"""Keeping what CallRail tells of texts: replies, which may change the list of opt-outs, and what went out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -108,9 +106,7 @@ def note_seen(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """
-    A text with what follows from it alone.
-    """
+    """A text with what follows from it alone."""
 
     text: CallRailText
     direction: Direction
@@ -152,9 +148,7 @@ def _values(
 
 
 def _is_ours(connection: sa.Connection, told: _Told, people: list[Pair], policy: WitnessPolicy) -> bool:
-    """
-    Whether the text may be of one of the numbers that texts leave from here.
-    """
+    """Whether the text may be of one of the numbers that texts leave from here."""
     if any(not told.ends.ours.excludes(number) for number in policy.tracking_numbers):
         return True
     return any(_account_of(connection, [pair]) is not None for pair in people)
@@ -194,9 +188,7 @@ def _alike(
     written_at: datetime,
     pair: tuple[object, object] | None,
 ) -> list[Row]:
-    """
-    What is stored of the same conversation with the same words at about the same time, nearest first.
-    """
+    """What is stored of the same conversation with the same words at about the same time, nearest first."""
     same = callrail_texts.c.conversation_id == text.conversation_id
     if pair is not None:
         between = (callrail_texts.c.tracking_number == pair[0], callrail_texts.c.recipient == pair[1])
@@ -235,9 +227,7 @@ def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> li
 
 
 def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
-    """
-    The pairs of a conversation as far as they are known here; of its thread alone where that is known.
-    """
+    """The pairs of a conversation as far as they are known here; of its thread alone where that is known."""
     conversation_id = told.text.conversation_id
     if conversation_id is None:
         return []
@@ -285,9 +275,7 @@ def _by_endings(connection: sa.Connection, told: _Told) -> list[Pair]:
 
 
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
-    """
-    The account that the latest text to these people left from, where one did.
-    """
+    """The account that the latest text to these people left from, where one did."""
     for tracking_number, recipient in people:
         query = (
             sa.select(messages.c.account_id)
@@ -328,9 +316,7 @@ def place(connection: sa.Connection, now: datetime, message_seq: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Applied:
-    """
-    How many pairs are on the list by a reply, how many left it, and of how many the owner is asked.
-    """
+    """How many pairs are on the list by a reply, how many left it, and of how many the owner is asked."""
 
     suppressed: int = 0
     lifted: int = 0
@@ -381,9 +367,7 @@ def _apply_again(connection: sa.Connection, known: Row, told: _Told, people: lis
 def _stop(
     connection: sa.Connection, pair: Pair, content: str, written_at: datetime, *, is_sure: bool
 ) -> bool:
-    """
-    Put a pair on the list, unless the person said START after that: webhooks may come in any order.
-    """
+    """Put a pair on the list, unless the person said START after that: webhooks may come in any order."""
     if _said(connection, pair, OptKeyword.START, after=written_at):
         return False
     reason = (
@@ -404,9 +388,7 @@ def _stop(
 
 
 def _ask(connection: sa.Connection, pair: Pair, reply: PossibleOptOut) -> bool:
-    """
-    Have the owner asked about a reply, unless the person said START after that.
-    """
+    """Have the owner asked about a reply, unless the person said START after that."""
     if _said(connection, pair, OptKeyword.START, after=reply.written_at):
         return False
     return ask_about(connection, *pair, reply)
@@ -437,9 +419,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
 
 
 def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
-    """
-    Whether the person replied so after that; a STOP also at the very same time.
-    """
+    """Whether the person replied so after that; a STOP also at the very same time."""
     later = (
         callrail_texts.c.written_at >= after
         if keyword is OptKeyword.STOP

@@ -1,6 +1,4 @@
-"""
-Taking the next segment for sending.
-"""
+"""Taking the next segment for sending."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -91,9 +89,7 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
 
 
 def look_at_all(connection: sa.Connection, now: datetime) -> None:
-    """
-    Have every account looked at: what was found before was found under other settings.
-    """
+    """Have every account looked at: what was found before was found under other settings."""
     connection.execute(_LOOK_AT_ALL, {"now": now})
 
 
@@ -121,9 +117,7 @@ def _lock_due(
 
 
 def _due_accounts(connection: sa.Connection, now: datetime, policy: ClaimPolicy) -> Iterator[str]:
-    """
-    Those of our accounts that are to be looked at, the one whose turn was longest ago first.
-    """
+    """Those of our accounts that are to be looked at, the one whose turn was longest ago first."""
     after, last = EPOCH - MICROSECOND, ""
     while rows := connection.execute(_DUE, {"now": now, "after": after, "last": last}).all():
         for row in rows:
@@ -139,9 +133,7 @@ _Facts = sa.Row[bool, bool, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """
-    What a look at one account came to: a claim, or when to look again and until when nothing can leave.
-    """
+    """What a look at one account came to: a claim, or when to look again and until when nothing can leave."""
 
     claim: Claim | None = None
     due_at: datetime | None = None
@@ -330,9 +322,7 @@ def _under_way() -> sa.Select[Any]:
 
 
 def _candidate() -> sa.Select[Any]:
-    """
-    A message with what decides about it besides.
-    """
+    """A message with what decides about it besides."""
     return sa.select(
         messages,
         sa.exists()
@@ -367,9 +357,7 @@ def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
 
 
 def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
-    """
-    The latest attempt at any segment of a message.
-    """
+    """The latest attempt at any segment of a message."""
     return (
         sa.select(sa.func.max(attempts.c.id))
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -380,9 +368,7 @@ def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
 
 
 def _looked_up(*which: sa.ColumnElement[bool]) -> sa.Exists:
-    """
-    Whether it is not known yet if an earlier text to the same person arrived.
-    """
+    """Whether it is not known yet if an earlier text to the same person arrived."""
     return sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
@@ -392,9 +378,7 @@ def _looked_up(*which: sa.ColumnElement[bool]) -> sa.Exists:
 
 
 def _just_sent() -> sa.Exists:
-    """
-    Whether a text to the same person left less than the interval ago.
-    """
+    """Whether a text to the same person left less than the interval ago."""
     return sa.exists().where(
         attempts.c.tracking_number == messages.c.tracking_number,
         attempts.c.recipient == messages.c.recipient,
@@ -463,9 +447,7 @@ def _possible_opt_out(connection: sa.Connection, row: Row) -> PossibleOptOut | N
 
 
 def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) -> None:
-    """
-    Add what a guard set to "warn" found to the message, once.
-    """
+    """Add what a guard set to "warn" found to the message, once."""
     known = reasons_from_json(row.reasons)
     new = [warning for warning in warnings if warning not in known]
     if new:
@@ -498,9 +480,7 @@ def _begin(
     row: Row,
     facts: _Facts,
 ) -> _Look:
-    """
-    Claim the next segment of *row* if its whole message fits both windows, else say when it will.
-    """
+    """Claim the next segment of *row* if its whole message fits both windows, else say when it will."""
     stored = _stored_segments(connection, row) if row.is_cut else []
     waiting = stored or _planned_segments(policy, account, row)
     # Of those that are under way themselves the room is kept already.
@@ -549,9 +529,7 @@ def _wait_for_room(
 
 
 def _stored_segments(connection: sa.Connection, row: Row) -> list[tuple[int, str]]:
-    """
-    Position and content of every segment still to leave; none where the text has not been cut yet.
-    """
+    """Position and content of every segment still to leave; none where the text has not been cut yet."""
     stored = connection.execute(_STORED_SEGMENTS, {"message_seq": row.seq})
     return [(segment.position, segment.content) for segment in stored]
 
@@ -564,9 +542,7 @@ _STORED_SEGMENTS = (
 
 
 def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
-    """
-    The same for a text that is cut now, when its turn comes, by the length that holds now.
-    """
+    """The same for a text that is cut now, when its turn comes, by the length that holds now."""
     limit = min(policy.max_characters, account.max_characters or policy.max_characters)
     return list(enumerate(cut(row.text, limit), start=1))
 
@@ -579,9 +555,7 @@ def write_segments(
     replaces: int | None = None,
     replacing: int = 0,
 ) -> None:
-    """
-    Add segments that wait to leave, each with its position; the first *replacing* replace another one.
-    """
+    """Add segments that wait to leave, each with its position; the first *replacing* replace another one."""
     connection.execute(
         sa.insert(segments),
         [
@@ -612,9 +586,7 @@ _INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
 
 
 def _write_taken(connection: sa.Connection, row: Row, pieces: list[tuple[int, str]]) -> int:
-    """
-    Add the segments of a text that was cut just now, the first of them as taken; returns its id.
-    """
+    """Add the segments of a text that was cut just now, the first of them as taken; returns its id."""
     position, content = pieces[0]
     segment_id = connection.execute(
         _INSERT_SEGMENT,
@@ -640,9 +612,7 @@ def _take(
     segment_id: int,
     segment: tuple[int, str],
 ) -> Claim:
-    """
-    Write the attempt at a segment that was taken.
-    """
+    """Write the attempt at a segment that was taken."""
     connection.execute(_TAKE_MESSAGE, {"message_seq": row.seq})
     attempt_id = connection.execute(
         _INSERT_ATTEMPT,
@@ -672,9 +642,7 @@ def _take(
 def _next_due(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
 ) -> datetime | None:
-    """
-    When a message of this account that waits for its own time may leave; None when all wait for news.
-    """
+    """When a message of this account that waits for its own time may leave; None when all wait for news."""
     asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
     found = connection.execute(_NEXT, asked).one()
     return _soonest(

@@ -1,6 +1,4 @@
-"""
-Sharing commits: what waits to be written at the same time is written together.
-"""
+"""Sharing commits: what waits to be written at the same time is written together."""
 
 import asyncio
 import contextlib
@@ -65,9 +63,7 @@ class SharedCommits:
         return stored
 
     async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
-        """
-        Do something else that writes.
-        """
+        """Do something else that writes."""
         if not self._all_share:
             [result] = await self._transact([work])
             return result  # type: ignore[no-any-return]  # what the work answered with
@@ -77,9 +73,7 @@ class SharedCommits:
         return await done
 
     async def finish(self) -> None:
-        """
-        Return when nothing waits any more.
-        """
+        """Return when nothing waits any more."""
         while self._committing is not None:
             with contextlib.suppress(Exception):
                 await self._committing
@@ -102,9 +96,7 @@ class SharedCommits:
             self._committing = None
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """
-        One commit with all of it; where it fails by something of its own, one for each.
-        """
+        """One commit with all of it; where it fails by something of its own, one for each."""
         works = [work for work, _ in waiting]
         if arriving:
             # First, so that a claim in the same commit sees what came in.
@@ -125,9 +117,7 @@ class SharedCommits:
                 future.set_result(answer)
 
     async def _commit_each(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """
-        One commit for each: what cannot be stored must not take the others with it.
-        """
+        """One commit for each: what cannot be stored must not take the others with it."""
         for submitted in arriving:
             await self._commit([submitted], [])
         for one in waiting:

@@ -1,6 +1,4 @@
-"""
-When CallRail last answered for each account, whatever it was asked.
-"""
+"""When CallRail last answered for each account, whatever it was asked."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,9 +15,7 @@ from callrail_relay.outbox.tables import attempts, contacts, polls
 def note_contacts(
     connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
 ) -> None:
-    """
-    Note that CallRail answered, or failed to answer, a request that was made only to learn that.
-    """
+    """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {"answered_at" if answered else "failed_at": now}
     for account_id in sorted(account_ids):
@@ -30,9 +26,7 @@ def note_contacts(
 
 
 def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
-    """
-    The contact of each account: by a text that was sent, by looks for replies, and by such requests.
-    """
+    """The contact of each account: by a text that was sent, by looks for replies, and by such requests."""
     return {account_id: _contact(connection, now, account_id) for account_id in account_ids}
 
 

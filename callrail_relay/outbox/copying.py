@@ -1,6 +1,4 @@
-"""
-Copying one store into another, whichever databases they are on.
-"""
+"""Copying one store into another, whichever databases they are on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,9 +34,7 @@ Told = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCopy:
-    """
-    What became of one table: its rows in the source, and those in the target afterwards.
-    """
+    """What became of one table: its rows in the source, and those in the target afterwards."""
 
     table: str
     source: int
@@ -51,9 +47,7 @@ class TableCopy:
 
 
 class Copy:
-    """
-    A copy that is about to be made; ``rows`` is how many there are to look at.
-    """
+    """A copy that is about to be made; ``rows`` is how many there are to look at."""
 
     def __init__(self, source: sa.Connection, target: sa.Engine) -> None:
         self._source = source
@@ -63,9 +57,7 @@ class Copy:
         self._stopped = False
 
     def stop(self) -> None:
-        """
-        End after the portion that is being copied; what was copied stays.
-        """
+        """End after the portion that is being copied; what was copied stays."""
         self._stopped = True
 
     def run(self, told: Told) -> list[TableCopy]:
@@ -150,9 +142,7 @@ def _opened(url: str) -> Iterator[sa.Engine]:
 
 @contextmanager
 def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """
-    A transaction that sees the store as it is now, however long it takes.
-    """
+    """A transaction that sees the store as it is now, however long it takes."""
     options: dict[str, Any] = {"writes": False}
     if not is_sqlite(engine):
         options["isolation_level"] = "REPEATABLE READ"
@@ -164,9 +154,7 @@ def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _tables() -> list[sa.Table]:
-    """
-    Every table to copy, after those that it refers to.
-    """
+    """Every table to copy, after those that it refers to."""
     return [table for table in metadata.sorted_tables if table.name not in KEPT_BY_THE_STORE]
 
 
@@ -191,9 +179,7 @@ def _require_store(engine: sa.Engine) -> None:
 
 @contextmanager
 def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
-    """
-    Raise NotAllowed if a relay works on the store; a SQLite store is kept from them until the end.
-    """
+    """Raise NotAllowed if a relay works on the store; a SQLite store is kept from them until the end."""
     if is_sqlite(engine):
         lock = StoreLock(Path(str(engine.url.database)))
         try:
@@ -214,9 +200,7 @@ def _kept_from_relays(engine: sa.Engine, now: datetime) -> Iterator[None]:
 
 
 def _require_alone(engine: sa.Engine) -> None:
-    """
-    Raise NotAllowed where another works on PostgreSQL: a `serve` has a row, all others are connected.
-    """
+    """Raise NotAllowed where another works on PostgreSQL: a `serve` has a row, all others are connected."""
     with engine.connect() as connection:
         if is_served(connection, database_now(connection, AdjustedClock(SystemClock()))):
             raise _in_use(engine, SERVE)
@@ -241,9 +225,7 @@ def _in_use(engine: sa.Engine, by: str) -> NotAllowed:
 
 
 def _require_same_messages(connection: sa.Connection, portion: Sequence[sa.RowMapping]) -> None:
-    """
-    Raise NotAllowed where one of these numbers belongs to another text here.
-    """
+    """Raise NotAllowed where one of these numbers belongs to another text here."""
     found = connection.execute(
         sa.select(messages.c.seq, messages.c.id).where(messages.c.seq.in_([row["seq"] for row in portion]))
     )
@@ -256,9 +238,7 @@ def _require_same_messages(connection: sa.Connection, portion: Sequence[sa.RowMa
 
 
 def _present(connection: sa.Connection, table: sa.Table, portion: Sequence[sa.RowMapping]) -> set[Any]:
-    """
-    The keys of these rows that the target has.
-    """
+    """The keys of these rows that the target has."""
     columns = list(table.primary_key.columns)
     keys = [_key(table, row) for row in portion]
     wanted = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else sa.tuple_(*columns).in_(keys)
@@ -285,7 +265,5 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 
 
 def differing(copies: Iterable[TableCopy]) -> list[str]:
-    """
-    The tables whose counts are not the same.
-    """
+    """The tables whose counts are not the same."""
     return [copy.table for copy in copies if not copy.same]

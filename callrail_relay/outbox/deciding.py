@@ -1,6 +1,4 @@
-"""
-Keeping what persons decided.
-"""
+"""Keeping what persons decided."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,9 +18,7 @@ def keep_decision(
     word: Word,
     overridden: Iterable[str] = (),
 ) -> None:
-    """
-    Keep who decided what on a message, and why.
-    """
+    """Keep who decided what on a message, and why."""
     connection.execute(
         sa.insert(decisions).values(
             message_seq=message_seq,
@@ -36,9 +32,7 @@ def keep_decision(
 
 
 def read_decisions(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, list[Decision]]:
-    """
-    What was decided on each of these messages, oldest first.
-    """
+    """What was decided on each of these messages, oldest first."""
     found: dict[int, list[Decision]] = defaultdict(list)
     query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
     for row in connection.execute(query):

@@ -1,6 +1,4 @@
-"""
-Opening the database, and putting its faults into words.
-"""
+"""Opening the database, and putting its faults into words."""
 
 import contextlib
 import os
@@ -47,9 +45,7 @@ def is_sqlite(engine: sa.Engine) -> bool:
 
 
 def describe(engine: sa.Engine) -> str:
-    """
-    The store's name for people: the file, or the address without its password.
-    """
+    """The store's name for people: the file, or the address without its password."""
     if is_sqlite(engine):
         return str(engine.url.database)
     # Its options may hold a password as well: only where the server is, is told.
@@ -58,9 +54,7 @@ def describe(engine: sa.Engine) -> str:
 
 
 def store_file(url: str) -> Path | None:
-    """
-    The file of the SQLite store at *url*; None for PostgreSQL.
-    """
+    """The file of the SQLite store at *url*; None for PostgreSQL."""
     address = sa.make_url(url)
     return Path(address.database or "") if address.get_backend_name() == "sqlite" else None
 
@@ -69,9 +63,7 @@ FileIdentity = tuple[int, int]
 
 
 def file_identity(engine: sa.Engine) -> FileIdentity | None:
-    """
-    Which file stands under SQLite's path now (device and inode); None for none, and for PostgreSQL.
-    """
+    """Which file stands under SQLite's path now (device and inode); None for none, and for PostgreSQL."""
     if not is_sqlite(engine):
         return None
     try:
@@ -231,9 +223,7 @@ OUT_OF_ORDER = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc
 
 @contextmanager
 def translated(engine: sa.Engine) -> Iterator[None]:
-    """
-    Raise Unavailable, in words for people, for whatever the database cannot do now.
-    """
+    """Raise Unavailable, in words for people, for whatever the database cannot do now."""
     try:
         yield
     except OUT_OF_ORDER as error:
@@ -261,9 +251,7 @@ _SQLITE_WORDS = (
 
 
 def _is_full(directory: Path) -> bool:
-    """
-    Whether there is no room for SQLite's side files, of which it says only that the disk failed.
-    """
+    """Whether there is no room for SQLite's side files, of which it says only that the disk failed."""
     try:
         return shutil.disk_usage(directory).free < LITTLE_ROOM
     except OSError:

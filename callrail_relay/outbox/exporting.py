@@ -1,6 +1,4 @@
-"""
-Reading many messages in portions, oldest first.
-"""
+"""Reading many messages in portions, oldest first."""
 
 from datetime import datetime
 
@@ -13,9 +11,7 @@ from callrail_relay.outbox.tables import messages, tallies
 
 
 def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
-    """
-    How many messages pass the filter now; what comes in later is not in the export.
-    """
+    """How many messages pass the filter now; what comes in later is not in the export."""
     return Export(wanted=wanted, count=_count(connection, wanted), last=last_seq(connection))
 
 

@@ -1,6 +1,4 @@
-"""
-Replies that are to be passed on, each by one node at a time.
-"""
+"""Replies that are to be passed on, each by one node at a time."""
 
 from datetime import datetime, timedelta
 
@@ -12,9 +10,7 @@ from callrail_relay.outbox.values import Row
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
-    """
-    When the next reply is to be passed on; None when none is.
-    """
+    """When the next reply is to be passed on; None when none is."""
     query = sa.select(sa.func.min(callrail_texts.c.forward_at)).where(
         callrail_texts.c.forward_at.is_not(None)
     )

@@ -1,6 +1,4 @@
-"""
-Reading for the dashboard: each statement costs the same however many texts are kept.
-"""
+"""Reading for the dashboard: each statement costs the same however many texts are kept."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -83,9 +81,7 @@ def read_overview(
     arrivals_since: datetime,
     failed_since: datetime,
 ) -> Overview:
-    """
-    What waits, and how many texts came in since *arrivals_since*.
-    """
+    """What waits, and how many texts came in since *arrivals_since*."""
     return Overview(
         now=now,
         waiting=read_waiting(connection, now, failed_since),
@@ -97,18 +93,14 @@ def read_overview(
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """
-    One kind of what waits: how the newest of them are read, and how they are counted.
-    """
+    """One kind of what waits: how the newest of them are read, and how they are counted."""
 
     rows: sa.Select[Any]
     count: sa.ScalarSelect[int]
 
     @classmethod
     def where(cls, *conditions: sa.ColumnElement[bool], count: sa.ScalarSelect[int] | None = None) -> "_Kind":
-        """
-        Texts under *conditions*; what *count* adds up to is known without going through them.
-        """
+        """Texts under *conditions*; what *count* adds up to is known without going through them."""
         return cls(
             rows=sa.select(*ROW_COLUMNS)
             .where(*conditions)
@@ -123,9 +115,7 @@ def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSe
 
 
 def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
-    """
-    How many texts have one of *statuses*, however many they are.
-    """
+    """How many texts have one of *statuses*, however many they are."""
     total = sa.cast(sa.func.coalesce(sa.func.sum(tallies.c.messages), 0), sa.BigInteger)
     return sa.select(total).where(tallies.c.status.in_(statuses)).scalar_subquery()
 
@@ -154,9 +144,7 @@ _QUEUED = sa.select(_tallied(*OPEN))
 
 
 def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetime) -> Waiting:
-    """
-    What waits for a person or by itself, and what failed since *failed_since*.
-    """
+    """What waits for a person or by itself, and what failed since *failed_since*."""
     found = _pile(connection, LOOKED_UP)
     return Waiting(
         held=_pile(connection, HELD),
@@ -177,25 +165,19 @@ def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> P
 
 
 def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
-    """
-    Whether a message came in since *since*, as a bound of its number, which every index has at its end.
-    """
+    """Whether a message came in since *since*, as a bound of its number, which every index has at its end."""
     first = _first_since(connection, since)
     return sa.false() if first is None else messages.c.seq >= first
 
 
 def count_for_person(connection: sa.Connection, now: datetime, failed_since: datetime) -> int:
-    """
-    How many texts wait for a person, as ``read_waiting`` counts them.
-    """
+    """How many texts wait for a person, as ``read_waiting`` counts them."""
     first = _first_since(connection, failed_since)
     return int(connection.scalar(_FOR_PERSON, {"first": first}) or 0)
 
 
 def _first_since(connection: sa.Connection, since: datetime) -> int | None:
-    """
-    The number of the first message that came in since *since*, which every index has at its end.
-    """
+    """The number of the first message that came in since *since*, which every index has at its end."""
     return connection.scalar(_FIRST_SINCE, {"since": since})
 
 
@@ -275,9 +257,7 @@ def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> T
 
 
 def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.ColumnElement[bool]], int | None]:
-    """
-    The part of the numbers that a page is looked for in, and where it ends although there may be more.
-    """
+    """The part of the numbers that a page is looked for in, and where it ends although there may be more."""
     bounds: list[sa.ColumnElement[bool]] = []
     if wanted.before is not None:
         bounds.append(messages.c.seq < wanted.before)
@@ -344,9 +324,7 @@ def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[b
 
 
 def read_history(connection: sa.Connection, now: datetime, message_id: str) -> TextHistory:
-    """
-    What is known of one text beside the message itself.
-    """
+    """What is known of one text beside the message itself."""
     row = connection.execute(
         sa.select(
             messages.c.approved,
@@ -385,9 +363,7 @@ def read_conversation(
     before: datetime | None,
     limit: int,
 ) -> Conversation:
-    """
-    The latest *limit* texts between a person and one of our numbers, before *before* where it is given.
-    """
+    """The latest *limit* texts between a person and one of our numbers, before *before* where it is given."""
     said = [*_ours(connection, tracking_number, recipient, before, limit + 1)]
     said += _theirs(connection, tracking_number, recipient, before, limit + 1)
     said.sort(key=lambda one: one.at)
@@ -457,9 +433,7 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
 
 
 def read_suppressions(connection: sa.Connection, now: datetime, limit: int) -> list[Suppression]:
-    """
-    The newest *limit* entries of the list of people who opted out.
-    """
+    """The newest *limit* entries of the list of people who opted out."""
     query = (
         sa.select(suppressions)
         .order_by(suppressions.c.created_at.desc(), suppressions.c.recipient)

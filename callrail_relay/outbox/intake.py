@@ -1,6 +1,4 @@
-"""
-Storing what came in.
-"""
+"""Storing what came in."""
 
 import json
 from collections import defaultdict, deque
@@ -155,9 +153,7 @@ _LOCK_ACCOUNTS = (
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
-    """
-    Make the account's row where it is missing; safe against another node doing the same.
-    """
+    """Make the account's row where it is missing; safe against another node doing the same."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(accounts).values(id=account_id).on_conflict_do_nothing())
 
@@ -178,9 +174,7 @@ class _Facts:
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, now: datetime, message: NewMessage) -> None:
-        """
-        Count *message*, which is stored, among those that came before.
-        """
+        """Count *message*, which is stored, among those that came before."""
         if message.fingerprint is not None:
             self.earlier[message.fingerprint] = (message.id, now)
         draft = message.draft
@@ -189,9 +183,7 @@ class _Facts:
             self.recent[draft.route.account_id].appendleft(guards.RecentText(draft.recipient, words))
 
     def around(self, now: datetime, message: NewMessage, submission: NewSubmission) -> guards.Circumstances:
-        """
-        What there is to know around a new message.
-        """
+        """What there is to know around a new message."""
         draft = message.draft
         if draft.route is None or draft.recipient is None:
             return guards.Circumstances(now=now)
@@ -220,9 +212,7 @@ def _since(submission: NewSubmission, now: datetime) -> datetime:
 
 
 def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> _Facts:
-    """
-    What has to be known of earlier texts for all messages of *batch*.
-    """
+    """What has to be known of earlier texts for all messages of *batch*."""
     new = [message for submission in batch for message in submission.messages]
     recent = {one.fingerprint for one in new if one.fingerprint is not None and not one.skip_identical}
     ever = {one.fingerprint for one in new if one.fingerprint is not None and one.skip_identical}
@@ -245,9 +235,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
 def _recent(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> dict[str, deque[guards.RecentText]]:
-    """
-    What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it.
-    """
+    """What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it."""
     compared = {
         message.draft.route.account_id
         for submission in batch
@@ -261,16 +249,12 @@ def _recent(
 
 
 def _newest(texts: Iterable[guards.RecentText] = ()) -> deque[guards.RecentText]:
-    """
-    The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
-    """
+    """The newest texts come first, and the oldest make room: a large batch costs no more than a small one."""
     return deque(texts, maxlen=guards.RECENT_TEXTS)
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
-    """
-    The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most.
-    """
+    """The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most."""
     rows = connection.execute(_RECENT, {"account_id": account_id, "since": since})
     read = [(row.recipient, similarity_words(row.text, row.seller)) for row in rows]
     return [guards.RecentText(recipient, words) for recipient, words in read if words is not None]
@@ -290,9 +274,7 @@ _RECENT = (
 
 
 def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
-    """
-    Which of *recipients* opted out, and of which number.
-    """
+    """Which of *recipients* opted out, and of which number."""
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
         rows = connection.execute(_SUPPRESSED, {"recipients": portion})
@@ -306,9 +288,7 @@ _SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient
 
 
 def _portions(values: Collection[V]) -> Iterator[list[V]]:
-    """
-    In portions, since databases limit the number of parameters of one statement.
-    """
+    """In portions, since databases limit the number of parameters of one statement."""
     ordered = list(values)
     for start in range(0, len(ordered), _PORTION):
         yield ordered[start : start + _PORTION]
@@ -350,9 +330,7 @@ _EARLIER = (
 
 
 def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSubmission) -> Accepted:
-    """
-    What becomes of one message, by what it is and by *facts*, in which it is counted then.
-    """
+    """What becomes of one message, by what it is and by *facts*, in which it is counted then."""
     earlier = None if message.fingerprint is None else facts.earlier.get(message.fingerprint)
     if message.skip_identical and earlier is not None:
         return Accepted(
@@ -379,9 +357,7 @@ def _insert(
     batch: Sequence[NewSubmission],
     results: Sequence[Sequence[Accepted]],
 ) -> None:
-    """
-    Write what is new; a replay in which nothing was new leaves nothing behind.
-    """
+    """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
     at = microseconds(now)
@@ -443,9 +419,7 @@ def _message_row(
 
 
 def mapped_columns(message: NewMessage) -> dict[str, object]:
-    """
-    The columns of a message that follow from its draft.
-    """
+    """The columns of a message that follow from its draft."""
     draft, route = message.draft, message.draft.route
     return {
         "recipient": draft.recipient,

@@ -1,6 +1,4 @@
-"""
-Settling unknown outcomes by what CallRail's conversations show.
-"""
+"""Settling unknown outcomes by what CallRail's conversations show."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -91,9 +89,7 @@ def _has_requests(connection: sa.Connection, now: datetime, account_id: str, pol
 
 
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
-    """
-    The conversation of the latest text to the same person from the same number.
-    """
+    """The conversation of the latest text to the same person from the same number."""
     query = (
         sa.select(messages.c.conversation_id)
         .where(
@@ -156,9 +152,7 @@ def record_lookup(
 def record_failed_lookup(
     connection: sa.Connection, now: datetime, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy
 ) -> None:
-    """
-    Note that CallRail could not be read, and try again later; after a day it is left to a person.
-    """
+    """Note that CallRail could not be read, and try again later; after a day it is left to a person."""
     change_account(connection, now, due.route.account_id)
     attempt = _attempt(connection, due.attempt_id)
     _note(connection, now, due.attempt_id, due.route.account_id, lookup.detail, lookup.requests)
@@ -273,9 +267,7 @@ def settle_as_sent(
 
 
 def sent_count(connection: sa.Connection, segment_id: int) -> int:
-    """
-    How many attempts of a segment CallRail is known to have taken.
-    """
+    """How many attempts of a segment CallRail is known to have taken."""
     return connection.execute(_SENT_COUNT, {"segment_id": segment_id}).scalar_one()
 
 
@@ -299,17 +291,13 @@ def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
 
 
 def _pieces_of(whole: Row | sa.FromClause, pieces: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """
-    What is true of the pieces of a segment; by the message, for which there is an index.
-    """
+    """What is true of the pieces of a segment; by the message, for which there is an index."""
     of = whole.c if isinstance(whole, sa.FromClause) else whole
     return pieces.c.message_seq == of.message_seq, pieces.c.replaces == of.id
 
 
 def arrived_whole(connection: sa.Connection, segment: Row) -> bool:
-    """
-    Whether this is a piece of a segment that turned out to have arrived as a whole.
-    """
+    """Whether this is a piece of a segment that turned out to have arrived as a whole."""
     if segment.replaces is None:
         return False
     query = sa.select(segments.c.id).where(
@@ -319,9 +307,7 @@ def arrived_whole(connection: sa.Connection, segment: Row) -> bool:
 
 
 def is_twice(connection: sa.Connection, segment: Row) -> bool:
-    """
-    Whether CallRail took a segment more than once, in pieces or as a whole.
-    """
+    """Whether CallRail took a segment more than once, in pieces or as a whole."""
     return (
         sent_count(connection, segment.id) > 1
         or arrived_whole(connection, segment)
@@ -342,9 +328,7 @@ _SENT_PIECE = (
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
-    """
-    The reasons with the news that CallRail took the text twice.
-    """
+    """The reasons with the news that CallRail took the text twice."""
     others = [reason for reason in reasons if reason.code != "sent_twice"]
     words = (
         "CallRail took this text twice: the first sending arrived after all. Tell the person if it matters."
@@ -379,9 +363,7 @@ def _not_found(
 
 
 def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
-    """
-    Whether a message is unknown because of this attempt's segment, and not settled by a later attempt.
-    """
+    """Whether a message is unknown because of this attempt's segment, and not settled by a later attempt."""
     query = (
         sa.select(messages.c.seq)
         .join(segments, segments.c.message_seq == messages.c.seq)
@@ -395,9 +377,7 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
 
 
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> None:
-    """
-    Say in the message what was looked for and what there is to decide.
-    """
+    """Say in the message what was looked for and what there is to decide."""
     reason = Reason(
         "unknown",
         f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, "
@@ -413,9 +393,7 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> No
 
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
-    """
-    Queue the segment again, unless that was done before.
-    """
+    """Queue the segment again, unless that was done before."""
     earlier = sa.select(sa.func.count()).where(
         attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN
     )
@@ -433,9 +411,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
 
 
 def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
-    """
-    Let the unknown, failed or cancelled segments of a message leave again.
-    """
+    """Let the unknown, failed or cancelled segments of a message leave again."""
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code == "sent_twice"]

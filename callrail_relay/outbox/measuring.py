@@ -1,6 +1,4 @@
-"""
-Counting for whoever watches, without a look at what is long done.
-"""
+"""Counting for whoever watches, without a look at what is long done."""
 
 from collections import Counter
 from datetime import datetime
@@ -14,9 +12,7 @@ from callrail_relay.outbox.tables import attempts, messages, suppressions
 
 
 def read_counts(connection: sa.Connection, now: datetime) -> Counts:
-    """
-    The texts that are not done, and those of the last day.
-    """
+    """The texts that are not done, and those of the last day."""
     undone = {status: _count(connection, messages.c.status == status) for status in UNDONE}
     oldest = {status: _oldest(connection, status) for status in UNDONE}
     # Ids are in the order of time, and have an index. To group them, SQLite would read all messages instead.
@@ -43,14 +39,10 @@ def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
 
 
 def count_releasing(connection: sa.Connection, now: datetime) -> int:
-    """
-    Held texts that leave by themselves, as those of quiet hours do.
-    """
+    """Held texts that leave by themselves, as those of quiet hours do."""
     return _count(connection, sa.and_(messages.c.release_at.is_not(None), messages.c.status == Status.HELD))
 
 
 def count_suppressions(connection: sa.Connection, now: datetime) -> int:
-    """
-    How many entries the list of opt-outs has.
-    """
+    """How many entries the list of opt-outs has."""
     return connection.scalar(sa.select(sa.func.count()).select_from(suppressions)) or 0

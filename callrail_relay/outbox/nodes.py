@@ -1,6 +1,4 @@
-"""
-Who is at work: one name for each process that delivers, taken again after a crash.
-"""
+"""Who is at work: one name for each process that delivers, taken again after a crash."""
 
 import os
 from collections.abc import Iterator
@@ -16,9 +14,7 @@ MOST_NODES = 64
 
 
 def names_of_store(store: Path) -> Path:
-    """
-    The directory with the names of those who work on a SQLite store, so that a copy can find them.
-    """
+    """The directory with the names of those who work on a SQLite store, so that a copy can find them."""
     # Through links: one store has one directory.
     return store.resolve().parent
 
@@ -66,9 +62,7 @@ def has_workers(directory: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """
-    The name kept at *path*, made when there is none: unique among all machines that share a store.
-    """
+    """The name kept at *path*, made when there is none: unique among all machines that share a store."""
     try:
         name = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

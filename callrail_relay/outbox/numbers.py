@@ -40,9 +40,7 @@ def remember_number(
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
-    """
-    The remembered numbers of these accounts.
-    """
+    """The remembered numbers of these accounts."""
     rows = connection.execute(_KNOWN, {"account_ids": list(account_ids)})
     return [Route(row.account_id, row.company_id, row.tracking_number) for row in rows]
 
@@ -55,9 +53,7 @@ _KNOWN = (
 
 
 def with_known_numbers(connection: sa.Connection, now: datetime, policy: WitnessPolicy) -> WitnessPolicy:
-    """
-    *policy* for the remembered numbers as well.
-    """
+    """*policy* for the remembered numbers as well."""
     known = known_numbers(connection, now, set(policy.accounts.values()))
     if not known:
         return policy
@@ -69,9 +65,7 @@ def with_known_numbers(connection: sa.Connection, now: datetime, policy: Witness
 
 
 def with_known_companies(connection: sa.Connection, now: datetime, policy: PollPolicy) -> PollPolicy:
-    """
-    *policy* for the companies of the remembered numbers as well.
-    """
+    """*policy* for the companies of the remembered numbers as well."""
     known = known_numbers(connection, now, {account_id for account_id, _ in policy.companies})
     companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
     return replace(policy, companies=tuple(dict.fromkeys(companies)))

@@ -1,6 +1,4 @@
-"""
-A person's word: approve, cancel, pause, resume, suppress.
-"""
+"""A person's word: approve, cancel, pause, resume, suppress."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -172,18 +170,14 @@ def _locked(
 
 
 def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
-    """
-    Whether an attempt is one of this message; through its segment, which is indexed.
-    """
+    """Whether an attempt is one of this message; through its segment, which is indexed."""
     return attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq == message_seq))
 
 
 def cancel(
     connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status], word: Word
 ) -> bool:
-    """
-    Cancel a message that has one of *statuses*; False where it has another by now.
-    """
+    """Cancel a message that has one of *statuses*; False where it has another by now."""
     row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
@@ -194,9 +188,7 @@ def cancel(
 
 
 def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
-    """
-    Let nobody wait any more for what becomes of a message.
-    """
+    """Let nobody wait any more for what becomes of a message."""
     connection.execute(
         sa.update(attempts)
         .where(_of_message(message_seq), attempts.c.blocks_until.is_not(None))
@@ -205,27 +197,21 @@ def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
-    """
-    Let nothing more leave from an account until it is resumed.
-    """
+    """Let nothing more leave from an account until it is resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
     write_account(connection, account.paused(now, reason))
 
 
 def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
-    """
-    Let an account send again, and forget what made it wait.
-    """
+    """Let an account send again, and forget what made it wait."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
     write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
 
 
 def write_probe(connection: sa.Connection, now: datetime) -> None:
-    """
-    Write one small row, to learn whether the store can be written.
-    """
+    """Write one small row, to learn whether the store can be written."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(
         insert(probe)
@@ -235,7 +221,5 @@ def write_probe(connection: sa.Connection, now: datetime) -> None:
 
 
 def known_accounts(connection: sa.Connection) -> list[str]:
-    """
-    Every account that the store has seen, by id.
-    """
+    """Every account that the store has seen, by id."""
     return list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))

@@ -1,6 +1,4 @@
-"""
-Sharing the looks for replies among all nodes: each is made by one of them.
-"""
+"""Sharing the looks for replies among all nodes: each is made by one of them."""
 
 from datetime import datetime
 
@@ -15,9 +13,7 @@ from callrail_relay.outbox.values import change_account
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
-    """
-    Take a look that is due; nobody else takes it while its lease lasts. None where none is.
-    """
+    """Take a look that is due; nobody else takes it while its lease lasts. None where none is."""
     policy = with_known_companies(connection, now, policy)
     for company in policy.companies:
         account_id, company_id = company
@@ -46,9 +42,7 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
 
 
 def next_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime:
-    """
-    When the next look is due.
-    """
+    """When the next look is due."""
     policy = with_known_companies(connection, now, policy)
     due_ats = [_due_at(connection, company, policy) or now for company in policy.companies]
     return min(due_ats, default=now + policy.every)
@@ -61,9 +55,7 @@ def last_poll(connection: sa.Connection, _now: datetime, policy: PollPolicy) -> 
 
 
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
-    """
-    Note what a look took; what one that did not end *well* should have covered is covered by the next.
-    """
+    """Note what a look took; what one that did not end *well* should have covered is covered by the next."""
     connection.execute(
         sa.update(polls)
         .where(polls.c.id == poll_id)
@@ -72,9 +64,7 @@ def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: i
 
 
 def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime | None:
-    """
-    When the next look at a company is due; None where there was none yet.
-    """
+    """When the next look at a company is due; None where there was none yet."""
     latest = connection.execute(
         sa.select(polls.c.began_at, polls.c.lease_until)
         .where(*_of(company))
@@ -88,9 +78,7 @@ def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> 
 
 
 def _covered(connection: sa.Connection, company: Company) -> datetime | None:
-    """
-    When the last look that ended well began.
-    """
+    """When the last look that ended well began."""
     covered: datetime | None = connection.scalar(
         sa.select(sa.func.max(polls.c.began_at)).where(*_of(company), polls.c.finished_at.is_not(None))
     )
@@ -98,9 +86,7 @@ def _covered(connection: sa.Connection, company: Company) -> datetime | None:
 
 
 def _forget(connection: sa.Connection, now: datetime, company: Company) -> None:
-    """
-    Leave out looks that are so old that nothing follows from them.
-    """
+    """Leave out looks that are so old that nothing follows from them."""
     connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
 
 

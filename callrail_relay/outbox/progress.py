@@ -1,6 +1,4 @@
-"""
-How far a message is, from how far its segments are.
-"""
+"""How far a message is, from how far its segments are."""
 
 from collections.abc import Iterable
 
@@ -11,17 +9,13 @@ from callrail_relay.outbox.tables import segments
 
 
 def message_status(connection: sa.Connection, message_seq: int) -> Status:
-    """
-    The status that the segments of a message give it.
-    """
+    """The status that the segments of a message give it."""
     query = sa.select(segments.c.status).where(segments.c.message_seq == message_seq)
     return status_of(connection.scalars(query).all())
 
 
 def status_of(segment_statuses: Iterable[str]) -> Status:
-    """
-    The status of a message whose segments have these; cancelled ones were replaced by shorter ones.
-    """
+    """The status of a message whose segments have these; cancelled ones were replaced by shorter ones."""
     present = {Status(status) for status in segment_statuses} - {Status.CANCELLED}
     for status in (Status.FAILED, Status.UNKNOWN, Status.SENDING):
         if status in present:

@@ -1,6 +1,4 @@
-"""
-Reading the outbox: messages with their segments and attempts, and how the accounts stand.
-"""
+"""Reading the outbox: messages with their segments and attempts, and how the accounts stand."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,9 +20,7 @@ from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
-    """
-    The messages that pass the filter, newest first.
-    """
+    """The messages that pass the filter, newest first."""
     narrow = wanted.recipient is not None
     where = list(conditions(connection, wanted))
     found: list[Row] = []
@@ -43,9 +39,7 @@ def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilte
 
 
 def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.ColumnElement[bool]]:
-    """
-    What a message has to fulfil to pass the filter, its status aside.
-    """
+    """What a message has to fulfil to pass the filter, its status aside."""
     if wanted.recipient is not None:
         yield messages.c.recipient == wanted.recipient
     if wanted.since is not None:
@@ -73,16 +67,12 @@ def portions(
 
 
 def last_seq(connection: sa.Connection) -> int:
-    """
-    The place of the newest message; 0 where there is none.
-    """
+    """The place of the newest message; 0 where there is none."""
     return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
 
 
 def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Message]:
-    """
-    The message with this id, or all messages of the submission with this id, in order.
-    """
+    """The message with this id, or all messages of the submission with this id, in order."""
     query = (
         sa.select(messages)
         .where(sa.or_(messages.c.id == id_, messages.c.submission_id == id_))
@@ -92,9 +82,7 @@ def find_messages(connection: sa.Connection, now: datetime, id_: str) -> list[Me
 
 
 def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row]) -> list[Message]:
-    """
-    The messages of these rows, in their order.
-    """
+    """The messages of these rows, in their order."""
     by_message: dict[int, list[Segment]] = defaultdict(list)
     decided: dict[int, list[Decision]] = {}
     # In portions, since databases limit the number of parameters of one statement.
@@ -115,9 +103,7 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
 
 
 def _read_blocks(connection: sa.Connection, now: datetime) -> dict[tuple[str, str], datetime]:
-    """
-    The people whose texts wait for an earlier one that is being looked up, and until when.
-    """
+    """The people whose texts wait for an earlier one that is being looked up, and until when."""
     query = (
         sa.select(attempts.c.tracking_number, attempts.c.recipient, sa.func.max(attempts.c.blocks_until))
         .where(attempts.c.blocks_until.is_not(None), attempts.c.blocks_until > now)
@@ -167,9 +153,7 @@ def _read_evidence(connection: sa.Connection, seqs: list[int]) -> dict[int, list
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
-    """
-    How many messages have each status; a status that none has counts 0.
-    """
+    """How many messages have each status; a status that none has counts 0."""
     query = sa.select(tallies.c.status, sa.func.sum(tallies.c.messages)).group_by(tallies.c.status)
     counted = {status: int(number) for status, number in connection.execute(query)}
     return {status: counted.get(status, 0) for status in Status}
@@ -178,9 +162,7 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
 def read_standings(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
 ) -> list[Standing]:
-    """
-    How each of *account_ids* stands, and each other account that texts wait for.
-    """
+    """How each of *account_ids* stands, and each other account that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
@@ -200,9 +182,7 @@ def _standing(connection: sa.Connection, now: datetime, account_id: str, limits:
 
 
 def count_pending(connection: sa.Connection, account_id: str) -> int:
-    """
-    Segments of open messages that have not left yet.
-    """
+    """Segments of open messages that have not left yet."""
     planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
     return int(planned) - sum(gone)
 

@@ -1,6 +1,4 @@
-"""
-Recording what an attempt came to, and settling the attempts that nobody finished.
-"""
+"""Recording what an attempt came to, and settling the attempts that nobody finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -199,9 +197,7 @@ def settle_unsent(
     interval: timedelta,
     random: Random,
 ) -> list[Recorded]:
-    """
-    Record *outcome* for every open attempt of *node* but those it knows of.
-    """
+    """Record *outcome* for every open attempt of *node* but those it knows of."""
     query = (
         sa.select(attempts.c.id)
         .where(attempts.c.finished_at.is_(None), attempts.c.node == node)
@@ -216,9 +212,7 @@ def settle_unsent(
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
-    """
-    When the first attempt that is under way, on whatever node, is to be given up; None where none is.
-    """
+    """When the first attempt that is under way, on whatever node, is to be given up; None where none is."""
     query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
     end: datetime | None = connection.scalar(query)
     return end
@@ -227,9 +221,7 @@ def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
 def _finish_attempt(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, consequence: Consequence
 ) -> bool:
-    """
-    Write the outcome where there is none yet; False where there is one.
-    """
+    """Write the outcome where there is none yet; False where there is one."""
     changed = connection.execute(
         _FINISH,
         {
@@ -248,9 +240,7 @@ def _finish_attempt(
 def _late(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, interval: timedelta
 ) -> Settled | None:
-    """
-    What a result is worth that comes after its attempt was given up.
-    """
+    """What a result is worth that comes after its attempt was given up."""
     settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
     if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
         return None
@@ -271,9 +261,7 @@ def _flag_twice(connection: sa.Connection, known: Row) -> None:
 
 
 def _look_up(connection: sa.Connection, now: datetime, attempt_id: int, lookups: LookupPolicy) -> None:
-    """
-    Let the attempt be looked up, and later texts to that person wait for it.
-    """
+    """Let the attempt be looked up, and later texts to that person wait for it."""
     connection.execute(
         sa.update(attempts)
         .where(attempts.c.id == attempt_id)
@@ -342,9 +330,7 @@ def _record_message(
 
 
 def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
-    """
-    What to add where only a part of a message left.
-    """
+    """What to add where only a part of a message left."""
     statuses = [status for status in segment_statuses if status != Status.CANCELLED]
     if len(statuses) == 1:
         return ()
@@ -359,9 +345,7 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
 def _corrected(
     connection: sa.Connection, now: datetime, outcome: Outcome, consequence: Consequence, known: Row
 ) -> Account:
-    """
-    The account after the consequence, with what CallRail's own headers say of its limits and its count.
-    """
+    """The account after the consequence, with what CallRail's own headers say of its limits and its count."""
     account = consequence.account
     if isinstance(outcome, Sent) and known.message_cut_to is not None:
         # The shorter segment passed where the longer one did not: the length was the reason.

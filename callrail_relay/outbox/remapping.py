@@ -1,6 +1,4 @@
-"""
-Mapping a held message once more, from the request that it came with.
-"""
+"""Mapping a held message once more, from the request that it came with."""
 
 from datetime import datetime
 
@@ -19,9 +17,7 @@ from callrail_relay.outbox.values import Row, change_account, reasons_to_json
 
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:
-    """
-    A request as it came in; it never changes.
-    """
+    """A request as it came in; it never changes."""
     row = connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
     query = sa.select(messages.c.id).where(messages.c.submission_id == submission_id).order_by(messages.c.seq)
     return StoredSubmission(
@@ -76,9 +72,7 @@ def remap(
 def _judged(
     connection: sa.Connection, now: datetime, row: Row, remapped: NewMessage, policy: GuardPolicy
 ) -> Verdict:
-    """
-    What the guards say to a message that was mapped again.
-    """
+    """What the guards say to a message that was mapped again."""
     draft = remapped.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
         return remapped.verdict

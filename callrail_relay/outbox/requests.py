@@ -1,6 +1,4 @@
-"""
-Counting the requests that read CallRail: it limits those too.
-"""
+"""Counting the requests that read CallRail: it limits those too."""
 
 from datetime import datetime
 
@@ -11,9 +9,7 @@ from callrail_relay.outbox.tables import evidence, polls
 
 
 def requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
-    """
-    Requests of the last hour, for looking up texts and for looking for replies.
-    """
+    """Requests of the last hour, for looking up texts and for looking for replies."""
     looked_up = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
         evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
     )

@@ -102,9 +102,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
 
 
 def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
-    """
-    Take what people typed out of the reasons that show it.
-    """
+    """Take what people typed out of the reasons that show it."""
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
         reasons = reasons_from_json(stored)
@@ -124,9 +122,7 @@ def _without_words(reason: Reason) -> Reason:
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
-    """
-    Remove what CallRail told of before *before*; what is still to be passed on stays.
-    """
+    """Remove what CallRail told of before *before*; what is still to be passed on stays."""
     due = (
         sa.select(callrail_texts.c.resource_id)
         .where(callrail_texts.c.received_at < before, callrail_texts.c.forward_at.is_(None))

@@ -1,6 +1,4 @@
-"""
-Bringing a database to the tables of today, and refusing one that is ahead of them.
-"""
+"""Bringing a database to the tables of today, and refusing one that is ahead of them."""
 
 import sqlite3
 from collections.abc import Callable
@@ -64,9 +62,7 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
 
 
 def current_version(connection: sa.Connection) -> str | None:
-    """
-    The last step that was run, or None in an empty database.
-    """
+    """The last step that was run, or None in an empty database."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
@@ -96,8 +92,6 @@ def upgrade(connection: sa.Connection, target: str = HEAD) -> None:
 
 
 def steps() -> dict[str, str]:
-    """
-    The module of each step by its number, in their order.
-    """
+    """The module of each step by its number, in their order."""
     names = sorted(module.name for module in iter_modules(versions.__path__))
     return {name.partition("_")[0]: f"{versions.__name__}.{name}" for name in names}

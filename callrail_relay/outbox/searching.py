@@ -1,6 +1,4 @@
-"""
-Looking for words in what texts say and in the names of people.
-"""
+"""Looking for words in what texts say and in the names of people."""
 
 import sqlalchemy as sa
 
@@ -8,9 +6,7 @@ from callrail_relay.outbox.tables import messages
 
 
 def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
-    """
-    Whether a text, or the name of whom it goes to, contains *word*.
-    """
+    """Whether a text, or the name of whom it goes to, contains *word*."""
     return sa.or_(contains(connection, messages.c.text, word), contains(connection, messages.c.seller, word))
 
 

@@ -49,9 +49,7 @@ _OF_CALLRAIL = (callrail_texts.c.written_at,)
 
 
 def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
-    """
-    The latest instant at which something was written, as far as the newest rows tell; *now* for none.
-    """
+    """The latest instant at which something was written, as far as the newest rows tell; *now* for none."""
     newest = (
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),

@@ -1,6 +1,4 @@
-"""
-The outbox as the services use it: every method is one transaction.
-"""
+"""The outbox as the services use it: every method is one transaction."""
 
 import asyncio
 import contextlib
@@ -168,9 +166,7 @@ class Outbox:
         return outbox
 
     def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
-        """
-        Raise Unavailable where a relay works on the tables as they are before a step.
-        """
+        """Raise Unavailable where a relay works on the tables as they are before a step."""
         if self._lock is None:
             served = presence.is_served(connection, self._time(connection))
         else:
@@ -187,9 +183,7 @@ class Outbox:
             )
 
     async def close(self) -> None:
-        """
-        Finish what is being stored, and let go of the database.
-        """
+        """Finish what is being stored, and let go of the database."""
         await self._commits.finish()
         if self._serves_since is not None:
             # Where that fails the others forget this node a little later.
@@ -203,9 +197,7 @@ class Outbox:
 
     @property
     def name(self) -> str:
-        """
-        What to call this store in front of people: its file, or its address without the password.
-        """
+        """What to call this store in front of people: its file, or its address without the password."""
         return describe(self._engine)
 
     @property
@@ -215,9 +207,7 @@ class Outbox:
 
     @property
     def beats(self) -> bool:
-        """
-        Whether a ``serve`` has to say again and again that it is there, by ``beat``.
-        """
+        """Whether a ``serve`` has to say again and again that it is there, by ``beat``."""
         return self._lock is None
 
     async def require_not_copied(self) -> None:
@@ -234,9 +224,7 @@ class Outbox:
             raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
 
     async def beat(self) -> None:
-        """
-        Say that this ``serve`` is there; a lock says it by itself.
-        """
+        """Say that this ``serve`` is there; a lock says it by itself."""
         if self.beats:
             self._serves_since = await self._write(
                 presence.beat,
@@ -246,34 +234,26 @@ class Outbox:
             )
 
     async def note_dashboard(self, private_url: str) -> None:
-        """
-        Let others know that this ``serve`` has a dashboard.
-        """
+        """Let others know that this ``serve`` has a dashboard."""
         if self._lock is not None:
             await asyncio.to_thread(self._lock.note_dashboard, private_url)
 
     async def running(self) -> Running:
-        """
-        Every ``serve`` that works on this store now.
-        """
+        """Every ``serve`` that works on this store now."""
         if self._lock is None:
             return Running(await self._read(presence.read_nodes))
         server = await asyncio.to_thread(self._lock.server)
         return Running(() if server is None else (server,))
 
     async def read_contacts(self, account_ids: Iterable[str]) -> dict[str, Contact]:
-        """
-        When CallRail last answered for each of these accounts.
-        """
+        """When CallRail last answered for each of these accounts."""
         return await self._read(contacts.read_contacts, tuple(account_ids))
 
     async def note_contacts(self, account_ids: Iterable[str], *, answered: bool) -> None:
         await self._write(contacts.note_contacts, account_ids, answered=answered)
 
     async def accept(self, submission: NewSubmission) -> list[Accepted]:
-        """
-        Store a submission that no sender repeats, as ``accept_once`` does.
-        """
+        """Store a submission that no sender repeats, as ``accept_once`` does."""
         accepted = await self.accept_once(submission)
         assert isinstance(accepted, list)  # noqa: S101 - without a key nothing is repeated
         return accepted
@@ -555,9 +535,7 @@ class Outbox:
         return await self._read(history.read_marker)
 
     async def now(self) -> datetime:
-        """
-        The time by which this store counts.
-        """
+        """The time by which this store counts."""
         return await self._read(lambda _connection, now: now)
 
     def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
@@ -618,9 +596,7 @@ class Outbox:
 
 
 def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
-    """
-    PostgreSQL's own time, by which *clock* is set.
-    """
+    """PostgreSQL's own time, by which *clock* is set."""
     query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
     microseconds: int = connection.execute(query).scalar_one()
     now = EPOCH + microseconds * MICROSECOND

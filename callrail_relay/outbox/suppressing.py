@@ -1,6 +1,4 @@
-"""
-The list of people who opted out, each of one tracking number.
-"""
+"""The list of people who opted out, each of one tracking number."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -98,9 +96,7 @@ def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Sup
 
 
 def suppress_from_another(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
-    """
-    Put those who are on the list for all *known* numbers on it for another that was not known then.
-    """
+    """Put those who are on the list for all *known* numbers on it for another that was not known then."""
     if not known:
         return
     of_all = (
@@ -132,9 +128,7 @@ def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_numb
 
 
 def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
-    """
-    Whether a person opted out of texts from this tracking number.
-    """
+    """Whether a person opted out of texts from this tracking number."""
     pair = {"tracking_number": tracking_number, "recipient": recipient}
     return connection.execute(_SUPPRESSED, pair).first() is not None
 
@@ -169,9 +163,7 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
 def read_possible_opt_outs(
     connection: sa.Connection, recipients: Sequence[str]
 ) -> dict[tuple[str, str], PossibleOptOut]:
-    """
-    The replies that the owner has to read, by tracking number and person.
-    """
+    """The replies that the owner has to read, by tracking number and person."""
     rows = connection.execute(_POSSIBLE, {"recipients": list(recipients)})
     return {
         (row.tracking_number, row.recipient): PossibleOptOut(words=row.words, written_at=row.written_at)
@@ -187,9 +179,7 @@ _POSSIBLE = sa.select(possible_opt_outs).where(
 def settle_possible_opt_out(
     connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
-    """
-    Ask no more about what a person replied, up to *until* where it is given.
-    """
+    """Ask no more about what a person replied, up to *until* where it is given."""
     which = sa.delete(possible_opt_outs).where(
         possible_opt_outs.c.tracking_number == tracking_number, possible_opt_outs.c.recipient == recipient
     )
@@ -205,9 +195,7 @@ _SETTLE_ALL = sa.delete(possible_opt_outs).where(
 
 
 def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppression]:
-    """
-    Everybody on the list, newest first.
-    """
+    """Everybody on the list, newest first."""
     query = sa.select(suppressions).order_by(
         suppressions.c.created_at.desc(), suppressions.c.recipient, suppressions.c.tracking_number
     )

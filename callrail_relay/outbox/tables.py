@@ -14,16 +14,12 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def microseconds(instant: datetime) -> int:
-    """
-    An instant as it is stored.
-    """
+    """An instant as it is stored."""
     return (instant - EPOCH) // MICROSECOND
 
 
 class Instant(sa.types.TypeDecorator[datetime]):
-    """
-    An aware datetime, kept as whole microseconds since 1970.
-    """
+    """An aware datetime, kept as whole microseconds since 1970."""
 
     impl = sa.BigInteger
     cache_ok = True
@@ -177,9 +173,7 @@ def accounts_in_order(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
 
 def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
-    """
-    Whether a message is held until an instant, in the very words of the partial index.
-    """
+    """Whether a message is held until an instant, in the very words of the partial index."""
     held = table.c.status == sa.literal_column("'held'")
     return sa.and_(held, table.c.release_at.is_not(None))
 

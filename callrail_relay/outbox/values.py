@@ -1,6 +1,4 @@
-"""
-Between rows and the values of the domain.
-"""
+"""Between rows and the values of the domain."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -31,9 +29,7 @@ def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
 
 
 def read_account(connection: sa.Connection, account_id: str) -> Account:
-    """
-    The account, in good standing where nothing is known of it.
-    """
+    """The account, in good standing where nothing is known of it."""
     row = connection.execute(_ACCOUNT, {"account_id": account_id}).one_or_none()
     return Account(id=account_id) if row is None else account_from_row(row)
 
@@ -50,18 +46,14 @@ def change_account(connection: sa.Connection, now: datetime, account_id: str) ->
 
 
 def try_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
-    """
-    The account, locked until this transaction ends; None where somebody has it and *wait* is False.
-    """
+    """The account, locked until this transaction ends; None where somebody has it and *wait* is False."""
     query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
     row = connection.execute(query, {"account_id": account_id}).one_or_none()
     return None if row is None else account_from_row(row)
 
 
 def change_account_of(connection: sa.Connection, now: datetime, attempt_id: int) -> Account:
-    """
-    As ``change_account``, for the account of an attempt.
-    """
+    """As ``change_account``, for the account of an attempt."""
     return account_from_row(
         connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one()
     )

@@ -13,18 +13,14 @@ from callrail_relay.outbox.tables import Instant, attempts, callrail_texts, is_o
 
 
 def used(account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
-    """
-    How many uses of an account's budget began to count after *since*.
-    """
+    """How many uses of an account's budget began to count after *since*."""
     ours = sa.select(sa.func.count()).where(*_ours(account_id, since)).scalar_subquery()
     others = sa.select(sa.func.count()).where(*_others(account_id, since)).scalar_subquery()
     return ours + others
 
 
 def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
-    """
-    The uses of the account's budget in the last hour and in the last day.
-    """
+    """The uses of the account's budget in the last hour and in the last day."""
     asked = {"account_id": account_id, "since_hour": now - HOUR, "since_day": now - DAY}
     row = connection.execute(_USED, asked).one()
     return row.hour, row.day
@@ -68,9 +64,7 @@ _USED = sa.select(
 
 
 def reserved(account_id: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
-    """
-    Segments still to leave of messages that are under way: their room is not given to others.
-    """
+    """Segments still to leave of messages that are under way: their room is not given to others."""
     return (
         sa.select(sa.func.count())
         .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
@@ -145,9 +139,7 @@ def _window(
 def _counted_at(
     connection: sa.Connection, now: datetime, account_id: str, length: timedelta, nth: int
 ) -> datetime:
-    """
-    The instant from which the *nth* oldest use in the window counts.
-    """
+    """The instant from which the *nth* oldest use in the window counts."""
     counted = uses()
     query = sa.select(counted.c.at).order_by(counted.c.at).offset(nth - 1).limit(1)
     found: datetime = connection.execute(

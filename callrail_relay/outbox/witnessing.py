@@ -99,9 +99,7 @@ def _attempt_of(
 def _candidates(
     connection: sa.Connection, text: Row, instant: datetime, allows: Callable[[Pair], bool]
 ) -> list[Row]:
-    """
-    Attempts of about that time which may have arrived, and which no other text stands for.
-    """
+    """Attempts of about that time which may have arrived, and which no other text stands for."""
     told = callrail_texts.alias()
     query = (
         sa.select(
@@ -136,9 +134,7 @@ def _candidates(
 
 
 def _may_be_of(attempt: Row, text: Row) -> bool:
-    """
-    Whether an attempt can be of the conversation of a text, as far as both are known.
-    """
+    """Whether an attempt can be of the conversation of a text, as far as both are known."""
     known = {attempt.conversation_id, text.conversation_id} - {None}
     return len(known) < 2
 

@@ -1,6 +1,4 @@
-"""
-Telling the owner when something is wrong, once, and when it is over.
-"""
+"""Telling the owner when something is wrong, once, and when it is over."""
 
 import asyncio
 import contextlib
@@ -31,9 +29,7 @@ ATTENTION, WELL_AGAIN = "callrail-relay: please look at this", "callrail-relay: 
 
 
 class Channels(Protocol):
-    """
-    The ways to the owner. Telling the same twice does no harm; it is done at least once.
-    """
+    """The ways to the owner. Telling the same twice does no harm; it is done at least once."""
 
     async def tell(self, title: str, words: str, level: Level) -> Sequence[str]:
         """
@@ -44,9 +40,7 @@ class Channels(Protocol):
 
 
 class Alerts:
-    """
-    Looks now and then whether something is wrong. Whatever fails here keeps no text from leaving.
-    """
+    """Looks now and then whether something is wrong. Whatever fails here keeps no text from leaving."""
 
     def __init__(
         self,
@@ -60,9 +54,7 @@ class Alerts:
         free_bytes: Callable[[], int | None],
         hook: EventHook = ignore,
     ) -> None:
-        """
-        *free_bytes* tells how much the disk of *machine* still takes; None where that cannot be known.
-        """
+        """*free_bytes* tells how much the disk of *machine* still takes; None where that cannot be known."""
         self._outbox = outbox
         self._operations = operations
         self._channels = channels
@@ -78,9 +70,7 @@ class Alerts:
         self._stopping = False
 
     async def run(self) -> None:
-        """
-        Look and tell until ``stop`` is called.
-        """
+        """Look and tell until ``stop`` is called."""
         if self._stopping:
             return
         self._running = asyncio.create_task(self._run())
@@ -88,9 +78,7 @@ class Alerts:
             await self._running
 
     def stop(self) -> None:
-        """
-        End at once; what was being told is told again later.
-        """
+        """End at once; what was being told is told again later."""
         self._stopping = True
         if self._running is not None:
             self._running.cancel()
@@ -104,9 +92,7 @@ class Alerts:
             await self._clock.sleep(LOOK.total_seconds())
 
     async def turn(self) -> None:
-        """
-        Look once, and tell what is to be told.
-        """
+        """Look once, and tell what is to be told."""
         try:
             if await self._look():
                 await self._tell(await self._outbox.claim_alerts(LEASE))
@@ -116,9 +102,7 @@ class Alerts:
             await self._store_answers()
 
     async def _look(self) -> bool:
-        """
-        Open what is wrong, end what is over; says whether anything is to be told.
-        """
+        """Open what is wrong, end what is over; says whether anything is to be told."""
         standings = await self._operations.standings()
         known = await self._outbox.read_incidents()
         facts = Facts(
@@ -161,9 +145,7 @@ class Alerts:
         return min(LONGEST_RETRY, FIRST_RETRY * (1 << doublings))
 
     async def _store_is_silent(self, error: Unavailable) -> None:
-        """
-        Tell past the store that it does not work, which no incident in it could say.
-        """
+        """Tell past the store that it does not work, which no incident in it could say."""
         now = self._clock.now()
         self._silent_since = self._silent_since or now
         if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:

@@ -1,6 +1,4 @@
-"""
-Noticing that something changed, while somebody looks.
-"""
+"""Noticing that something changed, while somebody looks."""
 
 import asyncio
 import contextlib
@@ -22,9 +20,7 @@ HEARTBEAT = timedelta(seconds=15)
 
 
 class ChangeSignal:
-    """
-    Says that something happened in this very process; an event hook among others.
-    """
+    """Says that something happened in this very process; an event hook among others."""
 
     def __init__(self) -> None:
         self.woken = asyncio.Event()
@@ -54,9 +50,7 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        """
-        Words that are others after every change.
-        """
+        """Words that are others after every change."""
         count = self._signal.count
         return f"{await self._read_marker()}-{count}"
 
@@ -101,9 +95,7 @@ class ChangeFeed:
                 self._changed.notify_all()
 
     async def close(self) -> None:
-        """
-        End every stream.
-        """
+        """End every stream."""
         self._closed = True
         self._signal.woken.set()
         async with self._changed:

@@ -1,6 +1,4 @@
-"""
-The checks of ``doctor`` and ``/readyz``, each a question with one answer.
-"""
+"""The checks of ``doctor`` and ``/readyz``, each a question with one answer."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -28,9 +26,7 @@ async def check_store(probe: StoreProbe, name: str) -> str:
 
 
 async def check_relay(outbox: Outbox) -> str:
-    """
-    A ``serve`` works on the store now.
-    """
+    """A ``serve`` works on the store now."""
     running = await outbox.running()
     if not running:
         raise Unavailable(
@@ -53,9 +49,7 @@ def check_space(free_bytes: int, directory: str) -> str:
 
 
 def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> None:
-    """
-    The webhook secret of this computer was not replaced on another one that shares its store.
-    """
+    """The webhook secret of this computer was not replaced on another one that shares its store."""
     if ends_at is None:
         return
     remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
@@ -65,9 +59,7 @@ def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> No
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
-    """
-    Every account, company and number of the settings is one that the key can see and that can text.
-    """
+    """Every account, company and number of the settings is one that the key can see and that can text."""
     accounts = await discovery.accounts()
     visible = {entry.id for entry in accounts} | {entry.numeric_id for entry in accounts}
     for route in routes:
@@ -119,9 +111,7 @@ class Remembered:
         self._answer: tuple[str, datetime] | None = None
 
     def forget(self) -> None:
-        """
-        Ask anew the next time.
-        """
+        """Ask anew the next time."""
         self._answer = None
 
     async def __call__(self) -> str:
@@ -137,9 +127,7 @@ class Remembered:
 
 
 def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
-    """
-    The two guards that keep the account from being closed are on.
-    """
+    """The two guards that keep the account from being closed are on."""
     for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
         if mode is not Mode.HOLD:
             raise Worry(
@@ -157,9 +145,7 @@ def check_replies(
     now: datetime,
     forwarded: int,
 ) -> str:
-    """
-    Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are.
-    """
+    """Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are."""
     if not signing_keys and polled is None:
         raise Worry(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
@@ -187,9 +173,7 @@ def _minutes(span: timedelta) -> str:
 
 
 async def check_accounts(operations: Operations) -> str:
-    """
-    No account is paused, and no text waits for one that the settings do not name.
-    """
+    """No account is paused, and no text waits for one that the settings do not name."""
     for standing in await operations.standings():
         account = standing.account
         if account.paused_since is not None:
@@ -205,9 +189,7 @@ async def check_accounts(operations: Operations) -> str:
 
 
 async def check_waiting(operations: Operations) -> str:
-    """
-    No text waits for a person's word.
-    """
+    """No text waits for a person's word."""
     waiting = (await operations.status()).facts.waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{pile.count:,} {kind}" for pile, kind in kinds if pile.count)

@@ -1,6 +1,4 @@
-"""
-Knowing whether CallRail can be reached, also when there is nothing to send.
-"""
+"""Knowing whether CallRail can be reached, also when there is nothing to send."""
 
 from collections.abc import Sequence
 from datetime import datetime

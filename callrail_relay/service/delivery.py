@@ -1,6 +1,4 @@
-"""
-Sending what the outbox holds: claim, send, record, and again.
-"""
+"""Sending what the outbox holds: claim, send, record, and again."""
 
 import asyncio
 import contextlib
@@ -47,15 +45,11 @@ FAULT_RETRY = timedelta(seconds=10)
 
 
 def nothing() -> None:
-    """
-    Nobody is to be told.
-    """
+    """Nobody is to be told."""
 
 
 class Sender(Protocol):
-    """
-    What sends one segment. It is called once for each attempt, and answers with what came of it.
-    """
+    """What sends one segment. It is called once for each attempt, and answers with what came of it."""
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
 
@@ -128,16 +122,12 @@ class Delivery:
             await self.settle()
 
     def stop(self) -> None:
-        """
-        Claim nothing more.
-        """
+        """Claim nothing more."""
         self._stopping = True
         self.wake()
 
     def wake(self) -> None:
-        """
-        Look at the outbox now: something came in, or finished.
-        """
+        """Look at the outbox now: something came in, or finished."""
         self._woken.set()
 
     async def turn(self) -> datetime | None:
@@ -158,9 +148,7 @@ class Delivery:
         return self._sending < self._policy.concurrency and not self._stopping
 
     async def _claim(self) -> ClaimResult:
-        """
-        Take the next segment, if there is one, and start to send it.
-        """
+        """Take the next segment, if there is one, and start to send it."""
         # Its place is taken before it is known whether there is one: others may look at the same time.
         self._sending += 1
         self._claiming += 1
@@ -185,16 +173,12 @@ class Delivery:
         return result
 
     async def settle(self) -> None:
-        """
-        Wait until nothing is under way.
-        """
+        """Wait until nothing is under way."""
         while self._under_way:
             await asyncio.wait(self._under_way)
 
     async def _turn_or_wait(self) -> timedelta:
-        """
-        One turn, and how long to wait until the next one; longer when the store fails.
-        """
+        """One turn, and how long to wait until the next one; longer when the store fails."""
         try:
             wake_at = await self.turn()
         except Unavailable as error:
@@ -291,9 +275,7 @@ class Delivery:
                 self._tell(recorded)
 
     async def _go_on(self) -> None:
-        """
-        Take the next segment in the commit that records this one's outcome, where there is more to do.
-        """
+        """Take the next segment in the commit that records this one's outcome, where there is more to do."""
         if self._unsure or not (self._running and self._has_room()):
             return
         with contextlib.suppress(Exception):

@@ -1,6 +1,4 @@
-"""
-Delivering some messages now, and saying how they ended.
-"""
+"""Delivering some messages now, and saying how they ended."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,9 +28,7 @@ LOOK = timedelta(seconds=0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """
-    How a message ended, or why it did not in time: None when it was sent.
-    """
+    """How a message ended, or why it did not in time: None when it was sent."""
 
     message: Message
     fault: RelayError | None = None
@@ -43,9 +39,7 @@ class Ending:
 
 
 class Dispatch:
-    """
-    Delivers from the outbox until some of its messages have ended, or cannot end in time.
-    """
+    """Delivers from the outbox until some of its messages have ended, or cannot end in time."""
 
     def __init__(self, operations: Operations, worker: Worker, clock: Clock) -> None:
         self._operations = operations
@@ -102,9 +96,7 @@ async def _running(worker: Worker) -> AsyncIterator[None]:
 
 
 def _ended(message: Message, standings: dict[str, Standing], deadline: datetime) -> bool:
-    """
-    Whether a message is done, or certainly cannot leave before *deadline*.
-    """
+    """Whether a message is done, or certainly cannot leave before *deadline*."""
     if message.status is Status.UNKNOWN:
         looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
         return all(look_at is None or look_at > deadline for look_at in looks)
@@ -124,9 +116,7 @@ def _standing(message: Message, standings: Mapping[str, Standing]) -> Standing |
 
 
 def _fault(message: Message, standing: Standing | None) -> RelayError | None:
-    """
-    Why the message is not sent, as a fault with its exit code; None when it is.
-    """
+    """Why the message is not sent, as a fault with its exit code; None when it is."""
     match message.status:
         case Status.SENT:
             return None
@@ -143,9 +133,7 @@ def _fault(message: Message, standing: Standing | None) -> RelayError | None:
 
 
 def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
-    """
-    Why an open message does not leave now: by how its account stands, then by its own latest attempt.
-    """
+    """Why an open message does not leave now: by how its account stands, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = message.reason or "Others are before it."

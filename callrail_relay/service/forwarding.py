@@ -1,6 +1,4 @@
-"""
-Passing replies on: IF3 has no way in for them.
-"""
+"""Passing replies on: IF3 has no way in for them."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -17,9 +15,7 @@ LEASE = timedelta(minutes=5)
 
 
 class ForwardChannels(Protocol):
-    """
-    Where replies go. Each channel may be told again; what it does with that is its own affair.
-    """
+    """Where replies go. Each channel may be told again; what it does with that is its own affair."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -28,9 +24,7 @@ class ForwardChannels(Protocol):
 
 
 class Forwarding(Repeating):
-    """
-    Passes each reply on to every channel, at least once: a crash in between does it again.
-    """
+    """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
         self, outbox: Outbox, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore

@@ -1,6 +1,4 @@
-"""
-What the metrics show of the outbox.
-"""
+"""What the metrics show of the outbox."""
 
 from datetime import timedelta
 
@@ -14,9 +12,7 @@ OPT_OUTS_AGE = timedelta(minutes=5)
 
 
 class Gauges:
-    """
-    Reads the outbox whenever somebody asks, so that every node gives the same answer.
-    """
+    """Reads the outbox whenever somebody asks, so that every node gives the same answer."""
 
     def __init__(self, outbox: Outbox, operations: Operations, clock: Clock) -> None:
         self._outbox = outbox
@@ -25,9 +21,7 @@ class Gauges:
         self._opt_outs: tuple[float, int] | None = None
 
     async def read(self) -> Readings:
-        """
-        How all stands now. Raises Unavailable.
-        """
+        """How all stands now. Raises Unavailable."""
         return Readings(
             read_at=await self._outbox.now(),
             counts=await self._outbox.read_counts(),

@@ -1,6 +1,4 @@
-"""
-Whether all is well: the checks that ``doctor`` and ``/readyz`` walk.
-"""
+"""Whether all is well: the checks that ``doctor`` and ``/readyz`` walk."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,9 +17,7 @@ PROBE_INTERVAL = timedelta(seconds=1)
 
 
 class Condition(StrEnum):
-    """
-    How a check came out; a warning is nothing that keeps texts from leaving.
-    """
+    """How a check came out; a warning is nothing that keeps texts from leaving."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,9 +26,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """
-    What one check found: a sentence, which names the remedy unless all is well.
-    """
+    """What one check found: a sentence, which names the remedy unless all is well."""
 
     name: str
     condition: Condition
@@ -45,17 +39,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """
-    What all checks found.
-    """
+    """What all checks found."""
 
     findings: tuple[Finding, ...]
 
     @property
     def exit_code(self) -> int:
-        """
-        That of the first check that failed, or 0.
-        """
+        """That of the first check that failed, or 0."""
         return next((one.exit_code for one in self.findings if one.condition is Condition.FAILED), 0)
 
     def document(self) -> dict[str, Any]:
@@ -72,9 +62,7 @@ _SEEN_OTHERWISE = (RELAY, PUBLIC_ADDRESS, "accounts", "texts")
 
 
 def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
-    """
-    What failed, for the verdict.
-    """
+    """What failed, for the verdict."""
     return tuple(
         FailedCheck(name=finding.name, detail=finding.detail)
         for finding in (() if report is None else report.findings)
@@ -83,9 +71,7 @@ def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
 
 
 class Worry(RelayError):
-    """
-    What a check raises for something to know that keeps no text from leaving.
-    """
+    """What a check raises for something to know that keeps no text from leaving."""
 
 
 Check = Callable[[], Awaitable[str]]
@@ -93,9 +79,7 @@ Check = Callable[[], Awaitable[str]]
 
 
 async def examine(checks: Sequence[tuple[str, Check]]) -> HealthReport:
-    """
-    Run every check, whatever the ones before it found.
-    """
+    """Run every check, whatever the ones before it found."""
     return HealthReport(findings=tuple([await _examine(name, check) for name, check in checks]))
 
 

@@ -1,6 +1,4 @@
-"""
-What the dashboard shows, as the store has it.
-"""
+"""What the dashboard shows, as the store has it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,9 +29,7 @@ PAST_LASTS = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastArrivals:
-    """
-    What came in from *since* to *until*, as it was counted at *counted_at*.
-    """
+    """What came in from *since* to *until*, as it was counted at *counted_at*."""
 
     since: datetime
     until: datetime
@@ -43,9 +39,7 @@ class PastArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NowReport:
-    """
-    How all stands now.
-    """
+    """How all stands now."""
 
     facts: Facts
     overview: Overview
@@ -53,18 +47,14 @@ class NowReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneText:
-    """
-    One text with all that is known of it.
-    """
+    """One text with all that is known of it."""
 
     message: Message
     history: TextHistory
 
 
 class History:
-    """
-    Reading for people: nothing here changes anything, and nothing costs more in a larger store.
-    """
+    """Reading for people: nothing here changes anything, and nothing costs more in a larger store."""
 
     def __init__(self, outbox: Outbox, operations: Operations) -> None:
         self._outbox = outbox
@@ -72,9 +62,7 @@ class History:
         self._past: PastArrivals | None = None
 
     async def now(self, arrivals_since: datetime) -> NowReport:
-        """
-        How all stands, and what came in since *arrivals_since*.
-        """
+        """How all stands, and what came in since *arrivals_since*."""
         standings = tuple(await self._operations.standings())
         now = await self._outbox.now()
         past = await self._past_arrivals(now, arrivals_since)
@@ -95,9 +83,7 @@ class History:
         return NowReport(facts=facts, overview=overview)
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:
-        """
-        What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS.
-        """
+        """What came in more than RECENT ago, of which little changes: it is counted once in PAST_LASTS."""
         past = self._past
         if past is None or past.since != since or not timedelta() <= now - past.counted_at < PAST_LASTS:
             # At a whole quarter, so that no quarter is counted in two parts.
@@ -112,18 +98,14 @@ class History:
         return past
 
     async def for_person(self) -> int:
-        """
-        How many texts wait for a person.
-        """
+        """How many texts wait for a person."""
         return await self._outbox.count_for_person(self._outbox.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
         return await self._outbox.read_page(wanted)
 
     async def text(self, id_: str) -> list[OneText]:
-        """
-        The text with this id, or those of the submission with this id. Raises NotFound.
-        """
+        """The text with this id, or those of the submission with this id. Raises NotFound."""
         return [
             OneText(message=message, history=await self._outbox.read_history(message.id))
             for message in await self._operations.find(id_)
@@ -135,13 +117,9 @@ class History:
         return await self._outbox.read_conversation(tracking_number, recipient, before, BUBBLES)
 
     async def suppressions(self) -> list[Suppression]:
-        """
-        The newest opt-outs.
-        """
+        """The newest opt-outs."""
         return await self._outbox.read_suppressions(SUPPRESSIONS)
 
     async def marker(self) -> str:
-        """
-        Words that are others after every change.
-        """
+        """Words that are others after every change."""
         return await self._outbox.read_marker()

@@ -1,6 +1,4 @@
-"""
-The secret in the webhook's path.
-"""
+"""The secret in the webhook's path."""
 
 import asyncio
 import hashlib
@@ -31,25 +29,19 @@ ANSWER_IN = 2.0
 
 
 def new_token() -> str:
-    """
-    256 random bits, fit for a URL.
-    """
+    """256 random bits, fit for a URL."""
     return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookToken:
-    """
-    A token, and until when it is valid; None stands for always.
-    """
+    """A token, and until when it is valid; None stands for always."""
 
     value: str
     valid_until: datetime | None = None
 
     def matches(self, candidate: str, now: datetime) -> bool:
-        """
-        Whether *candidate* is this token, in a time that does not tell how much of it is right.
-        """
+        """Whether *candidate* is this token, in a time that does not tell how much of it is right."""
         equal = hmac.compare_digest(self.value.encode(), candidate.encode("utf-8", "surrogateescape"))
         return equal and (self.valid_until is None or now < self.valid_until)
 
@@ -109,9 +101,7 @@ class HookTokens:
         self._ended_read_at: float | None = None
 
     async def opens(self, candidate: str) -> bool:
-        """
-        Whether *candidate* opens the webhook.
-        """
+        """Whether *candidate* opens the webhook."""
         if self._ended_is_old():
             await self._refresh_ended()
         if self._knows(candidate):

@@ -1,6 +1,4 @@
-"""
-Taking texts in: read, map, judge, store. Nothing here waits for CallRail.
-"""
+"""Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,9 +38,7 @@ class Receipt:
 
 
 class Intake:
-    """
-    The way in, the same for the webhook, ``send`` and ``replay``.
-    """
+    """The way in, the same for the webhook, ``send`` and ``replay``."""
 
     def __init__(
         self,
@@ -96,9 +92,7 @@ class Intake:
         return self._received(submission, accepted)
 
     async def accept_direct(self, draft: Draft) -> Receipt:
-        """
-        Store one text from the command line. Raises Unavailable.
-        """
+        """Store one text from the command line. Raises Unavailable."""
         [receipt] = await self._accept([self._mapper.direct(self._new_id(), draft)])
         return receipt
 
@@ -137,9 +131,7 @@ class Intake:
         return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
     def _notice_sleep(self) -> None:
-        """
-        Tell the guards if the machine slept since the last request.
-        """
+        """Tell the guards if the machine slept since the last request."""
         (last, awake), self._last_request = self._last_request, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):

@@ -1,6 +1,4 @@
-"""
-The tracking number that a person names to send from: one of the settings, or any other of the account.
-"""
+"""The tracking number that a person names to send from: one of the settings, or any other of the account."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager

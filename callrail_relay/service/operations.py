@@ -1,6 +1,4 @@
-"""
-A person's word: look at texts, approve, cancel, pause, resume; and how all stands.
-"""
+"""A person's word: look at texts, approve, cancel, pause, resume; and how all stands."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,9 +31,7 @@ FAILED_LATELY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """
-    How all stands: the facts of the verdict, and how many messages have each status.
-    """
+    """How all stands: the facts of the verdict, and how many messages have each status."""
 
     facts: Facts
     counts: dict[Status, int]
@@ -48,9 +44,7 @@ class StatusReport:
         return replace(self, facts=replace(self.facts, failed_checks=checks))
 
     def document(self) -> dict[str, Any]:
-        """
-        The report as programs read it: the keys of ``status --json``.
-        """
+        """The report as programs read it: the keys of ``status --json``."""
         return {
             "relay": self.facts.running.document(),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
@@ -81,9 +75,7 @@ def _window_document(window: Window) -> dict[str, Any]:
 
 
 class Operations:
-    """
-    What a person may ask and decide.
-    """
+    """What a person may ask and decide."""
 
     def __init__(
         self,
@@ -95,9 +87,7 @@ class Operations:
         tracking_numbers: Sequence[str] = (),
         mapping: MappingPolicy | None = None,
     ) -> None:
-        """
-        *mapping* is how a held request is mapped again; without it there is no route for any.
-        """
+        """*mapping* is how a held request is mapped again; without it there is no route for any."""
         self._outbox = outbox
         self._account_ids = account_ids
         self._limits = limits
@@ -109,9 +99,7 @@ class Operations:
 
     @property
     def account_ids(self) -> Sequence[str]:
-        """
-        The accounts of the settings.
-        """
+        """The accounts of the settings."""
         return self._account_ids
 
     async def status(self) -> StatusReport:
@@ -130,9 +118,7 @@ class Operations:
         )
 
     async def standings(self) -> list[Standing]:
-        """
-        How each account stands, without counting all messages.
-        """
+        """How each account stands, without counting all messages."""
         standings = await self._outbox.read_standings(self._account_ids, self._limits)
         now = await self._outbox.now()
         return [_without_past_waits(standing, now) for standing in standings]
@@ -141,24 +127,18 @@ class Operations:
         return await self._shown(await self._outbox.list_messages(wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
-        """
-        How many messages an export holds: those that pass the filter, whatever its limit.
-        """
+        """How many messages an export holds: those that pass the filter, whatever its limit."""
         return await self._outbox.plan_export(wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
-        """
-        The messages of an export in portions, oldest first, so that no number of them is too large.
-        """
+        """The messages of an export in portions, oldest first, so that no number of them is too large."""
         found, place = await self._outbox.read_portion(export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
             found, place = await self._outbox.read_portion(export, after=place, size=PORTION)
 
     async def find(self, id_: str) -> list[Message]:
-        """
-        The message with this id, or those of the submission with this id. Raises NotFound.
-        """
+        """The message with this id, or those of the submission with this id. Raises NotFound."""
         found = await self._outbox.find_messages(id_)
         if not found:
             raise NotFound(
@@ -198,9 +178,7 @@ class Operations:
         return await self.cancel(id_, word)
 
     async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
-        """
-        Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed.
-        """
+        """Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
@@ -264,15 +242,11 @@ class Operations:
             )
 
     async def suppressions(self) -> list[Suppression]:
-        """
-        Everybody who opted out, newest first.
-        """
+        """Everybody who opted out, newest first."""
         return await self._outbox.list_suppressions()
 
     async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
-        """
-        Put a person on the list, for one tracking number or all of ours; returns their entries.
-        """
+        """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
             await self._outbox.suppress(number, recipient, reason)
         return [one for one in await self.suppressions() if one.recipient == recipient]
@@ -296,17 +270,13 @@ class Operations:
         return added
 
     async def _our_numbers(self) -> list[str]:
-        """
-        Those of the settings, and those that were named with `send --from`.
-        """
+        """Those of the settings, and those that were named with `send --from`."""
         named = await self._outbox.known_numbers(self._account_ids)
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod
     def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
-        """
-        One entry for each person and number; a person without a number is on the list for all of ours.
-        """
+        """One entry for each person and number; a person without a number is on the list for all of ours."""
         return [
             Suppression(
                 tracking_number=number,
@@ -319,18 +289,14 @@ class Operations:
         ]
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
-        """
-        Take a person off the list; says of how many numbers they were on it. Raises NotFound.
-        """
+        """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
         lifted = await self._outbox.lift_suppression(recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
     async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
-        """
-        Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed.
-        """
+        """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
             if not await self._outbox.resend(message.id, word):
@@ -338,27 +304,21 @@ class Operations:
         return await self.find(id_)
 
     async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
-        """
-        Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed.
-        """
+        """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             if not await self._outbox.mark_sent(message.id, word):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
-        """
-        Accept texts and send none, for one account or all; returns which. Raises NotFound.
-        """
+        """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
             await self._outbox.pause(one, reason)
         return ids
 
     async def resume(self, account_id: str | None) -> list[str]:
-        """
-        Send again, for one account or all; returns which. Raises NotFound.
-        """
+        """Send again, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
             await self._outbox.resume(one)
@@ -438,9 +398,7 @@ def _foreign(account_id: str) -> Reason:
 
 
 def _lacks_something(message: Message) -> bool:
-    """
-    Whether a message is held since its request could not be mapped.
-    """
+    """Whether a message is held since its request could not be mapped."""
     return message.status is Status.HELD and not message.is_complete
 
 

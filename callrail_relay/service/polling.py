@@ -1,6 +1,4 @@
-"""
-Looking into CallRail's conversations for replies, where its webhooks cannot reach.
-"""
+"""Looking into CallRail's conversations for replies, where its webhooks cannot reach."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,17 +14,13 @@ from callrail_relay.service.witness import tell_noted
 
 
 class ReplyReader(Protocol):
-    """
-    What reads replies. It changes nothing at CallRail, and a fault is part of its answer.
-    """
+    """What reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
 
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
 
 class Polling(Repeating):
-    """
-    Looks for the replies of each company in turn; of several nodes one looks.
-    """
+    """Looks for the replies of each company in turn; of several nodes one looks."""
 
     def __init__(
         self,
@@ -39,9 +33,7 @@ class Polling(Repeating):
         hook: EventHook = ignore,
         heard: Callable[[], None] = lambda: None,
     ) -> None:
-        """
-        *heard* is called when there was a new reply: it may let texts leave, and is to be passed on.
-        """
+        """*heard* is called when there was a new reply: it may let texts leave, and is to be passed on."""
         super().__init__(clock, hook)
         self._outbox = outbox
         self._reader = reader

@@ -1,6 +1,4 @@
-"""
-Letting other machines know that this one serves the store.
-"""
+"""Letting other machines know that this one serves the store."""
 
 from datetime import datetime
 
@@ -12,9 +10,7 @@ from callrail_relay.service.repeating import Repeating
 
 
 class Heartbeat(Repeating):
-    """
-    Says again and again that this ``serve`` is there, on a store that several may serve.
-    """
+    """Says again and again that this ``serve`` is there, on a store that several may serve."""
 
     def __init__(self, outbox: Outbox, *, clock: Clock, hook: EventHook = ignore) -> None:
         super().__init__(clock, hook)

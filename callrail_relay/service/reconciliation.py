@@ -98,9 +98,7 @@ class Reconciliation(Repeating):
 
 
 def tell(hook: EventHook, settled: Settled) -> None:
-    """
-    Say what was found out about a message; loudly, where CallRail took it twice.
-    """
+    """Say what was found out about a message; loudly, where CallRail took it twice."""
     hook(OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
         hook(SentTwice(message_id=settled.message_id))

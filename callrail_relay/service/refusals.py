@@ -1,6 +1,4 @@
-"""
-Requests that were refused: counted, and logged once a minute.
-"""
+"""Requests that were refused: counted, and logged once a minute."""
 
 import asyncio
 from collections import Counter

@@ -1,6 +1,4 @@
-"""
-Work that is done again and again beside delivery, until it is told to stop.
-"""
+"""Work that is done again and again beside delivery, until it is told to stop."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -34,14 +32,10 @@ class Repeating(ABC):
 
     @abstractmethod
     async def turn(self) -> datetime | None:
-        """
-        Do what is due, and say when more is; None when only news can change that.
-        """
+        """Do what is due, and say when more is; None when only news can change that."""
 
     async def run(self) -> None:
-        """
-        Take turns until ``stop`` is called.
-        """
+        """Take turns until ``stop`` is called."""
         if self._stopping:
             return
         self._running = asyncio.create_task(self._run())
@@ -57,9 +51,7 @@ class Repeating(ABC):
             self._running.cancel()
 
     def wake(self) -> None:
-        """
-        There may be something to do, now or soon.
-        """
+        """There may be something to do, now or soon."""
         self._woken.set()
 
     async def _run(self) -> None:

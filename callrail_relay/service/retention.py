@@ -1,6 +1,4 @@
-"""
-Removing texts and phones after their time, a little at a time beside what else is done.
-"""
+"""Removing texts and phones after their time, a little at a time beside what else is done."""
 
 from datetime import datetime, timedelta
 
@@ -14,9 +12,7 @@ STEP = 100
 
 
 class Retention(Repeating):
-    """
-    Removes what is personal from texts that ended, once they came longer ago than *after*.
-    """
+    """Removes what is personal from texts that ended, once they came longer ago than *after*."""
 
     look = timedelta(hours=1)
 
@@ -26,9 +22,7 @@ class Retention(Repeating):
         self._after = after
 
     async def turn(self) -> datetime | None:
-        """
-        Remove one step's worth; where there may be more, the next turn is due at once.
-        """
+        """Remove one step's worth; where there may be more, the next turn is due at once."""
         now = await self._outbox.now()
         retired = await self._outbox.retire(now - self._after, STEP)
         return now if retired >= STEP else None

@@ -29,17 +29,13 @@ class Choice:
 
     @property
     def line(self) -> str:
-        """
-        For a list: the value, which is also what a flag takes, and the words.
-        """
+        """For a list: the value, which is also what a flag takes, and the words."""
         return f"{self.value}  {self.words}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """
-    A choice that needed no question, and why, as words that end a sentence.
-    """
+    """A choice that needed no question, and why, as words that end a sentence."""
 
     choice: Choice
     because: str
@@ -79,9 +75,7 @@ class Question:
         return None
 
     def find(self, name: str) -> Choice | None:
-        """
-        The choice of this value or alias, however it is written.
-        """
+        """The choice of this value or alias, however it is written."""
         wanted = _comparable(name)
         for choice in self.choices:
             if wanted in (_comparable(choice.value), _comparable(choice.alias or choice.value)):
@@ -89,9 +83,7 @@ class Question:
         return None
 
     def answered(self, answer: str) -> Choice | None:
-        """
-        The choice that a person named by its place in the list, counted from 1, or by its value.
-        """
+        """The choice that a person named by its place in the list, counted from 1, or by its value."""
         place = answer.strip()
         if place.isascii() and place.isdigit() and 1 <= int(place) <= len(self.choices):
             return self.choices[int(place) - 1]
@@ -99,9 +91,7 @@ class Question:
 
 
 async def ask_for_account(discovery: Discovery) -> Question:
-    """
-    Which account. Raises RefusedByCallRail, Unavailable.
-    """
+    """Which account. Raises RefusedByCallRail, Unavailable."""
     return Question(
         what="account",
         plural="accounts",
@@ -115,9 +105,7 @@ async def ask_for_account(discovery: Discovery) -> Question:
 
 
 async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
-    """
-    Which company of the account. Raises RefusedByCallRail, Unavailable.
-    """
+    """Which company of the account. Raises RefusedByCallRail, Unavailable."""
     return Question(
         what="company",
         plural="companies",
@@ -132,9 +120,7 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
 
 
 async def ask_for_number(discovery: Discovery, account_id: str, company_id: str) -> Question:
-    """
-    Which of the company's numbers that can text. Raises RefusedByCallRail, Unavailable.
-    """
+    """Which of the company's numbers that can text. Raises RefusedByCallRail, Unavailable."""
     return Question(
         what="tracking number",
         plural="tracking numbers",
@@ -185,9 +171,7 @@ def _number(entry: NumberEntry) -> Choice:
 
 
 def _comparable(name: str) -> str:
-    """
-    A phone number as E.164; an id without case, and without the dashes that CallRail's pages write.
-    """
+    """A phone number as E.164; an id without case, and without the dashes that CallRail's pages write."""
     try:
         return normalise(name)
     except BadPhone:

@@ -1,6 +1,4 @@
-"""
-The keys with which CallRail signs its webhooks.
-"""
+"""The keys with which CallRail signs its webhooks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,9 +27,7 @@ class SigningKeys:
         self._read_at = clock.monotonic()
 
     async def refusal(self, body: bytes, signature: str | None) -> str | None:
-        """
-        Why *signature* is not CallRail's of the raw *body*; None where it is.
-        """
+        """Why *signature* is not CallRail's of the raw *body*; None where it is."""
         if not signature:
             return "no signature"
         if self._verify(self._keys, body, signature):

@@ -1,6 +1,4 @@
-"""
-Waking what delivers when another process, or time, left something to do.
-"""
+"""Waking what delivers when another process, or time, left something to do."""
 
 from collections.abc import Callable
 from datetime import timedelta

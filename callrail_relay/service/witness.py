@@ -1,6 +1,4 @@
-"""
-Hearing from CallRail what was written: replies of people, and texts that went out.
-"""
+"""Hearing from CallRail what was written: replies of people, and texts that went out."""
 
 from collections.abc import Callable
 
@@ -38,9 +36,7 @@ EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
 
 
 class Witness:
-    """
-    Keeps what CallRail tells, and says what came of it.
-    """
+    """Keeps what CallRail tells, and says what came of it."""
 
     def __init__(
         self,
@@ -99,9 +95,7 @@ class Witness:
 
 
 def tell_noted(hook: EventHook, noted: Noted) -> None:
-    """
-    Say what became of a text that CallRail told of.
-    """
+    """Say what became of a text that CallRail told of."""
     if noted.settled is not None:
         tell(hook, noted.settled)
     if noted.by_others:

@@ -10,9 +10,7 @@ from callrail_relay.service.reconciliation import Reconciliation
 
 
 class Beside(Protocol):
-    """
-    What works beside delivery: it runs until it is told to stop.
-    """
+    """What works beside delivery: it runs until it is told to stop."""
 
     async def run(self) -> None: ...
 
@@ -22,9 +20,7 @@ class Beside(Protocol):
 
 
 class Worker:
-    """
-    Delivery, reconciliation and what else there is, started and stopped together.
-    """
+    """Delivery, reconciliation and what else there is, started and stopped together."""
 
     def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
         self._delivery = delivery
@@ -32,9 +28,7 @@ class Worker:
         self._beside: tuple[Beside, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
-        """
-        Work until ``stop`` is called; what is under way then finishes first.
-        """
+        """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(
             self._delivery.run(unsettled=self._reconciliation.wake),
             *(other.run() for other in self._beside),
@@ -46,15 +40,11 @@ class Worker:
             other.stop()
 
     def wake(self) -> None:
-        """
-        Something came in.
-        """
+        """Something came in."""
         self._delivery.wake()
 
     def heard(self) -> None:
-        """
-        CallRail told of a text: that may concern everybody.
-        """
+        """CallRail told of a text: that may concern everybody."""
         self._delivery.wake()
         for other in self._beside:
             other.wake()

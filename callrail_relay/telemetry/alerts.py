@@ -24,9 +24,7 @@ _KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success
 
 
 class AppriseChannels:
-    """
-    The channels of one setting, each told in a thread of its own.
-    """
+    """The channels of one setting, each told in a thread of its own."""
 
     def __init__(self, channels: Sequence[tuple[str, "apprise.Apprise"]]) -> None:
         self._channels = channels
@@ -51,22 +49,16 @@ class AppriseChannels:
 
     @property
     def names(self) -> list[str]:
-        """
-        What to call the channels in front of people.
-        """
+        """What to call the channels in front of people."""
         return [name for name, _ in self._channels]
 
     async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]:
-        """
-        Pass words on, on the channels of these names; returns the names of those that failed.
-        """
+        """Pass words on, on the channels of these names; returns the names of those that failed."""
         chosen = [(name, channel) for name, channel in self._channels if name in names]
         return await _tell_all(chosen, title, words, "info")
 
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
-        """
-        Tell on all channels; returns the names of those that failed. Raises Unavailable when all did.
-        """
+        """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""
         failed = await _tell_all(self._channels, title, words, _KINDS[level])
         if len(failed) == len(self._channels):
             raise Unavailable(

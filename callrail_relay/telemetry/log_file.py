@@ -1,6 +1,4 @@
-"""
-The log of a program without a console, as Windows' Task Scheduler and pythonw start it.
-"""
+"""The log of a program without a console, as Windows' Task Scheduler and pythonw start it."""
 
 import io
 import json
@@ -85,9 +83,7 @@ class _Private(RotatingFileHandler):
             super().doRollover()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
-        """
-        Where logging would tell of it is this very file.
-        """
+        """Where logging would tell of it is this very file."""
 
 
 def open_log_file(path: Path) -> TextIO:

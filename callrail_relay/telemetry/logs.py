@@ -58,9 +58,7 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
 def _configure_libraries(
     target: TextIO, before: list[structlog.typing.Processor], renderer: structlog.typing.Processor
 ) -> None:
-    """
-    Let what libraries log through the same redactor, from warnings on: below that they print addresses.
-    """
+    """Let what libraries log through the same redactor, from warnings on: below that they print addresses."""
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -76,9 +74,7 @@ def _configure_libraries(
 def _without_traceback(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """
-    Name an exception and leave its traceback out: its values may hold texts and numbers.
-    """
+    """Name an exception and leave its traceback out: its values may hold texts and numbers."""
     failure = event.pop("exc_info", None)
     if failure is True:
         failure = sys.exc_info()
@@ -90,9 +86,7 @@ def _without_traceback(
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """
-    Mask phone numbers in every value, and leave out what must never be in a log.
-    """
+    """Mask phone numbers in every value, and leave out what must never be in a log."""
     return {key: _redacted(value, key) for key, value in event.items()}
 
 
@@ -118,9 +112,7 @@ def _made_printable(
 
 
 def event_logger() -> EventHook:
-    """
-    A hook that writes each event as one line, by the configuration of now.
-    """
+    """A hook that writes each event as one line, by the configuration of now."""
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
@@ -134,9 +126,7 @@ def event_logger() -> EventHook:
 
 
 def _plain(value: object) -> object:
-    """
-    A value as JSON can hold it.
-    """
+    """A value as JSON can hold it."""
     if isinstance(value, datetime):
         # With a T between date and time it does not look like a phone number.
         return value.isoformat()

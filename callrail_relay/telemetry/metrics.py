@@ -46,9 +46,7 @@ _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_40
 
 
 class Metrics:
-    """
-    Counts events, being a hook for them, and shows what it counted beside what the outbox says.
-    """
+    """Counts events, being a hook for them, and shows what it counted beside what the outbox says."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -86,9 +84,7 @@ class Metrics:
         )
 
     def _begin_at_zero(self) -> None:
-        """
-        Show what never happened as 0: from nothing to 1 Prometheus sees no increase.
-        """
+        """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
         for source in Source:
             self._submissions.labels(source)
         for result in ("found", "failed"):
@@ -97,9 +93,7 @@ class Metrics:
             self._failures.labels(kind)
 
     def begin_account(self, account_id: str) -> None:
-        """
-        The same for an account of the settings.
-        """
+        """The same for an account of the settings."""
         for outcome in OutcomeKind:
             self._attempts.labels(account_id, outcome)
         self._pauses.labels(account_id)
@@ -109,9 +103,7 @@ class Metrics:
         self._count(event)
 
     def answered(self, hook: str, status: int, seconds: float) -> None:
-        """
-        A request to *hook* was answered with *status* after *seconds*.
-        """
+        """A request to *hook* was answered with *status* after *seconds*."""
         requests, intake = self._of_answers(hook, status)
         requests.inc()
         if status == 200:
@@ -137,9 +129,7 @@ class Metrics:
 
     @singledispatchmethod
     def _count(self, _event: Event) -> None:
-        """
-        Most events need no number.
-        """
+        """Most events need no number."""
 
     @_count.register
     def _(self, event: SubmissionAccepted) -> None:
@@ -205,9 +195,7 @@ class Metrics:
 
 
 class _Together(Collector):
-    """
-    What was counted and what was read, as one.
-    """
+    """What was counted and what was read, as one."""
 
     def __init__(self, counted: Collector, readings: Readings | None) -> None:
         self._counted = counted

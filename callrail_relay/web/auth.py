@@ -41,22 +41,16 @@ LIVE_HEADER = "x-live"
 
 
 class SessionKey(Protocol):
-    """
-    Where the key is kept that signs sessions.
-    """
+    """Where the key is kept that signs sessions."""
 
     def read(self) -> str: ...
 
     def replace(self) -> str:
-        """
-        Make another key, under which no session of the former one goes on, and return it.
-        """
+        """Make another key, under which no session of the former one goes on, and return it."""
 
 
 class MemoryKey:
-    """
-    A key that ends with the relay, and its sessions with it.
-    """
+    """A key that ends with the relay, and its sessions with it."""
 
     def __init__(self) -> None:
         self._key = new_key()
@@ -75,9 +69,7 @@ def new_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """
-    What to tell a person about the last action, once; *fault* if it was not done.
-    """
+    """What to tell a person about the last action, once; *fault* if it was not done."""
 
     words: str
     fault: bool = False
@@ -85,9 +77,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """
-    One browser that is signed in. *began* and *seen* are seconds since 1970, *key* is what signed it.
-    """
+    """One browser that is signed in. *began* and *seen* are seconds since 1970, *key* is what signed it."""
 
     id: str
     began: float
@@ -96,9 +86,7 @@ class Session:
 
     @property
     def csrf(self) -> str:
-        """
-        Stands in every form: a page elsewhere cannot know it.
-        """
+        """Stands in every form: a page elsewhere cannot know it."""
         return hmac.digest(self.key.encode(), f"form {self.id}".encode(), "sha256").hex()
 
     @property
@@ -107,9 +95,7 @@ class Session:
 
 
 class Login:
-    """
-    Links that are good once and end with the relay, and the sessions that they open.
-    """
+    """Links that are good once and end with the relay, and the sessions that they open."""
 
     def __init__(self, clock: Clock, key: SessionKey | None = None) -> None:
         self._clock = clock
@@ -123,9 +109,7 @@ class Login:
     # Links
 
     def new_token(self) -> str:
-        """
-        Return the token of one more link, good once and for LINK_LASTS.
-        """
+        """Return the token of one more link, good once and for LINK_LASTS."""
         return self._new_link(self._clock.monotonic() + LINK_LASTS.total_seconds())
 
     def _new_link(self, until: float | None) -> str:
@@ -136,15 +120,11 @@ class Login:
         return token
 
     def knows_link(self, given: str) -> bool:
-        """
-        Return whether a link is good; looking does not use it up.
-        """
+        """Return whether a link is good; looking does not use it up."""
         return self._find_link(given) is not None
 
     def enter(self, given: str) -> Session | None:
-        """
-        Open a session for a good token, which is used up; None for any other.
-        """
+        """Open a session for a good token, which is used up; None for any other."""
         token = self._find_link(given)
         if token is None:
             return None
@@ -163,9 +143,7 @@ class Login:
     # Sessions
 
     def session(self, request: Request) -> Session | None:
-        """
-        Return the session that a request belongs to, if it goes on.
-        """
+        """Return the session that a request belongs to, if it goes on."""
         try:
             id_, began, seen = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
         except BadData:
@@ -174,9 +152,7 @@ class Login:
         return session if self.goes_on(session) else None
 
     def goes_on(self, session: Session) -> bool:
-        """
-        Return whether a session has not ended by now. One from the future, by a clock set back, has.
-        """
+        """Return whether a session has not ended by now. One from the future, by a clock set back, has."""
         now = self._clock.now().timestamp()
         return (
             session.key == self._key
@@ -187,35 +163,27 @@ class Login:
         )
 
     def renew(self, request: Request, response: Response, session: Session) -> None:
-        """
-        Note in the cookie that a person did something, unless the page made the request by itself.
-        """
+        """Note in the cookie that a person did something, unless the page made the request by itself."""
         now = self._clock.now().timestamp()
         is_due = now - session.seen >= RENEW_EVERY.total_seconds()
         if is_due and LIVE_HEADER not in request.headers and self.goes_on(session):
             set_cookie(response, replace(session, seen=now))
 
     def sign_out(self, session: Session) -> None:
-        """
-        End a session. A copy of its cookie is refused until the relay restarts.
-        """
+        """End a session. A copy of its cookie is refused until the relay restarts."""
         self._signed_out[session.id] = None
         if len(self._signed_out) > MOST_SIGNED_OUT:
             self._signed_out.popitem(last=False)
 
     def sign_out_others(self, session: Session) -> Session:
-        """
-        End all sessions, and return one that goes on in the place of *session*.
-        """
+        """End all sessions, and return one that goes on in the place of *session*."""
         self._key = self._store.replace()
         return replace(session, key=self._key)
 
     # Notices
 
     def tell(self, session: Session, notice: Notice) -> str:
-        """
-        Keep a notice for the next page, and return the name by which that page finds it.
-        """
+        """Keep a notice for the next page, and return the name by which that page finds it."""
         name = secrets.token_urlsafe(6)
         self._notices[session.id, name] = notice
         if len(self._notices) > MOST_NOTICES:
@@ -227,9 +195,7 @@ class Login:
 
 
 def set_cookie(response: Response, session: Session) -> None:
-    """
-    Hand a browser its session: no script reads it, and no other site's page sends it along.
-    """
+    """Hand a browser its session: no script reads it, and no other site's page sends it along."""
     response.set_cookie(COOKIE, session.cookie, httponly=True, samesite="strict", path="/")
 
 

@@ -1,6 +1,4 @@
-"""
-What one connection may cost, and which one is dropped when there are too many.
-"""
+"""What one connection may cost, and which one is dropped when there are too many."""
 
 import asyncio
 import contextlib
@@ -63,9 +61,7 @@ class Connections(ServerState):
         self._timer: asyncio.TimerHandle | None = None
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
-        """
-        From now on *connection* waits for its peer.
-        """
+        """From now on *connection* waits for its peer."""
         self._waiting[connection] = connection.loop.time()
         self._waiting.move_to_end(connection)
         if self._timer is None:
@@ -75,9 +71,7 @@ class Connections(ServerState):
         self._waiting.pop(connection, None)
 
     def make_room(self) -> None:
-        """
-        Drop the connection that has waited longest if there are too many.
-        """
+        """Drop the connection that has waited longest if there are too many."""
         # If all others are being answered, the newest stays: only a flood leaves several that wait.
         if len(self.connections) > self._most and len(self._waiting) > 1:
             self._waiting.popitem(last=False)[0].transport.abort()
@@ -94,9 +88,7 @@ class Connections(ServerState):
 
 
 class LimitedProtocol(H11Protocol):
-    """
-    Uvicorn's HTTP, which waits for no peer forever, and to which an upgrade offer changes nothing.
-    """
+    """Uvicorn's HTTP, which waits for no peer forever, and to which an upgrade offer changes nothing."""
 
     server_state: Connections
 
@@ -158,9 +150,7 @@ class LimitedProtocol(H11Protocol):
         return False
 
     def _tidy(self) -> None:
-        """
-        Make a head acceptable to h11 that other servers accept.
-        """
+        """Make a head acceptable to h11 that other servers accept."""
         came = self.conn.trailing_data[0]
         tidy = tidy_head(came)
         if tidy != came:

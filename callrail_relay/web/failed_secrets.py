@@ -1,6 +1,4 @@
-"""
-Counting wrong secrets by address.
-"""
+"""Counting wrong secrets by address."""
 
 import ipaddress
 from collections import OrderedDict
@@ -39,9 +37,7 @@ class FailedSecrets:
 
 
 def _network(address: str) -> str:
-    """
-    What one party can choose freely counts as one: a whole /64 of IPv6.
-    """
+    """What one party can choose freely counts as one: a whole /64 of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,6 +1,4 @@
-"""
-An app on a port.
-"""
+"""An app on a port."""
 
 import asyncio
 import contextlib
@@ -41,16 +39,12 @@ _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> list[tuple[bytes, bytes]]:
-    """
-    The header of that second, the same for all answers within it.
-    """
+    """The header of that second, the same for all answers within it."""
     return [(b"date", formatdate(second, usegmt=True).encode())]
 
 
 class _Connections(Connections):
-    """
-    The date of an answer is computed when there is one to give.
-    """
+    """The date of an answer is computed when there is one to give."""
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
@@ -62,9 +56,7 @@ class _Connections(Connections):
 
 
 class _Server(uvicorn.Server):
-    """
-    A server that leaves signals to the command it is part of, and tells when it listens.
-    """
+    """A server that leaves signals to the command it is part of, and tells when it listens."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -118,15 +110,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
-        """
-        Wait for the end, where uvicorn looks ten times a second whether it has come.
-        """
+        """Wait for the end, where uvicorn looks ten times a second whether it has come."""
         await self._ended.wait()
 
     def end(self) -> None:
-        """
-        Take no more connections, and stop when what is under way is answered.
-        """
+        """Take no more connections, and stop when what is under way is answered."""
         self.should_exit = True
         self._ended.set()
 
@@ -177,9 +165,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """
-        The address to reach it from this machine.
-        """
+        """The address to reach it from this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - compared only
         port: int = self._socket.getsockname()[1]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

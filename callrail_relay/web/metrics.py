@@ -1,6 +1,4 @@
-"""
-Metrics on the private listener.
-"""
+"""Metrics on the private listener."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,9 +13,7 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def metrics_route(scrape: Scrape, login: Login, *, loopback: bool) -> Route:
-    """
-    ``/metrics``: on loopback without a login, anywhere else with one.
-    """
+    """``/metrics``: on loopback without a login, anywhere else with one."""
 
     async def metrics(request: Request) -> Response:
         if not loopback and login.session(request) is None:

@@ -1,6 +1,4 @@
-"""
-The private listener: the dashboard for people, and readiness for programs.
-"""
+"""The private listener: the dashboard for people, and readiness for programs."""
 
 import ipaddress
 from collections.abc import MutableMapping, Sequence
@@ -36,9 +34,7 @@ CACHE_STATIC = "private, max-age=31536000, immutable"
 
 
 class Readiness:
-    """
-    What programs may ask. On loopback it needs no login; anywhere else it does.
-    """
+    """What programs may ask. On loopback it needs no login; anywhere else it does."""
 
     def __init__(self, dashboard: Dashboard, *, loopback: bool) -> None:
         self._dashboard = dashboard
@@ -95,9 +91,7 @@ def _is_own_host(header: str, host: str) -> bool:
 
 
 def _is_own_origin(request: Request) -> bool:
-    """
-    Whether the request comes from no page, as that of a program, or from one of this very listener.
-    """
+    """Whether the request comes from no page, as that of a program, or from one of this very listener."""
     origin = request.headers.get("origin")
     if origin is None:
         return True
@@ -106,9 +100,7 @@ def _is_own_origin(request: Request) -> bool:
 
 
 def _is_own_site(request: Request) -> bool:
-    """
-    Whether what changes something was sent by a page of this listener, as far as the browser says so.
-    """
+    """Whether what changes something was sent by a page of this listener, as far as the browser says so."""
     if request.method in ("GET", "HEAD"):
         return True
     return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
@@ -126,9 +118,7 @@ def _is_address(name: str) -> bool:
 def create_private_app(
     dashboard: Dashboard, *, host: str, loopback: bool, others: Sequence[BaseRoute] = ()
 ) -> Starlette:
-    """
-    The app of the private listener on *host*, with *others* beside the pages.
-    """
+    """The app of the private listener on *host*, with *others* beside the pages."""
     app = Starlette(
         routes=[
             *dashboard.routes(),

@@ -1,6 +1,4 @@
-"""
-The public listener: IF3's webhook, CallRail's, the health of the relay, and 404 for everything else.
-"""
+"""The public listener: IF3's webhook, CallRail's, the health of the relay, and 404 for everything else."""
 
 import asyncio
 import ipaddress
@@ -52,27 +50,19 @@ Answered = Callable[[str, int, float], None]
 
 
 def nobody(_hook: str, _status: int, _seconds: float) -> None:
-    """
-    Nobody wants to know.
-    """
+    """Nobody wants to know."""
 
 
 class BodyTooLarge(Exception):
-    """
-    A body went on beyond LARGEST_BODY.
-    """
+    """A body went on beyond LARGEST_BODY."""
 
 
 class BodyMissing(ClientDisconnect):
-    """
-    A body was announced, and none came.
-    """
+    """A body was announced, and none came."""
 
 
 class Gate:
-    """
-    Lets through whoever knows the secret in a webhook's path, and limits those who try others.
-    """
+    """Lets through whoever knows the secret in a webhook's path, and limits those who try others."""
 
     def __init__(self, tokens: HookTokens, clock: Clock, refused: Refused = uncounted) -> None:
         self._tokens = tokens
@@ -96,9 +86,7 @@ class Gate:
 
 
 class WebhookApp(ABC):
-    """
-    What both webhooks share: the gate, the limits of a body, and an answer whatever happens.
-    """
+    """What both webhooks share: the gate, the limits of a body, and an answer whatever happens."""
 
     name: str
 
@@ -137,9 +125,7 @@ class WebhookApp(ABC):
             return _unavailable({})
 
     def _allows(self, request: Request) -> bool:
-        """
-        Whether the address that the request comes from may post at all.
-        """
+        """Whether the address that the request comes from may post at all."""
         if not self._allow_addresses:
             return True
         try:
@@ -151,15 +137,11 @@ class WebhookApp(ABC):
 
     @abstractmethod
     async def take(self, request: Request, body: bytes) -> Response:
-        """
-        Store what came, and answer. Raises Unavailable.
-        """
+        """Store what came, and answer. Raises Unavailable."""
 
 
 class Hook(WebhookApp):
-    """
-    IF3's webhook: whoever knows the token in its path may hand in texts.
-    """
+    """IF3's webhook: whoever knows the token in its path may hand in texts."""
 
     name = "if3"
 
@@ -220,9 +202,7 @@ class CallRailHook(WebhookApp):
 
 
 class Taken(Response):
-    """
-    The 200 of a text that is on disk, in the shape of Zapier's Catch Hook, which IF3 knows.
-    """
+    """The 200 of a text that is on disk, in the shape of Zapier's Catch Hook, which IF3 knows."""
 
     media_type = "application/json"
 
@@ -231,9 +211,7 @@ class Taken(Response):
 
 
 async def read_body(request: Request) -> bytes:
-    """
-    The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect.
-    """
+    """The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     if announced > LARGEST_BODY:

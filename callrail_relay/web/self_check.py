@@ -1,6 +1,4 @@
-"""
-Whether this process still answers on its own port.
-"""
+"""Whether this process still answers on its own port."""
 
 import asyncio
 from datetime import timedelta
@@ -37,9 +35,7 @@ async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:
 
 
 async def _problem(url: str) -> str:
-    """
-    Why there is no answer; empty if there is one.
-    """
+    """Why there is no answer; empty if there is one."""
     address = urlsplit(url)
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):

@@ -1,6 +1,4 @@
-"""
-The program as a user has it: a process of its own, in a home of its own.
-"""
+"""The program as a user has it: a process of its own, in a home of its own."""
 
 import os
 from collections.abc import Iterator
@@ -13,26 +11,20 @@ from tests.acceptance.program import API_KEY, HOOK_TOKEN, Program, Sandbox, Star
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """
-    A fresh machine: nothing configured, no keyring.
-    """
+    """A fresh machine: nothing configured, no keyring."""
     return Program(dict(os.environ) | {"PYTHONUTF8": "1"}, tmp_path)
 
 
 @pytest.fixture
 def sandbox(program: Program) -> Iterator[Sandbox]:
-    """
-    The simulator, as `callrail-relay sandbox` starts it.
-    """
+    """The simulator, as `callrail-relay sandbox` starts it."""
     with program.started("sandbox", "--port", "0", "--json", env={"CALLRAIL_API_KEY": API_KEY}) as process:
         yield Sandbox(process.read_json())
 
 
 @pytest.fixture
 def configured(program: Program, sandbox: Sandbox) -> Program:
-    """
-    A machine whose environment holds all that is needed to send to the sandbox.
-    """
+    """A machine whose environment holds all that is needed to send to the sandbox."""
     program.environment |= {
         "CALLRAIL_API_KEY": API_KEY,
         "CALLRAIL_RELAY_HOOK_TOKEN": HOOK_TOKEN,
@@ -48,8 +40,6 @@ def configured(program: Program, sandbox: Sandbox) -> Program:
 
 @pytest.fixture
 def serving(configured: Program) -> Iterator[Started]:
-    """
-    A running `serve` on free ports; `public` is the address of its public listener.
-    """
+    """A running `serve` on free ports; `public` is the address of its public listener."""
     with configured.serving() as process:
         yield process

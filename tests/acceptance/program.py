@@ -1,6 +1,4 @@
-"""
-Starting the program, and talking to what it started.
-"""
+"""Starting the program, and talking to what it started."""
 
 import json
 import signal
@@ -36,14 +34,10 @@ LONGEST = 60
 
 
 class Started:
-    """
-    A command that stays, with its output.
-    """
+    """A command that stays, with its output."""
 
     def __init__(self, process: "subprocess.Popen[str]", *, tells: bool = False) -> None:
-        """
-        *tells* is true for a command that shows a text and its numbers to the person on purpose.
-        """
+        """*tells* is true for a command that shows a text and its numbers to the person on purpose."""
         self.process = process
         self._tells = tells
         self._seen = ""
@@ -51,9 +45,7 @@ class Started:
         self.private = ""
 
     def read_json(self) -> dict[str, Any]:
-        """
-        The JSON object that it prints when it is ready.
-        """
+        """The JSON object that it prints when it is ready."""
         assert self.process.stdout is not None
         text = ""
         for line in self.process.stdout:
@@ -78,15 +70,11 @@ class Started:
         raise AssertionError(self._seen)
 
     def post(self, payload: object, *, token: str = HOOK_TOKEN) -> httpx.Response:
-        """
-        Post to IF3's webhook.
-        """
+        """Post to IF3's webhook."""
         return httpx.post(f"{self.public}/hooks/if3/{token}", json=payload, timeout=LONGEST, trust_env=False)
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """
-        Send a signal, and return the exit code and what was written to standard error.
-        """
+        """Send a signal, and return the exit code and what was written to standard error."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         _, rest = self.process.communicate(timeout=LONGEST)
@@ -97,9 +85,7 @@ class Started:
 
 
 class Sandbox:
-    """
-    The simulator in a process of its own.
-    """
+    """The simulator in a process of its own."""
 
     def __init__(self, document: Mapping[str, str]) -> None:
         self.document = document
@@ -119,27 +105,19 @@ class Sandbox:
         self._request("POST", "/sandbox/opt-outs", {"recipient": recipient})
 
     def reply(self, recipient: str, content: str) -> None:
-        """
-        Let a person write to the first number there is.
-        """
+        """Let a person write to the first number there is."""
         self._request("POST", "/sandbox/replies", {"recipient": recipient, "content": content})
 
     def send_by_others(self, recipient: str, content: str) -> None:
-        """
-        Let somebody send from CallRail's own page.
-        """
+        """Let somebody send from CallRail's own page."""
         self._request("POST", "/sandbox/others", {"recipient": recipient, "content": content})
 
     def tell(self, **manner: object) -> None:
-        """
-        Have webhooks told in this manner.
-        """
+        """Have webhooks told in this manner."""
         self._request("POST", "/sandbox/webhooks", manner)
 
     def webhooks(self) -> list[dict[str, Any]]:
-        """
-        Those told so far, when each has its answer.
-        """
+        """Those told so far, when each has its answer."""
         while True:
             told: list[dict[str, Any]] = self._request("GET", "/sandbox/webhooks").json()
             if all(one["status"] is not None for one in told):
@@ -152,9 +130,7 @@ class Sandbox:
 
 
 class Program:
-    """
-    The program on one machine: its environment, and a directory for its files.
-    """
+    """The program on one machine: its environment, and a directory for its files."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
@@ -163,9 +139,7 @@ class Program:
     def run(
         self, *arguments: str, stdin: str | None = None, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """
-        Run a command to its end, without a terminal.
-        """
+        """Run a command to its end, without a terminal."""
         shown = subprocess.run(
             self._command(arguments),
             input=stdin if stdin is not None else "",
@@ -182,23 +156,17 @@ class Program:
         return shown
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
-        """
-        The document that a command prints with --json.
-        """
+        """The document that a command prints with --json."""
         shown = self.run(*arguments, "--json")
         assert shown.stdout, shown.stderr
         return json.loads(shown.stdout)
 
     def wait_for(self, status: str, count: int) -> None:
-        """
-        Return when *count* messages have *status*.
-        """
+        """Return when *count* messages have *status*."""
         self._wait(lambda counts: counts[status] >= count)
 
     def wait_until_settled(self) -> None:
-        """
-        Return when nothing is queued or under way.
-        """
+        """Return when nothing is queued or under way."""
         self._wait(lambda counts: counts["queued"] + counts["sending"] == 0)
 
     def _wait(self, done: Callable[[dict[str, int]], bool]) -> None:
@@ -211,9 +179,7 @@ class Program:
 
     @contextmanager
     def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
-        """
-        A command that stays, ended with the block.
-        """
+        """A command that stays, ended with the block."""
         process = subprocess.Popen(
             self._command(arguments),
             stdin=subprocess.DEVNULL,
@@ -232,9 +198,7 @@ class Program:
 
     @contextmanager
     def serving(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Started]:
-        """
-        `serve` on free ports.
-        """
+        """`serve` on free ports."""
         ports = {"CALLRAIL_RELAY_DASHBOARD__PORT": "0"} | dict(env or {})
         with self.started("serve", "--port", "0", "--json", *arguments, env=ports) as started:
             listening = started.read_json()
@@ -246,9 +210,7 @@ class Program:
 
 
 def _without_typed(words: str, arguments: tuple[str, ...]) -> str:
-    """
-    *words* without what the person typed, which is shown as it was typed.
-    """
+    """*words* without what the person typed, which is shown as it was typed."""
     for argument in sorted(arguments, key=len, reverse=True):
         words = words.replace(argument, "")
     return words

@@ -1,6 +1,4 @@
-"""
-nginx and Caddy in front of two nodes, with the very files that the pages hand out.
-"""
+"""nginx and Caddy in front of two nodes, with the very files that the pages hand out."""
 
 import os
 import re
@@ -27,26 +25,20 @@ LOOKS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """
-    A running proxy: where it listens, and where it writes what it has to say.
-    """
+    """A running proxy: where it listens, and where it writes what it has to say."""
 
     url: str
     folder: Path
 
     def words(self) -> str:
-        """
-        All that it logged.
-        """
+        """All that it logged."""
         logs = (path for path in self.folder.rglob("*") if path.is_file() and path.suffix in (".log", ".out"))
         return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 
     def post(
         self, path: str, payload: object, *, address: str = "127.0.0.1", **headers: str
     ) -> httpx.Response:
-        """
-        Post as a caller from *address* does.
-        """
+        """Post as a caller from *address* does."""
         transport = httpx.HTTPTransport(local_address=address, verify=False)
         with httpx.Client(transport=transport, timeout=30) as client:
             return client.post(f"{self.url}{path}", json=payload, headers=headers)
@@ -64,9 +56,7 @@ Starts = Callable[[Path, list[int]], "tuple[list[str], dict[str, str], str]"]
 
 @contextmanager
 def running(start: Starts, folder: Path, ports: list[int]) -> Iterator[Proxy]:
-    """
-    A proxy of 127.0.0.1 before the nodes on *ports*, which are up.
-    """
+    """A proxy of 127.0.0.1 before the nodes on *ports*, which are up."""
     folder.mkdir()
     command, environment, url = start(folder, ports)
     with (folder / "said.out").open("wb") as said:
@@ -89,9 +79,7 @@ def running(start: Starts, folder: Path, ports: list[int]) -> Iterator[Proxy]:
 
 
 def nginx(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str], str]:
-    """
-    The shipped file with other addresses, and a certificate of its own.
-    """
+    """The shipped file with other addresses, and a certificate of its own."""
     port = free_port()
     certificate = _certificate(folder)
     replaced = {
@@ -121,9 +109,7 @@ def nginx(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str], st
 
 
 def caddy(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str], str]:
-    """
-    The shipped file, told by its own variables where it listens and where the nodes are.
-    """
+    """The shipped file, told by its own variables where it listens and where the nodes are."""
     port = free_port()
     program = new_caddy()
     assert program is not None
@@ -146,9 +132,7 @@ def caddy(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str], st
 
 
 def new_caddy() -> Path | None:
-    """
-    A Caddy that is new enough, where there is one; CADDY names another than that on PATH.
-    """
+    """A Caddy that is new enough, where there is one; CADDY names another than that on PATH."""
     named = os.environ.get("CADDY")
     program = Path(named) if named else find(PARTS["Caddy"])
     if program is None:
@@ -172,9 +156,7 @@ def _with(text: str, replaced: Mapping[str, str]) -> str:
 
 
 def _certificate(folder: Path) -> Path:
-    """
-    A certificate and its key in one file, signed by nobody else.
-    """
+    """A certificate and its key in one file, signed by nobody else."""
     openssl = shutil.which("openssl")
     assert openssl is not None
     files = (folder / "key.pem", folder / "certificate.pem")

@@ -1,6 +1,4 @@
-"""
-Backups as the page makes them, while texts come in, and what a store that was put back does.
-"""
+"""Backups as the page makes them, while texts come in, and what a store that was put back does."""
 
 import os
 import shlex
@@ -24,9 +22,7 @@ SENT, WAITING, MEANWHILE = 5, 5, 40
 
 
 class Writer:
-    """
-    Somebody who writes to many people; what was answered is kept.
-    """
+    """Somebody who writes to many people; what was answered is kept."""
 
     def __init__(self, serving: Started) -> None:
         self._serving = serving
@@ -45,9 +41,7 @@ class Writer:
 
 
 def commands(beginning: str) -> str:
-    """
-    The block of the page with a line that begins so.
-    """
+    """The block of the page with a line that begins so."""
     [block] = [
         block.text for block in PAGE.blocks("sh") if any(line.startswith(beginning) for line in block.lines)
     ]
@@ -95,9 +89,7 @@ def back_up(program: Program, serving: Started, script: str, *where: object) -> 
 
 
 def serve_again(restored: Program, sandbox: Sandbox, gone: list[str], kept: list[str]) -> None:
-    """
-    Look at the store that was put back, as the page says, and serve it.
-    """
+    """Look at the store that was put back, as the page says, and serve it."""
     for line in commands("callrail-relay pause").splitlines():
         assert 0 == restored.run(*shlex.split(line)[1:]).returncode
     waiting = {
@@ -144,9 +136,7 @@ def test_postgresql_is_backed_up_while_texts_come_in(
     postgres_cluster: PostgresCluster,
     postgres_url: str,
 ) -> None:
-    """
-    And put into a database of another name.
-    """
+    """And put into a database of another name."""
     server = postgres_cluster.url("").rstrip("/")
     theirs = "postgresql://relay@db.example.com"
     programs = str(postgres_cluster.programs)

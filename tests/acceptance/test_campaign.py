@@ -1,6 +1,4 @@
-"""
-The promises under fire: the real program, killed at random instants.
-"""
+"""The promises under fire: the real program, killed at random instants."""
 
 import asyncio
 import signal
@@ -18,9 +16,7 @@ KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("number", "kills"), [(KILL, 20), (signal.SIGTERM, 5)])
 def test_nothing_is_lost_doubled_or_reordered(tmp_path: Path, number: signal.Signals, kills: int) -> None:
-    """
-    Whatever is answered with 200 is at CallRail once and in order, or shown to a person.
-    """
+    """Whatever is answered with 200 is at CallRail once and in order, or shown to a person."""
     campaign = Campaign(kills=kills, seed=20, number=number, folder=tmp_path)
 
     report = asyncio.run(run_campaign(campaign))
@@ -31,9 +27,7 @@ def test_nothing_is_lost_doubled_or_reordered(tmp_path: Path, number: signal.Sig
 
 
 def test_the_audit_sees_what_is_wrong() -> None:
-    """
-    Each kind of broken promise is found in a ledger that has one of each.
-    """
+    """Each kind of broken promise is found in a ledger that has one of each."""
     promised = [f"p00: text {number:05}" for number in range(6)]
     taken = [promised[1], promised[0], promised[2], promised[2], promised[5]]
     messages = [{"text": text, "status": "sent"} for text in promised[:4]]

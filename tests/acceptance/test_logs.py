@@ -1,6 +1,4 @@
-"""
-The log of a real `serve` through all that can go wrong, at its loudest.
-"""
+"""The log of a real `serve` through all that can go wrong, at its loudest."""
 
 import gzip
 import json
@@ -33,9 +31,7 @@ LOUD = {
 
 
 def post(serving: Started, number: int, words: str = WORDS) -> str:
-    """
-    A text to person *number*; returns its submission's id.
-    """
+    """A text to person *number*; returns its submission's id."""
     phones = {"seller_phone": recipient(number), "seller_phone_non_international": recipient(number)}
     answer = serving.post(PAYLOAD | {"message": words} | phones)
     assert 200 == answer.status_code
@@ -43,9 +39,7 @@ def post(serving: Started, number: int, words: str = WORDS) -> str:
 
 
 def misbehave(serving: Started) -> None:
-    """
-    Requests of strangers, of scanners, and of an IF3 that is out of its mind.
-    """
+    """Requests of strangers, of scanners, and of an IF3 that is out of its mind."""
     url = f"{serving.public}/hooks/if3/{HOOK_TOKEN}"
     with httpx.Client(trust_env=False, timeout=LONGEST) as client:
         client.get(url)
@@ -64,9 +58,7 @@ def misbehave(serving: Started) -> None:
 
 
 def damage(program: Program, submission_id: str) -> None:
-    """
-    Make a stored text such that the program fails over it, by a fault whose words hold the text.
-    """
+    """Make a stored text such that the program fails over it, by a fault whose words hold the text."""
     [path] = program.folder.rglob("relay.db")
     connection = sqlite3.connect(path, timeout=LONGEST)
     connection.execute(
@@ -77,9 +69,7 @@ def damage(program: Program, submission_id: str) -> None:
 
 
 def lines_of(log: str) -> list[dict[str, Any]]:
-    """
-    What is JSON of a log, line by line; the program's greeting is not.
-    """
+    """What is JSON of a log, line by line; the program's greeting is not."""
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 

@@ -1,6 +1,4 @@
-"""
-Several nodes on one PostgreSQL, and one whose database goes away.
-"""
+"""Several nodes on one PostgreSQL, and one whose database goes away."""
 
 import asyncio
 import signal
@@ -22,9 +20,7 @@ LOOKS = 200
 
 @pytest.fixture
 def own_cluster() -> Iterator[PostgresCluster]:
-    """
-    A server that the other tests do not miss.
-    """
+    """A server that the other tests do not miss."""
     with running_cluster() as cluster:
         yield cluster
 
@@ -68,9 +64,7 @@ def test_a_node_without_its_database_says_so_and_comes_back(
 
 
 def _health_until(url: str, status: int) -> int:
-    """
-    What /healthz says once it says *status*, or at last: it remembers its answer for a moment.
-    """
+    """What /healthz says once it says *status*, or at last: it remembers its answer for a moment."""
     found = 0
     for _ in range(LOOKS):
         found = httpx.get(f"{url}/healthz", trust_env=False, timeout=30).status_code

@@ -1,6 +1,4 @@
-"""
-Whether a relay is running: said by the commands, and kept to one on each SQLite store.
-"""
+"""Whether a relay is running: said by the commands, and kept to one on each SQLite store."""
 
 import os
 import signal
@@ -18,9 +16,7 @@ def database(program: Program, name: str) -> str:
 
 
 def test_doctor_is_content_only_while_a_relay_is_running(configured: Program) -> None:
-    """
-    With everything else in place it fails without one; it says where each secret came from.
-    """
+    """With everything else in place it fails without one; it says where each secret came from."""
     idle = configured.run("doctor")
     with configured.serving():
         shown = configured.run("doctor")
@@ -34,9 +30,7 @@ def test_doctor_is_content_only_while_a_relay_is_running(configured: Program) ->
 
 
 def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sandbox) -> None:
-    """
-    First of all, and never that all is well without one, nor that the queue gets empty.
-    """
+    """First of all, and never that all is well without one, nor that the queue gets empty."""
     configured.run("send", "--to", "+12025550122", "--message", "Hello", "--no-wait")
     idle = configured.run("status").stdout
     assert idle.startswith("No relay is running")
@@ -55,9 +49,7 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
 
 
 def test_second_serve_says_that_the_relay_is_running(configured: Program) -> None:
-    """
-    Also in a sandbox, and through another spelling of the same file; it tells nobody to end the first.
-    """
+    """Also in a sandbox, and through another spelling of the same file; it tells nobody to end the first."""
     with configured.serving() as first:
         other_spelling = database(configured, f"../{configured.folder.name}/relay.db")
         configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = database(configured, "relay.db")
@@ -85,9 +77,7 @@ def test_relay_starts_at_once_after_it_was_killed(configured: Program) -> None:
 
 
 def test_database_is_not_copied_while_a_relay_is_running(configured: Program, tmp_path: Path) -> None:
-    """
-    Neither from the store that it serves nor into it.
-    """
+    """Neither from the store that it serves nor into it."""
     served, other = database(configured, "relay.db"), database(configured, "other.db")
     configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = served
     with configured.serving():

@@ -1,6 +1,4 @@
-"""
-Two nodes behind a proxy, as the page says: with its own files, and the real nginx and Caddy.
-"""
+"""Two nodes behind a proxy, as the page says: with its own files, and the real nginx and Caddy."""
 
 import asyncio
 import signal
@@ -33,9 +31,7 @@ if new_caddy():
 
 
 class Nodes:
-    """
-    Two relays on one database, each with files of its own, which can be ended and started again.
-    """
+    """Two relays on one database, each with files of its own, which can be ended and started again."""
 
     def __init__(self, program: Program, database: str, stack: ExitStack) -> None:
         self._program = program
@@ -80,9 +76,7 @@ def starts(request: pytest.FixtureRequest) -> Starts:
 
 @pytest.fixture
 def behind(nodes: Nodes, starts: Starts, tmp_path: Path) -> Iterator[Proxy]:
-    """
-    The proxy, before both nodes; what it logs never shows the secret.
-    """
+    """The proxy, before both nodes; what it logs never shows the secret."""
     for number in range(2):
         nodes.start(number)
     with running(starts, tmp_path / "proxy", nodes.ports) as found:
@@ -156,9 +150,7 @@ def test_a_node_without_its_database_is_passed_over(
 def test_a_late_503_is_not_tried_elsewhere(
     nodes: Nodes, starts: Starts, tmp_path: Path, postgres_url: str
 ) -> None:
-    """
-    After 10 seconds the text may be in the store all the same, and no guard would know its double.
-    """
+    """After 10 seconds the text may be in the store all the same, and no guard would know its double."""
     with cut_off(nodes, postgres_url) as gate, running_before(nodes, starts, tmp_path) as behind:
         gate.shut()
         with ThreadPoolExecutor() as threads:
@@ -173,9 +165,7 @@ def test_a_late_503_is_not_tried_elsewhere(
 
 
 def test_callers_are_told_apart_by_their_own_addresses(behind: Proxy) -> None:
-    """
-    Wrong secrets are counted for whoever sent them, whatever they claim to be; others are not limited.
-    """
+    """Wrong secrets are counted for whoever sent them, whatever they claim to be; others are not limited."""
     claims = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(60)]
     answers = [
         behind.post("/hooks/if3/wrong", {}, address="127.0.0.2", **claim).status_code for claim in claims
@@ -202,9 +192,7 @@ class Cut(Gate):
         self._loop.call_soon_threadsafe(super().open)
 
     def refuse(self) -> None:
-        """
-        End all connections, and take no new ones.
-        """
+        """End all connections, and take no new ones."""
         self._there = ("127.0.0.1", free_port())
         self._loop.call_soon_threadsafe(self._end)
 
@@ -215,9 +203,7 @@ class Cut(Gate):
 
 @contextmanager
 def cut_off(nodes: Nodes, database: str) -> Iterator[Cut]:
-    """
-    Lets the first node reach the database through a gate.
-    """
+    """Lets the first node reach the database through a gate."""
     address = sa.make_url(database)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

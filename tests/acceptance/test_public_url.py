@@ -1,6 +1,4 @@
-"""
-The public URL, from the outside in: a name, https, a proxy, and a relay behind them.
-"""
+"""The public URL, from the outside in: a name, https, a proxy, and a relay behind them."""
 
 import json
 import socket
@@ -13,18 +11,14 @@ from tests.support.public_way import PUBLIC, public_way, response
 
 
 def diagnosed(program: Program) -> tuple[int, dict[str, Any]]:
-    """
-    The exit code of `doctor`, and its check of the public URL.
-    """
+    """The exit code of `doctor`, and its check of the public URL."""
     shown = program.run("doctor", "--json")
     [check] = [one for one in json.loads(shown.stdout)["checks"] if one["name"] == "public address"]
     return shown.returncode, check
 
 
 def test_doctor_tells_where_the_public_url_leads(configured: Program, tmp_path: Path) -> None:
-    """
-    To this relay, to another server, or to nothing that could be tried while no relay runs.
-    """
+    """To this relay, to another server, or to nothing that could be tried while no relay runs."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     configured.environment |= {

@@ -1,6 +1,4 @@
-"""
-The main job, driven as a user drives it: texts in, texts out.
-"""
+"""The main job, driven as a user drives it: texts in, texts out."""
 
 import asyncio
 import json
@@ -19,9 +17,7 @@ SEND = ("send", "--to", PERSON, "--message", "Is Tuesday good?")
 
 
 def test_demo_shows_a_text_on_its_way(program: Program) -> None:
-    """
-    `demo` needs nothing, ends with 0, and leaves no settings and no data behind.
-    """
+    """`demo` needs nothing, ends with 0, and leaves no settings and no data behind."""
     shown = program.run("demo")
 
     assert 0 == shown.returncode, shown.stderr
@@ -30,9 +26,7 @@ def test_demo_shows_a_text_on_its_way(program: Program) -> None:
 
 
 def test_demo_stays_when_asked(program: Program) -> None:
-    """
-    `demo --keep` stays up until it is stopped, and then ends with 0.
-    """
+    """`demo --keep` stays up until it is stopped, and then ends with 0."""
     with program.started("demo", "--keep", "--json") as demo:
         assert "sent" == demo.read_json()["status"]
         code, errors = demo.stop(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
@@ -41,9 +35,7 @@ def test_demo_stays_when_asked(program: Program) -> None:
 
 
 def test_send_delivers_and_waits(configured: Program, sandbox: Sandbox) -> None:
-    """
-    `send` ends with 0 when CallRail took the text.
-    """
+    """`send` ends with 0 when CallRail took the text."""
     message = configured.json(*SEND)
 
     assert ("sent", PERSON, "send") == (message["status"], message["recipient"], message["source"])
@@ -51,9 +43,7 @@ def test_send_delivers_and_waits(configured: Program, sandbox: Sandbox) -> None:
 
 
 def test_dry_run_sends_nothing(configured: Program, sandbox: Sandbox) -> None:
-    """
-    `send --dry-run` shows the segments, stores nothing and sends nothing.
-    """
+    """`send --dry-run` shows the segments, stores nothing and sends nothing."""
     message = configured.json("send", "--to", "202-555-0122", "--message", "word " * 40, "--dry-run")
 
     assert [1, 2] == [segment["position"] for segment in message["segments"]]
@@ -62,9 +52,7 @@ def test_dry_run_sends_nothing(configured: Program, sandbox: Sandbox) -> None:
 
 
 def test_send_without_waiting_leaves_it_to_serve(configured: Program, sandbox: Sandbox) -> None:
-    """
-    `send --no-wait` ends with 0 once the text is stored.
-    """
+    """`send --no-wait` ends with 0 once the text is stored."""
     message = configured.json(*SEND, "--no-wait")
 
     assert "queued" == message["status"]
@@ -72,9 +60,7 @@ def test_send_without_waiting_leaves_it_to_serve(configured: Program, sandbox: S
 
 
 def test_refused_text_is_code_5(configured: Program, sandbox: Sandbox) -> None:
-    """
-    A person who opted out: CallRail's own words, and code 5.
-    """
+    """A person who opted out: CallRail's own words, and code 5."""
     sandbox.opt_out(PERSON)
 
     shown = configured.run(*SEND)
@@ -86,9 +72,7 @@ def test_refused_text_is_code_5(configured: Program, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_key_pauses_the_account(configured: Program, sandbox: Sandbox, status: int) -> None:
-    """
-    401 and 403 are code 5, pause the account, and leave the text in the queue.
-    """
+    """401 and 403 are code 5, pause the account, and leave the text in the queue."""
     sandbox.fault(kind="status", status=status)
 
     assert 5 == configured.run(*SEND).returncode
@@ -102,9 +86,7 @@ LADDER = {"CALLRAIL_RELAY_DELIVERY__RECONCILE_AFTER": '["0.5s", "1s"]'}
 
 
 def test_lost_answer_is_looked_up(configured: Program, sandbox: Sandbox) -> None:
-    """
-    CallRail took the text and its answer was lost: it is found in the conversation, and not sent twice.
-    """
+    """CallRail took the text and its answer was lost: it is found in the conversation, and not sent twice."""
     sandbox.fault(kind="drop_answer", times=1)
 
     shown = configured.run(*SEND, "--json", env=LADDER)
@@ -116,9 +98,7 @@ def test_lost_answer_is_looked_up(configured: Program, sandbox: Sandbox) -> None
 
 
 def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> None:
-    """
-    What no look-up finds is code 6, and waits for a person, who decides.
-    """
+    """What no look-up finds is code 6, and waits for a person, who decides."""
     sandbox.fault(kind="drop", times=1)
     assert 6 == configured.run(*SEND, env=LADDER).returncode
     [unknown] = configured.json("messages", "list", "--status", "unknown")
@@ -134,9 +114,7 @@ def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> Non
 
 
 def test_waiting_for_the_budget_is_code_7(configured: Program, sandbox: Sandbox) -> None:
-    """
-    With the hour used up `send` does not wait for its end, and says until when the text waits.
-    """
+    """With the hour used up `send` does not wait for its end, and says until when the text waits."""
     limit = {"CALLRAIL_RELAY_LIMITS__PER_HOUR": "1"}
     assert 0 == configured.run(*SEND, env=limit).returncode
 
@@ -148,9 +126,7 @@ def test_waiting_for_the_budget_is_code_7(configured: Program, sandbox: Sandbox)
 
 
 def test_unreachable_callrail_is_code_8(configured: Program) -> None:
-    """
-    Nothing listens there: code 8 within the time-out, and the text stays queued.
-    """
+    """Nothing listens there: code 8 within the time-out, and the text stays queued."""
     nowhere = {"CALLRAIL_RELAY_CALLRAIL__API_URL": "http://127.0.0.1:9"}
 
     shown = configured.run(*SEND, "--timeout", "1", env=nowhere)
@@ -161,9 +137,7 @@ def test_unreachable_callrail_is_code_8(configured: Program) -> None:
 
 
 def test_webhook_is_answered_and_sent(serving: Started, configured: Program, sandbox: Sandbox) -> None:
-    """
-    A text posted by IF3 is answered in Zapier's shape, leaves, and is found by the id of the answer.
-    """
+    """A text posted by IF3 is answered in Zapier's shape, leaves, and is found by the id of the answer."""
     answer = serving.post(PAYLOAD)
 
     assert 200 == answer.status_code
@@ -174,9 +148,7 @@ def test_webhook_is_answered_and_sent(serving: Started, configured: Program, san
 
 
 def test_serve_stops_cleanly(configured: Program) -> None:
-    """
-    Ctrl-C and SIGTERM end `serve` with 0, and it starts again on the same store.
-    """
+    """Ctrl-C and SIGTERM end `serve` with 0, and it starts again on the same store."""
     for number in (signal.SIGTERM, signal.SIGINT):
         with configured.serving() as serving:
             assert 200 == serving.post(PAYLOAD | {"message": f"Stop {number}"}).status_code
@@ -202,9 +174,7 @@ def test_a_burst_is_there_after_a_crash(configured: Program) -> None:
 
 
 async def burst(url: str, size: int) -> set[str]:
-    """
-    Texts posted from many connections; those that were answered with 200.
-    """
+    """Texts posted from many connections; those that were answered with 200."""
     answered = set()
     limits = httpx.Limits(max_connections=64)
     async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
@@ -219,9 +189,7 @@ async def burst(url: str, size: int) -> set[str]:
 
 
 def test_killed_serve_loses_nothing(configured: Program, sandbox: Sandbox) -> None:
-    """
-    What was answered with 200 before kill -9 is sent after the next start, once.
-    """
+    """What was answered with 200 before kill -9 is sent after the next start, once."""
     sandbox.fault(kind="delay", delay=30, times=1)
     with configured.serving() as serving:
         for number in range(5):
@@ -243,9 +211,7 @@ def test_killed_serve_loses_nothing(configured: Program, sandbox: Sandbox) -> No
 
 
 def test_serve_in_the_sandbox(program: Program) -> None:
-    """
-    `serve --sandbox` needs no account, and its texts are seen by the other commands.
-    """
+    """`serve --sandbox` needs no account, and its texts are seen by the other commands."""
     program.environment["CALLRAIL_RELAY_HOOK_TOKEN"] = HOOK_TOKEN
     with program.serving("--sandbox") as serving:
         assert 200 == serving.post(PAYLOAD).status_code
@@ -253,9 +219,7 @@ def test_serve_in_the_sandbox(program: Program) -> None:
 
 
 def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbox: Sandbox) -> None:
-    """
-    A saved payload is sent once; the second time it is a duplicate, unless forced.
-    """
+    """A saved payload is sent once; the second time it is a duplicate, unless forced."""
     file = str(Path(__file__).parents[1] / "data" / "if3" / "if3-zapier-raw-request.json")
 
     first, second = configured.json("replay", file), configured.json("replay", file)
@@ -267,9 +231,7 @@ def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbo
 
 
 def test_replay_of_many_asks_first(configured: Program, sandbox: Sandbox) -> None:
-    """
-    More than one text needs a yes: without a terminal code 2, with --yes they leave in order.
-    """
+    """More than one text needs a yes: without a terminal code 2, with --yes they leave in order."""
     lines = "\n".join(json.dumps(PAYLOAD | {"message": f"Text {number}"}) for number in range(3))
 
     assert 2 == configured.run("replay", "-", stdin=lines).returncode
@@ -304,9 +266,7 @@ def test_dry_run_of_a_replay_tells_what_it_then_does(configured: Program, sandbo
 
 
 def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> None:
-    """
-    A text with a merge tag is held with code 7; approved it leaves, cancelled it never does.
-    """
+    """A text with a merge tag is held with code 7; approved it leaves, cancelled it never does."""
     shown = configured.run("send", "--to", PERSON, "--message", "Hi {{name}}", "--json")
     assert 7 == shown.returncode
     held = json.loads(shown.stdout)["id"]
@@ -322,9 +282,7 @@ def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> 
 
 
 def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: Sandbox) -> None:
-    """
-    Whoever is on the list is not texted, and no approval changes that until they are off it.
-    """
+    """Whoever is on the list is not texted, and no approval changes that until they are off it."""
     assert 0 == configured.run("opt-outs", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
     [entry] = configured.json("opt-outs", "list")
     assert (PERSON, sandbox.tracking_number, "By phone.") == (
@@ -345,9 +303,7 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
 
 
 def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:
-    """
-    While paused, texts are accepted and none leaves.
-    """
+    """While paused, texts are accepted and none leaves."""
     assert 0 == configured.run("pause", "--reason", "The office is closed.").returncode
     assert 200 == serving.post(PAYLOAD).status_code
     assert "The office is closed." == configured.json("status")["accounts"][0]["paused"]["reason"]
@@ -359,9 +315,7 @@ def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, san
 
 
 def test_messages_are_listed_and_searched(configured: Program) -> None:
-    """
-    The filters of `messages list`, newest first.
-    """
+    """The filters of `messages list`, newest first."""
     for text in ("First 100%", "Second"):
         configured.run("send", "--to", PERSON, "--message", text, "--no-wait")
 

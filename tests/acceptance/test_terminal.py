@@ -1,6 +1,4 @@
-"""
-What a person sees on a terminal, and a program in a pipe: colours, width, bars.
-"""
+"""What a person sees on a terminal, and a program in a pipe: colours, width, bars."""
 
 import json
 import re
@@ -41,9 +39,7 @@ def program(program: Program) -> Program:
 def on_terminal(
     program: Program, *arguments: str, env: Mapping[str, str] | None = None
 ) -> tuple["pexpect.spawn[str]", StringIO]:
-    """
-    The program on a terminal of 80 columns, and what is to be seen there.
-    """
+    """The program on a terminal of 80 columns, and what is to be seen there."""
     child = pexpect.spawn(
         sys.executable,
         ["-m", "callrail_relay", *arguments],
@@ -59,9 +55,7 @@ def on_terminal(
 
 
 def shown(program: Program, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """
-    All that a command shows on a terminal.
-    """
+    """All that a command shows on a terminal."""
     child, seen = on_terminal(program, *arguments, env=env)
     child.expect(pexpect.EOF)
     child.wait()
@@ -73,9 +67,7 @@ def too_wide(words: str) -> list[str]:
 
 
 def test_bars_are_for_people(program: Program) -> None:
-    """
-    A terminal shows how far long work is; a pipe takes the result alone.
-    """
+    """A terminal shows how far long work is; a pipe takes the result alone."""
     listed = "".join(f"{recipient(number)}\n" for number in range(1000))
     (program.folder / "list.csv").write_text(listed, "utf-8")
 
@@ -114,9 +106,7 @@ def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program
 
 
 def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
-    """
-    What changes is shown without asking, and leaving is no fault.
-    """
+    """What changes is shown without asking, and leaving is no fault."""
     child, _ = on_terminal(program, "status", "--watch")
     child.expect_exact("No relay is running")
     program.run("pause", "--reason", "Lunch.")
@@ -130,9 +120,7 @@ def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
 
 
 def test_a_program_watches_line_by_line(program: Program) -> None:
-    """
-    Each change is one line of JSON, and nothing is said twice.
-    """
+    """Each change is one line of JSON, and nothing is said twice."""
     with program.started("status", "--watch", "--json") as watching:
         assert watching.process.stdout is not None
         first = json.loads(watching.process.stdout.readline())

@@ -1,6 +1,4 @@
-"""
-A running `serve` hears everything within seconds, whatever commands come and go.
-"""
+"""A running `serve` hears everything within seconds, whatever commands come and go."""
 
 import json
 import time

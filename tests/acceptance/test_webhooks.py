@@ -1,6 +1,4 @@
-"""
-CallRail's webhooks between two programs: the relay as it is installed, and the sandbox.
-"""
+"""CallRail's webhooks between two programs: the relay as it is installed, and the sandbox."""
 
 import asyncio
 import json
@@ -30,9 +28,7 @@ def port() -> int:
 
 @pytest.fixture
 def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
-    """
-    A relay that CallRail tells of texts; `configure --webhooks` registers no address on this computer.
-    """
+    """A relay that CallRail tells of texts; `configure --webhooks` registers no address on this computer."""
 
     async def register() -> str | None:
         base = f"http://127.0.0.1:{port}/hooks/callrail/"
@@ -96,9 +92,7 @@ def test_stop_holds_and_start_lets_flow(registered: Program, sandbox: Sandbox, s
 def test_a_webhook_settles_what_no_answer_told(
     registered: Program, sandbox: Sandbox, serving: Started
 ) -> None:
-    """
-    Long before the first look-up. What others send uses the budget, and what is wrongly signed nothing.
-    """
+    """Long before the first look-up. What others send uses the budget, and what is wrongly signed nothing."""
     sandbox.fault(kind="drop_answer", times=1)
     id_ = write(serving, "Hello")
     registered.wait_for("sent", 1)
@@ -116,9 +110,7 @@ def test_a_webhook_settles_what_no_answer_told(
 
 
 def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sandbox) -> None:
-    """
-    Where no webhook can reach the relay.
-    """
+    """Where no webhook can reach the relay."""
     taken: SimpleQueue[bytes] = SimpleQueue()
 
     class Channel(BaseHTTPRequestHandler):

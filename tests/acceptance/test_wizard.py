@@ -1,6 +1,4 @@
-"""
-The wizard, typed into as a person does.
-"""
+"""The wizard, typed into as a person does."""
 
 import re
 import sys
@@ -31,9 +29,7 @@ CTRL_D = "\x04"
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """
-    Two companies, the second with a number of its own and a pool.
-    """
+    """Two companies, the second with a number of its own and a pool."""
     simulator = make_simulator()
     second = simulator.add_company(name="Second Co")
     simulator.add_tracker(company_id=second.id, name="Visitors", pool=1)
@@ -53,9 +49,7 @@ def config(tmp_path: Path) -> Path:
 
 
 class Wizard:
-    """
-    ``configure`` on a terminal, and everything that was ever to be seen there.
-    """
+    """``configure`` on a terminal, and everything that was ever to be seen there."""
 
     def __init__(self, environment: Mapping[str, str], config: Path, *options: str) -> None:
         self._seen = StringIO()
@@ -79,9 +73,7 @@ class Wizard:
         self._child.send(key)
 
     def end(self) -> tuple[int, str]:
-        """
-        The exit code, and all that was seen, without its colours.
-        """
+        """The exit code, and all that was seen, without its colours."""
         self._child.expect(pexpect.EOF)
         self._child.close()
         seen = re.sub("\x1b\\[[0-9;]*m", "", self._seen.getvalue())
@@ -96,9 +88,7 @@ def accept_and_give_key(wizard: Wizard) -> None:
 def test_wizard_leads_from_key_to_url(
     program: Program, simulator: Simulator, api_url: str, config: Path
 ) -> None:
-    """
-    Terms, key, company, number, address: the settings hold what was chosen, and the key was never seen.
-    """
+    """Terms, key, company, number, address: the settings hold what was chosen, and the key was never seen."""
     wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(wizard)
     wizard.answer("Which company? 1 to 2:", "7")
@@ -122,9 +112,7 @@ def test_wizard_leads_from_key_to_url(
 
 
 def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
-    """
-    Enter at every question leaves key, choices, address and URL as they were.
-    """
+    """Enter at every question leaves key, choices, address and URL as they were."""
     first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(first)
     first.answer("Which company?", "2")
@@ -158,9 +146,7 @@ def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, confi
 def test_interrupted_wizard_writes_nothing(
     question: str, key: str, program: Program, api_url: str, config: Path
 ) -> None:
-    """
-    Ctrl-C, or the end of the input, ends every question with one line and 130.
-    """
+    """Ctrl-C, or the end of the input, ends every question with one line and 130."""
     wizard = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
     answers = {"accept this:": "yes", "paste it):": KEY, "Which company?": "1", "Public URL": ""}
     for asked, answer in answers.items():
@@ -188,9 +174,7 @@ def test_terms_that_are_not_accepted_end_it(program: Program, api_url: str, conf
 
 
 def test_keyless_machine_is_told_what_to_do(program: Program, api_url: str, config: Path) -> None:
-    """
-    Without a keyring nothing is asked: the remedy comes first.
-    """
+    """Without a keyring nothing is asked: the remedy comes first."""
     code, seen = Wizard(program.environment, config, "--api-url", api_url).end()
 
     assert 3 == code
@@ -199,9 +183,7 @@ def test_keyless_machine_is_told_what_to_do(program: Program, api_url: str, conf
 
 
 def test_keyring_keeps_the_secrets(api_url: str, config: Path) -> None:
-    """
-    With the keyring of a Linux desktop no secret lies in a file, and the next command finds it.
-    """
+    """With the keyring of a Linux desktop no secret lies in a file, and the next command finds it."""
     with secret_service(config.parent / "keyring") as environment:
         wizard = Wizard(environment, config, "--api-url", api_url)
         accept_and_give_key(wizard)

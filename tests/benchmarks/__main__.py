@@ -22,9 +22,7 @@ NEEDS_NETWORK = {"size"}
 
 
 def main() -> int:
-    """
-    Read the options, measure, print.
-    """
+    """Read the options, measure, print."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description=__doc__,
@@ -54,9 +52,7 @@ def main() -> int:
 
 
 def _forced_write(folder: Path) -> float:
-    """
-    Milliseconds for a write of 4 KiB that is forced to disk, as each commit is: the median of 200.
-    """
+    """Milliseconds for a write of 4 KiB that is forced to disk, as each commit is: the median of 200."""
     took = []
     file = os.open(folder / "forced", os.O_CREAT | os.O_WRONLY)
     for _ in range(200):

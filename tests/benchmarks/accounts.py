@@ -47,9 +47,7 @@ STORES = ("SQLite", "PostgreSQL")
 
 @dataclass(kw_only=True)
 class Day:
-    """
-    What a day took: seconds of each claim that found a text, of each that found none, and of all of it.
-    """
+    """What a day took: seconds of each claim that found a text, of each that found none, and of all of it."""
 
     found: list[float] = field(default_factory=list)
     nothing: list[float] = field(default_factory=list)
@@ -58,9 +56,7 @@ class Day:
 
 
 def main() -> int:
-    """
-    Read the options, simulate, print.
-    """
+    """Read the options, simulate, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.accounts", description=__doc__)
     parser.add_argument("--accounts", type=int, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--per-hour", type=int, default=2)
@@ -93,9 +89,7 @@ def _say(words: str) -> None:
 
 @contextmanager
 def _store(name: str) -> Iterator[str]:
-    """
-    The URL of an empty database.
-    """
+    """The URL of an empty database."""
     if name == "SQLite":
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{(Path(folder) / 'relay.db').as_posix()}"
@@ -105,9 +99,7 @@ def _store(name: str) -> Iterator[str]:
 
 
 async def simulate(url: str, number: int, limits: Limits) -> Day:
-    """
-    One day of *number* accounts, each with more texts than *limits* let leave in it.
-    """
+    """One day of *number* accounts, each with more texts than *limits* let leave in it."""
     clock = ManualClock()
     outbox = await Outbox.open(url, clock, database_time=False)
     ids = [f"ACC{account:032}" for account in range(number)]
@@ -139,9 +131,7 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
 
 
 async def _fill(outbox: Outbox, ids: list[str], texts: int) -> None:
-    """
-    So many texts for each account, each to a person of its own, as webhooks would bring them.
-    """
+    """So many texts for each account, each to a person of its own, as webhooks would bring them."""
     persons = people()
     for number, account_id in enumerate(ids):
         route = Route(account_id, f"COM{number:032}", f"+1{2_000_000_000 + number}")
@@ -153,9 +143,7 @@ async def _fill(outbox: Outbox, ids: list[str], texts: int) -> None:
 
 
 def _over_limit(url: str, limits: Limits) -> int:
-    """
-    How often an account sent more within an hour or a day than it may.
-    """
+    """How often an account sent more within an hour or a day than it may."""
     counted: dict[str, list[datetime]] = defaultdict(list)
     query = sa.select(attempts.c.account_id, attempts.c.counted_at).order_by(attempts.c.counted_at)
     with connected(url) as connection:

@@ -1,6 +1,4 @@
-"""
-A store with a past: many texts that were sent long ago, written by bulk SQL.
-"""
+"""A store with a past: many texts that were sent long ago, written by bulk SQL."""
 
 import sqlite3
 import time
@@ -59,9 +57,7 @@ def fill(store: Path, *, sent: int, queued: int = 0) -> None:
 def _text(
     seq: int, number: int, sent: int, now: int, persons: list[str]
 ) -> tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...], tuple[object, ...]]:
-    """
-    The rows of one text in its tables; no segment and no attempt where it waits.
-    """
+    """The rows of one text in its tables; no segment and no attempt where it waits."""
     old = number < sent
     at = now - 2 * DAY - (sent - number) * (1093 * DAY // max(sent, 1)) if old else now
     person = persons[number % len(persons)]

@@ -21,9 +21,7 @@ from tests.benchmarks.texts import body, people
 
 @dataclass
 class Load:
-    """
-    What is posted where, and what came of it. Instants are those of ``time.monotonic``.
-    """
+    """What is posted where, and what came of it. Instants are those of ``time.monotonic``."""
 
     host: str
     port: int
@@ -39,9 +37,7 @@ class Load:
     answered_at: float = 0.0
 
     def next_request(self) -> bytes | None:
-        """
-        The next request as bytes; None when all are posted or the time is over.
-        """
+        """The next request as bytes; None when all are posted or the time is over."""
         if self.left <= 0 or time.monotonic() >= self.ends_at:
             return None
         content = body(self.number, self.persons)
@@ -51,9 +47,7 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """
-    Posts one text after the other, each when the one before it was answered.
-    """
+    """Posts one text after the other, each when the one before it was answered."""
 
     def __init__(self, load: Load, closed: asyncio.Future[None], *, once: bool) -> None:
         self._load = load
@@ -101,9 +95,7 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(load: Load, *, once: bool = False) -> None:
-    """
-    One connection, from its beginning to its end.
-    """
+    """One connection, from its beginning to its end."""
     loop = asyncio.get_running_loop()
     closed: asyncio.Future[None] = loop.create_future()
     await loop.create_connection(lambda: Connection(load, closed, once=once), load.host, load.port)
@@ -111,9 +103,7 @@ async def connect(load: Load, *, once: bool = False) -> None:
 
 
 async def at_rate(load: Load, rate: float) -> None:
-    """
-    Post at *rate* a second whatever the answers do, as people do; each on a connection of its own.
-    """
+    """Post at *rate* a second whatever the answers do, as people do; each on a connection of its own."""
     posts = []
     begin = time.monotonic()
     for number in range(load.left):
@@ -123,9 +113,7 @@ async def at_rate(load: Load, rate: float) -> None:
 
 
 def main() -> None:
-    """
-    Read the options, post, print.
-    """
+    """Read the options, post, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.load", description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--connections", type=int, default=64)

@@ -1,6 +1,4 @@
-"""
-What is measured: each function is one part, and answers with rows of the table.
-"""
+"""What is measured: each function is one part, and answers with rows of the table."""
 
 import asyncio
 import os
@@ -55,9 +53,7 @@ PLENTY = Limits(servers.PLENTY, servers.PLENTY)
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """
-    How to measure: how often, where files may go, and the CallRail to send to.
-    """
+    """How to measure: how often, where files may go, and the CallRail to send to."""
 
     runs: int
     folder: Path
@@ -66,9 +62,7 @@ class Bench:
 
     @contextmanager
     def fresh(self, **settings: object) -> Iterator[Server]:
-        """
-        A relay on an empty store.
-        """
+        """A relay on an empty store."""
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as folder,
             servers.relay(Path(folder), self.callrail, **settings) as server,
@@ -96,9 +90,7 @@ def median_of(runs: int, *measured: Callable[[], list[float]]) -> list[list[floa
 
 
 def accepts(bench: Bench) -> list[Row]:
-    """
-    Texts accepted a second from 64 connections.
-    """
+    """Texts accepted a second from 64 connections."""
 
     def rate(server: Server) -> list[float]:
         report = servers.post_load(server.hook, connections=64, seconds=3)
@@ -134,9 +126,7 @@ def accepts(bench: Bench) -> list[Row]:
 
 
 def nodes(bench: Bench) -> list[Row]:
-    """
-    Texts accepted a second by two nodes on one PostgreSQL, beside one; 64 connections in all.
-    """
+    """Texts accepted a second by two nodes on one PostgreSQL, beside one; 64 connections in all."""
 
     def rate(number: int) -> list[float]:
         with ExitStack() as stack:
@@ -171,9 +161,7 @@ def nodes(bench: Bench) -> list[Row]:
 
 
 def latency(bench: Bench) -> list[Row]:
-    """
-    From the webhook's first byte to CallRail having the text, at 20 texts a second.
-    """
+    """From the webhook's first byte to CallRail having the text, at 20 texts a second."""
 
     def times(server: Server) -> list[float]:
         servers.post_load(server.hook, rate=20, count=20, first=900_000)
@@ -216,9 +204,7 @@ def latency(bench: Bench) -> list[Row]:
 
 
 def delivered(bench: Bench) -> list[Row]:
-    """
-    Texts a second from the first webhook to the last text at CallRail, the limits raised.
-    """
+    """Texts a second from the first webhook to the last text at CallRail, the limits raised."""
 
     def rate(server: Server) -> list[float]:
         servers.arrived(bench.callrail)
@@ -249,9 +235,7 @@ def delivered(bench: Bench) -> list[Row]:
 
 
 def _all_arrived(bench: Bench, count: int) -> float:
-    """
-    When the last of *count* texts came to CallRail.
-    """
+    """When the last of *count* texts came to CallRail."""
     arrived: dict[int, float] = {}
     deadline = time.monotonic() + 120
     while len(arrived) < count:
@@ -262,9 +246,7 @@ def _all_arrived(bench: Bench, count: int) -> float:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """
-    Megabytes in memory and wake-ups while idle, the dashboard on; and after 100,000 texts.
-    """
+    """Megabytes in memory and wake-ups while idle, the dashboard on; and after 100,000 texts."""
 
     def ours() -> list[float]:
         with bench.fresh() as server:
@@ -297,9 +279,7 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def start(bench: Bench) -> list[Row]:
-    """
-    Seconds from the start of the command to the first webhook that was answered with 200.
-    """
+    """Seconds from the start of the command to the first webhook that was answered with 200."""
 
     def ours() -> list[float]:
         with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
@@ -332,9 +312,7 @@ def start(bench: Bench) -> list[Row]:
 
 
 def past(bench: Bench) -> list[Row]:
-    """
-    CPU time for one text, from webhook to CallRail's answer on disk, against the number of texts kept.
-    """
+    """CPU time for one text, from webhook to CallRail's answer on disk, against the number of texts kept."""
     begun = [0]
 
     def cost(folder: Path) -> Callable[[], list[float]]:
@@ -362,9 +340,7 @@ def past(bench: Bench) -> list[Row]:
 
 
 def _filled(bench: Bench, stack: ExitStack, *, sent: int = 0, queued: int = 0) -> Path:
-    """
-    A folder with a store that holds so many texts.
-    """
+    """A folder with a store that holds so many texts."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder)))
     with servers.relay(folder, bench.callrail):
         pass
@@ -399,9 +375,7 @@ LOOKS = ("intake of one text", "claim and outcome", "status", "the latest 50 tex
 
 
 async def looks(folder: Path) -> list[float]:
-    """
-    CPU seconds for what the outbox is asked, in this process: the medians of many times.
-    """
+    """CPU seconds for what the outbox is asked, in this process: the medians of many times."""
     outbox = await Outbox.open(f"sqlite:///{folder / 'relay.db'}", SystemClock())
     try:
         operations = Operations(outbox, account_ids=[servers.ACCOUNT], limits=PLENTY, max_characters=140)
@@ -441,9 +415,7 @@ async def _median_cpu(times: int, what: Callable[[int], Awaitable[object]]) -> f
 
 
 def help_page(bench: Bench) -> list[Row]:
-    """
-    Seconds for ``--help``, beside loading the two libraries that it is made with.
-    """
+    """Seconds for ``--help``, beside loading the two libraries that it is made with."""
     python = sys.executable
 
     def took(*command: str) -> Callable[[], list[float]]:
@@ -472,9 +444,7 @@ def help_page(bench: Bench) -> list[Row]:
 
 
 def size(bench: Bench) -> list[Row]:
-    """
-    Megabytes that ``pip install .`` puts into a new environment, without pip itself.
-    """
+    """Megabytes that ``pip install .`` puts into a new environment, without pip itself."""
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
         venv.create(folder, with_pip=True)
         before = _megabytes(Path(folder))
@@ -485,9 +455,7 @@ def size(bench: Bench) -> list[Row]:
 
 
 def _megabytes(folder: Path) -> float:
-    """
-    The space that files take on the disk, in blocks as ``du`` counts it.
-    """
+    """The space that files take on the disk, in blocks as ``du`` counts it."""
     files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
     return sum(file.lstat().st_blocks for file in files) * 512 / 1_000_000
 

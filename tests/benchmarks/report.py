@@ -1,6 +1,4 @@
-"""
-The table of the results, for the terminal and for the docs.
-"""
+"""The table of the results, for the terminal and for the docs."""
 
 import os
 import platform
@@ -64,9 +62,7 @@ def _number(value: float) -> str:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """
-    The rows as a Markdown table, its columns lined up.
-    """
+    """The rows as a Markdown table, its columns lined up."""
     lines = [HEADINGS, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     aligned = [
@@ -94,9 +90,7 @@ def machine(disk: float, loop: str) -> str:
 
 
 def write(rows: Sequence[Row], on: str, runs: int, day: date) -> None:
-    """
-    Put the results into the page of the docs, in the place of the former ones.
-    """
+    """Put the results into the page of the docs, in the place of the former ones."""
     results = f"{_BEGIN}\nMeasured on {day}, medians of {runs} runs: {on}\n\n{table(rows)}\n{_END}"
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(re.sub(f"{_BEGIN}.*{_END}", lambda _: results, page, flags=re.DOTALL), encoding="utf-8")

@@ -1,6 +1,4 @@
-"""
-Starting the servers that are measured, and reading what they cost. Linux only: it reads ``/proc``.
-"""
+"""Starting the servers that are measured, and reading what they cost. Linux only: it reads ``/proc``."""
 
 import json
 import os
@@ -34,9 +32,7 @@ _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 @dataclass(frozen=True)
 class Server:
-    """
-    A process that serves, and how to reach it.
-    """
+    """A process that serves, and how to reach it."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -47,21 +43,15 @@ class Server:
         return f"{self.url}/hooks/if3/{TOKEN}"
 
     def memory(self) -> float:
-        """
-        Megabytes that it and its children have in memory (RSS).
-        """
+        """Megabytes that it and its children have in memory (RSS)."""
         return sum(_memory(pid) for pid in _tree(self.process.pid)) / 1024
 
     def cpu(self) -> float:
-        """
-        Seconds of CPU time that it and its children took so far.
-        """
+        """Seconds of CPU time that it and its children took so far."""
         return sum(_cpu(pid) for pid in _tree(self.process.pid))
 
     def wake_ups(self) -> int:
-        """
-        How often one of its threads gave up the CPU to wait for something, so far.
-        """
+        """How often one of its threads gave up the CPU to wait for something, so far."""
         return sum(_wake_ups(task) for task in Path(f"/proc/{self.process.pid}/task").iterdir())
 
 
@@ -90,9 +80,7 @@ def _wake_ups(task: Path) -> int:
 
 @contextmanager
 def sink() -> Iterator[Server]:
-    """
-    The CallRail of the benchmark.
-    """
+    """The CallRail of the benchmark."""
     command = (sys.executable, "-m", "tests.benchmarks.sink")
     with _process(command, os.environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -100,9 +88,7 @@ def sink() -> Iterator[Server]:
 
 
 def arrived(callrail: Server) -> dict[int, float]:
-    """
-    When each text arrived at CallRail since this was last asked.
-    """
+    """When each text arrived at CallRail since this was last asked."""
     with urllib.request.urlopen(f"{callrail.url}/arrived") as answer:
         report = json.load(answer)
     assert report["again"] == 0, f"{report['again']} texts were sent twice"
@@ -111,9 +97,7 @@ def arrived(callrail: Server) -> dict[int, float]:
 
 @contextmanager
 def yardstick(name: str, folder: Path, callrail: Server) -> Iterator[Server]:
-    """
-    An app of ``yardsticks`` under uvicorn as it comes, without its access log.
-    """
+    """An app of ``yardsticks`` under uvicorn as it comes, without its access log."""
     port = _free_port()
     command = (
         *(sys.executable, "-m", "uvicorn", f"tests.benchmarks.yardsticks:{name}"),
@@ -163,9 +147,7 @@ def _listening(process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def relay_environment(folder: Path, callrail: Server, **settings: object) -> dict[str, str]:
-    """
-    The environment of a relay: its defaults, but for where CallRail is and what *settings* say.
-    """
+    """The environment of a relay: its defaults, but for where CallRail is and what *settings* say."""
     ours = {
         "CALLRAIL__API_URL": callrail.url,
         "CALLRAIL__ACCOUNT_ID": ACCOUNT,
@@ -212,9 +194,7 @@ def _free_port() -> int:
 
 
 def wait_until_answered(url: str, process: subprocess.Popen[bytes], body: bytes = b"{}") -> None:
-    """
-    Return when *url* answers a POST of *body* with 2xx, or with a fault of its own, for the first time.
-    """
+    """Return when *url* answers a POST of *body* with 2xx, or with a fault of its own, for the first time."""
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
     while True:
         assert process.poll() is None, "the server ended before it listened"
@@ -229,9 +209,7 @@ def wait_until_answered(url: str, process: subprocess.Popen[bytes], body: bytes 
 
 
 def post_load(url: str, **options: object) -> dict[str, Any]:
-    """
-    Run the load generator and return its report; every status must be 200.
-    """
+    """Run the load generator and return its report; every status must be 200."""
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = (sys.executable, "-m", "tests.benchmarks.load", url, *flags)
     report: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

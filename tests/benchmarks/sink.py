@@ -32,9 +32,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 
 
 class Sink(asyncio.Protocol):
-    """
-    One connection: requests of any number, one after the other.
-    """
+    """One connection: requests of any number, one after the other."""
 
     arrived: dict[int, float] = {}  # noqa: RUF012 - shared by all connections, on purpose
     again = 0
@@ -73,9 +71,7 @@ class Sink(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """
-    Listen on a free port, print it, and never end.
-    """
+    """Listen on a free port, print it, and never end."""
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - how its port is told
     await server.serve_forever()

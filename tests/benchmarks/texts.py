@@ -1,6 +1,4 @@
-"""
-Webhook bodies of one length, none like another: every one has its number, its person and its own words.
-"""
+"""Webhook bodies of one length, none like another: every one has its number, its person and its own words."""
 
 import json
 from collections.abc import Sequence
@@ -18,9 +16,7 @@ NUMBER = rb"#(\d{7})"
 
 
 def people() -> list[str]:
-    """
-    Ten digits of everybody who can be texted: the fictional lines 555-01xx of every area code.
-    """
+    """Ten digits of everybody who can be texted: the fictional lines 555-01xx of every area code."""
     areas = [f"{area}5550100" for area in range(201, 990) if _is_textable(f"{area}5550100")]
     return [f"{first[:8]}{line:02}" for line in range(100) for first in areas]
 
@@ -44,9 +40,7 @@ def words(number: int) -> str:
 
 
 def body(number: int, persons: Sequence[str], *, team: int = 42) -> bytes:
-    """
-    The webhook's body of text *number*, about 300 bytes in IF3's form.
-    """
+    """The webhook's body of text *number*, about 300 bytes in IF3's form."""
     phone = persons[number % len(persons)]
     payload = {
         "opportunity_id": 123456,

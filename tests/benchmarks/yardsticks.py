@@ -32,9 +32,7 @@ _BODY = {"type": "http.response.body", "body": b"ok"}
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
-    """
-    The web server alone.
-    """
+    """The web server alone."""
     await _read(receive)
     await send(_HEAD)
     await send(_BODY)
@@ -50,9 +48,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 class _SharedCommits:
-    """
-    One table in SQLite; bodies that arrive while others are being written share the next commit.
-    """
+    """One table in SQLite; bodies that arrive while others are being written share the next commit."""
 
     def __init__(self) -> None:
         self._connection: sqlite3.Connection | None = None

@@ -25,9 +25,7 @@ NOON = datetime(2026, 4, 8, 2, 25, 4, 953000, tzinfo=UTC)
 
 @dataclass
 class StandingClock:
-    """
-    Moves only when somebody sleeps on it, and then at once.
-    """
+    """Moves only when somebody sleeps on it, and then at once."""
 
     instant: datetime = NOON
     slept: list[float] = field(default_factory=list)
@@ -85,9 +83,7 @@ class Request(TypedDict, total=False):
 
 
 def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Request]) -> httpx.Response:
-    """
-    One request in process; *path* is below the account unless it begins with a slash.
-    """
+    """One request in process; *path* is below the account unless it begins with a slash."""
 
     async def ask() -> httpx.Response:
         async with make_client(InProcessTransport(create_app(simulator))) as client:
@@ -97,9 +93,7 @@ def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Reques
 
 
 def got(simulator: Simulator, path: str, **params: str | int) -> dict[str, Any]:
-    """
-    The body of a GET that must succeed.
-    """
+    """The body of a GET that must succeed."""
     response = asked(simulator, "GET", path, params=params)
     assert 200 == response.status_code, response.text
     body: dict[str, Any] = response.json()
@@ -111,9 +105,7 @@ def full_path(simulator: Simulator, path: str) -> str:
 
 
 def text_form(simulator: Simulator, **changes: object) -> dict[str, object]:
-    """
-    The parameters of a text that is taken; a change to None leaves one out.
-    """
+    """The parameters of a text that is taken; a change to None leaves one out."""
     form = {
         "company_id": simulator.company_id,
         "tracking_number": simulator.tracking_number,
@@ -129,9 +121,7 @@ def send(simulator: Simulator, **changes: object) -> httpx.Response:
 
 @asynccontextmanager
 async def listening(simulator: Simulator) -> AsyncIterator[str]:
-    """
-    The simulator under uvicorn on a free port of 127.0.0.1; yields its URL.
-    """
+    """The simulator under uvicorn on a free port of 127.0.0.1; yields its URL."""
     config = uvicorn.Config(create_app(simulator), http="h11", ws="none", lifespan="off", log_config=None)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = _Server(config)
@@ -160,9 +150,7 @@ async def over_socket(
     *,
     patience: float = 10,
 ) -> T:
-    """
-    What *use* makes of a client that is connected through a real socket.
-    """
+    """What *use* makes of a client that is connected through a real socket."""
     async with (
         listening(simulator) as url,
         make_client(None, url=url, patience=patience) as client,

@@ -43,9 +43,7 @@ STEPS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0, 90_000.0)
 
 
 class Watched(httpx.AsyncBaseTransport):
-    """
-    Another transport, with every request that went through it.
-    """
+    """Another transport, with every request that went through it."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -57,9 +55,7 @@ class Watched(httpx.AsyncBaseTransport):
 
 
 class Failing(httpx.AsyncBaseTransport):
-    """
-    A connection whose first request ends in *error*, before or after CallRail has got it.
-    """
+    """A connection whose first request ends in *error*, before or after CallRail has got it."""
 
     def __init__(
         self, inner: httpx.AsyncBaseTransport, error: type[httpx.RequestError], *, taken: bool
@@ -96,9 +92,7 @@ async def watched_rig(
 
 @asynccontextmanager
 async def listening_rig(folder: Path, *faults: Fault, connections: int = 4) -> AsyncIterator[Rig]:
-    """
-    A rig that reaches the simulator over a socket.
-    """
+    """A rig that reaches the simulator over a socket."""
     clock = ManualClock()
     simulator = make_simulator(clock)
     simulator.fault(*faults)
@@ -112,9 +106,7 @@ async def listening_rig(folder: Path, *faults: Fault, connections: int = 4) -> A
 
 
 async def send_once(rig: Rig, text: str = TEXT) -> str:
-    """
-    Accept one text and give it one turn; returns its id.
-    """
+    """Accept one text and give it one turn; returns its id."""
     id_ = await rig.accept(text)
     await rig.work(rig.delivery())
     return id_
@@ -162,9 +154,7 @@ async def used(rig: Rig) -> int:
 
 @pytest.mark.parametrize("status", [200, 201])
 async def test_text_that_was_taken_is_sent(tmp_path: Path, status: int) -> None:
-    """
-    200 and 201 with an id and the right number are Sent, once, with the conversation's id kept.
-    """
+    """200 and 201 with an id and the right number are Sent, once, with the conversation's id kept."""
     async with watched_rig(tmp_path, Fault(Kind.STATUS_AFTER, status=status, times=1)) as (rig, transport):
         id_ = await send_once(rig)
         await never_again(rig)
@@ -181,9 +171,7 @@ async def test_text_that_was_taken_is_sent(tmp_path: Path, status: int) -> None:
 
 
 async def test_refused_connection_is_tried_again(tmp_path: Path) -> None:
-    """
-    Without a connection nothing was sent: it is tried again, in order, and costs no budget.
-    """
+    """Without a connection nothing was sent: it is tried again, in order, and costs no budget."""
     async with watched_rig(tmp_path, Fault(Kind.REFUSE, times=3)) as (rig, _):
         first, second = await rig.accept("First"), await rig.accept("Second")
         await rig.work(rig.delivery())
@@ -202,9 +190,7 @@ async def test_refused_connection_is_tried_again(tmp_path: Path) -> None:
     "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError]
 )
 async def test_failure_to_connect_is_not_sent(tmp_path: Path, error: type[httpx.RequestError]) -> None:
-    """
-    Every way not to get a connection is proof that nothing left.
-    """
+    """Every way not to get a connection is proof that nothing left."""
     clock = ManualClock()
     simulator = make_simulator(clock)
     transport = Failing(InProcessTransport(create_app(simulator)), error, taken=False)
@@ -220,9 +206,7 @@ async def test_failure_to_connect_is_not_sent(tmp_path: Path, error: type[httpx.
 
 
 async def test_wait_after_failed_connections_grows(tmp_path: Path) -> None:
-    """
-    The backoff is a random part of a span that doubles from 1 s, and never beyond 5 minutes.
-    """
+    """The backoff is a random part of a span that doubles from 1 s, and never beyond 5 minutes."""
     async with watched_rig(tmp_path, Fault(Kind.REFUSE)) as (rig, transport):
         await rig.accept()
         longest = []
@@ -253,9 +237,7 @@ async def unknown_name() -> str:
 async def test_unreachable_callrail_gets_nothing(
     tmp_path: Path, address: Callable[[], Awaitable[str]]
 ) -> None:
-    """
-    A name nobody knows, and a port nobody listens on, over the real network.
-    """
+    """A name nobody knows, and a port nobody listens on, over the real network."""
     async with open_rig(tmp_path, url=await address(), network=True) as rig:
         id_ = await send_once(rig)
 
@@ -266,9 +248,7 @@ async def test_unreachable_callrail_gets_nothing(
 
 
 async def test_tls_failure_is_not_sent(tmp_path: Path) -> None:
-    """
-    A server that speaks no TLS has got no text.
-    """
+    """A server that speaks no TLS has got no text."""
     clock = ManualClock()
     simulator = make_simulator(clock)
     async with Listener(create_app(simulator), host="127.0.0.1", port=0, setting="--port") as listener:
@@ -283,9 +263,7 @@ async def test_tls_failure_is_not_sent(tmp_path: Path) -> None:
 async def test_send_that_finds_no_free_connection_is_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    When every connection is busy for longer than the connect time-out, the text has not left.
-    """
+    """When every connection is busy for longer than the connect time-out, the text has not left."""
     loop_time = LoopTime(monkeypatch)
     fault = Fault(Kind.LATE_ANSWER, position=1, delay=30)
     async with listening_rig(tmp_path, fault, connections=1) as rig:
@@ -314,9 +292,7 @@ async def test_send_that_finds_no_free_connection_is_not_sent(
 
 @pytest.mark.parametrize("status", [400, 404, 405, 406, 422])
 async def test_refused_text_fails_with_callrails_words(tmp_path: Path, status: int) -> None:
-    """
-    It is not tried again, keeps its place in the budget, and shows what CallRail said.
-    """
+    """It is not tried again, keeps its place in the budget, and shows what CallRail said."""
     fault = Fault(Kind.STATUS, status=status, body='{"error": "Color is not included"}')
     async with watched_rig(tmp_path, fault) as (rig, transport):
         id_ = await send_once(rig)
@@ -332,9 +308,7 @@ async def test_refused_text_fails_with_callrails_words(tmp_path: Path, status: i
 
 
 async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_path: Path) -> None:
-    """
-    A land line is that text's fault alone.
-    """
+    """A land line is that text's fault alone."""
     async with watched_rig(tmp_path) as (rig, _):
         rig.simulator.make_unreachable(recipient(1), "landline")
         failed, fine = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
@@ -371,9 +345,7 @@ async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
 async def test_refused_key_pauses_the_account_and_keeps_the_queue(
     tmp_path: Path, status: int, words: str
 ) -> None:
-    """
-    One request is enough to learn it; every text stays queued, and leaves in order once it is resumed.
-    """
+    """One request is enough to learn it; every text stays queued, and leaves in order once it is resumed."""
     async with watched_rig(tmp_path, Fault(Kind.STATUS, status=status, times=1)) as (rig, transport):
         ids = [await rig.accept(f"Text {number}") for number in range(3)]
         await rig.work(rig.delivery(), turns=10)
@@ -391,9 +363,7 @@ async def test_refused_key_pauses_the_account_and_keeps_the_queue(
 
 
 async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_path: Path) -> None:
-    """
-    A page that is not CallRail's says nothing of the key, until nothing passes any more.
-    """
+    """A page that is not CallRail's says nothing of the key, until nothing passes any more."""
     page = "<html><title>Attention Required! | Cloudflare</title></html>"
     async with watched_rig(tmp_path, Fault(Kind.STATUS, status=403, body=page, times=2)) as (rig, transport):
         first = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(3)]
@@ -422,9 +392,7 @@ async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_
     ['{"errors":{"customer_phone_number":["has opted_out"]}}', '{"detail":"recipient has opted out"}'],
 )
 async def test_opt_out_in_other_words_puts_the_person_on_the_list(tmp_path: Path, body: str) -> None:
-    """
-    The next text to them does not leave, and CallRail's words are shown.
-    """
+    """The next text to them does not leave, and CallRail's words are shown."""
     async with watched_rig(tmp_path, Fault(Kind.STATUS, status=400, body=body, times=1)) as (rig, transport):
         refused = await rig.accept("Hello")
         await rig.work(rig.delivery(), turns=5)
@@ -437,9 +405,7 @@ async def test_opt_out_in_other_words_puts_the_person_on_the_list(tmp_path: Path
 
 
 async def test_read_only_key_pauses_the_account(tmp_path: Path) -> None:
-    """
-    What CallRail really answers to a key without write access.
-    """
+    """What CallRail really answers to a key without write access."""
     async with watched_rig(tmp_path) as (rig, _):
         rig.simulator.read_only = True
         id_ = await send_once(rig)
@@ -474,9 +440,7 @@ async def test_long_text_that_is_refused_is_cut_to_the_documented_length(tmp_pat
 
 
 async def waits(rig: Rig, delivery: Delivery, transport: Watched) -> float:
-    """
-    After how many seconds the next request leaves, where the worker looks as often as it wants to.
-    """
+    """After how many seconds the next request leaves, where the worker looks as often as it wants to."""
     asked, began = len(transport.requests), rig.clock.now()
     while True:
         wake_at = await delivery.turn()
@@ -487,9 +451,7 @@ async def waits(rig: Rig, delivery: Delivery, transport: Watched) -> float:
 
 
 async def test_rate_limit_is_waited_for_as_long_as_callrail_says(tmp_path: Path) -> None:
-    """
-    The account waits, sends one probe, keeps the order, and nothing of it costs budget or is doubled.
-    """
+    """The account waits, sends one probe, keeps the order, and nothing of it costs budget or is doubled."""
     fault = Fault(Kind.STATUS, status=429, retry_after=30, times=1)
     async with watched_rig(tmp_path, fault) as (rig, transport):
         ids = [await rig.accept(f"Text {number}") for number in range(3)]
@@ -507,9 +469,7 @@ async def test_rate_limit_is_waited_for_as_long_as_callrail_says(tmp_path: Path)
 
 @pytest.mark.parametrize("retry_after", [None, 0, -1, 99_999, "soon", "Wed, 21 Oct 2015 07:28:00 GMT"])
 async def test_without_a_sane_wait_it_doubles(tmp_path: Path, retry_after: int | str | None) -> None:
-    """
-    60 seconds, doubled up to 15 minutes, and from the beginning again after a success.
-    """
+    """60 seconds, doubled up to 15 minutes, and from the beginning again after a success."""
     fault = Fault(Kind.STATUS, status=429, retry_after=retry_after, times=6)
     again = Fault(Kind.STATUS, status=429, position=8)
     async with watched_rig(tmp_path, fault, again) as (rig, transport):
@@ -525,9 +485,7 @@ async def test_without_a_sane_wait_it_doubles(tmp_path: Path, retry_after: int |
 
 
 async def test_waiting_account_sends_one_probe(tmp_path: Path) -> None:
-    """
-    After a wait one text goes alone; only when it passed do the others follow.
-    """
+    """After a wait one text goes alone; only when it passed do the others follow."""
     fault = Fault(Kind.STATUS, status=429, retry_after=30, times=1)
     async with watched_rig(tmp_path, fault) as (rig, transport):
         await rig.accept("Probe", to=recipient(1))
@@ -550,9 +508,7 @@ async def test_waiting_account_sends_one_probe(tmp_path: Path) -> None:
 
 
 async def test_exhausted_account_is_left_alone_until_its_hour_is_over(tmp_path: Path) -> None:
-    """
-    CallRail's own count of another program's texts keeps ours back without a single 429.
-    """
+    """CallRail's own count of another program's texts keeps ours back without a single 429."""
     async with watched_rig(tmp_path) as (rig, transport):
         rig.simulator.spend(149)
         first, second = await rig.accept("First"), await rig.accept("Second")
@@ -599,9 +555,7 @@ UNKNOWN_ENDS = [
 async def test_unclear_end_is_unknown_for_good(
     tmp_path: Path, fault: Fault, status: int | None, taken: int
 ) -> None:
-    """
-    One request, never followed and never repeated; it keeps its place in the budget, and others go on.
-    """
+    """One request, never followed and never repeated; it keeps its place in the budget, and others go on."""
     async with watched_rig(tmp_path, fault) as (rig, transport):
         id_ = await send_once(rig)
         assert 1 == await used(rig)
@@ -632,9 +586,7 @@ BROKEN_AFTER_CONNECTING = (
 async def test_connection_that_breaks_leaves_the_text_unknown(
     tmp_path: Path, error: type[httpx.RequestError], *, taken: bool
 ) -> None:
-    """
-    Once there was a connection nothing is proven, whatever broke; the key is in no word of it.
-    """
+    """Once there was a connection nothing is proven, whatever broke; the key is in no word of it."""
     clock = ManualClock()
     simulator = make_simulator(clock)
     transport = Failing(InProcessTransport(create_app(simulator)), error, taken=taken)
@@ -647,9 +599,7 @@ async def test_connection_that_breaks_leaves_the_text_unknown(
 
 
 def with_broken_gzip(app: ASGIApp, *, cut: bool) -> ASGIApp:
-    """
-    *app* with answers that say they are gzip, and are not, or break off.
-    """
+    """*app* with answers that say they are gzip, and are not, or break off."""
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_broken(message: Message) -> None:
@@ -667,9 +617,7 @@ def with_broken_gzip(app: ASGIApp, *, cut: bool) -> ASGIApp:
 
 @pytest.mark.parametrize("cut", [False, True])
 async def test_answer_that_cannot_be_decompressed_is_unknown(tmp_path: Path, *, cut: bool) -> None:
-    """
-    The text was taken; what CallRail said of it is lost.
-    """
+    """The text was taken; what CallRail said of it is lost."""
     clock = ManualClock()
     simulator = make_simulator(clock)
     transport = InProcessTransport(with_broken_gzip(create_app(simulator), cut=cut))
@@ -684,9 +632,7 @@ async def test_answer_that_cannot_be_decompressed_is_unknown(tmp_path: Path, *, 
 
 @pytest.mark.parametrize("taken", [False, True])
 async def test_fault_of_our_own_while_sending_is_unknown(tmp_path: Path, *, taken: bool) -> None:
-    """
-    A sender that raises has proven nothing either.
-    """
+    """A sender that raises has proven nothing either."""
 
     class Broken:
         def __init__(self, rig: Rig) -> None:
@@ -707,9 +653,7 @@ async def test_fault_of_our_own_while_sending_is_unknown(tmp_path: Path, *, take
 
 
 async def crashed(rig: Rig) -> str:
-    """
-    A text whose process dies while CallRail has it: the id of its message.
-    """
+    """A text whose process dies while CallRail has it: the id of its message."""
     rig.simulator.fault(Fault(Kind.LATE_ANSWER, position=1, delay=30))
     id_ = await rig.accept()
     before = asyncio.all_tasks()
@@ -724,9 +668,7 @@ async def crashed(rig: Rig) -> str:
 
 
 async def test_crashed_send_is_unknown_when_the_node_starts_again(tmp_path: Path) -> None:
-    """
-    The attempt was written before the request left, so a crash reads as unknown, never as untried.
-    """
+    """The attempt was written before the request left, so a crash reads as unknown, never as untried."""
     async with watched_rig(tmp_path) as (rig, transport):
         id_ = await crashed(rig)
         await rig.work(rig.delivery())
@@ -736,9 +678,7 @@ async def test_crashed_send_is_unknown_when_the_node_starts_again(tmp_path: Path
 
 
 async def test_crashed_send_is_unknown_for_another_node_when_its_lease_is_over(tmp_path: Path) -> None:
-    """
-    Another machine cannot know that the first one died before the lease has run out.
-    """
+    """Another machine cannot know that the first one died before the lease has run out."""
     async with watched_rig(tmp_path) as (rig, _):
         id_ = await crashed(rig)
         other = rig.delivery(node="node-2")
@@ -768,17 +708,13 @@ async def test_crashed_send_is_unknown_for_another_node_when_its_lease_is_over(t
 async def test_unclear_end_of_a_real_connection_is_unknown(
     tmp_path: Path, fault: Fault, status: int | None, taken: int
 ) -> None:
-    """
-    A server that closes the connection, at whatever point, has perhaps taken the text.
-    """
+    """A server that closes the connection, at whatever point, has perhaps taken the text."""
     async with listening_rig(tmp_path, fault) as rig:
         await assert_unknown(rig, await send_once(rig), taken=taken, status=status)
 
 
 async def test_answer_that_does_not_come_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The read time-out runs out on a real connection.
-    """
+    """The read time-out runs out on a real connection."""
     loop_time = LoopTime(monkeypatch)
     async with listening_rig(tmp_path, Fault(Kind.LATE_ANSWER, position=1, delay=70)) as rig:
         id_ = await rig.accept()
@@ -794,9 +730,7 @@ async def test_answer_that_does_not_come_is_unknown(tmp_path: Path, monkeypatch:
 
 
 async def test_answer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Bytes that keep coming do not keep an attempt open beyond both time-outs and a margin.
-    """
+    """Bytes that keep coming do not keep an attempt open beyond both time-outs and a margin."""
     loop_time = LoopTime(monkeypatch)
     async with listening_rig(tmp_path, Fault(Kind.SLOW_BODY, position=1, delay=10)) as rig:
         id_ = await rig.accept()
@@ -819,9 +753,7 @@ async def test_answer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_connection_that_is_reset_while_writing_is_unknown() -> None:
-    """
-    A server that hangs up in the middle of the request may have read all that matters.
-    """
+    """A server that hangs up in the middle of the request may have read all that matters."""
 
     async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
@@ -842,9 +774,7 @@ async def raw_server(
 
 
 class Recorder:
-    """
-    A server that keeps the bytes of each request, and says that it took the text.
-    """
+    """A server that keeps the bytes of each request, and says that it took the text."""
 
     ANSWER = json.dumps({"id": "c0nv1", "customer_phone_number": RECIPIENT}).encode()
 
@@ -873,9 +803,7 @@ class Recorder:
 
 
 async def test_request_on_the_wire_is_callrails() -> None:
-    """
-    Path, quoted key, and JSON with exactly CallRail's names, as its documentation shows.
-    """
+    """Path, quoted key, and JSON with exactly CallRail's names, as its documentation shows."""
     recorder = Recorder()
     route = make_route()
     async with raw_server(recorder) as url, open_callrail(url) as callrail:
@@ -900,9 +828,7 @@ async def test_request_on_the_wire_is_callrails() -> None:
     "status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"]
 )
 async def test_redirect_is_not_followed(status: str) -> None:
-    """
-    A redirected POST would become a GET whose 200 looks like success, or take the key elsewhere.
-    """
+    """A redirected POST would become a GET whose 200 looks like success, or take the key elsewhere."""
     elsewhere = Recorder()
     async with raw_server(elsewhere) as other:
         recorder = Recorder(status, f"Location: {other}/v3/a/ACC1/text-messages.json\r\n")
@@ -915,9 +841,7 @@ async def test_redirect_is_not_followed(status: str) -> None:
 
 
 async def test_idle_connection_is_not_used_again_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A text sent into a connection that the other side is about to close would be unknown.
-    """
+    """A text sent into a connection that the other side is about to close would be unknown."""
     now = 100.0
     monkeypatch.setattr(httpcore._async.http11, "time", SimpleNamespace(monotonic=lambda: now))  # noqa: SLF001 - the only place that tells the age of a connection
     recorder = Recorder()
@@ -930,9 +854,7 @@ async def test_idle_connection_is_not_used_again_after_a_second(monkeypatch: pyt
 
 
 async def test_server_that_closed_an_idle_connection_loses_no_text() -> None:
-    """
-    A connection that the other side has closed meanwhile is not written to.
-    """
+    """A connection that the other side has closed meanwhile is not written to."""
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -946,9 +868,7 @@ async def test_server_that_closed_an_idle_connection_loses_no_text() -> None:
 
 
 async def test_deadline_holds_whatever_the_time_outs_are() -> None:
-    """
-    The deadline of a whole answer is the client's own.
-    """
+    """The deadline of a whole answer is the client's own."""
     simulator = make_simulator(ManualClock())
     simulator.fault(Fault(Kind.LATE_ANSWER, delay=1))
     transport = InProcessTransport(create_app(simulator))
@@ -964,9 +884,7 @@ async def test_deadline_holds_whatever_the_time_outs_are() -> None:
 
 
 async def test_key_is_in_no_word_and_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    Whatever goes wrong, and however much is logged, nobody reads the key.
-    """
+    """Whatever goes wrong, and however much is logged, nobody reads the key."""
     caplog.set_level("DEBUG")
     said: list[object] = []
     ends = [
@@ -989,9 +907,7 @@ async def test_key_is_in_no_word_and_no_log(tmp_path: Path, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("key", ["line\nbreak-test-key", "nul\0-test-key"])
 async def test_key_that_cannot_be_a_header_is_not_quoted(key: str) -> None:
-    """
-    What the HTTP library refuses to send it quotes in its error; ours does not.
-    """
+    """What the HTTP library refuses to send it quotes in its error; ours does not."""
     recorder = Recorder()
     async with raw_server(recorder) as url, open_callrail(url, api_key=key) as callrail:
         outcome = await callrail.send_text(make_route(), RECIPIENT, TEXT)
@@ -1021,9 +937,7 @@ def simulator() -> Simulator:
 
 
 async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
-    """
-    The account, its active companies, and the numbers of one company, source trackers first.
-    """
+    """The account, its active companies, and the numbers of one company, source trackers first."""
     simulator.add_company(name="Gone", disabled=True)
     pool = simulator.add_tracker(name="Pool", pool=2)
     mute = simulator.add_tracker(name="Mute")
@@ -1049,9 +963,7 @@ async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
 
 
 async def test_every_page_is_read(simulator: Simulator) -> None:
-    """
-    A list ends at an empty page, and not before.
-    """
+    """A list ends at an empty page, and not before."""
     for number in range(105):
         simulator.add_company(name=f"Company {number}")
     async with asking(simulator) as callrail:
@@ -1059,9 +971,7 @@ async def test_every_page_is_read(simulator: Simulator) -> None:
 
 
 async def test_list_without_an_end_is_left(simulator: Simulator) -> None:
-    """
-    A server that ignores the page number does not keep us for ever.
-    """
+    """A server that ignores the page number does not keep us for ever."""
     page = json.dumps({"accounts": [{"id": "ACC1"}]})
     simulator.fault(Fault(Kind.STATUS, on="read", status=200, body=page))
     async with asking(simulator) as callrail:
@@ -1069,9 +979,7 @@ async def test_list_without_an_end_is_left(simulator: Simulator) -> None:
 
 
 async def looked_up(simulator: Simulator, *, conversation_id: str | None = None) -> tuple[list[str], int]:
-    """
-    The outgoing texts of the last hour with RECIPIENT, and how many requests it took to find them.
-    """
+    """The outgoing texts of the last hour with RECIPIENT, and how many requests it took to find them."""
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     since = simulator.clock.now() - timedelta(hours=1)
     async with asking(simulator) as callrail:
@@ -1081,9 +989,7 @@ async def looked_up(simulator: Simulator, *, conversation_id: str | None = None)
 
 
 async def test_texts_are_found_by_their_conversation(simulator: Simulator) -> None:
-    """
-    One request where its id is known; only what went out, with its time.
-    """
+    """One request where its id is known; only what went out, with its time."""
     simulator.write(RECIPIENT, "Ours. STOP")
     simulator.receive(RECIPIENT, "Theirs")
     [id_] = simulator.conversations
@@ -1092,9 +998,7 @@ async def test_texts_are_found_by_their_conversation(simulator: Simulator) -> No
 
 
 async def test_texts_are_found_by_searching(simulator: Simulator) -> None:
-    """
-    Without an id, and where the conversation under the id is gone; other people's are passed over.
-    """
+    """Without an id, and where the conversation under the id is gone; other people's are passed over."""
     simulator.write(RECIPIENT, "Ours. STOP")
     simulator.write(recipient(1), "Another's. STOP")
 
@@ -1103,9 +1007,7 @@ async def test_texts_are_found_by_searching(simulator: Simulator) -> None:
 
 
 async def test_texts_of_another_number_are_not_ours(simulator: Simulator) -> None:
-    """
-    The same person on another company's line.
-    """
+    """The same person on another company's line."""
     other = simulator.add_company(name="Other")
     tracker = simulator.add_tracker(company_id=other.id)
     simulator.write(RECIPIENT, "Theirs. STOP", tracking_number=tracker.tracking_numbers[0])
@@ -1114,9 +1016,7 @@ async def test_texts_of_another_number_are_not_ours(simulator: Simulator) -> Non
 
 
 async def test_nobody_known_is_nothing_found(simulator: Simulator) -> None:
-    """
-    Three ways to search, and no text.
-    """
+    """Three ways to search, and no text."""
     assert ([], 3) == await looked_up(simulator)
 
 
@@ -1135,9 +1035,7 @@ async def test_nobody_known_is_nothing_found(simulator: Simulator) -> None:
 async def test_search_that_fails_finds_nothing_out(
     simulator: Simulator, fault: Fault, conversation_id: str | None
 ) -> None:
-    """
-    No answer is never taken for "not there"; what was asked counts.
-    """
+    """No answer is never taken for "not there"; what was asked counts."""
     simulator.fault(fault)
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     async with asking(simulator) as callrail:
@@ -1165,9 +1063,7 @@ async def test_search_that_fails_finds_nothing_out(
 async def test_refused_question_says_what_to_do(
     simulator: Simulator, status: int, error: type[RelayError], words: str
 ) -> None:
-    """
-    A list that CallRail does not give is a fault in words.
-    """
+    """A list that CallRail does not give is a fault in words."""
     simulator.fault(Fault(Kind.STATUS, on="read", status=status))
     async with asking(simulator) as callrail:
         with pytest.raises(error, match=words):
@@ -1175,9 +1071,7 @@ async def test_refused_question_says_what_to_do(
 
 
 async def test_wrong_key_is_told(simulator: Simulator) -> None:
-    """
-    What CallRail really answers to a key it does not know.
-    """
+    """What CallRail really answers to a key it does not know."""
     async with asking(simulator, "another-key") as callrail:
         with pytest.raises(RefusedByCallRail, match="401"):
             await callrail.accounts()
@@ -1185,9 +1079,7 @@ async def test_wrong_key_is_told(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"companies": []}', ""])
 async def test_other_server_is_told(simulator: Simulator, body: str) -> None:
-    """
-    A page of something else than CallRail names the setting to look at.
-    """
+    """A page of something else than CallRail names the setting to look at."""
     simulator.fault(Fault(Kind.STATUS, on="read", status=200, body=body))
     async with asking(simulator) as callrail:
         with pytest.raises(Unavailable, match=r"callrail\.api_url"):
@@ -1204,9 +1096,7 @@ async def test_other_server_is_told(simulator: Simulator, body: str) -> None:
     ids=["refused", "dropped", "too large"],
 )
 async def test_unreachable_callrail_is_told(simulator: Simulator, fault: Fault) -> None:
-    """
-    What is no answer is Unavailable, with the host's name.
-    """
+    """What is no answer is Unavailable, with the host's name."""
     simulator.fault(fault)
     async with asking(simulator) as callrail:
         with pytest.raises(Unavailable, match=r"127\.0\.0\.1 cannot be reached"):
@@ -1214,9 +1104,7 @@ async def test_unreachable_callrail_is_told(simulator: Simulator, fault: Fault) 
 
 
 async def test_not_sent_says_why() -> None:
-    """
-    The cause of a failed connection is in its words.
-    """
+    """The cause of a failed connection is in its words."""
     async with open_callrail(await unknown_name()) as callrail:
         outcome = await callrail.send_text(make_route(), RECIPIENT, TEXT)
 

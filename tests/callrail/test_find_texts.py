@@ -1,6 +1,4 @@
-"""
-Reading CallRail's conversations: which are asked for, and what of them counts.
-"""
+"""Reading CallRail's conversations: which are asked for, and what of them counts."""
 
 import json
 from collections.abc import Callable
@@ -24,9 +22,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 class Changed(httpx.AsyncBaseTransport):
-    """
-    The simulator, with its lists of conversations changed as a test wants; it keeps what was asked.
-    """
+    """The simulator, with its lists of conversations changed as a test wants; it keeps what was asked."""
 
     def __init__(self, simulator: Simulator, change: Change = lambda _: None) -> None:
         self._inner = InProcessTransport(create_app(simulator))
@@ -65,9 +61,7 @@ async def find(
     tracking_number: str | None = None,
     age: timedelta = timedelta(minutes=1),
 ) -> Lookup:
-    """
-    What a look-up of a text to RECIPIENT brings, sent so long ago.
-    """
+    """What a look-up of a text to RECIPIENT brings, sent so long ago."""
     route = Route(simulator.account_id, simulator.company_id, tracking_number or simulator.tracking_number)
     transport = transport or InProcessTransport(create_app(simulator))
     async with open_callrail(transport=transport, api_key=KEY) as callrail:
@@ -79,9 +73,7 @@ async def find(
 
 
 async def fail_to_find(simulator: Simulator, *, conversation_id: str | None = None) -> FailedLookup:
-    """
-    The same where CallRail does not answer.
-    """
+    """The same where CallRail does not answer."""
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     transport = InProcessTransport(create_app(simulator))
     async with open_callrail(transport=transport, api_key=KEY) as callrail:
@@ -97,9 +89,7 @@ def contents(lookup: Lookup) -> list[str]:
 
 
 def conversation_id(simulator: Simulator) -> str:
-    """
-    The id of the first conversation.
-    """
+    """The id of the first conversation."""
     return next(iter(simulator.conversations))
 
 
@@ -110,9 +100,7 @@ def conversation_id(simulator: Simulator) -> str:
 async def test_whatever_form_of_a_number_callrail_searches_by(
     simulator: Simulator, known: str | None
 ) -> None:
-    """
-    E.164, then ten digits, then everybody of the company: which of them finds is not documented.
-    """
+    """E.164, then ten digits, then everybody of the company: which of them finds is not documented."""
 
     def change(body: dict[str, Any]) -> None:
         if "conversations" in body and body["asked"].get("search") != known:
@@ -132,9 +120,7 @@ async def test_whatever_form_of_a_number_callrail_searches_by(
     "form", ["+12025550122", "2025550122", "202-555-0122", "(202) 555-0122", 12025550122]
 )
 async def test_whatever_form_of_a_number_callrail_shows(simulator: Simulator, form: object) -> None:
-    """
-    The last ten digits count, of the person and of our number.
-    """
+    """The last ten digits count, of the person and of our number."""
 
     def change(body: dict[str, Any]) -> None:
         for conversation in body.get("conversations", ()):
@@ -148,9 +134,7 @@ async def test_whatever_form_of_a_number_callrail_shows(simulator: Simulator, fo
 
 
 async def test_a_conversation_that_went_on_from_another_number_is_found(simulator: Simulator) -> None:
-    """
-    Ours may be the number with which it began.
-    """
+    """Ours may be the number with which it began."""
     other = simulator.add_tracker().tracking_numbers[0]
     simulator.write(RECIPIENT, HELLO)
     simulator.write(RECIPIENT, "From the other number.", tracking_number=other)
@@ -162,9 +146,7 @@ async def test_a_conversation_that_went_on_from_another_number_is_found(simulato
 
 
 async def test_a_conversation_of_another_number_alone_is_not_ours(simulator: Simulator) -> None:
-    """
-    Nothing left from ours.
-    """
+    """Nothing left from ours."""
     other = simulator.add_tracker().tracking_numbers[0]
     simulator.write(RECIPIENT, HELLO, tracking_number=other)
 
@@ -172,9 +154,7 @@ async def test_a_conversation_of_another_number_alone_is_not_ours(simulator: Sim
 
 
 async def test_it_is_found_among_many_people(simulator: Simulator, clock: StandingClock) -> None:
-    """
-    Where no search helps, every page of the company's conversations is read.
-    """
+    """Where no search helps, every page of the company's conversations is read."""
 
     def change(body: dict[str, Any]) -> None:
         if "conversations" in body and "search" in body["asked"]:
@@ -194,9 +174,7 @@ async def test_it_is_found_among_many_people(simulator: Simulator, clock: Standi
 
 
 async def test_the_list_begins_a_day_before_the_text(simulator: Simulator, clock: StandingClock) -> None:
-    """
-    The account's day is not ours, and an older conversation cannot hold it.
-    """
+    """The account's day is not ours, and an older conversation cannot hold it."""
     simulator.write(RECIPIENT, HELLO)
     transport = Changed(simulator)
     await find(simulator, transport, age=timedelta(hours=5))
@@ -207,9 +185,7 @@ async def test_the_list_begins_a_day_before_the_text(simulator: Simulator, clock
 
 
 async def test_a_known_conversation_is_asked_for_at_once(simulator: Simulator) -> None:
-    """
-    One request, and no search.
-    """
+    """One request, and no search."""
     simulator.write(RECIPIENT, HELLO)
     transport = Changed(simulator)
 
@@ -221,9 +197,7 @@ async def test_a_known_conversation_is_asked_for_at_once(simulator: Simulator) -
 async def test_a_known_conversation_without_news_is_not_all_there_may_be(
     simulator: Simulator, clock: StandingClock
 ) -> None:
-    """
-    CallRail may have begun another one; what both show counts once.
-    """
+    """CallRail may have begun another one; what both show counts once."""
     simulator.write(RECIPIENT, HELLO)
     clock.pass_time(3600)
 
@@ -234,9 +208,7 @@ async def test_a_known_conversation_without_news_is_not_all_there_may_be(
 
 
 async def test_a_conversation_that_is_gone_is_searched_for(simulator: Simulator) -> None:
-    """
-    And the request that told so counts.
-    """
+    """And the request that told so counts."""
     simulator.write(RECIPIENT, HELLO)
 
     lookup = await find(simulator, conversation_id="gone")
@@ -248,9 +220,7 @@ async def test_a_conversation_that_is_gone_is_searched_for(simulator: Simulator)
 
 
 async def test_all_pages_of_a_conversation_are_read(simulator: Simulator, clock: StandingClock) -> None:
-    """
-    250 texts to a page, the newest first.
-    """
+    """250 texts to a page, the newest first."""
     for number in range(501):
         simulator.write(RECIPIENT, f"Text {number}")
         clock.pass_time(1)
@@ -264,9 +234,7 @@ async def test_all_pages_of_a_conversation_are_read(simulator: Simulator, clock:
 async def test_only_what_went_out_counts_with_its_time_in_utc(
     simulator: Simulator, clock: StandingClock
 ) -> None:
-    """
-    The person may have sent back the very words.
-    """
+    """The person may have sent back the very words."""
     simulator.write(RECIPIENT, HELLO)
     written_at = clock.now()
     clock.pass_time(5)
@@ -282,9 +250,7 @@ async def test_only_what_went_out_counts_with_its_time_in_utc(
 async def test_a_text_without_a_time_that_can_be_read_is_passed_over(
     simulator: Simulator, time: object
 ) -> None:
-    """
-    It cannot be told whether it is ours; the others are read all the same.
-    """
+    """It cannot be told whether it is ours; the others are read all the same."""
 
     def change(body: dict[str, Any]) -> None:
         if "messages" in body:
@@ -299,9 +265,7 @@ async def test_a_text_without_a_time_that_can_be_read_is_passed_over(
 async def test_pages_without_a_count_are_read_to_the_last_full_one(
     simulator: Simulator, clock: StandingClock
 ) -> None:
-    """
-    ``total_pages`` is missing on some of CallRail's lists.
-    """
+    """``total_pages`` is missing on some of CallRail's lists."""
     for number in range(251):
         simulator.write(RECIPIENT, f"Text {number}")
         clock.pass_time(1)
@@ -334,9 +298,7 @@ async def test_half_an_answer_is_none(simulator: Simulator, fault: Kind, positio
 
 
 async def test_a_limit_that_is_reached_is_no_answer(simulator: Simulator) -> None:
-    """
-    429: later there is one.
-    """
+    """429: later there is one."""
     simulator.write(RECIPIENT, HELLO)
     simulator.fault(Fault(Kind.STATUS, on="read", status=429, times=1))
 
@@ -345,9 +307,7 @@ async def test_a_limit_that_is_reached_is_no_answer(simulator: Simulator) -> Non
 
 
 async def test_a_key_without_the_right_to_see_is_told(simulator: Simulator) -> None:
-    """
-    403 is not taken for a conversation that is gone.
-    """
+    """403 is not taken for a conversation that is gone."""
     simulator.write(RECIPIENT, HELLO)
     simulator.fault(Fault(Kind.STATUS, on="read", status=403, times=1))
 

@@ -1,6 +1,4 @@
-"""
-CallRail's integrations, in shapes that were not seen and may come.
-"""
+"""CallRail's integrations, in shapes that were not seen and may come."""
 
 import json
 from typing import Any
@@ -22,9 +20,7 @@ def listed(*entries: dict[str, Any]) -> bytes:
 
 
 def test_only_webhooks_are_read() -> None:
-    """
-    Other integrations of the company, and fields that are missing or new.
-    """
+    """Other integrations of the company, and fields that are missing or new."""
     assert [
         WebhookIntegration(id="7", config={}, signing_key=None, active=True),
         WebhookIntegration(id="x", config={"a": 1}, signing_key="key", active=False),
@@ -56,9 +52,7 @@ def test_a_url_is_added_where_it_is_missing(there: object, then: list[str]) -> N
 
 @pytest.mark.anyio
 async def test_a_key_that_is_told_only_later_is_asked_for_again() -> None:
-    """
-    The answer that creates webhooks need not name it.
-    """
+    """The answer that creates webhooks need not name it."""
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

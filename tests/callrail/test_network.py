@@ -57,9 +57,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 def test_proxy_of_the_environment_is_used(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxy: str | None
 ) -> None:
-    """
-    Small letters win over capitals, and a proxy without a scheme is an HTTP one.
-    """
+    """Small letters win over capitals, and a proxy without a scheme is an HTTP one."""
     set_all(monkeypatch, variables)
 
     found = find_network(API)
@@ -86,9 +84,7 @@ def test_proxy_of_the_environment_is_used(
 def test_proxy_that_cannot_be_used_is_named(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, shown: str
 ) -> None:
-    """
-    The sentence has the variable, its value without the password, and what to write instead.
-    """
+    """The sentence has the variable, its value without the password, and what to write instead."""
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SettingsFault) as caught:
@@ -123,18 +119,14 @@ def test_proxy_that_cannot_be_used_is_named(
 def test_no_proxy_names_hosts_addresses_and_networks(
     monkeypatch: pytest.MonkeyPatch, api_url: str, no_proxy: str, *, exempt: bool
 ) -> None:
-    """
-    IPv6 with and without brackets, networks, ports and domains.
-    """
+    """IPv6 with and without brackets, networks, ports and domains."""
     set_all(monkeypatch, {"HTTPS_PROXY": "http://proxy.invalid:3128", "NO_PROXY": no_proxy})
 
     assert exempt == (find_network(api_url).proxy is None)
 
 
 def test_nothing_of_it_counts_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A sandbox on loopback is reached whatever the environment says.
-    """
+    """A sandbox on loopback is reached whatever the environment says."""
     broken = {"ALL_PROXY": "socks://x", "HTTP_PROXY": "?", "SSL_CERT_FILE": "/nonexistent.pem"}
     set_all(monkeypatch, broken | {"SSLKEYLOGFILE": "/nonexistent/keys"})
 
@@ -155,9 +147,7 @@ def test_nothing_of_it_counts_on_this_machine(monkeypatch: pytest.MonkeyPatch) -
 def test_missing_certificates_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
 ) -> None:
-    """
-    An environment of conda that is gone, a directory, a file without certificates.
-    """
+    """An environment of conda that is gone, a directory, a file without certificates."""
     (tmp_path / "empty.pem").touch()
     named = value.format(folder=tmp_path)
     monkeypatch.setenv(variable, named)
@@ -169,9 +159,7 @@ def test_missing_certificates_are_named(
 
 
 def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    By file or by directory, as OpenSSL names them.
-    """
+    """By file or by directory, as OpenSSL names them."""
     one = "-----END CERTIFICATE-----\n"
     pem = Path(certifi.where()).read_text(encoding="utf-8").split(one)[0] + one
     (tmp_path / "own.pem").write_text(pem, encoding="utf-8")
@@ -188,9 +176,7 @@ def test_certificates_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatc
 
 @asynccontextmanager
 async def proxy(*answers: bytes) -> AsyncIterator[int]:
-    """
-    A server that answers each piece that it reads with the next of *answers*.
-    """
+    """A server that answers each piece that it reads with the next of *answers*."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answer in answers:
@@ -207,9 +193,7 @@ async def proxy(*answers: bytes) -> AsyncIterator[int]:
 
 @pytest.mark.anyio
 async def test_request_goes_through_a_socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The name is looked up by the proxy, and the password is given to it alone.
-    """
+    """The name is looked up by the proxy, and the password is given to it alone."""
     granted = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"
     async with proxy(
         b"\x05\x02", b"\x01\x00", granted, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -228,9 +212,7 @@ async def test_request_goes_through_a_socks_proxy(monkeypatch: pytest.MonkeyPatc
 async def test_what_is_no_socks_proxy_gets_no_request(
     monkeypatch: pytest.MonkeyPatch, greeting: bytes
 ) -> None:
-    """
-    The fault is one of the proxy, which is known to have come before the request.
-    """
+    """The fault is one of the proxy, which is known to have come before the request."""
     async with proxy(greeting) as port:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{port}")
         network = find_network("http://api.example.invalid")
@@ -248,9 +230,7 @@ async def test_what_is_no_socks_proxy_gets_no_request(
     [["serve", "--port", "0", "--no-dashboard"], ["send", "--to", "+12025550122", "--message", "x"]],
 )
 def test_commands_end_with_3_and_name_the_variable(command: list[str], variable: str, value: str) -> None:
-    """
-    Nothing is stored that could not be sent.
-    """
+    """Nothing is stored that could not be sent."""
     ended = run(*command, **{variable: value})
 
     assert 3 == ended.returncode, ended.stderr
@@ -258,9 +238,7 @@ def test_commands_end_with_3_and_name_the_variable(command: list[str], variable:
 
 
 def test_doctor_shows_it_as_one_check_of_many() -> None:
-    """
-    The other checks run all the same.
-    """
+    """The other checks run all the same."""
     ended = run("doctor", ALL_PROXY="socks://127.0.0.1:7890")
 
     failed = [line for line in ended.stdout.splitlines() if line.startswith("✗")]

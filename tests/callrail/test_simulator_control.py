@@ -11,9 +11,7 @@ def simulator() -> Simulator:
 
 
 def test_texts_are_listed_and_cleared(simulator: Simulator) -> None:
-    """
-    The names are those of the relay's own contract.
-    """
+    """The names are those of the relay's own contract."""
     send(simulator, content="Hello")
 
     assert [
@@ -112,9 +110,7 @@ def test_control_needs_no_key_and_meets_no_fault(simulator: Simulator) -> None:
     ],
 )
 def test_control_is_for_this_machine_only(simulator: Simulator, headers: dict[str, str], status: int) -> None:
-    """
-    Neither a name that points here nor a web page elsewhere reaches it.
-    """
+    """Neither a name that points here nor a web page elsewhere reaches it."""
     assert status == asked(simulator, "GET", "/sandbox/texts", headers=headers).status_code
 
 

@@ -59,9 +59,7 @@ def test_status_after_leaves_a_refusal_as_it_is(simulator: Simulator) -> None:
 
 
 def test_other_2xx_keeps_the_answer(simulator: Simulator) -> None:
-    """
-    201 is what CallRail documents; 204 has no body in HTTP.
-    """
+    """201 is what CallRail documents; 204 has no body in HTTP."""
     for status, body in ((201, None), (202, "later"), (204, None)):
         simulator.fault(Fault(Kind.STATUS_AFTER, status=status, body=body, times=1))
     created, accepted, empty = [send(simulator) for _ in range(3)]
@@ -94,9 +92,7 @@ def test_redirect_leads_to_the_account_by_its_id(simulator: Simulator) -> None:
 
 
 def test_answers_that_cannot_be_understood(simulator: Simulator) -> None:
-    """
-    Garbage, no id and another customer: the text is taken each time.
-    """
+    """Garbage, no id and another customer: the text is taken each time."""
     for fault in (
         Fault(Kind.GARBAGE, times=1),
         Fault(Kind.GARBAGE, body='{"id":', times=1),
@@ -141,9 +137,7 @@ def test_connection_breaks_in_process(
 
 @pytest.mark.anyio
 async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> None:
-    """
-    Without a transport to close, the app raises; a response is never made up.
-    """
+    """Without a transport to close, the app raises; a response is never made up."""
     simulator.fault(Fault(Kind.DROP_ANSWER))
     async with make_client(httpx.ASGITransport(create_app(simulator))) as client:
         with pytest.raises(BrokenConnection):
@@ -164,9 +158,7 @@ async def test_plain_asgi_client_meets_an_exception(simulator: Simulator) -> Non
 async def test_connection_breaks_over_a_socket(
     simulator: Simulator, kind: Kind, taken: int, words: str
 ) -> None:
-    """
-    The client sees the connection end, not an answer; the next request on a new one is fine.
-    """
+    """The client sees the connection end, not an answer; the next request on a new one is fine."""
     simulator.fault(Fault(kind, times=1))
 
     async def use(client: httpx.AsyncClient) -> None:
@@ -182,9 +174,7 @@ async def test_connection_breaks_over_a_socket(
 
 @pytest.mark.anyio
 async def test_large_upload_can_be_dropped_unread(simulator: Simulator) -> None:
-    """
-    The connection ends although the body is still on its way.
-    """
+    """The connection ends although the body is still on its way."""
     simulator.fault(Fault(Kind.DROP))
 
     async def use(client: httpx.AsyncClient) -> None:
@@ -198,9 +188,7 @@ async def test_large_upload_can_be_dropped_unread(simulator: Simulator) -> None:
 
 @pytest.mark.anyio
 async def test_other_faults_over_a_socket(simulator: Simulator) -> None:
-    """
-    Each answer is a proper one to the server as well, so one connection serves them all.
-    """
+    """Each answer is a proper one to the server as well, so one connection serves them all."""
     for status in (204, 302, 304, 429, 599):
         simulator.fault(Fault(Kind.STATUS, status=status, times=1))
     simulator.fault(Fault(Kind.SLOW_BODY, delay=1, times=1), Fault(Kind.NO_ID, times=1))
@@ -215,15 +203,11 @@ async def test_other_faults_over_a_socket(simulator: Simulator) -> None:
 
 @pytest.mark.anyio
 async def test_client_that_gave_up_has_sent_its_text() -> None:
-    """
-    A text behind a delay is taken after the client has stopped waiting for it.
-    """
+    """A text behind a delay is taken after the client has stopped waiting for it."""
     taken = asyncio.Event()
 
     class GateClock(StandingClock):
-        """
-        Lets a sleeper go when the test says so.
-        """
+        """Lets a sleeper go when the test says so."""
 
         gate = asyncio.Event()
 
@@ -248,9 +232,7 @@ async def test_client_that_gave_up_has_sent_its_text() -> None:
 
 
 def test_delay_passes_on_the_clock(simulator: Simulator) -> None:
-    """
-    A delay is before the text is taken, a late answer after it.
-    """
+    """A delay is before the text is taken, a late answer after it."""
     start = simulator.clock.now()
     simulator.fault(Fault(Kind.DELAY, delay=2.5, times=1), Fault(Kind.LATE_ANSWER, delay=2, times=1))
 
@@ -270,9 +252,7 @@ def test_delay_goes_with_any_other_kind(simulator: Simulator) -> None:
     ("kind", "slept"), [(Kind.DELAY, 5), (Kind.LATE_ANSWER, 5), (Kind.DROP_ANSWER, 5), (Kind.HALF_BODY, 5)]
 )
 def test_answer_after_the_time_out_is_one_in_process(simulator: Simulator, kind: Kind, slept: float) -> None:
-    """
-    The client's default time-out of 5 seconds ends the wait; the text is taken all the same.
-    """
+    """The client's default time-out of 5 seconds ends the wait; the text is taken all the same."""
     simulator.fault(Fault(kind, delay=60))
 
     with pytest.raises(httpx.ReadTimeout):
@@ -282,9 +262,7 @@ def test_answer_after_the_time_out_is_one_in_process(simulator: Simulator, kind:
 
 
 def test_slow_body_comes_in_pieces(simulator: Simulator) -> None:
-    """
-    Each piece is within the time-out, all of them are not; one beyond it ends the wait.
-    """
+    """Each piece is within the time-out, all of them are not; one beyond it ends the wait."""
     simulator.fault(Fault(Kind.SLOW_BODY, delay=4, times=1), Fault(Kind.SLOW_BODY, delay=5, times=1))
 
     assert simulator.company_id == send(simulator).json()["company_id"]
@@ -295,9 +273,7 @@ def test_slow_body_comes_in_pieces(simulator: Simulator) -> None:
 
 
 def test_fault_for_one_person(simulator: Simulator) -> None:
-    """
-    Others are spared, and so are bodies that name nobody.
-    """
+    """Others are spared, and so are bodies that name nobody."""
     simulator.fault(Fault(Kind.STATUS, number="2025550122"))
 
     assert [500, 500] == outcomes(simulator, 2)
@@ -310,9 +286,7 @@ def test_fault_for_one_person(simulator: Simulator) -> None:
 
 
 def test_fault_for_a_share(simulator: Simulator) -> None:
-    """
-    About a third of the requests, and none or all at the ends.
-    """
+    """About a third of the requests, and none or all at the ends."""
     simulator.fault(Fault(Kind.STATUS, share=1 / 3))
     assert 20 < outcomes(simulator, 100).count(500) < 47
     simulator.faults.clear()
@@ -389,9 +363,7 @@ def test_faults_are_read_from_json() -> None:
     ],
 )
 def test_bad_faults_are_told_in_a_sentence(simulator: Simulator, value: object) -> None:
-    """
-    The file and the control route say the same, and nothing is armed.
-    """
+    """The file and the control route say the same, and nothing is armed."""
     with pytest.raises(UsageFault, match=r"fault.*\.$") as caught:
         load_faults(json.dumps([{"kind": "drop"}, value]))
     response = asked(simulator, "POST", "/sandbox/faults", json=[{"kind": "drop"}, value])
@@ -407,9 +379,7 @@ def test_faults_that_are_no_json_are_told_in_a_sentence(text: str) -> None:
 
 
 def test_every_kind_can_happen() -> None:
-    """
-    No kind is without its deed.
-    """
+    """No kind is without its deed."""
 
     def happens(kind: Kind) -> Callable[[], object]:
         simulator = make_simulator()
@@ -426,9 +396,7 @@ def test_every_kind_can_happen() -> None:
 
 @pytest.mark.anyio
 async def test_a_client_that_goes_away_leaves_nothing(simulator: Simulator) -> None:
-    """
-    Neither a text nor a fault of the program: its request had not come to its end.
-    """
+    """Neither a text nor a fault of the program: its request had not come to its end."""
     came: list[Message] = [
         {"type": "http.request", "body": json.dumps(text_form(simulator)).encode()[:-9], "more_body": True},
         {"type": "http.disconnect"},

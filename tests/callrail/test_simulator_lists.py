@@ -45,9 +45,7 @@ def test_accounts_have_the_recorded_shape(simulator: Simulator) -> None:
 
 
 def test_numeric_id_is_an_extra_field(simulator: Simulator) -> None:
-    """
-    Without being asked for, the nine-digit number does not come.
-    """
+    """Without being asked for, the nine-digit number does not come."""
     assert "numeric_id" not in got(simulator, "/v3/a.json")["accounts"][0]
     account = got(simulator, f"/v3/a/{simulator.account_id}.json", fields="name, numeric_id")
     assert simulator.numeric_id == account["numeric_id"]
@@ -73,9 +71,7 @@ def test_companies_have_the_recorded_shape(simulator: Simulator) -> None:
 
 
 def test_trackers_have_the_recorded_shape(simulator: Simulator) -> None:
-    """
-    The list of trackers does not say how many pages there are.
-    """
+    """The list of trackers does not say how many pages there are."""
     tracker = {
         "id": "TRK00000000000000000000000000000001",
         "name": "Main line",
@@ -114,9 +110,7 @@ def test_users_have_the_recorded_shape(simulator: Simulator) -> None:
 
 
 def test_conversations_have_the_recorded_shape(simulator: Simulator) -> None:
-    """
-    The list has the shape of the answer to a send, the single one has all messages in UTC.
-    """
+    """The list has the shape of the answer to a send, the single one has all messages in UTC."""
     answer = send(simulator).json()
     listed = got(simulator, "text-messages.json", fields="lead_status,source")
     single = got(simulator, f"text-messages/{answer['id']}.json")
@@ -187,9 +181,7 @@ def test_numeric_id_works_in_every_path(simulator: Simulator) -> None:
 
 
 def test_pages_divide_a_list(simulator: Simulator) -> None:
-    """
-    Every record is on one page, the last page says so, and the one after it is empty.
-    """
+    """Every record is on one page, the last page says so, and the one after it is empty."""
     for number in range(6):
         simulator.add_company(name=f"Company {number}")
     pages = [got(simulator, "companies.json", per_page=3, page=page) for page in (1, 2, 3, 4)]
@@ -331,9 +323,7 @@ def test_wrong_method_is_not_allowed(simulator: Simulator) -> None:
 
 
 def test_general_requests_are_limited(simulator: Simulator) -> None:
-    """
-    The thousand and first request of an hour is refused; sends and other accounts are not counted.
-    """
+    """The thousand and first request of an hour is refused; sends and other accounts are not counted."""
     clock = simulator.clock
     assert isinstance(clock, StandingClock)
     simulator.general_limits[simulator.account_id].spend(clock.now(), 999)
@@ -387,9 +377,7 @@ def texted_on(simulator: Simulator, *days: str) -> None:
     ],
 )
 def test_conversations_by_date_and_search(params: dict[str, str], found: list[int]) -> None:
-    """
-    Dates are read in the account's zone unless another one is named.
-    """
+    """Dates are read in the account's zone unless another one is named."""
     simulator = make_simulator(clock=StandingClock(datetime.fromisoformat("2026-04-07T22:25:05+00:00")))
     texted_on(
         simulator, "2025-12-31T12:00:00-05:00", "2026-03-25T12:00:00-04:00", "2026-04-07T18:25:04-04:00"
@@ -420,9 +408,7 @@ def test_bad_dates_are_refused(simulator: Simulator, params: dict[str, str]) -> 
 
 
 def test_records_older_than_25_months_are_out_of_reach(simulator: Simulator) -> None:
-    """
-    The first day within 25 months can be asked for; with older records all_time is an error.
-    """
+    """The first day within 25 months can be asked for; with older records all_time is an error."""
     clock = simulator.clock
     assert isinstance(clock, StandingClock)
     clock.instant = datetime.fromisoformat("2026-03-31T12:00:00-04:00")
@@ -504,9 +490,7 @@ def test_new_numbers_are_fictional_and_never_the_same(simulator: Simulator) -> N
 
 @pytest.mark.anyio
 async def test_plain_asgi_transport_works_too(simulator: Simulator) -> None:
-    """
-    The app needs nothing of the transport made for it.
-    """
+    """The app needs nothing of the transport made for it."""
     async with make_client(httpx.ASGITransport(create_app(simulator))) as client:
         response = await client.post(full_path(simulator, "text-messages.json"), json=text_form(simulator))
 

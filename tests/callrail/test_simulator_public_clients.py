@@ -1,6 +1,4 @@
-"""
-A client of CallRail that nobody here wrote, over a real socket.
-"""
+"""A client of CallRail that nobody here wrote, over a real socket."""
 
 import asyncio
 from typing import Any
@@ -26,9 +24,7 @@ def simulator() -> Simulator:
 
 
 async def test_callrail_mcp_lists_everything(simulator: Simulator) -> None:
-    """
-    Its client finds the account, walks all pages of every list, and reads one conversation.
-    """
+    """Its client finds the account, walks all pages of every list, and reads one conversation."""
 
     def use(url: str) -> dict[str, Any]:
         with CallRailClient(api_key=KEY, base_url=f"{url}/v3/") as client:

@@ -17,9 +17,7 @@ def simulator() -> Simulator:
 
 
 def test_answer_to_a_send_has_the_recorded_shape(simulator: Simulator) -> None:
-    """
-    The answer is the whole conversation, with the offset of the account's zone.
-    """
+    """The answer is the whole conversation, with the offset of the account's zone."""
     response = send(simulator)
     text = simulator.texts[0]
 
@@ -65,9 +63,7 @@ def test_answer_to_a_send_has_the_recorded_shape(simulator: Simulator) -> None:
 
 
 def test_ids_of_conversations_are_never_the_same() -> None:
-    """
-    A short id that is taken is drawn again.
-    """
+    """A short id that is taken is drawn again."""
 
     class Stuck(Random):
         draws = iter([0.0] * 10 + [0.999] * 5)
@@ -82,9 +78,7 @@ def test_ids_of_conversations_are_never_the_same() -> None:
 
 
 def test_wording_is_appended_to_a_first_text_without_a_stop_word(simulator: Simulator) -> None:
-    """
-    Once per person and number; "end" in a sentence is no stop word.
-    """
+    """Once per person and number; "end" in a sentence is no stop word."""
     second = simulator.add_tracker().tracking_numbers[0]
     simulator.receive(RECIPIENT, "Hello")
     for number in (simulator.tracking_number, simulator.tracking_number, second):
@@ -131,9 +125,7 @@ def test_appending_can_be_switched_off() -> None:
 def test_bad_parameters_are_refused(
     simulator: Simulator, changes: dict[str, object], status: int, words: str
 ) -> None:
-    """
-    A refused text is not taken and does not count.
-    """
+    """A refused text is not taken and does not count."""
     response = send(simulator, **changes)
 
     assert status == response.status_code
@@ -143,9 +135,7 @@ def test_bad_parameters_are_refused(
 
 
 def test_both_forms_of_numbers_are_taken(simulator: Simulator) -> None:
-    """
-    Ten digits are as good as E.164, and the number is not needed once there is a conversation.
-    """
+    """Ten digits are as good as E.164, and the number is not needed once there is a conversation."""
     assert (
         200 == send(simulator, customer_phone_number="2025550122", tracking_number="2025550133").status_code
     )
@@ -181,9 +171,7 @@ def test_bodies_that_are_no_form_are_refused(simulator: Simulator, body: bytes, 
 
 
 def test_numbers_that_cannot_text_are_refused(simulator: Simulator) -> None:
-    """
-    Disabled, unsupported, switched off, toll-free, of another company.
-    """
+    """Disabled, unsupported, switched off, toll-free, of another company."""
     trackers = [simulator.add_tracker() for _ in range(3)]
     simulator.change_tracker(trackers[0].id, disabled=True)
     simulator.change_tracker(trackers[1].id, sms_supported=False)
@@ -257,9 +245,7 @@ def test_people_who_cannot_be_reached_are_refused(simulator: Simulator, why: Unr
 
 
 def test_opted_out_person_is_refused_until_they_opt_in(simulator: Simulator) -> None:
-    """
-    One stop word alone opts out of one number, in any case; START lifts it.
-    """
+    """One stop word alone opts out of one number, in any case; START lifts it."""
     second = simulator.add_tracker().tracking_numbers[0]
     simulator.receive(RECIPIENT, "Please do not stop")
     assert 200 == send(simulator).status_code
@@ -285,9 +271,7 @@ def test_opt_out_without_a_number_is_for_all(simulator: Simulator) -> None:
 
 
 def test_texts_are_limited_by_the_hour_and_the_day() -> None:
-    """
-    The windows roll; the four headers come with the answer and with the refusal.
-    """
+    """The windows roll; the four headers come with the answer and with the refusal."""
     clock = StandingClock()
     simulator = make_simulator(clock=clock, per_hour=2, per_day=3)
 
@@ -309,9 +293,7 @@ def test_texts_are_limited_by_the_hour_and_the_day() -> None:
 
 
 def test_others_use_the_same_limits(simulator: Simulator) -> None:
-    """
-    A text from CallRail's own page counts and is in the conversation, but the relay did not send it.
-    """
+    """A text from CallRail's own page counts and is in the conversation, but the relay did not send it."""
     simulator.write(RECIPIENT, "Hello from the page")
     simulator.spend(10)
     response = send(simulator)
@@ -371,9 +353,7 @@ GIF = ("a.gif", b"GIF89a\r\n\xff\x00\n", "image/gif")
 
 
 def test_media_by_file(simulator: Simulator) -> None:
-    """
-    One picture comes as a form with the other parameters beside it.
-    """
+    """One picture comes as a form with the other parameters beside it."""
     status, answer = upload(simulator, GIF, content="Grüße STOP")
 
     assert 200 == status

@@ -1,6 +1,4 @@
-"""
-The simulator tells of texts as CallRail does.
-"""
+"""The simulator tells of texts as CallRail does."""
 
 import asyncio
 import json
@@ -25,9 +23,7 @@ KEY = "example-signing-key-1"
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """
-    One with a URL for each event, which keeps what it tells.
-    """
+    """One with a URL for each event, which keeps what it tells."""
     simulator = make_simulator()
     form = {
         "type": "Webhooks",
@@ -55,9 +51,7 @@ def body_of(simulator: Simulator) -> dict[str, Any]:
 
 
 def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
-    """
-    Field for field, and signed.
-    """
+    """Field for field, and signed."""
     simulator.webhooks.manner = Manner(masked=True)
     simulator.receive(RECIPIENT, "Yes, Tuesday works")
 
@@ -75,9 +69,7 @@ def test_a_reply_is_told_as_it_was_seen(simulator: Simulator) -> None:
 
 
 def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
-    """
-    Those of the API too; only what a person sent from CallRail's page names an agent.
-    """
+    """Those of the API too; only what a person sent from CallRail's page names an agent."""
     assert 200 == asked(simulator, "POST", "text-messages.json", json=text_form(simulator)).status_code
     simulator.write(RECIPIENT, "From CallRail's page")
 
@@ -92,9 +84,7 @@ def test_each_text_that_goes_out_is_told(simulator: Simulator) -> None:
 
 
 def test_a_webhook_is_told_as_was_asked_for(simulator: Simulator) -> None:
-    """
-    Twice, as a form, without an id, wrongly signed, or not at all.
-    """
+    """Twice, as a form, without an id, wrongly signed, or not at all."""
     simulator.webhooks.manner = Manner(form=True, without_id=True, wrong_signature=True, times=2)
     simulator.receive(RECIPIENT, "STOP")
     first, second = told(simulator)

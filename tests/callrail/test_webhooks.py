@@ -1,6 +1,4 @@
-"""
-Reading the bodies of CallRail's webhooks, in every shape in which they were seen.
-"""
+"""Reading the bodies of CallRail's webhooks, in every shape in which they were seen."""
 
 import json
 from datetime import UTC, datetime
@@ -30,17 +28,13 @@ def read(body: bytes | dict[str, object], content_type: str | None = JSON) -> Ca
 
 
 def changed(**changes: object) -> dict[str, object]:
-    """
-    The live body with changes; one to ... leaves a field out.
-    """
+    """The live body with changes; one to ... leaves a field out."""
     fields = json.loads(LIVE) | changes
     return {name: value for name, value in fields.items() if value is not ...}
 
 
 def test_the_documented_body_is_read() -> None:
-    """
-    Numbers in full, and no thread.
-    """
+    """Numbers in full, and no thread."""
     assert CallRailText(
         key="SCI00000000000000000000000000000001",
         content="Yes, Tuesday works ",
@@ -53,9 +47,7 @@ def test_the_documented_body_is_read() -> None:
 
 
 def test_the_live_body_is_read() -> None:
-    """
-    Masked numbers, and a numeric company_id that is not the company's id.
-    """
+    """Masked numbers, and a numeric company_id that is not the company's id."""
     assert CallRailText(
         key="SCI00000000000000000000000000000001",
         content="Yes, Tuesday works",
@@ -69,9 +61,7 @@ def test_the_live_body_is_read() -> None:
 
 
 def test_a_form_says_the_same() -> None:
-    """
-    Whatever its content type says.
-    """
+    """Whatever its content type says."""
     fields = {name: "" if value is None else value for name, value in json.loads(LIVE).items()}
     form = urlencode(fields, doseq=True).encode()
 
@@ -79,18 +69,14 @@ def test_a_form_says_the_same() -> None:
 
 
 def test_an_agent_tells_a_text_that_went_out() -> None:
-    """
-    A field without a name in it tells nothing.
-    """
+    """A field without a name in it tells nothing."""
     assert Direction.OUT is read(changed(agent="Pat Example")).direction
     assert read(changed(agent=None)).direction is None
     assert read(changed(agent="")).direction is None
 
 
 def test_a_text_without_an_id_is_known_by_what_it_says() -> None:
-    """
-    The same body has the same key, another one has another; a field more or less does not matter.
-    """
+    """The same body has the same key, another one has another; a field more or less does not matter."""
     without = changed(resource_id=...)
 
     assert read(without).key == read(without | {"lead_status": "good_lead"}).key
@@ -123,9 +109,7 @@ def test_a_text_without_an_id_is_known_by_what_it_says() -> None:
     ],
 )
 def test_numbers_are_read_as_far_as_they_are_shown(shown: str | None, number: ShownNumber) -> None:
-    """
-    A short code is nobody who can be texted.
-    """
+    """A short code is nobody who can be texted."""
     assert number == read_number(shown)
 
 
@@ -134,17 +118,13 @@ def test_numbers_are_read_as_far_as_they_are_shown(shown: str | None, number: Sh
     [b"", b"{}", b"[]", b"[1]", b"null", b"{", b"Hello", b'{"answered": true, "duration": 3}', b"a=1&b=2"],
 )
 def test_what_tells_of_no_text_is_none(body: bytes) -> None:
-    """
-    A ping, a call's webhook, and noise.
-    """
+    """A ping, a call's webhook, and noise."""
     assert read_text(body, JSON) is None
 
 
 @pytest.mark.parametrize("content", [None, ..., 12, ["a"], "\ud800", "a\x00b"])
 def test_odd_words_can_be_stored(content: object) -> None:
-    """
-    A picture without words is a text as well.
-    """
+    """A picture without words is a text as well."""
     stored = read(changed(content=content)).content
 
     assert "\x00" not in stored
@@ -152,9 +132,7 @@ def test_odd_words_can_be_stored(content: object) -> None:
 
 
 def test_broken_bytes_do_not_hide_a_stop() -> None:
-    """
-    One byte that is no UTF-8, in a name that does not matter.
-    """
+    """One byte that is no UTF-8, in a name that does not matter."""
     body = b'{"resource_id": "SCI1", "customer_name": "Jos\xe9", "content": "STOP"}'
 
     assert "STOP" == read(body).content
@@ -176,7 +154,5 @@ def test_any_body_can_be_read(body: bytes, content_type: str | None) -> None:
 
 @given(st.dictionaries(st.sampled_from([*json.loads(LIVE), "agent", "id"]), st.from_type(object) | st.text()))
 def test_any_fields_can_be_read(fields: dict[str, object]) -> None:
-    """
-    Of whatever type their values are.
-    """
+    """Of whatever type their values are."""
     read_text(json.dumps(fields, default=str).encode(), JSON)

@@ -65,9 +65,7 @@ def numbers(*trackers: object) -> list[NumberEntry]:
 
 
 def test_request_is_in_callrails_words() -> None:
-    """
-    The key stands in inner quotes, and the parameters have CallRail's names.
-    """
+    """The key stands in inner quotes, and the parameters have CallRail's names."""
     route = make_route()
 
     assert 'Token token="k3y"' == wire.authorization("k3y")["Authorization"]
@@ -94,9 +92,7 @@ def test_conversation_with_that_person_is_sent(status: int, phone: object) -> No
 
 @pytest.mark.parametrize("messages", [None, [], "x", [1], [{"sms_thread": {"id": None}}]])
 def test_success_needs_no_thread(messages: object) -> None:
-    """
-    What is not needed to know that the text was taken may be missing.
-    """
+    """What is not needed to know that the text was taken may be missing."""
     assert Sent(200, "c0nv1", None) == read(200, conversation(recent_messages=messages))
 
 
@@ -119,9 +115,7 @@ def test_success_needs_no_thread(messages: object) -> None:
     ],
 )
 def test_success_that_cannot_be_understood_is_unknown(body: object) -> None:
-    """
-    A 2xx alone proves nothing.
-    """
+    """A 2xx alone proves nothing."""
     outcome = read(200, body)
 
     assert isinstance(outcome, Unknown)
@@ -132,9 +126,7 @@ def test_success_that_cannot_be_understood_is_unknown(body: object) -> None:
     "status", [202, 204, 206, 301, 302, 303, 307, 308, 304, 402, 408, 409, 425, 500, 503, 599]
 )
 def test_every_other_status_is_unknown(status: int) -> None:
-    """
-    What does not say whether the text was taken is looked up, never repeated.
-    """
+    """What does not say whether the text was taken is looked up, never repeated."""
     assert Unknown(
         f"CallRail answered {status}, which does not say whether it took the text.", status
     ) == read(status, {"error": "x"})
@@ -153,9 +145,7 @@ def test_every_other_status_is_unknown(status: int) -> None:
     ],
 )
 def test_refusals_go_by_status(status: int, refusal: Refusal) -> None:
-    """
-    The status decides what was refused; CallRail's own words are kept.
-    """
+    """The status decides what was refused; CallRail's own words are kept."""
     assert Rejected(status, "Color is not included in the list", refusal) == read(
         status, {"error": "Color is not included in the list"}
     )
@@ -163,9 +153,7 @@ def test_refusals_go_by_status(status: int, refusal: Refusal) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_words_do_not_change_what_the_status_says(status: int) -> None:
-    """
-    An authorization fault stays one whatever it talks about.
-    """
+    """An authorization fault stays one whatever it talks about."""
     outcome = read(status, {"error": "the recipient has opted out"})
 
     assert isinstance(outcome, Rejected)
@@ -181,9 +169,7 @@ def test_words_do_not_change_what_the_status_says(status: int) -> None:
     ],
 )
 def test_a_page_with_403_is_a_firewalls(body: bytes, content_type: str) -> None:
-    """
-    It comes from before CallRail, and says nothing of the key; its title is what a person can act on.
-    """
+    """It comes from before CallRail, and says nothing of the key; its title is what a person can act on."""
     expected = Rejected(403, "Attention Required! | Cloudflare", Refusal.FIREWALL)
 
     assert expected == read(403, body, content_type=content_type)
@@ -199,9 +185,7 @@ def test_a_page_with_403_is_a_firewalls(body: bytes, content_type: str) -> None:
     ],
 )
 def test_any_other_403_is_the_keys(status: int, body: bytes, content_type: str) -> None:
-    """
-    JSON is CallRail's own answer, whatever its label; and 401 is about the key always.
-    """
+    """JSON is CallRail's own answer, whatever its label; and 401 is about the key always."""
     outcome = read(status, body, content_type=content_type)
 
     assert isinstance(outcome, Rejected)
@@ -240,9 +224,7 @@ def test_any_other_403_is_the_keys(status: int, body: bytes, content_type: str) 
 )
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_an_opt_out_is_understood_in_any_words_under_any_key(status: int, body: object) -> None:
-    """
-    CallRail's, and Twilio's behind it.
-    """
+    """CallRail's, and Twilio's behind it."""
     outcome = read(status, body)
 
     assert isinstance(outcome, Rejected)
@@ -275,9 +257,7 @@ def test_an_opt_out_is_understood_in_any_words_under_any_key(status: int, body: 
     ],
 )
 def test_what_only_mentions_an_opt_out_is_none(body: object, content: str) -> None:
-    """
-    Nobody is taken off the books for what a text said, or for wording that it lacks.
-    """
+    """Nobody is taken off the books for what a text said, or for wording that it lacks."""
     outcome = read(400, body, content=content)
 
     assert isinstance(outcome, Rejected)
@@ -285,9 +265,7 @@ def test_what_only_mentions_an_opt_out_is_none(body: object, content: str) -> No
 
 
 def test_a_short_text_hides_no_opt_out() -> None:
-    """
-    Its words are in CallRail's by chance.
-    """
+    """Its words are in CallRail's by chance."""
     outcome = read(400, {"error": "Recipient has opted out"}, content="Out")
 
     assert isinstance(outcome, Rejected)
@@ -295,9 +273,7 @@ def test_a_short_text_hides_no_opt_out() -> None:
 
 
 def test_a_refusal_is_an_opt_out_though_the_text_speaks_of_one() -> None:
-    """
-    CallRail's own words stand beside the quoted ones.
-    """
+    """CallRail's own words stand beside the quoted ones."""
     body = {"error": "Recipient has opted out", "params": {"content": "Sorry that you opted out"}}
     outcome = read(400, body, content="Sorry that you opted out")
 
@@ -359,18 +335,14 @@ def test_words_tell_a_person_from_a_text(words: str, refusal: Refusal) -> None:
     ],
 )
 def test_words_of_every_known_shape_are_found(body: object, words: str) -> None:
-    """
-    One line, cut to a readable length, with phone numbers masked.
-    """
+    """One line, cut to a readable length, with phone numbers masked."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     assert words == wire.read_words(raw)
 
 
 def test_words_nested_without_end_do_no_harm() -> None:
-    """
-    However deep a body is, reading it ends in words.
-    """
+    """However deep a body is, reading it ends in words."""
     for depth in (*range(1, 1000, 50), 5_000, 20_000, 200_000):
         body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
 
@@ -379,9 +351,7 @@ def test_words_nested_without_end_do_no_harm() -> None:
 
 @given(JSON)
 def test_words_are_found_in_any_json(value: object) -> None:
-    """
-    No shape of an error body is an error here.
-    """
+    """No shape of an error body is an error here."""
     assert 0 < len(wire.read_words(json.dumps({"errors": value}).encode())) <= 330
 
 
@@ -389,16 +359,12 @@ def test_words_are_found_in_any_json(value: object) -> None:
     st.binary(), st.integers(100, 599), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text())
 )
 def test_every_answer_is_an_outcome(body: bytes, status: int, headers: dict[str, str]) -> None:
-    """
-    Nothing that can come back raises.
-    """
+    """Nothing that can come back raises."""
     assert wire.read_send_answer(status, headers, body, recipient=RECIPIENT, content="Hello").detail
 
 
 def test_rate_limit_keeps_its_words_and_its_wait() -> None:
-    """
-    A 429 was refused, and says how long to wait where it is sane.
-    """
+    """A 429 was refused, and says how long to wait where it is sane."""
     assert RateLimited(429, "Slow down", 30.0) == read(429, {"error": "Slow down"}, retry_after="30")
     assert RateLimited(429, "Slow down", None) == read(429, {"error": "Slow down"})
 
@@ -420,16 +386,12 @@ def test_rate_limit_keeps_its_words_and_its_wait() -> None:
     ],
 )
 def test_insane_waits_are_no_waits(value: str, seconds: float | None) -> None:
-    """
-    Nothing below a second or beyond an hour is believed.
-    """
+    """Nothing below a second or beyond an hour is believed."""
     assert seconds == wire.read_retry_after({"retry-after": value})
 
 
 def test_wait_until_a_date_is_measured_on_the_servers_clock() -> None:
-    """
-    A ``Retry-After`` that is a date is compared with the answer's own date, and needs one.
-    """
+    """A ``Retry-After`` that is a date is compared with the answer's own date, and needs one."""
     now, then = (
         format_datetime(START, usegmt=True),
         format_datetime(START + timedelta(minutes=2), usegmt=True),
@@ -442,9 +404,7 @@ def test_wait_until_a_date_is_measured_on_the_servers_clock() -> None:
 
 
 def test_usage_is_read_from_the_headers() -> None:
-    """
-    CallRail's own limits and counts come with the answer to a send, whatever it is.
-    """
+    """CallRail's own limits and counts come with the answer to a send, whatever it is."""
     headers = {
         "x_rate_limit_hourly_allowed": "150",
         "x_rate_limit_hourly_used": "1",
@@ -461,27 +421,21 @@ def test_usage_is_read_from_the_headers() -> None:
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "9999999999", "\u0663", " 5"])
 def test_insane_counts_are_passed_over(value: str) -> None:
-    """
-    A header that is no plain number says nothing.
-    """
+    """A header that is no plain number says nothing."""
     assert Usage() == wire.read_usage(
         {"x-rate-limit-hourly-used": value, "x-rate-limit-daily-allowed": value}
     )
 
 
 def test_nobody_allows_nothing() -> None:
-    """
-    A limit of 0 is not believed: it would stop every text for good.
-    """
+    """A limit of 0 is not believed: it would stop every text for good."""
     headers = {"x-rate-limit-hourly-allowed": "0", "x-rate-limit-hourly-used": "0"}
 
     assert Usage(hour_used=0) == wire.read_usage(headers)
 
 
 def test_lists_are_read() -> None:
-    """
-    Accounts and companies by what the docs name; what has no id is passed over.
-    """
+    """Accounts and companies by what the docs name; what has no id is passed over."""
     accounts = {
         "accounts": [{"id": "ACC1", "name": "A", "numeric_id": 123456789}, {"id": "ACC2"}, {"name": "x"}, 7]
     }
@@ -503,9 +457,7 @@ def test_lists_are_read() -> None:
 
 
 def test_numbers_are_those_that_can_text() -> None:
-    """
-    Only active trackers with texting supported and on, one entry for each number.
-    """
+    """Only active trackers with texting supported and on, one entry for each number."""
     pool = tracker(id="TRK2", type="session", tracking_numbers=["+12025550134", "+12025550135"])
     useless = [
         tracker(status="disabled"),
@@ -526,17 +478,13 @@ def test_numbers_are_those_that_can_text() -> None:
 
 @pytest.mark.parametrize("company", [None, "COM1", {}, {"id": None}, []])
 def test_number_of_an_unnamed_company_is_a_number(company: object) -> None:
-    """
-    A tracker may leave out its company.
-    """
+    """A tracker may leave out its company."""
     assert [""] == [entry.company_id for entry in numbers(tracker(company=company))]
 
 
 @given(st.dictionaries(st.sampled_from(TRACKER_FIELDS), JSON))
 def test_no_tracker_breaks_the_list(fields: dict[str, object]) -> None:
-    """
-    Whatever a tracker looks like, the others are read.
-    """
+    """Whatever a tracker looks like, the others are read."""
     strange = {"sms_supported": True, "sms_enabled": True} | fields
 
     assert "+12025550133" in [entry.number for entry in numbers(strange, tracker())]
@@ -544,9 +492,7 @@ def test_no_tracker_breaks_the_list(fields: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"trackers": {}}', b"<html>", b"null"])
 def test_what_is_no_list_is_a_fault(body: bytes) -> None:
-    """
-    A page of something else is told apart from an empty list.
-    """
+    """A page of something else is told apart from an empty list."""
     with pytest.raises(ValueError, match="no list of trackers"):
         wire.read_numbers(body)
 
@@ -570,16 +516,12 @@ def page(count: int, **figures: object) -> bytes:
     ],
 )
 def test_last_page_is_told_by_what_there_is(body: bytes, number: int, *, last: bool) -> None:
-    """
-    By the number of pages, else by a page that is not full, else by an empty one.
-    """
+    """By the number of pages, else by a page that is not full, else by an empty one."""
     assert last == wire.is_last_page(body, "messages", number)
 
 
 def test_conversations_are_asked_for_by_company_and_day() -> None:
-    """
-    The beginning is always given, and a plus sign is escaped.
-    """
+    """The beginning is always given, and a plus sign is escaped."""
     path = wire.conversations_path("ACC1", "COM1", START.date(), RECIPIENT, 3)
 
     assert path == (
@@ -621,9 +563,7 @@ def test_conversations_are_those_with_that_person_on_that_number() -> None:
 
 
 def test_texts_are_those_that_went_out_at_a_known_time() -> None:
-    """
-    In UTC, whatever the offset; what has no time proves nothing.
-    """
+    """In UTC, whatever the offset; what has no time proves nothing."""
     messages = [
         {"direction": "outgoing", "content": "One", "created_at": "2026-03-02T10:00:00.953-05:00"},
         {"direction": "incoming", "content": "Two", "created_at": "2026-03-02T10:00:00-05:00"},
@@ -642,9 +582,7 @@ def test_texts_are_those_that_went_out_at_a_known_time() -> None:
 
 @given(JSON)
 def test_any_json_is_a_conversation_or_none(value: object) -> None:
-    """
-    Other shapes are told as such, and strange messages are passed over.
-    """
+    """Other shapes are told as such, and strange messages are passed over."""
     for document in (value, {"messages": value}, {"messages": [value, {"direction": "outgoing"}]}):
         try:
             wire.read_texts(json.dumps(document).encode())
@@ -653,9 +591,7 @@ def test_any_json_is_a_conversation_or_none(value: object) -> None:
 
 
 def test_lists_are_asked_for_page_by_page() -> None:
-    """
-    Active things only, with the account's nine-digit number.
-    """
+    """Active things only, with the account's nine-digit number."""
     assert "/v3/a.json?fields=numeric_id&page=2&per_page=100" == wire.accounts_path(2)
     assert "/v3/a/ACC1/companies.json?status=active&page=1&per_page=100" == wire.companies_path("ACC1", 1)
     assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&page=1&per_page=250" == (

@@ -1,6 +1,4 @@
-"""
-Runs a campaign and prints its table; ends with 1 when a promise was broken.
-"""
+"""Runs a campaign and prints its table; ends with 1 when a promise was broken."""
 
 import argparse
 import asyncio
@@ -16,9 +14,7 @@ from tests.support.postgres import running_cluster
 
 
 def main() -> int:
-    """
-    Read the options, run, print.
-    """
+    """Read the options, run, print."""
     options = read_options()
     number = signal.SIGTERM if options.signal == "TERM" or sys.platform == "win32" else signal.SIGKILL
     with ExitStack() as stack:

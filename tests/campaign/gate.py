@@ -1,6 +1,4 @@
-"""
-A way to the database that can be cut.
-"""
+"""A way to the database that can be cut."""
 
 import asyncio
 import contextlib
@@ -33,9 +31,7 @@ class Gate:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """
-        Take connections on a free port of 127.0.0.1.
-        """
+        """Take connections on a free port of 127.0.0.1."""
         server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:

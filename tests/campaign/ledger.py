@@ -1,6 +1,4 @@
-"""
-What was promised, what CallRail got, and what the relay says of it.
-"""
+"""What was promised, what CallRail got, and what the relay says of it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping

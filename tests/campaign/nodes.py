@@ -1,6 +1,4 @@
-"""
-The relays of a campaign: real processes that are ended and started again.
-"""
+"""The relays of a campaign: real processes that are ended and started again."""
 
 import asyncio
 import json
@@ -22,9 +20,7 @@ UNAVAILABLE = 8
 
 @dataclass
 class Node:
-    """
-    One ``serve`` with its environment; ``url`` is where it listens now, None while it does not.
-    """
+    """One ``serve`` with its environment; ``url`` is where it listens now, None while it does not."""
 
     environment: Mapping[str, str]
     url: str | None = None
@@ -32,9 +28,7 @@ class Node:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """
-        Start it, and return when it listens.
-        """
+        """Start it, and return when it listens."""
         for _ in range(STARTS):
             if await self._start():
                 return
@@ -61,9 +55,7 @@ class Node:
         return True
 
     async def end(self, number: signal.Signals) -> int:
-        """
-        Send a signal, wait for the end, and return its exit code.
-        """
+        """Send a signal, wait for the end, and return its exit code."""
         self.url = None
         assert self.process is not None
         if self.process.returncode is None:
@@ -75,9 +67,7 @@ class Node:
 
 @dataclass
 class Fleet:
-    """
-    The nodes, and how often one of them is ended.
-    """
+    """The nodes, and how often one of them is ended."""
 
     nodes: Sequence[Node]
     random: Random
@@ -88,9 +78,7 @@ class Fleet:
     ended: dict[int, int] = field(default_factory=dict)
 
     async def urls(self) -> list[str]:
-        """
-        Where texts can be posted, as soon as there is such a place.
-        """
+        """Where texts can be posted, as soon as there is such a place."""
         await self.up.wait()
         return [node.url for node in self.nodes if node.url is not None]
 
@@ -118,9 +106,7 @@ class Fleet:
         self._note()
 
     def _note(self) -> None:
-        """
-        Let people text where a node is up, and wait where none is.
-        """
+        """Let people text where a node is up, and wait where none is."""
         if any(node.url is not None for node in self.nodes):
             self.up.set()
         else:

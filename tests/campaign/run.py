@@ -1,6 +1,4 @@
-"""
-One campaign: people texting, CallRail failing, and the relays killed again and again.
-"""
+"""One campaign: people texting, CallRail failing, and the relays killed again and again."""
 
 import asyncio
 import contextlib
@@ -75,9 +73,7 @@ class Campaign:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """
-    What came of it. ``most_in_an_hour`` is what CallRail took in the busiest sixty minutes.
-    """
+    """What came of it. ``most_in_an_hour`` is what CallRail took in the busiest sixty minutes."""
 
     ledger: Ledger
     audit: Audit
@@ -135,9 +131,7 @@ class People:
 
 
 async def run_campaign(campaign: Campaign) -> Report:
-    """
-    Kill and restart as often as asked, then let the relays finish, and compare.
-    """
+    """Kill and restart as often as asked, then let the relays finish, and compare."""
     simulator = Simulator(
         clock=SystemClock(), api_key=KEY, random=Random(campaign.seed), per_hour=PLENTY, per_day=PLENTY
     )
@@ -189,9 +183,7 @@ async def run_campaign(campaign: Campaign) -> Report:
 
 
 def most_in_an_hour(instants: Iterable[datetime]) -> int:
-    """
-    How many of these lie within the sixty minutes that hold most of them.
-    """
+    """How many of these lie within the sixty minutes that hold most of them."""
     ordered = sorted(instants)
     first = most = 0
     for number, instant in enumerate(ordered):
@@ -203,9 +195,7 @@ def most_in_an_hour(instants: Iterable[datetime]) -> int:
 
 @asynccontextmanager
 async def _cancelled_after(coroutines: Iterable[Any]) -> AsyncIterator[None]:
-    """
-    These run beside the block, and are cancelled at its end.
-    """
+    """These run beside the block, and are cancelled at its end."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         yield
@@ -218,9 +208,7 @@ async def _cancelled_after(coroutines: Iterable[Any]) -> AsyncIterator[None]:
 
 
 def _make_database(cluster: PostgresCluster) -> str:
-    """
-    A database that belongs to the nodes' own user, who gets none of the connections kept for others.
-    """
+    """A database that belongs to the nodes' own user, who gets none of the connections kept for others."""
     name = cluster.create_database()
     cluster.create_role(NODES_ROLE, owns=name)
     return cluster.url(name)
@@ -228,9 +216,7 @@ def _make_database(cluster: PostgresCluster) -> str:
 
 @asynccontextmanager
 async def _gate(campaign: Campaign) -> AsyncIterator[Gate]:
-    """
-    A node's own way to the database.
-    """
+    """A node's own way to the database."""
     gate = Gate("127.0.0.1", 0 if campaign.cluster is None else campaign.cluster.port)
     async with gate.listening():
         yield gate
@@ -267,9 +253,7 @@ def _environment(campaign: Campaign, simulator: Simulator, url: str, database: s
 
 
 def _of_node(campaign: Campaign, common: Mapping[str, str], number: int, gate: Gate) -> dict[str, str]:
-    """
-    The environment of one node: its own files, its own way to the database, its own idea of the time.
-    """
+    """The environment of one node: its own files, its own way to the database, its own idea of the time."""
     if campaign.cluster is None:
         return dict(common)
     folder = campaign.folder / f"node-{number}"
@@ -325,9 +309,7 @@ async def _command(environment: Mapping[str, str], *arguments: str) -> Any:  # n
 
 
 def table(campaign: Campaign, report: Report) -> str:
-    """
-    The result for people.
-    """
+    """The result for people."""
     rows: dict[str, object] = {
         "kills": f"{campaign.kills} by {campaign.number.name}, seed {campaign.seed}",
         "store": "SQLite" if campaign.cluster is None else "PostgreSQL",

@@ -1,6 +1,4 @@
-"""
-What befalls the database under the nodes.
-"""
+"""What befalls the database under the nodes."""
 
 import asyncio
 import sys
@@ -27,9 +25,7 @@ CROWDED = "max_connections = {connections}\nsuperuser_reserved_connections = 3\n
 
 
 def fake_time_library() -> Path:
-    """
-    libfaketime, which gives a program another time of day. Ends the program where there is none.
-    """
+    """libfaketime, which gives a program another time of day. Ends the program where there is none."""
     program = find(PARTS["faketime"])
     found = [] if program is None else sorted(program.resolve().parents[1].glob("lib/**/libfaketimeMT.so.1"))
     if not found:
@@ -39,9 +35,7 @@ def fake_time_library() -> Path:
 
 @dataclass
 class Troubles:
-    """
-    Restarts of the database server, and cuts between it and single nodes; with how often each came.
-    """
+    """Restarts of the database server, and cuts between it and single nodes; with how often each came."""
 
     random: Random
     cluster: PostgresCluster | None
@@ -52,9 +46,7 @@ class Troubles:
     cuts: int = 0
 
     async def befall(self) -> None:
-        """
-        Go on until cancelled; all is well again after that.
-        """
+        """Go on until cancelled; all is well again after that."""
         try:
             await asyncio.gather(
                 *([self._restart()] if self.restarting else []), *([self._cut()] if self.cutting else [])

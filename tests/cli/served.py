@@ -1,6 +1,4 @@
-"""
-The simulator on a port, for commands that run an event loop of their own.
-"""
+"""The simulator on a port, for commands that run an event loop of their own."""
 
 import asyncio
 import threading
@@ -14,9 +12,7 @@ from tests.callrail.simulated import listening
 
 @contextmanager
 def served(simulator: Simulator) -> Iterator[str]:
-    """
-    The simulator's URL, in a thread beside the test, until the end of the block.
-    """
+    """The simulator's URL, in a thread beside the test, until the end of the block."""
     loop, stop, urls = asyncio.new_event_loop(), asyncio.Event(), SimpleQueue[str]()
 
     async def serve() -> None:

@@ -1,6 +1,4 @@
-"""
-Trying the channels.
-"""
+"""Trying the channels."""
 
 import json
 import sys
@@ -34,9 +32,7 @@ def test_a_channel_that_works(monkeypatch: pytest.MonkeyPatch, receiver: Receive
 
 
 def test_a_channel_that_does_not(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """
-    8, also where another one works, and no word of its address.
-    """
+    """8, also where another one works, and no word of its address."""
     shown = run(monkeypatch, NOWHERE, receiver.url, as_json=True)
 
     assert 8 == shown.exit_code
@@ -65,9 +61,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("url", ["slack", "token-of-mine@nowhere"])
 def test_an_address_is_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """
-    Not even one that is written wrong.
-    """
+    """Not even one that is written wrong."""
     shown = run(monkeypatch, url)
 
     assert 3 == shown.exit_code

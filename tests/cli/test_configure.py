@@ -34,9 +34,7 @@ def api_url(simulator: Simulator) -> Iterator[str]:
 
 @pytest.fixture
 def memory() -> Iterator[MemoryKeyring]:
-    """
-    An OS keyring that works.
-    """
+    """An OS keyring that works."""
     memory, before = MemoryKeyring(), keyring.get_keyring()
     keyring.set_keyring(memory)
     yield memory
@@ -50,26 +48,20 @@ def no_keyring(memory: MemoryKeyring) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """
-    Where the settings go: a file in a directory that do not exist yet.
-    """
+    """Where the settings go: a file in a directory that do not exist yet."""
     return tmp_path / "settings" / "relay.toml"
 
 
 @pytest.fixture
 def configured(api_url: str, config: Path, memory: MemoryKeyring) -> str:
-    """
-    A first run that went well; the URL it printed.
-    """
+    """A first run that went well; the URL it printed."""
     first = run(config, *ACCEPTED, "--api-url", api_url)
     assert 0 == first.exit_code, first.stderr
     return first.stdout
 
 
 def run(config: Path, *words: str, key: str | bytes = KEY) -> Result:
-    """
-    ``configure`` without a terminal.
-    """
+    """``configure`` without a terminal."""
     return CliRunner().invoke(app, ["configure", "--config", str(config), *words], input=key)
 
 
@@ -84,9 +76,7 @@ def token(memory: MemoryKeyring, config: Path) -> str:
 def test_everything_is_set_up_where_there_is_one_of_each(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    What there is only one of is taken and said, and the URL for IF3 stands alone on standard output.
-    """
+    """What there is only one of is taken and said, and the URL for IF3 stands alone on standard output."""
     done = run(config, *ACCEPTED, "--api-url", api_url, "--public-url", "https://texts.example.com/")
 
     assert 0 == done.exit_code
@@ -118,9 +108,7 @@ def test_everything_is_set_up_where_there_is_one_of_each(
 
 
 def test_json_is_one_object(simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring) -> None:
-    """
-    Standard output holds the document and nothing else.
-    """
+    """Standard output holds the document and nothing else."""
     done = run(config, *ACCEPTED, "--api-url", api_url, "--json")
 
     assert {
@@ -138,9 +126,7 @@ def test_json_is_one_object(simulator: Simulator, api_url: str, config: Path, me
 def test_choices_are_named_where_there_are_several(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    What nobody can decide ends with 2 and a list, and nothing is written.
-    """
+    """What nobody can decide ends with 2 and a list, and nothing is written."""
     second = simulator.add_company(name="Second Co")
 
     done = run(config, *ACCEPTED, "--api-url", api_url)
@@ -156,9 +142,7 @@ def test_choices_are_named_where_there_are_several(
 def test_what_is_given_is_taken(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    Account number and phone may be written as people write them.
-    """
+    """Account number and phone may be written as people write them."""
     simulator.add_account(name="Second Account")
     company = simulator.add_company(name="Second Co")
     simulator.add_tracker(company_id=company.id, name="Website")
@@ -198,9 +182,7 @@ def test_unknown_one_is_refused_with_those_that_exist(
 def test_number_that_cannot_text_is_no_choice(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    Without a number that can text, the sentence says how to get one.
-    """
+    """Without a number that can text, the sentence says how to get one."""
     for tracker_id in simulator.trackers:
         simulator.change_tracker(tracker_id, sms_enabled=False)
 
@@ -247,9 +229,7 @@ def test_busy_callrail_is_told(
 
 
 def test_missing_key_is_asked_for_in_words(config: Path, memory: MemoryKeyring) -> None:
-    """
-    Without a terminal there is nobody to type it.
-    """
+    """Without a terminal there is nobody to type it."""
     done = run(config, "--accept-terms", key="")
 
     assert 3 == done.exit_code
@@ -257,9 +237,7 @@ def test_missing_key_is_asked_for_in_words(config: Path, memory: MemoryKeyring) 
 
 
 def test_terms_must_be_accepted(api_url: str, config: Path, memory: MemoryKeyring) -> None:
-    """
-    CallRail's rule is shown, and without a word on it nothing is written.
-    """
+    """CallRail's rule is shown, and without a word on it nothing is written."""
     done = run(config, "--api-key-stdin", "--api-url", api_url)
 
     assert 3 == done.exit_code
@@ -280,9 +258,7 @@ def test_missing_keyring_is_told_before_anything_else(api_url: str, config: Path
 
 @pytest.mark.usefixtures("no_keyring")
 def test_environment_needs_no_keyring(api_url: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Where both secrets come from the environment, nothing has to be kept.
-    """
+    """Where both secrets come from the environment, nothing has to be kept."""
     monkeypatch.setenv("CALLRAIL_API_KEY", KEY)
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token-of-the-environment")
 
@@ -299,9 +275,7 @@ def test_environment_needs_no_keyring(api_url: str, config: Path, monkeypatch: p
 @posix_only
 @pytest.mark.usefixtures("no_keyring")
 def test_file_of_secrets_is_private(api_url: str, config: Path) -> None:
-    """
-    --secrets-file keeps both beside the settings, for this user's eyes only.
-    """
+    """--secrets-file keeps both beside the settings, for this user's eyes only."""
     done = run(config, *ACCEPTED, "--api-url", api_url, "--secrets-file")
 
     file = config.with_name("secrets.toml")
@@ -312,9 +286,7 @@ def test_file_of_secrets_is_private(api_url: str, config: Path) -> None:
 
 
 def test_locked_keyring_is_what_the_file_is_for(api_url: str, config: Path, memory: MemoryKeyring) -> None:
-    """
-    The remedy that the fault names works.
-    """
+    """The remedy that the fault names works."""
 
     def refuse() -> None:
         raise KeyringLocked
@@ -330,9 +302,7 @@ def test_locked_keyring_is_what_the_file_is_for(api_url: str, config: Path, memo
 
 
 def test_file_takes_over_from_the_keyring(configured: str, config: Path, memory: MemoryKeyring) -> None:
-    """
-    A later --secrets-file moves both secrets, and the URL stays.
-    """
+    """A later --secrets-file moves both secrets, and the URL stays."""
     done = run(config, "--secrets-file")
 
     assert (0, configured) == (done.exit_code, done.stdout)
@@ -342,9 +312,7 @@ def test_file_takes_over_from_the_keyring(configured: str, config: Path, memory:
 
 @pytest.mark.usefixtures("configured")
 def test_file_takes_nothing_from_the_environment(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    What belongs to the environment is never stored.
-    """
+    """What belongs to the environment is never stored."""
     monkeypatch.setenv("CALLRAIL_API_KEY", KEY)
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "token-of-the-environment")
 
@@ -353,9 +321,7 @@ def test_file_takes_nothing_from_the_environment(config: Path, monkeypatch: pyte
 
 
 def test_second_run_keeps_secrets_and_comments(configured: str, config: Path, memory: MemoryKeyring) -> None:
-    """
-    Run again it asks less: the terms are accepted, key and webhook secret are there.
-    """
+    """Run again it asks less: the terms are accepted, key and webhook secret are there."""
     config.write_text(f"# the office\n{config.read_text('utf-8')}", "utf-8")
     before = config.read_text("utf-8")
 
@@ -368,9 +334,7 @@ def test_second_run_keeps_secrets_and_comments(configured: str, config: Path, me
 
 
 def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulator: Simulator) -> None:
-    """
-    A number that came later makes the one in the settings no less clear.
-    """
+    """A number that came later makes the one in the settings no less clear."""
     simulator.add_tracker(name="Website")
 
     done = run(config)
@@ -407,9 +371,7 @@ def test_stored_key_may_be_outranked(config: Path, monkeypatch: pytest.MonkeyPat
 def test_settings_may_be_outranked(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A variable that wins over what was just written is named by its key.
-    """
+    """A variable that wins over what was just written is named by its key."""
     monkeypatch.setenv("CALLRAIL_RELAY_CALLRAIL__COMPANY_ID", "COM77")
 
     done = run(config, *ACCEPTED, "--api-url", api_url)
@@ -449,9 +411,7 @@ def test_bad_address_is_told_with_its_flag(
 
 
 def test_unverified_values_are_stored_as_given(config: Path, memory: MemoryKeyring) -> None:
-    """
-    With --no-verify CallRail is not asked: nothing listens here.
-    """
+    """With --no-verify CallRail is not asked: nothing listens here."""
     done = run(
         config,
         *(*ACCEPTED, "--no-verify", "--api-url", "http://127.0.0.1:9", "--account-id", "123456789"),

@@ -1,6 +1,4 @@
-"""
-``configure --webhooks``: CallRail's side and ours.
-"""
+"""``configure --webhooks``: CallRail's side and ours."""
 
 import json
 import os
@@ -44,9 +42,7 @@ def memory() -> Iterator[MemoryKeyring]:
 
 @pytest.fixture
 def way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublicWay]:
-    """
-    A public URL that leads to this relay.
-    """
+    """A public URL that leads to this relay."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
     with public_way(tmp_path) as way:
         way.answer = proving(tmp_path / "relay.db")
@@ -63,9 +59,7 @@ def config(
     way: PublicWay,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
-    """
-    The settings of a relay that is set up.
-    """
+    """The settings of a relay that is set up."""
     path = tmp_path / "relay.toml"
     monkeypatch.setenv("CALLRAIL_API_KEY", KEY)
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", TOKEN)
@@ -106,9 +100,7 @@ def stored_keys(memory: MemoryKeyring) -> list[str]:
 def test_both_webhooks_are_registered_and_the_key_is_kept(
     simulator: Simulator, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    Doing it again changes nothing. Neither secret is shown.
-    """
+    """Doing it again changes nothing. Neither secret is shown."""
     first = register(config)
     assert 0 == first.exit_code, first.stderr
     assert [CONFIG] == configs(simulator)
@@ -127,9 +119,7 @@ def test_both_webhooks_are_registered_and_the_key_is_kept(
 
 
 def test_the_urls_of_others_stay(simulator: Simulator, config: Path) -> None:
-    """
-    With every other event; only ours with a former secret, which would answer 404, goes.
-    """
+    """With every other event; only ours with a former secret, which would answer 404, goes."""
     theirs = "https://example.invalid/zapier"
     add_integration(
         simulator,
@@ -155,9 +145,7 @@ def test_the_urls_of_others_stay(simulator: Simulator, config: Path) -> None:
 def test_each_company_of_the_routes_is_told_of(
     simulator: Simulator, config: Path, memory: MemoryKeyring
 ) -> None:
-    """
-    Each has a key of its own; one that is known already stays.
-    """
+    """Each has a key of its own; one that is known already stays."""
     second = simulator.add_company(name="Second Co")
     number = simulator.add_tracker(company_id=second.id).tracking_numbers[0]
     with config.open("a", encoding="utf-8") as file:
@@ -183,9 +171,7 @@ def test_each_company_of_the_routes_is_told_of(
 def test_a_key_of_the_environment_is_told(
     simulator: Simulator, config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    One that is the right one is left alone; another one wins over what is stored.
-    """
+    """One that is the right one is left alone; another one wins over what is stored."""
     monkeypatch.setenv("CALLRAIL_SIGNING_KEY", f"another, {SIGNING_KEY}")
     assert "environment variable CALLRAIL_SIGNING_KEY" in register(config).stderr
     assert [] == stored_keys(memory)
@@ -280,9 +266,7 @@ def test_the_wizard_registers_as_well(simulator: Simulator, config: Path) -> Non
 
 
 def test_a_key_that_callrail_does_not_tell_is_asked_for(simulator: Simulator, config: Path) -> None:
-    """
-    The webhooks stay registered; the key has to be copied from CallRail's page.
-    """
+    """The webhooks stay registered; the key has to be copied from CallRail's page."""
     company = simulator.companies[simulator.company_id]
     simulator.companies[company.id] = replace(company, signing_key="")
 

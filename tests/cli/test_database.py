@@ -1,6 +1,4 @@
-"""
-Moving a store to another database.
-"""
+"""Moving a store to another database."""
 
 import asyncio
 import json
@@ -32,9 +30,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["to PostgreSQL", "to SQLite"])
 def both(request: pytest.FixtureRequest, sqlite_url: str, postgres_url: str) -> tuple[str, str]:
-    """
-    Where from, and where to.
-    """
+    """Where from, and where to."""
     return (sqlite_url, postgres_url) if request.param == "to PostgreSQL" else (postgres_url, sqlite_url)
 
 
@@ -47,9 +43,7 @@ def opened(source: str, target: str) -> AbstractContextManager[Copy]:
 
 
 def fill(url: str, *, texts: int = 6) -> None:
-    """
-    Texts of every kind: sent, refused, on their way, waiting; and an opt-out.
-    """
+    """Texts of every kind: sent, refused, on their way, waiting; and an opt-out."""
 
     async def work() -> None:
         outbox = await Outbox.open(url, ManualClock(), database_time=False)
@@ -66,9 +60,7 @@ def fill(url: str, *, texts: int = 6) -> None:
 
 
 def everything(url: str) -> dict[str, list[tuple[object, ...]]]:
-    """
-    All rows of all tables.
-    """
+    """All rows of all tables."""
     with connected(url) as connection:
         return {
             table.name: [
@@ -80,9 +72,7 @@ def everything(url: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_copy_holds_the_same(both: tuple[str, str]) -> None:
-    """
-    Every row of every table, with its number, in either direction; and again, without a change.
-    """
+    """Every row of every table, with its number, in either direction; and again, without a change."""
     source, target = both
     fill(source)
 
@@ -119,9 +109,7 @@ def test_a_copy_goes_on_where_the_store_stopped(both: tuple[str, str]) -> None:
 
 
 def test_an_interrupted_copy_is_finished_by_the_next(both: tuple[str, str]) -> None:
-    """
-    What a copy that ended early has copied is left, and the rest follows.
-    """
+    """What a copy that ended early has copied is left, and the rest follows."""
     source, target = both
     fill(source)
     with opened(source, target) as half:
@@ -133,9 +121,7 @@ def test_an_interrupted_copy_is_finished_by_the_next(both: tuple[str, str]) -> N
 
 
 def test_the_copy_shows_one_instant(both: tuple[str, str]) -> None:
-    """
-    What is written to the source while it is copied is not in the copy, nor half of it.
-    """
+    """What is written to the source while it is copied is not in the copy, nor half of it."""
     source, target = both
     fill(source)
     before = everything(source)
@@ -149,9 +135,7 @@ def test_the_copy_shows_one_instant(both: tuple[str, str]) -> None:
 
 
 def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
-    """
-    Into a store that has texts of its own nothing is copied over them.
-    """
+    """Into a store that has texts of its own nothing is copied over them."""
     source, target = both
     fill(source)
     fill(target, texts=3)
@@ -164,9 +148,7 @@ def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
 
 
 def test_a_target_that_holds_more_is_told(both: tuple[str, str]) -> None:
-    """
-    Counts that differ end with a code, and with the names of the tables.
-    """
+    """Counts that differ end with a code, and with the names of the tables."""
     source, target = both
     fill(source)
     assert 0 == copy(source, target).exit_code
@@ -200,9 +182,7 @@ def test_the_faults_of_addresses_are_told(tmp_path: Path, sqlite_url: str) -> No
 
 
 def test_a_store_in_use_is_not_copied(both: tuple[str, str]) -> None:
-    """
-    A relay that works on either would send what waits, and the other would send it again.
-    """
+    """A relay that works on either would send what waits, and the other would send it again."""
     source, target = both
     fill(source)
     for served in both:
@@ -221,9 +201,7 @@ async def _while_serving(served: str, source: str, target: str) -> Result:
 
 
 def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url: str) -> None:
-    """
-    Nor is it copied a second time meanwhile.
-    """
+    """Nor is it copied a second time meanwhile."""
     fill(sqlite_url)
     with opened(sqlite_url, postgres_url):
         with pytest.raises(AlreadyRunning, match="database copy"):
@@ -234,9 +212,7 @@ def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url
 
 
 def test_a_store_that_a_replay_sends_from_is_not_copied(tmp_path: Path, sqlite_url: str) -> None:
-    """
-    It has no lock of its own; what delivers has a name beside the store.
-    """
+    """It has no lock of its own; what delivers has a name beside the store."""
     fill(sqlite_url)
     with node_name(tmp_path):
         refused = copy(sqlite_url, f"sqlite:///{(tmp_path / 'other.db').as_posix()}")

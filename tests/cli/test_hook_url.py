@@ -21,9 +21,7 @@ def memory() -> Iterator[MemoryKeyring]:
 
 @pytest.fixture
 def config(tmp_path: Path, memory: MemoryKeyring) -> Path:
-    """
-    Settings with a public address, and a webhook secret in the keyring.
-    """
+    """Settings with a public address, and a webhook secret in the keyring."""
     config = tmp_path / "config.toml"
     config.write_text('[server]\npublic_url = "https://texts.example.com"\n', "utf-8")
     memory.entries["callrail-relay", f"hook-token@{config}"] = "first"
@@ -35,9 +33,7 @@ def run(config: Path, *words: str) -> Result:
 
 
 def test_url_stands_alone(config: Path) -> None:
-    """
-    A script can take standard output as it is.
-    """
+    """A script can take standard output as it is."""
     shown = run(config)
 
     assert (0, "https://texts.example.com/hooks/if3/first\n", "") == (
@@ -61,9 +57,7 @@ def test_json_is_an_object(config: Path) -> None:
     ],
 )
 def test_missing_public_address_is_told(server: str, address: str, config: Path) -> None:
-    """
-    The URL is one that works on this machine, and what IF3 needs is said beside it.
-    """
+    """The URL is one that works on this machine, and what IF3 needs is said beside it."""
     config.write_text(f"[server]\n{server}\n", "utf-8")
 
     shown = run(config)
@@ -76,9 +70,7 @@ def test_missing_public_address_is_told(server: str, address: str, config: Path)
     "address", ["http://texts.example.com", "https://192.168.0.4", "https://office.local"]
 )
 def test_public_address_that_cannot_be_right_is_told(address: str, config: Path) -> None:
-    """
-    The URL is printed all the same, for whoever needs it in their own network.
-    """
+    """The URL is printed all the same, for whoever needs it in their own network."""
     config.write_text(f'[server]\npublic_url = "{address}"\n', "utf-8")
 
     shown = run(config)
@@ -97,9 +89,7 @@ def test_missing_secret_is_told(config: Path, memory: MemoryKeyring) -> None:
 
 
 def test_rotation_keeps_the_former_url_for_a_day(config: Path, memory: MemoryKeyring) -> None:
-    """
-    The new secret is printed and stored; the former one is stored with its end.
-    """
+    """The new secret is printed and stored; the former one is stored with its end."""
     before = datetime.now(UTC)
 
     shown = run(config, "--rotate")
@@ -115,9 +105,7 @@ def test_rotation_keeps_the_former_url_for_a_day(config: Path, memory: MemoryKey
 
 
 def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
-    """
-    With --now nothing of the former secret is kept; alone --now means nothing.
-    """
+    """With --now nothing of the former secret is kept; alone --now means nothing."""
     memory.entries["callrail-relay", f"signing-keys@{config}"] = "key"
 
     shown = run(config, "--rotate", "--now")
@@ -134,9 +122,7 @@ def test_leaked_url_is_ended(config: Path, memory: MemoryKeyring) -> None:
 def test_secret_of_the_environment_is_rotated_there(
     config: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A rotation that would not count is refused.
-    """
+    """A rotation that would not count is refused."""
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "of-the-environment")
 
     shown = run(config, "--rotate")

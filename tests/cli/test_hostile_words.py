@@ -1,6 +1,4 @@
-"""
-Whatever people, forms and CallRail write, a terminal shows it and is not steered by it.
-"""
+"""Whatever people, forms and CallRail write, a terminal shows it and is not steered by it."""
 
 import ast
 import io
@@ -46,9 +44,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> None:
-    """
-    A store with such a text, such a reason of a pause, and such an opt-out.
-    """
+    """A store with such a text, such a reason of a pause, and such an opt-out."""
     saved = tmp_path / "saved.json"
     saved.write_text(json.dumps(PAYLOAD | {"message": f"{HOSTILE} {{{{name}}}}"}), encoding="utf-8")
     assert 7 == run("replay", str(saved), "--timeout", "0").exit_code
@@ -82,9 +78,7 @@ COMMANDS = [
 
 @pytest.mark.usefixtures("store")
 def test_no_command_shows_it_raw() -> None:
-    """
-    Neither as a table nor as JSON, neither as a result nor as a fault.
-    """
+    """Neither as a table nor as JSON, neither as a result nor as a fault."""
     [message] = json.loads(run("messages", "list", "--json").stdout)
     shows = [("messages", "show", message["id"]), ("messages", "show", message["id"], "--json")]
     for command in [*COMMANDS, *shows]:
@@ -102,9 +96,7 @@ def test_no_command_shows_it_raw() -> None:
 
 
 def test_pretty_log_does_not_show_it_raw() -> None:
-    """
-    Whoever writes to it.
-    """
+    """Whoever writes to it."""
     stream = io.StringIO()
     logs.configure("debug", "pretty", stream)
     structlog.get_logger().info("received", seller=STEERING, names=[STEERING], plain="x\x1b[31m")
@@ -115,9 +107,7 @@ def test_pretty_log_does_not_show_it_raw() -> None:
 
 
 def test_results_go_through_one_function() -> None:
-    """
-    No command prints by itself.
-    """
+    """No command prints by itself."""
     folder = Path(callrail_relay.__file__).parent / "cli"
     own = {"running.py", "documents.py", "commands.py", "files.py"}
     for file in folder.glob("*.py"):

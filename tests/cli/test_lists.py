@@ -1,6 +1,4 @@
-"""
-Files in and out: the list of opt-outs, and the texts.
-"""
+"""Files in and out: the list of opt-outs, and the texts."""
 
 import csv
 import io
@@ -37,18 +35,14 @@ def run(*words: str, stdin: str | None = None) -> Result:
 
 
 def store(*texts: str) -> None:
-    """
-    Put texts into the store, which nothing delivers.
-    """
+    """Put texts into the store, which nothing delivers."""
     for text in texts:
         shown = run("send", "--to", RECIPIENT, "--message", text, "--no-wait")
         assert 0 == shown.exit_code, shown.output
 
 
 def test_opt_outs_go_out_and_come_in() -> None:
-    """
-    What was exported is on the list already when it is imported.
-    """
+    """What was exported is on the list already when it is imported."""
     added = run("opt-outs", "import", "-", stdin=f"{HEADER},202-555-0122,=1+1,2026-01-31\n")
     assert (0, "1 line(s) read; 1 new on the list.\n") == (added.exit_code, added.stdout)
 
@@ -59,9 +53,7 @@ def test_opt_outs_go_out_and_come_in() -> None:
 
 
 def test_bad_lines_are_named_and_the_others_count() -> None:
-    """
-    The exit code tells a script that somebody is not on the list.
-    """
+    """The exit code tells a script that somebody is not on the list."""
     shown = run("opt-outs", "import", "-", stdin=f"recipient,name\n{RECIPIENT},Dana\nnobody,Pat\n")
 
     assert (2, "1 line(s) read; 1 new on the list.\n") == (shown.exit_code, shown.stdout)
@@ -71,9 +63,7 @@ def test_bad_lines_are_named_and_the_others_count() -> None:
 
 
 def test_a_list_without_numbers_of_ours_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Else somebody would seem to be on the list of a number that is set up later.
-    """
+    """Else somebody would seem to be on the list of a number that is set up later."""
     for name in ("ACCOUNT_ID", "COMPANY_ID", "TRACKING_NUMBER"):
         monkeypatch.delenv(f"CALLRAIL_RELAY_CALLRAIL__{name}")
 
@@ -89,9 +79,7 @@ def test_a_file_that_is_not_there() -> None:
 
 
 def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
-    """
-    Oldest first, for a spreadsheet, in a file that nobody else reads.
-    """
+    """Oldest first, for a spreadsheet, in a file that nobody else reads."""
     store("=1+1", "Two\nlines")
 
     shown = run("messages", "export", "texts.csv", "--json")
@@ -107,9 +95,7 @@ def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
 
 
 def test_texts_go_out_as_lines(tmp_path: Path) -> None:
-    """
-    Each is the document that `messages show` prints; the filters are those of `messages list`.
-    """
+    """Each is the document that `messages show` prints; the filters are those of `messages list`."""
     store("One", "Two")
 
     [line] = run("messages", "export", "--format", "jsonl", "--search", "two").stdout.splitlines()
@@ -124,9 +110,7 @@ def test_texts_go_out_as_lines(tmp_path: Path) -> None:
 def test_an_export_that_breaks_off_leaves_the_former_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A file of that name is replaced by a whole one or not at all.
-    """
+    """A file of that name is replaced by a whole one or not at all."""
     (tmp_path / "texts.csv").write_text("former", "utf-8")
     store("One")
     monkeypatch.setattr("callrail_relay.domain.message_sheet.rows", lambda _: 1 / 0)
@@ -152,9 +136,7 @@ def test_one_document_is_all_that_standard_output_takes(command: str) -> None:
 def test_a_text_is_mapped_again_after_the_settings_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    7 while it is held, 0 when it is queued, 4 when there is nothing to map.
-    """
+    """7 while it is held, 0 when it is queued, 4 when there is nothing to map."""
     (tmp_path / "payload.json").write_text(json.dumps(payload()), "utf-8")
     monkeypatch.delenv("CALLRAIL_RELAY_CALLRAIL__TRACKING_NUMBER")
     monkeypatch.setenv(

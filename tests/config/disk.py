@@ -1,6 +1,4 @@
-"""
-A disk that is full, for whatever this process writes.
-"""
+"""A disk that is full, for whatever this process writes."""
 
 import sys
 from collections.abc import Iterator
@@ -11,9 +9,7 @@ import pytest
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """
-    Inside, a file can be made and read, and no byte can be written to it.
-    """
+    """Inside, a file can be made and read, and no byte can be written to it."""
     if sys.platform == "win32":
         pytest.skip("Windows has no limit for the size of files")
     import resource  # noqa: PLC0415  # not on Windows

@@ -26,9 +26,7 @@ DURATIONS = st.timedeltas(timedelta(0), timedelta(days=3650))
     ],
 )
 def test_times_are_read(written: object, seconds: float) -> None:
-    """
-    A number is seconds, a letter is a unit.
-    """
+    """A number is seconds, a letter is a unit."""
     assert timedelta(seconds=seconds) == parse_duration(written)
 
 
@@ -53,27 +51,21 @@ def test_times_are_read(written: object, seconds: float) -> None:
     ],
 )
 def test_other_words_are_refused(written: object) -> None:
-    """
-    What could be misread is not read.
-    """
+    """What could be misread is not read."""
     with pytest.raises(ValueError, match=r"^must be a number of seconds"):
         parse_duration(written)
 
 
 @pytest.mark.parametrize("written", ["3651d", "999999999999999d", 1e9, timedelta(seconds=-1)])
 def test_endless_times_are_refused(written: object) -> None:
-    """
-    Ten years are enough for everybody.
-    """
+    """Ten years are enough for everybody."""
     with pytest.raises(ValueError, match=r"^must be between"):
         parse_duration(written)
 
 
 @given(DURATIONS)
 def test_writing_then_reading_is_identity(duration: timedelta) -> None:
-    """
-    No microsecond is lost.
-    """
+    """No microsecond is lost."""
     assert duration == parse_duration(duration_text(duration))
 
 

@@ -17,9 +17,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Write:
-    """
-    Writes a settings file and gives its path.
-    """
+    """Writes a settings file and gives its path."""
 
     def write(text: str) -> Path:
         path = tmp_path / "config.toml"
@@ -30,25 +28,19 @@ def config(tmp_path: Path) -> Write:
 
 
 def fault(path: Path | None = None, **overrides: object) -> str:
-    """
-    What is wrong with the settings.
-    """
+    """What is wrong with the settings."""
     with pytest.raises(SettingsFault) as caught:
         load(path, overrides=overrides)
     return str(caught.value)
 
 
 def test_nothing_set_is_the_defaults() -> None:
-    """
-    The default file may be missing.
-    """
+    """The default file may be missing."""
     assert Settings() == load()
 
 
 def test_default_file_is_read() -> None:
-    """
-    Nobody needs to name it.
-    """
+    """Nobody needs to name it."""
     default_config_file().parent.mkdir(parents=True)
     default_config_file().write_text("[limits]\nper_hour = 3\n")
 
@@ -58,9 +50,7 @@ def test_default_file_is_read() -> None:
 def test_flags_over_environment_over_file_over_default(
     config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Each key is taken from the highest source that has it.
-    """
+    """Each key is taken from the highest source that has it."""
     path = config("[limits]\nper_hour = 1\nper_day = 1\nmax_characters = 1\n")
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_HOUR", "2")
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_DAY", "2")
@@ -76,9 +66,7 @@ def test_flags_over_environment_over_file_over_default(
 
 
 def test_variable_names_the_file(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    CALLRAIL_RELAY_CONFIG is no setting itself.
-    """
+    """CALLRAIL_RELAY_CONFIG is no setting itself."""
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", str(config("[limits]\nper_hour = 1\n")))
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "t")
 
@@ -86,9 +74,7 @@ def test_variable_names_the_file(config: Write, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_environment_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Numbers, times, lists and tables are read from it as the file would hold them.
-    """
+    """Numbers, times, lists and tables are read from it as the file would hold them."""
     for name, value in {
         "CALLRAIL__ACCOUNT_ID": "123456789",
         "CALLRAIL__ACCEPTED_TERMS": "true",
@@ -120,9 +106,7 @@ def test_environment_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_word_is_a_list_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Also where the word alone would be JSON.
-    """
+    """Also where the word alone would be JSON."""
     monkeypatch.setenv("CALLRAIL_RELAY_DELIVERY__RECONCILE_AFTER", "15")
 
     assert (timedelta(seconds=15),) == load().delivery.reconcile_after
@@ -131,18 +115,14 @@ def test_one_word_is_a_list_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["LIMITS__PER_HOUR", "LIMITS", "SERVER__TRUSTED_PROXIES", "NONSENSE"])
 @pytest.mark.parametrize("value", ["", "  "])
 def test_blank_variable_is_not_set(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """
-    A line left empty in an environment file says nothing.
-    """
+    """A line left empty in an environment file says nothing."""
     monkeypatch.setenv(f"CALLRAIL_RELAY_{name}", value)
 
     assert Settings() == load()
 
 
 def test_every_key_has_its_variable() -> None:
-    """
-    The names are those of the contract.
-    """
+    """The names are those of the contract."""
     names = list(variable_names())
 
     assert {
@@ -156,9 +136,7 @@ def test_every_key_has_its_variable() -> None:
 
 
 def test_named_file_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    A slip in --config is not taken for empty settings, unless the file is about to be made.
-    """
+    """A slip in --config is not taken for empty settings, unless the file is about to be made."""
     missing = tmp_path / "missing.toml"
     assert f"There is no settings file {missing}. Make it with `callrail-relay configure" in fault(missing)
     assert Settings() == load(missing, must_exist=False)
@@ -173,18 +151,14 @@ def test_directory_is_no_settings_file(tmp_path: Path) -> None:
 
 @posix_only
 def test_unreadable_file_is_told(config: Write) -> None:
-    """
-    With the words of the system, and not as a missing file.
-    """
+    """With the words of the system, and not as a missing file."""
     path = config("") / "config.toml"
 
     assert fault(path).startswith(f"The settings file {path} cannot be read: Not a directory. Let the user")
 
 
 def test_other_encodings_are_told(tmp_path: Path) -> None:
-    """
-    UTF-16, as some editors save it, with the byte where it shows.
-    """
+    """UTF-16, as some editors save it, with the byte where it shows."""
     path = tmp_path / "config.toml"
     path.write_bytes("[limits]".encode("utf-16"))
 
@@ -192,9 +166,7 @@ def test_other_encodings_are_told(tmp_path: Path) -> None:
 
 
 def test_marks_of_windows_are_no_fault(tmp_path: Path) -> None:
-    """
-    A byte order mark and CR LF are read over.
-    """
+    """A byte order mark and CR LF are read over."""
     path = tmp_path / "config.toml"
     path.write_bytes("\ufeff[limits]\r\nper_hour = 4\r\n".encode())
 
@@ -202,9 +174,7 @@ def test_marks_of_windows_are_no_fault(tmp_path: Path) -> None:
 
 
 def test_wrong_syntax_is_told_with_its_place(config: Write) -> None:
-    """
-    Line and column.
-    """
+    """Line and column."""
     path = config("[limits]\nper_hour = ten\n")
 
     words = f"The settings file {path} is not valid TOML: invalid value (at line 2, column 12)."
@@ -254,18 +224,14 @@ def test_wrong_syntax_is_told_with_its_place(config: Write) -> None:
     ],
 )
 def test_fault_names_key_line_and_remedy(config: Write, text: str, line: int, sentence: str) -> None:
-    """
-    One sentence says what is wrong, where, and what would be right.
-    """
+    """One sentence says what is wrong, where, and what would be right."""
     path = config(text)
 
     assert fault(path).startswith(sentence.format(f"{path}, line {line}"))
 
 
 def test_line_is_left_out_where_it_is_not_plain(config: Write) -> None:
-    """
-    Keys can be written in more ways than are looked for.
-    """
+    """Keys can be written in more ways than are looked for."""
     path = config("limits.per_hour = 0\n")
 
     assert f"limits.per_hour ({path}) is 0 and must be 1 or more." == fault(path)
@@ -278,9 +244,7 @@ def test_route_without_company_is_a_fault(config: Write) -> None:
 
 
 def test_variable_at_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Its own, or that of the whole table.
-    """
+    """Its own, or that of the whole table."""
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_HOUR", "x")
     monkeypatch.setenv("CALLRAIL_RELAY_DELIVERY", '{"concurrency": 0}')
     monkeypatch.setenv("CALLRAIL_RELAY_GUARDS__QUIET_START", "08:00")
@@ -311,9 +275,7 @@ def test_variable_at_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_flag_at_fault_is_named(key: str, flag: str) -> None:
-    """
-    As it is typed.
-    """
+    """As it is typed."""
     table, name = key.split(".")
 
     with pytest.raises(SettingsFault) as caught:
@@ -340,9 +302,7 @@ def test_flag_at_fault_is_named(key: str, flag: str) -> None:
 def test_unknown_variable_is_named_and_ignored(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
-    """
-    A slip in a name is told of, its value is not shown, and the settings are read all the same.
-    """
+    """A slip in a name is told of, its value is not shown, and the settings are read all the same."""
     monkeypatch.setenv(name, "tcp://10.0.0.1:8787")
 
     assert 8787 == load().server.port
@@ -352,9 +312,7 @@ def test_unknown_variable_is_named_and_ignored(
 def test_it_is_said_once_where_settings_are_read(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    However often a command reads them.
-    """
+    """However often a command reads them."""
     monkeypatch.setenv("CALLRAIL_RELAY_SERVICE_PORT_ONCE", "1")
     find_installation(None)
     find_installation(None)
@@ -363,9 +321,7 @@ def test_it_is_said_once_where_settings_are_read(
 
 
 def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A line each, so that nobody has to run it again for the next.
-    """
+    """A line each, so that nobody has to run it again for the next."""
     path = config("[limits]\nper_hour = 0\nper_day = 0\n")
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_DAY", "-1")
 
@@ -386,9 +342,7 @@ def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
-    """
-    A key in the wrong place does not get into a log.
-    """
+    """A key in the wrong place does not get into a log."""
     words = fault(config(text))
 
     assert "hush" not in words
@@ -396,15 +350,11 @@ def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
 
 
 def test_number_is_shown_as_it_was_typed(config: Write) -> None:
-    """
-    Whoever typed it sees what is wrong with it.
-    """
+    """Whoever typed it sees what is wrong with it."""
     assert '"2025550"' in fault(config('[callrail]\ntracking_number = "2025550"'))
 
 
 def test_secret_in_the_settings_is_sent_away(config: Write) -> None:
-    """
-    The words say where secrets go.
-    """
+    """The words say where secrets go."""
     assert "api_key" in (words := fault(config('[callrail]\napi_key = "x"')))
     assert "secrets are kept apart from the settings, and `callrail-relay configure` stores them" in words

@@ -26,17 +26,13 @@ def mode(path: Path) -> int:
 
 
 def test_settings_are_in_the_users_directory() -> None:
-    """
-    Without a word from anybody the platform's place serves.
-    """
+    """Without a word from anybody the platform's place serves."""
     assert platformdirs.user_config_path("callrail-relay", appauthor=False) / "config.toml" == config_file()
     assert override_path(None) is None
 
 
 def test_flag_wins_over_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    --config names the file, else CALLRAIL_RELAY_CONFIG does; a blank one names nothing.
-    """
+    """--config names the file, else CALLRAIL_RELAY_CONFIG does; a blank one names nothing."""
     monkeypatch.setenv("CALLRAIL_RELAY_CONFIG", str(tmp_path / "variable.toml"))
     assert tmp_path / "flag.toml" == config_file(tmp_path / "flag.toml")
     assert tmp_path / "variable.toml" == config_file()
@@ -46,18 +42,14 @@ def test_flag_wins_over_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_named_file_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    A path that no shell has expanded means the same in every directory.
-    """
+    """A path that no shell has expanded means the same in every directory."""
     monkeypatch.chdir(tmp_path)
     assert Path.cwd() / "b.toml" == config_file(Path("a/../b.toml"))
     assert Path.home() / "relay.toml" == config_file(Path("~/relay.toml"))
 
 
 def test_data_directory_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    CALLRAIL_RELAY_DATA wins over the platform's place.
-    """
+    """CALLRAIL_RELAY_DATA wins over the platform's place."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
     assert tmp_path == data_directory()
 
@@ -67,9 +59,7 @@ def test_data_directory_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @posix_only
 def test_new_directories_are_private(tmp_path: Path) -> None:
-    """
-    Whatever had to be made is closed to others; what was there stays as it was.
-    """
+    """Whatever had to be made is closed to others; what was there stays as it was."""
     tmp_path.chmod(0o755)
 
     made = private_directory(tmp_path / "a" / "b")
@@ -79,9 +69,7 @@ def test_new_directories_are_private(tmp_path: Path) -> None:
 
 @posix_only
 def test_replaced_file_becomes_private(tmp_path: Path) -> None:
-    """
-    A file that others could read is closed when it is written.
-    """
+    """A file that others could read is closed when it is written."""
     path = tmp_path / "config.toml"
     path.write_text("old")
     path.chmod(0o644)
@@ -93,9 +81,7 @@ def test_replaced_file_becomes_private(tmp_path: Path) -> None:
 
 @posix_only
 def test_link_stays_a_link(tmp_path: Path) -> None:
-    """
-    Settings that are kept elsewhere and linked to stay there.
-    """
+    """Settings that are kept elsewhere and linked to stay there."""
     link = tmp_path / "config.toml"
     link.symlink_to(tmp_path / "elsewhere.toml")
 
@@ -106,9 +92,7 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
-    """
-    A file that cannot be replaced stays as it is, without a temporary one beside it.
-    """
+    """A file that cannot be replaced stays as it is, without a temporary one beside it."""
     path = tmp_path / "config.toml"
     path.mkdir()
 
@@ -146,9 +130,7 @@ def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not let go of a directory in use")
 def test_directory_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    A relative path needs it, a whole one does not.
-    """
+    """A relative path needs it, a whole one does not."""
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

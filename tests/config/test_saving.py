@@ -16,9 +16,7 @@ KEPT = {SecretName.HOOK_TOKEN: "token", SecretName.API_KEY: "key"}
 
 
 class Choosy(MemoryKeyring):
-    """
-    A keyring that takes everything but an API key.
-    """
+    """A keyring that takes everything but an API key."""
 
     def set_password(self, service: str, username: str, password: str) -> None:
         if username.startswith("api-key"):
@@ -55,9 +53,7 @@ def write(path: Path, text: str) -> None:
 
 
 async def test_settings_and_secrets_are_written(path: Path, memory: MemoryKeyring) -> None:
-    """
-    Each secret comes back with the place it went to.
-    """
+    """Each secret comes back with the place it went to."""
     places = await save(path, Secrets(path), CHANGES, KEPT, use_file=False)
 
     assert dict.fromkeys(KEPT, "OS keyring (Memory)") == places
@@ -66,9 +62,7 @@ async def test_settings_and_secrets_are_written(path: Path, memory: MemoryKeyrin
 
 
 async def test_failure_leaves_no_new_file(path: Path, choosy: Choosy) -> None:
-    """
-    What was made before the fault is taken out again.
-    """
+    """What was made before the fault is taken out again."""
     with pytest.raises(SecretFault):
         await save(path, Secrets(path), CHANGES, KEPT, use_file=False)
 
@@ -77,9 +71,7 @@ async def test_failure_leaves_no_new_file(path: Path, choosy: Choosy) -> None:
 
 
 async def test_failure_puts_the_former_settings_back(path: Path, choosy: Choosy) -> None:
-    """
-    The settings read as before, to the letter, and a webhook secret that was there stays.
-    """
+    """The settings read as before, to the letter, and a webhook secret that was there stays."""
     former = "# ours\n[server]\nport=8000 # of old\n"
     write(path, former)
     choosy.entries["callrail-relay", f"hook-token@{path}"] = "token"
@@ -103,9 +95,7 @@ async def test_nothing_is_written_that_would_not_be_read(path: Path, memory: Mem
 async def test_environment_that_wins_is_noticed(
     variable: str | None, keys: list[str], path: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A variable that says the same is none of anybody's business.
-    """
+    """A variable that says the same is none of anybody's business."""
     if variable is not None:
         monkeypatch.setenv("CALLRAIL_RELAY_SERVER__PORT", variable)
     changes: Changes = CHANGES

@@ -1,6 +1,4 @@
-"""
-The ladder against the keyring of a Linux desktop, each step in a process of its own.
-"""
+"""The ladder against the keyring of a Linux desktop, each step in a process of its own."""
 
 import json
 import subprocess
@@ -34,9 +32,7 @@ RUNG = "OS keyring (SecretService Keyring)"
 
 
 def step(environment: Mapping[str, str], config: Path, *words: str) -> object:
-    """
-    What a new process answers.
-    """
+    """What a new process answers."""
     done = run(environment, config, *words)
     assert 0 == done.returncode, done.stderr
     return json.loads(done.stdout)
@@ -54,9 +50,7 @@ def run(environment: Mapping[str, str], config: Path, *words: str) -> subprocess
 
 
 def test_secret_outlives_the_process_and_the_session(tmp_path: Path) -> None:
-    """
-    Stored in one process it is found in the next, and after another login, until it is removed.
-    """
+    """Stored in one process it is found in the next, and after another login, until it is removed."""
     config, other = tmp_path / "config.toml", tmp_path / "other.toml"
 
     with secret_service(tmp_path) as environment:
@@ -74,9 +68,7 @@ def test_secret_outlives_the_process_and_the_session(tmp_path: Path) -> None:
 
 
 def test_locked_keyring_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    """
-    Whoever has not unlocked it is told so.
-    """
+    """Whoever has not unlocked it is told so."""
     config = tmp_path / "config.toml"
     with secret_service(tmp_path) as environment:
         step(environment, config, "store", "key")

@@ -24,9 +24,7 @@ API_KEY = SecretName.API_KEY
 
 
 class MemoryKeyring(KeyringBackend):
-    """
-    A keyring that forgets; a test may say what happens before it answers.
-    """
+    """A keyring that forgets; a test may say what happens before it answers."""
 
     priority = 1
     name = "Memory"
@@ -59,9 +57,7 @@ def restored_keyring() -> Iterator[None]:
 
 @pytest.fixture
 def memory() -> MemoryKeyring:
-    """
-    An OS keyring that works.
-    """
+    """An OS keyring that works."""
     memory = MemoryKeyring()
     keyring.set_keyring(memory)
     return memory
@@ -69,17 +65,13 @@ def memory() -> MemoryKeyring:
 
 @pytest.fixture(params=[fail.Keyring, null.Keyring])
 def no_keyring(request: pytest.FixtureRequest) -> None:
-    """
-    A machine without one.
-    """
+    """A machine without one."""
     keyring.set_keyring(request.param())
 
 
 @pytest.fixture
 def locked(memory: MemoryKeyring) -> MemoryKeyring:
-    """
-    An OS keyring that nobody has opened.
-    """
+    """An OS keyring that nobody has opened."""
 
     def refuse() -> None:
         raise KeyringLocked("an answer of the library's own")
@@ -90,9 +82,7 @@ def locked(memory: MemoryKeyring) -> MemoryKeyring:
 
 @pytest.fixture
 def hanging(memory: MemoryKeyring) -> Iterator[threading.Event]:
-    """
-    An OS keyring that waits for a dialogue, until the event is set.
-    """
+    """An OS keyring that waits for a dialogue, until the event is set."""
     answered = threading.Event()
     memory.before = answered.wait
     yield answered
@@ -121,9 +111,7 @@ def store(secrets: Secrets, value: str, name: SecretName = API_KEY, *, use_file:
 
 
 def test_secret_shows_stars() -> None:
-    """
-    However it gets into a text, it is not read there.
-    """
+    """However it gets into a text, it is not read there."""
     secret = Secret("hush")
     shown = [repr(secret), str(secret), f"{secret}", f"{secret!r}", repr(Found(secret, "x"))]
 
@@ -133,17 +121,13 @@ def test_secret_shows_stars() -> None:
 
 @pytest.mark.parametrize("leak", [pickle.dumps, json.dumps, copy.copy, copy.deepcopy, vars])
 def test_secret_is_not_written_by_accident(leak: Callable[[object], object]) -> None:
-    """
-    It has to be revealed first.
-    """
+    """It has to be revealed first."""
     with pytest.raises(TypeError):
         leak(Secret("hush"))
 
 
 def test_secrets_are_compared() -> None:
-    """
-    Equal texts are equal secrets, also beyond ASCII; a text is not a secret.
-    """
+    """Equal texts are equal secrets, also beyond ASCII; a text is not a secret."""
     assert Secret("é") == Secret("é")
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
@@ -151,9 +135,7 @@ def test_secrets_are_compared() -> None:
 
 
 def test_highest_place_wins(memory: MemoryKeyring, config: Path, tmp_path: Path) -> None:
-    """
-    Environment, systemd credential, keyring, file; and it is told which one it was.
-    """
+    """Environment, systemd credential, keyring, file; and it is told which one it was."""
     environ: dict[str, str] = {}
     secrets = Secrets(config, environ)
     assert find(secrets) is None
@@ -201,9 +183,7 @@ def test_secrets_have_the_names_of_the_contract(
 
 
 def test_previous_token_is_only_stored(memory: MemoryKeyring, config: Path, tmp_path: Path) -> None:
-    """
-    What the program made itself during a rotation, it alone gives.
-    """
+    """What the program made itself during a rotation, it alone gives."""
     secrets = Secrets(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
     store(secrets, "2026-01-01T00:00:00+00:00|token", SecretName.HOOK_TOKEN_PREVIOUS)
@@ -215,9 +195,7 @@ def test_previous_token_is_only_stored(memory: MemoryKeyring, config: Path, tmp_
 
 
 def test_trial_does_not_touch_the_real_key(memory: MemoryKeyring, config: Path) -> None:
-    """
-    Entries of another settings file carry its path.
-    """
+    """Entries of another settings file carry its path."""
     store(Secrets(default_config_file(), {}), "real")
     store(Secrets(config, {}), "trial")
     store(Secrets(config.parent / "x" / ".." / "config.toml", {}), "trial again")
@@ -229,9 +207,7 @@ def test_trial_does_not_touch_the_real_key(memory: MemoryKeyring, config: Path) 
 
 
 def test_stored_secret_has_one_place(memory: MemoryKeyring, config: Path) -> None:
-    """
-    Moving a secret to the other place leaves no old one behind that could come back.
-    """
+    """Moving a secret to the other place leaves no old one behind that could come back."""
     secrets = Secrets(config, {})
 
     assert "OS keyring (Memory)" == store(secrets, "first")
@@ -246,9 +222,7 @@ def test_stored_secret_has_one_place(memory: MemoryKeyring, config: Path) -> Non
 
 @pytest.mark.parametrize("use_file", [False, True])
 def test_removed_secret_is_gone(memory: MemoryKeyring, config: Path, *, use_file: bool) -> None:
-    """
-    From wherever it was; a second time does no harm.
-    """
+    """From wherever it was; a second time does no harm."""
     secrets = Secrets(config, {})
     store(secrets, "x", use_file=use_file)
     store(secrets, "y", SecretName.HOOK_TOKEN, use_file=use_file)
@@ -263,9 +237,7 @@ def test_removed_secret_is_gone(memory: MemoryKeyring, config: Path, *, use_file
 
 @pytest.mark.usefixtures("no_keyring")
 def test_machine_without_keyring(config: Path) -> None:
-    """
-    Reading goes on below; storing says what to do, and needs no opt-in twice.
-    """
+    """Reading goes on below; storing says what to do, and needs no opt-in twice."""
     secrets = Secrets(config, {})
     assert find(secrets) is None
     assert not secrets.file_in_use
@@ -282,9 +254,7 @@ def test_machine_without_keyring(config: Path) -> None:
 
 @pytest.mark.usefixtures("no_keyring")
 def test_missing_secret_is_told_with_the_remedy(config: Path) -> None:
-    """
-    The wizard first, then the variable, then the file.
-    """
+    """The wizard first, then the variable, then the file."""
     with pytest.raises(SecretFault) as caught:
         asyncio.run(Secrets(config, {}).require(API_KEY))
     assert (
@@ -303,9 +273,7 @@ def test_missing_secret_is_told_with_the_remedy(config: Path) -> None:
 
 @pytest.mark.usefixtures("locked")
 def test_locked_keyring_is_told(config: Path) -> None:
-    """
-    It may hold the secret, so nothing else is concluded; the library's own words stay out.
-    """
+    """It may hold the secret, so nothing else is concluded; the library's own words stay out."""
     secrets = Secrets(config, {})
     for attempt in (
         lambda: find(secrets),
@@ -321,9 +289,7 @@ def test_locked_keyring_is_told(config: Path) -> None:
 
 @pytest.mark.usefixtures("locked")
 def test_file_serves_where_the_keyring_does_not(config: Path) -> None:
-    """
-    Who opted in to the file needs no keyring.
-    """
+    """Who opted in to the file needs no keyring."""
     secrets = Secrets(config, {})
 
     store(secrets, "x", use_file=True)
@@ -336,16 +302,12 @@ def test_file_serves_where_the_keyring_does_not(config: Path) -> None:
 
 @pytest.mark.usefixtures("locked")
 def test_environment_needs_no_keyring(config: Path) -> None:
-    """
-    What is above the keyring is found without asking it.
-    """
+    """What is above the keyring is found without asking it."""
     assert find(Secrets(config, {"CALLRAIL_API_KEY": "k"})) is not None
 
 
 def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKeyring, config: Path) -> None:
-    """
-    Nobody waits for a dialogue that nobody sees, and nobody waits twice.
-    """
+    """Nobody waits for a dialogue that nobody sees, and nobody waits twice."""
     secrets = Secrets(config, {}, keyring_timeout=0.01)
 
     with pytest.raises(SecretFault, match=r"did not answer within 0\.01 s; it may be locked\. Unlock it"):
@@ -360,9 +322,7 @@ def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKey
 
 
 def test_late_answer_is_not_missed(hanging: threading.Event, config: Path) -> None:
-    """
-    A keyring that answers after it was given up disturbs nobody, be the event loop there or gone.
-    """
+    """A keyring that answers after it was given up disturbs nobody, be the event loop there or gone."""
 
     async def give_up_and_wait() -> None:
         with pytest.raises(SecretFault):
@@ -399,9 +359,7 @@ except SecretFault:
 
 
 def test_hanging_keyring_does_not_keep_the_process() -> None:
-    """
-    The process ends although the keyring never answers.
-    """
+    """The process ends although the keyring never answers."""
     done = subprocess.run(
         [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True
     )
@@ -469,9 +427,7 @@ def test_keyring_is_loaded_where_there_may_be_one(
 
 @pytest.mark.parametrize("value", ["two\nlines", "caf\u00e9", "nul\0", "\u200bkey"])
 def test_damaged_secret_is_told(memory: MemoryKeyring, config: Path, value: str) -> None:
-    """
-    What was not copied whole and alone could only be refused later; it is not shown.
-    """
+    """What was not copied whole and alone could only be refused later; it is not shown."""
     for attempt in (
         lambda: find(Secrets(config, {"CALLRAIL_API_KEY": value})),
         lambda: store(Secrets(config, {}), value),
@@ -490,16 +446,12 @@ def test_empty_secret_is_not_stored(memory: MemoryKeyring, config: Path) -> None
 
 @pytest.mark.usefixtures("no_keyring")
 def test_credential_may_be_missing(config: Path, tmp_path: Path) -> None:
-    """
-    A service may get some of its secrets in another way.
-    """
+    """A service may get some of its secrets in another way."""
     assert find(Secrets(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})) is None
 
 
 def test_unreadable_credential_is_told(config: Path, tmp_path: Path) -> None:
-    """
-    A unit that is wrong is not taken for a secret that is missing.
-    """
+    """A unit that is wrong is not taken for a secret that is missing."""
     (tmp_path / "callrail-api-key").mkdir()
     secrets = Secrets(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
@@ -510,9 +462,7 @@ def test_unreadable_credential_is_told(config: Path, tmp_path: Path) -> None:
 @posix_only
 @pytest.mark.usefixtures("no_keyring")
 def test_file_is_private_or_refused(config: Path) -> None:
-    """
-    Others cannot read it; when they can, it does not count, and the remedy is told.
-    """
+    """Others cannot read it; when they can, it does not count, and the remedy is told."""
     secrets, path = Secrets(config, {}), config.with_name("secrets.toml")
     store(secrets, "x", use_file=True)
     assert 0o600 == mode(path)
@@ -531,9 +481,7 @@ def test_file_is_private_or_refused(config: Path) -> None:
 @pytest.mark.usefixtures("no_keyring")
 @pytest.mark.parametrize("content", [b"api-key = hush", b"api-key = 5", b"\xff\xfe", b"[api-key]"])
 def test_damaged_file_is_told(config: Path, content: bytes) -> None:
-    """
-    Without a word of what is in it.
-    """
+    """Without a word of what is in it."""
     path = config.with_name("secrets.toml")
     path.write_bytes(content)
     path.chmod(0o600)
@@ -545,9 +493,7 @@ def test_damaged_file_is_told(config: Path, content: bytes) -> None:
 
 @pytest.mark.usefixtures("no_keyring")
 def test_file_that_cannot_be_used_is_told(config: Path) -> None:
-    """
-    Neither read nor written: the words name the file.
-    """
+    """Neither read nor written: the words name the file."""
     config.with_name("secrets.toml").mkdir()
 
     with pytest.raises(SecretFault, match=r"secrets.toml cannot be read"):

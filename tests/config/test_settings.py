@@ -29,18 +29,14 @@ OWN = {"account_id": "ACC1", "company_id": "COM1", "tracking_number": "+12025550
 
 
 def words(table: type[Table], **values: object) -> str:
-    """
-    What is wrong with these values.
-    """
+    """What is wrong with these values."""
     with pytest.raises(ValidationError) as caught:
         table.model_validate(values)
     return "; ".join(str(explain(fault["type"], fault.get("ctx", {}))) for fault in caught.value.errors())
 
 
 def test_every_key_has_its_default() -> None:
-    """
-    An empty file is a working set of settings, with the values that the contract names.
-    """
+    """An empty file is a working set of settings, with the values that the contract names."""
     settings = Settings()
 
     assert "https://api.callrail.com" == settings.callrail.api_url
@@ -75,17 +71,13 @@ def test_every_key_has_its_default() -> None:
 
 
 def test_tables_are_those_of_the_settings() -> None:
-    """
-    Whoever asks what a table holds asks about all of them.
-    """
+    """Whoever asks what a table holds asks about all of them."""
     assert list(Settings.model_fields) == list(TABLES)
     assert all(key.description for table in TABLES.values() for key in table.model_fields.values())
 
 
 def test_settings_do_not_change() -> None:
-    """
-    They are read once.
-    """
+    """They are read once."""
     settings = Settings()
     with pytest.raises(ValidationError):
         settings.limits = Limits()
@@ -95,9 +87,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize("account_id", ["ACC00000000000000000000000000000001", "123456789", 123456789])
 def test_account_ids_are_kept_as_text(account_id: str | int) -> None:
-    """
-    Both kinds of account id, with or without quotes.
-    """
+    """Both kinds of account id, with or without quotes."""
     assert str(account_id) == CallRail.model_validate({"account_id": account_id}).account_id
 
 
@@ -127,9 +117,7 @@ def test_account_ids_are_kept_as_text(account_id: str | int) -> None:
     ],
 )
 def test_wrong_callrail_values_are_refused(key: str, value: object, rule: str) -> None:
-    """
-    The words go on from the key's name.
-    """
+    """The words go on from the key's name."""
     assert rule in words(CallRail, **{key: value})
 
 
@@ -144,17 +132,13 @@ def test_wrong_callrail_values_are_refused(key: str, value: object, rule: str) -
     ],
 )
 def test_unencrypted_addresses_are_for_this_machine(given: str, kept: str) -> None:
-    """
-    A sandbox on loopback needs no TLS; a slash at the end says nothing.
-    """
+    """A sandbox on loopback needs no TLS; a slash at the end says nothing."""
     assert kept == CallRail.model_validate({"api_url": given}).api_url
 
 
 @pytest.mark.parametrize("written", ["+12025550122", "(202) 555-0122", 12025550122, 2025550122])
 def test_tracking_numbers_are_normalised(written: str | int) -> None:
-    """
-    E.164 inside, whatever a person wrote; TOML reads +1... without quotes as a number.
-    """
+    """E.164 inside, whatever a person wrote; TOML reads +1... without quotes as a number."""
     assert "+12025550122" == CallRail.model_validate({"tracking_number": written}).tracking_number
 
 
@@ -213,16 +197,12 @@ def test_tracking_numbers_are_normalised(written: str | int) -> None:
     ],
 )
 def test_wrong_values_are_refused(table: type[Table], key: str, value: object, rule: str) -> None:
-    """
-    A value out of its bounds is told with the bounds.
-    """
+    """A value out of its bounds is told with the bounds."""
     assert rule in words(table, **{key: value})
 
 
 def test_values_are_read_as_people_write_them() -> None:
-    """
-    Case and white space say nothing; times and networks become what they are.
-    """
+    """Case and white space say nothing; times and networks become what they are."""
     server = Server.model_validate(
         {"host": "[::]", "public_url": "https://x.example/relay/", "trusted_proxies": ["10.0.0.0/8", " ::1 "]}
     )
@@ -241,9 +221,7 @@ def test_values_are_read_as_people_write_them() -> None:
     [("0", 0, False), (" 9000 ", 9000, True), ("+80", 80, "yes"), (8788.0, 8788, "ON"), (1, 1, "0")],
 )
 def test_numbers_and_flags_may_be_text(written: object, number: int, enabled: object) -> None:
-    """
-    As they are in the environment, where everything is.
-    """
+    """As they are in the environment, where everything is."""
     table = Dashboard.model_validate({"port": written, "enabled": enabled})
 
     assert (number, enabled in {True, "yes", "ON"}) == (table.port, table.enabled)
@@ -251,9 +229,7 @@ def test_numbers_and_flags_may_be_text(written: object, number: int, enabled: ob
 
 
 def test_every_fault_of_a_table_is_told() -> None:
-    """
-    What contradicts something that is wrong itself is not one more.
-    """
+    """What contradicts something that is wrong itself is not one more."""
     wrong = {"quiet_start": "24:00", "quiet_end": "24:00", "opt_out": "no", "colour": 1}
 
     assert "must be a time of day" in (told := words(Guards, **wrong))
@@ -266,9 +242,7 @@ def test_every_fault_of_a_table_is_told() -> None:
     "url", ["sqlite:////var/lib/relay.db", "postgresql://u:p@db/relay", "postgresql+psycopg:///relay"]
 )
 def test_databases(url: str) -> None:
-    """
-    A file or a server.
-    """
+    """A file or a server."""
     assert url == Database(url=url).url
 
 
@@ -286,9 +260,7 @@ def test_databases(url: str) -> None:
     ],
 )
 def test_database_that_cannot_be_read_is_a_fault_of_its_key(url: str) -> None:
-    """
-    What SQLAlchemy or libpq would refuse later is refused here, and nothing of the URL is shown.
-    """
+    """What SQLAlchemy or libpq would refuse later is refused here, and nothing of the URL is shown."""
     told = words(Database, url=url)
 
     assert "must " in told
@@ -297,9 +269,7 @@ def test_database_that_cannot_be_read_is_a_fault_of_its_key(url: str) -> None:
 
 
 def test_database_lies_in_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """
-    The directory is asked for late, and may hold what a URL would misread.
-    """
+    """The directory is asked for late, and may hold what a URL would misread."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path / "100% mine?"))
 
     assert Settings().database.url.startswith("sqlite:///")
@@ -307,9 +277,7 @@ def test_database_lies_in_the_data_directory(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_routes_take_what_they_leave_out_from_callrail() -> None:
-    """
-    First to last as written, with the default behind them.
-    """
+    """First to last as written, with the default behind them."""
     settings = Settings.model_validate(
         {
             "callrail": OWN,
@@ -335,9 +303,7 @@ def test_routes_take_what_they_leave_out_from_callrail() -> None:
 
 @pytest.mark.parametrize("missing", ["account_id", "company_id", "tracking_number"])
 def test_half_a_route_is_none(missing: str) -> None:
-    """
-    [callrail] is the default only where it is whole, and may fill gaps all the same.
-    """
+    """[callrail] is the default only where it is whole, and may fill gaps all the same."""
     rest = {key: value for key, value in OWN.items() if key != missing}
     settings = Settings.model_validate(
         {"callrail": rest, "routes": [{"team_id": "42", missing: OWN[missing]}]}
@@ -349,9 +315,7 @@ def test_half_a_route_is_none(missing: str) -> None:
 
 @pytest.mark.parametrize("missing", ["account_id", "company_id", "tracking_number"])
 def test_route_that_leads_nowhere_is_refused(missing: str) -> None:
-    """
-    What neither the route nor [callrail] says is named.
-    """
+    """What neither the route nor [callrail] says is named."""
     rest = {key: value for key, value in OWN.items() if key != missing}
 
     with pytest.raises(ValidationError, match=f"must each have {missing}"):
@@ -359,9 +323,7 @@ def test_route_that_leads_nowhere_is_refused(missing: str) -> None:
 
 
 def test_route_is_not_blamed_for_callrail() -> None:
-    """
-    One fault is told once.
-    """
+    """One fault is told once."""
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"callrail": {"account_id": "x"}, "routes": [{"team_id": "42"}]})
 
@@ -376,16 +338,12 @@ def test_no_settings_no_route() -> None:
     ("raw", "after"), [("off", None), ("30d", timedelta(days=30)), (172800, timedelta(days=2))]
 )
 def test_what_is_personal_is_kept_for_a_time_or_for_ever(raw: object, after: timedelta | None) -> None:
-    """
-    A time, or off.
-    """
+    """A time, or off."""
     assert after == Retention.model_validate({"after": raw}).after
 
 
 @pytest.mark.parametrize("raw", ["1d", "never", 0, -1])
 def test_what_is_personal_is_kept_for_two_days_at_least(raw: object) -> None:
-    """
-    The limit of a day is reckoned from what is kept.
-    """
+    """The limit of a day is reckoned from what is kept."""
     with pytest.raises(ValidationError, match="must"):
         Retention.model_validate({"after": raw})

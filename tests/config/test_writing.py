@@ -25,9 +25,7 @@ modes = st.sampled_from(Mode)
 
 
 def table(**values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
-    """
-    Some of these keys, some of them taken out.
-    """
+    """Some of these keys, some of them taken out."""
     return st.fixed_dictionaries({}, optional={key: value | st.none() for key, value in values.items()})
 
 
@@ -69,9 +67,7 @@ layouts = st.sampled_from(
 def test_reading_back_gives_what_was_written(
     first: dict[str, dict[str, object]], second: dict[str, dict[str, object]], layout: str
 ) -> None:
-    """
-    Whatever the layout of the file: what was named has its new value, and the rest its old one.
-    """
+    """Whatever the layout of the file: what was named has its new value, and the rest its old one."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "config.toml")
         path.write_text(layout, encoding="utf-8", newline="")
@@ -94,9 +90,7 @@ def without_none(values: dict[str, object]) -> dict[str, object]:
 
 
 def test_settings_can_be_written_whole(tmp_path: Path) -> None:
-    """
-    Values may be as the settings hold them.
-    """
+    """Values may be as the settings hold them."""
     settings = Settings.model_validate({"callrail": OWN, "routes": [{"team_id": "7", "company_id": "COM2"}]})
 
     update(tmp_path / "config.toml", dict(dict(settings).items()))
@@ -105,9 +99,7 @@ def test_settings_can_be_written_whole(tmp_path: Path) -> None:
 
 
 def test_new_file_explains_itself(tmp_path: Path) -> None:
-    """
-    Each key says what it is for.
-    """
+    """Each key says what it is for."""
     path = tmp_path / "new" / "config.toml"
 
     update(path, {"callrail": {**OWN, "api_url": None}, "delivery": {"max_age": timedelta(hours=2)}})
@@ -126,9 +118,7 @@ def test_new_file_explains_itself(tmp_path: Path) -> None:
 
 
 def test_what_a_person_wrote_stays(tmp_path: Path) -> None:
-    """
-    Comments, order and layout are the owner's; a comment stays with the table it speaks of.
-    """
+    """Comments, order and layout are the owner's; a comment stays with the table it speaks of."""
     path = tmp_path / "config.toml"
     path.write_text(
         "# mine\n"
@@ -157,9 +147,7 @@ def test_what_a_person_wrote_stays(tmp_path: Path) -> None:
 
 
 def test_writing_what_is_there_changes_nothing(tmp_path: Path) -> None:
-    """
-    Not even a list that is laid out over several lines.
-    """
+    """Not even a list that is laid out over several lines."""
     path = tmp_path / "config.toml"
     text = "[server]\ntrusted_proxies = [\n  '::1/128', # us\n]\n[[routes]]\nteam_id = '7' # seven\n"
     path.write_text(text)
@@ -180,9 +168,7 @@ def test_table_can_be_taken_out(tmp_path: Path) -> None:
 
 @posix_only
 def test_settings_file_is_private(tmp_path: Path) -> None:
-    """
-    The file and the directories made for it are closed to others.
-    """
+    """The file and the directories made for it are closed to others."""
     path = tmp_path / "new" / "config.toml"
 
     update(path, {"callrail": OWN})
@@ -191,9 +177,7 @@ def test_settings_file_is_private(tmp_path: Path) -> None:
 
 
 def test_broken_file_is_not_touched(tmp_path: Path) -> None:
-    """
-    What cannot be read is told, and left to its owner.
-    """
+    """What cannot be read is told, and left to its owner."""
     path = tmp_path / "config.toml"
     for text, words in (("[limits\n", "is not valid TOML"), ("limits = 5\n", "limits in the settings file")):
         path.write_text(text)
@@ -205,9 +189,7 @@ def test_broken_file_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_inline_table_takes_a_key(tmp_path: Path) -> None:
-    """
-    Without a comment, which would hide the bracket.
-    """
+    """Without a comment, which would hide the bracket."""
     path = tmp_path / "config.toml"
     path.write_text("limits = { per_hour = 1 } # slow\n")
 
@@ -217,9 +199,7 @@ def test_inline_table_takes_a_key(tmp_path: Path) -> None:
 
 
 def test_full_disk_is_told(tmp_path: Path) -> None:
-    """
-    The old file stays, and nothing else does.
-    """
+    """The old file stays, and nothing else does."""
     path = tmp_path / "config.toml"
     path.write_text("[limits]\nper_hour = 1\n")
 

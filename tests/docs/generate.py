@@ -1,6 +1,4 @@
-"""
-Writes the pages of the reference that follow from the code: ``python -m tests.docs.generate``.
-"""
+"""Writes the pages of the reference that follow from the code: ``python -m tests.docs.generate``."""
 
 import inspect
 import json
@@ -114,18 +112,14 @@ def settings_page() -> str:
 
 
 def commands_page() -> str:
-    """
-    Every command with what its ``--help`` says.
-    """
+    """Every command with what its ``--help`` says."""
     named = named_commands()
     index = "\n".join(f"- [`{name}`](#{name.replace(' ', '-')})" for name, _ in named)
     return _page(_COMMANDS.format(mark=_MARK), index, *(_command(name, command) for name, command in named))
 
 
 def sandbox_page(page: str) -> str:
-    """
-    *page* with today's kinds of faults between its two marks.
-    """
+    """*page* with today's kinds of faults between its two marks."""
     before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n\n{_kinds()}\n\n{_END}{after}"
@@ -179,9 +173,7 @@ def _default(key: str, field: FieldInfo) -> str:
 
 
 def _written(value: object) -> str:
-    """
-    A default as it would stand in the file.
-    """
+    """A default as it would stand in the file."""
     if isinstance(value, tuple):
         return f"[{', '.join(_written(part) for part in value)}]"
     if isinstance(value, timedelta):
@@ -195,9 +187,7 @@ def _written(value: object) -> str:
 
 
 def named_commands() -> list[tuple[str, Any]]:
-    """
-    Every command under its full name without the program's, as `messages show`.
-    """
+    """Every command under its full name without the program's, as `messages show`."""
     return list(_commands(typer.main.get_command(app), "callrail-relay"))
 
 
@@ -249,9 +239,7 @@ def _option_default(option: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _kinds() -> str:
-    """
-    The kinds and their comments; a blank line parts what happens before a text is taken from the rest.
-    """
+    """The kinds and their comments; a blank line parts what happens before a text is taken from the rest."""
     before, after = inspect.getsource(faults.Kind).split('"""')[2].strip("\n").split("\n\n")
     rows = [
         f"| `{match['kind']}` | {when} | {_cell(match['words'].replace('``', '`'))} |"
@@ -262,16 +250,12 @@ def _kinds() -> str:
 
 
 def _cell(words: str) -> str:
-    """
-    *words* as they can stand in a table.
-    """
+    """*words* as they can stand in a table."""
     return " ".join(words.split()).replace("|", "\\|")
 
 
 def generated() -> dict[Path, str]:
-    """
-    What each generated page must hold.
-    """
+    """What each generated page must hold."""
     reference = DOCS / "reference"
     sandbox = reference / "sandbox.md"
     return {

@@ -1,6 +1,4 @@
-"""
-The parts of a Markdown page that the tests look at.
-"""
+"""The parts of a Markdown page that the tests look at."""
 
 import re
 from collections import Counter
@@ -19,9 +17,7 @@ _CODE = re.compile(r"`(?P<code>[^`]+)`")
 
 @dataclass(frozen=True)
 class Block:
-    """
-    A fenced block: what stands behind its opening fence, and its lines without their indentation.
-    """
+    """A fenced block: what stands behind its opening fence, and its lines without their indentation."""
 
     language: str
     lines: tuple[str, ...]
@@ -33,9 +29,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """
-    One file of the documentation.
-    """
+    """One file of the documentation."""
 
     path: Path
 
@@ -48,22 +42,16 @@ class Page:
         return self.path.read_text(encoding="utf-8")
 
     def blocks(self, *languages: str) -> list[Block]:
-        """
-        The fenced blocks of these languages, in their order; of all languages where none is named.
-        """
+        """The fenced blocks of these languages, in their order; of all languages where none is named."""
         found = [part for part in _parts(self.text) if isinstance(part, Block)]
         return [block for block in found if not languages or block.language in languages]
 
     def prose(self) -> list[str]:
-        """
-        Every line outside fenced blocks.
-        """
+        """Every line outside fenced blocks."""
         return [part for part in _parts(self.text) if isinstance(part, str)]
 
     def links(self) -> list[str]:
-        """
-        The targets of all links and pictures.
-        """
+        """The targets of all links and pictures."""
         words = "\n".join(_CODE.sub("", line) for line in self.prose())
         return [match["target"] for match in _LINK.finditer(words)]
 
@@ -71,9 +59,7 @@ class Page:
         return [match["code"] for line in self.prose() for match in _CODE.finditer(line)]
 
     def anchors(self) -> set[str]:
-        """
-        What the headings can be linked by, as GitHub makes it of their words.
-        """
+        """What the headings can be linked by, as GitHub makes it of their words."""
         seen: Counter[str] = Counter()
         anchors = set()
         for line in self.prose():
@@ -85,16 +71,12 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """
-    The README, the changelog and everything under docs.
-    """
+    """The README, the changelog and everything under docs."""
     return [Page(ROOT / "README.md"), Page(ROOT / "CHANGELOG.md"), *map(Page, sorted(DOCS.rglob("*.md")))]
 
 
 def _parts(text: str) -> Iterator[str | Block]:
-    """
-    Blocks, and the lines between them.
-    """
+    """Blocks, and the lines between them."""
     fence: re.Match[str] | None = None
     lines: list[str] = []
     for line in text.splitlines():

@@ -1,6 +1,4 @@
-"""
-Running what a page tells its reader to type, and comparing what is shown with what the page shows.
-"""
+"""Running what a page tells its reader to type, and comparing what is shown with what the page shows."""
 
 import os
 import re
@@ -25,9 +23,7 @@ _VARYING = (
 
 @dataclass(frozen=True)
 class Step:
-    """
-    One command, and the lines that the page shows after it.
-    """
+    """One command, and the lines that the page shows after it."""
 
     command: str
     shown: tuple[str, ...]
@@ -60,17 +56,13 @@ def steps(blocks: list[Block]) -> list[Step]:
 
 
 def last_id(output: str) -> str | None:
-    """
-    The last id of a text or submission in *output*.
-    """
+    """The last id of a text or submission in *output*."""
     ids = _VARYING[0][0].findall(output)
     return ids[-1] if ids else None
 
 
 def with_id(command: str, id_: str) -> str:
-    """
-    *command* with the reader's own id in the place of the page's.
-    """
+    """*command* with the reader's own id in the place of the page's."""
     return _VARYING[0][0].sub(id_, command)
 
 
@@ -82,9 +74,7 @@ def _plain(lines: list[str] | tuple[str, ...]) -> Iterator[str]:
 
 
 def install(folder: Path) -> None:
-    """
-    Put a ``callrail-relay`` into *folder* that runs the code of this checkout.
-    """
+    """Put a ``callrail-relay`` into *folder* that runs the code of this checkout."""
     folder.mkdir(parents=True)
     script = folder / "callrail-relay"
     script.write_text(
@@ -94,9 +84,7 @@ def install(folder: Path) -> None:
 
 
 class Shell:
-    """
-    A bash that keeps its variables from one command to the next.
-    """
+    """A bash that keeps its variables from one command to the next."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._bash = subprocess.Popen(
@@ -111,9 +99,7 @@ class Shell:
         self._staying: list[subprocess.Popen[str]] = []
 
     def run(self, command: str) -> str:
-        """
-        What a command shows, on both of its outputs.
-        """
+        """What a command shows, on both of its outputs."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         self._bash.stdin.write(f"{{ {command}\n}} </dev/null; echo; echo '{_END}'\n")
@@ -122,9 +108,7 @@ class Shell:
         return "".join(lines).removesuffix("\n")
 
     def start(self, command: str, line_count: int) -> str:
-        """
-        The first lines of a command that stays.
-        """
+        """The first lines of a command that stays."""
         words = [part.partition("=") for part in self.run("env -0").split("\0") if part]
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}"],
@@ -140,9 +124,7 @@ class Shell:
         return "".join(process.stdout.readline() for _ in range(line_count))
 
     def close(self) -> None:
-        """
-        End everything, and see that what stayed ends as it should: with 0.
-        """
+        """End everything, and see that what stayed ends as it should: with 0."""
         for process in reversed(self._staying):
             process.terminate()
             process.communicate()

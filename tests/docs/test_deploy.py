@@ -1,6 +1,4 @@
-"""
-The files for running two nodes: they fit each other, and the settings know all that they set.
-"""
+"""The files for running two nodes: they fit each other, and the settings know all that they set."""
 
 import re
 import tomllib
@@ -24,9 +22,7 @@ GIVEN = {"SITE": "texts.example.com", "POSTGRES_PASSWORD": "made-up"}
 
 
 def environment(service: str) -> dict[str, str]:
-    """
-    What a service finds in its environment, once `.env` is filled in.
-    """
+    """What a service finds in its environment, once `.env` is filled in."""
     return {
         name: re.sub(r"\$\{(\w+):\?[^}]*\}", lambda match: GIVEN[match[1]], value)
         for name, value in SERVICES[service]["environment"].items()
@@ -35,9 +31,7 @@ def environment(service: str) -> dict[str, str]:
 
 @pytest.fixture
 def example() -> dict[str, str]:
-    """
-    The names in the example of relay.env, with something in each.
-    """
+    """The names in the example of relay.env, with something in each."""
     names = re.findall(r"^(\w+)=$", (DEPLOY / "relay.env.example").read_text(encoding="utf-8"), re.MULTILINE)
     filled = {
         "CALLRAIL_RELAY_CALLRAIL__ACCOUNT_ID": "ACC1",
@@ -52,9 +46,7 @@ def example() -> dict[str, str]:
 def test_the_settings_know_all_that_a_node_is_told(
     node: str, example: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Each variable sets something, and with it the node could start.
-    """
+    """Each variable sets something, and with it the node could start."""
     told = example | environment(node)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
@@ -72,9 +64,7 @@ def test_the_settings_know_all_that_a_node_is_told(
 
 
 def test_the_services_find_each_other() -> None:
-    """
-    The nodes trust the proxy's address and know the database's name; the proxy knows the nodes' ports.
-    """
+    """The nodes trust the proxy's address and know the database's name; the proxy knows the nodes' ports."""
     database = environment("db")
     proxies = (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
     for node in NODES:
@@ -93,9 +83,7 @@ def test_the_services_find_each_other() -> None:
 
 
 def test_the_files_that_are_named_are_there() -> None:
-    """
-    What the image is built from, and the directory in which a node keeps its own files.
-    """
+    """What the image is built from, and the directory in which a node keeps its own files."""
     image = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     [data] = re.findall(r"^ENV CALLRAIL_RELAY_DATA=(\S+)", image, re.MULTILINE)
     [extras] = re.findall(r'pip install .*"/build\[([\w,]+)\]"', image)
@@ -126,9 +114,7 @@ def test_the_files_that_are_named_are_there() -> None:
 
 
 def test_the_page_gives_what_must_be_set() -> None:
-    """
-    Both words of `.env`, as its steps write them.
-    """
+    """Both words of `.env`, as its steps write them."""
     page = (DOCS / "how-to" / "two-nodes.md").read_text(encoding="utf-8")
     wanted = set(re.findall(r"\$\{(\w+):\?", Path(DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
 

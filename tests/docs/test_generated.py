@@ -1,6 +1,4 @@
-"""
-The pages that follow from the code.
-"""
+"""The pages that follow from the code."""
 
 from pathlib import Path
 
@@ -20,16 +18,12 @@ SANDBOX = Page(REFERENCE / "sandbox.md")
 
 @pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
 def test_generated_page_is_up_to_date(path: Path) -> None:
-    """
-    What the code says today stands in the reference.
-    """
+    """What the code says today stands in the reference."""
     assert generated()[path] == path.read_text(encoding="utf-8"), f"Run `{COMMAND}` and look at what changed."
 
 
 def test_every_command_is_in_the_reference() -> None:
-    """
-    Each command has a heading, with its help and its options below.
-    """
+    """Each command has a heading, with its help and its options below."""
     anchors = Page(REFERENCE / "commands.md").anchors()
 
     assert (
@@ -50,9 +44,7 @@ def test_every_setting_is_in_the_reference() -> None:
 
 
 def test_every_route_of_the_sandbox_is_described() -> None:
-    """
-    Nothing under /sandbox is left for the reader to find.
-    """
+    """Nothing under /sandbox is left for the reader to find."""
     described = SANDBOX.inline_code()
 
     for route in routes(make_simulator()):
@@ -60,16 +52,12 @@ def test_every_route_of_the_sandbox_is_described() -> None:
 
 
 def test_every_field_of_a_fault_is_described() -> None:
-    """
-    A fault has no field that the page does not name.
-    """
+    """A fault has no field that the page does not name."""
     assert set(Fault.__slots__) <= set(SANDBOX.inline_code())
 
 
 def test_faults_of_the_example_can_be_used() -> None:
-    """
-    The example is a file that `sandbox --faults` takes.
-    """
+    """The example is a file that `sandbox --faults` takes."""
     [example] = SANDBOX.blocks("json")
 
     assert 3 == len(load_faults(example.text))

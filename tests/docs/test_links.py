@@ -1,6 +1,4 @@
-"""
-Links, and commands that the pages name.
-"""
+"""Links, and commands that the pages name."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,9 +13,7 @@ PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 
 @PAGES
 def test_links_lead_somewhere(page: Page) -> None:
-    """
-    A link within the repository names a file that is there, and a heading that is in it.
-    """
+    """A link within the repository names a file that is there, and a heading that is in it."""
     for target in page.links():
         file, _, anchor = target.partition("#")
         if "://" in file:
@@ -29,9 +25,7 @@ def test_links_lead_somewhere(page: Page) -> None:
 
 @PAGES
 def test_commands_exist(page: Page) -> None:
-    """
-    A command that a page names is one of ours, and has the options that it is given.
-    """
+    """A command that a page names is one of ours, and has the options that it is given."""
     commands = dict(named_commands())
     for arguments in _calls(page):
         name = next((name for name in (" ".join(arguments[:2]), arguments[0]) if name in commands), None)
@@ -44,9 +38,7 @@ def test_commands_exist(page: Page) -> None:
 
 
 def _calls(page: Page) -> Iterator[list[str]]:
-    """
-    The arguments of every call of the program at the beginning of a line, or as code in a sentence.
-    """
+    """The arguments of every call of the program at the beginning of a line, or as code in a sentence."""
     text = "\n".join(block.text for block in page.blocks("console", "sh"))
     lines = [line.strip().removeprefix("$ ") for line in text.replace("\\\n", " ").splitlines()]
     for line in (*lines, *page.inline_code()):

@@ -1,6 +1,4 @@
-"""
-Lists that a page gives in full: reasons, statuses, exit codes, payloads.
-"""
+"""Lists that a page gives in full: reasons, statuses, exit codes, payloads."""
 
 import ast
 import re
@@ -36,9 +34,7 @@ def test_every_reason_is_explained(page: Page) -> None:
 
 
 def test_reasons_are_quoted_as_they_are_shown() -> None:
-    """
-    What a reason is said to say, it says: the words stand so in the code.
-    """
+    """What a reason is said to say, it says: the words stand so in the code."""
     tables = [line.split("|")[1] for line in TROUBLE.prose() if line.startswith("|")]
     quotes = set(re.findall('"([^"]+)"', "".join(tables)))
     words = "\n".join(chain.from_iterable(map(_words, CODE)))
@@ -48,18 +44,14 @@ def test_reasons_are_quoted_as_they_are_shown() -> None:
 
 
 def _words(path: Path) -> Iterator[str]:
-    """
-    Every text in a file, and every piece of one between its values.
-    """
+    """Every text in a file, and every piece of one between its values."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
 
 def _reasons(path: Path) -> Iterator[str]:
-    """
-    The first argument of every ``Reason(…)`` and ``_fault(…)`` in a file, where it is written there.
-    """
+    """The first argument of every ``Reason(…)`` and ``_fault(…)`` in a file, where it is written there."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
@@ -68,24 +60,18 @@ def _reasons(path: Path) -> Iterator[str]:
 
 
 def test_every_status_is_explained() -> None:
-    """
-    Each status of a text has its row.
-    """
+    """Each status of a text has its row."""
     assert set(Status) <= set(TROUBLE.inline_code())
 
 
 def test_every_outcome_is_explained() -> None:
-    """
-    Each outcome of an attempt has its row.
-    """
+    """Each outcome of an attempt has its row."""
     assert set(OutcomeKind) <= set(ARCHITECTURE.inline_code())
 
 
 @pytest.mark.parametrize("page", [EXIT_CODES, TROUBLE], ids=lambda page: page.name)
 def test_every_exit_code_is_explained(page: Page) -> None:
-    """
-    Each code that a command can end with has its row.
-    """
+    """Each code that a command can end with has its row."""
     faults = [
         one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.RelayError)
     ]
@@ -96,9 +82,7 @@ def test_every_exit_code_is_explained(page: Page) -> None:
 
 @pytest.mark.parametrize("block", PAYLOADS.blocks("json"), ids=lambda block: block.text[:40])
 def test_payloads_of_the_page_can_be_replayed(block: Block) -> None:
-    """
-    Every example is read, and has a text and a phone in it.
-    """
+    """Every example is read, and has a text and a phone in it."""
     entries = read_saved(block.text.encode())
 
     assert entries

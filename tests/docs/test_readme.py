@@ -1,6 +1,4 @@
-"""
-What the README shows, and the two commands that it asks for.
-"""
+"""What the README shows, and the two commands that it asks for."""
 
 import re
 import sys
@@ -16,9 +14,7 @@ README = Page(ROOT / "README.md")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
 def test_demo_shows_what_the_readme_shows(tmp_path: Path) -> None:
-    """
-    The picture of the demo is its real output.
-    """
+    """The picture of the demo is its real output."""
     [demo] = steps(README.blocks("console"))
     install(tmp_path / "bin")
 
@@ -29,9 +25,7 @@ def test_demo_shows_what_the_readme_shows(tmp_path: Path) -> None:
 
 
 def test_two_commands_set_everything_up() -> None:
-    """
-    There are two, one line each: the first runs the main job and the second the tests.
-    """
+    """There are two, one line each: the first runs the main job and the second the tests."""
     main, tests = README.blocks("sh")
 
     assert 1 == len(main.lines) == len(tests.lines)
@@ -41,16 +35,12 @@ def test_two_commands_set_everything_up() -> None:
 
 
 def test_readme_is_about_two_screens() -> None:
-    """
-    It is read on a laptop before anything else: the rest is behind its links.
-    """
+    """It is read on a laptop before anything else: the rest is behind its links."""
     assert len(README.text.splitlines()) <= 100
 
 
 def test_readme_leads_to_every_page() -> None:
-    """
-    No page of the documentation is left without a way to it.
-    """
+    """No page of the documentation is left without a way to it."""
     linked = {target.partition("#")[0] for target in README.links()}
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
 
@@ -58,9 +48,7 @@ def test_readme_leads_to_every_page() -> None:
 
 
 def test_changelog_keeps_to_its_headings() -> None:
-    """
-    Added, Changed, Deprecated, Removed, Fixed or Security, and a sentence on each line.
-    """
+    """Added, Changed, Deprecated, Removed, Fixed or Security, and a sentence on each line."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^### (.+)$", changelog, re.MULTILINE)
     entries = re.findall(r"^- (.+)$", changelog, re.MULTILINE)

@@ -1,6 +1,4 @@
-"""
-The tutorial, typed in as it stands.
-"""
+"""The tutorial, typed in as it stands."""
 
 import re
 import socket
@@ -21,9 +19,7 @@ SINCE = re.compile(r"Running since \d+:\d\d [AP]M\.")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a Unix shell")
 def test_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
-    """
-    Every command of the first half ends well, and shows what the page shows.
-    """
+    """Every command of the first half ends well, and shows what the page shows."""
     home = tmp_path / "home"
     install(home / ".callrail-relay" / "bin")
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
@@ -69,9 +65,7 @@ def _with_ports(text: str, ports: dict[str, str]) -> str:
 
 
 def _free_ports(count: int) -> list[str]:
-    """
-    Ports that nothing uses now.
-    """
+    """Ports that nothing uses now."""
     with ExitStack() as stack:
         held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [str(one.getsockname()[1]) for one in held]

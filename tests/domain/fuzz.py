@@ -86,9 +86,7 @@ class Input:
 
 @dataclass(slots=True)
 class Report:
-    """
-    What was found; *limit* is how many seconds of work an input may take.
-    """
+    """What was found; *limit* is how many seconds of work an input may take."""
 
     limit: float
     tried: int = 0
@@ -99,9 +97,7 @@ class Report:
 
 
 def fuzz(random: Random, goes_on: Callable[[int], bool], *, limit: float) -> Report:
-    """
-    Try inputs as long as *goes_on* says so, which is told how many were tried.
-    """
+    """Try inputs as long as *goes_on* says so, which is told how many were tried."""
     report = Report(limit)
     corpus = list(_seeds())
     known: set[object] = set()
@@ -119,9 +115,7 @@ def fuzz(random: Random, goes_on: Callable[[int], bool], *, limit: float) -> Rep
 
 
 def _try(tried: Input, report: Report) -> object:
-    """
-    Map *tried* in every way there is; what it made the mapping say tells whether it is something new.
-    """
+    """Map *tried* in every way there is; what it made the mapping say tells whether it is something new."""
     try:
         mapped, seconds = _timed(tried, report.limit)
         if seconds > report.slowest:

@@ -70,9 +70,7 @@ _NUMBERS = ("2", "3", "five", "six", "7", "ten", "12", "14", "twenty", "30")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """
-    A generated text, and the name of the person it goes to as the payload has it.
-    """
+    """A generated text, and the name of the person it goes to as the payload has it."""
 
     text: str
     seller: str
@@ -80,9 +78,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """
-    How many of *runs* templates were held by the fifth and by the eighth text, and ordinary texts held.
-    """
+    """How many of *runs* templates were held by the fifth and by the eighth text, and ordinary texts held."""
 
     by_fifth: int
     by_eighth: int
@@ -99,9 +95,7 @@ class Figures:
 
 
 class Merge:
-    """
-    Merges values into templates, as a CRM does with what people once typed into it.
-    """
+    """Merges values into templates, as a CRM does with what people once typed into it."""
 
     def __init__(self, material: Material, chance: random.Random) -> None:
         self._material = material
@@ -137,9 +131,7 @@ class Merge:
         return self._chance.choice(self._material.family)
 
     def _several(self, given: str, family: str) -> tuple[str, str]:
-        """
-        Couples, trusts and estates: the whole name, and what stands where a first name should.
-        """
+        """Couples, trusts and estates: the whole name, and what stands where a first name should."""
         other = self._given()
         return self._chance.choice(
             (
@@ -153,9 +145,7 @@ class Merge:
         )
 
     def _style(self) -> Callable[[str], str]:
-        """
-        How a name was typed: as it should be, in small or capital letters, or not at all.
-        """
+        """How a name was typed: as it should be, in small or capital letters, or not at all."""
         drawn = self._chance.random()
         if drawn < 0.08:
             return str.lower
@@ -268,16 +258,12 @@ class Merge:
 
 @cache
 def real_towns() -> tuple[str, ...]:
-    """
-    Towns of the US and Canada, as phonenumbers names the places of numbers.
-    """
+    """Towns of the US and Canada, as phonenumbers names the places of numbers."""
     return tuple(TOWNS.read_text(encoding="utf-8").splitlines())
 
 
 def held(texts: Sequence[Text], *, names: bool) -> list[bool]:
-    """
-    Which of *texts*, each to another person and all within ten minutes, count as a mass text.
-    """
+    """Which of *texts*, each to another person and all within ten minutes, count as a mass text."""
     seen: list[frozenset[str] | None] = []
     found = []
     for one in texts:
@@ -289,9 +275,7 @@ def held(texts: Sequence[Text], *, names: bool) -> list[bool]:
 
 
 def measure(part: str, *, names: bool, runs: int = 20, streams: int = 400, seed: int = 4) -> Figures:
-    """
-    The figures of one part: *runs* of each template, and *streams* of ordinary texts of each material.
-    """
+    """The figures of one part: *runs* of each template, and *streams* of ordinary texts of each material."""
     chance = random.Random(seed)
     mass: list[list[bool]] = []
     ordinary: list[bool] = []
@@ -313,9 +297,7 @@ def measure(part: str, *, names: bool, runs: int = 20, streams: int = 400, seed:
 
 
 def microseconds(text: str, seller: str) -> float:
-    """
-    How long the words of *text* take when they are not remembered, the least of many times.
-    """
+    """How long the words of *text* take when they are not remembered, the least of many times."""
     turns = repeat(lambda: similarity_words.__wrapped__(text, seller), number=100, repeat=50)
     return min(turns) / 100 * 1_000_000
 

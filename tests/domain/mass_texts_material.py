@@ -1,6 +1,4 @@
-"""
-What texts are made from: templates, and the values that are merged into them.
-"""
+"""What texts are made from: templates, and the values that are merged into them."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,4 @@
-"""
-Texts for the figures of mass texts: held out at first, and then used for mending the rules as well.
-"""
+"""Texts for the figures of mass texts: held out at first, and then used for mending the rules as well."""
 
 # ruff: noqa: E501, RUF001 - each text stands on one line, with the marks that people use
 

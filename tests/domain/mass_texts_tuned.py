@@ -1,6 +1,4 @@
-"""
-Texts for the figures of mass texts: the half that its rules were tried on.
-"""
+"""Texts for the figures of mass texts: the half that its rules were tried on."""
 
 # ruff: noqa: E501, RUF001 - each text stands on one line, with the marks that people use
 

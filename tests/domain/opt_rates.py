@@ -18,9 +18,7 @@ HALVES = ("tuned", "held_out")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """
-    Of how many replies which share was taken for an opt-out, and which for a possible one.
-    """
+    """Of how many replies which share was taken for an opt-out, and which for a possible one."""
 
     replies: int
     clear: float
@@ -28,9 +26,7 @@ class Rates:
 
 
 def read_replies(name: str) -> list[str]:
-    """
-    The replies of a file, one a line; ``\\n`` in it is a line break.
-    """
+    """The replies of a file, one a line; ``\\n`` in it is a line break."""
     lines = (REPLIES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [line.replace("\\n", "\n") for line in lines if line and not line.startswith("#")]
 

@@ -280,9 +280,7 @@ _ORDINARY = (
 
 
 def placeholder_texts(count: int = PLACEHOLDERS, seed: int = 23) -> list[str]:
-    """
-    Texts that are to be held, all of them different.
-    """
+    """Texts that are to be held, all of them different."""
     chance = random.Random(seed)
     texts = dict.fromkeys(_NOTHING)
     while len(texts) < count:
@@ -293,9 +291,7 @@ def placeholder_texts(count: int = PLACEHOLDERS, seed: int = 23) -> list[str]:
 
 
 def ordinary_texts(count: int = ORDINARY, seed: int = 25) -> list[str]:
-    """
-    Texts that are to be sent: half with such marks in them, half as any office sends.
-    """
+    """Texts that are to be sent: half with such marks in them, half as any office sends."""
     chance = random.Random(seed)
     marked, plain = _merged(_ORDINARY, chance), _plain(chance)
     texts: dict[str, None] = {}

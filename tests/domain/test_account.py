@@ -1,6 +1,4 @@
-"""
-Accounts: pauses, waits, and what CallRail's headers say of the limits.
-"""
+"""Accounts: pauses, waits, and what CallRail's headers say of the limits."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,27 +15,21 @@ WELL = Account(id="ACC1")
 
 
 def test_a_pause_keeps_its_first_instant_and_its_latest_reason() -> None:
-    """
-    Since when nothing leaves, and what to do about it now.
-    """
+    """Since when nothing leaves, and what to do about it now."""
     account = WELL.paused(NOW, "Holidays.").paused(LATER, "The key was refused.")
 
     assert (NOW, "The key was refused.") == (account.paused_since, account.paused_reason)
 
 
 def test_resuming_forgets_the_pause_and_the_wait() -> None:
-    """
-    What CallRail said of the limits stays.
-    """
+    """What CallRail said of the limits stays."""
     known = Account(id="ACC1", hour_allowed=100, max_characters=140)
 
     assert known == known.waiting(NOW, LATER, "It was limited.").paused(NOW, "Holidays.").resumed()
 
 
 def test_a_wait_is_a_strike() -> None:
-    """
-    The next one after it is another.
-    """
+    """The next one after it is another."""
     once = WELL.waiting(NOW, LATER, "It was limited.")
     twice = once.waiting(LATER, LATER + timedelta(minutes=2), "It was limited.")
 
@@ -46,9 +38,7 @@ def test_a_wait_is_a_strike() -> None:
 
 
 def test_refusals_during_a_wait_are_the_same_strike() -> None:
-    """
-    The longest of the waits holds, with its reason.
-    """
+    """The longest of the waits holds, with its reason."""
     waiting = WELL.waiting(NOW, LATER, "It was limited.")
     longer = waiting.waiting(NOW, LATER + timedelta(minutes=1), "It cannot be reached.")
 
@@ -61,9 +51,7 @@ def test_refusals_during_a_wait_are_the_same_strike() -> None:
 
 
 def test_a_wait_is_over_at_its_instant() -> None:
-    """
-    From then on one probe may go; the strike is not forgotten before it has passed.
-    """
+    """From then on one probe may go; the strike is not forgotten before it has passed."""
     waiting = WELL.waiting(NOW, LATER, "It was limited.")
 
     assert (True, False) == (waiting.waits(NOW), waiting.waits(LATER))
@@ -72,9 +60,7 @@ def test_a_wait_is_over_at_its_instant() -> None:
 
 
 def test_an_answer_ends_a_wait_that_is_over() -> None:
-    """
-    One that goes on stays: the answer is to an earlier request.
-    """
+    """One that goes on stays: the answer is to an earlier request."""
     waiting = WELL.waiting(NOW, LATER, "It was limited.")
 
     assert waiting == waiting.answered(NOW)
@@ -86,9 +72,7 @@ def corrected(usage: Usage, *, hour_used: int = 5, day_used: int = 20, account: 
 
 
 def test_another_programs_uses_are_the_excess() -> None:
-    """
-    What CallRail counts and we did not send.
-    """
+    """What CallRail counts and we did not send."""
     account = corrected(Usage(hour_used=8, day_used=50))
 
     assert (3, 30, NOW) == (account.hour_excess, account.day_excess, account.excess_at)
@@ -98,9 +82,7 @@ def test_another_programs_uses_are_the_excess() -> None:
     hour=st.integers(0, 300), day=st.integers(0, 2000), ours=st.integers(0, 300), our_day=st.integers(0, 2000)
 )
 def test_a_smaller_count_than_ours_is_not_believed(hour: int, day: int, ours: int, our_day: int) -> None:
-    """
-    Together with our own uses, the count is the larger of the two.
-    """
+    """Together with our own uses, the count is the larger of the two."""
     account = corrected(Usage(hour_used=hour, day_used=day), hour_used=ours, day_used=our_day)
 
     assert max(hour, ours) == ours + account.hour_excess
@@ -108,9 +90,7 @@ def test_a_smaller_count_than_ours_is_not_believed(hour: int, day: int, ours: in
 
 
 def test_the_latest_count_replaces_the_one_before() -> None:
-    """
-    It holds what the other programs did until now.
-    """
+    """It holds what the other programs did until now."""
     before = Account(id="ACC1", hour_excess=9, day_excess=9, excess_at=NOW - timedelta(minutes=5))
 
     account = corrected(Usage(hour_used=6, day_used=20), account=before)
@@ -128,9 +108,7 @@ def test_the_latest_count_replaces_the_one_before() -> None:
     ],
 )
 def test_a_header_that_is_absent_changes_nothing(usage: Usage, hour: int, day: int) -> None:
-    """
-    What an earlier answer said of the limits and of the count stays.
-    """
+    """What an earlier answer said of the limits and of the count stays."""
     before = Account(
         id="ACC1", hour_allowed=150, day_allowed=1000, hour_excess=2, day_excess=3, excess_at=NOW - DAY
     )
@@ -142,9 +120,7 @@ def test_a_header_that_is_absent_changes_nothing(usage: Usage, hour: int, day: i
 
 
 def test_one_count_alone_says_nothing_of_the_other_window() -> None:
-    """
-    The other window has no excess that is known.
-    """
+    """The other window has no excess that is known."""
     hour_only = corrected(Usage(hour_used=8))
     day_only = corrected(Usage(day_used=21))
 

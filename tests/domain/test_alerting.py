@@ -1,6 +1,4 @@
-"""
-What is wrong, what is told, and when it is over.
-"""
+"""What is wrong, what is told, and when it is over."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,9 +43,7 @@ def standing(
 
 
 class Owner:
-    """
-    What somebody hears while one set of facts follows another; *deaf* while no channel takes anything.
-    """
+    """What somebody hears while one set of facts follows another; *deaf* while no channel takes anything."""
 
     def __init__(self) -> None:
         self.known: dict[str, Incident] = {}
@@ -55,9 +51,7 @@ class Owner:
         self.deaf = False
 
     def see(self, facts: Facts) -> list[str]:
-        """
-        Returns what is told of these facts.
-        """
+        """Returns what is told of these facts."""
         self.apply(decide(facts, list(self.known.values()), POLICY))
         due = [one for one in self.known.values() if one.told_at is None]
         if self.deaf:
@@ -106,9 +100,7 @@ def test_a_pause_is_told_once_and_its_end_too() -> None:
 
 
 def test_a_budget_tells_each_threshold_that_it_passes() -> None:
-    """
-    Of several at once the highest, and at the very end that all is well.
-    """
+    """Of several at once the highest, and at the very end that all is well."""
     owner = Owner()
     told = [
         owner.see(replace(WELL, standings=(standing(hour=used),)))
@@ -124,9 +116,7 @@ def test_a_budget_tells_each_threshold_that_it_passes() -> None:
 
 
 def test_a_threshold_that_is_passed_anew_is_told_anew() -> None:
-    """
-    When it had fallen far enough in between; going up and down by a few is one thing.
-    """
+    """When it had fallen far enough in between; going up and down by a few is one thing."""
     owner = Owner()
     told = [owner.see(replace(WELL, standings=(standing(hour=used),))) for used in (150, 149, 150, 134, 150)]
 
@@ -166,9 +156,7 @@ def test_texts_that_wait_are_told_together() -> None:
 
 
 def test_one_that_nobody_decides_on_hides_no_other() -> None:
-    """
-    The next ones are told as a batch of their own, not more often than every quarter of an hour.
-    """
+    """The next ones are told as a batch of their own, not more often than every quarter of an hour."""
     owner = Owner()
     forgotten = START - 16 * MINUTE
     assert 1 == len(owner.see(held(16)))
@@ -215,9 +203,7 @@ def test_what_nobody_heard_of_is_dropped_when_it_is_over() -> None:
 
 
 def test_what_somebody_tried_to_tell_is_told_to_be_over() -> None:
-    """
-    It may have arrived; and that something was wrong is worth knowing.
-    """
+    """It may have arrived; and that something was wrong is worth knowing."""
     owner = Owner()
     owner.deaf = True
     owner.see(replace(WELL, standings=(standing(paused="Lunch."),)))

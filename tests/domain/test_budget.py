@@ -1,6 +1,4 @@
-"""
-The budget: windows, limits, and when a queue is empty.
-"""
+"""The budget: windows, limits, and when a queue is empty."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,9 +22,7 @@ NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
     ],
 )
 def test_the_smaller_limit_holds(hour_allowed: int | None, day_allowed: int | None, lowered: Limits) -> None:
-    """
-    Of the setting and of what CallRail said.
-    """
+    """Of the setting and of what CallRail said."""
     assert lowered == Limits(150, 1000).lowered(hour_allowed=hour_allowed, day_allowed=day_allowed)
 
 
@@ -34,32 +30,24 @@ def test_the_smaller_limit_holds(hour_allowed: int | None, day_allowed: int | No
     ("used", "needed", "lacking"), [(0, 1, 0), (9, 1, 0), (10, 1, 1), (8, 3, 1), (12, 1, 3), (0, 11, 1)]
 )
 def test_a_window_tells_how_much_it_lacks(used: int, needed: int, lacking: int) -> None:
-    """
-    Also where more is used than allowed, as after CallRail lowered the limit.
-    """
+    """Also where more is used than allowed, as after CallRail lowered the limit."""
     assert lacking == Window(used, 10).lacks(needed)
 
 
 @pytest.mark.parametrize("limits", [Limits(0, 10), Limits(10, 0), Limits(-1, 10)])
 def test_what_may_never_leave_is_never_done(limits: Limits) -> None:
-    """
-    There is no instant to name.
-    """
+    """There is no instant to name."""
     assert drains_at(NOW, pending=1, counted=[], limits=limits) is None
 
 
 @pytest.mark.parametrize("pending", [0, -1])
 def test_an_empty_queue_needs_no_instant(pending: int) -> None:
-    """
-    Nothing waits.
-    """
+    """Nothing waits."""
     assert drains_at(NOW, pending=pending, counted=[NOW], limits=Limits(1, 1)) is None
 
 
 def test_a_full_hour_and_a_full_day() -> None:
-    """
-    The stricter of the two decides.
-    """
+    """The stricter of the two decides."""
     counted = [NOW - timedelta(minutes=50), NOW - timedelta(minutes=10)]
 
     assert NOW + timedelta(minutes=10) == drains_at(NOW, pending=1, counted=counted, limits=Limits(2, 100))
@@ -78,9 +66,7 @@ limits_of_both = st.builds(Limits, per_hour=st.integers(1, 5), per_day=st.intege
 def test_no_window_is_passed_and_no_departure_could_be_earlier(
     minutes_ago: list[int], pending: int, limits: Limits
 ) -> None:
-    """
-    Against a simulation that looks at every minute at which something can change.
-    """
+    """Against a simulation that looks at every minute at which something can change."""
     counted = _possible(minutes_ago, limits)
 
     departures = _simulate(counted, pending, limits)
@@ -100,9 +86,7 @@ def test_no_window_is_passed_and_no_departure_could_be_earlier(
 def test_a_long_queue_is_reckoned_as_step_by_step(
     minutes_ago: list[int], pending: int, limits: Limits
 ) -> None:
-    """
-    Also where others used more than the limits allow.
-    """
+    """Also where others used more than the limits allow."""
     departures = counted = [NOW - timedelta(minutes=minutes) for minutes in reversed(minutes_ago)]
     for _ in range(pending):
         waits = [
@@ -116,9 +100,7 @@ def test_a_long_queue_is_reckoned_as_step_by_step(
 
 
 def test_a_queue_of_any_length_is_reckoned_at_once() -> None:
-    """
-    A thousand million texts at 1,000 a day, 150 in each hour: what repeats is not gone through.
-    """
+    """A thousand million texts at 1,000 a day, 150 in each hour: what repeats is not gone through."""
     drained = drains_at(NOW, pending=1_000_000_000, counted=[], limits=Limits(150, 1000))
 
     assert NOW + 999_999 * DAY + 6 * HOUR == drained
@@ -126,9 +108,7 @@ def test_a_queue_of_any_length_is_reckoned_at_once() -> None:
 
 @given(minutes_ago=spans_ago, pending=st.integers(1, 12), limit=st.integers(1, 9))
 def test_each_more_is_never_earlier(minutes_ago: list[int], pending: int, limit: int) -> None:
-    """
-    A longer queue does not drain sooner.
-    """
+    """A longer queue does not drain sooner."""
     limits = Limits(limit, limit)
     counted = _possible(minutes_ago, limits)
     shorter = drains_at(NOW, pending=pending, counted=counted, limits=limits)
@@ -140,9 +120,7 @@ def test_each_more_is_never_earlier(minutes_ago: list[int], pending: int, limit:
 
 
 def _possible(minutes_ago: list[int], limits: Limits) -> list[datetime]:
-    """
-    Earlier uses, oldest first, without those that would have passed a window.
-    """
+    """Earlier uses, oldest first, without those that would have passed a window."""
     counted: list[datetime] = []
     for instant in sorted(NOW - timedelta(minutes=minutes) for minutes in minutes_ago):
         if _fits(counted, instant, limits):
@@ -151,9 +129,7 @@ def _possible(minutes_ago: list[int], limits: Limits) -> list[datetime]:
 
 
 def _simulate(counted: list[datetime], pending: int, limits: Limits) -> list[datetime]:
-    """
-    Departures in the plainest way: at each instant at which a use may run out, try.
-    """
+    """Departures in the plainest way: at each instant at which a use may run out, try."""
     uses = list(counted)
     departures: list[datetime] = []
     while len(departures) < pending:

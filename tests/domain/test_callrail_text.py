@@ -1,6 +1,4 @@
-"""
-Which way a text went.
-"""
+"""Which way a text went."""
 
 import pytest
 
@@ -32,16 +30,12 @@ def test_which_way_a_text_went_is_told_by_its_numbers(
     hint: Direction | None,
     going: Direction,
 ) -> None:
-    """
-    What CallRail says comes first, the address it was posted to last; in doubt it is from a person.
-    """
+    """What CallRail says comes first, the address it was posted to last; in doubt it is from a person."""
     assert going is make_text(source, destination, said).going(hint, [OURS])
 
 
 def test_a_number_of_which_nothing_is_shown_neither_fits_nor_excludes() -> None:
-    """
-    It tells nothing, while the last digits tell something.
-    """
+    """It tells nothing, while the last digits tell something."""
     assert not ShownNumber().fits(PERSON)
     assert not ShownNumber().excludes(PERSON)
     assert ShownNumber(ending="0122").fits(PERSON)

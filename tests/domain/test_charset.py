@@ -1,6 +1,4 @@
-"""
-Words arrive as they were written, whatever the label says about their bytes.
-"""
+"""Words arrive as they were written, whatever the label says about their bytes."""
 
 import contextlib
 import json
@@ -51,9 +49,7 @@ def faults(data: bytes, content_type: str | None) -> str:
 )
 @example(WORDS, "iso-8859-1")
 def test_utf_8_is_utf_8_under_any_label(text: str, name: str) -> None:
-    """
-    Case 05: a client that labels everything ISO-8859-1 still sends UTF-8, in JSON and in forms.
-    """
+    """Case 05: a client that labels everything ISO-8859-1 still sends UTF-8, in JSON and in forms."""
     data = json.dumps({"message": text}, ensure_ascii=False).encode()
     form = f"message={quote(text)}".encode()
 
@@ -78,9 +74,7 @@ def test_utf_8_is_utf_8_under_any_label(text: str, name: str) -> None:
     ],
 )
 def test_other_text_is_read_as_its_label_says(name: str, encoding: str, text: str) -> None:
-    """
-    What is not UTF-8 is in the character set that its label stands for in practice, escaped or not.
-    """
+    """What is not UTF-8 is in the character set that its label stands for in practice, escaped or not."""
     data = json.dumps({"message": text}, ensure_ascii=False).encode(encoding)
 
     assert text == message(data, f"application/json; charset={name}")
@@ -91,9 +85,7 @@ def test_other_text_is_read_as_its_label_says(name: str, encoding: str, text: st
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("content_type", ["", "; charset=utf-16", "; charset=utf-8", "; charset=iso-8859-1"])
 def test_wide_text_is_told_by_its_nuls(encoding: str, content_type: str) -> None:
-    """
-    UTF-16 and UTF-32 need neither a label nor a mark; plain letters in them are not taken for UTF-8.
-    """
+    """UTF-16 and UTF-32 need neither a label nor a mark; plain letters in them are not taken for UTF-8."""
     for text in ("Hello", WORDS):
         data = json.dumps({"message": text}, ensure_ascii=False)
         assert text == message(data.encode(encoding), f"application/json{content_type}")
@@ -123,16 +115,12 @@ def test_what_is_neither_is_on_hold(data: bytes, content_type: str, words: str) 
     "name", ["base64", "hex", "rot13", "unicode-escape", "idna", "punycode", "mbcs", "utf-7"]
 )
 def test_only_character_sets_are_labels(name: str) -> None:
-    """
-    Python knows more codecs than the web does.
-    """
+    """Python knows more codecs than the web does."""
     assert label(f"text/plain; charset={name}") is None
 
 
 @given(st.binary(max_size=60), st.sampled_from(LABELS))
 def test_any_bytes_are_text_or_a_fault(data: bytes, name: str) -> None:
-    """
-    Nothing else comes out.
-    """
+    """Nothing else comes out."""
     with contextlib.suppress(UnparsedError):
         assert isinstance(decode(data, f"text/plain; charset={name}"), str)

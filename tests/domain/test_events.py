@@ -1,6 +1,4 @@
-"""
-Events: frozen, named, and without anything that a log must not hold.
-"""
+"""Events: frozen, named, and without anything that a log must not hold."""
 
 from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta
@@ -21,9 +19,7 @@ FORBIDDEN = {"text", "content", "recipient", "tracking_number", "key", "api_key"
 
 
 def test_every_event_has_a_name_of_its_own() -> None:
-    """
-    Logs are searched by it.
-    """
+    """Logs are searched by it."""
     names = [kind.action for kind in EVENTS]
 
     assert len(set(names)) == len(names)
@@ -32,24 +28,18 @@ def test_every_event_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_an_event_is_loud_in_a_way_that_logs_know(kind: type[Event]) -> None:
-    """
-    One of the levels of logging.
-    """
+    """One of the levels of logging."""
     assert kind.level in {"debug", "info", "warning", "error"}
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_no_event_has_a_place_for_what_is_private(kind: type[Event]) -> None:
-    """
-    Words, phone numbers and keys cannot be told, not even by mistake.
-    """
+    """Words, phone numbers and keys cannot be told, not even by mistake."""
     assert FORBIDDEN.isdisjoint(field.name for field in fields(kind))
 
 
 def test_an_event_tells_its_fields() -> None:
-    """
-    As they are: whoever writes the log makes text of them.
-    """
+    """As they are: whoever writes the log makes text of them."""
     accepted = MessageAccepted(message_id="M1", submission_id="S1", status=Status.HELD, reasons=("no_text",))
 
     assert {
@@ -61,9 +51,7 @@ def test_an_event_tells_its_fields() -> None:
 
 
 def test_an_event_does_not_change() -> None:
-    """
-    Every hook sees the same.
-    """
+    """Every hook sees the same."""
     failed = StoreFailed(reason="locked", retry_in=timedelta(seconds=1))
 
     with pytest.raises(FrozenInstanceError):
@@ -71,9 +59,7 @@ def test_an_event_does_not_change() -> None:
 
 
 def test_whoever_does_not_want_to_know_is_told_nothing() -> None:
-    """
-    The hook that does nothing takes every event.
-    """
+    """The hook that does nothing takes every event."""
     hook: events.EventHook = ignore
 
     hook(events.AccountWaits(account_id="ACC1", until=datetime(2026, 3, 2, tzinfo=UTC), reason="429"))

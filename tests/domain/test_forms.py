@@ -1,6 +1,4 @@
-"""
-URL-encoded forms: no text is cut at an "&" that the sender forgot to escape.
-"""
+"""URL-encoded forms: no text is cut at an "&" that the sender forgot to escape."""
 
 from urllib.parse import urlencode
 
@@ -43,9 +41,7 @@ def codes(payload: Payload) -> list[str]:
     ],
 )
 def test_a_loose_ampersand_is_part_of_the_text(text: str, end: str) -> None:
-    """
-    Case 07: where nothing behind the "&" can be a field of a form, or it goes on with a link's query.
-    """
+    """Case 07: where nothing behind the "&" can be a field of a form, or it goes on with a link's query."""
     payload = posted(f"message={text}{end}")
 
     assert (text, ()) == (payload.message, payload.faults)
@@ -66,9 +62,7 @@ def test_a_loose_ampersand_is_part_of_the_text(text: str, end: str) -> None:
     ],
 )
 def test_what_may_be_cut_is_on_hold(text: str, shown: str | None) -> None:
-    """
-    A person sees all that may be the text, and decides.
-    """
+    """A person sees all that may be the text, and decides."""
     payload = posted(f"message={text}{PHONE}")
 
     assert (shown or text, ["doubtful_text"]) == (payload.message, codes(payload))
@@ -78,9 +72,7 @@ def test_what_may_be_cut_is_on_hold(text: str, shown: str | None) -> None:
 @pytest.mark.parametrize("name", ["source", "First+Name", "answers[0]", "utm_source", "charset", "%5F"])
 @pytest.mark.parametrize("text", ["Hi", "Hi+there", "Q%26A", "Don%E2%80%99t+worry%2C+ok%3F"])
 def test_other_fields_of_a_form_that_is_escaped_are_left_out(name: str, text: str) -> None:
-    """
-    A sender that escapes its values means a field by "&"; IF3's are the only ones that count.
-    """
+    """A sender that escapes its values means a field by "&"; IF3's are the only ones that count."""
     payload = posted(f"message={text}&{name}=x&{name}={PHONE}&more=1")
 
     assert ((), "+12025550142") == (payload.faults, payload.seller_phone)
@@ -102,18 +94,14 @@ def test_other_fields_of_a_form_that_is_escaped_are_left_out(name: str, text: st
     ],
 )
 def test_plus_and_percent_are_what_the_sender_meant(form: str, message: str) -> None:
-    """
-    A value with a plain space in it was not escaped, so its "+" is a plus.
-    """
+    """A value with a plain space in it was not escaped, so its "+" is a plus."""
     payload = posted(form)
 
     assert (message, ()) == (payload.message, payload.faults)
 
 
 def test_a_text_that_was_escaped_in_part_is_on_hold() -> None:
-    """
-    Its %20 may be an escape, or what a person wrote.
-    """
+    """Its %20 may be an escape, or what a person wrote."""
     payload = posted("message=See example.com/a%20b now")
 
     assert ("See example.com/a b now", ["doubtful_text"]) == (payload.message, codes(payload))
@@ -121,34 +109,26 @@ def test_a_text_that_was_escaped_in_part_is_on_hold() -> None:
 
 
 def test_a_phone_is_read_as_a_person_writes_it() -> None:
-    """
-    Its plain spaces say nothing about the escapes in it.
-    """
+    """Its plain spaces say nothing about the escapes in it."""
     assert posted("message=Hi&seller_phone=+1 (202) 555-0142").seller_phone == "+1 (202) 555-0142"
     assert posted("message=Hi&seller_phone=%2B1 202 5550142").seller_phone == "+1 202 5550142"
 
 
 def test_a_name_is_read_whole() -> None:
-    """
-    It is for display, so nothing waits for it.
-    """
+    """It is for display, so nothing waits for it."""
     payload = posted(f"seller=Smith & Sons&message=Hi{PHONE}")
 
     assert ("Smith & Sons", "Hi", ()) == (payload.seller, payload.message, payload.faults)
 
 
 def test_a_message_given_twice_is_on_hold() -> None:
-    """
-    One of them would be lost.
-    """
+    """One of them would be lost."""
     assert ["bad_text"] == codes(posted(f"message=a&message=b{PHONE}"))
     assert "doubtful_text" in codes(posted(f"message=Tell me&message=Tell me{PHONE}"))
 
 
 def test_a_multipart_form_says_what_to_send() -> None:
-    """
-    It is kept, and the reason is true.
-    """
+    """It is kept, and the reason is true."""
     (entry,) = read_request(b"--b\r\n\r\nmessage=Hi", content_type="multipart/form-data; boundary=b")
 
     assert "multipart form" in entry.faults[0].detail
@@ -159,9 +139,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @given(texts, st.dictionaries(st.text(min_size=1), texts, max_size=3))
 def test_an_escaped_form_is_read_exactly(text: str, others: dict[str, str]) -> None:
-    """
-    Whatever is in it, and whatever fields are around it.
-    """
+    """Whatever is in it, and whatever fields are around it."""
     form = urlencode({"a": "b", "message": text, **{f"x{name}": value for name, value in others.items()}})
 
     payload = posted(form)
@@ -171,9 +149,7 @@ def test_an_escaped_form_is_read_exactly(text: str, others: dict[str, str]) -> N
 
 @given(st.lists(st.text("ab &=?/.+%2;#x\n", max_size=12), min_size=1, max_size=4))
 def test_a_form_that_is_not_escaped_is_whole_or_on_hold(parts: list[str]) -> None:
-    """
-    No text with a plain space in it ever goes out shorter than it was written.
-    """
+    """No text with a plain space in it ever goes out shorter than it was written."""
     text = "Hi " + "&".join(parts)
     payload = posted(f"message={text}{PHONE}", FORM)
 

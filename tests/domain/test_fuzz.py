@@ -1,6 +1,4 @@
-"""
-Some seconds of ``python -m tests.domain.fuzz``, the same ones each time.
-"""
+"""Some seconds of ``python -m tests.domain.fuzz``, the same ones each time."""
 
 from random import Random
 
@@ -8,9 +6,7 @@ from tests.domain.fuzz import fuzz
 
 
 def test_no_bytes_break_the_mapping() -> None:
-    """
-    Whatever comes, it becomes texts or reasons, and quickly.
-    """
+    """Whatever comes, it becomes texts or reasons, and quickly."""
     # Other tests share the processor; the command is stricter.
     report = fuzz(Random(19), lambda tried: tried < 500, limit=0.5)
 

@@ -1,6 +1,4 @@
-"""
-Guards: what they find, and what their mode makes of it.
-"""
+"""Guards: what they find, and what their mode makes of it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,31 +23,23 @@ BEFORE = Reason("before", "Something was found before.")
     ],
 )
 def test_the_mode_decides(mode: Mode, verdict: Verdict) -> None:
-    """
-    Hold, mention, or nothing; what was found before stays.
-    """
+    """Hold, mention, or nothing; what was found before stays."""
     assert verdict == Verdict((BEFORE,), (BEFORE,)).joined(mode, FOUND)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_nothing_found_is_nothing_said(mode: Mode) -> None:
-    """
-    Whatever the mode.
-    """
+    """Whatever the mode."""
     assert Verdict() == Verdict().joined(mode, None)
 
 
 def test_what_holds_is_told_before_what_is_mentioned() -> None:
-    """
-    The reasons of a verdict, in the order in which a person needs them.
-    """
+    """The reasons of a verdict, in the order in which a person needs them."""
     assert (FOUND, BEFORE) == Verdict(holds=(FOUND,), warnings=(BEFORE,)).reasons
 
 
 def test_a_placeholder_that_was_not_filled_in_is_shown() -> None:
-    """
-    A person sees at once what is wrong with which text.
-    """
+    """A person sees at once what is wrong with which text."""
     reason = guards.merge_tag("Hi {first_name}, are you still selling?")
 
     assert reason is not None
@@ -61,16 +51,12 @@ def test_a_placeholder_that_was_not_filled_in_is_shown() -> None:
 
 @pytest.mark.parametrize("text", ["Hi Pat, 5% down?", "", None])
 def test_a_text_without_placeholders(text: str | None) -> None:
-    """
-    It is nothing to speak of.
-    """
+    """It is nothing to speak of."""
     assert guards.merge_tag(text) is None
 
 
 def test_a_duplicate_names_the_earlier_text() -> None:
-    """
-    A person can look at both.
-    """
+    """A person can look at both."""
     assert guards.duplicate(None, WINDOW) is None
     reason = guards.duplicate("the-earlier-id", WINDOW)
 
@@ -87,9 +73,7 @@ def test_a_duplicate_names_the_earlier_text() -> None:
     [(0.5, "0.5 seconds"), (60, "60 seconds"), (90, "90 seconds"), (600, "10 minutes"), (14_400, "4 hours")],
 )
 def test_a_duplicate_names_the_window(window: float, words: str) -> None:
-    """
-    The one that is set.
-    """
+    """The one that is set."""
     reason = guards.duplicate("id", timedelta(seconds=window))
 
     assert reason is not None
@@ -97,9 +81,7 @@ def test_a_duplicate_names_the_window(window: float, words: str) -> None:
 
 
 def test_a_duplicate_after_sleep_says_so() -> None:
-    """
-    The window would not explain it.
-    """
+    """The window would not explain it."""
     reason = guards.duplicate("id", WINDOW, after_sleep=True)
 
     assert reason is not None
@@ -117,9 +99,7 @@ def test_a_duplicate_after_sleep_says_so() -> None:
     ],
 )
 def test_what_came_since_the_machine_woke_counts_for_a_while(came: timedelta, since: timedelta) -> None:
-    """
-    For five minutes; before and after that, and without a sleep, the window alone does.
-    """
+    """For five minutes; before and after that, and without a sleep, the window alone does."""
     assert NOW + since == guards.duplicates_since(NOW + came, WINDOW, NOW)
     assert NOW + came - WINDOW == guards.duplicates_since(NOW + came, WINDOW, None)
 
@@ -128,16 +108,12 @@ def test_what_came_since_the_machine_woke_counts_for_a_while(came: timedelta, si
     ("passed", "awake", "slept"), [(60, 60, False), (60, 31, False), (60, 29, True), (5, 60, False)]
 )
 def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: float, slept: bool) -> None:  # noqa: FBT001
-    """
-    By more than a clock is put right by.
-    """
+    """By more than a clock is put right by."""
     assert slept is guards.slept(timedelta(seconds=passed), awake)
 
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:
-    """
-    Whoever is on the list is not texted.
-    """
+    """Whoever is on the list is not texted."""
     assert guards.opt_out(suppressed=False) is None
     reason = guards.opt_out(suppressed=True)
 
@@ -150,9 +126,7 @@ def test_an_opt_out_says_that_nothing_leaves() -> None:
     [(timedelta(), False), (timedelta(hours=4), False), (timedelta(hours=4, microseconds=1), True)],
 )
 def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) -> None:  # noqa: FBT001 - a column of the table
-    """
-    Longer than the setting, not as long.
-    """
+    """Longer than the setting, not as long."""
     reason = guards.too_old(received_at=NOW - age, now=NOW, max_age=timedelta(hours=4))
 
     assert found == (reason is not None)
@@ -169,9 +143,7 @@ def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) ->
     ],
 )
 def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: str) -> None:
-    """
-    Hours where they are whole, else minutes.
-    """
+    """Hours where they are whole, else minutes."""
     reason = guards.too_old(received_at=NOW - timedelta(days=9), now=NOW, max_age=max_age)
 
     assert reason is not None
@@ -180,9 +152,7 @@ def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: st
 
 
 def test_a_text_that_is_too_long_names_both_numbers() -> None:
-    """
-    What it needs, what there is, and the setting that helps.
-    """
+    """What it needs, what there is, and the setting that helps."""
     reason = guards.too_long(200, 150)
 
     assert "too_long" == reason.code
@@ -194,16 +164,12 @@ def test_a_text_that_is_too_long_names_both_numbers() -> None:
     ("recipients", "held"), [(0, False), (1, False), (4, False), (5, True), (6, True), (500, True)]
 )
 def test_a_mass_text_begins_with_the_fifth_person(recipients: int, held: bool) -> None:  # noqa: FBT001 - a column of the table
-    """
-    The first four go.
-    """
+    """The first four go."""
     assert held == (guards.mass_text(recipients) is not None)
 
 
 def test_a_mass_text_names_the_way_out() -> None:
-    """
-    Within what time, and the command that lets all of them leave.
-    """
+    """Within what time, and the command that lets all of them leave."""
     reason = guards.mass_text(7)
 
     assert reason is not None
@@ -218,9 +184,7 @@ def test_a_mass_text_names_the_way_out() -> None:
 
 
 def test_quiet_hours_name_the_minute_of_release() -> None:
-    """
-    Nobody has to do anything.
-    """
+    """Nobody has to do anything."""
     reason = guards.quiet_hours(datetime(2026, 3, 2, 13, 0, tzinfo=UTC))
 
     assert "quiet_hours" == reason.code

@@ -1,6 +1,4 @@
-"""
-The verdict: what matters most, and that all is well only when everything it takes was seen.
-"""
+"""The verdict: what matters most, and that all is well only when everything it takes was seen."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -37,9 +35,7 @@ URL = PublicUrl(url="https://texts.example.com")
 
 
 def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
-    """
-    A relay in good standing, with what differs.
-    """
+    """A relay in good standing, with what differs."""
     usual = Facts(
         now=START,
         running=Running((Node(name="office", since=START - timedelta(hours=1)),)),
@@ -97,16 +93,12 @@ def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
     ],
 )
 def test_one_thing_amiss_is_enough(found: Facts, code: Code) -> None:
-    """
-    It alone is said, and never that all is well.
-    """
+    """It alone is said, and never that all is well."""
     assert [code] == codes(found)
 
 
 def test_the_worst_comes_first() -> None:
-    """
-    What keeps messages from being sent or received, what needs a person, what ends by itself.
-    """
+    """What keeps messages from being sent or received, what needs a person, what ends by itself."""
     found = facts(
         replace(PAUSED, hour=Window(150, 150, SOON)),
         waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1), queued=4),
@@ -144,9 +136,7 @@ def test_nothing_is_promised_while_no_relay_is_running() -> None:
 
 
 def test_quiet_hours_are_no_trouble() -> None:
-    """
-    A message that is sent in the morning is as it should be.
-    """
+    """A message that is sent in the morning is as it should be."""
     assert [Code.WELL, Code.SCHEDULED] == codes(facts(waiting=waiting("released_later")))
 
 

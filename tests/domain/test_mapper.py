@@ -1,6 +1,4 @@
-"""
-Mapping by a policy: never failing, and the same in whatever process it is done.
-"""
+"""Mapping by a policy: never failing, and the same in whatever process it is done."""
 
 import json
 from datetime import time, timedelta
@@ -59,9 +57,7 @@ def make_raw(body: bytes) -> RawSubmission:
 
 
 def test_a_request_becomes_messages() -> None:
-    """
-    With its id and its body.
-    """
+    """With its id and its body."""
     raw = make_raw(json.dumps({"message": "Hello", "seller_phone": RECIPIENT}).encode())
 
     submission = make_mapper()(raw)
@@ -77,9 +73,7 @@ def test_a_request_becomes_messages() -> None:
 
 @pytest.mark.parametrize("step", ["read_request", "map_entry", "segments"])
 def test_a_fault_of_our_own_is_held(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Wherever it happens: the request is kept, and a person sees it; its words are in no reason.
-    """
+    """Wherever it happens: the request is kept, and a person sees it; its words are in no reason."""
     working = getattr(mapper_module, step)
     failures = iter([True])
 
@@ -103,15 +97,11 @@ def test_a_fault_of_our_own_is_held(step: str, monkeypatch: pytest.MonkeyPatch) 
     st.sampled_from([b"", b" ", b"{}", b" {}\n", b"[]"]) | st.binary(max_size=8), st.sampled_from(["", "a=1"])
 )
 def test_what_is_plainly_a_ping_is_one(body: bytes, query: str) -> None:
-    """
-    The quick answer is never another one than that of reading all of it.
-    """
+    """The quick answer is never another one than that of reading all of it."""
     if is_ping(body, query):
         assert [] == read_request(body, content_type=None, query=query)
 
 
 def test_a_ping_is_plain() -> None:
-    """
-    The pings that people send are known without reading.
-    """
+    """The pings that people send are known without reading."""
     assert all(is_ping(body, "") for body in (b"", b"{}", b" {}\r\n"))

@@ -1,6 +1,4 @@
-"""
-Mapping: from a payload to a recipient, a text and a route, or to all that is wrong with it.
-"""
+"""Mapping: from a payload to a recipient, a text and a route, or to all that is wrong with it."""
 
 from dataclasses import fields, replace
 
@@ -38,9 +36,7 @@ def codes(draft: Draft) -> list[str]:
 
 
 def test_payload_becomes_a_draft() -> None:
-    """
-    Recipient, text and route, and IF3's ids beside them.
-    """
+    """Recipient, text and route, and IF3's ids beside them."""
     expected = Draft(
         recipient="+12025550122",
         text="Hi Dana",
@@ -56,18 +52,14 @@ def test_payload_becomes_a_draft() -> None:
 
 
 def test_contact_without_ids_is_sent() -> None:
-    """
-    Nothing depends on the ids.
-    """
+    """Nothing depends on the ids."""
     payload = Payload(message="Hi", seller_phone="+12025550122")
 
     assert Draft(recipient="+12025550122", text="Hi", route=MAIN) == map_entry(payload, ROUTES)
 
 
 def test_team_chooses_the_route() -> None:
-    """
-    A rule of the settings that matches.
-    """
+    """A rule of the settings that matches."""
     assert OTHER == map_entry(make_payload(team_id="42"), ROUTES).route
 
 
@@ -83,18 +75,14 @@ def test_team_chooses_the_route() -> None:
     ],
 )
 def test_one_valid_phone_is_enough(local: str | None, international: str | None) -> None:
-    """
-    A missing or an invalid phone beside a valid one does no harm.
-    """
+    """A missing or an invalid phone beside a valid one does no harm."""
     draft = map_entry(make_payload(seller_phone_non_international=local, seller_phone=international), ROUTES)
 
     assert ("+12025550122", ()) == (draft.recipient, draft.faults)
 
 
 def test_unusable_phone_field_beside_a_valid_one_does_no_harm() -> None:
-    """
-    Nor does one that reading already found wrong.
-    """
+    """Nor does one that reading already found wrong."""
     fault = Reason("bad_phone", "seller_phone is a list, not a phone number.")
     draft = map_entry(make_payload(seller_phone=None, faults=(fault,)), ROUTES)
 
@@ -102,9 +90,7 @@ def test_unusable_phone_field_beside_a_valid_one_does_no_harm() -> None:
 
 
 def test_two_valid_phones_that_differ_are_held() -> None:
-    """
-    Only a person knows which is meant.
-    """
+    """Only a person knows which is meant."""
     draft = map_entry(make_payload(seller_phone="2025550199"), ROUTES)
 
     assert (None, ["two_phones"]) == (draft.recipient, codes(draft))
@@ -112,9 +98,7 @@ def test_two_valid_phones_that_differ_are_held() -> None:
 
 
 def test_phone_field_given_twice_is_held() -> None:
-    """
-    Even where the other field is valid.
-    """
+    """Even where the other field is valid."""
     twice = Reason("two_phones", "seller_phone is given more than once, and differently.")
     draft = map_entry(make_payload(seller_phone=None, faults=(twice,)), ROUTES)
 
@@ -122,9 +106,7 @@ def test_phone_field_given_twice_is_held() -> None:
 
 
 def test_invalid_phones_are_all_named() -> None:
-    """
-    With their reasons, as they were written; the same one in both fields once.
-    """
+    """With their reasons, as they were written; the same one in both fields once."""
     same = map_entry(make_payload(seller_phone_non_international="12", seller_phone="12"), ROUTES)
     listed = Reason("bad_phone", "seller_phone is a list, not a phone number.")
     one = map_entry(make_payload(seller_phone_non_international="202555012", seller_phone="n/a"), ROUTES)
@@ -140,35 +122,27 @@ def test_invalid_phones_are_all_named() -> None:
 
 @pytest.mark.parametrize("text", [" Hi ", "\nHi\n", "{{first_name}}", "0", "<b>", "\u200bHi"])
 def test_words_are_never_changed(text: str) -> None:
-    """
-    White space around a text is part of it.
-    """
+    """White space around a text is part of it."""
     assert text == map_entry(make_payload(message=text), ROUTES).text
 
 
 @pytest.mark.parametrize("text", [None, "", " ", "\r\n\t", "\u00a0\u2003", "\u200b", "\ufeff"])
 def test_text_that_shows_nothing_is_held(text: str | None) -> None:
-    """
-    White space and characters nobody sees are no text.
-    """
+    """White space and characters nobody sees are no text."""
     draft = map_entry(make_payload(message=text), ROUTES)
 
     assert (None, ["no_text"]) == (draft.text, codes(draft))
 
 
 def test_every_fault_is_listed() -> None:
-    """
-    A person who mends one finds no other behind it.
-    """
+    """A person who mends one finds no other behind it."""
     bulk = Reason("bulk", "It came with others.")
 
     assert ["no_phone", "no_text", "no_route", "bulk"] == codes(map_entry(Payload(faults=(bulk,)), Routes()))
 
 
 def test_faults_of_reading_replace_those_of_missing_fields() -> None:
-    """
-    A message that is a list is not missing as well, nor is a route that could not be chosen.
-    """
+    """A message that is a list is not missing as well, nor is a route that could not be chosen."""
     faults = (
         Reason("bad_text", "The message is a list, not a text."),
         Reason("bad_phone", "seller_phone is a list, not a phone number."),
@@ -182,9 +156,7 @@ def test_faults_of_reading_replace_those_of_missing_fields() -> None:
 
 
 def test_bulk_leaves_the_draft_complete() -> None:
-    """
-    A person can approve it as it is.
-    """
+    """A person can approve it as it is."""
     bulk = Reason("bulk", "It came with others.")
     draft = map_entry(make_payload(faults=(bulk,)), ROUTES)
 
@@ -193,9 +165,7 @@ def test_bulk_leaves_the_draft_complete() -> None:
 
 
 def test_unreadable_entry_keeps_its_faults() -> None:
-    """
-    And nothing else can be said of it.
-    """
+    """And nothing else can be said of it."""
     entry = Unreadable((Reason("unreadable", "It is neither JSON nor a form."),))
 
     assert Draft(faults=entry.faults) == map_entry(entry, ROUTES)
@@ -214,9 +184,7 @@ payloads = st.builds(
 
 @given(payloads, st.sampled_from([ROUTES, Routes(), Routes(rules=ROUTES.rules)]))
 def test_nothing_breaks_it_and_nothing_incomplete_is_without_fault(payload: Payload, routes: Routes) -> None:
-    """
-    A draft has all that a message needs, or says what is missing.
-    """
+    """A draft has all that a message needs, or says what is missing."""
     draft = map_entry(payload, routes)
 
     assert draft.faults or None not in (draft.recipient, draft.text, draft.route)
@@ -226,25 +194,19 @@ def test_nothing_breaks_it_and_nothing_incomplete_is_without_fault(payload: Payl
 
 
 def test_direct_text() -> None:
-    """
-    Given words and phone, from the default number.
-    """
+    """Given words and phone, from the default number."""
     expected = Draft(recipient="+12025550122", text=" Hi ", route=MAIN)
 
     assert expected == map_direct(to="(202) 555-0122", text=" Hi ", routes=ROUTES, sender=None)
 
 
 def test_direct_text_from_a_named_number() -> None:
-    """
-    Any of ours, in any format.
-    """
+    """Any of ours, in any format."""
     assert OTHER == map_direct(to="2025550122", text="Hi", routes=ROUTES, sender="202-555-0144").route
 
 
 def test_direct_text_from_the_only_number() -> None:
-    """
-    Without a default, the only number is the one.
-    """
+    """Without a default, the only number is the one."""
     routes = Routes(rules=ROUTES.rules)
 
     assert OTHER == map_direct(to="2025550122", text="Hi", routes=routes, sender=None).route
@@ -264,9 +226,7 @@ def test_direct_text_from_the_only_number() -> None:
     ],
 )
 def test_direct_text_that_makes_no_sense_is_refused(changes: dict[str, str], words: str) -> None:
-    """
-    In a sentence.
-    """
+    """In a sentence."""
     given_words = {"to": "2025550122", "text": "Hi", "routes": ROUTES, "sender": None, **changes}
 
     with pytest.raises(UsageFault, match=words):
@@ -274,8 +234,6 @@ def test_direct_text_that_makes_no_sense_is_refused(changes: dict[str, str], wor
 
 
 def test_direct_text_without_any_number_is_a_matter_of_settings() -> None:
-    """
-    Not of the command line.
-    """
+    """Not of the command line."""
     with pytest.raises(SettingsFault, match="configure"):
         map_direct(to="2025550122", text="Hi", routes=Routes(), sender=None)

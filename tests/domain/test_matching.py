@@ -1,6 +1,4 @@
-"""
-Which of CallRail's texts are ours.
-"""
+"""Which of CallRail's texts are ours."""
 
 from datetime import timedelta
 from itertools import permutations
@@ -31,9 +29,7 @@ def span(seconds: timedelta | float) -> timedelta:
 
 
 def matched(sendings: list[Sending], *texts: FoundText) -> list[int]:
-    """
-    The ids of the sendings that turn out to have arrived.
-    """
+    """The ids of the sendings that turn out to have arrived."""
     return [one.sending.attempt_id for one in match(sendings, texts).matches]
 
 
@@ -56,9 +52,7 @@ def matched(sendings: list[Sending], *texts: FoundText) -> list[int]:
     ],
 )
 def test_a_text_is_known_again_as_callrail_shows_it(ours: str, shown: str) -> None:
-    """
-    Quotation marks, composed letters, line ends and runs of white space differ; the words do not.
-    """
+    """Quotation marks, composed letters, line ends and runs of white space differ; the words do not."""
     assert [1] == matched([sending(1, ours)], found(shown))
 
 
@@ -75,9 +69,7 @@ def test_a_text_is_known_again_as_callrail_shows_it(ours: str, shown: str) -> No
     ],
 )
 def test_opt_out_wording_behind_a_text_is_callrails(wording: str) -> None:
-    """
-    It is put behind a first text, in words that are not documented.
-    """
+    """It is put behind a first text, in words that are not documented."""
     assert [1] == matched([sending(1)], found("Hello" + wording))
 
 
@@ -96,9 +88,7 @@ def test_opt_out_wording_behind_a_text_is_callrails(wording: str) -> None:
     ],
 )
 def test_another_text_that_begins_alike_is_not_ours(shown: str) -> None:
-    """
-    Our own longer texts, and those of other people.
-    """
+    """Our own longer texts, and those of other people."""
     assert [] == matched([sending(1, "Yes")], found(shown))
 
 
@@ -115,9 +105,7 @@ def test_wording_belongs_to_the_longest_of_ours_that_it_stands_behind(*, certain
 
 
 def test_a_text_of_ours_that_ends_like_wording_is_itself() -> None:
-    """
-    Where one of ours is exactly what is shown, it is not the other one with something behind it.
-    """
+    """Where one of ours is exactly what is shown, it is not the other one with something behind it."""
     longer = "Hello" + WORDING
     sendings = [sending(1, "Hello"), sending(2, longer, after=5, certain=True)]
 
@@ -126,9 +114,7 @@ def test_a_text_of_ours_that_ends_like_wording_is_itself() -> None:
 
 
 def test_no_text_is_nothing_found() -> None:
-    """
-    Nor does anything found settle what was not sent.
-    """
+    """Nor does anything found settle what was not sent."""
     assert [] == matched([sending(1)])
     assert [] == matched([], found())
     assert {} == match([], [found()]).unclear
@@ -136,9 +122,7 @@ def test_no_text_is_nothing_found() -> None:
 
 @given(st.text())
 def test_normalising_twice_changes_nothing_more(content: str) -> None:
-    """
-    What CallRail has normalised already is still the same text.
-    """
+    """What CallRail has normalised already is still the same text."""
     once = normalise(content)
 
     assert once == normalise(once)
@@ -148,9 +132,7 @@ def test_normalising_twice_changes_nothing_more(content: str) -> None:
 
 
 def test_one_text_proves_one_sending() -> None:
-    """
-    Of two identical ones the first; with two texts found, both.
-    """
+    """Of two identical ones the first; with two texts found, both."""
     sendings = [sending(1), sending(2, after=30)]
 
     assert [1] == matched(sendings, found(after=1))
@@ -158,9 +140,7 @@ def test_one_text_proves_one_sending() -> None:
 
 
 def test_what_is_known_to_have_arrived_takes_its_text_first() -> None:
-    """
-    Whether it was sent before or after, and also while it is under way.
-    """
+    """Whether it was sent before or after, and also while it is under way."""
     for after in (-60.0, 60.0):
         sendings = [sending(1), sending(2, after=after, certain=True)]
         assert [] == matched(sendings, found(after=after + 1))
@@ -168,9 +148,7 @@ def test_what_is_known_to_have_arrived_takes_its_text_first() -> None:
 
 
 def test_a_certain_one_without_its_text_takes_nothing_of_other_words() -> None:
-    """
-    Each text stands for its own words only.
-    """
+    """Each text stands for its own words only."""
     sendings = [sending(1), sending(2, "Other", certain=True)]
 
     assert [1] == matched(sendings, found())
@@ -215,9 +193,7 @@ def test_as_many_are_matched_as_can_be(data: st.DataObject) -> None:
 
 
 def largest(sendings: list[Sending], texts: list[FoundText]) -> int:
-    """
-    The most sendings that can have a text of their own, by trying all ways.
-    """
+    """The most sendings that can have a text of their own, by trying all ways."""
     if not sendings:
         return 0
     first, rest = sendings[0], sendings[1:]
@@ -244,9 +220,7 @@ def fits(one: Sending, text: FoundText) -> bool:
     [(-BEFORE - TICK, False), (-BEFORE, True), (AFTER, True), (AFTER + TICK, False)],
 )
 def test_a_text_is_ours_only_near_the_time_of_sending(after: timedelta, *, ours: bool) -> None:
-    """
-    From two minutes before to ten minutes after.
-    """
+    """From two minutes before to ten minutes after."""
     assert ([1] if ours else []) == matched([sending(1)], found(after=after))
 
 
@@ -254,45 +228,35 @@ def test_a_text_is_ours_only_near_the_time_of_sending(after: timedelta, *, ours:
 
 
 def test_more_texts_than_sendings_leave_it_unclear() -> None:
-    """
-    Somebody wrote the same words in CallRail: which of the two is ours, a person decides.
-    """
+    """Somebody wrote the same words in CallRail: which of the two is ours, a person decides."""
     result = match([sending(1)], [found(after=1), found(after=90)])
 
     assert ((), {1: 2}) == (result.matches, result.unclear)
 
 
 def test_unclear_is_also_what_could_be_ours_with_wording() -> None:
-    """
-    The first text to a person shows up with it, a later one without.
-    """
+    """The first text to a person shows up with it, a later one without."""
     result = match([sending(1)], [found("Hello" + WORDING), found(after=90)])
 
     assert ((), {1: 2}) == (result.matches, result.unclear)
 
 
 def test_two_unknown_ones_and_three_texts_are_both_unclear() -> None:
-    """
-    Neither is worse known than the other.
-    """
+    """Neither is worse known than the other."""
     result = match([sending(1), sending(2, after=30)], [found(after=after) for after in (1, 31, 60)])
 
     assert ((), {1: 2, 2: 2}) == (result.matches, result.unclear)
 
 
 def test_a_text_too_many_of_other_words_is_no_matter() -> None:
-    """
-    Other people text this person as well.
-    """
+    """Other people text this person as well."""
     result = match([sending(1)], [found(), found("Other"), found("Other")])
 
     assert ([1], {}) == ([one.sending.attempt_id for one in result.matches], result.unclear)
 
 
 def test_a_certain_one_is_never_unclear() -> None:
-    """
-    CallRail itself said that it took it.
-    """
+    """CallRail itself said that it took it."""
     result = match([sending(1, certain=True)], [found(), found()])
 
     assert ((), {}) == (result.matches, result.unclear)

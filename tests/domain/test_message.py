@@ -1,6 +1,4 @@
-"""
-Messages as programs read them: the keys of the contract, instants in UTC.
-"""
+"""Messages as programs read them: the keys of the contract, instants in UTC."""
 
 import json
 from dataclasses import replace
@@ -45,9 +43,7 @@ KEYS = [
 
 
 def test_a_document_holds_all_that_is_known() -> None:
-    """
-    Under the names of the contract, in its order.
-    """
+    """Under the names of the contract, in its order."""
     assert {
         "id": "M1",
         "status": "sent",
@@ -72,16 +68,12 @@ def test_a_document_holds_all_that_is_known() -> None:
 
 @pytest.mark.parametrize("message", [BARE, WHOLE], ids=["bare", "whole"])
 def test_a_document_has_exactly_the_keys_of_the_contract(message: Message) -> None:
-    """
-    What is not known is null, not absent.
-    """
+    """What is not known is null, not absent."""
     assert KEYS == list(message.document())
 
 
 def test_a_segment_and_its_attempts_have_the_keys_of_the_contract() -> None:
-    """
-    What was learnt of an attempt afterwards stands behind them.
-    """
+    """What was learnt of an attempt afterwards stands behind them."""
     segment = WHOLE.segments[0].document()
     (attempt,) = segment["attempts"]
 
@@ -91,9 +83,7 @@ def test_a_segment_and_its_attempts_have_the_keys_of_the_contract() -> None:
 
 
 def test_an_attempt_tells_what_was_learnt_of_it_afterwards() -> None:
-    """
-    And when its outcome is looked up next.
-    """
+    """And when its outcome is looked up next."""
     learnt = replace(ATTEMPT, look_at=NOW, evidence=(Evidence(noted_at=NOW, detail="Not there yet."),))
 
     assert {"look_at": TOLD, "evidence": [{"noted_at": TOLD, "detail": "Not there yet."}]} == {
@@ -102,35 +92,27 @@ def test_an_attempt_tells_what_was_learnt_of_it_afterwards() -> None:
 
 
 def test_an_attempt_under_way_has_no_outcome_yet() -> None:
-    """
-    Three nulls.
-    """
+    """Three nulls."""
     under_way = Attempt(started_at=NOW, finished_at=None, outcome=None, http_status=None, detail=None)
 
     assert [None, None, None] == [under_way.document()[key] for key in ("finished_at", "outcome", "detail")]
 
 
 def test_a_document_is_json() -> None:
-    """
-    Statuses and outcomes are written as their words.
-    """
+    """Statuses and outcomes are written as their words."""
     document = json.loads(json.dumps(WHOLE.document()))
 
     assert ("sent", "webhook") == (document["status"], document["source"])
 
 
 def test_a_message_without_reasons_has_none_to_tell() -> None:
-    """
-    Null, and not an empty text.
-    """
+    """Null, and not an empty text."""
     assert BARE.reason is None
     assert BARE.document()["reason"] is None
 
 
 def test_instants_are_told_in_utc_to_the_millisecond() -> None:
-    """
-    Ending in Z.
-    """
+    """Ending in Z."""
     assert instant(None) is None
     assert TOLD == instant(NOW)
     assert "2026-03-02T15:00:00.000Z" == instant(NOW.replace(microsecond=0))
@@ -138,7 +120,5 @@ def test_instants_are_told_in_utc_to_the_millisecond() -> None:
 
 
 def test_what_is_open_is_what_delivery_works_on() -> None:
-    """
-    Everything else is settled, or waits for a person.
-    """
+    """Everything else is settled, or waits for a person."""
     assert {Status.QUEUED, Status.SENDING} == set(OPEN)

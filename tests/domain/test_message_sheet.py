@@ -1,6 +1,4 @@
-"""
-Messages as rows.
-"""
+"""Messages as rows."""
 
 import csv
 import io
@@ -33,9 +31,7 @@ def read(*messages: Message) -> list[dict[str, str]]:
 
 
 def test_a_row_has_a_cell_for_each_key() -> None:
-    """
-    Segments and attempts are counted; phone numbers stay as they are, for the programs that read them.
-    """
+    """Segments and attempts are counted; phone numbers stay as they are, for the programs that read them."""
     [row] = read(MESSAGE)
 
     assert list(COLUMNS) == list(row)
@@ -52,9 +48,7 @@ def test_a_row_has_a_cell_for_each_key() -> None:
 
 
 def test_words_are_no_formula() -> None:
-    """
-    What somebody wrote does nothing in the spreadsheet of whoever opens it.
-    """
+    """What somebody wrote does nothing in the spreadsheet of whoever opens it."""
     formulas = replace(MESSAGE, seller="@SUM(1)", opportunity_id="+1", sender_id="-2", text="\t=1")
 
     [first, second] = read(MESSAGE, formulas)

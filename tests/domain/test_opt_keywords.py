@@ -1,6 +1,4 @@
-"""
-Opt-outs in people's own words, and ordinary replies that hold the same words.
-"""
+"""Opt-outs in people's own words, and ordinary replies that hold the same words."""
 
 from timeit import timeit
 
@@ -17,9 +15,7 @@ STOP, MAYBE, START, YES = OptKeyword.STOP, OptKeyword.MAYBE_STOP, OptKeyword.STA
 
 @pytest.mark.parametrize("half", HALVES)
 def test_clear_opt_outs_are_found(half: str) -> None:
-    """
-    At least 98 % of them; of the rest none in a hundred passes unseen.
-    """
+    """At least 98 % of them; of the rest none in a hundred passes unseen."""
     rates = measure(read_replies(f"{half}_opt_outs"))
 
     assert rates.clear >= 0.98
@@ -28,9 +24,7 @@ def test_clear_opt_outs_are_found(half: str) -> None:
 
 @pytest.mark.parametrize("half", HALVES)
 def test_ordinary_replies_are_let_alone(half: str) -> None:
-    """
-    At most 0.2 % are taken for an opt-out, and less than 1 % are put to the owner.
-    """
+    """At most 0.2 % are taken for an opt-out, and less than 1 % are put to the owner."""
     rates = measure(read_replies(f"{half}_ordinary"))
 
     assert rates.clear <= 0.002
@@ -38,16 +32,12 @@ def test_ordinary_replies_are_let_alone(half: str) -> None:
 
 
 def test_doubtful_replies_are_never_passed_over() -> None:
-    """
-    What a person cannot tell for certain is at least put to the owner.
-    """
+    """What a person cannot tell for certain is at least put to the owner."""
     assert [] == [reply for reply in read_replies("doubtful") if read_opt_keyword(reply) is None]
 
 
 def test_the_corpus_is_large_enough() -> None:
-    """
-    300 opt-outs and 1,000 ordinary replies, no reply in both halves.
-    """
+    """300 opt-outs and 1,000 ordinary replies, no reply in both halves."""
     for kind, wanted in (("opt_outs", 300), ("ordinary", 1000)):
         tuned, held_out = (read_replies(f"{half}_{kind}") for half in HALVES)
         assert len({*tuned, *held_out}) == len(tuned) + len(held_out) >= wanted
@@ -58,9 +48,7 @@ def test_the_corpus_is_large_enough() -> None:
     "shape", ["{}", "{}.", " {}!! \n", "“{}”", "({})", "\u200b{}\u200f", "{} 🙏", "__{}__"]
 )
 def test_a_keyword_alone_counts(word: str, shape: str) -> None:
-    """
-    In any case, whatever punctuation, white space or unseen marks are around them.
-    """
+    """In any case, whatever punctuation, white space or unseen marks are around them."""
     for cased in (word, word.lower(), word.capitalize()):
         assert STOP is read_opt_keyword(shape.format(cased))
 
@@ -110,9 +98,7 @@ def test_a_keyword_alone_counts(word: str, shape: str) -> None:
     ],
 )
 def test_what_a_reply_says(reply: str | None, keyword: OptKeyword | None) -> None:
-    """
-    A keyword in any dress counts, and so does a sentence; the same words in another sense do not.
-    """
+    """A keyword in any dress counts, and so does a sentence; the same words in another sense do not."""
     assert keyword is read_opt_keyword(reply)
 
 
@@ -131,15 +117,11 @@ def test_what_a_reply_says(reply: str | None, keyword: OptKeyword | None) -> Non
     ],
 )
 def test_no_reply_keeps_the_relay_busy(reply: str) -> None:
-    """
-    Any stranger can send one.
-    """
+    """Any stranger can send one."""
     assert timeit(lambda: read_opt_keyword(reply), number=1) < 0.5
 
 
 @given(st.text(max_size=3000))
 def test_nothing_that_a_person_writes_breaks_it(reply: str) -> None:
-    """
-    Any text has an answer.
-    """
+    """Any text has an answer."""
     read_opt_keyword(reply)

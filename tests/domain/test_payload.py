@@ -1,6 +1,4 @@
-"""
-Payloads: every variant IF3 may send, every envelope it may be saved in, and whatever else arrives.
-"""
+"""Payloads: every variant IF3 may send, every envelope it may be saved in, and whatever else arrives."""
 
 import json
 import re
@@ -79,16 +77,12 @@ def shapes(entries: list[Entry]) -> list[type]:
 
 
 def test_v1_json_object() -> None:
-    """
-    IF3's own fields, ids as text.
-    """
+    """IF3's own fields, ids as text."""
     assert PAYLOAD == posted(sample("if3-payload.json"))
 
 
 def test_v2_form() -> None:
-    """
-    The same fields as a form; a bare plus comes as a space and is trimmed.
-    """
+    """The same fields as a form; a bare plus comes as a space and is trimmed."""
     assert PAYLOAD == posted(sample("if3-payload.form.txt"), FORM_TYPE)
     assert posted(b"message=Hi&seller_phone=+12025550122", FORM_TYPE).seller_phone == "12025550122"
 
@@ -98,18 +92,14 @@ def test_v2_form() -> None:
     [("2025550122", "2025550122"), ("2025550122.0", "2025550122"), ("2.025550122e9", "2025550122")],
 )
 def test_v3_numbers_become_text(written: str, read: str) -> None:
-    """
-    A whole number is its digits, however JSON wrote it.
-    """
+    """A whole number is its digits, however JSON wrote it."""
     payload = posted(f'{{"message":"Hi","seller_phone":{written},"team_id":{written}}}'.encode())
 
     assert (read, read, ()) == (payload.seller_phone, payload.team_id, payload.faults)
 
 
 def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
-    """
-    Its last digits are not zeros, but lost.
-    """
+    """Its last digits are not zeros, but lost."""
     payload = posted(b'{"message":"Hi","seller_phone":2.02555E+09}')
 
     assert (None, ["bad_phone"]) == (payload.seller_phone, [fault.code for fault in payload.faults])
@@ -132,18 +122,14 @@ def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
     ],
 )
 def test_an_id_that_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
-    """
-    Any other text is an id of its own, one with leading zeros too.
-    """
+    """Any other text is an id of its own, one with leading zeros too."""
     payload = posted(f'{{"message":"Hi","seller_phone":"2025550122","team_id":{written}}}'.encode())
 
     assert (team_id, ()) == (payload.team_id, payload.faults)
 
 
 def test_an_id_that_a_spreadsheet_rounded_chooses_no_route() -> None:
-    """
-    A wrong number would be worse than a text that waits.
-    """
+    """A wrong number would be worse than a text that waits."""
     payload = posted(b'{"message":"Hi","seller_phone":"2025550122","team_id":"1.2E+05"}')
 
     assert (None, ["bad_id"]) == (payload.team_id, [fault.code for fault in payload.faults])
@@ -151,9 +137,7 @@ def test_an_id_that_a_spreadsheet_rounded_chooses_no_route() -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_v4_empty_phone_is_none(value: str | None) -> None:
-    """
-    Null, empty and missing are the same.
-    """
+    """Null, empty and missing are the same."""
     payload = posted(body(seller_phone=value, seller_phone_non_international="2025550122"))
 
     assert (None, "2025550122", ()) == (
@@ -164,9 +148,7 @@ def test_v4_empty_phone_is_none(value: str | None) -> None:
 
 
 def test_v5_phone_is_left_as_written() -> None:
-    """
-    Normalising is the mapping's work.
-    """
+    """Normalising is the mapping's work."""
     assert (
         posted(body(seller_phone=" tel:+1 (202) 555-0122 x12 ")).seller_phone == "tel:+1 (202) 555-0122 x12"
     )
@@ -174,18 +156,14 @@ def test_v5_phone_is_left_as_written() -> None:
 
 @pytest.mark.parametrize(("value", "read"), [("", ""), (" \n", " \n"), (None, None), (5, "5")])
 def test_v6_message_is_left_as_written(value: object, read: str | None) -> None:
-    """
-    A blank message is blank, a missing one None, and a number its digits.
-    """
+    """A blank message is blank, a missing one None, and a number its digits."""
     payload = posted(body(message=value))
 
     assert (read, ()) == (payload.message, payload.faults)
 
 
 def test_v7_words_are_kept_exactly() -> None:
-    """
-    Emoji, quotes, line breaks and escapes come out as they were typed.
-    """
+    """Emoji, quotes, line breaks and escapes come out as they were typed."""
     text = " “Hi”\r\nDana 🙏\té {not: json} \ufeff"
 
     assert text == posted(body(message=text)).message
@@ -205,9 +183,7 @@ def test_v7_words_are_kept_exactly() -> None:
     ],
 )
 def test_v7_words_that_no_database_keeps_are_a_fault(data: bytes, content_type: str) -> None:
-    """
-    Half an emoji or a NUL loses its own field, and no other.
-    """
+    """Half an emoji or a NUL loses its own field, and no other."""
     payload = posted(data, content_type)
 
     assert (None, "\ufffd", "2025550122") == (payload.message, payload.seller, payload.seller_phone)
@@ -215,34 +191,26 @@ def test_v7_words_that_no_database_keeps_are_a_fault(data: bytes, content_type: 
 
 
 def test_v8_ids_may_be_missing() -> None:
-    """
-    A contact without an opportunity is a payload like any other.
-    """
+    """A contact without an opportunity is a payload like any other."""
     payload = posted(body(opportunity_id=None, seller_id=None))
 
     assert (None, None, ()) == (payload.opportunity_id, payload.seller_id, payload.faults)
 
 
 def test_v9_each_request_is_read_alone() -> None:
-    """
-    Segments of one text are told apart by their words.
-    """
+    """Segments of one text are told apart by their words."""
     first, second = posted(body(message="one")), posted(body(message="two"))
 
     assert ("one", "two") == (first.message, second.message)
 
 
 def test_v10_object_in_a_list() -> None:
-    """
-    Zapier can wrap a request in an array.
-    """
+    """Zapier can wrap a request in an array."""
     assert PAYLOAD == posted(b"[" + sample("if3-payload.json") + b"]")
 
 
 def test_v11_list_of_objects() -> None:
-    """
-    Each is a payload of its own, in order.
-    """
+    """Each is a payload of its own, in order."""
     entries = read_request(
         b"[" + body(message="one") + b"," + body(message="two") + b"]", content_type=JSON_TYPE
     )
@@ -251,9 +219,7 @@ def test_v11_list_of_objects() -> None:
 
 
 def test_v11_too_many_objects_are_bulk() -> None:
-    """
-    More than twenty are all held, none is lost.
-    """
+    """More than twenty are all held, none is lost."""
     allowed, bulk = (
         read_request(b"[" + b",".join([body()] * count) + b"]", content_type=JSON_TYPE)
         for count in (MOST_PAYLOADS, MOST_PAYLOADS + 1)
@@ -264,9 +230,7 @@ def test_v11_too_many_objects_are_bulk() -> None:
 
 
 def test_v11_a_thousand_objects_are_one_entry() -> None:
-    """
-    The request is kept; nobody could decide on each.
-    """
+    """The request is kept; nobody could decide on each."""
     for count, entries in ((MOST_ENTRIES, MOST_ENTRIES), (MOST_ENTRIES + 1, 1)):
         read = read_request(b"[" + b",".join([b'{"message":1}'] * count) + b"]", content_type=JSON_TYPE)
         assert entries == len(read)
@@ -274,9 +238,7 @@ def test_v11_a_thousand_objects_are_one_entry() -> None:
 
 
 def test_v11_other_elements_are_unreadable() -> None:
-    """
-    What is no payload is kept in its place, and does not count as a text.
-    """
+    """What is no payload is kept in its place, and does not count as a text."""
     data = b"[" + body() + b',7,null,{},[],"x",' + body() + b"]"
 
     entries = read_request(data, content_type=JSON_TYPE)
@@ -286,9 +248,7 @@ def test_v11_other_elements_are_unreadable() -> None:
 
 
 def test_v11_thousands_of_other_elements_are_summed_up() -> None:
-    """
-    A list of zeros gives one entry for all from the 21st on.
-    """
+    """A list of zeros gives one entry for all from the 21st on."""
     entries = read_request(b"[" + b"0," * 5000 + body() + b"]", content_type=JSON_TYPE)
 
     assert [*[Unreadable] * MOST_PAYLOADS, Payload, Unreadable] == shapes(entries)
@@ -299,9 +259,7 @@ def test_v11_thousands_of_other_elements_are_summed_up() -> None:
     "name", ["if3-zapier-raw-request.json", "if3-zapier-cleaned-request.json", "if3-n8n.json"]
 )
 def test_v12_to_v15_envelopes_are_no_requests(name: str) -> None:
-    """
-    The webhook takes IF3's words only; an envelope is kept for a person to see.
-    """
+    """The webhook takes IF3's words only; an envelope is kept for a person to see."""
     (entry,) = read_request(sample(name), content_type=JSON_TYPE)
 
     assert isinstance(entry, Unreadable)
@@ -309,33 +267,25 @@ def test_v12_to_v15_envelopes_are_no_requests(name: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{}", b" \r\n"])
 def test_v16_fields_in_the_query(data: bytes) -> None:
-    """
-    An empty body with a text in the query is that text.
-    """
+    """An empty body with a text in the query is that text."""
     query = sample("if3-payload.form.txt").decode()
 
     assert [PAYLOAD] == read_request(data, content_type=None, query=query)
 
 
 def test_v16_query_beside_a_body_is_ignored() -> None:
-    """
-    The body is what IF3 says.
-    """
+    """The body is what IF3 says."""
     assert [PAYLOAD] == read_request(sample("if3-payload.json"), content_type=None, query="message=Other")
 
 
 @pytest.mark.parametrize("query", ["", "source=if3", "x", "<a=b>", "&" * 1001])
 def test_v16_other_queries_leave_a_ping_a_ping(query: str) -> None:
-    """
-    A parameter of the sender's own is no text.
-    """
+    """A parameter of the sender's own is no text."""
     assert [] == read_request(b"", content_type=None, query=query)
 
 
 def test_v16_query_of_too_many_fields_is_kept() -> None:
-    """
-    A text may be among them, so it is no ping.
-    """
+    """A text may be among them, so it is no ping."""
     query = "&".join(["message=Hi", "seller_phone=2025550122", *["a=b"] * 1000])
 
     [entry] = read_request(b"", content_type=None, query=query)
@@ -344,9 +294,7 @@ def test_v16_query_of_too_many_fields_is_kept() -> None:
 
 
 def test_v16_query_without_a_text_is_kept() -> None:
-    """
-    IF3's ids without words or phone are something to look at.
-    """
+    """IF3's ids without words or phone are something to look at."""
     assert [Unreadable] == shapes(read_request(b"", content_type=None, query="team_id=42"))
 
 
@@ -354,31 +302,23 @@ def test_v16_query_without_a_text_is_kept() -> None:
     "content_type", [None, "", "text/plain", FORM_TYPE, "application/json; charset=klingon"]
 )
 def test_v17_json_under_any_type(content_type: str | None) -> None:
-    """
-    The first character tells more than the type.
-    """
+    """The first character tells more than the type."""
     assert PAYLOAD == posted(sample("if3-payload.json"), content_type)
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", JSON_TYPE])
 def test_v17_form_under_any_type(content_type: str | None) -> None:
-    """
-    And so it does for forms.
-    """
+    """And so it does for forms."""
     assert PAYLOAD == posted(sample("if3-payload.form.txt"), content_type)
 
 
 def test_v17_form_that_begins_like_json() -> None:
-    """
-    What says it is a form and is no JSON is read as a form.
-    """
+    """What says it is a form and is no JSON is read as a form."""
     assert posted(b"{x=1&message=Hi", FORM_TYPE).message == "Hi"
 
 
 def test_v18_other_names_and_extra_keys() -> None:
-    """
-    Case, doubled underscores and unknown keys do not matter.
-    """
+    """Case, doubled underscores and unknown keys do not matter."""
     payload = posted(b'{"Message":"Hi","SELLER__PHONE":"2025550122","extra":{"message":"no"},"Team_ID":42}')
 
     assert Payload(message="Hi", seller_phone="2025550122", team_id="42") == payload
@@ -386,18 +326,14 @@ def test_v18_other_names_and_extra_keys() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_v19_byte_order_mark(encoding: str) -> None:
-    """
-    A mark says how the bytes are to be read, whatever the type says.
-    """
+    """A mark says how the bytes are to be read, whatever the type says."""
     data = sample("if3-payload.json").decode().encode(encoding)
 
     assert PAYLOAD == posted(data, "application/json; charset=iso-8859-1")
 
 
 def test_v19_white_space_around() -> None:
-    """
-    Line ends behind a body are no part of it.
-    """
+    """Line ends behind a body are no part of it."""
     assert PAYLOAD == posted(b"\r\n" + sample("if3-payload.json") + b"\r\n")
     assert PAYLOAD == posted(sample("if3-payload.form.txt") + b"\r\n", FORM_TYPE)
 
@@ -405,9 +341,7 @@ def test_v19_white_space_around() -> None:
 @pytest.mark.parametrize("data", [b"", b"{}", b" { } \n", b"[]", b"[{}]", b"\xef\xbb\xbf", b"\n"])
 @pytest.mark.parametrize("content_type", [None, JSON_TYPE, FORM_TYPE])
 def test_v20_ping(data: bytes, content_type: str | None) -> None:
-    """
-    Nothing in, nothing to do.
-    """
+    """Nothing in, nothing to do."""
     assert [] == read_request(data, content_type=content_type)
 
 
@@ -424,17 +358,13 @@ def test_v20_ping(data: bytes, content_type: str | None) -> None:
     ],
 )
 def test_declared_character_set_is_honoured(content_type: str, encoding: str) -> None:
-    """
-    An é is an é however it came.
-    """
+    """An é is an é however it came."""
     assert posted('{"message":"Café"}'.encode(encoding), content_type).message == "Café"
     assert posted("message=Café".encode(encoding), content_type).message == "Café"
 
 
 def test_escapes_of_a_form_follow_its_character_set() -> None:
-    """
-    One byte per escape, in the character set of the form; wide ones escape as UTF-8.
-    """
+    """One byte per escape, in the character set of the form; wide ones escape as UTF-8."""
     assert posted(b"message=Caf%E9", FORM_TYPE + "; charset=windows-1252").message == "Café"
     assert posted("message=Caf%C3%A9".encode("utf-16-le"), FORM_TYPE + "; charset=utf-16").message == "Café"
 
@@ -464,9 +394,7 @@ def test_escapes_of_a_form_follow_its_character_set() -> None:
     ],
 )
 def test_what_cannot_be_read_is_reported(data: bytes, content_type: str) -> None:
-    """
-    One entry, one fault, no exception.
-    """
+    """One entry, one fault, no exception."""
     (entry,) = read_request(data, content_type=content_type)
 
     assert isinstance(entry, Unreadable)
@@ -474,9 +402,7 @@ def test_what_cannot_be_read_is_reported(data: bytes, content_type: str) -> None
 
 
 def test_json_encoded_twice_is_unwrapped_once() -> None:
-    """
-    Case 30: a program took JSON for a text. What a person wrote is not JSON, whatever it looks like.
-    """
+    """Case 30: a program took JSON for a text. What a person wrote is not JSON, whatever it looks like."""
     once = json.dumps({"message": json.dumps(RAW), "seller_phone": "2025550122"})
 
     assert json.dumps(RAW) == posted(json.dumps(once).encode()).message
@@ -506,9 +432,7 @@ def test_json_encoded_twice_is_unwrapped_once() -> None:
     ],
 )
 def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: str, remedy: str) -> None:
-    """
-    What to change, and where.
-    """
+    """What to change, and where."""
     (entry,) = read_request(data.encode(), content_type=JSON_TYPE)
 
     assert ["unreadable"] == codes(entry)
@@ -518,9 +442,7 @@ def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: 
 
 @pytest.mark.parametrize("data", [b'{"text":"Hi"}', b'{"team_id":42}', b"hello=there", b'[["Hi"]]', b"[7]"])
 def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
-    """
-    Neither message nor phone: somebody else's request.
-    """
+    """Neither message nor phone: somebody else's request."""
     (entry,) = read_request(data, content_type=None)
 
     assert isinstance(entry, Unreadable)
@@ -529,9 +451,7 @@ def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
 
 @pytest.mark.parametrize("value", ["[]", '["Hi"]', "{}", "true", "1.5", "NaN", "-Infinity", "1e400"])
 def test_values_of_other_kinds_are_faults_of_their_field(value: str) -> None:
-    """
-    A message, a phone and an id that chooses the route must be text or whole numbers.
-    """
+    """A message, a phone and an id that chooses the route must be text or whole numbers."""
     named = (
         '"message":{0},"seller_phone":{0},"seller_phone_non_international":{0},"team_id":{0},"sender_id":{0}'
     )
@@ -543,9 +463,7 @@ def test_values_of_other_kinds_are_faults_of_their_field(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["[]", "{}", "true", "1.5", "NaN"])
 def test_odd_ids_for_display_are_left_out(value: str) -> None:
-    """
-    Nothing depends on them.
-    """
+    """Nothing depends on them."""
     payload = posted(
         f'{{"message":"Hi","seller_id":{value},"opportunity_id":{value},"seller":{value}}}'.encode()
     )
@@ -554,9 +472,7 @@ def test_odd_ids_for_display_are_left_out(value: str) -> None:
 
 
 def test_endless_numbers_are_digits() -> None:
-    """
-    No length of a number is a fault of the program; what is shown of it is short.
-    """
+    """No length of a number is a fault of the program; what is shown of it is short."""
     payload = posted(b'{"message":"Hi","seller_phone":' + b"2" * 5000 + b',"team_id":' + b"4" * 5000 + b"}")
 
     assert ["bad_phone"] == codes(payload)
@@ -565,9 +481,7 @@ def test_endless_numbers_are_digits() -> None:
 
 @pytest.mark.parametrize("value", ["2025550122\x00", "\ud800", "2" * 201])
 def test_phone_that_cannot_be_one_is_a_fault(value: str) -> None:
-    """
-    It goes no further, not even shortened.
-    """
+    """It goes no further, not even shortened."""
     payload = posted(body(seller_phone=value))
 
     assert (None, ["bad_phone"]) == (payload.seller_phone, codes(payload))
@@ -587,16 +501,12 @@ def test_phone_that_cannot_be_one_is_a_fault(value: str) -> None:
     ],
 )
 def test_field_given_twice_must_agree(data: bytes, fault: list[str]) -> None:
-    """
-    Two different values are nobody's word; the same one twice, or an empty one beside it, is.
-    """
+    """Two different values are nobody's word; the same one twice, or an empty one beside it, is."""
     assert fault == codes(posted(data))
 
 
 def test_form_field_given_twice_must_agree() -> None:
-    """
-    Forms repeat names as well.
-    """
+    """Forms repeat names as well."""
     assert ["bad_text"] == codes(posted(b"message=a&message=b", FORM_TYPE))
 
 
@@ -616,9 +526,7 @@ def test_form_field_given_twice_must_agree() -> None:
     ],
 )
 def test_seller_may_be_the_entry_of_a_contact(seller: object, name: str | None) -> None:
-    """
-    The name is taken out of it, for display only.
-    """
+    """The name is taken out of it, for display only."""
     payload = posted(body(seller=seller))
 
     assert (name, ()) == (payload.seller, payload.faults)
@@ -628,18 +536,14 @@ def test_seller_may_be_the_entry_of_a_contact(seller: object, name: str | None) 
 @example(b"\xff\xfe\x00\xd8", None, "")
 @example(b'{"message":"\\ud800"}', "application/json; charset=\x00", "message=%FF")
 def test_no_bytes_break_it(data: bytes, content_type: str | None, query: str) -> None:
-    """
-    Any bytes, any type, any query: entries come out, and a database can keep them.
-    """
+    """Any bytes, any type, any query: entries come out, and a database can keep them."""
     for entry in [*read_request(data, content_type=content_type, query=query), *read_saved(data)]:
         assert_storable(entry)
 
 
 @given(json_values, st.booleans())
 def test_no_json_breaks_it(value: object, wrapped: bool) -> None:  # noqa: FBT001  # hypothesis draws it
-    """
-    Any values under any of the names that mean something.
-    """
+    """Any values under any of the names that mean something."""
     data = json.dumps([value] if wrapped else value).encode()
 
     for entry in [*read_request(data, content_type=None), *read_saved(data)]:
@@ -656,9 +560,7 @@ def assert_storable(entry: Entry) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_writing_and_reading_is_identity(text: str) -> None:
-    """
-    A person's words survive JSON and forms.
-    """
+    """A person's words survive JSON and forms."""
     assert text == posted(json.dumps({"message": text}).encode()).message
     assert text == posted(urlencode({"message": text}).encode(), FORM_TYPE).message
 
@@ -678,9 +580,7 @@ def test_writing_and_reading_is_identity(text: str) -> None:
 )
 @pytest.mark.parametrize("wrap", ["{0}", " \n{0}\n\n"])
 def test_saved_examples(name: str, wrap: str) -> None:
-    """
-    Whatever kept it, the same text comes out.
-    """
+    """Whatever kept it, the same text comes out."""
     text = sample(name).decode()
 
     assert [PAYLOAD] == read_saved(wrap.format(text).encode())
@@ -773,9 +673,7 @@ def test_saved_envelopes(document: object) -> None:
     ],
 )
 def test_saved_things_that_hold_no_text_are_reported(document: object, code: str) -> None:
-    """
-    Nothing is searched beyond the known envelopes.
-    """
+    """Nothing is searched beyond the known envelopes."""
     (entry,) = read_saved(json.dumps(document).encode())
 
     assert isinstance(entry, Unreadable)
@@ -783,34 +681,26 @@ def test_saved_things_that_hold_no_text_are_reported(document: object, code: str
 
 
 def test_saved_object_with_a_message_is_a_payload_first() -> None:
-    """
-    Its other keys do not make an envelope of it.
-    """
+    """Its other keys do not make an envelope of it."""
     (entry,) = read_saved(json.dumps({**RAW, "body": {"message": "Other"}, "headers": {}}).encode())
 
     assert HI == entry
 
 
 def test_saved_list_is_not_bulk() -> None:
-    """
-    A replay asks about its texts itself.
-    """
+    """A replay asks about its texts itself."""
     assert [HI] * 30 == read_saved(json.dumps([RAW] * 30).encode())
 
 
 @pytest.mark.parametrize("document", [b"", b"\n \n", b"\xef\xbb\xbf"])
 def test_empty_file_holds_nothing(document: bytes) -> None:
-    """
-    Nothing to report.
-    """
+    """Nothing to report."""
     assert [] == read_saved(document)
 
 
 @pytest.mark.parametrize("document", [b"[]", b"\n[]"])
 def test_empty_list_holds_nothing(document: bytes) -> None:
-    """
-    As an empty file does.
-    """
+    """As an empty file does."""
     assert [] == read_saved(document)
 
 
@@ -830,9 +720,7 @@ def test_saved_lines_are_read_one_by_one() -> None:
 
 
 def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
-    """
-    Its last text alone would overtake the others; the next document is read again.
-    """
+    """Its last text alone would overtake the others; the next document is read again."""
     document = json.dumps([RAW, RAW], indent=2)[:-2] + ",\n]\n" + json.dumps(RAW)
 
     broken, whole = read_saved(document.encode())
@@ -842,16 +730,12 @@ def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
 
 
 def test_saved_document_that_breaks_off_is_reported_once() -> None:
-    """
-    A pretty-printed export cut in the middle is one thing that cannot be read.
-    """
+    """A pretty-printed export cut in the middle is one thing that cannot be read."""
     document = json.dumps(zapier({"team_id": 42, "message": "Hi"}), indent=2)[:-10]
 
     assert [Unreadable] == shapes(read_saved(document.encode()))
 
 
 def test_saved_bytes_that_are_no_text_are_reported() -> None:
-    """
-    An image, say.
-    """
+    """An image, say."""
     assert [Unreadable] == shapes(read_saved(b"\x89PNG\xff"))

@@ -1,6 +1,4 @@
-"""
-Phone numbers: what is taken for one, and how little of it is shown.
-"""
+"""Phone numbers: what is taken for one, and how little of it is shown."""
 
 import contextlib
 import re
@@ -57,9 +55,7 @@ layouts = st.sampled_from(
     ],
 )
 def test_one_number_is_written_in_one_way(raw: str) -> None:
-    """
-    Whatever IF3 and people write, E.164 comes out.
-    """
+    """Whatever IF3 and people write, E.164 comes out."""
     assert "+12025550122" == normalise(raw)
 
 
@@ -98,9 +94,7 @@ def test_one_number_is_written_in_one_way(raw: str) -> None:
     ],
 )
 def test_what_sheets_and_forms_make_of_a_number_is_undone(raw: str) -> None:
-    """
-    Labels, apostrophes, floats and doubled country codes don't change whose number it is.
-    """
+    """Labels, apostrophes, floats and doubled country codes don't change whose number it is."""
     assert "+12025550122" == normalise(raw)
 
 
@@ -151,9 +145,7 @@ def test_what_sheets_and_forms_make_of_a_number_is_undone(raw: str) -> None:
     ],
 )
 def test_anything_else_is_refused_with_a_true_reason(raw: str, words: str) -> None:
-    """
-    The reason shows what was written, since a person has to find it in the contact.
-    """
+    """The reason shows what was written, since a person has to find it in the contact."""
     with pytest.raises(BadPhone, match=words):
         normalise(raw)
 
@@ -162,16 +154,12 @@ def test_anything_else_is_refused_with_a_true_reason(raw: str, words: str) -> No
     "area", ["621", "679", "942", "457", "235", "999", "370", "787", "939", "671", "340"]
 )
 def test_an_area_code_that_is_not_known_to_be_elsewhere_is_texted(area: str) -> None:
-    """
-    New area codes come every year, and CallRail decides on those of US territories.
-    """
+    """New area codes come every year, and CallRail decides on those of US territories."""
     assert f"+1{area}5550122" == normalise(f"{area}-555-0122")
 
 
 def test_the_countries_are_those_of_phonenumbers() -> None:
-    """
-    Every area code that the library gives to another country is refused, and none of the US or Canada.
-    """
+    """Every area code that the library gives to another country is refused, and none of the US or Canada."""
     for region in COUNTRY_CODE_TO_REGION_CODE[1]:
         metadata = PhoneMetadata.metadata_for_region(region)
         leading = metadata.leading_digits if metadata else None
@@ -183,17 +171,13 @@ def test_the_countries_are_those_of_phonenumbers() -> None:
 
 
 def test_toll_free_number_is_left_to_callrail() -> None:
-    """
-    Some toll-free numbers take texts, and only CallRail knows which.
-    """
+    """Some toll-free numbers take texts, and only CallRail knows which."""
     assert "+18005550122" == normalise("800-555-0122")
 
 
 @given(numbers, layouts)
 def test_every_layout_gives_the_same_number(digits: str, layout: str) -> None:
-    """
-    Normalising finds the ten digits in every usual layout, and once is enough.
-    """
+    """Normalising finds the ten digits in every usual layout, and once is enough."""
     once = normalise(layout.format(digits[:3], digits[3:6], digits[6:]))
 
     assert f"+1{digits}" == once
@@ -202,9 +186,7 @@ def test_every_layout_gives_the_same_number(digits: str, layout: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_it(raw: str) -> None:
-    """
-    A text is a number or a ``BadPhone``, and nothing else.
-    """
+    """A text is a number or a ``BadPhone``, and nothing else."""
     with contextlib.suppress(BadPhone):
         assert normalise(raw) == normalise(normalise(raw))
 
@@ -221,9 +203,7 @@ def test_no_text_breaks_it(raw: str) -> None:
     ],
 )
 def test_mask_shows_two_digits(phone: str, masked: str) -> None:
-    """
-    Two digits tell numbers apart in a log, and identify nobody.
-    """
+    """Two digits tell numbers apart in a log, and identify nobody."""
     assert masked == mask(phone)
 
 
@@ -231,25 +211,19 @@ def test_mask_shows_two_digits(phone: str, masked: str) -> None:
     "phone", ["+12025550122", "202-555-0122", "(202) 555-0122", "+1 202.555.0122", "2025550122"]
 )
 def test_numbers_inside_words_are_masked(phone: str) -> None:
-    """
-    What CallRail or a library says can be logged.
-    """
+    """What CallRail or a library says can be logged."""
     assert "Number +1••••••••22, see line 404." == mask_all(f"Number {phone}, see line 404.")
 
 
 def test_words_without_numbers_stay() -> None:
-    """
-    Statuses, short numbers and ids are no phones.
-    """
+    """Statuses, short numbers and ids are no phones."""
     words = "422 on 2026-04-07: id COM00000000000000000000000000000001, 1000 of 1000 used"
 
     assert words == mask_all(words)
 
 
 def test_every_area_code_of_the_us_and_canada_is_texted() -> None:
-    """
-    Unless phonenumbers calls it a premium-rate, personal or satellite number.
-    """
+    """Unless phonenumbers calls it a premium-rate, personal or satellite number."""
     for area in range(201, 990):
         number = PhoneNumber(country_code=1, national_number=int(f"{area}5550122"))
         if region_code_for_number(number) in ("US", "CA"):

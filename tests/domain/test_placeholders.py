@@ -1,6 +1,4 @@
-"""
-Placeholders: what is held, what is sent, and how often either is wrong.
-"""
+"""Placeholders: what is held, what is sent, and how often either is wrong."""
 
 from time import process_time
 
@@ -51,9 +49,7 @@ from tests.domain.placeholder_texts import ordinary_texts, placeholder_texts
     ],
 )
 def test_an_unfilled_placeholder_is_found(text: str, found: str) -> None:
-    """
-    As it is written in the text.
-    """
+    """As it is written in the text."""
     assert found == find_placeholder(text)
 
 
@@ -86,16 +82,12 @@ def test_an_unfilled_placeholder_is_found(text: str, found: str) -> None:
     ],
 )
 def test_ordinary_marks_are_words_like_any_other(text: str) -> None:
-    """
-    Percent signs, prices, faces, links and lists.
-    """
+    """Percent signs, prices, faces, links and lists."""
     assert find_placeholder(text) is None
 
 
 def test_how_often_it_is_wrong() -> None:
-    """
-    Of 1,000 texts with a placeholder and 4,000 ordinary ones, half of these with such marks in them.
-    """
+    """Of 1,000 texts with a placeholder and 4,000 ordinary ones, half of these with such marks in them."""
     unfilled, ordinary = placeholder_texts(), ordinary_texts()
 
     assert (1_000, 4_000) == (len(set(unfilled)), len(set(ordinary)))
@@ -105,9 +97,7 @@ def test_how_often_it_is_wrong() -> None:
 
 @given(st.text() | st.text(alphabet="{}[]<>%$#@~|*_ anme"))
 def test_what_is_found_is_in_the_text(text: str) -> None:
-    """
-    Whatever the text is.
-    """
+    """Whatever the text is."""
     found = find_placeholder(text)
 
     assert found is None or found in text
@@ -118,9 +108,7 @@ def test_what_is_found_is_in_the_text(text: str) -> None:
     ["{", "[", "}", "%a", "<a ", "{a|", "a_", "~a", "[a ", "null ", "hi ", "$a", "|a ", "a.", "((a", "<%"],
 )
 def test_no_text_takes_long(piece: str) -> None:
-    """
-    A request may have 64 KiB, and be made for it.
-    """
+    """A request may have 64 KiB, and be made for it."""
     began = process_time()
     find_placeholder(piece * (65_536 // len(piece)))
 

@@ -1,6 +1,4 @@
-"""
-Nothing from outside steers a terminal, and words stay words.
-"""
+"""Nothing from outside steers a terminal, and words stay words."""
 
 import json
 import unicodedata
@@ -45,9 +43,7 @@ def test_what_steers_or_hides_is_written_out(words: str, shown: str) -> None:
     ],
 )
 def test_words_stay(words: str) -> None:
-    """
-    Emoji with all their parts, accents, and languages that need joiners.
-    """
+    """Emoji with all their parts, accents, and languages that need joiners."""
     assert words == printable(words)
 
 

@@ -1,6 +1,4 @@
-"""
-Public URLs: which can be right, and what is said of the others.
-"""
+"""Public URLs: which can be right, and what is said of the others."""
 
 import pytest
 
@@ -20,9 +18,7 @@ from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_
     ],
 )
 def test_public_addresses_are_kept(given: str, kept: str) -> None:
-    """
-    Without white space, capitals in the name, or a slash at the end.
-    """
+    """Without white space, capitals in the name, or a slash at the end."""
     assert kept == read_public_url(given)
 
 
@@ -69,9 +65,7 @@ def test_public_addresses_are_kept(given: str, kept: str) -> None:
     ],
 )
 def test_what_cannot_be_right_is_told_with_the_right_form(given: str, words: str) -> None:
-    """
-    What may be secret in it is not repeated.
-    """
+    """What may be secret in it is not repeated."""
     with pytest.raises(BadPublicUrl) as caught:
         read_public_url(given)
 

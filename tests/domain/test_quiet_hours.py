@@ -1,6 +1,4 @@
-"""
-Quiet hours: over every area code, and exact where clocks change.
-"""
+"""Quiet hours: over every area code, and exact where clocks change."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -34,16 +32,12 @@ def at(text: str, zone: str = "UTC") -> datetime:
 def release(
     now: datetime, phone: str = WASHINGTON, *, start: time = START, end: time = END, zone: str | None = None
 ) -> datetime:
-    """
-    When a text that comes *now* leaves.
-    """
+    """When a text that comes *now* leaves."""
     return quiet_until(phone, now, start=start, end=end, zone=zone) or now
 
 
 def is_quiet(now: datetime, phone: str, start: time = START, end: time = END) -> bool:
-    """
-    What quiet hours are, by the letter: in some zone of the number the clock shows them.
-    """
+    """What quiet hours are, by the letter: in some zone of the number the clock shows them."""
     clocks = {now.astimezone(zone).replace(tzinfo=None).time() for zone in zones_of(phone)}
     return any(start <= clock < end if start <= end else clock >= start or clock < end for clock in clocks)
 
@@ -59,16 +53,12 @@ def area_codes() -> tuple[str, ...]:
 
 @cache
 def one_of_each_clock() -> tuple[str, ...]:
-    """
-    A number for every set of zones that an area code may have.
-    """
+    """A number for every set of zones that an area code may have."""
     return tuple({zones_of(f"+1{area}5550122"): f"+1{area}5550122" for area in area_codes()}.values())
 
 
 def test_the_zones_are_those_of_phonenumbers() -> None:
-    """
-    The table is what the library's data makes, and no exchange has a zone that its area code has not.
-    """
+    """The table is what the library's data makes, and no exchange has a zone that its area code has not."""
     if not zones.wheel().exists():
         missing(f"phonenumbers' wheel is not there; `{zones.COMMAND} --fetch` gets it")
     assert zones.TABLE.read_text(encoding="utf-8") == zones.table()
@@ -87,9 +77,7 @@ def test_the_zones_are_those_of_phonenumbers() -> None:
 
 
 def test_there_are_area_codes_to_try() -> None:
-    """
-    The list is not empty by mistake: Washington, Toronto, a toll-free one, Guam; not Jamaica.
-    """
+    """The list is not empty by mistake: Washington, Toronto, a toll-free one, Guam; not Jamaica."""
     assert {"202", "416", "800", "907", "709", "671"} <= set(area_codes())
     assert "876" not in area_codes()
     assert len(area_codes()) > 400
@@ -112,9 +100,7 @@ def test_there_are_area_codes_to_try() -> None:
     ],
 )
 def test_an_area_code_counts_with_every_zone_it_touches(phone: str, now: str, leaves: str) -> None:
-    """
-    Whatever the exchange: it says nothing about a mobile.
-    """
+    """Whatever the exchange: it says nothing about a mobile."""
     assert at(leaves) == release(at(now), phone)
     assert at(leaves) == release(at(now), f"{phone[:5]}212{phone[8:]}")
 
@@ -142,9 +128,7 @@ def test_every_area_code_on_every_change_of_the_clocks(day: date) -> None:
     [(START, END), (time(1, 30), time(2, 30)), (time(23), time(1, 15)), (time(2, 15), time(14))],
 )
 def test_it_is_the_first_minute_for_every_set_of_zones(day: date, start: time, end: time) -> None:
-    """
-    Minute by minute through the days of a change, also with hours that begin or end within the change.
-    """
+    """Minute by minute through the days of a change, also with hours that begin or end within the change."""
     first = datetime.combine(day - timedelta(days=1), time(12), UTC)
     for phone in one_of_each_clock():
         following = None
@@ -169,43 +153,33 @@ def test_it_is_the_first_minute_for_every_set_of_zones(day: date, start: time, e
     ],
 )
 def test_a_night_in_washington(now: str, leaves: str) -> None:
-    """
-    From 21:00 until 08:00 on the clock of that place, however long the night is.
-    """
+    """From 21:00 until 08:00 on the clock of that place, however long the night is."""
     assert at(leaves, "America/New_York") == release(at(now, "America/New_York"))
 
 
 def test_an_hour_that_does_not_exist() -> None:
-    """
-    Quiet until 02:30 on the morning without one: it leaves as the clock is put from 02:00 to 03:00.
-    """
+    """Quiet until 02:30 on the morning without one: it leaves as the clock is put from 02:00 to 03:00."""
     now = at("2026-03-08T01:00:00", "America/New_York")
 
     assert at("2026-03-08T07:00:00") == release(now, start=time(21), end=time(2, 30))
 
 
 def test_an_hour_that_comes_twice() -> None:
-    """
-    Quiet until 01:30: it may leave when the clock first shows that, and not from 01:00 the second time.
-    """
+    """Quiet until 01:30: it may leave when the clock first shows that, and not from 01:00 the second time."""
     assert at("2026-11-01T05:30:00") == release(at("2026-11-01T04:00:00"), end=time(1, 30))
     assert at("2026-11-01T05:59:00") == release(at("2026-11-01T05:59:00"), end=time(1, 30))
     assert at("2026-11-01T06:30:00") == release(at("2026-11-01T06:00:00"), end=time(1, 30))
 
 
 def test_quiet_hours_that_end_as_the_clock_is_put_back() -> None:
-    """
-    Quiet from 01:30 until 03:00: the clock shows 01:00 again before, and it may leave then.
-    """
+    """Quiet from 01:30 until 03:00: the clock shows 01:00 again before, and it may leave then."""
     now = at("2026-11-01T05:45:00")
 
     assert at("2026-11-01T06:00:00") == release(now, start=time(1, 30), end=time(3))
 
 
 def test_quiet_hours_at_noon() -> None:
-    """
-    Hours that do not cross midnight.
-    """
+    """Hours that do not cross midnight."""
     assert at("2026-06-10T13:00:00", "America/New_York") == release(
         at("2026-06-10T12:20:00", "America/New_York"), start=time(12), end=time(13)
     )
@@ -232,9 +206,7 @@ def test_the_strictest_zone_wins(phone: str, evening: str, morning: str) -> None
 
 
 def test_a_known_zone_is_the_only_one() -> None:
-    """
-    Whatever the number says.
-    """
+    """Whatever the number says."""
     now = at("2026-06-10T20:00:00", "America/Los_Angeles")
 
     assert now == release(now, TOLL_FREE, zone="America/Los_Angeles")
@@ -254,16 +226,12 @@ def test_zones_without_a_common_minute() -> None:
 
 
 def test_the_same_start_and_end_is_no_quiet_hour() -> None:
-    """
-    The settings refuse it; here it holds nothing.
-    """
+    """The settings refuse it; here it holds nothing."""
     assert quiet_until(WASHINGTON, at("2026-06-10T03:00:00"), start=time(8), end=time(8)) is None
 
 
 def test_islands_count_for_their_own_numbers_only() -> None:
-    """
-    Toll-free numbers of the islands with +1 are no reason to wait for the morning in Guam.
-    """
+    """Toll-free numbers of the islands with +1 are no reason to wait for the morning in Guam."""
     names = {str(zone) for zone in zones_of(TOLL_FREE)}
 
     assert {"America/St_Johns", "Pacific/Honolulu", "America/New_York", "America/Vancouver"} <= names
@@ -277,9 +245,7 @@ clocks = st.times().map(lambda one: one.replace(second=0, microsecond=0))
 
 @given(instants, numbers)
 def test_the_release_is_allowed_and_the_minute_before_is_not(now: datetime, phone: str) -> None:
-    """
-    For any number at any time.
-    """
+    """For any number at any time."""
     leaves = release(now, phone)
 
     assert now <= leaves < now + timedelta(hours=24)
@@ -292,9 +258,7 @@ def test_the_release_is_allowed_and_the_minute_before_is_not(now: datetime, phon
 def test_who_comes_later_does_not_leave_earlier(
     now: datetime, wait: timedelta, phone: str, start: time, end: time
 ) -> None:
-    """
-    Whatever the hours, also those that leave no common minute; and what was released stays released.
-    """
+    """Whatever the hours, also those that leave no common minute; and what was released stays released."""
     leaves = release(now, phone, start=start, end=end)
 
     assert leaves <= release(now + wait, phone, start=start, end=end)

@@ -1,6 +1,4 @@
-"""
-When to look up what nobody knows, and how long others wait for it.
-"""
+"""When to look up what nobody knows, and how long others wait for it."""
 
 from datetime import datetime, timedelta
 
@@ -39,16 +37,12 @@ def after(**span: float) -> datetime:
     ],
 )
 def test_the_next_look_is_the_next_rung(now: datetime, then: datetime | None) -> None:
-    """
-    15 seconds, 1, 5 and 15 minutes after the outcome became unknown, and nothing after the last.
-    """
+    """15 seconds, 1, 5 and 15 minutes after the outcome became unknown, and nothing after the last."""
     assert then == POLICY.next_look(START, answered=True, now=now)
 
 
 def test_a_late_look_stands_for_the_rungs_before_it() -> None:
-    """
-    After an hour without CallRail one answer is enough; four at one time would tell no more.
-    """
+    """After an hour without CallRail one answer is enough; four at one time would tell no more."""
     assert POLICY.next_look(START, answered=True, now=after(hours=1)) is None
     assert after(minutes=5) == POLICY.next_look(START, answered=True, now=after(minutes=2))
 
@@ -64,18 +58,14 @@ def test_a_late_look_stands_for_the_rungs_before_it() -> None:
     ],
 )
 def test_a_look_that_was_not_answered_is_tried_again(now: datetime, wait: timedelta | None) -> None:
-    """
-    Soon while others wait for it, then now and then, and for a day at most.
-    """
+    """Soon while others wait for it, then now and then, and for a day at most."""
     expected = None if wait is None else now + wait
 
     assert expected == POLICY.next_look(START, answered=False, now=now)
 
 
 def test_others_wait_until_the_last_look_can_be_over() -> None:
-    """
-    The ladder, and a minute for the last rung to be tried once more.
-    """
+    """The ladder, and a minute for the last rung to be tried once more."""
     assert START + LADDER[-1] + RETRY_SOON == POLICY.blocks_until(START)
     short = LookupPolicy(accounts=frozenset({ACCOUNT}), ladder=(timedelta(seconds=2),))
     assert after(seconds=62) == short.blocks_until(START)
@@ -87,9 +77,7 @@ def test_others_wait_until_the_last_look_can_be_over() -> None:
     answered=st.booleans(),
 )
 def test_the_next_look_is_always_ahead(rungs: list[int], age: int, *, answered: bool) -> None:
-    """
-    Nothing is looked up over and over in one instant, and every ladder has an end.
-    """
+    """Nothing is looked up over and over in one instant, and every ladder has an end."""
     policy = LookupPolicy(
         accounts=frozenset({ACCOUNT}), ladder=tuple(timedelta(seconds=rung) for rung in rungs)
     )

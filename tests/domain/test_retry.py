@@ -1,6 +1,4 @@
-"""
-What follows from an outcome: every row of the table of outcomes, and the law of the waits.
-"""
+"""What follows from an outcome: every row of the table of outcomes, and the law of the waits."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -50,9 +48,7 @@ def consequence_of(
 
 
 def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> timedelta:
-    """
-    How long the account waits from now on.
-    """
+    """How long the account waits from now on."""
     wait_until = consequence_of(outcome, account=account, seed=seed).account.wait_until
     assert wait_until is not None
     return wait_until - NOW
@@ -82,9 +78,7 @@ def wait_after(outcome: Outcome, account: Account = WELL, seed: int = 1) -> time
     ids=lambda value: f"{value.kind} {value.http_status}" if hasattr(value, "kind") else None,
 )
 def test_what_becomes_of_the_segment(outcome: Outcome, segment: Status, costs_budget: bool) -> None:  # noqa: FBT001 - a column of the table
-    """
-    Each outcome has one status that follows, and keeps or frees its place in the budget.
-    """
+    """Each outcome has one status that follows, and keeps or frees its place in the budget."""
     consequence = consequence_of(outcome)
 
     assert (segment, costs_budget) == (consequence.segment, consequence.costs_budget)
@@ -93,9 +87,7 @@ def test_what_becomes_of_the_segment(outcome: Outcome, segment: Status, costs_bu
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
-    """
-    They are all that a person can act on.
-    """
+    """They are all that a person can act on."""
     (reason,) = consequence_of(Rejected(status, "Content is spam.", Refusal.CONTENT)).reasons
 
     assert ("refused", f"CallRail refused it ({status}): Content is spam.") == (reason.code, reason.detail)
@@ -103,16 +95,12 @@ def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
 
 @pytest.mark.parametrize("refusal", list(Refusal))
 def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
-    """
-    Nobody is taken off the books for another refusal.
-    """
+    """Nobody is taken off the books for another refusal."""
     assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).suppress
 
 
 def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
-    """
-    The reason says what happened and what not to do; a fault of our own says nothing of the account.
-    """
+    """The reason says what happened and what not to do; a fault of our own says nothing of the account."""
     consequence = consequence_of(Unknown("the relay stopped.", own_fault=True), account=STRUCK)
 
     assert ["unknown"] == [reason.code for reason in consequence.reasons]
@@ -121,9 +109,7 @@ def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
 
 
 def test_a_lost_answer_makes_the_account_wait() -> None:
-    """
-    While CallRail does not answer, one text tries at a time, and not the whole queue.
-    """
+    """While CallRail does not answer, one text tries at a time, and not the whole queue."""
     after = consequence_of(Unknown("the answer did not come within 60 s."), account=STRUCK).account
 
     assert STRUCK.strikes + 1 == after.strikes
@@ -139,9 +125,7 @@ def test_a_lost_answer_makes_the_account_wait() -> None:
     ],
 )
 def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None:
-    """
-    The causes stand in their order, with the commands that help; the text is not blamed.
-    """
+    """The causes stand in their order, with the commands that help; the text is not blamed."""
     consequence = consequence_of(Rejected(status, "no", Refusal.AUTHORIZATION))
 
     assert (NOW, ()) == (consequence.account.paused_since, consequence.reasons)
@@ -152,9 +136,7 @@ def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None
 
 
 def after_firewall(*message_ids: str, account: Account = WELL) -> Account:
-    """
-    The account after a firewall refused these messages.
-    """
+    """The account after a firewall refused these messages."""
     for message_id in message_ids:
         refused = Rejected(403, "Attention Required!", Refusal.FIREWALL)
         account = consequence_of(refused, message_id=message_id, account=account).account
@@ -162,9 +144,7 @@ def after_firewall(*message_ids: str, account: Account = WELL) -> Account:
 
 
 def test_a_firewall_refuses_one_text_and_the_account_goes_on() -> None:
-    """
-    It fails with its true reason, and the key is not blamed.
-    """
+    """It fails with its true reason, and the key is not blamed."""
     consequence = consequence_of(Rejected(403, "Attention Required!", Refusal.FIREWALL), content=LONG)
 
     assert ["firewall"] == [reason.code for reason in consequence.reasons]
@@ -173,9 +153,7 @@ def test_a_firewall_refuses_one_text_and_the_account_goes_on() -> None:
 
 
 def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account() -> None:
-    """
-    Then the office's own address is blocked.
-    """
+    """Then the office's own address is blocked."""
     assert after_firewall("one", "two").paused_since is None
 
     account = after_firewall("one", "two", "three")
@@ -185,9 +163,7 @@ def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account() -> Non
 
 
 def test_a_text_that_was_under_way_when_the_third_was_refused_stays_queued() -> None:
-    """
-    By then it is known that its words are not the reason.
-    """
+    """By then it is known that its words are not the reason."""
     blocked = after_firewall("one", "two", "three")
     refused = Rejected(403, "Attention Required!", Refusal.FIREWALL)
     consequence = consequence_of(refused, message_id="four", account=blocked)
@@ -201,9 +177,7 @@ def test_a_text_that_was_under_way_when_the_third_was_refused_stays_queued() -> 
 
 
 def test_the_same_text_again_is_no_other_text() -> None:
-    """
-    A person who sends it again and again learns nothing new of the address.
-    """
+    """A person who sends it again and again learns nothing new of the address."""
     assert after_firewall("one", "two", "one", "two", "one").paused_since is None
 
 
@@ -212,9 +186,7 @@ def test_the_same_text_again_is_no_other_text() -> None:
     [Sent(200, "c0nv1"), Rejected(400, "no", Refusal.CONTENT), Rejected(404, "no", Refusal.REQUEST)],
 )
 def test_an_answer_of_callrails_own_shows_that_the_address_is_not_blocked(outcome: Outcome) -> None:
-    """
-    The row begins again, also while the account waits for something else.
-    """
+    """The row begins again, also while the account waits for something else."""
     waiting = after_firewall("one", "two").waiting(NOW, NOW + timedelta(minutes=1), "It was limited.")
     account = consequence_of(outcome, account=waiting).account
 
@@ -225,18 +197,14 @@ def test_an_answer_of_callrails_own_shows_that_the_address_is_not_blocked(outcom
     "outcome", [NotSent("no route."), RateLimited(429, "no"), Unknown("the answer did not come.")]
 )
 def test_other_ends_between_say_nothing_of_the_firewall(outcome: Outcome) -> None:
-    """
-    Nothing was sent between.
-    """
+    """Nothing was sent between."""
     account = consequence_of(outcome, account=after_firewall("one", "two")).account
 
     assert NOW == after_firewall("three", account=account).paused_since
 
 
 def test_a_resumed_account_may_be_refused_three_times_again() -> None:
-    """
-    A person asked CallRail, and the first text after that decides nothing.
-    """
+    """A person asked CallRail, and the first text after that decides nothing."""
     account = after_firewall("one", "two", "three").resumed()
 
     assert after_firewall("four", "five", account=account).paused_since is None
@@ -245,9 +213,7 @@ def test_a_resumed_account_may_be_refused_three_times_again() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_long_segment_that_is_refused_is_cut(status: int) -> None:
-    """
-    Above the documented length, the length is the likeliest reason.
-    """
+    """Above the documented length, the length is the likeliest reason."""
     consequence = consequence_of(Rejected(status, "no", Refusal.CONTENT), content=LONG)
 
     assert (Status.QUEUED, DOCUMENTED_LENGTH, True) == (
@@ -259,18 +225,14 @@ def test_a_long_segment_that_is_refused_is_cut(status: int) -> None:
 
 
 def test_the_documented_length_itself_is_not_too_long() -> None:
-    """
-    140 characters are what CallRail documents.
-    """
+    """140 characters are what CallRail documents."""
     consequence = consequence_of(Rejected(400, "no", Refusal.CONTENT), content=LONG[1:])
 
     assert (Status.FAILED, None) == (consequence.segment, consequence.cut_to)
 
 
 def test_length_is_counted_as_callrail_may_count_it() -> None:
-    """
-    An emoji counts as two units.
-    """
+    """An emoji counts as two units."""
     refused = Rejected(400, "no", Refusal.CONTENT)
 
     assert consequence_of(refused, content="🙏" * 70).cut_to is None
@@ -279,9 +241,7 @@ def test_length_is_counted_as_callrail_may_count_it() -> None:
 
 @pytest.mark.parametrize("refusal", [Refusal.RECIPIENT, Refusal.OPTED_OUT, Refusal.REQUEST])
 def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
-    """
-    Shorter words do not help where the words are not the reason.
-    """
+    """Shorter words do not help where the words are not the reason."""
     assert Status.FAILED == consequence_of(Rejected(400, "no", refusal), content=LONG).segment
 
 
@@ -295,18 +255,14 @@ def test_a_long_segment_is_not_cut_for_another_reason(refusal: Refusal) -> None:
 )
 @pytest.mark.parametrize("content", ["Hello", LONG])
 def test_an_answer_shows_that_the_account_can_send(outcome: Outcome, content: str) -> None:
-    """
-    Strikes and waits that are over are forgotten.
-    """
+    """Strikes and waits that are over are forgotten."""
     account = consequence_of(outcome, content=content, account=STRUCK).account
 
     assert (0, None, None) == (account.strikes, account.wait_until, account.wait_reason)
 
 
 def test_callrail_says_how_long_to_wait() -> None:
-    """
-    Its own span holds, however often it was asked for patience.
-    """
+    """Its own span holds, however often it was asked for patience."""
     asked = RateLimited(429, "too many requests", retry_after=7.5)
 
     assert timedelta(seconds=7.5) == wait_after(asked) == wait_after(asked, STRUCK)
@@ -316,9 +272,7 @@ def test_callrail_says_how_long_to_wait() -> None:
     ("strikes", "minutes"), [(0, 1), (1, 2), (2, 4), (3, 8), (4, 15), (5, 15), (999, 15)]
 )
 def test_without_its_word_the_wait_doubles(strikes: int, minutes: int) -> None:
-    """
-    From a minute to a quarter of an hour, which no number of strikes exceeds.
-    """
+    """From a minute to a quarter of an hour, which no number of strikes exceeds."""
     account = Account(id="ACC1", strikes=strikes)
     consequence = consequence_of(RateLimited(429, "too many requests"), account=account)
 
@@ -329,9 +283,7 @@ def test_without_its_word_the_wait_doubles(strikes: int, minutes: int) -> None:
 
 @given(strikes=st.integers(0, 10_000), seed=st.integers())
 def test_the_backoff_never_passes_the_longest_and_is_never_negative(strikes: int, seed: int) -> None:
-    """
-    Full jitter: anything from nothing to the doubled span, up to five minutes.
-    """
+    """Full jitter: anything from nothing to the doubled span, up to five minutes."""
     wait = wait_after(NotSent("no route."), Account(id="ACC1", strikes=strikes), seed)
 
     assert timedelta() <= wait <= UNREACHABLE_LONGEST
@@ -341,18 +293,14 @@ def test_the_backoff_never_passes_the_longest_and_is_never_negative(strikes: int
 
 @given(strikes=st.integers(0, 10_000))
 def test_the_wait_of_a_rate_limit_never_passes_the_longest(strikes: int) -> None:
-    """
-    And is never shorter than the first.
-    """
+    """And is never shorter than the first."""
     wait = wait_after(RateLimited(429, "too many requests"), Account(id="ACC1", strikes=strikes))
 
     assert RATE_LIMIT_FIRST <= wait <= RATE_LIMIT_LONGEST
 
 
 def test_the_jitter_is_spread_over_the_whole_span() -> None:
-    """
-    Many relays that lost CallRail together do not come back together.
-    """
+    """Many relays that lost CallRail together do not come back together."""
     waits = [wait_after(NotSent("no route."), seed=seed) for seed in range(200)]
 
     tenths = {int(wait / UNREACHABLE_FIRST * 10) for wait in waits}
@@ -360,7 +308,5 @@ def test_the_jitter_is_spread_over_the_whole_span() -> None:
 
 
 def test_the_same_luck_gives_the_same_wait() -> None:
-    """
-    Chance comes from what is passed in, and from nowhere else.
-    """
+    """Chance comes from what is passed in, and from nowhere else."""
     assert wait_after(NotSent("no route."), seed=5) == wait_after(NotSent("no route."), seed=5)

@@ -1,6 +1,4 @@
-"""
-Segments: nothing lost, nothing too long, nothing cut in two that belongs together.
-"""
+"""Segments: nothing lost, nothing too long, nothing cut in two that belongs together."""
 
 import itertools
 import time
@@ -45,9 +43,7 @@ long_limits = st.integers(600, 1530)
 
 
 def located(text: str, pieces: list[str]) -> Iterator[tuple[int, int]]:
-    """
-    Where each piece stands in *text*, with nothing but white space between them.
-    """
+    """Where each piece stands in *text*, with nothing but white space between them."""
     position = 0
     for piece in pieces:
         while not text.startswith(piece, position):
@@ -63,9 +59,7 @@ def boundaries(text: str) -> set[int]:
 
 
 def fits(piece: str, limit: int) -> bool:
-    """
-    The rules of CallRail's limit, written once more and slowly.
-    """
+    """The rules of CallRail's limit, written once more and slowly."""
     units = len(piece.encode("utf-16-le", "surrogatepass")) // 2
     if max(units, len(piece)) > limit:
         return False
@@ -126,17 +120,13 @@ def test_segments_obey_the_laws(text: str, limit: int) -> None:
 @example("a" * 1400 + "🙏", 1530)
 @example("🙏" * 600, 1530)
 def test_long_segments_obey_the_laws_and_fit_the_carrier(text: str, limit: int) -> None:
-    """
-    Above 670 a segment also fits ten carrier segments.
-    """
+    """Above 670 a segment also fits ten carrier segments."""
     assert_lawful(text, limit)
 
 
 @given(texts)
 def test_length_is_the_larger_count(text: str) -> None:
-    """
-    Code points or UTF-16 units, whichever are more.
-    """
+    """Code points or UTF-16 units, whichever are more."""
     assert max(len(text), len(text.encode("utf-16-le", "surrogatepass")) // 2) == length(text)
 
 
@@ -144,9 +134,7 @@ def test_length_is_the_larger_count(text: str) -> None:
 def test_white_space_around_a_text_stays_where_it_fits(
     before: str, after: str, core: str, limit: int
 ) -> None:
-    """
-    White space around a text is part of it.
-    """
+    """White space around a text is part of it."""
     core = f"x{core}y"
 
     pieces = segments(before + core + after, limit)
@@ -159,17 +147,13 @@ def test_white_space_around_a_text_stays_where_it_fits(
 
 @pytest.mark.parametrize("text", ["Hi", " Hi ", "\n\nHi", "🙏", "a" * 140, "🙏" * 70])
 def test_text_that_fits_is_one_segment(text: str) -> None:
-    """
-    Nothing is done to a text that fits.
-    """
+    """Nothing is done to a text that fits."""
     assert [text] == segments(text, 140)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u00a0", " " * 500, "\r\n"])
 def test_blank_text_has_no_segments(text: str) -> None:
-    """
-    There is nothing to send in it.
-    """
+    """There is nothing to send in it."""
     assert [] == segments(text, 10)
 
 
@@ -202,23 +186,17 @@ def test_blank_text_has_no_segments(text: str) -> None:
     ],
 )
 def test_where_a_text_is_cut(text: str, limit: int, pieces: list[str]) -> None:
-    """
-    Between words, else between clusters, and inside a cluster only when there is no other way.
-    """
+    """Between words, else between clusters, and inside a cluster only when there is no other way."""
     assert pieces == segments(text, limit)
 
 
 def test_carrier_limit_counts_extension_characters_twice() -> None:
-    """
-    1,530 septets: 765 of the characters that GSM-7 escapes.
-    """
+    """1,530 septets: 765 of the characters that GSM-7 escapes."""
     assert [765, 235] == [len(piece) for piece in segments("^" * 1000, 1530)]
 
 
 def test_carrier_limit_of_other_alphabets_is_670_units() -> None:
-    """
-    One emoji makes the whole segment UCS-2, so the longest GSM-7 piece before it is taken first.
-    """
+    """One emoji makes the whole segment UCS-2, so the longest GSM-7 piece before it is taken first."""
     assert [1400, 2] == [len(piece) for piece in segments("a" * 1400 + "🙏!", 1530)]
     assert [335, 65] == [len(piece) for piece in segments("🙏" * 400, 1530)]
     assert [1530] == [
@@ -227,9 +205,7 @@ def test_carrier_limit_of_other_alphabets_is_670_units() -> None:
 
 
 def test_limit_outside_callrails_range_is_a_mistake() -> None:
-    """
-    The settings check it; a caller that does not is wrong.
-    """
+    """The settings check it; a caller that does not is wrong."""
     for limit in (0, 1531, -1):
         with pytest.raises(ValueError, match="between 1 and 1530"):
             segments("Hi", limit)
@@ -256,9 +232,7 @@ def test_limit_outside_callrails_range_is_a_mistake() -> None:
     ],
 )
 def test_time_grows_with_the_length_and_no_faster(unit: str, limit: int) -> None:
-    """
-    A text four times as long takes about four times as long; a square would make it sixteen.
-    """
+    """A text four times as long takes about four times as long; a square would make it sixteen."""
     short, whole = (f"x{unit * (size // len(unit))}x" for size in (16384, 65536))
 
     quicker = min(taken(short, limit) for _ in range(3))
@@ -274,9 +248,7 @@ def taken(text: str, limit: int) -> float:
 
 
 def test_white_space_is_what_python_takes_for_it() -> None:
-    """
-    The patterns know all white space there is: each separates two words, or holds them together.
-    """
+    """The patterns know all white space there is: each separates two words, or holds them together."""
     spaces = [c for c in map(chr, range(0x110000)) if c.isspace()]
 
     for space in spaces:

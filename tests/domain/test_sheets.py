@@ -1,6 +1,4 @@
-"""
-Cells that a spreadsheet takes for words.
-"""
+"""Cells that a spreadsheet takes for words."""
 
 import csv
 import io
@@ -16,17 +14,13 @@ MARKS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full width is the poin
 
 @given(st.text() | st.text(alphabet="'=+-@ \t1;\n\"\r"))
 def test_words_come_back(words: str) -> None:
-    """
-    Whatever is guarded reads as it was.
-    """
+    """Whatever is guarded reads as it was."""
     assert words == unguarded(guarded(words))
 
 
 @given(st.sampled_from(MARKS), st.text(alphabet=" \u00a0"), st.text("1a"))
 def test_no_cell_begins_as_a_formula(mark: str, space: str, words: str) -> None:
-    """
-    Not even behind white space.
-    """
+    """Not even behind white space."""
     assert guarded(f"{space}{mark}{words}").startswith("'") or mark.isspace()
     assert guarded(f"{mark}{words}").startswith("'")
 
@@ -34,9 +28,7 @@ def test_no_cell_begins_as_a_formula(mark: str, space: str, words: str) -> None:
 @given(st.text(alphabet="'=+-@ \t1;\n\"\r,"))
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_no_program_finds_a_formula_by_its_own_separator(separator: str, words: str) -> None:
-    """
-    Excel takes semicolons in half of Europe, and tabs when words are pasted.
-    """
+    """Excel takes semicolons in half of Europe, and tabs when words are pasted."""
     line = lines([["id", guarded(words), "end"]])
     inside = line.removeprefix("id,").removesuffix(",end\n")
     cells = [cell for row in csv.reader(io.StringIO(inside, newline=""), delimiter=separator) for cell in row]
@@ -55,9 +47,7 @@ def test_no_program_finds_a_formula_by_its_own_separator(separator: str, words: 
     ],
 )
 def test_every_beginning_is_guarded(words: str, cell: str) -> None:
-    """
-    And nothing else is.
-    """
+    """And nothing else is."""
     assert cell == guarded(words)
     assert words == unguarded(cell)
 
@@ -91,16 +81,12 @@ def test_ordinary_words_stay(words: str) -> None:
     ],
 )
 def test_a_whole_number_is_read_as_sheets_write_it(written: str, digits: str | None) -> None:
-    """
-    Nothing is made of what is no whole number, and nothing is guessed where digits were lost.
-    """
+    """Nothing is made of what is no whole number, and nothing is guessed where digits were lost."""
     assert digits == whole_number(written)
 
 
 @given(st.integers(10, 10**15))
 def test_what_python_writes_in_full_is_read(number: int) -> None:
-    """
-    As a float, and with an exponent and all digits.
-    """
+    """As a float, and with an exponent and all digits."""
     assert str(number) == whole_number(f"{number}.0") == whole_number(f"{number:,}")
     assert str(number) == whole_number(f"{number:.{len(str(number)) - 1}E}")

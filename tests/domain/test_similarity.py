@@ -1,6 +1,4 @@
-"""
-Which texts are taken for one mass text, which are told apart, and which are too short to judge.
-"""
+"""Which texts are taken for one mass text, which are told apart, and which are too short to judge."""
 
 import random
 from collections.abc import Callable
@@ -26,9 +24,7 @@ def similar(one: str, other: str, *, name: str | None = None) -> bool:
 
 @pytest.mark.parametrize(("part", "names"), list(product(PARTS, (True, False))))
 def test_figures(part: str, names: bool, record_property: Callable[[str, object], None]) -> None:  # noqa: FBT001 - a column of the table
-    """
-    At least 99 % of templates are held by the eighth text, and at most 0.2 % of ordinary texts.
-    """
+    """At least 99 % of templates are held by the eighth text, and at most 0.2 % of ordinary texts."""
     figures = measure(part, names=names, runs=5, streams=100)
     record_property("figures", f"{part}, names {'known' if names else 'unknown'}: {figures}")
 
@@ -68,16 +64,12 @@ def test_short_texts_are_hardly_ever_judged(part: str) -> None:
     ],
 )
 def test_values_make_no_difference(values: tuple[str, ...]) -> None:
-    """
-    Names, streets, towns, prices and days, as people type them, or missing.
-    """
+    """Names, streets, towns, prices and days, as people type them, or missing."""
     assert similar(OFFER.format("Dana", "5 Elm Ct", "Reno", "$5", "Monday"), OFFER.format(*values))
 
 
 def test_another_language() -> None:
-    """
-    Nothing depends on a list of English words.
-    """
+    """Nothing depends on a list of English words."""
     text = (
         "Hallo {}, möchten Sie Ihre Wohnung in der {} noch verkaufen? Wir zahlen sofort und ohne Provision."
     )
@@ -89,9 +81,7 @@ def test_another_language() -> None:
 
 
 def test_a_short_text_is_not_similar_to_a_very_long_one() -> None:
-    """
-    A page of words shares the words of any short text by accident.
-    """
+    """A page of words shares the words of any short text by accident."""
     page = " ".join(f"word{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(200))
 
     assert not similar(
@@ -107,18 +97,14 @@ def test_a_short_text_is_not_similar_to_a_very_long_one() -> None:
     ],
 )
 def test_marks_make_no_difference(other: str) -> None:
-    """
-    Capitals, quotation marks, dashes, accents in one mark or two, and emoji.
-    """
+    """Capitals, quotation marks, dashes, accents in one mark or two, and emoji."""
     text = "Don't sign the listing agreement until your buyer's caf\u00e9 is sold"
 
     assert similarity_words(text) == similarity_words(other)
 
 
 def test_the_name_of_the_recipient_does_not_count() -> None:
-    """
-    Neither do words with digits, links and streets.
-    """
+    """Neither do words with digits, links and streets."""
     words = similarity_words(
         "Hi Dana, please sign the contract for 12 North Oak St today: https://example.com/x1 or call"
         " 2025550122",
@@ -129,9 +115,7 @@ def test_the_name_of_the_recipient_does_not_count() -> None:
 
 
 def test_it_is_fast(record_property: Callable[[str, object], None]) -> None:
-    """
-    Every text that comes in pays for it; the bound allows for a busy machine.
-    """
+    """Every text that comes in pays for it; the bound allows for a busy machine."""
     time = microseconds(LONG, "Dana Smith")
     record_property("figures", f"{len(LONG)} characters: {time:.0f} µs")
 
@@ -143,9 +127,7 @@ def test_it_is_fast(record_property: Callable[[str, object], None]) -> None:
     ["a", "a.", "a'", "1.", "a@", "a-", "1 a b c d ", "\u0301\u0327", " ", "www.", "x1 ", "http://", "1 a "],
 )
 def test_a_text_of_64_kib_costs_no_more(piece: str) -> None:
-    """
-    No text keeps the relay busy.
-    """
+    """No text keeps the relay busy."""
     text = (piece * 65536)[:65536]
 
     assert timeit(lambda: similarity_words(text, text[:200]), number=1) < 1
@@ -153,9 +135,7 @@ def test_a_text_of_64_kib_costs_no_more(piece: str) -> None:
 
 @given(st.text(), st.text(max_size=20), st.text())
 def test_similarity_is_symmetric(one: str, name: str, other: str) -> None:
-    """
-    And a text that can be judged is similar to itself.
-    """
+    """And a text that can be judged is similar to itself."""
     ours, theirs = similarity_words(one, name), similarity_words(other, name)
 
     assert ours is None or are_similar(ours, ours)

@@ -1,6 +1,4 @@
-"""
-Submissions: when two texts are the same.
-"""
+"""Submissions: when two texts are the same."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +12,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def test_the_same_words_to_the_same_person_have_one_fingerprint() -> None:
-    """
-    Whoever sent them, from whichever company and account: the tracking number is what the person sees.
-    """
+    """Whoever sent them, from whichever company and account: the tracking number is what the person sees."""
     other = make_draft(
         sender_id="other",
         team_id=None,
@@ -32,9 +28,7 @@ def test_the_same_words_to_the_same_person_have_one_fingerprint() -> None:
 def test_different_texts_have_different_fingerprints(
     one: tuple[str, str, str], other: tuple[str, str, str]
 ) -> None:
-    """
-    Words, person and tracking number count, each in its place; 16 bytes are enough.
-    """
+    """Words, person and tracking number count, each in its place; 16 bytes are enough."""
 
     def made_from(parts: tuple[str, str, str]) -> bytes | None:
         number, recipient, text = (part.replace("\0", "") for part in parts)
@@ -46,18 +40,14 @@ def test_different_texts_have_different_fingerprints(
 
 
 def test_what_is_not_complete_has_no_fingerprint() -> None:
-    """
-    Nothing can be said to be the same as a text that could not be mapped.
-    """
+    """Nothing can be said to be the same as a text that could not be mapped."""
     assert fingerprint(Draft(recipient="+12025550122", text="Hello")) is None
     assert fingerprint(make_draft(recipient=None)) is None
     assert fingerprint(make_draft(text=None)) is None
 
 
 def test_a_new_message_has_the_fingerprint_of_its_draft() -> None:
-    """
-    It is stored beside it.
-    """
+    """It is stored beside it."""
     message: NewMessage = make_message()
 
     assert fingerprint(message.draft) == message.fingerprint

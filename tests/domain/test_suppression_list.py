@@ -1,6 +1,4 @@
-"""
-Lists of people who opted out, as files.
-"""
+"""Lists of people who opted out, as files."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -36,9 +34,7 @@ instants = st.integers(0, 10**12).map(lambda ms: START - timedelta(milliseconds=
 
 @given(st.lists(st.tuples(st.integers(0, 500), reasons, instants), max_size=8))
 def test_what_is_written_is_read(entries: list[tuple[int, str, datetime]]) -> None:
-    """
-    Every entry comes back: line breaks, quotes and formulas in its reason as well.
-    """
+    """Every entry comes back: line breaks, quotes and formulas in its reason as well."""
     stored = [
         Suppression(tracking_number=TRACKING_NUMBER, recipient=recipient(who), reason=why, created_at=when)
         for who, why, when in entries
@@ -59,9 +55,7 @@ def test_what_is_written_is_read(entries: list[tuple[int, str, datetime]]) -> No
 
 
 def test_one_bad_line_keeps_nobody_else_off_the_list() -> None:
-    """
-    Each is named with its number in the file, where a reason may take several lines.
-    """
+    """Each is named with its number in the file, where a reason may take several lines."""
     listed = read(
         f'{HEADER},2025550101,"asked\nby phone",\n'
         "\n"
@@ -99,16 +93,12 @@ def recipient_of(line: str) -> str:
     ],
 )
 def test_a_recipient_alone_is_enough(text: str) -> None:
-    """
-    Whatever stands between the columns, in any order, or without a header where it is all there is.
-    """
+    """Whatever stands between the columns, in any order, or without a header where it is all there is."""
     assert (ListedPerson(recipient=RECIPIENT, reason=IMPORTED),) == read(text).people
 
 
 def test_excel_does_not_write_utf_8() -> None:
-    """
-    Unless it is asked to.
-    """
+    """Unless it is asked to."""
     assert "Zoë's … wish" == read("recipient,reason\n2025550122,Zoë's … wish\n", "cp1252").people[0].reason
     assert "Zoë" == read("recipient,reason\n2025550122,Zoë\n", "utf-16").people[0].reason
 
@@ -131,9 +121,7 @@ def test_a_column_that_nobody_knows_is_passed_over_and_named() -> None:
     ],
 )
 def test_a_file_of_something_else_is_refused(document: bytes, words: str) -> None:
-    """
-    As a whole, since nothing says which of its columns is the person.
-    """
+    """As a whole, since nothing says which of its columns is the person."""
     with pytest.raises(UsageFault, match=words):
         read_list(document, now=START)
 

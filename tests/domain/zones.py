@@ -58,25 +58,19 @@ _US_AND_CANADA = frozenset({"US", "PR", "VI", "GU", "MP", "AS", "CA"})
 
 
 def wheel() -> Path:
-    """
-    Where phonenumbers' wheel is, or will be once it was fetched.
-    """
+    """Where phonenumbers' wheel is, or will be once it was fetched."""
     return FOLDER / f"phonenumbers-{VERSION}-py2.py3-none-any.whl"
 
 
 def fetch() -> None:
-    """
-    Get the wheel, unless it is there.
-    """
+    """Get the wheel, unless it is there."""
     if not wheel().exists():
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
         subprocess.run((*pip, "--dest", str(FOLDER), f"phonenumbers=={VERSION}"), check=True)
 
 
 def part(name: str) -> Any:  # noqa: ANN401 - a module without types
-    """
-    A module of phonenumbers, also one that only the wheel has.
-    """
+    """A module of phonenumbers, also one that only the wheel has."""
     inside = str(wheel() / "phonenumbers")
     if inside not in phonenumbers.__path__:
         phonenumbers.__path__.append(inside)
@@ -84,9 +78,7 @@ def part(name: str) -> Any:  # noqa: ANN401 - a module without types
 
 
 def table() -> str:
-    """
-    The text of the table.
-    """
+    """The text of the table."""
     areas = defaultdict(list)
     for area, zones in sorted(of_us_and_canada().items()):
         for zone in zones:
@@ -125,9 +117,7 @@ def _entry(zone: str, areas: list[str]) -> str:
 
 
 def towns() -> str:
-    """
-    Towns of the US and Canada, as phonenumbers names the places of numbers, one a line.
-    """
+    """Towns of the US and Canada, as phonenumbers names the places of numbers, one a line."""
     named = {
         names["en"].rsplit(", ", 1)[0]
         for prefix, names in part("geodata").GEOCODE_DATA.items()

@@ -15,9 +15,7 @@ from tests.floods.measure import measure
 
 
 def main() -> None:
-    """
-    Flood, and print the figures as a table; exit code 1 when one of them is not good.
-    """
+    """Flood, and print the figures as a table; exit code 1 when one of them is not good."""
     parser = argparse.ArgumentParser(prog="python -m tests.floods", description=__doc__)
     parser.add_argument("--seconds", type=float, default=45.0, help="how long each flood lasts")
     parser.add_argument("--only", choices=ATTACKS, action="append", help="this flood alone")

@@ -16,30 +16,22 @@ FILES = 10_000
 
 
 async def pipelined(port: int) -> None:
-    """
-    20 connections that ask for /healthz as fast as it is taken, and read the answers.
-    """
+    """20 connections that ask for /healthz as fast as it is taken, and read the answers."""
     await _many(20, port, _ask)
 
 
 async def unread(port: int) -> None:
-    """
-    2,000 connections that ask, and read no answer.
-    """
+    """2,000 connections that ask, and read no answer."""
     await _many(2000, port, _ask_only)
 
 
 async def idle(port: int) -> None:
-    """
-    8,300 connections that say nothing, and are opened again when they are dropped.
-    """
+    """8,300 connections that say nothing, and are opened again when they are dropped."""
     await _many(8300, port, _wait)
 
 
 async def heads(port: int) -> None:
-    """
-    2,000 connections with a head of 30,000 bytes that does not end.
-    """
+    """2,000 connections with a head of 30,000 bytes that does not end."""
     await _many(2000, port, _begin)
 
 

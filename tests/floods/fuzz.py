@@ -75,9 +75,7 @@ def body_of(chance: random.Random) -> bytes:
 
 
 def requests(chance: random.Random) -> bytes:
-    """
-    One to three requests behind each other, framed rightly or not, and perhaps damaged.
-    """
+    """One to three requests behind each other, framed rightly or not, and perhaps damaged."""
     raw = b""
     for _ in range(chance.choice([1, 1, 1, 1, 2, 3])):
         body = body_of(chance) if chance.random() < 0.8 else b""
@@ -128,9 +126,7 @@ def _damaged(raw: bytes, chance: random.Random) -> bytes:
 
 @dataclass
 class Report:
-    """
-    What came of it; each fault as a sentence.
-    """
+    """What came of it; each fault as a sentence."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -144,9 +140,7 @@ class Report:
 
 
 async def fuzz(folder: Path, seconds: float, seed: int, *, most_cpu: float = MOST_CPU) -> Report:
-    """
-    *most_cpu* is the CPU time that a callback may take, in seconds.
-    """
+    """*most_cpu* is the CPU time that a callback may take, in seconds."""
     report = Report()
     async with (
         private_rig(folder) as (rig, private),
@@ -194,9 +188,7 @@ def _answer(port: int, raw: bytes, chance: random.Random) -> bytes:
 
 @contextmanager
 def _watched(report: Report, most_cpu: float) -> Iterator[None]:
-    """
-    Note what is logged as an error, and how much CPU time each callback of this thread's loop takes.
-    """
+    """Note what is logged as an error, and how much CPU time each callback of this thread's loop takes."""
     loop_thread, run = threading.get_ident(), asyncio.Handle._run  # noqa: SLF001 - where all callbacks pass
 
     def timed(self: asyncio.Handle) -> None:

@@ -19,9 +19,7 @@ MOST_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """
-    Megabytes that the relay grew by, and the seconds that good webhooks took meanwhile.
-    """
+    """Megabytes that the relay grew by, and the seconds that good webhooks took meanwhile."""
 
     attack: str
     listener: str
@@ -68,9 +66,7 @@ def measure(attack: str, listener: str, folder: Path, seconds: float) -> Figures
 
 
 def _post(server: Server, number: int) -> float:
-    """
-    Post a good webhook on a new connection; returns how long the 200 took.
-    """
+    """Post a good webhook on a new connection; returns how long the 200 took."""
     body = {"message": f"Text {number}", "seller_phone": f"+1202555{100 + number % 100:04}"}
     request = urllib.request.Request(server.hook, json.dumps(body).encode())
     began = time.monotonic()

@@ -1,6 +1,4 @@
-"""
-Network drives and synced folders, by what Linux, macOS and Windows tell of them.
-"""
+"""Network drives and synced folders, by what Linux, macOS and Windows tell of them."""
 
 import shutil
 import subprocess
@@ -65,9 +63,7 @@ map auto_home on /System/Volumes/Data/home (autofs, automounted, nobrowse)
     ],
 )
 def test_linux_tells_what_is_mounted(path: str, kind: str | None) -> None:
-    """
-    The longest path that fits counts, and of two at one place the later one.
-    """
+    """The longest path that fits counts, and of two at one place the later one."""
     assert kind == remote_kind(path, linux_mounts(LINUX))
 
 
@@ -82,9 +78,7 @@ def test_linux_tells_what_is_mounted(path: str, kind: str | None) -> None:
     ],
 )
 def test_macos_tells_what_is_mounted(path: str, kind: str | None) -> None:
-    """
-    As its `mount` writes it.
-    """
+    """As its `mount` writes it."""
     assert kind == remote_kind(path, mac_mounts(MAC))
 
 
@@ -123,9 +117,7 @@ def test_sync_programs_are_known_by_their_folders(folder: str, program: str | No
 
 
 def test_sync_programs_are_known_by_their_marks(tmp_path: Path) -> None:
-    """
-    Syncthing's folder may have any name.
-    """
+    """Syncthing's folder may have any name."""
     (tmp_path / "any" / ".stfolder").mkdir(parents=True)
 
     assert "Syncthing" == synced_folder(tmp_path / "any" / "relay" / "relay.db")
@@ -133,17 +125,13 @@ def test_sync_programs_are_known_by_their_marks(tmp_path: Path) -> None:
 
 
 def test_this_disk_is_one_of_this_computer(tmp_path: Path) -> None:
-    """
-    Also for a file that does not exist yet.
-    """
+    """Also for a file that does not exist yet."""
     assert network_drive(tmp_path / "none" / "relay.db") is None
 
 
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[Path]:
-    """
-    A real network drive: sshfs, with a server for its other end and no SSH in between.
-    """
+    """A real network drive: sshfs, with a server for its other end and no SSH in between."""
     server = Path("/usr/lib/openssh/sftp-server")
     if sys.platform != "linux" or shutil.which("sshfs") is None or not server.exists():
         pytest.skip("needs sshfs and OpenSSH's sftp-server")
@@ -166,9 +154,7 @@ def remote(tmp_path: Path) -> Iterator[Path]:
 async def test_store_on_a_network_drive_is_refused_unless_it_is_allowed(
     remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Nothing is written there, a link does not hide it, and the checks say it either way.
-    """
+    """Nothing is written there, a link does not hide it, and the checks say it either way."""
     (remote.parent / "link").symlink_to(remote)
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(remote.parent / "link"))
     with pytest.raises(SettingsFault, match=r"fuse\.sshfs.*allow_network_drive"):
@@ -188,9 +174,7 @@ async def test_store_on_a_network_drive_is_refused_unless_it_is_allowed(
 async def test_synced_folder_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Of the checks, and of a relay that stays.
-    """
+    """Of the checks, and of a relay that stays."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path / "Dropbox"))
     [place] = [one for one in (await diagnose(None)).findings if one.name == "place"]
     async with open_relay(find_installation(None), stays=True):

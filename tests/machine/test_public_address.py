@@ -1,6 +1,4 @@
-"""
-Asking the public URL: over real TLS, with whatever may be wrong on the way.
-"""
+"""Asking the public URL: over real TLS, with whatever may be wrong on the way."""
 
 import socket
 from functools import partial
@@ -25,9 +23,7 @@ def take(way: PublicWay, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_answer_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A redirect is not followed, and no body is read without an end.
-    """
+    """A redirect is not followed, and no body is read without an end."""
     with public_way(tmp_path) as way:
         take(way, monkeypatch)
         way.answer = lambda target: response(200, target.encode())

@@ -1,6 +1,4 @@
-"""
-Every test of the store runs on both databases.
-"""
+"""Every test of the store runs on both databases."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,9 +22,7 @@ def sqlite_path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> str:
-    """
-    The URL of an empty database, of each kind in turn.
-    """
+    """The URL of an empty database, of each kind in turn."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{sqlite_path}"
@@ -34,9 +30,7 @@ def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> str:
 
 @pytest.fixture
 async def outbox(store_url: str, clock: ManualClock) -> AsyncIterator[Outbox]:
-    """
-    A store that takes the time from ``clock``.
-    """
+    """A store that takes the time from ``clock``."""
     store = await Outbox.open(store_url, clock, database_time=False)
     yield store
     await store.close()
@@ -44,9 +38,7 @@ async def outbox(store_url: str, clock: ManualClock) -> AsyncIterator[Outbox]:
 
 @pytest.fixture
 async def second_outbox(store_url: str, clock: ManualClock, outbox: Outbox) -> AsyncIterator[Outbox]:
-    """
-    Another node's door to the same store.
-    """
+    """Another node's door to the same store."""
     store = await Outbox.open(store_url, clock, database_time=False)
     yield store
     await store.close()

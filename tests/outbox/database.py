@@ -1,6 +1,4 @@
-"""
-A door of the tests' own to the database behind a store.
-"""
+"""A door of the tests' own to the database behind a store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +8,7 @@ import sqlalchemy as sa
 
 @contextmanager
 def connected(store_url: str) -> Iterator[sa.Connection]:
-    """
-    A transaction of its own, committed at the end of the block.
-    """
+    """A transaction of its own, committed at the end of the block."""
     engine = sa.create_engine(with_driver(store_url))
     with engine.begin() as connection:
         yield connection
@@ -20,7 +16,5 @@ def connected(store_url: str) -> Iterator[sa.Connection]:
 
 
 def with_driver(store_url: str) -> str:
-    """
-    The URL as SQLAlchemy wants it.
-    """
+    """The URL as SQLAlchemy wants it."""
     return store_url.replace("postgresql://", "postgresql+psycopg://")

@@ -1,6 +1,4 @@
-"""
-A user who may not do everything, and a folder that everybody may look into.
-"""
+"""A user who may not do everything, and a folder that everybody may look into."""
 
 import os
 import shutil
@@ -16,9 +14,7 @@ NOBODY = 65534
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """
-    Inside, this process is no administrator: permissions of files hold for it as well.
-    """
+    """Inside, this process is no administrator: permissions of files hold for it as well."""
     if sys.platform == "win32" or os.geteuid() != 0:
         yield
         return
@@ -31,9 +27,7 @@ def ordinary_user() -> Iterator[None]:
 
 @contextmanager
 def public_folder() -> Iterator[Path]:
-    """
-    An empty folder that an ordinary user may enter; pytest's own are closed to others.
-    """
+    """An empty folder that an ordinary user may enter; pytest's own are closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="relay-disk-"))
     folder.chmod(0o755)
     try:
@@ -45,16 +39,12 @@ def public_folder() -> Iterator[Path]:
 
 
 def allow(path: Path, mode: int) -> None:
-    """
-    Set what may be done with a file or a folder.
-    """
+    """Set what may be done with a file or a folder."""
     path.chmod(mode)
 
 
 def damage(path: Path) -> None:
-    """
-    Overwrite all of a file but its first 4 KiB.
-    """
+    """Overwrite all of a file but its first 4 KiB."""
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4096)
@@ -62,7 +52,5 @@ def damage(path: Path) -> None:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """
-    What may be done with a folder and with the files in it, by name.
-    """
+    """What may be done with a folder and with the files in it, by name."""
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}

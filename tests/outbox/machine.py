@@ -137,9 +137,7 @@ def make_raw(key: Key, text: str) -> RawSubmission:
 
 
 class OneThread(Outbox):
-    """
-    The store without its threads, which only cost time where one thing happens after the other.
-    """
+    """The store without its threads, which only cost time where one thing happens after the other."""
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -149,9 +147,7 @@ class OneThread(Outbox):
 
 @dataclass
 class Bench:
-    """
-    A store that is emptied for each example, the loop it runs in, and how many examples there were.
-    """
+    """A store that is emptied for each example, the loop it runs in, and how many examples there were."""
 
     runner: asyncio.Runner
     outbox: Outbox
@@ -163,9 +159,7 @@ class Bench:
         return self.runner.run(work)
 
     def clear(self) -> None:
-        """
-        Leave no row, and begin at START.
-        """
+        """Leave no row, and begin at START."""
         self.examples += 1
         self.clock.set(START)
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
@@ -192,9 +186,7 @@ def open_bench(url: str) -> Iterator[Bench]:
 
 @dataclass(frozen=True)
 class Stored:
-    """
-    All that the store holds, read past the program.
-    """
+    """All that the store holds, read past the program."""
 
     messages: dict[str, Row]
     segments: dict[int, Row]
@@ -212,9 +204,7 @@ class Stored:
         return [attempt for attempt in self.attempts.values() if attempt.message_seq == message.seq]
 
     def to_same_person(self, message: Row) -> list[Row]:
-        """
-        The other texts between the same two numbers.
-        """
+        """The other texts between the same two numbers."""
         return [
             other
             for other in self.messages.values()
@@ -239,9 +229,7 @@ def key_of(row: Row) -> Key:
 
 @dataclass
 class Flight:
-    """
-    A request on its way, of a node that lives.
-    """
+    """A request on its way, of a node that lives."""
 
     claim: Claim
     node: str
@@ -251,9 +239,7 @@ class Flight:
 
 @dataclass(frozen=True)
 class Taking:
-    """
-    CallRail took a text.
-    """
+    """CallRail took a text."""
 
     attempt_id: int
     segment_id: int
@@ -265,9 +251,7 @@ class Taking:
 
 @dataclass
 class CallRail:
-    """
-    What CallRail really has: texts it took from here, and all outgoing ones it shows for a person.
-    """
+    """What CallRail really has: texts it took from here, and all outgoing ones it shows for a person."""
 
     takings: list[Taking] = field(default_factory=list)
     shown: dict[str, list[FoundText]] = field(default_factory=lambda: {PAT: [], KIM: []})
@@ -278,9 +262,7 @@ class CallRail:
         self._show(taking.key[1], taking.content, taking.at + skew)
 
     def write(self, recipient: str, content: str, at: datetime) -> None:
-        """
-        A person sends a text from CallRail's own page.
-        """
+        """A person sends a text from CallRail's own page."""
         self.written[recipient, content] += 1
         self._show(recipient, content, at)
 
@@ -291,9 +273,7 @@ class CallRail:
 
 
 class RelayMachine(RuleBasedStateMachine):
-    """
-    One story, told on an empty store.
-    """
+    """One story, told on an empty store."""
 
     def __init__(self, bench: Bench) -> None:
         super().__init__()
@@ -357,9 +337,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(texts=st.lists(WRITTEN, min_size=1, max_size=8))
     def webhooks_come(self, texts: list[tuple[Key, str]]) -> None:
-        """
-        All at the same time.
-        """
+        """All at the same time."""
         raws = [make_raw(key, text) for key, text in texts]
 
         async def take_all() -> list[Answer]:
@@ -372,9 +350,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(index=INDEX, word=st.sampled_from(["cancel", "approve", *("resend", "mark sent") * 2]))
     def somebody_decides(self, index: int, word: str) -> None:
-        """
-        On one of the texts for which this word is allowed.
-        """
+        """On one of the texts for which this word is allowed."""
         statuses, say = {
             "approve": ((Status.HELD,), self._approve),
             "cancel": (CANCELLABLE, self._cancel),
@@ -435,9 +411,7 @@ class RelayMachine(RuleBasedStateMachine):
         self.bench.run(self.outbox.resume(ACCOUNT))
 
     def _lift(self) -> None:
-        """
-        Everybody may be texted again.
-        """
+        """Everybody may be texted again."""
         for number, recipient in KEYS:
             self.bench.run(self.outbox.lift_suppression(recipient, number))
 
@@ -450,9 +424,7 @@ class RelayMachine(RuleBasedStateMachine):
         )
 
     def _set_clock_back(self, span: timedelta) -> None:
-        """
-        What was written in its future is as far from now as it was before.
-        """
+        """What was written in its future is as far from now as it was before."""
         self.set_back += span
         self.clock.set(self.clock.now() - span)
         self.bench.run(self.outbox.write_probe())
@@ -461,9 +433,7 @@ class RelayMachine(RuleBasedStateMachine):
         return self.clock.now() + self.set_back
 
     def _try_what_is_not_allowed(self, index: int) -> None:
-        """
-        Nothing changes.
-        """
+        """Nothing changes."""
         id_ = pick(self.accepted, index)
         status = self.stored.messages[id_].status
         if status != Status.HELD:
@@ -480,9 +450,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NODES), answer=st.sampled_from([*OFTEN, *ANSWERS, *["none yet"] * 6]))
     def work(self, node: str, answer: str) -> None:
-        """
-        A worker's turn, as delivery does it: take up what nobody finished, then claim and send.
-        """
+        """A worker's turn, as delivery does it: take up what nobody finished, then claim and send."""
         self._turn(node, answer)
 
     @rule(
@@ -491,9 +459,7 @@ class RelayMachine(RuleBasedStateMachine):
         texts=st.lists(WRITTEN, min_size=1, max_size=3),
     )
     def work_for_a_while(self, node: str, answers: list[str], texts: list[tuple[Key, str]]) -> None:
-        """
-        Several turns, each when it can bring something, but none after long.
-        """
+        """Several turns, each when it can bring something, but none after long."""
         if not self.ids_of(Status.QUEUED, Status.SENDING):
             self.people_write(texts, Mode.OFF)
         for answer in answers:
@@ -505,9 +471,7 @@ class RelayMachine(RuleBasedStateMachine):
             self.clock.set(soon)
 
     def _turn(self, node: str, answer: str) -> datetime | None:
-        """
-        What a node does now, after its start where it was dead; when to look again.
-        """
+        """What a node does now, after its start where it was dead; when to look again."""
         self._settle(node if node in self.dead else None)
         self.dead.discard(node)
         result = self._claim(node)
@@ -517,9 +481,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NODES), reached=st.booleans())
     def die(self, node: str, *, reached: bool) -> None:
-        """
-        At any point: what the node had under way may have reached CallRail.
-        """
+        """At any point: what the node had under way may have reached CallRail."""
         for flight in [flight for flight in self.flights if flight.node == node]:
             if reached:
                 self._reach(flight)
@@ -570,9 +532,7 @@ class RelayMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.flights)
     @rule(index=INDEX, answer=st.sampled_from([*OFTEN, *ANSWERS, "none yet"]))
     def answer_comes(self, index: int, answer: str) -> None:
-        """
-        In time, or when the attempt was given up long ago; or only the request arrives.
-        """
+        """In time, or when the attempt was given up long ago; or only the request arrives."""
         flight = pick(self.flights, index)
         if answer == "none yet":
             self._reach(flight)
@@ -603,9 +563,7 @@ class RelayMachine(RuleBasedStateMachine):
         assert open_before == isinstance(recorded, Recorded)
 
     def _reach(self, flight: Flight) -> None:
-        """
-        CallRail takes the text, unless its client has given up by now.
-        """
+        """CallRail takes the text, unless its client has given up by now."""
         if flight.taken or self.true_time() >= flight.ends_at:
             return
         flight.taken = True
@@ -622,9 +580,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(ending=st.sampled_from(["answer", "answer", "answer", "fault", "none yet"]))
     def look_up(self, ending: str) -> None:
-        """
-        When the next one is due; what it reads is what CallRail shows then.
-        """
+        """When the next one is due; what it reads is what CallRail shows then."""
         due_at = self.bench.run(self.outbox.next_lookup(self.lookups))
         if due_at is not None:
             self.clock.set(max(self.clock.now(), due_at))
@@ -679,9 +635,7 @@ class RelayMachine(RuleBasedStateMachine):
             self._check_together(before, message)
 
     def _check_once(self, before: Stored, message_id: str, segment_id: int) -> None:
-        """
-        What arrived does not leave again, and what may have arrived only on somebody's word.
-        """
+        """What arrived does not leave again, and what may have arrived only on somebody's word."""
         outcomes = Counter(attempt.outcome for attempt in before.attempts_at(segment_id))
         assert 0 == outcomes[OutcomeKind.SENT]
         assert outcomes[OutcomeKind.UNKNOWN] <= self.resends[message_id] + self.automatic[segment_id]
@@ -715,9 +669,7 @@ class RelayMachine(RuleBasedStateMachine):
         )
 
     def _check_together(self, before: Stored, message: Row) -> None:
-        """
-        Of two texts under way to one person, the one that left last goes on.
-        """
+        """Of two texts under way to one person, the one that left last goes on."""
         mine = max(attempt.id for attempt in before.attempts_of(message))
         for other in before.to_same_person(message):
             if other.status == Status.SENDING:
@@ -727,9 +679,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @invariant()
     def refresh(self) -> None:
-        """
-        Comes first by its name's place here: the others look at what was read.
-        """
+        """Comes first by its name's place here: the others look at what was read."""
         self.stored = read(self.bench.engine)
         for attempt in self.stored.attempts.values():
             if attempt.outcome == OutcomeKind.UNKNOWN:
@@ -743,24 +693,18 @@ class RelayMachine(RuleBasedStateMachine):
         self.check_sent_is_true()
 
     def check_nothing_disappears(self) -> None:
-        """
-        Every accepted text is there, with exactly one status.
-        """
+        """Every accepted text is there, with exactly one status."""
         assert set(self.accepted) == set(self.stored.messages)
         assert all(row.status in [*Status] for row in self.stored.messages.values())
 
     def check_once(self) -> None:
-        """
-        CallRail takes no segment a second time without somebody's word.
-        """
+        """CallRail takes no segment a second time without somebody's word."""
         taken = Counter((one.message_id, one.segment_id) for one in self.callrail.takings)
         for (message_id, segment_id), times in taken.items():
             assert times <= 1 + self.resends[message_id] + self.automatic[segment_id]
 
     def check_order(self) -> None:
-        """
-        Per person, CallRail took the texts in the order in which they came; but see ``_check_order``.
-        """
+        """Per person, CallRail took the texts in the order in which they came; but see ``_check_order``."""
         seqs = {id_: row.seq for id_, row in self.stored.messages.items()}
         by_seq = sorted(self.stored.messages.values(), key=lambda row: row.seq)
         mapped = [row.submission_id for row in by_seq if row.submission_id in self.arrived]
@@ -775,9 +719,7 @@ class RelayMachine(RuleBasedStateMachine):
                         assert (later.message_id, earlier.message_id) in self.passed
 
     def check_budget(self) -> None:
-        """
-        In no hour and on no day, wherever it begins: neither in the ledger nor at CallRail.
-        """
+        """In no hour and on no day, wherever it begins: neither in the ledger nor at CallRail."""
         counted = [one.counted_at for one in self.stored.attempts.values() if one.counted_at is not None]
         if self.set_back:
             # Where the clock went back, true time has other distances than the ledger.
@@ -788,16 +730,12 @@ class RelayMachine(RuleBasedStateMachine):
                     assert sum(end - length < one <= end for one in instants) <= allowed
 
     def check_one_in_flight(self) -> None:
-        """
-        One text at a time to one person from one number.
-        """
+        """One text at a time to one person from one number."""
         in_flight = Counter(key_of(one) for one in self.stored.attempts.values() if one.finished_at is None)
         assert all(count == 1 for count in in_flight.values())
 
     def check_statuses(self) -> None:
-        """
-        Messages agree with their segments, and segments with their attempts.
-        """
+        """Messages agree with their segments, and segments with their attempts."""
         for message in self.stored.messages.values():
             of_message = self.stored.segments_of(message)
             present = {segment.status for segment in of_message} - {Status.CANCELLED}
@@ -819,9 +757,7 @@ class RelayMachine(RuleBasedStateMachine):
             assert "sent_twice" in codes
 
     def check_sent_is_true(self) -> None:
-        """
-        Not more is said to be sent than CallRail shows, a person's word aside.
-        """
+        """Not more is said to be sent than CallRail shows, a person's word aside."""
         said = Counter(
             (attempt.recipient, normalise(self.stored.segments[attempt.segment_id].content))
             for attempt in self.stored.attempts.values()
@@ -838,9 +774,7 @@ class RelayMachine(RuleBasedStateMachine):
     # --- the end ---
 
     def teardown(self) -> None:
-        """
-        Some stories are told to their end: nothing that nobody decides on waits for ever.
-        """
+        """Some stories are told to their end: nothing that nobody decides on waits for ever."""
         if getattr(self, "drains", False):
             self._drain()
 
@@ -867,9 +801,7 @@ class RelayMachine(RuleBasedStateMachine):
         raise AssertionError("Texts wait for ever.")
 
     def _wait_for(self, wake_at: datetime | None) -> None:
-        """
-        Until something may leave, or is to be looked up.
-        """
+        """Until something may leave, or is to be looked up."""
         look_at = self.bench.run(self.outbox.next_lookup(self.lookups))
         instants = [instant for instant in (wake_at, look_at) if instant is not None]
         if not instants:
@@ -884,9 +816,7 @@ class RelayMachine(RuleBasedStateMachine):
 
 
 def allowed_statuses(present: set[str]) -> Sequence[Status]:
-    """
-    What a message may be whose segments, replaced ones aside, have these statuses.
-    """
+    """What a message may be whose segments, replaced ones aside, have these statuses."""
     # Nobody cancels or holds what is in flight.
     if Status.SENDING in present and not present & {Status.FAILED, Status.UNKNOWN}:
         return (Status.SENDING,)

@@ -1,6 +1,4 @@
-"""
-Requests to the webhook, and what maps them.
-"""
+"""Requests to the webhook, and what maps them."""
 
 import json
 

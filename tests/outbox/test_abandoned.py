@@ -1,6 +1,4 @@
-"""
-Attempts that nobody finished: their process died, and whether CallRail took the text is not known.
-"""
+"""Attempts that nobody finished: their process died, and whether CallRail took the text is not known."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,9 +21,7 @@ LEASE = timedelta(seconds=75)
 async def test_an_attempt_whose_lease_ran_out_is_unknown(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    It may have reached CallRail, so it is shown to a person and not sent again.
-    """
+    """It may have reached CallRail, so it is shown to a person and not sent again."""
     id_ = await put(outbox, "Hello")
     await worker.take()
     clock.advance(LEASE)
@@ -46,9 +42,7 @@ async def test_an_attempt_whose_lease_ran_out_is_unknown(
 
 
 async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Its process may still be waiting for the answer.
-    """
+    """Its process may still be waiting for the answer."""
     await put(outbox, "Hello")
     await worker.take()
     clock.advance(LEASE - timedelta(microseconds=1))
@@ -57,9 +51,7 @@ async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, c
 
 
 async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Outbox, worker: Worker) -> None:
-    """
-    Those of other nodes are left to them.
-    """
+    """Those of other nodes are left to them."""
     other = replace(worker, node="node-2")
     mine = await put(outbox, "mine", to=recipient(1))
     await worker.take()
@@ -75,9 +67,7 @@ async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Outbox,
 async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Whoever held them.
-    """
+    """Whoever held them."""
     id_ = await put(outbox, "theirs")
     await replace(worker, node="node-2").take()
     clock.advance(LEASE)
@@ -88,9 +78,7 @@ async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
 async def test_several_accounts_are_settled_together(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    One after the other, by account.
-    """
+    """One after the other, by account."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"])
     for number, account_id in enumerate(("ACC-2", "ACC-1", "ACC-2")):
         await put(outbox, "Hello", to=recipient(number), account_id=account_id)
@@ -104,9 +92,7 @@ async def test_several_accounts_are_settled_together(
 async def test_a_late_result_changes_nothing(
     outbox: Outbox, worker: Worker, clock: ManualClock, late: Outcome
 ) -> None:
-    """
-    What was settled stays settled until a person looks.
-    """
+    """What was settled stays settled until a person looks."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     clock.advance(LEASE)
@@ -119,9 +105,7 @@ async def test_a_late_result_changes_nothing(
 
 
 async def test_a_late_yes_is_proof(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    CallRail's answer came after all: the text is sent, and nobody need look.
-    """
+    """CallRail's answer came after all: the text is sent, and nobody need look."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     clock.advance(LEASE)
@@ -138,9 +122,7 @@ async def test_a_late_yes_is_proof(outbox: Outbox, worker: Worker, clock: Manual
 async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    CallRail may have counted it.
-    """
+    """CallRail may have counted it."""
     await put(outbox, "Hello")
     await worker.take()
     clock.advance(LEASE)
@@ -152,9 +134,7 @@ async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
 async def test_the_rest_of_an_abandoned_text_does_not_leave(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The next text to that person does.
-    """
+    """The next text to that person does."""
     await put(outbox, words(400))
     await put(outbox, "after")
     await worker.take()
@@ -169,9 +149,7 @@ async def test_the_rest_of_an_abandoned_text_does_not_leave(
 async def test_a_crash_is_seen_after_the_store_was_opened_again(
     outbox: Outbox, second_outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    The claim is on disk: whoever opens the store next finds it.
-    """
+    """The claim is on disk: whoever opens the store next finds it."""
     id_ = await put(outbox, "Hello")
     await worker.take()
     await outbox.close()

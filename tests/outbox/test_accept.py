@@ -1,6 +1,4 @@
-"""
-Accepting: what was answered with success is on disk, whole, and shares its commit with others.
-"""
+"""Accepting: what was answered with success is on disk, whole, and shares its commit with others."""
 
 import asyncio
 import sqlite3
@@ -40,18 +38,14 @@ pytestmark = pytest.mark.anyio
 
 
 def read_row(store_url: str, submission_id: str) -> sa.Row[tuple[object, ...]]:
-    """
-    A stored submission, read through a connection of the test's own.
-    """
+    """A stored submission, read through a connection of the test's own."""
     with connected(store_url) as connection:
         return connection.execute(sa.select(submissions).where(submissions.c.id == submission_id)).one()
 
 
 @pytest.fixture
 def commits() -> Iterator[list[int]]:
-    """
-    One entry for each commit of any database from here on.
-    """
+    """One entry for each commit of any database from here on."""
     seen: list[int] = []
 
     def count(_connection: sa.Connection) -> None:
@@ -63,9 +57,7 @@ def commits() -> Iterator[list[int]]:
 
 
 async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
-    """
-    What is read back is what was handed in.
-    """
+    """What is read back is what was handed in."""
     draft = make_draft(
         recipient=RECIPIENT,
         text='Grüße! 👩‍👩‍👧 "quoted"\n\ttabbed  ',
@@ -104,9 +96,7 @@ async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
 
 
 async def test_the_raw_body_is_kept_byte_for_byte(outbox: Outbox, store_url: str) -> None:
-    """
-    Bytes that are no text in any encoding come back as they came.
-    """
+    """Bytes that are no text in any encoding come back as they came."""
     body = bytes(range(256)) * 4 + b"\r\n\0"
     submission = make_submission(body=body, content_type="text/plain; charset=x", query="a=1&b=%00")
 
@@ -122,9 +112,7 @@ async def test_the_raw_body_is_kept_byte_for_byte(outbox: Outbox, store_url: str
 
 
 async def test_what_cannot_be_mapped_is_held_with_every_fault(outbox: Outbox) -> None:
-    """
-    A request without recipient, text or route is stored as well.
-    """
+    """A request without recipient, text or route is stored as well."""
     faults = (Reason("no_text", "There is no text."), Reason("no_phone", "There is no phone."))
     message = make_message(draft=Draft(faults=faults), verdict=Verdict(holds=faults))
 
@@ -137,9 +125,7 @@ async def test_what_cannot_be_mapped_is_held_with_every_fault(outbox: Outbox) ->
 
 
 async def test_a_submission_may_hold_several_messages(outbox: Outbox) -> None:
-    """
-    They are stored together and found by the id of the submission, in their order.
-    """
+    """They are stored together and found by the id of the submission, in their order."""
     messages = [plain(f"Text {number}") for number in range(3)]
     submission = make_submission(*messages)
 
@@ -151,9 +137,7 @@ async def test_a_submission_may_hold_several_messages(outbox: Outbox) -> None:
 
 
 async def test_many_submissions_share_commits(outbox: Outbox, commits: list[int]) -> None:
-    """
-    A burst costs a few commits, not one for each request.
-    """
+    """A burst costs a few commits, not one for each request."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(BATCH + 100)]
 
     await asyncio.gather(*(outbox.accept(submission) for submission in burst))
@@ -163,9 +147,7 @@ async def test_many_submissions_share_commits(outbox: Outbox, commits: list[int]
 
 
 async def test_each_is_answered_after_its_commit(outbox: Outbox, store_url: str) -> None:
-    """
-    Whoever got an answer finds the submission on disk from outside.
-    """
+    """Whoever got an answer finds the submission on disk from outside."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(50)]
 
     async def accept_and_read(submission: NewSubmission) -> str:
@@ -176,9 +158,7 @@ async def test_each_is_answered_after_its_commit(outbox: Outbox, store_url: str)
 
 
 async def test_submissions_that_arrive_together_keep_their_order(outbox: Outbox) -> None:
-    """
-    Arrival is the order of the queue, also inside one commit.
-    """
+    """Arrival is the order of the queue, also inside one commit."""
     burst = [make_submission(plain(f"Text {number}")) for number in range(20)]
 
     await asyncio.gather(*(outbox.accept(submission) for submission in burst))
@@ -188,9 +168,7 @@ async def test_submissions_that_arrive_together_keep_their_order(outbox: Outbox)
 
 
 async def test_a_poisoned_submission_does_not_take_others_with_it(outbox: Outbox) -> None:
-    """
-    What the database refuses is refused alone; the others of its commit are stored.
-    """
+    """What the database refuses is refused alone; the others of its commit are stored."""
     known = make_submission()
     await outbox.accept(known)
     good = [make_submission(plain("Hello", to=recipient(number))) for number in range(3)]
@@ -249,9 +227,7 @@ def _break_waiting_connections(url: str) -> None:
 
 
 async def test_all_who_wait_learn_that_the_store_failed(failing: FailingStore) -> None:
-    """
-    Nobody is answered with success, and nobody waits for ever.
-    """
+    """Nobody is answered with success, and nobody waits for ever."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(10)]
 
     answers = await asyncio.gather(*(failing.outbox.accept(one) for one in burst), return_exceptions=True)
@@ -260,9 +236,7 @@ async def test_all_who_wait_learn_that_the_store_failed(failing: FailingStore) -
 
 
 async def test_a_store_that_failed_takes_the_next_submission(failing: FailingStore) -> None:
-    """
-    Trouble ends with its cause, and of what was refused nothing is stored.
-    """
+    """Trouble ends with its cause, and of what was refused nothing is stored."""
     refused, taken = make_submission(), make_submission()
     with pytest.raises(Unavailable):
         await failing.outbox.accept(refused)
@@ -293,9 +267,7 @@ async def test_a_caller_who_is_cancelled_does_no_harm(outbox: Outbox) -> None:
 
 
 async def test_a_caller_who_is_cancelled_while_the_store_fails_does_no_harm(failing: FailingStore) -> None:
-    """
-    The others learn of it all the same.
-    """
+    """The others learn of it all the same."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(2)]
     tasks = [asyncio.create_task(failing.outbox.accept(submission)) for submission in burst]
     await asyncio.sleep(0)
@@ -307,9 +279,7 @@ async def test_a_caller_who_is_cancelled_while_the_store_fails_does_no_harm(fail
 
 
 async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: ManualClock) -> None:
-    """
-    A stop in the middle of a burst loses nothing that was taken in.
-    """
+    """A stop in the middle of a burst loses nothing that was taken in."""
     outbox = await Outbox.open(store_url, clock, database_time=False)
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(20)]
     tasks = [asyncio.create_task(outbox.accept(submission)) for submission in burst]
@@ -327,9 +297,7 @@ async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: Man
     "option", ["password=sesame", "pass%77ord=sesame", "sslpassword=sesame&host=/run/db"]
 )
 def test_no_option_of_the_url_tells_a_password(option: str) -> None:
-    """
-    Where the server is, is told.
-    """
+    """Where the server is, is told."""
     opened = engine.open_engine(f"postgresql://relay@127.0.0.1/relay?{option}")
     try:
         name = engine.describe(opened)
@@ -341,7 +309,5 @@ def test_no_option_of_the_url_tells_a_password(option: str) -> None:
 
 
 async def test_the_store_tells_its_name_without_a_password(outbox: Outbox, store_url: str) -> None:
-    """
-    The file, or the address.
-    """
+    """The file, or the address."""
     assert outbox.name in store_url

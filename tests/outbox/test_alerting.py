@@ -1,6 +1,4 @@
-"""
-What is wrong as the store shows it, and incidents that several nodes share.
-"""
+"""What is wrong as the store shows it, and incidents that several nodes share."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -53,9 +51,7 @@ async def test_texts_wait_since_they_were_held_or_became_unknown(
 async def test_what_leaves_by_itself_waits_for_nobody(
     store_url: str, outbox: Outbox, clock: ManualClock
 ) -> None:
-    """
-    As a text that is held for quiet hours.
-    """
+    """As a text that is held for quiet hours."""
     await put_held(outbox, 1)
     engine = sa.create_engine(store_url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
@@ -67,9 +63,7 @@ async def test_what_leaves_by_itself_waits_for_nobody(
 
 
 async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Those of these accounts, refused or unknown; a text that was sent is none.
-    """
+    """Those of these accounts, refused or unknown; a text that was sent is none."""
     for number in range(3):
         await put(outbox, "Hello", to=recipient(number))
     await worker.send()
@@ -84,9 +78,7 @@ async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, cl
 
 
 async def test_an_incident_is_opened_once(outbox: Outbox, second_outbox: Outbox) -> None:
-    """
-    Whichever node is first; the other's words change nothing.
-    """
+    """Whichever node is first; the other's words change nothing."""
     await outbox.change_incidents(Changes(opened=(incident(),)))
     await second_outbox.change_incidents(Changes(opened=(incident(detail="Later.", told_at=START),)))
 
@@ -94,9 +86,7 @@ async def test_an_incident_is_opened_once(outbox: Outbox, second_outbox: Outbox)
 
 
 async def test_one_node_at_a_time_tells(outbox: Outbox, second_outbox: Outbox, clock: ManualClock) -> None:
-    """
-    When it dies meanwhile, another does when the lease is over.
-    """
+    """When it dies meanwhile, another does when the lease is over."""
     await outbox.change_incidents(Changes(opened=(incident(), incident("failures", told_at=START))))
 
     [claimed] = await outbox.claim_alerts(MINUTE)
@@ -131,9 +121,7 @@ async def test_an_end_that_was_not_told_can_begin_again(outbox: Outbox) -> None:
 
 
 async def test_what_changed_while_it_was_told_is_told_anew(outbox: Outbox) -> None:
-    """
-    The end is not lost with the word that the beginning arrived.
-    """
+    """The end is not lost with the word that the beginning arrived."""
     await outbox.change_incidents(Changes(opened=(incident(),)))
     claimed = await outbox.claim_alerts(MINUTE)
     await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))

@@ -1,6 +1,4 @@
-"""
-The budget of a claim: no window of any account is ever passed, and no text is begun that cannot end.
-"""
+"""The budget of a claim: no window of any account is ever passed, and no text is begun that cannot end."""
 
 from datetime import datetime, timedelta
 
@@ -35,9 +33,7 @@ NEVER_TOO_OLD = GuardPolicy(too_old=Mode.OFF)
 
 
 async def put_many(outbox: Outbox, count: int, *, account_id: str = ACCOUNT, first: int = 0) -> None:
-    """
-    Store as many texts, each to a person of its own.
-    """
+    """Store as many texts, each to a person of its own."""
     texts = [
         plain(f"Text {number}", to=recipient(number), account_id=account_id)
         for number in range(first, first + count)
@@ -63,9 +59,7 @@ async def send_all(worker: Worker, clock: ManualClock) -> list[datetime]:
 
 
 def most_in_any(window: timedelta, departures: list[datetime]) -> int:
-    """
-    The largest number of departures in any half-open window of this length.
-    """
+    """The largest number of departures in any half-open window of this length."""
     most = first = 0
     for last, instant in enumerate(departures):
         while instant - departures[first] >= window:
@@ -75,9 +69,7 @@ def most_in_any(window: timedelta, departures: list[datetime]) -> int:
 
 
 async def test_400_texts_take_two_hours(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    150 leave at once, 150 an hour later, and 100 after two.
-    """
+    """150 leave at once, 150 an hour later, and 100 after two."""
     await put_many(outbox, 400)
 
     departures = await send_all(worker, clock)
@@ -86,9 +78,7 @@ async def test_400_texts_take_two_hours(outbox: Outbox, worker: Worker, clock: M
 
 
 async def test_1500_texts_take_a_day(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    1,000 leave on the first day, 150 an hour; the rest a day after those whose places they take.
-    """
+    """1,000 leave on the first day, 150 an hour; the rest a day after those whose places they take."""
     worker = worker.under(guards=NEVER_TOO_OLD)
     await put_many(outbox, 1500)
 
@@ -101,9 +91,7 @@ async def test_1500_texts_take_a_day(outbox: Outbox, worker: Worker, clock: Manu
 
 
 async def test_the_windows_roll(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    A place is free an hour after its own use, not at the full hour.
-    """
+    """A place is free an hour after its own use, not at the full hour."""
     worker = worker.under(limits=Limits(3, 100))
     await put_many(outbox, 6)
     departures = []
@@ -120,9 +108,7 @@ async def test_the_windows_roll(outbox: Outbox, worker: Worker, clock: ManualClo
 async def test_a_place_is_taken_until_the_hour_is_over(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Not a microsecond earlier.
-    """
+    """Not a microsecond earlier."""
     worker = worker.under(limits=Limits(1, 100))
     await put_many(outbox, 2)
     await worker.send()
@@ -134,9 +120,7 @@ async def test_a_place_is_taken_until_the_hour_is_over(
 
 
 async def test_a_text_under_way_has_its_place(outbox: Outbox, worker: Worker) -> None:
-    """
-    The claim takes it, not the answer.
-    """
+    """The claim takes it, not the answer."""
     worker = worker.under(limits=Limits(2, 100))
     await put_many(outbox, 3)
 
@@ -146,9 +130,7 @@ async def test_a_text_under_way_has_its_place(outbox: Outbox, worker: Worker) ->
 async def test_the_hour_is_counted_from_the_answer(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    CallRail may have counted it at the very end of the request.
-    """
+    """CallRail may have counted it at the very end of the request."""
     worker = worker.under(limits=Limits(1, 100))
     await put_many(outbox, 2)
     claim = await worker.take()
@@ -159,9 +141,7 @@ async def test_the_hour_is_counted_from_the_answer(
 
 
 async def test_accounts_have_budgets_of_their_own(outbox: Outbox, worker: Worker) -> None:
-    """
-    One account's full hour is no other's.
-    """
+    """One account's full hour is no other's."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"], limits=Limits(2, 100))
     await put_many(outbox, 5, account_id="ACC-1")
     await put_many(outbox, 3, account_id="ACC-2", first=5)
@@ -172,9 +152,7 @@ async def test_accounts_have_budgets_of_their_own(outbox: Outbox, worker: Worker
 
 
 async def test_the_sooner_of_two_accounts_wakes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    With both full, the one whose place is free first says when to look again.
-    """
+    """With both full, the one whose place is free first says when to look again."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"], limits=Limits(1, 100))
     await put_many(outbox, 2, account_id="ACC-2")
     await worker.send()
@@ -211,9 +189,7 @@ async def test_a_text_of_which_only_half_fits_is_not_begun(
 async def test_segments_of_a_text_under_way_are_reserved(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Others get only what it leaves, also between its segments.
-    """
+    """Others get only what it leaves, also between its segments."""
     worker = worker.under(limits=Limits(4, 100))
     long = await put(outbox, words(400), to=recipient(50))
     await put_many(outbox, 2)
@@ -234,9 +210,7 @@ async def test_segments_of_a_text_under_way_are_reserved(
 async def test_the_rest_of_a_text_is_not_forgotten_behind_one_that_does_not_fit(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    While the next text waits for room, the wake-up is that of the segment that is due sooner.
-    """
+    """While the next text waits for room, the wake-up is that of the segment that is due sooner."""
     worker = worker.under(limits=Limits(3, 100))
     await put(outbox, words(400), to=recipient(50))
     await put_many(outbox, 1)
@@ -246,9 +220,7 @@ async def test_the_rest_of_a_text_is_not_forgotten_behind_one_that_does_not_fit(
 
 
 async def test_a_text_that_no_hour_can_take_is_held(outbox: Outbox, worker: Worker) -> None:
-    """
-    It would wait for ever; the others go on.
-    """
+    """It would wait for ever; the others go on."""
     worker = worker.under(limits=Limits(2, 100))
     long = await put(outbox, words(400), to=recipient(50))
     await put_many(outbox, 1)
@@ -266,9 +238,7 @@ async def test_a_text_that_no_hour_can_take_is_held(outbox: Outbox, worker: Work
 async def test_a_text_held_for_its_length_goes_when_the_settings_allow_it(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    The remedy that the reason names is one.
-    """
+    """The remedy that the reason names is one."""
     id_ = await put(outbox, words(400))
     assert await worker.under(limits=Limits(2, 100)).waits() is None
     await outbox.approve(id_)
@@ -292,9 +262,7 @@ async def test_a_text_held_for_its_length_goes_when_the_settings_allow_it(
 async def test_what_did_not_leave_costs_nothing(
     outbox: Outbox, worker: Worker, outcome: NotSent | Rejected
 ) -> None:
-    """
-    Its place is free again at once.
-    """
+    """Its place is free again at once."""
     await put(outbox, "Hello")
     claim = await worker.take()
     assert 1 == (await worker.standing()).hour.used
@@ -311,9 +279,7 @@ async def test_what_did_not_leave_costs_nothing(
 async def test_what_may_have_left_keeps_its_place(
     outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Unknown | Rejected
 ) -> None:
-    """
-    For an hour of one window and a day of the other.
-    """
+    """For an hour of one window and a day of the other."""
     await put(outbox, "Hello")
     await worker.send(outcome)
 
@@ -331,9 +297,7 @@ async def test_what_may_have_left_keeps_its_place(
 async def test_another_program_on_the_account_counts(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    CallRail's own count is higher than ours: the difference takes places, for as long as a window is.
-    """
+    """CallRail's own count is higher than ours: the difference takes places, for as long as a window is."""
     worker = worker.under(limits=Limits(10, 100))
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=10, hour_used=7, day_allowed=100, day_used=9))
@@ -348,9 +312,7 @@ async def test_another_program_on_the_account_counts(
 
 
 async def test_a_lower_count_of_callrail_is_not_believed(outbox: Outbox, worker: Worker) -> None:
-    """
-    Its window may have begun later than ours.
-    """
+    """Its window may have begun later than ours."""
     worker = worker.under(limits=Limits(3, 100))
     await put_many(outbox, 5)
     await worker.send()
@@ -363,9 +325,7 @@ async def test_a_lower_count_of_callrail_is_not_believed(outbox: Outbox, worker:
 async def test_the_excess_of_another_program_ends_before_ours(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The next text fits when what the other program used is over, though our own uses are newer.
-    """
+    """The next text fits when what the other program used is over, though our own uses are newer."""
     worker = worker.under(limits=Limits(10, 100))
     await put_many(outbox, 12)
     await worker.send(sent_with(hour_used=6, day_used=6))
@@ -382,9 +342,7 @@ async def test_the_excess_of_another_program_ends_before_ours(
 async def test_a_window_full_of_newer_uses_frees_with_the_older_excess(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Where the excess is the oldest in the window, its end is the next place.
-    """
+    """Where the excess is the oldest in the window, its end is the next place."""
     worker = worker.under(limits=Limits(4, 100))
     await put_many(outbox, 12)
     await worker.send(sent_with(hour_used=3, day_used=3))
@@ -399,9 +357,7 @@ async def test_a_window_full_of_newer_uses_frees_with_the_older_excess(
 async def test_a_window_filled_by_others_frees_when_they_end(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Also where none of the uses is ours.
-    """
+    """Also where none of the uses is ours."""
     worker = worker.under(limits=Limits(3, 100))
     long = await put(outbox, words(400), to=recipient(50))
     await put_many(outbox, 1)
@@ -415,9 +371,7 @@ async def test_a_window_filled_by_others_frees_when_they_end(
 
 
 async def test_a_lower_limit_of_callrail_holds(outbox: Outbox, worker: Worker) -> None:
-    """
-    The smaller of the setting and CallRail's own.
-    """
+    """The smaller of the setting and CallRail's own."""
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=3, day_allowed=4))
 
@@ -427,9 +381,7 @@ async def test_a_lower_limit_of_callrail_holds(outbox: Outbox, worker: Worker) -
 
 
 async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Outbox, worker: Worker) -> None:
-    """
-    A person who set less meant it.
-    """
+    """A person who set less meant it."""
     worker = worker.under(limits=Limits(2, 3))
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=500, day_allowed=5000))
@@ -439,9 +391,7 @@ async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Out
 
 
 async def test_a_limit_that_callrail_raises_again_holds(outbox: Outbox, worker: Worker) -> None:
-    """
-    The latest answer counts.
-    """
+    """The latest answer counts."""
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=2, day_allowed=2))
     await worker.send(sent_with(hour_allowed=150, day_allowed=1000))
@@ -452,9 +402,7 @@ async def test_a_limit_that_callrail_raises_again_holds(outbox: Outbox, worker: 
 async def test_a_text_that_began_waits_where_callrail_lowers_the_limit(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The limit is kept even for the rest of a text.
-    """
+    """The limit is kept even for the rest of a text."""
     id_ = await put(outbox, words(400))
     await worker.send(sent_with(hour_allowed=1, day_allowed=1000))
     clock.advance(1)
@@ -467,9 +415,7 @@ async def test_a_text_that_began_waits_where_callrail_lowers_the_limit(
 
 
 async def test_an_account_that_may_send_nothing_waits(outbox: Outbox, worker: Worker) -> None:
-    """
-    A limit of zero is no reason to hold the texts: it may be raised again.
-    """
+    """A limit of zero is no reason to hold the texts: it may be raised again."""
     await put_many(outbox, 2)
     await worker.send(sent_with(hour_allowed=0))
 

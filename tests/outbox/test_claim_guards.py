@@ -1,6 +1,4 @@
-"""
-The guards that a claim asks again: what time, or new knowledge, has changed since the text came in.
-"""
+"""The guards that a claim asks again: what time, or new knowledge, has changed since the text came in."""
 
 from datetime import timedelta
 
@@ -31,9 +29,7 @@ OPTED_OUT = Rejected(400, "recipient has opted out", Refusal.OPTED_OUT)
 async def test_a_text_that_waited_too_long_is_held(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Every one of them, and the claim says so; what came in since goes.
-    """
+    """Every one of them, and the claim says so; what came in since goes."""
     old = [await put(outbox, "old", to=recipient(number)) for number in range(2)]
     clock.advance(MAX_AGE + MOMENT)
     await put(outbox, "new", to=recipient(5))
@@ -49,9 +45,7 @@ async def test_a_text_that_waited_too_long_is_held(
 
 
 async def test_a_text_of_just_that_age_goes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Longer than the setting, not as long.
-    """
+    """Longer than the setting, not as long."""
     await put(outbox, "Hello")
     clock.advance(MAX_AGE)
 
@@ -61,9 +55,7 @@ async def test_a_text_of_just_that_age_goes(outbox: Outbox, worker: Worker, cloc
 async def test_with_nothing_else_to_do_the_held_are_told(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A claim without a segment also says what it held.
-    """
+    """A claim without a segment also says what it held."""
     id_ = await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
 
@@ -77,9 +69,7 @@ async def test_with_nothing_else_to_do_the_held_are_told(
 async def test_an_old_text_that_a_person_approved_goes(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    It is not held a second time for the same reason.
-    """
+    """It is not held a second time for the same reason."""
     id_ = await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
@@ -92,9 +82,7 @@ async def test_an_old_text_that_a_person_approved_goes(
 async def test_a_text_under_way_is_not_stopped_for_its_age(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Half a text makes less sense than a late one.
-    """
+    """Half a text makes less sense than a late one."""
     id_ = await put(outbox, words(200))
     await worker.send()
     clock.advance(MAX_AGE + MOMENT)
@@ -106,9 +94,7 @@ async def test_a_text_under_way_is_not_stopped_for_its_age(
 async def test_a_guard_that_does_not_hold_lets_it_go(
     outbox: Outbox, worker: Worker, clock: ManualClock, mode: Mode
 ) -> None:
-    """
-    The mode of the settings counts.
-    """
+    """The mode of the settings counts."""
     await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
 
@@ -116,9 +102,7 @@ async def test_a_guard_that_does_not_hold_lets_it_go(
 
 
 async def test_an_age_of_ones_own(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The longest wait is a setting.
-    """
+    """The longest wait is a setting."""
     await put(outbox, "Hello")
     clock.advance(61)
 
@@ -126,18 +110,14 @@ async def test_an_age_of_ones_own(outbox: Outbox, worker: Worker, clock: ManualC
 
 
 async def opt_out(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Let CallRail say that the usual person opted out.
-    """
+    """Let CallRail say that the usual person opted out."""
     await put(outbox, "the one that is refused")
     await worker.send(OPTED_OUT)
     clock.advance(1)
 
 
 async def test_whoever_opted_out_is_not_texted(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    CallRail's refusal is remembered: the next text to that person is held before it leaves.
-    """
+    """CallRail's refusal is remembered: the next text to that person is held before it leaves."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
 
@@ -148,9 +128,7 @@ async def test_whoever_opted_out_is_not_texted(outbox: Outbox, worker: Worker, c
 async def test_an_opt_out_is_of_one_tracking_number(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    As with CallRail: the pair of tracking number and person.
-    """
+    """As with CallRail: the pair of tracking number and person."""
     await opt_out(outbox, worker, clock)
     other = make_draft(route=make_route(tracking_number="+12025550144"))
 
@@ -160,9 +138,7 @@ async def test_an_opt_out_is_of_one_tracking_number(
 
 
 async def test_an_opt_out_cannot_be_approved_away(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Nothing leaves while the person is on the list.
-    """
+    """Nothing leaves while the person is on the list."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
     await worker.waits()
@@ -173,9 +149,7 @@ async def test_an_opt_out_cannot_be_approved_away(outbox: Outbox, worker: Worker
 
 
 async def test_an_opt_out_stops_a_text_under_way(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The rest of a text does not leave once the person said no.
-    """
+    """The rest of a text does not leave once the person said no."""
     id_ = await put(outbox, words(400))
     await worker.send()
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
@@ -190,9 +164,7 @@ async def test_an_opt_out_stops_a_text_under_way(outbox: Outbox, worker: Worker,
 async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Every reason, not only the first.
-    """
+    """Every reason, not only the first."""
     id_ = await put(outbox, "Hello")
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They said STOP.")
     clock.advance(MAX_AGE + MOMENT)
@@ -204,9 +176,7 @@ async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
 async def test_what_a_guard_warned_of_stays_to_be_seen(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A later reason is added to an earlier one.
-    """
+    """A later reason is added to an earlier one."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)

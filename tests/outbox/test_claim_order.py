@@ -1,6 +1,4 @@
-"""
-The order of a claim: one text after the other to one person, and nobody waits for somebody else.
-"""
+"""The order of a claim: one text after the other to one person, and nobody waits for somebody else."""
 
 from datetime import timedelta
 
@@ -28,9 +26,7 @@ SOMEBODY_ELSE = recipient(77)
 
 
 async def test_a_claim_names_all_that_a_request_needs(outbox: Outbox, worker: Worker) -> None:
-    """
-    Route, person, words and position, and the attempt to be settled later.
-    """
+    """Route, person, words and position, and the attempt to be settled later."""
     id_ = await put(outbox, "Hello")
 
     claim = await worker.take()
@@ -49,9 +45,7 @@ async def test_a_claim_names_all_that_a_request_needs(outbox: Outbox, worker: Wo
 
 
 async def test_the_attempt_is_on_disk_before_anything_leaves(outbox: Outbox, worker: Worker) -> None:
-    """
-    A claim that nobody records reads as under way, never as untried.
-    """
+    """A claim that nobody records reads as under way, never as untried."""
     id_ = await put(outbox, "Hello")
 
     await worker.take()
@@ -64,18 +58,14 @@ async def test_the_attempt_is_on_disk_before_anything_leaves(outbox: Outbox, wor
 
 
 async def test_an_empty_store_has_nothing_to_claim(worker: Worker) -> None:
-    """
-    And nothing to wait for.
-    """
+    """And nothing to wait for."""
     assert await worker.waits() is None
 
 
 async def test_texts_to_one_person_leave_in_the_order_in_which_they_came(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    First come, first sent.
-    """
+    """First come, first sent."""
     for text in ("one", "two", "three"):
         await put(outbox, text)
     sent = []
@@ -87,9 +77,7 @@ async def test_texts_to_one_person_leave_in_the_order_in_which_they_came(
 
 
 async def test_one_text_to_one_person_is_under_way_at_a_time(outbox: Outbox, worker: Worker) -> None:
-    """
-    The second waits for the outcome of the first.
-    """
+    """The second waits for the outcome of the first."""
     await put(outbox, "one")
     await put(outbox, "two")
 
@@ -97,9 +85,7 @@ async def test_one_text_to_one_person_is_under_way_at_a_time(outbox: Outbox, wor
 
 
 async def test_other_people_do_not_wait(outbox: Outbox, worker: Worker) -> None:
-    """
-    The first text to each person goes, in the order of arrival.
-    """
+    """The first text to each person goes, in the order of arrival."""
     for text, to in (("A1", 1), ("A2", 1), ("B1", 2), ("C1", 3), ("B2", 2)):
         await put(outbox, text, to=recipient(to))
 
@@ -109,9 +95,7 @@ async def test_other_people_do_not_wait(outbox: Outbox, worker: Worker) -> None:
 async def test_the_same_person_by_another_tracking_number_does_not_wait(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    The ordering key is tracking number and recipient together.
-    """
+    """The ordering key is tracking number and recipient together."""
     for number in ("+12025550133", "+12025550144"):
         draft = make_draft(route=make_route(tracking_number=number))
         await put_message(outbox, make_message(draft=draft))
@@ -125,9 +109,7 @@ async def test_the_same_person_by_another_tracking_number_does_not_wait(
 async def test_what_is_settled_lets_the_next_one_go(
     outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome
 ) -> None:
-    """
-    A text that failed, or whose outcome is not known, blocks nobody.
-    """
+    """A text that failed, or whose outcome is not known, blocks nobody."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(outcome)
@@ -137,9 +119,7 @@ async def test_what_is_settled_lets_the_next_one_go(
 
 
 async def test_what_is_held_lets_the_next_one_go(outbox: Outbox, worker: Worker) -> None:
-    """
-    A text that waits for a person blocks nobody, and once approved takes its turn again.
-    """
+    """A text that waits for a person blocks nobody, and once approved takes its turn again."""
     await put(outbox, "one")
     held = await put(outbox, "one")
     await put(outbox, "two")
@@ -152,9 +132,7 @@ async def test_what_is_held_lets_the_next_one_go(outbox: Outbox, worker: Worker)
 
 
 async def test_what_was_cancelled_lets_the_next_one_go(outbox: Outbox, worker: Worker) -> None:
-    """
-    A text that a person took back blocks nobody and does not leave.
-    """
+    """A text that a person took back blocks nobody and does not leave."""
     first = await put(outbox, "one")
     await put(outbox, "two")
     await outbox.cancel(first, [Status.QUEUED])
@@ -165,9 +143,7 @@ async def test_what_was_cancelled_lets_the_next_one_go(outbox: Outbox, worker: W
 async def test_two_texts_to_one_person_have_a_pause_between_them(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The pause begins when the first one's outcome is known; other people do not wait for it.
-    """
+    """The pause begins when the first one's outcome is known; other people do not wait for it."""
     await put(outbox, "one")
     await put(outbox, "two")
     claim = await worker.take()
@@ -185,9 +161,7 @@ async def test_two_texts_to_one_person_have_a_pause_between_them(
 async def test_a_text_that_cost_nothing_makes_nobody_pause(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    After a refusal for the moment the same text goes as soon as the account may send.
-    """
+    """After a refusal for the moment the same text goes as soon as the account may send."""
     worker = worker.under(recipient_interval=timedelta(hours=1))
     await put(outbox, "one")
     await worker.send(TOO_MANY)
@@ -202,9 +176,7 @@ async def test_a_text_that_cost_nothing_makes_nobody_pause(
 async def test_a_text_that_did_not_leave_keeps_its_place(
     outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome
 ) -> None:
-    """
-    It goes before the later ones, to the same person and to others.
-    """
+    """It goes before the later ones, to the same person and to others."""
     for text, to in (("A1", 1), ("A2", 1), ("B1", 2)):
         await put(outbox, text, to=recipient(to))
     await worker.send(outcome)
@@ -217,9 +189,7 @@ async def test_a_text_that_did_not_leave_keeps_its_place(
 
 
 async def test_the_parts_of_a_text_stay_together(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    All segments leave in order, with the pause between them, before the next text to that person.
-    """
+    """All segments leave in order, with the pause between them, before the next text to that person."""
     long = words(400)
     await put(outbox, long)
     await put(outbox, "after")
@@ -239,9 +209,7 @@ async def test_the_parts_of_a_text_stay_together(outbox: Outbox, worker: Worker,
 async def test_a_text_that_began_goes_before_those_that_did_not(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Its next segment comes before an earlier text to somebody else that has only now become free.
-    """
+    """Its next segment comes before an earlier text to somebody else that has only now become free."""
     await put(outbox, "A1", to=recipient(1))
     await put(outbox, words(200), to=recipient(2))
     first = await worker.take()
@@ -256,9 +224,7 @@ async def test_a_text_that_began_goes_before_those_that_did_not(
 async def test_a_text_is_cut_by_the_length_of_the_day_on_which_it_goes(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    What changed in the settings since it came in counts.
-    """
+    """What changed in the settings since it came in counts."""
     id_ = await put(outbox, words(400))
 
     claim = await worker.under(max_characters=1000).take()
@@ -268,9 +234,7 @@ async def test_a_text_is_cut_by_the_length_of_the_day_on_which_it_goes(
 
 
 async def test_accounts_outside_the_settings_stay_as_they_are(outbox: Outbox, worker: Worker) -> None:
-    """
-    Their texts are neither sent nor held, and the others flow.
-    """
+    """Their texts are neither sent nor held, and the others flow."""
     foreign = await put(outbox, "foreign", account_id="ACC-OLD", to=recipient(1))
     await put(outbox, "ours", to=recipient(2))
 
@@ -280,9 +244,7 @@ async def test_accounts_outside_the_settings_stay_as_they_are(outbox: Outbox, wo
 
 
 async def test_no_accounts_at_all_is_nothing_to_claim(outbox: Outbox, worker: Worker) -> None:
-    """
-    A relay without settings sends nothing.
-    """
+    """A relay without settings sends nothing."""
     await put(outbox, "Hello")
 
     assert await worker.under(accounts=[]).waits() is None

@@ -1,6 +1,4 @@
-"""
-Accounts that are paused or wait: nothing leaves, then one probe alone, and the wake-up is right.
-"""
+"""Accounts that are paused or wait: nothing leaves, then one probe alone, and the wake-up is right."""
 
 from datetime import timedelta
 
@@ -34,9 +32,7 @@ async def put_three(outbox: Outbox) -> list[str]:
 
 
 async def test_nothing_leaves_from_a_paused_account(outbox: Outbox, worker: Worker) -> None:
-    """
-    Only a person's word changes that, so there is nothing to wait for.
-    """
+    """Only a person's word changes that, so there is nothing to wait for."""
     await put_three(outbox)
     await outbox.pause(ACCOUNT, "Holidays.")
 
@@ -46,9 +42,7 @@ async def test_nothing_leaves_from_a_paused_account(outbox: Outbox, worker: Work
 
 
 async def test_other_accounts_go_on(outbox: Outbox, worker: Worker) -> None:
-    """
-    A pause concerns its account alone.
-    """
+    """A pause concerns its account alone."""
     await put(outbox, "A", account_id="ACC-1")
     await put(outbox, "B", account_id="ACC-2", to=recipient(2))
     await outbox.pause("ACC-1", "Holidays.")
@@ -57,9 +51,7 @@ async def test_other_accounts_go_on(outbox: Outbox, worker: Worker) -> None:
 
 
 async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Outbox, worker: Worker) -> None:
-    """
-    All of its texts wait for as long as CallRail said.
-    """
+    """All of its texts wait for as long as CallRail said."""
     await put_three(outbox)
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=30))
 
@@ -70,9 +62,7 @@ async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Outbox, 
 
 
 async def test_one_probe_goes_after_the_wait(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    It is the text that was refused; the others follow when it has passed.
-    """
+    """It is the text that was refused; the others follow when it has passed."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
     clock.advance(MINUTE)
@@ -88,9 +78,7 @@ async def test_one_probe_goes_after_the_wait(outbox: Outbox, worker: Worker, clo
 async def test_a_probe_that_is_refused_doubles_the_wait(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    One minute, two, four, eight, and never more than fifteen.
-    """
+    """One minute, two, four, eight, and never more than fifteen."""
     await put_three(outbox)
     waits = []
     for _ in range(6):
@@ -106,9 +94,7 @@ async def test_a_probe_that_is_refused_doubles_the_wait(
 async def test_a_probe_without_an_answer_is_followed_by_another(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The account waits for longer, and then the next text goes alone as well.
-    """
+    """The account waits for longer, and then the next text goes alone as well."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
     clock.advance(MINUTE)
@@ -124,9 +110,7 @@ async def test_a_probe_without_an_answer_is_followed_by_another(
 async def test_a_probe_that_is_refused_for_its_words_shows_that_the_account_can_send(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The fault lies with the text, and the others follow together.
-    """
+    """The fault lies with the text, and the others follow together."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
     clock.advance(MINUTE)
@@ -138,9 +122,7 @@ async def test_a_probe_that_is_refused_for_its_words_shows_that_the_account_can_
 async def test_refusals_of_texts_that_left_together_are_one_strike(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Four texts under way at one time do not make the first wait fifteen minutes long.
-    """
+    """Four texts under way at one time do not make the first wait fifteen minutes long."""
     await put_three(outbox)
     claims = await worker.take_all()
     for claim in claims:
@@ -152,9 +134,7 @@ async def test_refusals_of_texts_that_left_together_are_one_strike(
 
 
 async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Outbox, worker: Worker) -> None:
-    """
-    The last word is the longest.
-    """
+    """The last word is the longest."""
     await put_three(outbox)
     first, second, _ = await worker.take_all()
     await worker.finish(first, RateLimited(429, "Rate limit exceeded.", retry_after=300))
@@ -167,9 +147,7 @@ async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Outbox, work
 async def test_an_answer_to_an_earlier_text_does_not_end_the_wait(
     outbox: Outbox, worker: Worker, outcome: Outcome
 ) -> None:
-    """
-    It was under way before CallRail asked for patience.
-    """
+    """It was under way before CallRail asked for patience."""
     await put_three(outbox)
     early, limited, _ = await worker.take_all()
     await worker.finish(limited, RateLimited(429, "Rate limit exceeded.", retry_after=300))
@@ -181,9 +159,7 @@ async def test_an_answer_to_an_earlier_text_does_not_end_the_wait(
 async def test_a_text_that_is_still_under_way_is_the_probe(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Nothing is claimed beside it when the wait is over.
-    """
+    """Nothing is claimed beside it when the wait is over."""
     await put_three(outbox)
     early = await worker.take()
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=1))
@@ -197,9 +173,7 @@ async def test_a_text_that_is_still_under_way_is_the_probe(
 async def test_callrail_that_cannot_be_reached_is_tried_again_soon(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Within a second at first, by chance, so that many relays do not come back together.
-    """
+    """Within a second at first, by chance, so that many relays do not come back together."""
     await put_three(outbox)
     await worker.send(NotSent("connection refused."))
 
@@ -212,9 +186,7 @@ async def test_callrail_that_cannot_be_reached_is_tried_again_soon(
 
 @pytest.mark.parametrize("http_status", [401, 403])
 async def test_a_refused_key_pauses_the_account(outbox: Outbox, worker: Worker, http_status: int) -> None:
-    """
-    The text goes back to its place, the queue is not burnt, and the reason says what to do.
-    """
+    """The text goes back to its place, the queue is not burnt, and the reason says what to do."""
     ids = await put_three(outbox)
     claim = await worker.take()
 
@@ -230,9 +202,7 @@ async def test_a_refused_key_pauses_the_account(outbox: Outbox, worker: Worker, 
 
 
 async def test_a_refused_key_leaves_a_trace(outbox: Outbox, worker: Worker) -> None:
-    """
-    The attempt stays to be seen.
-    """
+    """The attempt stays to be seen."""
     id_ = await put(outbox, "Hello")
     await worker.send(Rejected(403, "read-only key", Refusal.AUTHORIZATION))
 
@@ -244,9 +214,7 @@ async def test_a_refused_key_leaves_a_trace(outbox: Outbox, worker: Worker) -> N
 async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
     outbox: Outbox, second_outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    They fail with that reason, and later ones stay queued, whichever node sent them.
-    """
+    """They fail with that reason, and later ones stay queued, whichever node sent them."""
     ids = [await put(outbox, f"Text {number}", to=recipient(number)) for number in range(5)]
     for _ in range(2):
         await worker.send(FIREWALL)
@@ -268,9 +236,7 @@ async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
 async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    The firewall takes offense at single texts.
-    """
+    """The firewall takes offense at single texts."""
     for number in range(5):
         await put(outbox, f"Text {number}", to=recipient(number))
     for outcome in (FIREWALL, FIREWALL, SENT, FIREWALL, FIREWALL):
@@ -280,9 +246,7 @@ async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
 
 
 async def test_resuming_forgets_what_made_the_account_wait(outbox: Outbox, worker: Worker) -> None:
-    """
-    A person who resumes wants it to send now: no wait, no strikes, no excess of other programs.
-    """
+    """A person who resumes wants it to send now: no wait, no strikes, no excess of other programs."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
     await outbox.resume(ACCOUNT)
@@ -293,9 +257,7 @@ async def test_resuming_forgets_what_made_the_account_wait(outbox: Outbox, worke
 
 
 async def test_a_pause_keeps_its_first_instant(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The latest reason, and since when nothing leaves.
-    """
+    """The latest reason, and since when nothing leaves."""
     await outbox.pause(ACCOUNT, "Holidays.")
     clock.advance(60)
     await outbox.pause(ACCOUNT, "Longer holidays.")
@@ -305,9 +267,7 @@ async def test_a_pause_keeps_its_first_instant(outbox: Outbox, worker: Worker, c
 
 
 async def test_an_account_may_be_paused_before_its_first_text(outbox: Outbox, worker: Worker) -> None:
-    """
-    Nothing need be known of it, and resuming what never paused does no harm.
-    """
+    """Nothing need be known of it, and resuming what never paused does no harm."""
     await outbox.resume("ACC-NEW")
     await outbox.pause(ACCOUNT, "Not yet.")
     await put_message(outbox, make_message())
@@ -317,9 +277,7 @@ async def test_an_account_may_be_paused_before_its_first_text(outbox: Outbox, wo
 
 
 async def test_the_first_of_those_who_pause_wakes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Of several people with a text just sent, the one who was first.
-    """
+    """Of several people with a text just sent, the one who was first."""
     worker = worker.under(recipient_interval=timedelta(seconds=10))
     for text in ("one", "two"):
         for number in range(3):
@@ -332,9 +290,7 @@ async def test_the_first_of_those_who_pause_wakes(outbox: Outbox, worker: Worker
 
 
 async def test_a_pause_after_the_last_text_to_somebody_wakes_nobody(outbox: Outbox, worker: Worker) -> None:
-    """
-    There is nothing to wake for.
-    """
+    """There is nothing to wake for."""
     await put(outbox, "one", to=recipient(1))
     await worker.send()
     await put(outbox, "one", to=recipient(2))
@@ -344,9 +300,7 @@ async def test_a_pause_after_the_last_text_to_somebody_wakes_nobody(outbox: Outb
 
 
 async def test_all_under_way_is_nothing_to_wait_for(outbox: Outbox, worker: Worker) -> None:
-    """
-    The end of an attempt is news.
-    """
+    """The end of an attempt is news."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.take()

@@ -29,18 +29,14 @@ def workers(outbox: Outbox, second_outbox: Outbox) -> list[Worker]:
 
 
 async def look_together(workers: list[Worker], times: int) -> list[Claim]:
-    """
-    What as many claims of each worker come to, all begun at one time.
-    """
+    """What as many claims of each worker come to, all begun at one time."""
     looks = [worker.look() for _ in range(times) for worker in workers]
     results: list[ClaimResult] = await asyncio.gather(*looks)
     return [result.claim for result in results if result.claim is not None]
 
 
 async def test_no_text_is_claimed_twice(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    Each goes to one of them.
-    """
+    """Each goes to one of them."""
     await outbox.accept(
         make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
     )
@@ -51,9 +47,7 @@ async def test_no_text_is_claimed_twice(outbox: Outbox, workers: list[Worker]) -
 
 
 async def test_the_budget_is_not_passed(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    Two nodes have one budget.
-    """
+    """Two nodes have one budget."""
     await outbox.accept(
         make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
     )
@@ -65,9 +59,7 @@ async def test_the_budget_is_not_passed(outbox: Outbox, workers: list[Worker]) -
 
 
 async def test_one_text_to_one_person_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    Also where both look at once.
-    """
+    """Also where both look at once."""
     for number in range(4):
         await put(outbox, f"A{number}", to=recipient(1))
         await put(outbox, f"B{number}", to=recipient(2))
@@ -76,9 +68,7 @@ async def test_one_text_to_one_person_at_a_time(outbox: Outbox, workers: list[Wo
 
 
 async def test_one_probe_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    One of all nodes.
-    """
+    """One of all nodes."""
     for number in range(4):
         await put(outbox, "Hello", to=recipient(number))
     await workers[0].send(replace(TOO_MANY, retry_after=0))
@@ -87,9 +77,7 @@ async def test_one_probe_at_a_time(outbox: Outbox, workers: list[Worker]) -> Non
 
 
 async def test_an_attempt_is_settled_once(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    Its own node and the one that takes it for abandoned may record at one time.
-    """
+    """Its own node and the one that takes it for abandoned may record at one time."""
     await put(outbox, "Hello")
     claim = await workers[0].take()
 
@@ -100,9 +88,7 @@ async def test_an_attempt_is_settled_once(outbox: Outbox, workers: list[Worker])
 
 
 async def test_a_held_text_is_held_once(outbox: Outbox, workers: list[Worker]) -> None:
-    """
-    One claim tells of it.
-    """
+    """One claim tells of it."""
     id_ = await put(outbox, "word " * 100)
     strict = [worker.under(limits=Limits(1, 1)) for worker in workers]
 
@@ -112,9 +98,7 @@ async def test_a_held_text_is_held_once(outbox: Outbox, workers: list[Worker]) -
 
 
 async def test_a_double_click_that_two_nodes_took_is_held(outbox: Outbox, second_outbox: Outbox) -> None:
-    """
-    The guard sees what another node is storing at the same instant.
-    """
+    """The guard sees what another node is storing at the same instant."""
     await put(outbox, "before", to=recipient(99))
     for number in range(10):
         draft = plain("Hello", to=recipient(number)).draft
@@ -127,9 +111,7 @@ async def test_a_double_click_that_two_nodes_took_is_held(outbox: Outbox, second
 async def test_nodes_that_need_several_accounts_do_not_block_each_other(
     outbox: Outbox, second_outbox: Outbox
 ) -> None:
-    """
-    Claims, answers and new texts for two accounts, in both orders at one time, all come to their end.
-    """
+    """Claims, answers and new texts for two accounts, in both orders at one time, all come to their end."""
     account_ids = ["ACC-1", "ACC-2"]
     workers = [
         Worker(one, node=node).under(accounts=account_ids, limits=Limits(1000, 1000))
@@ -155,9 +137,7 @@ async def test_nodes_that_need_several_accounts_do_not_block_each_other(
 async def test_an_account_that_another_node_has_in_hand_is_passed_by(
     postgres_url: str, clock: ManualClock
 ) -> None:
-    """
-    So that several nodes claim at the same time, each for another account.
-    """
+    """So that several nodes claim at the same time, each for another account."""
     outbox = await Outbox.open(postgres_url, clock, database_time=False)
     worker = Worker(outbox).under(accounts=["ACC-1", "ACC-2"])
     await put(outbox, "First", account_id="ACC-1")
@@ -174,9 +154,7 @@ async def test_an_account_that_another_node_has_in_hand_is_passed_by(
 
 
 async def test_a_node_that_starts_does_not_block_webhooks(postgres_url: str, clock: ManualClock) -> None:
-    """
-    It looks at all accounts, and a burst needs several: both take them in one order, wherever they lie.
-    """
+    """It looks at all accounts, and a burst needs several: both take them in one order, wherever they lie."""
     outbox = await Outbox.open(postgres_url, clock, database_time=False)
     await put(outbox, "First", account_id="ACC-1")
     await put(outbox, "Second", account_id="ACC-2", to=recipient(1))
@@ -199,9 +177,7 @@ async def test_a_node_that_starts_does_not_block_webhooks(postgres_url: str, clo
 
 
 async def until_waiting(store_url: str, number: int) -> None:
-    """
-    Return when so many transactions wait for a lock.
-    """
+    """Return when so many transactions wait for a lock."""
     waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     async with asyncio.timeout(4):
         while True:

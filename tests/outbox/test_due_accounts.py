@@ -1,6 +1,4 @@
-"""
-Which accounts a claim looks at: those that something may leave from, in turn, and no others.
-"""
+"""Which accounts a claim looks at: those that something may leave from, in turn, and no others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +26,7 @@ MANY = tuple(f"ACC{number:03}" for number in range(30))
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """
-    What is asked of any database meanwhile.
-    """
+    """What is asked of any database meanwhile."""
     asked: list[str] = []
 
     def note(*event: object) -> None:
@@ -42,18 +38,14 @@ def statements() -> Iterator[list[str]]:
 
 
 async def fill(outbox: Outbox, *account_ids: str, texts: int = 2) -> None:
-    """
-    Texts of each account, to different people.
-    """
+    """Texts of each account, to different people."""
     for number, account_id in enumerate(account_ids):
         for text in range(texts):
             await put(outbox, f"{account_id} {text}", to=recipient(number * 10 + text), account_id=account_id)
 
 
 async def test_accounts_take_turns(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    None waits until another has nothing more to send.
-    """
+    """None waits until another has nothing more to send."""
     await fill(outbox, "ACC1", "ACC2", "ACC3")
     worker = worker.under(accounts=["ACC1", "ACC2", "ACC3"])
 
@@ -67,9 +59,7 @@ async def test_accounts_take_turns(outbox: Outbox, worker: Worker, clock: Manual
 
 
 async def test_a_look_passes_by_accounts_at_their_limit(outbox: Outbox, worker: Worker) -> None:
-    """
-    However many there are: what a claim costs is the same.
-    """
+    """However many there are: what a claim costs is the same."""
     worker = worker.under(accounts=MANY, limits=Limits(1, 10))
     await fill(outbox, *MANY)
     for _ in MANY:
@@ -86,9 +76,7 @@ async def test_a_look_passes_by_accounts_at_their_limit(outbox: Outbox, worker: 
 async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    It makes nobody look, and leaves when there is room again.
-    """
+    """It makes nobody look, and leaves when there is room again."""
     worker = worker.under(limits=Limits(1, 10))
     await put(outbox, "First")
     await worker.send()
@@ -107,9 +95,7 @@ async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
 async def test_what_costs_nothing_after_all_opens_the_account(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A text that did not leave gives its place back, and nobody waits for the end of the hour.
-    """
+    """A text that did not leave gives its place back, and nobody waits for the end of the hour."""
     worker = worker.under(limits=Limits(1, 10))
     await put(outbox, "First")
     await put(outbox, "Second", to=recipient(1))
@@ -126,9 +112,7 @@ async def test_what_costs_nothing_after_all_opens_the_account(
 
 
 async def test_a_start_looks_at_all_accounts(outbox: Outbox, worker: Worker) -> None:
-    """
-    Under settings that allow more, nobody waits for what the former ones said.
-    """
+    """Under settings that allow more, nobody waits for what the former ones said."""
     await put(outbox, "First")
     await worker.under(limits=Limits(1, 10)).send()
     await put(outbox, "Second", to=recipient(1))
@@ -140,9 +124,7 @@ async def test_a_start_looks_at_all_accounts(outbox: Outbox, worker: Worker) -> 
 
 
 async def test_a_forgotten_account_is_taken_up(outbox: Outbox, worker: Worker, store_url: str) -> None:
-    """
-    Should a fault leave it unknown when to look at it, its texts wait for a minute and not for ever.
-    """
+    """Should a fault leave it unknown when to look at it, its texts wait for a minute and not for ever."""
     await put(outbox, "Hello")
     with connected(store_url) as connection:
         connection.execute(sa.update(accounts).values(due_at=None))
@@ -154,9 +136,7 @@ async def test_a_forgotten_account_is_taken_up(outbox: Outbox, worker: Worker, s
 
 
 async def test_a_paused_account_is_not_forgotten(outbox: Outbox, worker: Worker) -> None:
-    """
-    It is looked at when it is resumed.
-    """
+    """It is looked at when it is resumed."""
     await put(outbox, "Hello")
     await outbox.pause(ACCOUNT, "Lunch")
     assert await worker.waits() is None
@@ -196,9 +176,7 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Wor
 async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A webhook that comes meanwhile does not wait until all of them are held.
-    """
+    """A webhook that comes meanwhile does not wait until all of them are held."""
     for number in range(AT_ONCE + 2):
         await put(outbox, f"Old {number}", to=recipient(number))
     clock.advance(GuardPolicy().max_age + timedelta(seconds=1))
@@ -236,9 +214,7 @@ async def test_what_is_held_half_way_keeps_no_room(
 async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    At the very moment at which it will not leave any more.
-    """
+    """At the very moment at which it will not leave any more."""
     worker = worker.under(limits=Limits(3, 10), guards=GuardPolicy(max_age=timedelta(seconds=30)))
     await put(outbox, "First")
     await worker.send()

@@ -1,6 +1,4 @@
-"""
-The same words to the same person: a double click is caught, a replay is not sent again.
-"""
+"""The same words to the same person: a double click is caught, a replay is not sent again."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -28,9 +26,7 @@ async def accept(outbox: Outbox, message: NewMessage, *, duplicates: Mode = Mode
 
 
 async def test_a_double_click_is_held(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    The second of two equal texts within five seconds waits for a person, and names the first.
-    """
+    """The second of two equal texts within five seconds waits for a person, and names the first."""
     first = await accept(outbox, make_message())
     clock.advance(DUPLICATE_WINDOW - MOMENT)
 
@@ -43,9 +39,7 @@ async def test_a_double_click_is_held(outbox: Outbox, clock: ManualClock) -> Non
 
 
 async def test_the_same_text_later_is_meant(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    After five seconds nobody is asked.
-    """
+    """After five seconds nobody is asked."""
     await accept(outbox, make_message())
     clock.advance(DUPLICATE_WINDOW)
 
@@ -53,9 +47,7 @@ async def test_the_same_text_later_is_meant(outbox: Outbox, clock: ManualClock) 
 
 
 async def test_the_window_is_a_setting(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Who knows a sender that repeats after a minute makes it longer.
-    """
+    """Who knows a sender that repeats after a minute makes it longer."""
     policy = GuardPolicy(duplicate_window=timedelta(minutes=2))
     await accept(outbox, make_message())
     clock.advance(timedelta(minutes=2) - MOMENT)
@@ -100,9 +92,7 @@ async def test_a_repeat_after_the_machine_slept_is_held(
 
 
 async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Each is compared with the one before it, held or not.
-    """
+    """Each is compared with the one before it, held or not."""
     await accept(outbox, make_message())
     for _ in range(3):
         clock.advance(DUPLICATE_WINDOW - MOMENT)
@@ -119,18 +109,14 @@ async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Outbox, clock
     ids=["words", "person", "tracking number"],
 )
 async def test_another_text_is_no_duplicate(outbox: Outbox, other: Draft) -> None:
-    """
-    All three must be equal: words, person, tracking number.
-    """
+    """All three must be equal: words, person, tracking number."""
     await accept(outbox, make_message())
 
     assert Status.QUEUED == (await accept(outbox, make_message(draft=other))).status
 
 
 async def test_who_sent_it_does_not_matter(outbox: Outbox) -> None:
-    """
-    Two people who send the same words to the same person are a duplicate as well.
-    """
+    """Two people who send the same words to the same person are a duplicate as well."""
     await accept(outbox, make_message(draft=make_draft(sender_id="1", team_id="1")))
 
     second = await accept(outbox, make_message(draft=make_draft(sender_id="2", team_id="2")))
@@ -139,9 +125,7 @@ async def test_who_sent_it_does_not_matter(outbox: Outbox) -> None:
 
 
 async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Outbox) -> None:
-    """
-    Two requests without words are not taken for the same text.
-    """
+    """Two requests without words are not taken for the same text."""
     await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
 
     second = await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
@@ -150,9 +134,7 @@ async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Outbox) -> None:
 
 
 async def test_a_warning_lets_it_pass(outbox: Outbox) -> None:
-    """
-    With the guard at "warn" the reason is shown, and the text leaves.
-    """
+    """With the guard at "warn" the reason is shown, and the text leaves."""
     await accept(outbox, make_message())
 
     second = await accept(outbox, make_message(), duplicates=Mode.WARN)
@@ -162,9 +144,7 @@ async def test_a_warning_lets_it_pass(outbox: Outbox) -> None:
 
 
 async def test_a_guard_that_is_off_says_nothing(outbox: Outbox) -> None:
-    """
-    With the guard off both leave without a word.
-    """
+    """With the guard off both leave without a word."""
     await accept(outbox, make_message())
 
     second = await accept(outbox, make_message(), duplicates=Mode.OFF)
@@ -174,18 +154,14 @@ async def test_a_guard_that_is_off_says_nothing(outbox: Outbox) -> None:
 
 
 async def test_texts_of_one_batch_see_each_other(outbox: Outbox) -> None:
-    """
-    The same text twice in one submission is held once.
-    """
+    """The same text twice in one submission is held once."""
     accepted = await outbox.accept(make_submission(make_message(), make_message()))
 
     assert [Status.QUEUED, Status.HELD] == [one.status for one in accepted]
 
 
 async def test_what_was_approved_in_advance_is_not_held(outbox: Outbox) -> None:
-    """
-    A person who forced it is not asked again.
-    """
+    """A person who forced it is not asked again."""
     await accept(outbox, make_message())
 
     forced = await accept(outbox, make_message(approved=("duplicate",)))
@@ -197,9 +173,7 @@ async def test_what_was_approved_in_advance_is_not_held(outbox: Outbox) -> None:
 async def test_a_replay_leaves_out_what_the_store_has(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    However long ago it was, and whatever became of it.
-    """
+    """However long ago it was, and whatever became of it."""
     first = await accept(outbox, make_message())
     await worker.send()
     clock.advance(timedelta(days=30))
@@ -211,9 +185,7 @@ async def test_a_replay_leaves_out_what_the_store_has(
 
 
 async def test_a_replay_with_nothing_new_leaves_nothing_behind(outbox: Outbox) -> None:
-    """
-    No message and no submission.
-    """
+    """No message and no submission."""
     await accept(outbox, make_message())
     replay = make_submission(make_message(skip_identical=True))
 
@@ -225,9 +197,7 @@ async def test_a_replay_with_nothing_new_leaves_nothing_behind(outbox: Outbox) -
 
 
 async def test_a_replay_takes_in_what_is_new(outbox: Outbox) -> None:
-    """
-    Of one file, the known texts are left out and the others stored.
-    """
+    """Of one file, the known texts are left out and the others stored."""
     known = await accept(outbox, make_message())
     replay = make_submission(
         make_message(skip_identical=True),
@@ -242,9 +212,7 @@ async def test_a_replay_takes_in_what_is_new(outbox: Outbox) -> None:
 
 
 async def test_the_same_text_twice_in_one_replay_is_taken_once(outbox: Outbox) -> None:
-    """
-    The first of them is the earlier one of the second.
-    """
+    """The first of them is the earlier one of the second."""
     first, second = await outbox.accept(
         make_submission(make_message(skip_identical=True), make_message(skip_identical=True))
     )
@@ -253,9 +221,7 @@ async def test_the_same_text_twice_in_one_replay_is_taken_once(outbox: Outbox) -
 
 
 async def test_a_replay_of_what_cannot_be_mapped_is_kept_each_time(outbox: Outbox) -> None:
-    """
-    Nothing is equal to a text that is not known.
-    """
+    """Nothing is equal to a text that is not known."""
     for _ in range(2):
         unmapped = make_message(draft=Draft(), skip_identical=True)
         assert (await accept(outbox, unmapped)).duplicate_of is None

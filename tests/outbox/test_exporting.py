@@ -1,6 +1,4 @@
-"""
-Reading many messages in portions.
-"""
+"""Reading many messages in portions."""
 
 from datetime import timedelta
 
@@ -30,9 +28,7 @@ async def read_all(outbox: Outbox, export: Export, size: int = 2) -> list[list[s
 
 
 async def test_portions_are_all_of_it_oldest_first(outbox: Outbox) -> None:
-    """
-    What comes in meanwhile is not in it: the count that was told stays right.
-    """
+    """What comes in meanwhile is not in it: the count that was told stays right."""
     for number in range(5):
         await put(outbox, f"Text {number}", to=recipient(number))
     export = await outbox.plan_export(MessageFilter())
@@ -53,9 +49,7 @@ async def test_only_what_passes_the_filter_is_in_it(outbox: Outbox, worker: Work
 
 
 async def test_words_are_looked_for_in_portions(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    One that holds none of them does not end the export.
-    """
+    """One that holds none of them does not end the export."""
     for module in (exporting, reading):
         monkeypatch.setattr(module, "LOOKED_THROUGH", 2)
     for number in range(9):
@@ -80,9 +74,7 @@ async def test_words_are_looked_for_in_portions(outbox: Outbox, monkeypatch: pyt
 async def test_the_count_is_that_of_what_is_exported(
     outbox: Outbox, worker: Worker, clock: ManualClock, wanted: MessageFilter, count: int
 ) -> None:
-    """
-    Whether it is counted or known from the tallies.
-    """
+    """Whether it is counted or known from the tallies."""
     for number in range(2):
         await put(outbox, f"Text {number}", to=recipient(number))
     await worker.send()

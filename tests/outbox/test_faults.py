@@ -1,6 +1,4 @@
-"""
-Faults of the disk and of the database, in words that say what to do.
-"""
+"""Faults of the disk and of the database, in words that say what to do."""
 
 import sqlite3
 import sys
@@ -28,9 +26,7 @@ async def open_store(path: Path, clock: ManualClock) -> Outbox:
 
 
 async def make_store(path: Path, clock: ManualClock) -> None:
-    """
-    A store with one text in it, closed.
-    """
+    """A store with one text in it, closed."""
     outbox = await open_store(path, clock)
     try:
         await put(outbox, "Hello")
@@ -47,9 +43,7 @@ async def store(sqlite_path: Path, clock: ManualClock) -> AsyncIterator[Outbox]:
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Nobody waits long for a lock.
-    """
+    """Nobody waits long for a lock."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
 
 
@@ -64,9 +58,7 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps r
 
 @posix_only
 async def test_nobody_else_can_read_the_store(tmp_path: Path, clock: ManualClock) -> None:
-    """
-    Texts and phones are personal data: files 0600, directories 0700, also SQLite's side files.
-    """
+    """Texts and phones are personal data: files 0600, directories 0700, also SQLite's side files."""
     outbox = await open_store(tmp_path / "data" / "relay.db", clock)
     await put(outbox, "Hello")
 
@@ -81,9 +73,7 @@ async def test_nobody_else_can_read_the_store(tmp_path: Path, clock: ManualClock
 
 @pytest.mark.usefixtures("impatience")
 async def test_a_store_that_another_program_locks(store: Outbox, sqlite_path: Path) -> None:
-    """
-    Writing is refused in words, and works again when the lock is gone; reading goes on.
-    """
+    """Writing is refused in words, and works again when the lock is gone; reading goes on."""
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(
@@ -99,9 +89,7 @@ async def test_a_store_that_another_program_locks(store: Outbox, sqlite_path: Pa
 
 @pytest.mark.usefixtures("impatience")
 async def test_a_new_store_that_another_program_locks(sqlite_path: Path, clock: ManualClock) -> None:
-    """
-    It cannot even be opened.
-    """
+    """It cannot even be opened."""
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Unavailable, match="is locked by another program"):
@@ -109,9 +97,7 @@ async def test_a_new_store_that_another_program_locks(sqlite_path: Path, clock: 
 
 
 async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> None:
-    """
-    The texts can be shown, and nothing is taken in.
-    """
+    """The texts can be shown, and nothing is taken in."""
     path = folder / "relay.db"
     await make_store(path, clock)
     allow(path, 0o444)
@@ -126,9 +112,7 @@ async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> No
 
 @posix_only
 async def test_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> None:
-    """
-    SQLite needs its side files beside the store.
-    """
+    """SQLite needs its side files beside the store."""
     path = folder / "relay.db"
     await make_store(path, clock)
     allow(path, 0o666)
@@ -139,9 +123,7 @@ async def test_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> N
 
 @posix_only
 async def test_a_new_store_in_a_folder_that_is_read_only(folder: Path, clock: ManualClock) -> None:
-    """
-    Neither the store nor a directory for it can be made.
-    """
+    """Neither the store nor a directory for it can be made."""
     allow(folder, 0o555)
     for path in (folder / "relay.db", folder / "data" / "relay.db"):
         with ordinary_user(), pytest.raises(Unavailable, match=r"cannot be opened \(Permission denied\)"):
@@ -150,9 +132,7 @@ async def test_a_new_store_in_a_folder_that_is_read_only(folder: Path, clock: Ma
 
 @posix_only
 async def test_a_store_of_another_user(folder: Path, clock: ManualClock) -> None:
-    """
-    Its mode keeps others out.
-    """
+    """Its mode keeps others out."""
     path = folder / "relay.db"
     await make_store(path, clock)
     allow(path, 0)
@@ -164,9 +144,7 @@ async def test_a_store_of_another_user(folder: Path, clock: ManualClock) -> None
 
 
 async def test_a_directory_that_is_missing_is_made(tmp_path: Path, clock: ManualClock) -> None:
-    """
-    Also several of them.
-    """
+    """Also several of them."""
     outbox = await open_store(tmp_path / "one" / "two" / "relay.db", clock)
 
     await put(outbox, "Hello")
@@ -174,9 +152,7 @@ async def test_a_directory_that_is_missing_is_made(tmp_path: Path, clock: Manual
 
 
 async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) -> None:
-    """
-    No directory can be made there.
-    """
+    """No directory can be made there."""
     (tmp_path / "data").write_text("not a directory", encoding="utf-8")
 
     with pytest.raises(Unavailable, match=r"\)\. Check its directory, or set database\.url"):
@@ -184,18 +160,14 @@ async def test_a_directory_that_is_a_file(tmp_path: Path, clock: ManualClock) ->
 
 
 async def test_a_store_that_is_a_directory(tmp_path: Path, clock: ManualClock) -> None:
-    """
-    Nothing is removed to make room.
-    """
+    """Nothing is removed to make room."""
     with pytest.raises(Unavailable, match="cannot be opened"):
         await open_store(tmp_path, clock)
 
 
 @pytest.fixture
 def letter(tmp_path: Path) -> Iterator[Path]:
-    """
-    A file of other content, which must be as it was after the test.
-    """
+    """A file of other content, which must be as it was after the test."""
     words = b"a letter to a friend\n" * 500
     path = tmp_path / "letter.txt"
     path.write_bytes(words)
@@ -204,17 +176,13 @@ def letter(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_file_that_is_not_a_database(letter: Path, clock: ManualClock) -> None:
-    """
-    It is left as it is.
-    """
+    """It is left as it is."""
     with pytest.raises(Unavailable, match="is not a database, or is damaged; move it away"):
         await open_store(letter, clock)
 
 
 async def test_a_damaged_store(sqlite_path: Path, clock: ManualClock) -> None:
-    """
-    The words name a way to get out what is left.
-    """
+    """The words name a way to get out what is left."""
     await make_store(sqlite_path, clock)
     damage(sqlite_path)
 
@@ -224,9 +192,7 @@ async def test_a_damaged_store(sqlite_path: Path, clock: ManualClock) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[None]:
-    """
-    Databases opened from here on cannot grow.
-    """
+    """Databases opened from here on cannot grow."""
 
     def stop_growing(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA max_page_count = 1").close()  # raised to what there is
@@ -237,9 +203,7 @@ def small_disk() -> Iterator[None]:
 
 
 async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytest.FixtureRequest) -> None:
-    """
-    What does not fit is refused whole, and what is there can be read.
-    """
+    """What does not fit is refused whole, and what is there can be read."""
     await make_store(sqlite_path, clock)
     request.getfixturevalue("small_disk")
     outbox = await open_store(sqlite_path, clock)
@@ -257,9 +221,7 @@ def move(path: Path, target: Path) -> None:
 
 @posix_only  # Windows does not let go of a file that is open
 async def test_a_store_that_is_moved_away(store: Outbox, sqlite_path: Path) -> None:
-    """
-    What would be stored in a file that nobody finds again is refused; put back, it goes on.
-    """
+    """What would be stored in a file that nobody finds again is refused; put back, it goes on."""
     await put(store, "Hello")
     away = sqlite_path.with_suffix(".away")
     move(sqlite_path, away)
@@ -274,9 +236,7 @@ async def test_a_store_that_is_moved_away(store: Outbox, sqlite_path: Path) -> N
 
 @posix_only
 async def test_a_folder_that_is_replaced(tmp_path: Path, clock: ManualClock) -> None:
-    """
-    A new store in the same place is not the one that is open.
-    """
+    """A new store in the same place is not the one that is open."""
     path = tmp_path / "data" / "relay.db"
     outbox = await open_store(path, clock)
     move(path.parent, tmp_path / "old")
@@ -288,9 +248,7 @@ async def test_a_folder_that_is_replaced(tmp_path: Path, clock: ManualClock) -> 
 
 
 async def test_a_fault_without_a_name(store: Outbox, sqlite_path: Path) -> None:
-    """
-    The database's own words are better than none.
-    """
+    """The database's own words are better than none."""
     with closing(sqlite3.connect(sqlite_path)) as other:
         other.execute("DROP TABLE probe")
 
@@ -299,9 +257,7 @@ async def test_a_fault_without_a_name(store: Outbox, sqlite_path: Path) -> None:
 
 
 async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
-    """
-    The words name the address without its password.
-    """
+    """The words name the address without its password."""
     url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"  # nothing listens at port 1
 
     with pytest.raises(Unavailable, match=r"relay:\*\*\*@127\.0\.0\.1:1/relay does not answer") as caught:
@@ -311,17 +267,13 @@ async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
 
 
 async def test_a_database_that_does_not_exist(postgres_url: str, clock: ManualClock) -> None:
-    """
-    The server runs, the rest is wrong.
-    """
+    """The server runs, the rest is wrong."""
     with pytest.raises(Unavailable, match=r"check that PostgreSQL runs, that database\.url is right"):
         await Outbox.open(postgres_url + "_other", clock)
 
 
 async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    It comes with an extra.
-    """
+    """It comes with an extra."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
     with pytest.raises(Unavailable, match=r"pip install 'callrail-relay\[postgres\]'"):

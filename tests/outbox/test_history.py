@@ -1,6 +1,4 @@
-"""
-What the dashboard reads.
-"""
+"""What the dashboard reads."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -50,9 +48,7 @@ async def texts_of(outbox: Outbox, wanted: TextFilter) -> list[str | None]:
 
 
 async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Outbox) -> None:
-    """
-    Newest first; also when new texts come in between.
-    """
+    """Newest first; also when new texts come in between."""
     for number in range(7):
         await put(outbox, f"Text {number}", to=recipient(number))
     first = await outbox.read_page(TextFilter(limit=3))
@@ -66,9 +62,7 @@ async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Outbox)
 
 
 async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    By each field, and by several at once.
-    """
+    """By each field, and by several at once."""
     await put(outbox, "House on Elm", to=recipient(1))
     await worker.finish(await worker.take(), SENT)
     clock.advance(timedelta(days=1))
@@ -98,9 +92,7 @@ async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClo
 async def test_search_stops_and_goes_on(
     outbox: Outbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    A word that is far back costs one look at a time, and each says how far it came.
-    """
+    """A word that is far back costs one look at a time, and each says how far it came."""
     monkeypatch.setattr(history, "LOOKED_THROUGH", 3)
     await put(outbox, "Needle", to=recipient(0))
     for number in range(1, 5):
@@ -121,9 +113,7 @@ async def test_search_stops_and_goes_on(
 async def test_what_waits_is_told_apart(
     outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
 ) -> None:
-    """
-    What waits for a person, what is looked up or released by itself, and what failed lately.
-    """
+    """What waits for a person, what is looked up or released by itself, and what failed lately."""
     await put(outbox, "Fails", to=recipient(1))
     await worker.finish(await worker.take(), REFUSED)
     clock.advance(timedelta(days=2))
@@ -148,9 +138,7 @@ async def test_what_waits_is_told_apart(
 async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Until then it is on its way to be settled by itself.
-    """
+    """Until then it is on its way to be settled by itself."""
     looked_up = replace(worker, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
     await put(outbox, "Looked up")
     await looked_up.finish(await looked_up.take(), Unknown("It broke."))
@@ -168,9 +156,7 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
 async def test_what_waits_is_counted_to_the_last_one(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, store_url: str
 ) -> None:
-    """
-    A page shows a few of them and says truly how many there are.
-    """
+    """A page shows a few of them and says truly how many there are."""
     monkeypatch.setattr(history, "PILE", 2)
     held = [await hold(outbox) for _ in range(6)]
     with connected(store_url) as connection:
@@ -185,9 +171,7 @@ async def test_what_waits_is_counted_to_the_last_one(
 
 
 async def test_a_row_knows_that_its_person_opted_out(outbox: Outbox) -> None:
-    """
-    From this number, not from another one.
-    """
+    """From this number, not from another one."""
     await hold(outbox)
     await outbox.suppress("+12025550199", RECIPIENT, "Asked by phone.")
     [row] = (await outbox.read_waiting(START)).held.rows
@@ -199,9 +183,7 @@ async def test_a_row_knows_that_its_person_opted_out(outbox: Outbox) -> None:
 
 
 async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    By quarters of an hour and by what became of it; and says which use of the budget ends next.
-    """
+    """By quarters of an hour and by what became of it; and says which use of the budget ends next."""
     empty = await outbox.read_overview([ACCOUNT], START, START)
     assert not empty.any_texts
     assert (None, None) == (empty.oldest[ACCOUNT].hour, empty.oldest[ACCOUNT].day)
@@ -228,9 +210,7 @@ async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, cloc
 
 
 async def test_history_of_a_text(outbox: Outbox) -> None:
-    """
-    Its request as it came, what a person overrode, and whether the person opted out.
-    """
+    """Its request as it came, what a person overrode, and whether the person opted out."""
     id_ = await hold(outbox)
     await outbox.approve(id_)
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Replied STOP")
@@ -245,9 +225,7 @@ async def test_history_of_a_text(outbox: Outbox) -> None:
 
 
 async def test_conversation_has_both_sides(outbox: Outbox, store_url: str, clock: ManualClock) -> None:
-    """
-    In the order in which it was written, a page at a time, and only between these two.
-    """
+    """In the order in which it was written, a page at a time, and only between these two."""
     await put(outbox, "One")
     said = [("in", 1, "Two", None), ("out", 2, "Three", None)]
     with connected(store_url) as connection:
@@ -290,9 +268,7 @@ async def test_newest_opt_outs(outbox: Outbox, clock: ManualClock) -> None:
 async def test_marker_changes_with_what_is_shown_and_with_nothing_else(
     outbox: Outbox, second_outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    Whoever changes it; asking changes nothing.
-    """
+    """Whoever changes it; asking changes nothing."""
     seen = [await outbox.read_marker()]
 
     async def note() -> None:

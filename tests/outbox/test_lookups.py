@@ -1,6 +1,4 @@
-"""
-Unknown outcomes: later texts wait for the look-ups, and what CallRail shows settles them.
-"""
+"""Unknown outcomes: later texts wait for the look-ups, and what CallRail shows settles them."""
 
 import asyncio
 from dataclasses import replace
@@ -34,9 +32,7 @@ def worker(outbox: Outbox) -> Worker:
 
 
 def showing(*contents: str) -> Lookup:
-    """
-    What a look-up brings when CallRail shows these texts, written down when ours left.
-    """
+    """What a look-up brings when CallRail shows these texts, written down when ours left."""
     return Lookup(texts=tuple(FoundText(content=one, created_at=START) for one in contents), requests=2)
 
 
@@ -47,9 +43,7 @@ async def take_lookup(outbox: Outbox, policy: LookupPolicy = POLICY) -> DueLooku
 
 
 async def climb(outbox: Outbox, clock: ManualClock, policy: LookupPolicy = POLICY) -> list[timedelta]:
-    """
-    Look up, and find nothing, as often as the store asks for it; how long after the start that was.
-    """
+    """Look up, and find nothing, as often as the store asks for it; how long after the start that was."""
     looks = []
     while (look_at := await outbox.next_lookup(policy)) is not None:
         clock.set(look_at)
@@ -72,9 +66,7 @@ def evidence_of(message: Message) -> list[str]:
 async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    At 15 seconds, 1, 5 and 15 minutes; then a person decides.
-    """
+    """At 15 seconds, 1, 5 and 15 minutes; then a person decides."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
@@ -86,9 +78,7 @@ async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
 
 
 async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Whom the text went to, from where, when, and the conversation if one is known.
-    """
+    """Whom the text went to, from where, when, and the conversation if one is known."""
     await put(outbox, "before")
     await worker.send()
     clock.advance(1)
@@ -108,9 +98,7 @@ async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker
 
 
 async def test_nothing_is_looked_up_before_its_time(outbox: Outbox, worker: Worker) -> None:
-    """
-    And nothing of an account outside the settings.
-    """
+    """And nothing of an account outside the settings."""
     await put(outbox, "Hello")
     await worker.send(LOST)
     others = LookupPolicy(accounts=frozenset({"ACC-OTHER"}))
@@ -121,9 +109,7 @@ async def test_nothing_is_looked_up_before_its_time(outbox: Outbox, worker: Work
 
 
 async def test_without_look_ups_nothing_waits(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Where nobody looks up, an unknown outcome is a person's at once.
-    """
+    """Where nobody looks up, an unknown outcome is a person's at once."""
     worker = replace(worker, lookups=None)
     await put(outbox, "one")
     await put(outbox, "two")
@@ -137,9 +123,7 @@ async def test_without_look_ups_nothing_waits(outbox: Outbox, worker: Worker, cl
 async def test_a_look_up_is_taken_by_one(
     outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    And again when its lease is over, should its node have died.
-    """
+    """And again when its lease is over, should its node have died."""
     await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
@@ -155,9 +139,7 @@ async def test_a_look_up_is_taken_by_one(
 async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
     outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    At once, before others and by nobody else; not where its end was stored after all.
-    """
+    """At once, before others and by nobody else; not where its end was stored after all."""
     for number in range(2):
         await put(outbox, "Hello", to=recipient(number))
         await worker.send(LOST)
@@ -180,9 +162,7 @@ async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
 
 
 async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Also where another, which is due longer, has become free meanwhile.
-    """
+    """Also where another, which is due longer, has become free meanwhile."""
     for number in range(2):
         await put(outbox, "Hello", to=recipient(number))
         await worker.send(LOST)
@@ -218,9 +198,7 @@ async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: Man
 
 
 async def test_a_text_that_callrail_shows_is_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The attempt tells how that is known.
-    """
+    """The attempt tells how that is known."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
@@ -238,9 +216,7 @@ async def test_a_text_that_callrail_shows_is_sent(outbox: Outbox, worker: Worker
 async def test_a_text_that_another_attempt_accounts_for_proves_nothing(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The same words were sent before; CallRail shows them once.
-    """
+    """The same words were sent before; CallRail shows them once."""
     await put(outbox, "Hello")
     await worker.send()
     second = await put(outbox, "Hello")
@@ -256,9 +232,7 @@ async def test_a_text_that_another_attempt_accounts_for_proves_nothing(
 async def test_later_texts_wait_while_it_is_looked_up(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Those to other people do not; the wake-up is the end of the ladder.
-    """
+    """Those to other people do not; the wake-up is the end of the ladder."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
@@ -274,9 +248,7 @@ async def test_later_texts_wait_while_it_is_looked_up(
 async def test_later_texts_follow_when_it_was_found(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    In their order.
-    """
+    """In their order."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
@@ -290,9 +262,7 @@ async def test_later_texts_follow_when_it_was_found(
 async def test_later_texts_follow_after_the_last_look_up(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    What a person decides may take days.
-    """
+    """What a person decides may take days."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
@@ -304,9 +274,7 @@ async def test_later_texts_follow_after_the_last_look_up(
 async def test_later_texts_follow_when_a_person_gives_it_up(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A cancelled text stops nobody.
-    """
+    """A cancelled text stops nobody."""
     id_ = await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
@@ -319,9 +287,7 @@ async def test_later_texts_follow_when_a_person_gives_it_up(
 async def test_a_cancelled_text_that_is_found_stays_cancelled(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The attempt tells that it arrived all the same.
-    """
+    """The attempt tells that it arrived all the same."""
     id_ = await put(outbox, "one")
     await worker.send(LOST)
     await outbox.cancel(id_, [Status.UNKNOWN])
@@ -334,9 +300,7 @@ async def test_a_cancelled_text_that_is_found_stays_cancelled(
 async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    And nothing says any more that it does not.
-    """
+    """And nothing says any more that it does not."""
     id_ = await put(outbox, words(400))
     claim = await worker.send(LOST)
     assert "incomplete" in [reason.code for reason in (await find(outbox, id_)).reasons]
@@ -374,9 +338,7 @@ async def test_a_look_up_that_fails_is_tried_again(
 
 
 async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Also where one is under way, whatever that one comes to.
-    """
+    """Also where one is under way, whatever that one comes to."""
     id_ = await put(outbox, "Hello")
     claim = await worker.send(LOST)
     clock.advance(15)
@@ -392,9 +354,7 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, c
 
 
 async def test_an_abandoned_attempt_is_looked_up(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The ladder begins when it was settled.
-    """
+    """The ladder begins when it was settled."""
     await put(outbox, "Hello")
     await worker.take()
     clock.advance(75)
@@ -406,9 +366,7 @@ async def test_an_abandoned_attempt_is_looked_up(outbox: Outbox, worker: Worker,
 async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Once: the second time a person decides.
-    """
+    """Once: the second time a person decides."""
     worker = replace(worker, lookups=RESEND_ONCE)
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
@@ -424,9 +382,7 @@ async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
 async def test_where_callrail_shows_more_than_ours_a_person_decides(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Somebody else wrote the same words to this person: which of them is ours is not certain.
-    """
+    """Somebody else wrote the same words to this person: which of them is ours is not certain."""
     policy = replace(RESEND_ONCE, ladder=(timedelta(seconds=15),))
     id_ = await put(outbox, "Hello")
     await replace(worker, lookups=policy).send(LOST)
@@ -443,9 +399,7 @@ async def test_where_callrail_shows_more_than_ours_a_person_decides(
 async def test_a_text_that_was_cancelled_meanwhile_is_not_sent_once_more(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A person's word comes first, and their message keeps it.
-    """
+    """A person's word comes first, and their message keeps it."""
     for policy in (POLICY, RESEND_ONCE):
         begun = clock.now()
         id_ = await put(outbox, f"Hello {policy.on_unknown}")
@@ -458,9 +412,7 @@ async def test_a_text_that_was_cancelled_meanwhile_is_not_sent_once_more(
 
 
 async def test_a_person_sends_it_again(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    At once, without regard to its age, and the first sending is looked up once more.
-    """
+    """At once, without regard to its age, and the first sending is looked up once more."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(timedelta(days=1))
@@ -476,9 +428,7 @@ async def test_a_person_sends_it_again(outbox: Outbox, worker: Worker, clock: Ma
 async def test_a_text_that_arrived_twice_is_flagged(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The first sending arrived after all.
-    """
+    """The first sending arrived after all."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await outbox.resend(id_)
@@ -494,9 +444,7 @@ async def test_a_text_that_arrived_twice_is_flagged(
 async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_its_end(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Nobody could stop it any more.
-    """
+    """Nobody could stop it any more."""
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
     await outbox.resend(id_)
@@ -514,9 +462,7 @@ async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_
 async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    Once is enough.
-    """
+    """Once is enough."""
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
     await outbox.resend(id_)
@@ -529,9 +475,7 @@ async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
 async def test_what_failed_or_was_cancelled_can_be_sent_again(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    All of it: what had left does not leave twice.
-    """
+    """All of it: what had left does not leave twice."""
     id_ = await put(outbox, words(400))
     await worker.send()
     clock.advance(1)
@@ -549,9 +493,7 @@ async def test_what_failed_or_was_cancelled_can_be_sent_again(
 async def test_the_long_segment_of_a_text_that_was_recut_is_not_sent_again(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    Its pieces are.
-    """
+    """Its pieces are."""
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     id_ = await put(outbox, words(200))
     await bold.send(REFUSED)
@@ -564,9 +506,7 @@ async def test_the_long_segment_of_a_text_that_was_recut_is_not_sent_again(
 
 
 async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Outbox, worker: Worker) -> None:
-    """
-    Only what came to an end that a person may want to change.
-    """
+    """Only what came to an end that a person may want to change."""
     id_ = await put(outbox, "Hello")
     assert not await outbox.resend(id_)
     await worker.send()
@@ -576,9 +516,7 @@ async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Outbox, wor
 
 
 async def test_a_person_marks_it_as_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The look-ups end, and the rest of it follows.
-    """
+    """The look-ups end, and the rest of it follows."""
     id_ = await put(outbox, words(200))
     await worker.send(LOST)
     clock.advance(1)
@@ -593,9 +531,7 @@ async def test_a_person_marks_it_as_sent(outbox: Outbox, worker: Worker, clock: 
 
 
 async def test_only_an_unknown_text_is_marked_as_sent(outbox: Outbox, worker: Worker) -> None:
-    """
-    Of the others it is known.
-    """
+    """Of the others it is known."""
     id_ = await put(outbox, "Hello")
     assert not await outbox.mark_sent(id_)
     await worker.send(REFUSED)
@@ -637,9 +573,7 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
 async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The first sending is found afterwards: the text goes on with its next segment.
-    """
+    """The first sending is found afterwards: the text goes on with its next segment."""
     id_ = await put(outbox, words(400))
     first = await worker.send(LOST)
     await outbox.resend(id_)
@@ -660,9 +594,7 @@ async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
 async def test_a_found_segment_does_not_hide_why_the_text_failed(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Its next segment was refused since: that is still so, and still said.
-    """
+    """Its next segment was refused since: that is still so, and still said."""
     id_ = await put(outbox, words(400))
     first = await worker.send(LOST)
     await outbox.resend(id_)
@@ -705,9 +637,7 @@ async def test_a_look_back_at_one_segment_does_not_send_another(
 
 
 async def test_marking_as_sent_does_not_say_twice(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Of two sendings that are both unknown, a person's word is for one; nobody waits for the other.
-    """
+    """Of two sendings that are both unknown, a person's word is for one; nobody waits for the other."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await outbox.resend(id_)
@@ -726,9 +656,7 @@ async def test_marking_as_sent_does_not_say_twice(outbox: Outbox, worker: Worker
 async def test_news_of_a_text_sent_twice_outlives_an_approval(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The rest of it was held half-way; what is approved goes on there, behind nobody.
-    """
+    """The rest of it was held half-way; what is approved goes on there, behind nobody."""
     id_ = await put(outbox, words(200))
     first = await worker.send(LOST)
     await outbox.resend(id_)
@@ -754,9 +682,7 @@ async def test_news_of_a_text_sent_twice_outlives_an_approval(
 async def test_of_two_unknown_ones_with_the_same_words_the_first_is_the_one_found(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    One text proves one sending; with two texts there, one look-up settles both.
-    """
+    """One text proves one sending; with two texts there, one look-up settles both."""
     ids = []
     for _ in range(2):
         ids.append(await put(outbox, "Hello"))
@@ -799,9 +725,7 @@ async def test_parts_of_two_texts_to_one_person_do_not_mix(
 async def test_an_account_whose_requests_are_used_does_not_stop_another(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Though its own look-up is due first.
-    """
+    """Though its own look-up is due first."""
     policy = replace(POLICY, accounts=frozenset({ACCOUNT, "ACC-2"}), requests_per_hour=1)
     worker = replace(worker.under(accounts=policy.accounts), lookups=policy)
     await put(outbox, "Hello")
@@ -819,9 +743,7 @@ async def test_an_account_whose_requests_are_used_does_not_stop_another(
 async def test_each_text_has_its_owner_however_far_the_chain_reaches(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The first sending never arrived. The second could own either text, the third the later one only.
-    """
+    """The first sending never arrived. The second could own either text, the third the later one only."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.set(START + timedelta(minutes=5))

@@ -1,6 +1,4 @@
-"""
-Similar texts to many people: the first four go, and the others wait for a person's word on all of them.
-"""
+"""Similar texts to many people: the first four go, and the others wait for a person's word on all of them."""
 
 from datetime import timedelta
 
@@ -24,9 +22,7 @@ HELD, QUEUED = Status.HELD, Status.QUEUED
 
 
 def text_to(number: int, template: str = OURS, *, account_id: str | None = None) -> NewMessage:
-    """
-    A text of a template; each has a name of its own.
-    """
+    """A text of a template; each has a name of its own."""
     route = make_route(account_id=account_id) if account_id else make_route()
     name = f"Name{chr(97 + number)}"
     draft = make_draft(recipient=recipient(number), text=template.format(name), seller=name, route=route)
@@ -42,18 +38,14 @@ async def accept_each(outbox: Outbox, *new: NewMessage) -> list[Status]:
 
 
 async def test_the_first_four_go(outbox: Outbox) -> None:
-    """
-    The fifth and all after it are held, in requests of their own.
-    """
+    """The fifth and all after it are held, in requests of their own."""
     statuses = await accept_each(outbox, *(text_to(number) for number in range(7)))
 
     assert [QUEUED] * 4 + [HELD] * 3 == statuses
 
 
 async def test_those_of_one_request_are_counted_too(outbox: Outbox) -> None:
-    """
-    Also together with those that came before it.
-    """
+    """Also together with those that came before it."""
     await accept(outbox, text_to(0), text_to(1))
     accepted = await accept(outbox, *(text_to(number) for number in range(2, 6)))
 
@@ -61,9 +53,7 @@ async def test_those_of_one_request_are_counted_too(outbox: Outbox) -> None:
 
 
 async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Four people may be texted the same again and again.
-    """
+    """Four people may be texted the same again and again."""
     for _ in range(3):
         assert [QUEUED] * 4 == await accept_each(outbox, *(text_to(number) for number in range(4)))
         clock.advance(timedelta(seconds=6))
@@ -72,9 +62,7 @@ async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClo
 
 
 async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Outbox) -> None:
-    """
-    And a text that is too short to judge is not counted at all.
-    """
+    """And a text that is too short to judge is not counted at all."""
     await accept_each(outbox, *(text_to(number) for number in range(4)))
     others = [
         text_to(4, OTHER),
@@ -86,9 +74,7 @@ async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Outbox) 
 
 
 async def test_ten_minutes_later_it_may_be_sent_again(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    The window moves with each text.
-    """
+    """The window moves with each text."""
     await accept_each(outbox, *(text_to(number) for number in range(4)))
     clock.advance(MASS_TEXT_WINDOW - timedelta(microseconds=1))
     assert [HELD] == await accept_each(outbox, text_to(4))
@@ -100,9 +86,7 @@ async def test_ten_minutes_later_it_may_be_sent_again(outbox: Outbox, clock: Man
 
 @pytest.mark.parametrize("mode", [Mode.WARN, Mode.OFF])
 async def test_the_guard_may_warn_or_be_off(outbox: Outbox, mode: Mode) -> None:
-    """
-    A warning is kept with the text, which goes.
-    """
+    """A warning is kept with the text, which goes."""
     policy = GuardPolicy(mass_text=mode)
     accepted = await accept(outbox, *(text_to(number) for number in range(6)), guards=policy)
 
@@ -112,9 +96,7 @@ async def test_the_guard_may_warn_or_be_off(outbox: Outbox, mode: Mode) -> None:
 
 
 async def test_approving_one_approves_nothing_else(outbox: Outbox) -> None:
-    """
-    All that are held with it are approved together where a person asks for that, and only those.
-    """
+    """All that are held with it are approved together where a person asks for that, and only those."""
     accepted = await accept(outbox, *(text_to(number) for number in range(7)))
     other = await accept(outbox, *(text_to(number, OTHER) for number in range(5)))
     held = [one.message_id for one in accepted if one.status is HELD]

@@ -1,6 +1,4 @@
-"""
-Counting for whoever watches.
-"""
+"""Counting for whoever watches."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -32,9 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def put(outbox: Outbox, clock: ManualClock, number: int) -> None:
-    """
-    A text to person *number*, with an id of now.
-    """
+    """A text to person *number*, with an id of now."""
     id_ = uuid7(clock.now(), Random(number))
     draft = make_draft(recipient=recipient(number), text=f"Text {number}")
     await outbox.accept(make_submission(make_message(id_=id_, draft=draft)))
@@ -51,9 +47,7 @@ async def test_an_empty_store_counts_nothing(outbox: Outbox) -> None:
 async def test_what_is_undone_is_counted_however_old_it_is(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    What is done counts for a day.
-    """
+    """What is done counts for a day."""
     worker = Worker(outbox, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
     for number in range(3):
         await put(outbox, clock, number)

@@ -1,6 +1,4 @@
-"""
-Migrations: they make the tables of the code, once, and refuse what a newer release wrote.
-"""
+"""Migrations: they make the tables of the code, once, and refuse what a newer release wrote."""
 
 import asyncio
 from collections.abc import Iterator
@@ -44,9 +42,7 @@ def differences(connection: sa.Connection) -> list[object]:
 
 
 def read_indexes(connection: sa.Connection) -> Definitions:
-    """
-    The definition of every index, with its condition, which Alembic does not compare.
-    """
+    """The definition of every index, with its condition, which Alembic does not compare."""
     query = (
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         if connection.dialect.name == "sqlite"
@@ -63,9 +59,7 @@ async def open_and_close(url: str, clock: ManualClock) -> None:
 async def test_all_migrations_together_make_the_tables_of_the_code(
     store_url: str, clock: ManualClock
 ) -> None:
-    """
-    Columns, types, defaults, keys and indexes.
-    """
+    """Columns, types, defaults, keys and indexes."""
     await open_and_close(store_url, clock)
 
     with connected(store_url) as connection:
@@ -74,9 +68,7 @@ async def test_all_migrations_together_make_the_tables_of_the_code(
 
 
 async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock: ManualClock) -> None:
-    """
-    A partial index of another condition would not be used, and nobody would notice.
-    """
+    """A partial index of another condition would not be used, and nobody would notice."""
     await open_and_close(store_url, clock)
     with connected(store_url) as connection:
         migrated = read_indexes(connection)
@@ -88,9 +80,7 @@ async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock
 
 
 def test_the_newest_step_is_the_head() -> None:
-    """
-    A store at the head is opened without looking at the steps, so the name must be right.
-    """
+    """A store at the head is opened without looking at the steps, so the name must be right."""
     assert migrations.HEAD == list(steps())[-1]
 
 
@@ -98,9 +88,7 @@ def test_the_newest_step_is_the_head() -> None:
 async def test_every_earlier_store_is_brought_up_to_date(
     store_url: str, clock: ManualClock, revision: str
 ) -> None:
-    """
-    What a release of that time stored is still there.
-    """
+    """What a release of that time stored is still there."""
     with connected(store_url) as connection:
         upgrade(connection, revision)
         connection.exec_driver_sql(
@@ -132,9 +120,7 @@ async def test_every_earlier_store_is_brought_up_to_date(
 
 
 async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
-    """
-    Tables and texts stay as they are.
-    """
+    """Tables and texts stay as they are."""
     outbox = await Outbox.open(store_url, clock, database_time=False)
     id_ = await put(outbox, "Hello")
     await outbox.close()
@@ -179,9 +165,7 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
 
 
 async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:
-    """
-    Nobody knows what it holds; nothing of it is changed.
-    """
+    """Nobody knows what it holds; nothing of it is changed."""
     await open_and_close(store_url, clock)
     with connected(store_url) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -195,9 +179,7 @@ async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: Manu
 
 @contextmanager
 def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
-    """
-    A store of the release before, with a `serve` of it at work.
-    """
+    """A store of the release before, with a `serve` of it at work."""
     with connected(url) as connection:
         upgrade(connection, list(steps())[-2])
         if connection.dialect.name == "postgresql":
@@ -216,9 +198,7 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
 async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
     store_url: str, clock: ManualClock, *, serves: bool
 ) -> None:
-    """
-    It would fail in the midst of its work. When it has ended, the same command brings them up to date.
-    """
+    """It would fail in the midst of its work. When it has ended, the same command brings them up to date."""
     with older_serve(store_url, clock):
         with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
             await Outbox.open(store_url, clock, database_time=False, serves=serves)
@@ -234,9 +214,7 @@ async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
 async def test_an_older_command_is_told_that_the_running_relay_is_newer(
     store_url: str, clock: ManualClock
 ) -> None:
-    """
-    Not to restart it.
-    """
+    """Not to restart it."""
     with older_serve(store_url, clock):
         with connected(store_url) as connection:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
@@ -245,9 +223,7 @@ async def test_an_older_command_is_told_that_the_running_relay_is_newer(
 
 
 async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:
-    """
-    Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0.
-    """
+    """Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0."""
     for number in range(6):
         await put(outbox, f"Text {number}", to=recipient(number))
     await outbox.accept(make_submission(make_message(draft=Draft(recipient=RECIPIENT))))

@@ -1,6 +1,4 @@
-"""
-The names of those who deliver: each has one of its own, and takes it again after a crash.
-"""
+"""The names of those who deliver: each has one of its own, and takes it again after a crash."""
 
 import subprocess
 import sys
@@ -28,9 +26,7 @@ with node_name(Path(sys.argv[1])) as name:
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """
-    Another process that holds the first name of ``tmp_path``, and prints it.
-    """
+    """Another process that holds the first name of ``tmp_path``, and prints it."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(
         command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -45,17 +41,13 @@ def name_of(process: subprocess.Popen[str]) -> str:
 
 
 def test_two_holders_have_different_names(tmp_path: Path) -> None:
-    """
-    An attempt belongs to one of them.
-    """
+    """An attempt belongs to one of them."""
     with node_name(tmp_path) as first, node_name(tmp_path) as second, node_name(tmp_path) as third:
         assert 3 == len({first, second, third})
 
 
 def test_a_name_is_kept_across_restarts(tmp_path: Path) -> None:
-    """
-    Whoever comes next knows the attempts of the one before.
-    """
+    """Whoever comes next knows the attempts of the one before."""
     with node_name(tmp_path) as before:
         pass
 
@@ -64,9 +56,7 @@ def test_a_name_is_kept_across_restarts(tmp_path: Path) -> None:
 
 
 def test_the_lowest_free_name_is_taken(tmp_path: Path) -> None:
-    """
-    So that no name with open attempts stays without a holder for long.
-    """
+    """So that no name with open attempts stays without a holder for long."""
     with ExitStack() as one, ExitStack() as two:
         first = one.enter_context(node_name(tmp_path))
         second = two.enter_context(node_name(tmp_path))
@@ -76,9 +66,7 @@ def test_the_lowest_free_name_is_taken(tmp_path: Path) -> None:
 
 
 def test_names_differ_between_machines(tmp_path: Path) -> None:
-    """
-    Directories of two machines that share one database.
-    """
+    """Directories of two machines that share one database."""
     for machine in ("a", "b"):
         (tmp_path / machine).mkdir()
 
@@ -87,9 +75,7 @@ def test_names_differ_between_machines(tmp_path: Path) -> None:
 
 
 def test_a_name_in_another_process_is_not_taken(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """
-    As long as it lives.
-    """
+    """As long as it lives."""
     held = name_of(holder)
 
     with node_name(tmp_path) as mine:
@@ -98,9 +84,7 @@ def test_a_name_in_another_process_is_not_taken(tmp_path: Path, holder: subproce
 
 
 def test_a_name_is_taken_again_after_a_crash(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """
-    However the process died.
-    """
+    """However the process died."""
     held = name_of(holder)
     holder.kill()
     holder.wait()
@@ -110,9 +94,7 @@ def test_a_name_is_taken_again_after_a_crash(tmp_path: Path, holder: subprocess.
 
 
 def test_a_name_that_was_not_written_is_made_anew(tmp_path: Path) -> None:
-    """
-    As after a crash between making the file and filling it.
-    """
+    """As after a crash between making the file and filling it."""
     with node_name(tmp_path):
         pass
     (name_file,) = tmp_path.glob("*.id")
@@ -124,9 +106,7 @@ def test_a_name_that_was_not_written_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_there_is_an_end_to_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    So many processes on one directory are a mistake.
-    """
+    """So many processes on one directory are a mistake."""
     monkeypatch.setattr(nodes, "MOST_NODES", 1)
 
     with (
@@ -139,9 +119,7 @@ def test_there_is_an_end_to_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps rights in other ways")
 def test_a_directory_that_cannot_be_written() -> None:
-    """
-    The words name the directory and the remedy.
-    """
+    """The words name the directory and the remedy."""
     with public_folder() as folder:
         folder.chmod(0o555)
         with (

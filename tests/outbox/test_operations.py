@@ -1,6 +1,4 @@
-"""
-A person's word: approve, cancel, pause, resume.
-"""
+"""A person's word: approve, cancel, pause, resume."""
 
 import pytest
 
@@ -23,9 +21,7 @@ async def put_held(outbox: Outbox) -> str:
 
 
 async def test_an_approved_text_leaves(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Its reasons are gone, and it takes its turn.
-    """
+    """Its reasons are gone, and it takes its turn."""
     id_ = await put_held(outbox)
     assert await worker.waits() is None
     clock.advance(60)
@@ -37,9 +33,7 @@ async def test_an_approved_text_leaves(outbox: Outbox, worker: Worker, clock: Ma
 
 
 async def test_only_a_held_text_can_be_approved(outbox: Outbox, worker: Worker) -> None:
-    """
-    Whoever was quicker decided.
-    """
+    """Whoever was quicker decided."""
     id_ = await put(outbox, "Hello")
 
     assert not await outbox.approve(id_)
@@ -50,9 +44,7 @@ async def test_only_a_held_text_can_be_approved(outbox: Outbox, worker: Worker) 
 
 
 async def test_a_cancelled_text_does_not_leave(outbox: Outbox, worker: Worker) -> None:
-    """
-    Whether it was held or queued.
-    """
+    """Whether it was held or queued."""
     ids = [await put(outbox, "one"), await put_held(outbox)]
 
     for id_ in ids:
@@ -63,9 +55,7 @@ async def test_a_cancelled_text_does_not_leave(outbox: Outbox, worker: Worker) -
 
 
 async def test_a_text_of_another_status_is_not_cancelled(outbox: Outbox, worker: Worker) -> None:
-    """
-    What is under way, or sent, cannot be taken back.
-    """
+    """What is under way, or sent, cannot be taken back."""
     id_ = await put(outbox, "one")
     claim = await worker.take()
 
@@ -76,9 +66,7 @@ async def test_a_text_of_another_status_is_not_cancelled(outbox: Outbox, worker:
 
 
 async def test_the_probe_writes_each_time(outbox: Outbox, store_url: str, clock: ManualClock) -> None:
-    """
-    One row, with the instant of the last time.
-    """
+    """One row, with the instant of the last time."""
     await outbox.write_probe()
     clock.advance(5)
     await outbox.write_probe()
@@ -89,9 +77,7 @@ async def test_the_probe_writes_each_time(outbox: Outbox, store_url: str, clock:
 
 
 async def test_the_store_tells_the_time_by_which_it_counts(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Whoever shows a span until then asks the store, not its own clock.
-    """
+    """Whoever shows a span until then asks the store, not its own clock."""
     clock.advance(5)
 
     assert clock.now() == await outbox.now()

@@ -1,6 +1,4 @@
-"""
-No statement of the outbox reads through a table that grows.
-"""
+"""No statement of the outbox reads through a table that grows."""
 
 import inspect
 import re
@@ -78,9 +76,7 @@ Asked = dict[str, object]
 
 @contextmanager
 def watched() -> Iterator[Asked]:
-    """
-    What any store asks of its database meanwhile, but for what only inserts.
-    """
+    """What any store asks of its database meanwhile, but for what only inserts."""
     asked: Asked = {}
 
     def note(*event: object) -> None:
@@ -94,9 +90,7 @@ def watched() -> Iterator[Asked]:
 
 
 async def live(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Texts come in, leave, fail, are lost and found; people look at them and decide.
-    """
+    """Texts come in, leave, fail, are lost and found; people look at them and decide."""
     worker = Worker(outbox, lookups=LOOKUPS)
     twice = [make_message(draft=make_draft(recipient=recipient(1)), skip_identical=True) for _ in range(2)]
     await outbox.accept(make_submission(*twice))
@@ -137,9 +131,7 @@ async def live(outbox: Outbox, clock: ManualClock) -> None:
 
 
 async def fail(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    CallRail cannot be asked, a claim is taken back, and CallRail refuses what is too long.
-    """
+    """CallRail cannot be asked, a claim is taken back, and CallRail refuses what is too long."""
     await put(outbox, "Lost for good", to=recipient(40))
     await worker.take_all()
     await outbox.settle_unsent(
@@ -162,9 +154,7 @@ async def fail(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
 
 
 async def hear(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    What CallRail tells of texts, in full and masked, and passing it on; looking for replies.
-    """
+    """What CallRail tells of texts, in full and masked, and passing it on; looking for replies."""
     policy = replace(TOLD, forwards=True)
     shown = (recipient(10), masked(recipient(10)), ShownNumber())
     for person in shown:
@@ -190,9 +180,7 @@ async def hear(outbox: Outbox, clock: ManualClock) -> None:
 
 
 async def look(outbox: Outbox, message_id: str) -> None:
-    """
-    What people and the metrics ask all day.
-    """
+    """What people and the metrics ask all day."""
     await outbox.list_messages(MessageFilter())
     since = await outbox.now() - timedelta(hours=1)
     for statuses in ((), (Status.FAILED,), (Status.SENT, Status.FAILED)):
@@ -220,9 +208,7 @@ async def look(outbox: Outbox, message_id: str) -> None:
 
 
 async def look_at_pages(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
-    """
-    What the dashboard shows.
-    """
+    """What the dashboard shows."""
     hour_ago = clock.now() - timedelta(hours=1)
     await outbox.read_overview([ACCOUNT], hour_ago, hour_ago)
     await outbox.read_arrivals(hour_ago, clock.now())
@@ -250,9 +236,7 @@ async def look_at_pages(outbox: Outbox, clock: ManualClock, message_id: str) -> 
 
 
 async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
-    """
-    Opt-outs by hand, mapping again, alerts, and removing what is old.
-    """
+    """Opt-outs by hand, mapping again, alerts, and removing what is old."""
     await outbox.suppress(TRACKING_NUMBER, recipient(1), "Asked by phone.")
     await outbox.suppress_all(await outbox.list_suppressions())
     await outbox.lift_suppression(recipient(1), None)
@@ -297,9 +281,7 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
 
 
 def _noted(called: set[str], name: str) -> Callable[..., Any]:
-    """
-    A method that notes that it was called.
-    """
+    """A method that notes that it was called."""
     method = getattr(Outbox, name)
 
     def call(*given: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever it takes
@@ -375,9 +357,7 @@ def plan_of_sqlite(store_url: str, statement: str, parameters: object) -> list[s
 
 
 def _reads_the_newest(statement: str, plan: list[str]) -> bool:
-    """
-    Whether a statement reads a table in the order of an index, and stops at its limit.
-    """
+    """Whether a statement reads a table in the order of an index, and stops at its limit."""
     # What is asked about each row that is read narrows nothing.
     outer = re.sub(r"EXISTS \(.*?\)", "", statement, flags=re.DOTALL)
     return "LIMIT" in outer and "WHERE" not in outer and not any("TEMP B-TREE" in step for step in plan)
@@ -413,9 +393,7 @@ def _bad(node: dict[str, object], *, limited: bool) -> Iterator[dict[str, object
 
 
 def test_a_scan_is_noticed(store_url: str) -> None:
-    """
-    The check can fail.
-    """
+    """The check can fail."""
     with connected(store_url) as connection:
         connection.exec_driver_sql("CREATE TABLE messages (seq INTEGER PRIMARY KEY, text TEXT)")
     scans = scans_of_sqlite if store_url.startswith("sqlite") else scans_of_postgresql

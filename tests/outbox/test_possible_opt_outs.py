@@ -1,6 +1,4 @@
-"""
-Replies that may ask for no more texts: the next text is held, and a person decides.
-"""
+"""Replies that may ask for no more texts: the next text is held, and a person decides."""
 
 from datetime import timedelta
 
@@ -41,9 +39,7 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Outbox, wo
 
 
 async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Outbox, worker: Worker) -> None:
-    """
-    The reply may come after the text.
-    """
+    """The reply may come after the text."""
     queued = await put(outbox, "Hello")
     await tell(outbox, "wrong number")
 
@@ -54,9 +50,7 @@ async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Out
 async def test_approving_settles_no_reply_that_was_not_shown(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A second doubtful reply that came after the text was held has to be read as well.
-    """
+    """A second doubtful reply that came after the text was held has to be read as well."""
     await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await tell(outbox, "go to hell", written_at=clock.advance(MINUTE))
@@ -73,9 +67,7 @@ async def test_approving_settles_no_reply_that_was_not_shown(
 
 @pytest.mark.parametrize("answer", ["by hand", "STOP"])
 async def test_an_opt_out_answers_the_question(outbox: Outbox, clock: ManualClock, answer: str) -> None:
-    """
-    From then on the person is on the list; once taken off it, nothing is asked any more.
-    """
+    """From then on the person is on the list; once taken off it, nothing is asked any more."""
     await tell(outbox, "leave me alone")
     if answer == "by hand":
         await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by text.")
@@ -90,9 +82,7 @@ async def test_an_opt_out_answers_the_question(outbox: Outbox, clock: ManualCloc
 
 
 async def test_start_answers_it_whichever_comes_first(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Webhooks may come in any order.
-    """
+    """Webhooks may come in any order."""
     await tell(outbox, "leave me alone")
     await tell(outbox, "START", written_at=clock.advance(2 * MINUTE))
     await tell(outbox, "go to hell", written_at=START + MINUTE)
@@ -101,9 +91,7 @@ async def test_start_answers_it_whichever_comes_first(outbox: Outbox, clock: Man
 
 
 async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Once: what a person approved is not asked again when a webhook tells of the same reply.
-    """
+    """Once: what a person approved is not asked again when a webhook tells of the same reply."""
     [noted] = await outbox.note_seen([make_told("leave me alone", key="seen:1", seen=True)], POLICY)
     held = await put(outbox, "Hello")
     assert (1, ["maybe_opted_out"]) == (noted.doubted, await codes_of(outbox, held))
@@ -115,9 +103,7 @@ async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Outbox, cloc
 
 
 async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Outbox) -> None:
-    """
-    As a STOP of a masked number holds the texts of all of them.
-    """
+    """As a STOP of a masked number holds the texts of all of them."""
     for person in (RECIPIENT, "+13035550122", recipient(50)):
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
@@ -126,9 +112,7 @@ async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Outbox) -> N
 
 
 async def test_the_words_go_after_their_time(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    The question stays open, and a cancelled text quotes nobody any more.
-    """
+    """The question stays open, and a cancelled text quotes nobody any more."""
     await tell(outbox, DOUBTFUL)
     cancelled = await put(outbox, "Hello")
     await outbox.cancel(cancelled, [Status.HELD])

@@ -1,6 +1,4 @@
-"""
-Who serves a store: one on SQLite, several on PostgreSQL, and nobody who is gone.
-"""
+"""Who serves a store: one on SQLite, several on PostgreSQL, and nobody who is gone."""
 
 import subprocess
 import sys
@@ -39,9 +37,7 @@ sys.stdin.read()
 
 @dataclass
 class Holding:
-    """
-    Starts processes that hold the lock of a store.
-    """
+    """Starts processes that hold the lock of a store."""
 
     store: Path
     processes: list["subprocess.Popen[str]"]
@@ -73,9 +69,7 @@ def holding(sqlite_path: Path) -> Iterator[Holding]:
 
 
 def test_second_serve_learns_of_the_first(holding: Holding, sqlite_path: Path) -> None:
-    """
-    Which process it is, and since when; asking tells the same.
-    """
+    """Which process it is, and since when; asking tells the same."""
     first = holding.start()
     second = StoreLock(sqlite_path)
 
@@ -94,9 +88,7 @@ def test_second_serve_learns_of_the_first(holding: Holding, sqlite_path: Path) -
 
 
 def test_lock_of_a_killed_process_is_free(holding: Holding, sqlite_path: Path) -> None:
-    """
-    At once, though its note is still there.
-    """
+    """At once, though its note is still there."""
     first = holding.start()
     first.kill()
     first.wait()
@@ -109,9 +101,7 @@ def test_lock_of_a_killed_process_is_free(holding: Holding, sqlite_path: Path) -
 
 
 def test_one_store_has_one_lock_however_it_is_named(holding: Holding, sqlite_path: Path) -> None:
-    """
-    Through a symbolic link, and by another spelling.
-    """
+    """Through a symbolic link, and by another spelling."""
     sqlite_path.touch()
     link = sqlite_path.with_name("link.db")
     link.symlink_to(sqlite_path)
@@ -124,9 +114,7 @@ def test_one_store_has_one_lock_however_it_is_named(holding: Holding, sqlite_pat
 
 
 def test_asking_leaves_no_file_behind(sqlite_path: Path) -> None:
-    """
-    One of another user would keep the relay from starting.
-    """
+    """One of another user would keep the relay from starting."""
     assert StoreLock(sqlite_path).server() is None
     assert [] == list(sqlite_path.parent.glob("relay.db*"))
 
@@ -151,9 +139,7 @@ def test_files_of_the_lock_are_private(sqlite_path: Path) -> None:
 
 
 async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding, sqlite_path: Path) -> None:
-    """
-    Its tables too: a newer release must not change them under a relay that works on them.
-    """
+    """Its tables too: a newer release must not change them under a relay that works on them."""
     holding.start()
     with pytest.raises(AlreadyRunning):
         await Outbox.open(f"sqlite:///{sqlite_path}", ManualClock(), serves=True)
@@ -165,9 +151,7 @@ async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding,
 
 
 async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
-    """
-    Each is there from its start to its clean stop, or until it said nothing for GONE.
-    """
+    """Each is there from its start to its clean stop, or until it said nothing for GONE."""
     clock, later = ManualClock(), ManualClock(START + timedelta(minutes=1))
     first = await Outbox.open(postgres_url, clock, database_time=False, serves=True)
     watching = await Outbox.open(postgres_url, clock, database_time=False)

@@ -37,9 +37,7 @@ async def write(outbox: Outbox, text: str, guards: GuardPolicy = QUIET) -> str:
 async def test_a_text_of_the_night_leaves_in_the_morning(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    By itself, at the minute that it shows; it is not too old then.
-    """
+    """By itself, at the minute that it shows; it is not too old then."""
     clock.set(NIGHT)
     id_ = await write(outbox, "Good night")
     message = await find(outbox, id_)
@@ -59,9 +57,7 @@ async def test_a_text_of_the_night_leaves_in_the_morning(
 async def test_a_text_of_the_evening_whose_turn_comes_at_night_is_held_then(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    It came in time, and waited for the budget.
-    """
+    """It came in time, and waited for the budget."""
     clock.set(EVENING)
     id_ = await write(outbox, "Good evening")
     clock.set(NIGHT)
@@ -76,9 +72,7 @@ async def test_a_text_of_the_evening_whose_turn_comes_at_night_is_held_then(
 async def test_all_texts_of_a_long_night_are_released_before_one_leaves(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    Some at a time, so that nothing waits long for the database; the first one that came leaves first.
-    """
+    """Some at a time, so that nothing waits long for the database; the first one that came leaves first."""
     clock.set(NIGHT)
     written = [await write(outbox, f"Good night, {number}") for number in range(AT_ONCE + 2)]
     clock.set(MORNING)
@@ -93,9 +87,7 @@ async def test_all_texts_of_a_long_night_are_released_before_one_leaves(
 async def test_they_leave_in_the_order_in_which_they_came(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    Also before those of the morning.
-    """
+    """Also before those of the morning."""
     clock.set(NIGHT)
     for text in ("first", "second"):
         await write(outbox, text)
@@ -110,9 +102,7 @@ async def test_they_leave_in_the_order_in_which_they_came(
 
 
 async def test_a_person_may_send_it_at_night(outbox: Outbox, quiet: Worker, clock: ManualClock) -> None:
-    """
-    The approval overrides the reason that was shown; it is not too old for having been kept until then.
-    """
+    """The approval overrides the reason that was shown; it is not too old for having been kept until then."""
     clock.set(NIGHT)
     id_ = await write(outbox, "It burns")
     clock.advance(timedelta(hours=5))
@@ -124,9 +114,7 @@ async def test_a_person_may_send_it_at_night(outbox: Outbox, quiet: Worker, cloc
 async def test_what_is_held_for_more_than_the_night_is_not_released_by_it(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    It shows what a person decides on, and the night is asked about when they have.
-    """
+    """It shows what a person decides on, and the night is asked about when they have."""
     clock.set(NIGHT)
     await write(outbox, "Hello")
     twice = await write(outbox, "Hello")
@@ -140,9 +128,7 @@ async def test_what_is_held_for_more_than_the_night_is_not_released_by_it(
 async def test_who_opted_out_at_night_is_not_texted_in_the_morning(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    The guards are asked again when the text is released.
-    """
+    """The guards are asked again when the text is released."""
     clock.set(NIGHT)
     id_ = await write(outbox, "Good night")
     draft = make_draft()
@@ -157,9 +143,7 @@ async def test_who_opted_out_at_night_is_not_texted_in_the_morning(
 async def test_a_text_that_nobody_sent_in_the_morning_grows_old_from_then(
     outbox: Outbox, quiet: Worker, clock: ManualClock
 ) -> None:
-    """
-    The relay was off until the afternoon.
-    """
+    """The relay was off until the afternoon."""
     clock.set(NIGHT)
     id_ = await write(outbox, "Good night")
     clock.set(MORNING + timedelta(hours=4, seconds=1))
@@ -171,9 +155,7 @@ async def test_a_text_that_nobody_sent_in_the_morning_grows_old_from_then(
 async def test_without_the_guard_there_is_no_night(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    It is off unless somebody asks for it.
-    """
+    """It is off unless somebody asks for it."""
     clock.set(NIGHT)
     await put(outbox, "Hello")
     assert "Hello" == (await worker.send()).content

@@ -1,6 +1,4 @@
-"""
-Reading: lists, single messages, counts, and how the accounts stand.
-"""
+"""Reading: lists, single messages, counts, and how the accounts stand."""
 
 from datetime import timedelta
 
@@ -28,18 +26,14 @@ async def put_five(outbox: Outbox) -> None:
 
 
 async def test_the_newest_come_first(outbox: Outbox) -> None:
-    """
-    And no more than asked for.
-    """
+    """And no more than asked for."""
     await put_five(outbox)
 
     assert ["Text 4", "Text 3"] == texts(await outbox.list_messages(MessageFilter(limit=2)))
 
 
 async def test_fifty_are_listed_unless_told_otherwise(outbox: Outbox) -> None:
-    """
-    Zero stands for all of them.
-    """
+    """Zero stands for all of them."""
     await outbox.accept(
         make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(60)))
     )
@@ -49,9 +43,7 @@ async def test_fifty_are_listed_unless_told_otherwise(outbox: Outbox) -> None:
 
 
 async def test_a_list_of_more_than_one_portion_has_all_segments(outbox: Outbox, worker: Worker) -> None:
-    """
-    The segments of more than 500 messages are read in several statements.
-    """
+    """The segments of more than 500 messages are read in several statements."""
     await outbox.accept(
         make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(502)))
     )
@@ -66,9 +58,7 @@ async def test_a_list_of_more_than_one_portion_has_all_segments(outbox: Outbox, 
 
 
 async def test_a_list_by_status(outbox: Outbox, worker: Worker) -> None:
-    """
-    One or several.
-    """
+    """One or several."""
     await put_five(outbox)
     await worker.send()
     await worker.send(REFUSED)
@@ -82,18 +72,14 @@ async def test_a_list_by_status(outbox: Outbox, worker: Worker) -> None:
 
 
 async def test_a_list_by_recipient(outbox: Outbox) -> None:
-    """
-    All texts to one person.
-    """
+    """All texts to one person."""
     await put_five(outbox)
 
     assert ["Text 3"] == texts(await outbox.list_messages(MessageFilter(recipient=recipient(3))))
 
 
 async def test_a_list_since_an_instant(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    That instant included.
-    """
+    """That instant included."""
     for number in range(3):
         await put(outbox, f"Text {number}")
         clock.advance(60)
@@ -118,9 +104,7 @@ async def test_a_list_since_an_instant(outbox: Outbox, clock: ManualClock) -> No
 async def test_a_search_takes_every_character_as_itself(
     outbox: Outbox, search: str, found: list[str]
 ) -> None:
-    """
-    In the text or the seller's name, in capitals or not; % and _ stand for themselves.
-    """
+    """In the text or the seller's name, in capitals or not; % and _ stand for themselves."""
     sellers = {"back\\slash": "Jo Example"}
     for text in ("100 percent", "100 % percent", "snake_case", "back\\slash"):
         draft = make_draft(text=text, seller=sellers.get(text, "Ada"))
@@ -133,9 +117,7 @@ async def test_a_search_takes_every_character_as_itself(
 async def test_a_search_goes_on_until_it_has_found_enough(
     outbox: Outbox, worker: Worker, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """
-    In portions of texts, of which some hold nothing; of several statuses, newest first.
-    """
+    """In portions of texts, of which some hold nothing; of several statuses, newest first."""
     monkeypatch.setattr(reading, "LOOKED_THROUGH", 2)
     for number in range(9):
         await put(outbox, f"{'House' if number in (0, 1, 6, 7) else 'Flat'} {number}", to=recipient(number))
@@ -147,9 +129,7 @@ async def test_a_search_goes_on_until_it_has_found_enough(
 
 
 async def test_filters_add_up(outbox: Outbox, worker: Worker) -> None:
-    """
-    Only what passes all of them is listed.
-    """
+    """Only what passes all of them is listed."""
     await put_five(outbox)
     await worker.send()
     wanted = MessageFilter(
@@ -160,18 +140,14 @@ async def test_filters_add_up(outbox: Outbox, worker: Worker) -> None:
 
 
 async def test_nothing_is_found_by_an_unknown_id(outbox: Outbox) -> None:
-    """
-    No fault, and no message.
-    """
+    """No fault, and no message."""
     await put_five(outbox)
 
     assert [] == await outbox.find_messages("no such id")
 
 
 async def test_every_status_is_counted(outbox: Outbox, worker: Worker) -> None:
-    """
-    A status that none has counts zero.
-    """
+    """A status that none has counts zero."""
     assert dict.fromkeys(Status, 0) == await outbox.count_by_status()
     await put_five(outbox)
     await worker.send()
@@ -191,9 +167,7 @@ async def test_every_status_is_counted(outbox: Outbox, worker: Worker) -> None:
 
 
 async def test_an_account_without_texts_stands_well(worker: Worker) -> None:
-    """
-    Nothing used, nothing pending, nothing to drain.
-    """
+    """Nothing used, nothing pending, nothing to drain."""
     standing = await worker.standing()
 
     assert (ACCOUNT, 0, 150, None) == (
@@ -207,9 +181,7 @@ async def test_an_account_without_texts_stands_well(worker: Worker) -> None:
 
 
 async def test_accounts_that_texts_wait_for_are_told_as_well(outbox: Outbox, worker: Worker) -> None:
-    """
-    Those of the settings come first.
-    """
+    """Those of the settings come first."""
     await put(outbox, "foreign", account_id="ACC-OLD")
 
     standings = await outbox.read_standings([ACCOUNT], worker.policy.limits)
@@ -220,9 +192,7 @@ async def test_accounts_that_texts_wait_for_are_told_as_well(outbox: Outbox, wor
 async def test_pending_counts_the_segments_still_to_leave(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Also those of texts that have not been cut yet; a segment in flight has not left.
-    """
+    """Also those of texts that have not been cut yet; a segment in flight has not left."""
     await put(outbox, words(400))
     await put(outbox, "after")
 
@@ -240,9 +210,7 @@ async def test_pending_counts_the_segments_still_to_leave(
 
 
 async def test_a_queue_that_fits_drains_now(outbox: Outbox, worker: Worker) -> None:
-    """
-    Whatever is pending may leave at once.
-    """
+    """Whatever is pending may leave at once."""
     await put_five(outbox)
 
     assert START == (await worker.standing()).drains_at
@@ -251,9 +219,7 @@ async def test_a_queue_that_fits_drains_now(outbox: Outbox, worker: Worker) -> N
 async def test_a_queue_that_does_not_fit_drains_later(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    When the last of it finds a place, and the window says when the next one does.
-    """
+    """When the last of it finds a place, and the window says when the next one does."""
     worker = worker.under(limits=Limits(2, 100))
     await put_five(outbox)
     await worker.send()
@@ -266,9 +232,7 @@ async def test_a_queue_that_does_not_fit_drains_later(
 
 
 async def test_what_is_in_flight_is_not_counted_twice(outbox: Outbox, worker: Worker) -> None:
-    """
-    The last text that the hour allows is on its way: the queue is empty when it is answered.
-    """
+    """The last text that the hour allows is on its way: the queue is empty when it is answered."""
     worker = worker.under(limits=Limits(1, 100))
     await put(outbox, "Hello")
     await worker.take()
@@ -277,9 +241,7 @@ async def test_what_is_in_flight_is_not_counted_twice(outbox: Outbox, worker: Wo
 
 
 async def test_a_paused_queue_does_not_drain(outbox: Outbox, worker: Worker) -> None:
-    """
-    Nobody knows when a person resumes it.
-    """
+    """Nobody knows when a person resumes it."""
     await put_five(outbox)
     await outbox.pause(ACCOUNT, "Holidays.")
 
@@ -287,9 +249,7 @@ async def test_a_paused_queue_does_not_drain(outbox: Outbox, worker: Worker) -> 
 
 
 async def test_a_queue_that_waits_drains_after_the_wait(outbox: Outbox, worker: Worker) -> None:
-    """
-    Not before CallRail's own instant.
-    """
+    """Not before CallRail's own instant."""
     await put_five(outbox)
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=120))
 
@@ -297,9 +257,7 @@ async def test_a_queue_that_waits_drains_after_the_wait(outbox: Outbox, worker: 
 
 
 async def test_a_queue_drains_by_callrails_lower_limit(outbox: Outbox, worker: Worker) -> None:
-    """
-    The smaller of the two limits.
-    """
+    """The smaller of the two limits."""
     await put_five(outbox)
     await worker.send(sent_with(hour_allowed=2))
 

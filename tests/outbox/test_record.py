@@ -1,6 +1,4 @@
-"""
-Recording: what an attempt came to changes its segment, its message and its account together, and once.
-"""
+"""Recording: what an attempt came to changes its segment, its message and its account together, and once."""
 
 from datetime import timedelta
 
@@ -40,9 +38,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_sent_text_is_told_with_all_that_is_known(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    When it left, how CallRail answered, and in which conversation it is.
-    """
+    """When it left, how CallRail answered, and in which conversation it is."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     clock.advance(0.6)
@@ -92,9 +88,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
 async def test_every_other_outcome_is_on_disk(
     outbox: Outbox, worker: Worker, outcome: Outcome, status: Status
 ) -> None:
-    """
-    The attempt keeps what happened, and the text has the status that follows.
-    """
+    """The attempt keeps what happened, and the text has the status that follows."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
 
@@ -114,9 +108,7 @@ async def test_every_other_outcome_is_on_disk(
 
 
 async def test_a_refusal_is_told_in_callrails_own_words(outbox: Outbox, worker: Worker) -> None:
-    """
-    The reason holds them, and the status.
-    """
+    """The reason holds them, and the status."""
     id_ = await put(outbox, "Hello")
     await worker.send(REFUSED)
 
@@ -126,9 +118,7 @@ async def test_a_refusal_is_told_in_callrails_own_words(outbox: Outbox, worker: 
 
 
 async def test_what_a_guard_warned_of_stays_beside_the_refusal(outbox: Outbox, worker: Worker) -> None:
-    """
-    Reasons add up.
-    """
+    """Reasons add up."""
     await put(outbox, "Hello")
     await worker.send()
     held = await put(outbox, "Hello")
@@ -140,9 +130,7 @@ async def test_what_a_guard_warned_of_stays_beside_the_refusal(outbox: Outbox, w
 
 
 async def test_a_second_result_changes_nothing(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    The first one holds, whatever comes later.
-    """
+    """The first one holds, whatever comes later."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     await worker.finish(claim)
@@ -160,9 +148,7 @@ async def test_a_second_result_changes_nothing(outbox: Outbox, worker: Worker, c
 async def test_a_text_of_several_segments_is_sent_when_all_are(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Until then it is under way.
-    """
+    """Until then it is under way."""
     id_ = await put(outbox, words(400))
     for expected in (Status.SENDING, Status.SENDING, Status.SENT):
         recorded = await worker.finish(await worker.take())
@@ -180,9 +166,7 @@ async def test_a_text_of_several_segments_is_sent_when_all_are(
 async def test_a_segment_that_did_not_pass_stops_the_rest(
     outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome, status: Status
 ) -> None:
-    """
-    The text says how much of it had left, and the next text to that person goes.
-    """
+    """The text says how much of it had left, and the next text to that person goes."""
     id_ = await put(outbox, words(400))
     await put(outbox, "after")
     await worker.send()
@@ -198,9 +182,7 @@ async def test_a_segment_that_did_not_pass_stops_the_rest(
 
 
 async def test_the_rest_of_a_failed_text_is_cancelled(outbox: Outbox, worker: Worker) -> None:
-    """
-    None of its segments waits for anything any more.
-    """
+    """None of its segments waits for anything any more."""
     id_ = await put(outbox, words(400))
     await worker.send(REFUSED)
 
@@ -212,9 +194,7 @@ async def test_the_rest_of_a_failed_text_is_cancelled(outbox: Outbox, worker: Wo
 async def test_a_segment_that_did_not_leave_keeps_the_text_under_way(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The same segment goes again, and the one that left is not sent twice.
-    """
+    """The same segment goes again, and the one that left is not sent twice."""
     id_ = await put(outbox, words(200))
     await worker.send()
     clock.advance(1)
@@ -230,9 +210,7 @@ async def test_a_segment_that_did_not_leave_keeps_the_text_under_way(
 async def test_an_unknown_text_is_never_claimed_again(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Also not days later.
-    """
+    """Also not days later."""
     id_ = await put(outbox, "Hello")
     await worker.send(Unknown("no answer."))
     clock.advance(timedelta(days=3))
@@ -244,9 +222,7 @@ async def test_an_unknown_text_is_never_claimed_again(
 async def test_callrails_words_about_an_opt_out_do_not_stay_with_one_text(
     outbox: Outbox, worker: Worker
 ) -> None:
-    """
-    A second refusal of the same pair is no fault.
-    """
+    """A second refusal of the same pair is no fault."""
     refusal = Rejected(400, "recipient has opted out", Refusal.OPTED_OUT)
     await put(outbox, "one")
     await worker.send(refusal)
@@ -257,9 +233,7 @@ async def test_callrails_words_about_an_opt_out_do_not_stay_with_one_text(
 
 
 async def test_an_answer_without_headers_says_nothing_of_the_limits(outbox: Outbox, worker: Worker) -> None:
-    """
-    What an earlier one said stays.
-    """
+    """What an earlier one said stays."""
     await put(outbox, "one")
     await worker.send(SENT)
 

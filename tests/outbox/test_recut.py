@@ -1,6 +1,4 @@
-"""
-A segment longer than CallRail's documented 140 characters that was refused is cut there and sent so.
-"""
+"""A segment longer than CallRail's documented 140 characters that was refused is cut there and sent so."""
 
 from datetime import timedelta
 
@@ -20,16 +18,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def bold(worker: Worker) -> Worker:
-    """
-    A worker whose owner has raised the length to 1,000.
-    """
+    """A worker whose owner has raised the length to 1,000."""
     return worker.under(max_characters=1000, recipient_interval=timedelta())
 
 
 async def test_a_refused_long_segment_is_cut_at_140(outbox: Outbox, bold: Worker) -> None:
-    """
-    The text waits its turn again, in pieces, and nothing of it is lost.
-    """
+    """The text waits its turn again, in pieces, and nothing of it is lost."""
     id_ = await put(outbox, words(400))
     recorded = await bold.finish(await bold.take(), REFUSED)
 
@@ -43,9 +37,7 @@ async def test_a_refused_long_segment_is_cut_at_140(outbox: Outbox, bold: Worker
 
 
 async def test_the_pieces_are_sent(outbox: Outbox, bold: Worker) -> None:
-    """
-    In their order, until the text is sent.
-    """
+    """In their order, until the text is sent."""
     id_ = await put(outbox, words(400))
     await bold.send(REFUSED)
     sent = [await bold.send() for _ in range(3)]
@@ -56,9 +48,7 @@ async def test_the_pieces_are_sent(outbox: Outbox, bold: Worker) -> None:
 
 
 async def test_later_texts_wait_for_the_pieces(outbox: Outbox, bold: Worker) -> None:
-    """
-    Order is kept.
-    """
+    """Order is kept."""
     await put(outbox, words(200))
     await put(outbox, "after")
     await bold.send(REFUSED)
@@ -69,9 +59,7 @@ async def test_later_texts_wait_for_the_pieces(outbox: Outbox, bold: Worker) -> 
 async def test_the_segments_behind_it_are_cut_as_well(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Those that left before stay as they are.
-    """
+    """Those that left before stay as they are."""
     worker = worker.under(max_characters=300)
     id_ = await put(outbox, words(850))
     await worker.send()
@@ -91,9 +79,7 @@ async def test_the_segments_behind_it_are_cut_as_well(
 async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
     outbox: Outbox, bold: Worker
 ) -> None:
-    """
-    The next long text is cut at 140 from the start.
-    """
+    """The next long text is cut at 140 from the start."""
     await put(outbox, words(200))
     await bold.send(REFUSED)
     assert (await bold.standing()).account.max_characters is None
@@ -106,9 +92,7 @@ async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
 
 
 async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Outbox, bold: Worker) -> None:
-    """
-    The shorter one is refused as well: it was something in the words.
-    """
+    """The shorter one is refused as well: it was something in the words."""
     id_ = await put(outbox, words(400))
     await bold.send(REFUSED)
     await bold.send(REFUSED)
@@ -120,9 +104,7 @@ async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Out
 
 
 async def test_a_short_segment_that_is_refused_has_failed(outbox: Outbox, bold: Worker) -> None:
-    """
-    At 140 characters or less the length is not the reason.
-    """
+    """At 140 characters or less the length is not the reason."""
     id_ = await put(outbox, words(135))
     await bold.send(REFUSED)
 
@@ -130,9 +112,7 @@ async def test_a_short_segment_that_is_refused_has_failed(outbox: Outbox, bold: 
 
 
 async def test_the_pieces_count_as_pending(outbox: Outbox, bold: Worker) -> None:
-    """
-    The status tells how many requests are still to come.
-    """
+    """The status tells how many requests are still to come."""
     await put(outbox, words(400))
     await bold.send(REFUSED)
 
@@ -181,9 +161,7 @@ async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Outbox, clock
 
 
 async def test_a_piece_that_left_before_is_told(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    The person has part of the text twice, and the rest of the pieces stays here.
-    """
+    """The person has part of the text twice, and the rest of the pieces stays here."""
     worker, id_, due = await resend_and_refuse(outbox, clock)
     await worker.send()
     (settled,) = await outbox.record_lookup(due, FOUND, LOOKUPS)

@@ -1,6 +1,4 @@
-"""
-What all nodes of one store agree on: which webhook secrets ended, and the secret of the relay.
-"""
+"""What all nodes of one store agree on: which webhook secrets ended, and the secret of the relay."""
 
 import asyncio
 from datetime import timedelta
@@ -16,9 +14,7 @@ DAY = timedelta(days=1)
 
 
 async def test_a_token_ends_for_every_node(store_url: str, clock: ManualClock) -> None:
-    """
-    At its instant by the time of the store, or at once; what ends sooner is not put off again.
-    """
+    """At its instant by the time of the store, or at once; what ends sooner is not put off again."""
     one = await Outbox.open(store_url, clock, database_time=False)
     other = await Outbox.open(store_url, clock, database_time=False)
     try:
@@ -40,9 +36,7 @@ async def test_a_token_ends_for_every_node(store_url: str, clock: ManualClock) -
 
 
 async def test_all_nodes_have_one_secret(store_url: str, clock: ManualClock) -> None:
-    """
-    Also when they ask for the first time at one instant; it stays.
-    """
+    """Also when they ask for the first time at one instant; it stays."""
     nodes = [await Outbox.open(store_url, clock, database_time=False) for _ in range(4)]
     try:
         secrets = await asyncio.gather(

@@ -1,6 +1,4 @@
-"""
-Putting a new mapping in the place of one that left something out.
-"""
+"""Putting a new mapping in the place of one that left something out."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,9 +29,7 @@ POLICY = GuardPolicy()
 
 
 async def put_incomplete(outbox: Outbox) -> NewMessage:
-    """
-    A held message without a route; returns what it is to become.
-    """
+    """A held message without a route; returns what it is to become."""
     message = make_message()
     draft = Draft(recipient=RECIPIENT, text="Hello", faults=NO_ROUTE.holds)
     await outbox.accept(make_submission(replace(message, draft=draft, verdict=NO_ROUTE)))
@@ -46,9 +42,7 @@ async def only(outbox: Outbox, id_: str) -> Message:
 
 
 async def test_a_request_is_read_as_it_came(outbox: Outbox) -> None:
-    """
-    With its messages in the order in which it held them.
-    """
+    """With its messages in the order in which it held them."""
     messages = [make_message(draft=make_draft(text=f"Text {number}")) for number in range(3)]
     submission = make_submission(*messages, query="a=1")
     await outbox.accept(submission)
@@ -63,9 +57,7 @@ async def test_a_request_is_read_as_it_came(outbox: Outbox) -> None:
 
 
 async def test_it_leaves_at_the_place_at_which_it_came(outbox: Outbox, worker: Worker) -> None:
-    """
-    Before a later text to the same person.
-    """
+    """Before a later text to the same person."""
     remapped = await put_incomplete(outbox)
     await put(outbox, "Later")
 
@@ -88,9 +80,7 @@ async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: 
 
 @pytest.mark.parametrize("text", ["queued", "mapped", "cancelled"])
 async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Outbox, text: str) -> None:
-    """
-    Neither what a guard holds, nor what somebody decided on meanwhile.
-    """
+    """Neither what a guard holds, nor what somebody decided on meanwhile."""
     remapped = await put_incomplete(outbox)
     if text == "cancelled":
         await outbox.cancel(remapped.id, [Status.HELD])
@@ -120,9 +110,7 @@ async def test_age_counts_from_the_arrival(outbox: Outbox, clock: ManualClock) -
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_same_text_beside_it_holds_it(outbox: Outbox, clock: ManualClock, when: str) -> None:
-    """
-    One that came just before it, and one that somebody wrote in its place while it was held.
-    """
+    """One that came just before it, and one that somebody wrote in its place while it was held."""
     if when == "before":
         await put(outbox, "Hello")
         clock.advance(4)

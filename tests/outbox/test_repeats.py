@@ -1,6 +1,4 @@
-"""
-Requests that a sender repeats under one key: stored once, in a burst, on two nodes, and after years.
-"""
+"""Requests that a sender repeats under one key: stored once, in a burst, on two nodes, and after years."""
 
 import asyncio
 from dataclasses import replace
@@ -42,9 +40,7 @@ async def texts(outbox: Outbox) -> list[str]:
 
 
 async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Case 33: for a day.
-    """
+    """Case 33: for a day."""
     first = keyed("one")
     await take((outbox, first))
     clock.advance(KEY_LASTS - timedelta(seconds=1))
@@ -54,9 +50,7 @@ async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) 
 
 
 async def test_a_fixed_key_swallows_no_text(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    A sender with a fixed header may write the same words to a person another day.
-    """
+    """A sender with a fixed header may write the same words to a person another day."""
     await take((outbox, keyed("fixed")))
     clock.advance(KEY_LASTS)
 
@@ -69,9 +63,7 @@ async def test_a_fixed_key_swallows_no_text(outbox: Outbox, clock: ManualClock) 
 
 
 async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None:
-    """
-    A sender that uses a key twice by mistake loses nothing; and other keys are other texts.
-    """
+    """A sender that uses a key twice by mistake loses nothing; and other keys are other texts."""
     for raw in (keyed("one"), keyed("one", "Other"), keyed("two", to=recipient(2))):
         [stored] = await take((outbox, raw))
         assert isinstance(stored, list)
@@ -80,9 +72,7 @@ async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None
 
 
 async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    After the guard's window the same text is meant twice.
-    """
+    """After the guard's window the same text is meant twice."""
     await take((outbox, make_raw()))
     clock.advance(timedelta(seconds=6))
     [again] = await take((outbox, make_raw()))
@@ -92,9 +82,7 @@ async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualCl
 
 
 async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
-    """
-    The first of them is stored, also when they share a commit.
-    """
+    """The first of them is stored, also when they share a commit."""
     raws = [keyed(str(number % 6), f"Text {number % 6}", to=recipient(number % 6)) for number in range(18)]
 
     stored = await take(*((outbox, raw) for raw in raws))
@@ -105,9 +93,7 @@ async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
 
 
 async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outbox) -> None:
-    """
-    Also when it comes to both at the same instant, many times, in another order.
-    """
+    """Also when it comes to both at the same instant, many times, in another order."""
     for turn in range(10):
         ours = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in range(3)]
         theirs = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in (2, 1, 0)]
@@ -119,9 +105,7 @@ async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outb
 
 
 async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
-    """
-    The key is taken in the transaction that stores the request, or not at all.
-    """
+    """The key is taken in the transaction that stores the request, or not at all."""
     first = keyed("one")
     await take((outbox, replace(keyed("two", "Other"), id=first.id)))
 
@@ -135,9 +119,7 @@ async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
 async def test_keys_are_removed_with_what_is_personal(
     outbox: Outbox, clock: ManualClock, store_url: str
 ) -> None:
-    """
-    A digest of a text is removed when the text is.
-    """
+    """A digest of a text is removed when the text is."""
     for key, text in (("one", "Hello"), ("two", "Kept")):
         await take((outbox, keyed(key, text)))
     [message] = [one for one in await outbox.list_messages(MessageFilter()) if one.text == "Hello"]
@@ -160,8 +142,6 @@ async def test_keys_are_removed_with_what_is_personal(
     ],
 )
 def test_a_key_is_of_the_whole_request(one: tuple[str, bytes, str], other: tuple[str, bytes, str]) -> None:
-    """
-    No two requests share one by where their parts end.
-    """
+    """No two requests share one by where their parts end."""
     assert repeat_key(*one) == repeat_key(*one)
     assert repeat_key(*one) != repeat_key(*other)

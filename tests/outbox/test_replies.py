@@ -1,6 +1,4 @@
-"""
-Replies that CallRail tells of: kept once, and heeded.
-"""
+"""Replies that CallRail tells of: kept once, and heeded."""
 
 from datetime import timedelta
 
@@ -38,9 +36,7 @@ def rows(store_url: str, columns: str = "*") -> list[tuple[object, ...]]:
 
 
 async def test_stop_keeps_the_next_text_back(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Until the person says START; others are texted as before.
-    """
+    """Until the person says START; others are texted as before."""
     noted = await tell(outbox, "Stop.")
     held, sent = await put(outbox, "Hello"), await put(outbox, "Hello", to=recipient(50))
 
@@ -56,9 +52,7 @@ async def test_stop_keeps_the_next_text_back(outbox: Outbox, worker: Worker, clo
 
 
 async def test_a_repeated_webhook_counts_once(outbox: Outbox, clock: ManualClock, store_url: str) -> None:
-    """
-    A STOP that comes again after START does not undo it.
-    """
+    """A STOP that comes again after START does not undo it."""
     stop = make_told("STOP")
     await outbox.note_text(stop, POLICY)
     clock.advance(MINUTE)
@@ -73,9 +67,7 @@ async def test_a_repeated_webhook_counts_once(outbox: Outbox, clock: ManualClock
 
 
 async def test_the_later_word_counts_whenever_it_comes(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Webhooks may overtake each other: what was written later holds, and of two at one time the STOP.
-    """
+    """Webhooks may overtake each other: what was written later holds, and of two at one time the STOP."""
     clock.advance(10 * MINUTE)
     await tell(outbox, "START", written_at=START + 2 * MINUTE)
     await tell(outbox, "STOP", written_at=START + MINUTE)
@@ -91,9 +83,7 @@ async def test_the_later_word_counts_whenever_it_comes(outbox: Outbox, clock: Ma
 
 
 async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Also where CallRail masks whose STOP it was.
-    """
+    """Also where CallRail masks whose STOP it was."""
     await put(outbox, "Hello")
     clock.advance(10 * MINUTE)
     await tell(outbox, "STOP", written_at=START)
@@ -107,9 +97,7 @@ async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Outbox, clo
     ("word", "lifted"), [("START", True), ("unstop", True), ("YES", False), ("Sure, go on", False)]
 )
 async def test_what_the_office_put_there_wants_a_start(outbox: Outbox, word: str, lifted: bool) -> None:  # noqa: FBT001 - a column of the table
-    """
-    YES is also what people answer to a question; START means nothing else.
-    """
+    """YES is also what people answer to a question; START means nothing else."""
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
 
     await tell(outbox, word)
@@ -129,9 +117,7 @@ async def test_yes_lifts_what_stop_did(outbox: Outbox, clock: ManualClock) -> No
 
 
 async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    CallRail did not ask for it: it answers something else. After the keyword as well, it counts.
-    """
+    """CallRail did not ask for it: it answers something else. After the keyword as well, it counts."""
     await tell(outbox, "Stop texting me")
     await tell(outbox, "YES", written_at=clock.advance(MINUTE))
     assert await is_suppressed(outbox)
@@ -146,9 +132,7 @@ async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Outbox, clock: 
 
 
 async def test_yes_lifts_what_a_refusal_did(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    CallRail's refusal tells of a STOP that was not heard here. Its clock may be behind ours.
-    """
+    """CallRail's refusal tells of a STOP that was not heard here. Its clock may be behind ours."""
     await put(outbox, "Hello")
     await worker.send(Rejected(400, "recipient has opted out", Refusal.OPTED_OUT))
     assert [Origin.REFUSAL] == [one.origin for one in await outbox.list_suppressions()]
@@ -168,9 +152,7 @@ async def test_a_start_from_before_the_office_spoke_lifts_nothing(outbox: Outbox
 
 
 async def test_masked_numbers_are_found_by_the_conversation(outbox: Outbox, worker: Worker) -> None:
-    """
-    That of a text that CallRail took; of another person with these last digits there is none.
-    """
+    """That of a text that CallRail took; of another person with these last digits there is none."""
     await put(outbox, "Hello", to=KIM)
     await put(outbox, "Hello")
     await worker.send(Sent(200, "c0nv2", "SMT2"))
@@ -184,9 +166,7 @@ async def test_masked_numbers_are_found_by_the_conversation(outbox: Outbox, work
 
 
 async def test_the_thread_tells_which_of_our_numbers(outbox: Outbox, worker: Worker) -> None:
-    """
-    A conversation may go over several of them.
-    """
+    """A conversation may go over several of them."""
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))
     for number, thread in ((TRACKING_NUMBER, "SMT1"), (OTHER_NUMBER, "SMT2")):
@@ -199,9 +179,7 @@ async def test_the_thread_tells_which_of_our_numbers(outbox: Outbox, worker: Wor
 
 
 async def test_everybody_who_may_be_meant_is_left_alone(outbox: Outbox, store_url: str) -> None:
-    """
-    Where nothing but the last digits is known: better two too many than one too few.
-    """
+    """Where nothing but the last digits is known: better two too many than one too few."""
     for person in (RECIPIENT, KIM, recipient(50)):
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
@@ -224,9 +202,7 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Outbox, store_ur
 
 @pytest.mark.parametrize("shown", [1, 2, 4, 7, 10, 11, 12, 13])
 async def test_any_number_of_last_digits_finds_everybody_they_fit(outbox: Outbox, shown: int) -> None:
-    """
-    Several people of one exchange, and the same digits in several.
-    """
+    """Several people of one exchange, and the same digits in several."""
     people = [RECIPIENT, KIM, "+12025550123", "+12025560122", "+12125550122", "+13035559922", "+19995559999"]
     for person in people:
         await put(outbox, "Hello", to=person)
@@ -247,9 +223,7 @@ async def test_a_masked_number_of_ours_stands_for_each_that_it_may_be(outbox: Ou
 async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
     outbox: Outbox, worker: Worker, store_url: str
 ) -> None:
-    """
-    The conversation of a text that CallRail takes tells whose it was.
-    """
+    """The conversation of a text that CallRail takes tells whose it was."""
     noted = await tell(
         outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER), thread_id="SMT1"
     )
@@ -274,9 +248,7 @@ async def test_the_account_is_known_by_the_company_or_by_the_texts(outbox: Outbo
 
 
 async def test_the_words_of_numbers_that_are_not_ours_are_not_kept(outbox: Outbox, store_url: str) -> None:
-    """
-    CallRail tells of all the company's numbers. A STOP to one of them is heeded all the same.
-    """
+    """CallRail tells of all the company's numbers. A STOP to one of them is heeded all the same."""
     await tell(outbox, "STOP", ours=OTHER_NUMBER)
 
     assert [(None, OTHER_NUMBER)] == rows(store_url, "content, tracking_number")
@@ -285,9 +257,7 @@ async def test_the_words_of_numbers_that_are_not_ours_are_not_kept(outbox: Outbo
 
 
 async def test_a_reply_of_the_future_was_written_now(outbox: Outbox, store_url: str) -> None:
-    """
-    CallRail's clock may be ahead, and some bodies have no time at all.
-    """
+    """CallRail's clock may be ahead, and some bodies have no time at all."""
     await tell(outbox, "one", written_at=START + 9 * MINUTE)
     await tell(outbox, "two", written_at=None)
 
@@ -298,9 +268,7 @@ async def test_a_reply_of_the_future_was_written_now(outbox: Outbox, store_url: 
 async def test_what_was_seen_in_a_conversation_and_told_counts_once(
     outbox: Outbox, clock: ManualClock, store_url: str
 ) -> None:
-    """
-    The webhook of a text that was seen gives it its id.
-    """
+    """The webhook of a text that was seen gives it its id."""
     clock.advance(MINUTE)
     seen = make_told("STOP", key="seen:1", seen=True)
     assert (await outbox.note_text(seen, POLICY)).is_new
@@ -312,9 +280,7 @@ async def test_what_was_seen_in_a_conversation_and_told_counts_once(
 
 
 async def test_a_second_stop_counts(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    It looks like the late webhook of the first one, which was seen, and a START came between them.
-    """
+    """It looks like the late webhook of the first one, which was seen, and a START came between them."""
     half = timedelta(seconds=30)
     clock.advance(3 * half)
     await outbox.note_seen([make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY)
@@ -327,9 +293,7 @@ async def test_a_second_stop_counts(outbox: Outbox, clock: ManualClock) -> None:
 
 
 async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    It looks like the first one, whose webhook came; that of the second one did not.
-    """
+    """It looks like the first one, whose webhook came; that of the second one did not."""
     half = timedelta(seconds=30)
     clock.advance(3 * half)
     await tell(outbox, "STOP", written_at=START)

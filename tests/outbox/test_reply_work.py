@@ -1,6 +1,4 @@
-"""
-What nodes share of the work on replies: looking for them, and passing them on.
-"""
+"""What nodes share of the work on replies: looking for them, and passing them on."""
 
 from datetime import timedelta
 
@@ -22,9 +20,7 @@ POLLS = PollPolicy(companies=((ACCOUNT, COMPANY), (ACCOUNT, "COM2")), every=EVER
 async def test_each_look_is_made_by_one_node(
     outbox: Outbox, second_outbox: Outbox, clock: ManualClock
 ) -> None:
-    """
-    And each company has its own; one that was dropped is made again when its lease is over.
-    """
+    """And each company has its own; one that was dropped is made again when its lease is over."""
     assert START == await outbox.next_poll(POLLS)
     first = await outbox.claim_poll(POLLS)
     second = await second_outbox.claim_poll(POLLS)
@@ -44,9 +40,7 @@ async def test_each_look_is_made_by_one_node(
 
 
 async def test_a_reply_that_was_seen_and_told_is_one(outbox: Outbox) -> None:
-    """
-    In either order, twice, and each of two with the same words.
-    """
+    """In either order, twice, and each of two with the same words."""
     seen = [make_told("Yes", key=f"seen:{n}", seen=True, written_at=START - n * MINUTE / 2) for n in (2, 1)]
     told = [make_told("Yes", key=f"SCI{n}", written_at=START - n * MINUTE / 2) for n in (2, 1)]
 
@@ -59,9 +53,7 @@ async def test_a_reply_that_was_seen_and_told_is_one(outbox: Outbox) -> None:
 async def test_each_reply_is_passed_on_by_one_node(
     outbox: Outbox, second_outbox: Outbox, clock: ManualClock
 ) -> None:
-    """
-    The one that waited longest first.
-    """
+    """The one that waited longest first."""
     policy = POLICY.__class__(
         accounts=POLICY.accounts, tracking_numbers=POLICY.tracking_numbers, forwards=True
     )

@@ -1,6 +1,4 @@
-"""
-Removing what is personal: what a person may still have to see keeps its words.
-"""
+"""Removing what is personal: what a person may still have to see keeps its words."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -39,9 +37,7 @@ async def retire(outbox: Outbox, clock: ManualClock) -> int:
 async def test_what_has_no_words_any_more_is_not_sent_again(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    They were removed between a person's look and their word; and it keeps nobody else from leaving.
-    """
+    """They were removed between a person's look and their word; and it keeps nobody else from leaving."""
     id_ = await cancelled(outbox)
     clock.advance(LATER)
     assert 1 == await retire(outbox, clock)
@@ -54,9 +50,7 @@ async def test_what_has_no_words_any_more_is_not_sent_again(
 async def test_a_text_that_failed_just_now_keeps_its_words(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    However long ago it came: a person has to see what failed.
-    """
+    """However long ago it came: a person has to see what failed."""
     id_ = await cancelled(outbox)
     clock.advance(LATER)
     assert await outbox.resend(id_)
@@ -70,9 +64,7 @@ async def test_a_text_that_failed_just_now_keeps_its_words(
 
 
 async def test_what_was_typed_goes_from_the_reasons_too(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    A reason may show the phone or the words that were wrong; its code stays.
-    """
+    """A reason may show the phone or the words that were wrong; its code stays."""
     verdict = Verdict(
         holds=(Reason("merge_tag", "It has {first_name}."), Reason("bulk", "It came with others."))
     )

@@ -1,6 +1,4 @@
-"""
-A clock that was ahead and is set back: nothing waits until the time has come again.
-"""
+"""A clock that was ahead and is set back: nothing waits until the time has come again."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,9 +25,7 @@ LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
 async def test_an_accepted_text_leaves_at_once(
     outbox: Outbox, worker: Worker, clock: ManualClock, span: timedelta
 ) -> None:
-    """
-    It was accepted when the clock was ahead.
-    """
+    """It was accepted when the clock was ahead."""
     id_ = await put(outbox, "Hello")
     clock.set(START - span)
     await worker.send()
@@ -58,9 +54,7 @@ async def test_an_account_that_was_just_changed_is_looked_at(
 
 
 async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    Something about another text was decided after it was due, and then the clock went back before that.
-    """
+    """Something about another text was decided after it was due, and then the clock went back before that."""
     await put(outbox, "Hello")
     other = await put(outbox, "Hello", to=recipient(1))
     await worker.send(NotSent("no route to CallRail."))
@@ -78,9 +72,7 @@ async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clo
 async def test_the_budget_fills_up_no_longer_than_it_would_have(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    What left half an hour ago is half an hour old on the new clock too.
-    """
+    """What left half an hour ago is half an hour old on the new clock too."""
     frugal = worker.under(limits=Limits(2, 1000))
     for number in range(3):
         await put(outbox, "Hello", to=recipient(number))
@@ -97,9 +89,7 @@ async def test_the_budget_fills_up_no_longer_than_it_would_have(
 
 
 async def test_what_is_looked_up_is_looked_up_in_time(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    And later texts to that person wait no longer than for the ladder.
-    """
+    """And later texts to that person wait no longer than for the ladder."""
     worker = Worker(outbox, lookups=LOOKUPS)
     await put(outbox, "Hello")
     later = await put(outbox, "Are you there?")
@@ -115,9 +105,7 @@ async def test_what_is_looked_up_is_looked_up_in_time(outbox: Outbox, clock: Man
 
 
 async def test_an_account_waits_no_longer(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    A minute after CallRail's 429, whatever the clock shows.
-    """
+    """A minute after CallRail's 429, whatever the clock shows."""
     await put(outbox, "Hello")
     await worker.send(TOO_MANY)
 
@@ -129,9 +117,7 @@ async def test_an_account_waits_no_longer(outbox: Outbox, worker: Worker, clock:
 async def test_an_attempt_under_way_keeps_its_lease(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    Neither given up at once nor kept for ever.
-    """
+    """Neither given up at once nor kept for ever."""
     id_ = await put(outbox, "Hello")
     await worker.take()
     clock.advance(10)
@@ -150,9 +136,7 @@ async def test_an_attempt_under_way_keeps_its_lease(
 async def test_a_restart_notices_it_too(
     outbox: Outbox, worker: Worker, second_outbox: Outbox, clock: ManualClock
 ) -> None:
-    """
-    And what one process has moved is not moved again by another.
-    """
+    """And what one process has moved is not moved again by another."""
     await put(outbox, "Hello")
     await worker.take()
     lease_ends = worker.policy.lease
@@ -170,9 +154,7 @@ async def test_a_restart_notices_it_too(
 async def test_a_budget_that_two_processes_move_is_free_no_earlier(
     outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The first one has written nothing since the clock was set ahead, and so sees it go back by less.
-    """
+    """The first one has written nothing since the clock was set ahead, and so sees it go back by less."""
     frugal = worker.under(limits=Limits(1, 1000))
     await outbox.write_probe()
     clock.advance(HOUR)
@@ -189,9 +171,7 @@ async def test_a_budget_that_two_processes_move_is_free_no_earlier(
 
 
 async def test_a_small_correction_moves_nothing(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Clocks are corrected by a second all the time.
-    """
+    """Clocks are corrected by a second all the time."""
     id_ = await put(outbox, "Hello")
     clock.set(START - timedelta(seconds=1))
     await outbox.write_probe()

@@ -26,9 +26,7 @@ pytestmark = pytest.mark.timeout(0 if ON_REQUEST else 900)
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """
-    A folder on a disk that is memory, where there is one: every commit waits for the disk.
-    """
+    """A folder on a disk that is memory, where there is one: every commit waits for the disk."""
     if not os.access(DISK_IN_MEMORY, os.W_OK):
         yield tmp_path
         return
@@ -43,9 +41,7 @@ def test_nothing_that_happens_breaks_a_promise(
     memory: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """
-    No text is lost, doubled without a word, out of order, or beyond the limits of an hour and a day.
-    """
+    """No text is lost, doubled without a word, out of order, or beyond the limits of an hour and a day."""
     if database == "postgresql":
         url = str(request.getfixturevalue("postgres_url"))
     else:
@@ -74,8 +70,6 @@ def test_nothing_that_happens_breaks_a_promise(
 
 
 def share(database: str) -> int:
-    """
-    How many examples a database gets.
-    """
+    """How many examples a database gets."""
     usual = USUAL[database]
     return ON_REQUEST * usual // sum(USUAL.values()) if ON_REQUEST else usual

@@ -1,6 +1,4 @@
-"""
-The list of people who opted out.
-"""
+"""The list of people who opted out."""
 
 from datetime import timedelta
 
@@ -19,9 +17,7 @@ OTHER_NUMBER = "+12025550144"
 
 
 async def test_a_person_on_the_list_is_found(outbox: Outbox) -> None:
-    """
-    For that tracking number and no other.
-    """
+    """For that tracking number and no other."""
     await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
     assert await outbox.is_suppressed(TRACKING_NUMBER, RECIPIENT)
@@ -30,9 +26,7 @@ async def test_a_person_on_the_list_is_found(outbox: Outbox) -> None:
 
 
 async def test_the_list_is_told_newest_first(outbox: Outbox, clock: ManualClock) -> None:
-    """
-    Once is enough: the first reason and its instant stay.
-    """
+    """Once is enough: the first reason and its instant stay."""
     await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP.")
     later = clock.advance(60)
     await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP again.")
@@ -59,9 +53,7 @@ async def test_the_list_is_told_newest_first(outbox: Outbox, clock: ManualClock)
 
 
 async def test_a_person_is_taken_off_the_list(outbox: Outbox, worker: Worker) -> None:
-    """
-    For one number or for all, and is texted again.
-    """
+    """For one number or for all, and is texted again."""
     for number in (TRACKING_NUMBER, OTHER_NUMBER):
         await outbox.suppress(number, RECIPIENT, "They replied STOP.")
 
@@ -74,9 +66,7 @@ async def test_a_person_is_taken_off_the_list(outbox: Outbox, worker: Worker) ->
 
 
 async def test_a_list_is_put_on_ours(outbox: Outbox) -> None:
-    """
-    With the instants that it brings; whoever is on the list already stays as they are.
-    """
+    """With the instants that it brings; whoever is on the list already stays as they are."""
     await outbox.suppress(TRACKING_NUMBER, recipient(1), "They replied STOP.")
     entries = [
         Suppression(
@@ -97,9 +87,7 @@ async def test_a_list_is_put_on_ours(outbox: Outbox) -> None:
 
 
 async def test_number_that_is_remembered_takes_over_who_opted_out_of_all(outbox: Outbox) -> None:
-    """
-    With the reason. An entry that is there stays; an opt-out of some numbers only is not taken over.
-    """
+    """With the reason. An entry that is there stays; an opt-out of some numbers only is not taken over."""
     new = "+12025550145"
     for number in (TRACKING_NUMBER, OTHER_NUMBER):
         await outbox.suppress(number, RECIPIENT, "Asked by phone.")

@@ -1,6 +1,4 @@
-"""
-Whose clock counts: PostgreSQL's where it may, so that nodes agree, else the one that is handed in.
-"""
+"""Whose clock counts: PostgreSQL's where it may, so that nodes agree, else the one that is handed in."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,9 +21,7 @@ def server_time(url: str) -> datetime:
 
 
 async def test_postgresql_tells_the_time(postgres_url: str, clock: ManualClock) -> None:
-    """
-    A node whose own clock is years off stores, claims and counts by the server's.
-    """
+    """A node whose own clock is years off stores, claims and counts by the server's."""
     clock.set(datetime(2001, 1, 1, tzinfo=UTC))
     before = server_time(postgres_url)
     outbox = await Outbox.open(postgres_url, clock)
@@ -46,16 +42,12 @@ async def test_postgresql_tells_the_time(postgres_url: str, clock: ManualClock) 
 
 
 async def test_the_clock_tells_the_time_where_it_is_asked(outbox: Outbox) -> None:
-    """
-    With ``database_time`` off, on either database.
-    """
+    """With ``database_time`` off, on either database."""
     assert START == await outbox.now()
 
 
 async def test_sqlite_has_no_clock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """
-    One machine, one clock: the one that is handed in.
-    """
+    """One machine, one clock: the one that is handed in."""
     path = tmp_path_factory.mktemp("store") / "relay.db"
     outbox = await Outbox.open(f"sqlite:///{path}", ManualClock())
 

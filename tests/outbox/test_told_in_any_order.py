@@ -1,6 +1,4 @@
-"""
-Whatever order CallRail's webhooks, people and answers come in: laws that hold.
-"""
+"""Whatever order CallRail's webhooks, people and answers come in: laws that hold."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -54,9 +52,7 @@ def pair_of(person: str) -> Pair:
 
 @dataclass
 class Wishes:
-    """
-    What people wanted, beside what the store makes of it.
-    """
+    """What people wanted, beside what the store makes of it."""
 
     stops: dict[str, list[datetime]] = field(default_factory=lambda: {PAT: [], KIM: []})
     starts: dict[str, list[datetime]] = field(default_factory=lambda: {PAT: [], KIM: []})
@@ -72,9 +68,7 @@ class Wishes:
                     self.by_hand.discard(person)
 
     def forbids(self, person: str) -> bool:
-        """
-        Whether nothing may leave: the last word was STOP, or somebody in the office said so.
-        """
+        """Whether nothing may leave: the last word was STOP, or somebody in the office said so."""
         last = max(self.stops[person], default=None)
         undone = any(last is not None and start > last for start in self.starts[person])
         return person in self.by_hand or (last is not None and not undone)
@@ -163,9 +157,7 @@ class _OptOuts:
         self.wishes.lifted(person)
 
     def approve(self, person: str) -> None:
-        """
-        Past the service, which refuses that while the person is on the list.
-        """
+        """Past the service, which refuses that while the person is on the list."""
         for id_ in self.ids:
             self.bench.run(self.bench.outbox.approve(id_))
 
@@ -206,9 +198,7 @@ STEPS = st.one_of(
 def test_the_budget_never_counts_less_than_callrail_took(
     bench: Bench, steps: list[tuple[object, ...]], *, masks: bool
 ) -> None:
-    """
-    Nor more than what may have left: in whatever order webhooks and answers come, once or again.
-    """
+    """Nor more than what may have left: in whatever order webhooks and answers come, once or again."""
     story = _Sendings(bench, masks=masks)
     for name, *what in steps:
         getattr(story, str(name))(*what)
@@ -233,9 +223,7 @@ class _Sendings:
         self.by_others = 0
 
     def send(self, person: str, content: str, fate: str) -> None:
-        """
-        One text; its answer comes later.
-        """
+        """One text; its answer comes later."""
         self.bench.clock.advance(6 * SECOND)
         message = make_message(draft=make_draft(recipient=person, text=content))
         self.bench.run(self.bench.outbox.accept(make_submission(message)))
@@ -300,16 +288,12 @@ class _Sendings:
         return standing.day.used
 
     def check(self) -> None:
-        """
-        What was told of and what was taken is counted: only what others sent may be unknown yet.
-        """
+        """What was told of and what was taken is counted: only what others sent may be unknown yet."""
         unheard_of_others = sum(self.taken.values()) + self.theirs - len(self.untold)
         assert self.used >= unheard_of_others
 
     def finish(self) -> None:
-        """
-        When all answers and all webhooks have come.
-        """
+        """When all answers and all webhooks have come."""
         while self.waiting:
             self.answer(0)
         while self.untold:

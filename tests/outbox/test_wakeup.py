@@ -1,6 +1,4 @@
-"""
-What one process leaves to do shows to all others.
-"""
+"""What one process leaves to do shows to all others."""
 
 import pytest
 

@@ -1,6 +1,4 @@
-"""
-Texts of which CallRail says that they went out: ours, and those of others.
-"""
+"""Texts of which CallRail says that they went out: ours, and those of others."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,9 +29,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def worker(outbox: Outbox) -> Worker:
-    """
-    One that has unknown outcomes looked up, as later texts to that person wait for it then.
-    """
+    """One that has unknown outcomes looked up, as later texts to that person wait for it then."""
     policy = make_policy(recipient_interval=timedelta())
     return Worker(outbox, policy=policy, lookups=LookupPolicy(accounts=policy.accounts))
 
@@ -52,18 +48,14 @@ async def used(worker: Worker) -> tuple[int, int]:
 
 
 def links(store_url: str) -> list[int | None]:
-    """
-    The attempt of each text that went out, in the order in which CallRail told of them.
-    """
+    """The attempt of each text that went out, in the order in which CallRail told of them."""
     with connected(store_url) as connection:
         query = sa.text("SELECT attempt_id FROM callrail_texts ORDER BY received_at, resource_id")
         return [row[0] for row in connection.execute(query)]
 
 
 async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    As a look-up would settle it, and the next text to that person leaves.
-    """
+    """As a look-up would settle it, and the next text to that person leaves."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await put(outbox, "Again")
@@ -84,9 +76,7 @@ async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker
 async def test_a_masked_number_is_known_by_its_conversation(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    That of an earlier text.
-    """
+    """That of an earlier text."""
     await put(outbox, "First")
     await worker.send()
     clock.advance(SECOND)
@@ -123,9 +113,7 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
 
 
 async def test_a_masked_number_of_two_people_is_nobodys(outbox: Outbox, worker: Worker) -> None:
-    """
-    Whose text did arrive is left to the look-ups. Until then it costs one more.
-    """
+    """Whose text did arrive is left to the look-ups. Until then it costs one more."""
     for person in (RECIPIENT, KIM):
         await put(outbox, "Hello", to=person)
         await worker.send(LOST)
@@ -139,9 +127,7 @@ async def test_a_masked_number_of_two_people_is_nobodys(outbox: Outbox, worker: 
 async def test_a_text_that_is_known_to_be_sent_is_linked(
     outbox: Outbox, worker: Worker, store_url: str
 ) -> None:
-    """
-    And is in the conversation and in the budget once.
-    """
+    """And is in the conversation and in the budget once."""
     await put(outbox, "Hello")
     claim = await worker.send()
 
@@ -155,9 +141,7 @@ async def test_a_text_that_is_known_to_be_sent_is_linked(
 
 
 async def test_the_webhook_may_come_before_the_answer(outbox: Outbox, worker: Worker, store_url: str) -> None:
-    """
-    The answer comes as usual.
-    """
+    """The answer comes as usual."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
 
@@ -211,9 +195,7 @@ async def test_a_crash_after_the_webhook_is_no_question(
 async def test_what_did_not_leave_was_anothers(
     outbox: Outbox, worker: Worker, store_url: str, outcome: NotSent | RateLimited | Rejected
 ) -> None:
-    """
-    Somebody wrote the same words in CallRail just then.
-    """
+    """Somebody wrote the same words in CallRail just then."""
     await put(outbox, "Hello")
     claim = await worker.take()
     await tell(outbox)
@@ -227,9 +209,7 @@ async def test_what_did_not_leave_was_anothers(
 async def test_what_did_not_leave_lends_its_text_to_one_that_did(
     outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
 ) -> None:
-    """
-    Of two with the same words, the older one unknown: the webhook was that of the older one.
-    """
+    """Of two with the same words, the older one unknown: the webhook was that of the older one."""
     older = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(HOUR / 60)
@@ -298,9 +278,7 @@ async def test_a_repeated_webhook_is_no_second_witness(
 async def test_what_fits_no_text_was_sent_by_others(
     outbox: Outbox, worker: Worker, what: dict[str, object]
 ) -> None:
-    """
-    Other words, another person, another number.
-    """
+    """Other words, another person, another number."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
@@ -314,9 +292,7 @@ async def test_what_fits_no_text_was_sent_by_others(
 async def test_a_text_of_another_time_was_sent_by_others(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    By CallRail's clock and by ours.
-    """
+    """By CallRail's clock and by ours."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(timedelta(minutes=11))
@@ -329,9 +305,7 @@ async def test_a_text_of_another_time_was_sent_by_others(
 async def test_a_clock_that_differs_much_is_no_obstacle(
     outbox: Outbox, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    A webhook comes soon after its text: by our clock it is in time, whatever CallRail's clock says.
-    """
+    """A webhook comes soon after its text: by our clock it is in time, whatever CallRail's clock says."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(SECOND)
@@ -342,9 +316,7 @@ async def test_a_clock_that_differs_much_is_no_obstacle(
 
 
 async def test_texts_of_others_use_the_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
-    """
-    For an hour and a day from when they were written.
-    """
+    """For an hour and a day from when they were written."""
     worker = replace(worker, policy=make_policy(limits=Limits(3, 5), recipient_interval=timedelta()))
     for number in range(2):
         await tell(outbox, "From CallRail's page", person=recipient(60 + number))
@@ -369,9 +341,7 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Outbox, worker: 
 
 
 async def test_texts_of_others_of_another_account_cost_nothing(outbox: Outbox, worker: Worker) -> None:
-    """
-    Nor do those of a company that nobody here knows.
-    """
+    """Nor do those of a company that nobody here knows."""
     noted = await tell(outbox, person=KIM, company_id="COM-of-nobody")
 
     assert (True, None) == (noted.by_others, noted.account_id)
@@ -421,9 +391,7 @@ async def test_a_text_that_was_sent_again_and_arrived_twice_is_told(
 
 
 async def test_another_conversation_is_another_person(outbox: Outbox, worker: Worker) -> None:
-    """
-    Where CallRail masks the number, and the conversations of both are known.
-    """
+    """Where CallRail masks the number, and the conversations of both are known."""
     await put(outbox, "Hello", to=KIM)
     await worker.send(Sent(200, "c0nv2", "SMT2"))
 

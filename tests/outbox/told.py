@@ -1,6 +1,4 @@
-"""
-Texts as CallRail tells of them, with defaults, and telling the store.
-"""
+"""Texts as CallRail tells of them, with defaults, and telling the store."""
 
 from datetime import datetime, timedelta
 from itertools import count
@@ -41,9 +39,7 @@ def make_told(
     company_id: str | None = COMPANY,
     seen: bool = False,
 ) -> CallRailText:
-    """
-    A reply, or with *direction* OUT a text to a person.
-    """
+    """A reply, or with *direction* OUT a text to a person."""
     ends = (
         ShownNumber(person) if isinstance(person, str) else person,
         ShownNumber(ours) if isinstance(ours, str) else ours,

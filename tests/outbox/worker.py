@@ -1,6 +1,4 @@
-"""
-What a delivery worker does with the store, one step at a time, and putting texts in.
-"""
+"""What a delivery worker does with the store, one step at a time, and putting texts in."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,9 +29,7 @@ FIREWALL = Rejected(403, "Attention Required!", Refusal.FIREWALL)
 
 @dataclass(frozen=True)
 class Worker:
-    """
-    One node that claims from *outbox* by *policy*.
-    """
+    """One node that claims from *outbox* by *policy*."""
 
     outbox: Outbox
     policy: ClaimPolicy = field(default_factory=make_policy)
@@ -41,43 +37,33 @@ class Worker:
     lookups: LookupPolicy | None = None
 
     def under(self, **rules: object) -> "Worker":
-        """
-        The same worker under a policy of these rules, the others being the defaults.
-        """
+        """The same worker under a policy of these rules, the others being the defaults."""
         return replace(self, policy=make_policy(**rules))  # type: ignore[arg-type]  # names are checked there
 
     async def look(self) -> ClaimResult:
         return await self.outbox.claim(self.node, self.policy)
 
     async def take(self) -> Claim:
-        """
-        Claim a segment; there must be one.
-        """
+        """Claim a segment; there must be one."""
         claim = (await self.look()).claim
         assert claim is not None
         return claim
 
     async def take_all(self) -> list[Claim]:
-        """
-        Claim as long as there is something to claim.
-        """
+        """Claim as long as there is something to claim."""
         claims = []
         while (claim := (await self.look()).claim) is not None:
             claims.append(claim)
         return claims
 
     async def waits(self) -> datetime | None:
-        """
-        Find nothing to claim, and say when there may be something.
-        """
+        """Find nothing to claim, and say when there may be something."""
         result = await self.look()
         assert result.claim is None
         return result.wake_at
 
     async def finish(self, claim: Claim, outcome: Outcome = SENT) -> Recorded:
-        """
-        Record an outcome in time.
-        """
+        """Record an outcome in time."""
         recorded = await self.record(claim, outcome)
         assert isinstance(recorded, Recorded)
         return recorded
@@ -92,9 +78,7 @@ class Worker:
         )
 
     async def send(self, outcome: Outcome = SENT) -> Claim:
-        """
-        Claim a segment and record its outcome.
-        """
+        """Claim a segment and record its outcome."""
         claim = await self.take()
         await self.finish(claim, outcome)
         return claim
@@ -110,9 +94,7 @@ class Worker:
 
 
 async def put(outbox: Outbox, text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> str:
-    """
-    Store a message that nothing holds; its id.
-    """
+    """Store a message that nothing holds; its id."""
     return await put_message(outbox, plain(text, to=to, account_id=account_id))
 
 
@@ -145,15 +127,11 @@ def sent_with(
     day_allowed: int | None = None,
     day_used: int | None = None,
 ) -> Sent:
-    """
-    CallRail's yes, with these ``x-rate-limit-*`` headers.
-    """
+    """CallRail's yes, with these ``x-rate-limit-*`` headers."""
     usage = Usage(hour_allowed=hour_allowed, hour_used=hour_used, day_allowed=day_allowed, day_used=day_used)
     return Sent(200, "CON1", "SMT1", usage)
 
 
 def words(characters: int) -> str:
-    """
-    A text of that many characters, in words of nine letters.
-    """
+    """A text of that many characters, in words of nine letters."""
     return " ".join(f"word{number:05}" for number in range(characters // 10 + 1))[:characters].strip()

@@ -1,6 +1,4 @@
-"""
-The services on a real store, sending to the simulator through the real client.
-"""
+"""The services on a real store, sending to the simulator through the real client."""
 
 import asyncio
 import sqlite3
@@ -47,9 +45,7 @@ READ_TIMEOUT = timedelta(seconds=60)
 
 
 class Events(list[Event]):
-    """
-    A hook that keeps every event, and lets a test wait for one.
-    """
+    """A hook that keeps every event, and lets a test wait for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,9 +59,7 @@ class Events(list[Event]):
         return [event for event in self if isinstance(event, kind)]
 
     async def until(self, kind: type[E], count: int = 1) -> list[E]:
-        """
-        Wait for *count* events of *kind*, and return all of them.
-        """
+        """Wait for *count* events of *kind*, and return all of them."""
         while len(self.of(kind)) < count:
             self._changed.clear()
             await self._changed.wait()
@@ -126,9 +120,7 @@ class Rig:
         return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
-        """
-        Put one text into the outbox; returns the id of its message.
-        """
+        """Put one text into the outbox; returns the id of its message."""
         draft = map_text(to=to, text=text, sender=None, policy=self.mapping)
         [accepted] = (await self.intake.accept_direct(draft)).accepted
         return accepted.message_id
@@ -142,18 +134,14 @@ class Rig:
         return standing.account.paused_reason
 
     async def work(self, delivery: Delivery, *, turns: int = 1, step: float = 1.0) -> None:
-        """
-        Turns of *delivery*, each to the end of what it starts, with *step* seconds after each.
-        """
+        """Turns of *delivery*, each to the end of what it starts, with *step* seconds after each."""
         for _ in range(turns):
             await delivery.turn()
             await passing_time(self.clock, delivery.settle())
             self.clock.advance(step)
 
     def stored(self, columns: str, table: str) -> list[tuple[object, ...]]:
-        """
-        What the store holds on disk, read past the program.
-        """
+        """What the store holds on disk, read past the program."""
         with sqlite3.connect(self.path) as connection:
             rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()
         connection.close()
@@ -269,16 +257,12 @@ async def open_callrail(
 
 
 def outcomes(message: Message) -> list[OutcomeKind | None]:
-    """
-    What each attempt at a message came to, in order.
-    """
+    """What each attempt at a message came to, in order."""
     return [attempt.outcome for segment in message.segments for attempt in segment.attempts]
 
 
 async def passing_time(clock: ManualClock, work: Awaitable[T], *, sleepers: int = 1) -> T:
-    """
-    What *work* comes to, while time passes whenever so many sleep, who are all there are to sleep.
-    """
+    """What *work* comes to, while time passes whenever so many sleep, who are all there are to sleep."""
     task = asyncio.ensure_future(work)
     while not task.done():
         asleep = asyncio.ensure_future(clock.until_asleep(sleepers))
@@ -291,9 +275,7 @@ async def passing_time(clock: ManualClock, work: Awaitable[T], *, sleepers: int 
 
 
 class LoopTime:
-    """
-    Lets the time-outs of the running loop run out without anybody waiting for them.
-    """
+    """Lets the time-outs of the running loop run out without anybody waiting for them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()

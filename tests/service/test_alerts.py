@@ -1,6 +1,4 @@
-"""
-Alerts: from what is wrong in a real store to a real HTTP server, through Apprise.
-"""
+"""Alerts: from what is wrong in a real store to a real HTTP server, through Apprise."""
 
 import asyncio
 import io
@@ -45,9 +43,7 @@ def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts
 
 
 async def test_the_owner_hears_of_a_pause_and_of_its_end(tmp_path: Path, receiver: Receiver) -> None:
-    """
-    Once each, however often somebody looks.
-    """
+    """Once each, however often somebody looks."""
     async with open_rig(tmp_path) as rig:
         alerts = alerts_of(rig, receiver.url)
         await alerts.turn()
@@ -89,9 +85,7 @@ async def test_another_node_does_not_tell_it_again(tmp_path: Path, receiver: Rec
 
 
 async def test_a_channel_that_fails_is_tried_again_later(tmp_path: Path, receiver: Receiver) -> None:
-    """
-    Ever more seldom, until it works; its secret is in no word about it.
-    """
+    """Ever more seldom, until it works; its secret is in no word about it."""
     receiver.status = 500
     async with open_rig(tmp_path) as rig:
         alerts = alerts_of(rig, receiver.url)
@@ -126,9 +120,7 @@ async def test_one_channel_of_two_is_enough(tmp_path: Path, receiver: Receiver) 
 
 
 async def test_a_store_that_does_not_work_is_told_past_it(tmp_path: Path, receiver: Receiver) -> None:
-    """
-    When it lasts: for a moment it may be locked.
-    """
+    """When it lasts: for a moment it may be locked."""
     async with open_rig(tmp_path, patience=0) as rig:
         alerts = alerts_of(rig, receiver.url)
         await rig.operations.pause(None, "Lunch.")
@@ -184,9 +176,7 @@ async def test_a_fault_of_its_own_ends_nothing(tmp_path: Path, receiver: Receive
 
 
 async def test_no_word_of_apprise_reaches_our_log(receiver: Receiver) -> None:
-    """
-    It may name the channel's address.
-    """
+    """It may name the channel's address."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     logging.getLogger().addHandler(handler)

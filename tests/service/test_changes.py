@@ -1,6 +1,4 @@
-"""
-Noticing that something changed.
-"""
+"""Noticing that something changed."""
 
 import asyncio
 
@@ -14,9 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Store:
-    """
-    A marker that a test changes, and how often it was asked for.
-    """
+    """A marker that a test changes, and how often it was asked for."""
 
     def __init__(self) -> None:
         self.marker = "a"
@@ -36,9 +32,7 @@ def clock() -> ManualClock:
 
 
 async def test_change_in_this_process_is_told_at_once(clock: ManualClock) -> None:
-    """
-    And only once, however many changes there were.
-    """
+    """And only once, however many changes there were."""
     signal, store = ChangeSignal(), Store()
     feed = ChangeFeed(signal, store, clock)
     stream = feed.versions(await feed.version())
@@ -54,9 +48,7 @@ async def test_change_in_this_process_is_told_at_once(clock: ManualClock) -> Non
 
 
 async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
-    """
-    Also after a while in which the store could not be read.
-    """
+    """Also after a while in which the store could not be read."""
     store = Store()
     feed = ChangeFeed(ChangeSignal(), store, clock)
     coming = asyncio.ensure_future(anext(feed.versions("a-0")))
@@ -75,9 +67,7 @@ async def test_change_by_others_is_seen_by_looking(clock: ManualClock) -> None:
 
 
 async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
-    """
-    The last one who leaves ends it, and the next one begins anew.
-    """
+    """The last one who leaves ends it, and the next one begins anew."""
     store = Store()
     feed = ChangeFeed(ChangeSignal(), store, clock)
     stream = feed.versions("old")
@@ -97,9 +87,7 @@ async def test_nobody_looks_when_nobody_listens(clock: ManualClock) -> None:
 
 
 async def test_closing_ends_every_stream(clock: ManualClock) -> None:
-    """
-    A listener that stops would wait for them.
-    """
+    """A listener that stops would wait for them."""
     feed = ChangeFeed(ChangeSignal(), Store(), clock)
     waiting = [asyncio.ensure_future(_last(feed)) for _ in range(3)]
     await clock.until_asleep()

@@ -1,6 +1,4 @@
-"""
-Each check in both ways: what it says when all is well, and the remedy when not.
-"""
+"""Each check in both ways: what it says when all is well, and the remedy when not."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -49,16 +47,12 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 
 
 def elsewhere(rig: Rig) -> Operations:
-    """
-    The operations after the account was taken out of the settings.
-    """
+    """The operations after the account was taken out of the settings."""
     return Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
-    """
-    It is named; where it cannot be written the disk, the rights and the server are to be looked at.
-    """
+    """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
     async with open_rig(tmp_path, patience=0) as rig:
         assert "relay.db can be written." == await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
@@ -66,9 +60,7 @@ async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
 
 
 async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
-    """
-    The remedy is named; a serve that works on the store is enough.
-    """
+    """The remedy is named; a serve that works on the store is enough."""
     async with open_rig(tmp_path) as idle:
         with pytest.raises(Unavailable, match=r"No relay is running.*`callrail-relay serve`"):
             await check_relay(idle.outbox)
@@ -77,9 +69,7 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_space_is_told_before_it_is_gone() -> None:
-    """
-    First a warning, then a failure.
-    """
+    """First a warning, then a failure."""
     assert "200 MB free in /data." == check_space(LITTLE_SPACE, "/data")
     with pytest.raises(Worry, match="199 MB left; free some space"):
         check_space(LITTLE_SPACE - 1, "/data")
@@ -90,9 +80,7 @@ def test_space_is_told_before_it_is_gone() -> None:
 
 
 async def test_routes_that_can_text_are_well() -> None:
-    """
-    The account by either of its names; and nothing is promised that only a send can prove.
-    """
+    """The account by either of its names; and nothing is promised that only a send can prove."""
     simulator = make_simulator()
     by_number = route_of(simulator, account_id=str(simulator.numeric_id))
 
@@ -103,9 +91,7 @@ async def test_routes_that_can_text_are_well() -> None:
 
 
 async def test_an_account_by_both_of_its_names_is_told() -> None:
-    """
-    It would have two budgets, and CallRail knows of one.
-    """
+    """It would have two budgets, and CallRail knows of one."""
     simulator = make_simulator()
     by_number = route_of(simulator, account_id=str(simulator.numeric_id))
 
@@ -114,9 +100,7 @@ async def test_an_account_by_both_of_its_names_is_told() -> None:
 
 
 async def test_wrong_key_is_told() -> None:
-    """
-    Where to copy it again is said.
-    """
+    """Where to copy it again is said."""
     with pytest.raises(RefusedByCallRail, match="Copy it again"):
         await routes_checked(make_simulator(), api_key="another-key")
 
@@ -130,9 +114,7 @@ async def test_wrong_key_is_told() -> None:
     ],
 )
 async def test_route_that_does_not_exist_is_told(changes: dict[str, str], words: str) -> None:
-    """
-    Which part of it is wrong, and what to run; no full number.
-    """
+    """Which part of it is wrong, and what to run; no full number."""
     simulator = make_simulator()
     with pytest.raises(RefusedByCallRail, match=words) as caught:
         await routes_checked(simulator, route_of(simulator, **changes))
@@ -142,9 +124,7 @@ async def test_route_that_does_not_exist_is_told(changes: dict[str, str], words:
 
 
 async def test_number_that_cannot_text_is_told() -> None:
-    """
-    A number whose texting is switched off in CallRail.
-    """
+    """A number whose texting is switched off in CallRail."""
     simulator = make_simulator()
     simulator.change_tracker(next(iter(simulator.trackers)), sms_enabled=False)
     with pytest.raises(RefusedByCallRail, match="switch texting on"):
@@ -152,9 +132,7 @@ async def test_number_that_cannot_text_is_told() -> None:
 
 
 async def test_unreachable_callrail_is_told() -> None:
-    """
-    That is another fault than a refusal.
-    """
+    """That is another fault than a refusal."""
     simulator = make_simulator()
     simulator.fault(Fault(Kind.REFUSE, on="any"))
     with pytest.raises(Unavailable, match="cannot be reached"):
@@ -162,9 +140,7 @@ async def test_unreachable_callrail_is_told() -> None:
 
 
 async def test_paused_account_is_told(tmp_path: Path) -> None:
-    """
-    A person's pause names the way out, and one that CallRail caused does so itself, once.
-    """
+    """A person's pause names the way out, and one that CallRail caused does so itself, once."""
     async with open_rig(tmp_path) as rig:
         assert "No account is paused." == await check_accounts(rig.operations)
         await rig.operations.pause(None, "Holidays.")
@@ -181,9 +157,7 @@ async def test_paused_account_is_told(tmp_path: Path) -> None:
 
 
 async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
-    """
-    Texts that wait for an account which the settings no longer name.
-    """
+    """Texts that wait for an account which the settings no longer name."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
         with pytest.raises(Worry, match=r"1 segment\(s\) wait for account ACC.*not in the settings"):
@@ -191,9 +165,7 @@ async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
 
 
 async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
-    """
-    Held and unknown ones, with the command that shows them.
-    """
+    """Held and unknown ones, with the command that shows them."""
     async with open_rig(tmp_path) as rig:
         assert "No messages need review." == await check_waiting(rig.operations)
         await rig.accept("Hello [[name]]")
@@ -209,9 +181,7 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
 
 
 def test_replies_are_heard_of() -> None:
-    """
-    By webhooks, by looking, or by both; without either a STOP is not. What was not seen is a warning.
-    """
+    """By webhooks, by looking, or by both; without either a STOP is not. What was not seen is a warning."""
     quarter = timedelta(minutes=15)
     known = "CallRail's webhooks are known by 2 key(s) from the OS keyring."
 
@@ -239,9 +209,7 @@ def test_replies_are_heard_of() -> None:
 
 
 async def test_an_answer_of_callrail_that_is_kept_says_when_it_was_asked() -> None:
-    """
-    It is asked again when that is long ago, and at once when a person wants it anew.
-    """
+    """It is asked again when that is long ago, and at once when a person wants it anew."""
     clock, asked = ManualClock(), 0
 
     async def ask() -> str:

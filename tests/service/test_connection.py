@@ -1,6 +1,4 @@
-"""
-Knowing whether CallRail answers, without asking more often than that takes.
-"""
+"""Knowing whether CallRail answers, without asking more often than that takes."""
 
 from pathlib import Path
 
@@ -19,9 +17,7 @@ async def contact(rig: Rig) -> Contact:
 
 
 async def test_it_asks_when_callrail_has_been_silent(tmp_path: Path) -> None:
-    """
-    At the start, and when the last answer is CONTACT_AGE old; a text that was sent is an answer too.
-    """
+    """At the start, and when the last answer is CONTACT_AGE old; a text that was sent is an answer too."""
     async with open_rig(tmp_path) as rig:
         connection = Connection(rig.outbox, rig.callrail, [rig.account_id], clock=rig.clock)
         started = rig.clock.now()
@@ -42,9 +38,7 @@ async def test_it_asks_when_callrail_has_been_silent(tmp_path: Path) -> None:
 
 
 async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
-    """
-    What failed is known at once, and so is the answer after it.
-    """
+    """What failed is known at once, and so is the answer after it."""
     async with open_rig(tmp_path) as rig:
         connection = Connection(rig.outbox, rig.callrail, [rig.account_id], clock=rig.clock)
         rig.simulator.fault(Fault(Kind.REFUSE, on="read", times=1))
@@ -57,9 +51,7 @@ async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
 
 
 async def test_account_that_the_key_cannot_see_does_not_answer(tmp_path: Path) -> None:
-    """
-    Others do, so that each is told apart.
-    """
+    """Others do, so that each is told apart."""
     async with open_rig(tmp_path) as rig:
         await Connection(rig.outbox, rig.callrail, [rig.account_id, "ACC9"], clock=rig.clock).turn()
 

@@ -43,9 +43,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Gate:
-    """
-    A sender that keeps every text until it is opened, and tells how many it has.
-    """
+    """A sender that keeps every text until it is opened, and tells how many it has."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -82,9 +80,7 @@ async def running(delivery: Delivery) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_clean_stop_lets_the_text_under_way_finish(tmp_path: Path) -> None:
-    """
-    After ``stop`` nothing more is claimed, and what has left is recorded before the worker returns.
-    """
+    """After ``stop`` nothing more is claimed, and what has left is recorded before the worker returns."""
     async with open_rig(tmp_path) as rig:
         gate = Gate(rig.callrail)
         first, second = await rig.accept("First"), await rig.accept("Second", to=recipient(1))
@@ -107,9 +103,7 @@ async def test_clean_stop_lets_the_text_under_way_finish(tmp_path: Path) -> None
 
 
 async def test_text_claimed_while_stopping_is_finished(tmp_path: Path) -> None:
-    """
-    What was claimed at that very moment is on its way, and not left open.
-    """
+    """What was claimed at that very moment is on its way, and not left open."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
@@ -122,9 +116,7 @@ async def test_text_claimed_while_stopping_is_finished(tmp_path: Path) -> None:
 
 
 async def test_stopped_worker_claims_nothing(tmp_path: Path) -> None:
-    """
-    A worker that was stopped before it began leaves everything where it is.
-    """
+    """A worker that was stopped before it began leaves everything where it is."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
@@ -136,9 +128,7 @@ async def test_stopped_worker_claims_nothing(tmp_path: Path) -> None:
 
 
 async def test_worker_that_is_cancelled_waits_for_what_is_under_way(tmp_path: Path) -> None:
-    """
-    A cancelled ``run`` is a stop: the text under way still gets its outcome.
-    """
+    """A cancelled ``run`` is a stop: the text under way still gets its outcome."""
     async with open_rig(tmp_path) as rig:
         gate = Gate(rig.callrail)
         id_ = await rig.accept()
@@ -154,9 +144,7 @@ async def test_worker_that_is_cancelled_waits_for_what_is_under_way(tmp_path: Pa
 
 
 async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
-    """
-    A text that came in leaves without any time passing.
-    """
+    """A text that came in leaves without any time passing."""
     async with open_rig(tmp_path) as rig:
         delivery = rig.delivery()
         async with running(delivery):
@@ -169,9 +157,7 @@ async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
 
 
 async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
-    """
-    Nobody wakes it for a text of another process; it looks every second.
-    """
+    """Nobody wakes it for a text of another process; it looks every second."""
     async with open_rig(tmp_path) as rig:
         other = await Outbox.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         delivery = rig.delivery()
@@ -196,9 +182,7 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_no_more_than_so_many_are_under_way(tmp_path: Path, concurrency: int) -> None:
-    """
-    The setting bounds how many texts are on their way at one time.
-    """
+    """The setting bounds how many texts are on their way at one time."""
     async with open_rig(tmp_path) as rig:
         gate = Gate(rig.callrail)
         ids = [await rig.accept(to=recipient(number)) for number in range(5)]
@@ -216,9 +200,7 @@ async def test_no_more_than_so_many_are_under_way(tmp_path: Path, concurrency: i
 
 
 async def test_texts_to_one_person_are_a_second_apart(tmp_path: Path) -> None:
-    """
-    The worker wakes by itself when the next one is due, and not before.
-    """
+    """The worker wakes by itself when the next one is due, and not before."""
     async with open_rig(tmp_path) as rig:
         for number in range(3):
             await rig.accept(f"Text {number}")
@@ -234,9 +216,7 @@ async def test_texts_to_one_person_are_a_second_apart(tmp_path: Path) -> None:
 
 
 async def test_segments_of_one_text_stay_together(tmp_path: Path) -> None:
-    """
-    A later text to the same person does not come between the parts of an earlier one.
-    """
+    """A later text to the same person does not come between the parts of an earlier one."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("word " * 60)
         await rig.accept("Later")
@@ -249,9 +229,7 @@ async def test_segments_of_one_text_stay_together(tmp_path: Path) -> None:
 
 
 async def test_store_that_fails_while_claiming_is_asked_again(tmp_path: Path) -> None:
-    """
-    Somebody is told, nothing leaves meanwhile, and delivery goes on when the store does.
-    """
+    """Somebody is told, nothing leaves meanwhile, and delivery goes on when the store does."""
     async with open_rig(tmp_path, patience=0) as rig:
         await rig.accept()
         delivery = rig.delivery()
@@ -274,9 +252,7 @@ async def test_store_that_fails_while_claiming_is_asked_again(tmp_path: Path) ->
 
 
 class LockingTheStore:
-    """
-    A sender after whose work the store cannot be written, until it is let go.
-    """
+    """A sender after whose work the store cannot be written, until it is let go."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -292,9 +268,7 @@ class LockingTheStore:
 
 
 async def test_outcome_is_recorded_when_the_store_comes_back(tmp_path: Path) -> None:
-    """
-    The outcome is tried again and again, and is not lost by a failure that passes.
-    """
+    """The outcome is tried again and again, and is not lost by a failure that passes."""
     async with open_rig(tmp_path, patience=0) as rig:
         sender = LockingTheStore(rig)
         id_ = await rig.accept()
@@ -337,9 +311,7 @@ async def test_outcome_that_cannot_be_recorded_is_given_up_where_the_relay_stops
 
 
 async def test_failing_store_at_the_start_does_not_lose_the_crash_before(tmp_path: Path) -> None:
-    """
-    What the process before left open is still taken up when the store answers at last.
-    """
+    """What the process before left open is still taken up when the store answers at last."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await rig.accept()
         await rig.outbox.claim("node-1", rig.claim)
@@ -363,9 +335,7 @@ async def test_failing_store_at_the_start_does_not_lose_the_crash_before(tmp_pat
 async def test_fault_of_our_own_does_not_end_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Somebody is told its name and not its words, and the worker looks again later.
-    """
+    """Somebody is told its name and not its words, and the worker looks again later."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
 
@@ -390,9 +360,7 @@ async def test_fault_of_our_own_does_not_end_the_worker(
 async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The attempt stays open, and becomes unknown when its lease is over.
-    """
+    """The attempt stays open, and becomes unknown when its lease is over."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
@@ -416,9 +384,7 @@ async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(
 
 
 async def test_late_success_is_evidence(tmp_path: Path) -> None:
-    """
-    A text whose lease ran out on a slow node is unknown, until that node learns that it was taken.
-    """
+    """A text whose lease ran out on a slow node is unknown, until that node learns that it was taken."""
     async with open_rig(tmp_path) as rig:
         gate = Gate(rig.callrail)
         id_ = await rig.accept()
@@ -442,9 +408,7 @@ async def test_late_success_is_evidence(tmp_path: Path) -> None:
 
 
 async def test_late_failure_changes_nothing(tmp_path: Path) -> None:
-    """
-    What was given up stays unknown when the slow node did not get an answer either.
-    """
+    """What was given up stays unknown when the slow node did not get an answer either."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER))
         gate = Gate(rig.callrail)
@@ -463,9 +427,7 @@ async def test_late_failure_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_leases_are_looked_at_every_now_and_then(tmp_path: Path) -> None:
-    """
-    Between two looks a lease that ran out stays open; the next look settles it.
-    """
+    """Between two looks a lease that ran out stays open; the next look settles it."""
     async with open_rig(tmp_path) as rig:
         delivery = rig.delivery(node="node-2")
         id_ = await rig.accept()
@@ -483,9 +445,7 @@ async def test_leases_are_looked_at_every_now_and_then(tmp_path: Path) -> None:
 
 
 def trouble(seed: int) -> list[Fault]:
-    """
-    What may happen to a text without leaving a doubt: no connection, a limit, a slow answer.
-    """
+    """What may happen to a text without leaving a doubt: no connection, a limit, a slow answer."""
     random = Random(seed)
     return [
         Fault(Kind.REFUSE, share=random.uniform(0, 0.4)),
@@ -499,9 +459,7 @@ def trouble(seed: int) -> list[Fault]:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_order_and_once_hold_under_trouble(tmp_path: Path, seed: int) -> None:
-    """
-    Three people, many texts, two workers, any fault: each gets every text once, in order, not too fast.
-    """
+    """Three people, many texts, two workers, any fault: each gets every text once, in order, not too fast."""
     async with open_rig(tmp_path, guards=GuardPolicy(max_age=timedelta(days=2))) as rig:
         rig.simulator.fault(*trouble(seed))
         wanted: dict[str, list[str]] = defaultdict(list)
@@ -530,9 +488,7 @@ async def test_order_and_once_hold_under_trouble(tmp_path: Path, seed: int) -> N
 
 
 async def until_empty(rig: Rig, deliveries: list[Delivery]) -> None:
-    """
-    Let all of them work at the same time, until nothing is left to send or to look up.
-    """
+    """Let all of them work at the same time, until nothing is left to send or to look up."""
     reconciliation = rig.reconciliation()
     for _ in range(2000):
         wake_ats = [await delivery.turn() for delivery in deliveries]
@@ -602,9 +558,7 @@ async def test_every_step_is_told(tmp_path: Path) -> None:
 
 
 async def test_pause_is_told_once(tmp_path: Path) -> None:
-    """
-    Several texts under way that meet the same refusal are one pause.
-    """
+    """Several texts under way that meet the same refusal are one pause."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.read_only = True
         gate = Gate(rig.callrail)
@@ -621,9 +575,7 @@ async def test_pause_is_told_once(tmp_path: Path) -> None:
 
 
 async def test_text_that_was_taken_twice_is_told(tmp_path: Path) -> None:
-    """
-    A person had it sent again, and the first answer came while the second sending was on its way.
-    """
+    """A person had it sent again, and the first answer came while the second sending was on its way."""
     async with open_rig(tmp_path) as rig:
         first, second = Gate(rig.callrail), Gate(rig.callrail)
         slow, other = rig.delivery(sender=first), rig.delivery(node="node-2", sender=second)
@@ -647,9 +599,7 @@ async def test_text_that_was_taken_twice_is_told(tmp_path: Path) -> None:
 
 
 async def test_held_text_is_told(tmp_path: Path) -> None:
-    """
-    A text that waited too long is held when its turn comes.
-    """
+    """A text that waited too long is held when its turn comes."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         rig.clock.advance(timedelta(hours=5))
@@ -663,9 +613,7 @@ async def test_held_text_is_told(tmp_path: Path) -> None:
 
 
 async def test_sender_is_asked_once_for_each_attempt(tmp_path: Path) -> None:
-    """
-    One call, one outcome.
-    """
+    """One call, one outcome."""
     calls: list[tuple[str, str]] = []
 
     class Counting:
@@ -710,9 +658,7 @@ async def test_a_claim_that_nobody_heard_of_is_taken_back(
 async def test_a_claim_that_took_too_long_does_not_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    What was claimed long ago could be given up by others while it is on its way: it is claimed anew.
-    """
+    """What was claimed long ago could be given up by others while it is on its way: it is claimed anew."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()

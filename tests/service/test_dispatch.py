@@ -1,6 +1,4 @@
-"""
-Waiting for the end of some texts: each end has its exit code.
-"""
+"""Waiting for the end of some texts: each end has its exit code."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -33,9 +31,7 @@ TIMEOUT = timedelta(seconds=120)
 async def dispatched(
     rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: Worker | None = None
 ) -> list[Ending]:
-    """
-    The endings of these texts, while time passes for whoever waits for it.
-    """
+    """The endings of these texts, while time passes for whoever waits for it."""
     work = dispatch(rig, worker).deliver(ids, timeout=timeout)
     # Whoever waits, delivery and reconciliation.
     return await passing_time(rig.clock, work, sleepers=3)
@@ -58,9 +54,7 @@ def assert_ends(one: Ending, error: type[RelayError], code: int, words: str) -> 
 
 
 async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
-    """
-    Nothing is at fault, and the answer is the message as it is by then.
-    """
+    """Nothing is at fault, and the answer is the message as it is by then."""
     async with open_rig(tmp_path) as rig:
         one = await ending(rig, await rig.accept())
 
@@ -70,9 +64,7 @@ async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
 
 
 async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    """
-    Several texts, each with its own end; what else waits in the outbox leaves as well.
-    """
+    """Several texts, each with its own end; what else waits in the outbox leaves as well."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.make_unreachable(recipient(1), "blocked")
         await rig.accept("Somebody else's", to=recipient(3))
@@ -85,9 +77,7 @@ async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
-    """
-    CallRail's own words say why.
-    """
+    """CallRail's own words say why."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.make_unreachable(recipient(1), "landline")
         one = await ending(rig, await rig.accept(to=recipient(1)))
@@ -96,9 +86,7 @@ async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
 
 
 async def test_refused_key_ends_with_5_and_keeps_the_text(tmp_path: Path) -> None:
-    """
-    A pause that this very text caused is CallRail's refusal.
-    """
+    """A pause that this very text caused is CallRail's refusal."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.read_only = True
         one = await ending(rig, await rig.accept())
@@ -109,9 +97,7 @@ async def test_refused_key_ends_with_5_and_keeps_the_text(tmp_path: Path) -> Non
 
 
 async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path) -> None:
-    """
-    A person's pause is waited for by nobody.
-    """
+    """A person's pause is waited for by nobody."""
     async with open_rig(tmp_path) as rig:
         await rig.operations.pause(None, "Holidays.")
         # The clock stands still: whoever waited here would wait for ever.
@@ -122,9 +108,7 @@ async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path
 
 
 async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
-    """
-    Nobody is told that it failed, nor that it was sent.
-    """
+    """Nobody is told that it failed, nor that it was sent."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         one = await ending(rig, await rig.accept())
@@ -133,9 +117,7 @@ async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
 
 
 async def test_unknown_text_that_is_found_in_time_ends_with_0(tmp_path: Path) -> None:
-    """
-    The first look-up is soon enough for whoever waits.
-    """
+    """The first look-up is soon enough for whoever waits."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
 
@@ -143,9 +125,7 @@ async def test_unknown_text_that_is_found_in_time_ends_with_0(tmp_path: Path) ->
 
 
 async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) -> None:
-    """
-    Where the next look-up is after the end of the time, it is unknown at once.
-    """
+    """Where the next look-up is after the end of the time, it is unknown at once."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await rig.accept()
@@ -157,9 +137,7 @@ async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) ->
 
 
 async def test_held_text_ends_with_7(tmp_path: Path) -> None:
-    """
-    The reason and the way out are said.
-    """
+    """The reason and the way out are said."""
     async with open_rig(tmp_path) as rig:
         one = await ending(rig, await rig.accept("Hello {{name}}"))
 
@@ -167,9 +145,7 @@ async def test_held_text_ends_with_7(tmp_path: Path) -> None:
 
 
 async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
-    """
-    Somebody decided otherwise while it waited.
-    """
+    """Somebody decided otherwise while it waited."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.operations.cancel(id_)
@@ -177,9 +153,7 @@ async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
 
 
 async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_path: Path) -> None:
-    """
-    Nobody waits for two minutes to learn that it takes an hour.
-    """
+    """Nobody waits for two minutes to learn that it takes an hour."""
     async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
@@ -189,9 +163,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
 
 
 async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
-    """
-    Where the hour has room again before the time is over, the text leaves.
-    """
+    """Where the hour has room again before the time is over, the text leaves."""
     async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
@@ -201,9 +173,7 @@ async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
-    """
-    CallRail's own wait is the reason, with its end.
-    """
+    """CallRail's own wait is the reason, with its end."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=600))
         one = await ending(rig, await rig.accept())
@@ -213,9 +183,7 @@ async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
 
 
 async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: Path) -> None:
-    """
-    It is tried until then, and the text stays queued.
-    """
+    """It is tried until then, and the text stays queued."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.REFUSE))
         one = await ending(rig, await rig.accept())
@@ -226,9 +194,7 @@ async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: 
 
 
 async def test_callrail_that_comes_back_in_time_is_enough(tmp_path: Path) -> None:
-    """
-    Some failed connections do not show in the end.
-    """
+    """Some failed connections do not show in the end."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.REFUSE, times=3))
 
@@ -236,9 +202,7 @@ async def test_callrail_that_comes_back_in_time_is_enough(tmp_path: Path) -> Non
 
 
 async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path: Path) -> None:
-    """
-    What has left is waited for, however long it takes: its outcome decides.
-    """
+    """What has left is waited for, however long it takes: its outcome decides."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10))
         one = await ending(rig, await rig.accept(), timeout=timedelta(seconds=2))
@@ -247,9 +211,7 @@ async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path:
 
 
 async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
-    """
-    A text that has no time left to leave says that it is not forgotten.
-    """
+    """A text that has no time left to leave says that it is not forgotten."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("First")
         [behind] = await dispatch(rig).deliver([await rig.accept("Second")], timeout=timedelta())
@@ -258,9 +220,7 @@ async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
 
 
 async def test_failing_store_is_raised(tmp_path: Path) -> None:
-    """
-    Where the store cannot be read there is no end to tell, and the worker is stopped all the same.
-    """
+    """Where the store cannot be read there is no end to tell, and the worker is stopped all the same."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
 

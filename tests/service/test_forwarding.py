@@ -1,6 +1,4 @@
-"""
-Passing replies on.
-"""
+"""Passing replies on."""
 
 import asyncio
 import json
@@ -40,9 +38,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 class Channels:
-    """
-    Two channels that take what they are told, but for those of *broken*.
-    """
+    """Two channels that take what they are told, but for those of *broken*."""
 
     names: Sequence[str] = ("one", "two")
 
@@ -72,18 +68,14 @@ async def reply(rig: Rig, content: str = "Who is this?", *, key: str = "SCI1", f
 
 
 async def text(rig: Rig, opportunity_id: str) -> None:
-    """
-    A text to the same person from our number, about an opportunity.
-    """
+    """A text to the same person from our number, about an opportunity."""
     route = make_route(tracking_number=rig.simulator.tracking_number)
     draft = make_draft(route=route, opportunity_id=opportunity_id, text=f"About {opportunity_id}")
     await rig.outbox.accept(make_submission(make_message(draft=draft)))
 
 
 async def test_a_reply_goes_to_every_channel_once(rig: Rig) -> None:
-    """
-    With the opportunity of the last text to that person.
-    """
+    """With the opportunity of the last text to that person."""
     await text(rig, "100")
     await text(rig, "101")
     await reply(rig)
@@ -115,9 +107,7 @@ async def test_a_reply_of_somebody_unknown_is_passed_on_as_well(rig: Rig) -> Non
 
 
 async def test_without_a_wish_nothing_is_passed_on(rig: Rig) -> None:
-    """
-    Neither replies from before it was wished, nor what goes out.
-    """
+    """Neither replies from before it was wished, nor what goes out."""
     await reply(rig, forwards=False)
     sent = CallRailText(
         key="SCI2",
@@ -135,9 +125,7 @@ async def test_without_a_wish_nothing_is_passed_on(rig: Rig) -> None:
 
 
 async def test_a_channel_that_fails_is_tried_again_alone(rig: Rig) -> None:
-    """
-    Ever later, and the other one is not told twice; the log names the channel and not the words.
-    """
+    """Ever later, and the other one is not told twice; the log names the channel and not the words."""
     await reply(rig)
     channels = Channels("two")
     forwarding = forwarding_of(rig, channels)
@@ -157,9 +145,7 @@ async def test_a_channel_that_fails_is_tried_again_alone(rig: Rig) -> None:
 
 
 async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> None:
-    """
-    It stays in the conversation.
-    """
+    """It stays in the conversation."""
     await reply(rig)
     forwarding = forwarding_of(rig, Channels("one", "two"))
     due_at = await forwarding.turn()
@@ -177,9 +163,7 @@ async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> No
 
 
 async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:
-    """
-    When the lease is over; until then nobody else takes it.
-    """
+    """When the lease is over; until then nobody else takes it."""
     await reply(rig)
     assert await rig.outbox.claim_forward(LEASE) is not None
     channels = Channels()
@@ -193,9 +177,7 @@ async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:
 
 
 async def test_a_slow_channel_keeps_no_text_from_leaving(rig: Rig) -> None:
-    """
-    Nor the relay from stopping: what is not passed on yet is later.
-    """
+    """Nor the relay from stopping: what is not passed on yet is later."""
     begun = asyncio.Event()
 
     class Slow(Channels):
@@ -221,9 +203,7 @@ async def test_a_slow_channel_keeps_no_text_from_leaving(rig: Rig) -> None:
 
 
 async def test_apprise_passes_a_reply_on(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
-    """
-    For real, over HTTP; a channel that is not there fails by its place and scheme alone.
-    """
+    """For real, over HTTP; a channel that is not there fails by its place and scheme alone."""
     posted: list[dict[str, str]] = []
 
     async def take(request: Request) -> Response:

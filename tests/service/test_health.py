@@ -29,9 +29,7 @@ def check(result: str | Exception) -> Callable[[], Awaitable[str]]:
 
 
 async def test_every_check_is_run() -> None:
-    """
-    Whatever the ones before it found; the first failure gives the exit code, a warning none.
-    """
+    """Whatever the ones before it found; the first failure gives the exit code, a warning none."""
     report = await examine(
         [
             ("a", check("Fine.")),
@@ -57,9 +55,7 @@ async def test_every_check_is_run() -> None:
 
 
 async def test_warnings_alone_are_well() -> None:
-    """
-    What keeps no text from leaving is no failure.
-    """
+    """What keeps no text from leaving is no failure."""
     report = HealthReport(findings=(Finding(name="a", condition=Condition.WARNING, detail="Look."),))
 
     assert 0 == report.exit_code
@@ -67,17 +63,13 @@ async def test_warnings_alone_are_well() -> None:
 
 
 async def test_fault_of_the_program_is_not_taken_for_a_finding() -> None:
-    """
-    Only what has words for a person is a finding.
-    """
+    """Only what has words for a person is a finding."""
     with pytest.raises(KeyError):
         await examine([("a", check(KeyError("x")))])
 
 
 async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None:
-    """
-    Who asks often gets the last answer; a failing store is seen after a second, and so is its return.
-    """
+    """Who asks often gets the last answer; a failing store is seen after a second, and so is its return."""
     async with open_rig(tmp_path, patience=0) as rig:
         probe = StoreProbe(rig.outbox, rig.clock)
         assert await probe.writable()
@@ -92,9 +84,7 @@ async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None
 
 
 async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
-    """
-    Before the probe writes again; it recovers by itself when the probe can.
-    """
+    """Before the probe writes again; it recovers by itself when the probe can."""
     async with open_rig(tmp_path, patience=0) as rig:
         probe = StoreProbe(rig.outbox, rig.clock)
         assert await probe.writable()
@@ -106,9 +96,7 @@ async def test_a_write_that_failed_is_seen_at_once(tmp_path: Path) -> None:
 
 
 async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
-    """
-    An answer grows old whatever the wall clock shows.
-    """
+    """An answer grows old whatever the wall clock shows."""
     async with open_rig(tmp_path, patience=0) as rig:
         probe = StoreProbe(rig.outbox, rig.clock)
         assert await probe.writable()
@@ -119,7 +107,5 @@ async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
 
 
 async def test_probe_names_no_fault() -> None:
-    """
-    Its answer is yes or no: the cause is for whoever may see it.
-    """
+    """Its answer is yes or no: the cause is for whoever may see it."""
     assert not issubclass(Worry, Unavailable)

@@ -22,9 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Place:
-    """
-    Where tokens are kept, and how often somebody looked.
-    """
+    """Where tokens are kept, and how often somebody looked."""
 
     def __init__(self, *tokens: HookToken) -> None:
         self.tokens: Sequence[HookToken] = tokens
@@ -41,9 +39,7 @@ def make_tokens(clock: ManualClock) -> tuple[HookTokens, Place]:
 
 
 def test_tokens_are_long_random_and_fit_for_a_url() -> None:
-    """
-    256 bits, and no two alike.
-    """
+    """256 bits, and no two alike."""
     tokens = {new_token() for _ in range(100)}
 
     assert 100 == len(tokens)
@@ -52,17 +48,13 @@ def test_tokens_are_long_random_and_fit_for_a_url() -> None:
 
 @pytest.mark.parametrize("candidate", ["", "firs", "first ", "First", "firstfirst", "f\xe9", "\udcff"])
 def test_only_the_token_itself_matches(candidate: str) -> None:
-    """
-    Whatever stands in a path is compared, and nothing else opens.
-    """
+    """Whatever stands in a path is compared, and nothing else opens."""
     assert HookToken(value="first").matches("first", START)
     assert not HookToken(value="first").matches(candidate, START)
 
 
 def test_former_token_ends_with_its_grace() -> None:
-    """
-    Valid up to an instant, and not at it.
-    """
+    """Valid up to an instant, and not at it."""
     token = HookToken(value="old", valid_until=START)
 
     assert token.matches("old", START - timedelta(microseconds=1))
@@ -70,9 +62,7 @@ def test_former_token_ends_with_its_grace() -> None:
 
 
 async def test_known_token_opens_without_looking() -> None:
-    """
-    The usual case asks no keyring.
-    """
+    """The usual case asks no keyring."""
     tokens, place = make_tokens(ManualClock())
 
     assert await tokens.opens("first")
@@ -80,9 +70,7 @@ async def test_known_token_opens_without_looking() -> None:
 
 
 async def test_rotation_needs_no_restart() -> None:
-    """
-    An unknown token makes it look; then the new one opens, and for a day the former one as well.
-    """
+    """An unknown token makes it look; then the new one opens, and for a day the former one as well."""
     clock = ManualClock()
     tokens, place = make_tokens(clock)
     place.tokens = [HookToken(value="second"), HookToken(value="first", valid_until=clock.now() + GRACE)]
@@ -96,9 +84,7 @@ async def test_rotation_needs_no_restart() -> None:
 
 
 async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
-    """
-    At most once in two seconds, whoever knocks.
-    """
+    """At most once in two seconds, whoever knocks."""
     clock = ManualClock()
     tokens, place = make_tokens(clock)
     for _ in range(7):
@@ -109,9 +95,7 @@ async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
 
 
 async def test_requests_that_come_while_it_looks_wait_for_what_it_finds() -> None:
-    """
-    A rotation refuses none of them, and one look is enough.
-    """
+    """A rotation refuses none of them, and one look is enough."""
     clock = ManualClock()
     looking, found = asyncio.Event(), asyncio.Event()
     looks = 0
@@ -136,9 +120,7 @@ async def test_requests_that_come_while_it_looks_wait_for_what_it_finds() -> Non
 
 
 async def test_clock_set_back_does_not_keep_it_from_looking() -> None:
-    """
-    What has passed has passed.
-    """
+    """What has passed has passed."""
     clock = ManualClock()
     tokens, place = make_tokens(clock)
     place.tokens = [HookToken(value="second")]
@@ -149,9 +131,7 @@ async def test_clock_set_back_does_not_keep_it_from_looking() -> None:
 
 
 async def test_failing_look_is_not_repeated_at_once() -> None:
-    """
-    A broken place costs one look in two seconds as well.
-    """
+    """A broken place costs one look in two seconds as well."""
     clock = ManualClock()
     looks = 0
 
@@ -170,9 +150,7 @@ async def test_failing_look_is_not_repeated_at_once() -> None:
 
 
 async def test_place_that_cannot_be_read_leaves_what_is_known() -> None:
-    """
-    A locked keyring does not close the webhook.
-    """
+    """A locked keyring does not close the webhook."""
     clock = ManualClock()
     tokens, place = make_tokens(clock)
     place.tokens = []
@@ -183,9 +161,7 @@ async def test_place_that_cannot_be_read_leaves_what_is_known() -> None:
 
 
 async def test_token_that_was_ended_closes_within_seconds() -> None:
-    """
-    Though it is still known, and no other one ever comes.
-    """
+    """Though it is still known, and no other one ever comes."""
     clock, ended = ManualClock(), set[str]()
 
     async def read_ended() -> Collection[str]:
@@ -201,9 +177,7 @@ async def test_token_that_was_ended_closes_within_seconds() -> None:
 
 
 async def test_store_that_does_not_answer_leaves_what_is_known() -> None:
-    """
-    It is asked again two seconds later.
-    """
+    """It is asked again two seconds later."""
     clock, works = ManualClock(), True
 
     async def read_ended() -> Collection[str]:
@@ -222,9 +196,7 @@ async def test_store_that_does_not_answer_leaves_what_is_known() -> None:
 
 
 def test_former_tokens_are_kept_while_they_are_valid() -> None:
-    """
-    Newest first, and not without end; one that was written by an earlier release is read as well.
-    """
+    """Newest first, and not without end; one that was written by an earlier release is read as well."""
     former = [
         HookToken(value=f"t{hour}", valid_until=START + hour * GRACE / 24) for hour in range(20, -1, -1)
     ]

@@ -55,9 +55,7 @@ def codes(draft: Draft, policy: MappingPolicy) -> list[str]:
 
 
 async def test_request_is_on_disk_before_it_is_answered(tmp_path: Path) -> None:
-    """
-    The raw body, its type and its query, with one message for each text.
-    """
+    """The raw body, its type and its query, with one message for each text."""
     async with open_rig(tmp_path) as rig:
         body = encoded(payload())
         receipt = await rig.intake.accept_request(body, content_type="text/x", query="a=b")
@@ -78,9 +76,7 @@ async def test_request_is_on_disk_before_it_is_answered(tmp_path: Path) -> None:
 
 
 async def test_ping_is_told_and_not_stored(tmp_path: Path) -> None:
-    """
-    It has an id of its own all the same.
-    """
+    """It has an id of its own all the same."""
     async with open_rig(tmp_path) as rig:
         first = await rig.intake.accept_request(b"", content_type=None)
         second = await rig.intake.accept_request(b"{}", content_type=None)
@@ -92,9 +88,7 @@ async def test_ping_is_told_and_not_stored(tmp_path: Path) -> None:
 
 
 async def test_a_repeat_is_answered_with_the_id_of_the_first(tmp_path: Path) -> None:
-    """
-    Case 33: under the same key the same request is not stored again; another one is.
-    """
+    """Case 33: under the same key the same request is not stored again; another one is."""
     async with open_rig(tmp_path) as rig:
         body = encoded(payload())
         first = await rig.intake.accept_request(body, content_type=None, idempotency_key="one")
@@ -134,9 +128,7 @@ async def test_a_late_bunch_after_sleep_is_sent_once(tmp_path: Path) -> None:
 
 
 async def test_held_text_is_told_with_its_reasons(tmp_path: Path) -> None:
-    """
-    The codes, and no words of the text.
-    """
+    """The codes, and no words of the text."""
     async with open_rig(tmp_path) as rig:
         await rig.intake.accept_request(encoded(payload(message="Hi {{you}}")), content_type=None)
 
@@ -146,9 +138,7 @@ async def test_held_text_is_told_with_its_reasons(tmp_path: Path) -> None:
 
 
 async def test_routes_choose_by_team_and_sender(tmp_path: Path) -> None:
-    """
-    The first match decides the number; without any the text is held until there is one.
-    """
+    """The first match decides the number; without any the text is held until there is one."""
     other = make_route(tracking_number=SECOND_NUMBER)
     routes = Routes((RouteRule(other, team_id="42"),))
     async with open_rig(tmp_path) as rig:
@@ -165,9 +155,7 @@ async def test_routes_choose_by_team_and_sender(tmp_path: Path) -> None:
 async def test_fault_of_our_own_keeps_the_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """
-    A request with the right secret is never lost because the program cannot read it.
-    """
+    """A request with the right secret is never lost because the program cannot read it."""
     failures = iter([True])
 
     def broken(*args: object, **kwargs: object) -> Draft:
@@ -188,9 +176,7 @@ async def test_fault_of_our_own_keeps_the_request(
 
 
 async def test_failing_store_is_raised_and_nothing_is_told(tmp_path: Path) -> None:
-    """
-    Whoever sent it learns that it was not kept.
-    """
+    """Whoever sent it learns that it was not kept."""
     async with open_rig(tmp_path, patience=0) as rig:
         with rig.failing_store(), pytest.raises(Unavailable):
             await rig.intake.accept_request(encoded(payload()), content_type=None)
@@ -204,9 +190,7 @@ async def test_failing_store_is_raised_and_nothing_is_told(tmp_path: Path) -> No
     [(Mode.HOLD, Status.HELD, 1), (Mode.WARN, Status.QUEUED, 1), (Mode.OFF, Status.QUEUED, 0)],
 )
 async def test_guards_hold_warn_or_are_off(tmp_path: Path, mode: Mode, status: Status, reasons: int) -> None:
-    """
-    A warning is shown and stops nothing.
-    """
+    """A warning is shown and stops nothing."""
     async with open_rig(tmp_path, guards=GuardPolicy(duplicate=mode, merge_tag=mode)) as rig:
         for words in ("Hello", "Hello", "{{x}}"):
             last = await rig.accept(words)
@@ -219,9 +203,7 @@ async def test_guards_hold_warn_or_are_off(tmp_path: Path, mode: Mode, status: S
 
 
 async def test_direct_text_is_a_submission(tmp_path: Path) -> None:
-    """
-    ``send`` goes the same way, its words as the body.
-    """
+    """``send`` goes the same way, its words as the body."""
     async with open_rig(tmp_path) as rig:
         message = await rig.message(await rig.accept("Grüße"))
 
@@ -230,9 +212,7 @@ async def test_direct_text_is_a_submission(tmp_path: Path) -> None:
 
 
 def test_direct_text_is_mapped() -> None:
-    """
-    Any way to write the number; the sender by number, else the default.
-    """
+    """Any way to write the number; the sender by number, else the default."""
     other = make_route(tracking_number=SECOND_NUMBER)
     routes = Routes((RouteRule(other, team_id="42"),), default=make_route())
     policy = make_mapping(routes=routes)
@@ -247,17 +227,13 @@ def test_direct_text_is_mapped() -> None:
     [("555", TEXT, None), (RECIPIENT, " ", None), (RECIPIENT, TEXT, "+12025550199"), (RECIPIENT, TEXT, "x")],
 )
 def test_direct_text_that_makes_no_sense_is_refused(to: str, text: str, sender: str | None) -> None:
-    """
-    A person at a terminal is told at once, and nothing is stored.
-    """
+    """A person at a terminal is told at once, and nothing is stored."""
     with pytest.raises(UsageFault):
         map_text(to=to, text=text, sender=sender, policy=make_mapping())
 
 
 def test_direct_text_needs_a_number_to_send_from() -> None:
-    """
-    Without any route the set-up comes first.
-    """
+    """Without any route the set-up comes first."""
     with pytest.raises(SettingsFault, match="configure"):
         map_text(to=RECIPIENT, text=TEXT, sender=None, policy=make_mapping(routes=Routes()))
 
@@ -267,9 +243,7 @@ def test_direct_text_needs_a_number_to_send_from() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
 def test_every_saved_shape_is_read(name: str) -> None:
-    """
-    V1, V2, V12, V13 and V15 as they lie on somebody's disk.
-    """
+    """V1, V2, V12, V13 and V15 as they lie on somebody's disk."""
     saved = map_saved((DATA / name).read_bytes(), make_mapping())
 
     assert () == saved.skipped
@@ -277,18 +251,14 @@ def test_every_saved_shape_is_read(name: str) -> None:
 
 
 def test_raw_hook_is_read() -> None:
-    """
-    V14: the body as a string.
-    """
+    """V14: the body as a string."""
     saved = map_saved(encoded({"raw_body": encoded(payload()).decode(), "headers": {}}), make_mapping())
 
     assert [WORDS] == [draft.text for draft in saved.drafts]
 
 
 def test_what_holds_no_text_is_reported() -> None:
-    """
-    The payloads of a file go on without it.
-    """
+    """The payloads of a file go on without it."""
     document = encoded(payload()) + b"\n" + encoded({"status": "success"}) + b"\n" + encoded(payload())
     saved = map_saved(document, make_mapping())
 
@@ -297,18 +267,14 @@ def test_what_holds_no_text_is_reported() -> None:
 
 
 async def replayed(rig: Rig, *texts: str, force: bool = False) -> list[str | None]:
-    """
-    What each text of a saved file is a duplicate of; None for those that were stored.
-    """
+    """What each text of a saved file is a duplicate of; None for those that were stored."""
     drafts = [map_text(to=RECIPIENT, text=text, sender=None, policy=rig.mapping) for text in texts]
     [receipt] = await rig.intake.accept_saved([(b"saved", drafts)], force=force)
     return [accepted.duplicate_of for accepted in receipt.accepted]
 
 
 async def test_replayed_text_that_is_known_is_left_out(tmp_path: Path) -> None:
-    """
-    However long ago it came, and however it ended; what was left out is not told as accepted.
-    """
+    """However long ago it came, and however it ended; what was left out is not told as accepted."""
     async with open_rig(tmp_path) as rig:
         known = await rig.accept("Known")
         await rig.work(rig.delivery(), step=86_400)
@@ -320,9 +286,7 @@ async def test_replayed_text_that_is_known_is_left_out(tmp_path: Path) -> None:
 
 
 async def test_replay_of_nothing_new_leaves_nothing_behind(tmp_path: Path) -> None:
-    """
-    The second time the whole file is known.
-    """
+    """The second time the whole file is known."""
     async with open_rig(tmp_path) as rig:
         assert [None, None] == await replayed(rig, "One", "Two")
         assert None not in await replayed(rig, "One", "Two")
@@ -330,9 +294,7 @@ async def test_replay_of_nothing_new_leaves_nothing_behind(tmp_path: Path) -> No
 
 
 async def test_same_text_twice_in_one_file_is_sent_once(tmp_path: Path) -> None:
-    """
-    Texts of one file see each other.
-    """
+    """Texts of one file see each other."""
     async with open_rig(tmp_path) as rig:
         [first, second] = await replayed(rig, "Same", "Same")
 
@@ -341,9 +303,7 @@ async def test_same_text_twice_in_one_file_is_sent_once(tmp_path: Path) -> None:
 
 
 async def test_force_passes_what_is_known_and_the_double_click_alone(tmp_path: Path) -> None:
-    """
-    Every other guard still has its say.
-    """
+    """Every other guard still has its say."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("Same")
         assert [None, None] == await replayed(rig, "Same", "Hi {{x}}", force=True)
@@ -357,9 +317,7 @@ async def test_force_passes_what_is_known_and_the_double_click_alone(tmp_path: P
 
 
 def test_text_that_no_budget_ever_takes_is_held() -> None:
-    """
-    More segments than an hour or a day allows would wait for ever.
-    """
+    """More segments than an hour or a day allows would wait for ever."""
     long = make_draft(text="word " * 100)
 
     assert [] == codes(long, make_mapping(limits=Limits(4, 4)))
@@ -369,9 +327,7 @@ def test_text_that_no_budget_ever_takes_is_held() -> None:
 
 
 def test_faults_of_a_draft_hold_it() -> None:
-    """
-    With everything else that is wrong with it.
-    """
+    """With everything else that is wrong with it."""
     [held] = map_saved(encoded(payload(message="{{x}}", team_id={})), make_mapping()).drafts
 
     assert "merge_tag" in codes(held, make_mapping())
@@ -379,9 +335,7 @@ def test_faults_of_a_draft_hold_it() -> None:
 
 
 def test_segments_are_planned_as_they_will_be_cut() -> None:
-    """
-    Numbered from 1; no text has none.
-    """
+    """Numbered from 1; no text has none."""
     planned = planned_segments("word " * 40, 140)
 
     assert [1, 2] == [segment.position for segment in planned]

@@ -1,6 +1,4 @@
-"""
-From the lost answer to the settled text: delivery, CallRail and the look-ups together.
-"""
+"""From the lost answer to the settled text: delivery, CallRail and the look-ups together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,9 +46,7 @@ WAYS = ("unknown conversation", "known conversation", "among many")
 
 
 class Counted(httpx.AsyncBaseTransport):
-    """
-    The simulator, with the number of texts it was asked to send.
-    """
+    """The simulator, with the number of texts it was asked to send."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -79,18 +75,14 @@ def name_of(fault: Fault) -> str:
 
 
 async def send(rig: Rig, text: str = TEXT, *, to: str = RECIPIENT) -> str:
-    """
-    Accept a text and give it one turn.
-    """
+    """Accept a text and give it one turn."""
     id_ = await rig.accept(text, to=to)
     await rig.work(rig.delivery(), step=0)
     return id_
 
 
 async def climb(rig: Rig, *, most: timedelta = DAY * 2) -> None:
-    """
-    Let time pass from one look-up to the next, until no more is to come.
-    """
+    """Let time pass from one look-up to the next, until no more is to come."""
     end = rig.clock.now() + most
     reconciliation = rig.reconciliation()
     while (due_at := await reconciliation.turn()) is not None and due_at <= end:
@@ -98,9 +90,7 @@ async def climb(rig: Rig, *, most: timedelta = DAY * 2) -> None:
 
 
 async def prepare(rig: Rig, way: str) -> None:
-    """
-    What CallRail has before the text: nothing, a conversation that is known here, or very many.
-    """
+    """What CallRail has before the text: nothing, a conversation that is known here, or very many."""
     if way == "known conversation":
         await send(rig, "We talked before.")
         rig.clock.advance(3600)
@@ -122,9 +112,7 @@ def evidence_of(message: Message) -> list[str]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", TAKEN, ids=name_of)
 async def test_taken_text_whose_answer_was_lost_ends_sent(tmp_path: Path, fault: Fault, way: str) -> None:
-    """
-    At the first look, without a second request, however CallRail shows the words.
-    """
+    """At the first look, without a second request, however CallRail shows the words."""
     async with counted_rig(tmp_path) as (rig, transport):
         await prepare(rig, way)
         posts, began = transport.posts, len(rig.simulator.texts)
@@ -146,9 +134,7 @@ async def test_taken_text_whose_answer_was_lost_ends_sent(tmp_path: Path, fault:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", LOST, ids=name_of)
 async def test_text_that_did_not_arrive_is_left_to_a_person(tmp_path: Path, fault: Fault, way: str) -> None:
-    """
-    After the whole ladder, without a second request.
-    """
+    """After the whole ladder, without a second request."""
     async with counted_rig(tmp_path) as (rig, transport):
         await prepare(rig, way)
         posts = transport.posts
@@ -172,9 +158,7 @@ async def test_text_that_did_not_arrive_is_left_to_a_person(tmp_path: Path, faul
 
 
 async def test_every_part_of_a_long_text_may_be_lost_on_the_way_back(tmp_path: Path) -> None:
-    """
-    Three parts, three lost answers: found one after the other, sent once each and in order.
-    """
+    """Three parts, three lost answers: found one after the other, sent once each and in order."""
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, times=3))
         id_ = await send(rig, " ".join(f"word{number:05}" for number in range(40)))
@@ -192,9 +176,7 @@ async def test_every_part_of_a_long_text_may_be_lost_on_the_way_back(tmp_path: P
 
 
 async def test_of_two_equal_texts_the_lost_one_is_known(tmp_path: Path) -> None:
-    """
-    CallRail shows one; the one it confirmed is that one.
-    """
+    """CallRail shows one; the one it confirmed is that one."""
     async with counted_rig(tmp_path) as (rig, _):
         await send(rig)
         rig.clock.advance(30)
@@ -206,9 +188,7 @@ async def test_of_two_equal_texts_the_lost_one_is_known(tmp_path: Path) -> None:
 
 
 async def test_a_short_text_is_not_found_in_a_longer_one(tmp_path: Path) -> None:
-    """
-    The longer one was the first to this person, and shows up with wording behind it.
-    """
+    """The longer one was the first to this person, and shows up with wording behind it."""
     async with counted_rig(tmp_path) as (rig, _):
         await send(rig, "Yes, Tuesday works")
         assert "STOP" in rig.simulator.texts[0].delivered_content
@@ -245,9 +225,7 @@ async def test_the_same_words_from_another_number_of_the_company_are_not_this_te
 
 
 async def test_many_unknown_ones_are_settled_each_by_its_own(tmp_path: Path) -> None:
-    """
-    Every second one was taken.
-    """
+    """Every second one was taken."""
     async with counted_rig(tmp_path) as (rig, transport):
         for position in range(8):
             kind = Kind.DROP if position % 2 else Kind.DROP_ANSWER
@@ -267,9 +245,7 @@ async def test_many_unknown_ones_are_settled_each_by_its_own(tmp_path: Path) -> 
 @pytest.mark.parametrize("down", [timedelta(minutes=3), timedelta(minutes=40), timedelta(hours=9)])
 @pytest.mark.parametrize("kind", [Kind.REFUSE, Kind.DROP, Kind.STATUS])
 async def test_look_ups_outlast_an_outage(tmp_path: Path, kind: Kind, down: timedelta) -> None:
-    """
-    What CallRail took before it is found after it.
-    """
+    """What CallRail took before it is found after it."""
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -285,9 +261,7 @@ async def test_look_ups_outlast_an_outage(tmp_path: Path, kind: Kind, down: time
 
 
 async def test_after_an_outage_one_answer_is_enough(tmp_path: Path) -> None:
-    """
-    What is not there after an hour is looked for once, not once for each rung that was missed.
-    """
+    """What is not there after an hour is looked for once, not once for each rung that was missed."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1), Fault(Kind.DROP, on="read"))
         id_ = await send(rig)
@@ -302,9 +276,7 @@ async def test_after_an_outage_one_answer_is_enough(tmp_path: Path) -> None:
 
 
 async def test_an_outage_of_a_day_is_told(tmp_path: Path) -> None:
-    """
-    The text is left to a person with the reason that there was no answer.
-    """
+    """The text is left to a person with the reason that there was no answer."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1), Fault(Kind.DROP, on="read"))
         id_ = await send(rig)
@@ -316,9 +288,7 @@ async def test_an_outage_of_a_day_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_limit_for_requests_is_waited_for(tmp_path: Path) -> None:
-    """
-    429 while looking up: no rung of the ladder, and tried again until CallRail answers.
-    """
+    """429 while looking up: no rung of the ladder, and tried again until CallRail answers."""
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -337,9 +307,7 @@ async def test_a_limit_for_requests_is_waited_for(tmp_path: Path) -> None:
 async def test_same_words_written_in_callrail_too_are_left_to_a_person(
     tmp_path: Path, on_unknown: OnUnknown
 ) -> None:
-    """
-    CallRail shows two: which is ours nobody can tell, and nothing is sent once more by itself.
-    """
+    """CallRail shows two: which is ours nobody can tell, and nothing is sent once more by itself."""
     async with counted_rig(tmp_path, on_unknown=on_unknown) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -354,9 +322,7 @@ async def test_same_words_written_in_callrail_too_are_left_to_a_person(
 
 
 async def test_same_words_written_in_callrail_long_ago_are_no_matter(tmp_path: Path) -> None:
-    """
-    They are not near the time of ours.
-    """
+    """They are not near the time of ours."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.write(RECIPIENT, TEXT)
         rig.clock.advance(3600)
@@ -369,9 +335,7 @@ async def test_same_words_written_in_callrail_long_ago_are_no_matter(tmp_path: P
 
 
 async def test_same_words_from_the_person_are_no_matter(tmp_path: Path) -> None:
-    """
-    What came in is not what went out.
-    """
+    """What came in is not what went out."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         id_ = await send(rig, "Hello?")
@@ -385,9 +349,7 @@ async def test_same_words_from_the_person_are_no_matter(tmp_path: Path) -> None:
 
 
 async def test_a_text_sent_again_that_had_arrived_is_told_loudly(tmp_path: Path) -> None:
-    """
-    CallRail was down while it was looked up, a person did not want to wait, and both arrived.
-    """
+    """CallRail was down while it was looked up, a person did not want to wait, and both arrived."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1), Fault(Kind.DROP, on="read"))
         id_ = await send(rig)
@@ -405,9 +367,7 @@ async def test_a_text_sent_again_that_had_arrived_is_told_loudly(tmp_path: Path)
 
 
 async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> None:
-    """
-    The account is paused: the resend waits, and meanwhile the look-up tells that it need not leave.
-    """
+    """The account is paused: the resend waits, and meanwhile the look-up tells that it need not leave."""
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -424,9 +384,7 @@ async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("word", "status"), [("mark_sent", Status.SENT), ("cancel", Status.CANCELLED)])
 async def test_a_persons_word_ends_the_waiting(tmp_path: Path, word: str, status: Status) -> None:
-    """
-    The text is what they say, and the next one leaves at once.
-    """
+    """The text is what they say, and the next one leaves at once."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         id_ = await send(rig)
@@ -441,9 +399,7 @@ async def test_a_persons_word_ends_the_waiting(tmp_path: Path, word: str, status
 
 
 async def test_what_was_learnt_is_in_the_document(tmp_path: Path) -> None:
-    """
-    Programs read what each look-up brought, and when the next one is.
-    """
+    """Programs read what each look-up brought, and when the next one is."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         id_ = await send(rig)

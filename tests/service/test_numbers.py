@@ -1,6 +1,4 @@
-"""
-`send --from`: any number of the account that can text.
-"""
+"""`send --from`: any number of the account that can text."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,9 +28,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 class Asking:
-    """
-    Connections to the simulator, and how many were opened.
-    """
+    """Connections to the simulator, and how many were opened."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -52,9 +48,7 @@ async def find(rig: Rig, number: str, ask: Asking) -> Route:
 
 
 async def test_a_number_of_the_settings_is_not_looked_up(rig: Rig) -> None:
-    """
-    It needs no connection at all.
-    """
+    """It needs no connection at all."""
     ask = Asking(rig)
 
     found = await find(rig, rig.simulator.tracking_number, ask)
@@ -63,9 +57,7 @@ async def test_a_number_of_the_settings_is_not_looked_up(rig: Rig) -> None:
 
 
 async def test_another_number_is_looked_up_once(rig: Rig) -> None:
-    """
-    Its company is remembered, whichever of the account it is.
-    """
+    """Its company is remembered, whichever of the account it is."""
     other = rig.simulator.add_company(name="Other")
     [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
     ask = Asking(rig)
@@ -77,9 +69,7 @@ async def test_another_number_is_looked_up_once(rig: Rig) -> None:
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"sms_enabled": False}, {"sms_supported": False}])
 async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, bool]) -> None:
-    """
-    As one that CallRail does not know, and nothing is remembered of it.
-    """
+    """As one that CallRail does not know, and nothing is remembered of it."""
     tracker = rig.simulator.add_tracker()
     rig.simulator.change_tracker(tracker.id, **change)
 
@@ -91,9 +81,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
 
 
 async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:
-    """
-    Also when another was named in between; an opt-out of one number alone is not copied.
-    """
+    """Also when another was named in between; an opt-out of one number alone is not copied."""
     for_all, for_one = RECIPIENT, "+12025550150"
     first, second, third = (rig.simulator.add_tracker().tracking_numbers[0] for _ in range(3))
     await find(rig, first, Asking(rig))

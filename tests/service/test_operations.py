@@ -1,6 +1,4 @@
-"""
-What a person sees and decides.
-"""
+"""What a person sees and decides."""
 
 import platform
 from datetime import timedelta
@@ -31,17 +29,13 @@ async def statuses(rig: Rig, *ids: str) -> list[Status]:
 
 
 async def unmapped(rig: Rig) -> str:
-    """
-    The id of a text that came without a phone.
-    """
+    """The id of a text that came without a phone."""
     [accepted] = (await rig.intake.accept_request(b'{"message": "Hi"}', content_type=None)).accepted
     return accepted.message_id
 
 
 async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: Path) -> None:
-    """
-    The document that programs read, before and after some texts.
-    """
+    """The document that programs read, before and after some texts."""
     async with open_rig(tmp_path, limits=Limits(2, 3), serves=True) as rig:
         empty = (await rig.operations.status()).document()
         since = "2026-03-02T15:00:00.000Z"
@@ -74,9 +68,7 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
 
 
 async def test_pause_shows_since_when_and_why(tmp_path: Path) -> None:
-    """
-    A paused account has no time at which its queue will be empty.
-    """
+    """A paused account has no time at which its queue will be empty."""
     async with open_rig(tmp_path, serves=True) as rig:
         await rig.accept()
         assert (await rig.operations.status()).facts.drains_at is not None
@@ -93,9 +85,7 @@ async def test_pause_shows_since_when_and_why(tmp_path: Path) -> None:
 
 
 async def test_queue_has_no_end_while_no_relay_is_running(tmp_path: Path) -> None:
-    """
-    Nothing sends what waits, so no time is named.
-    """
+    """Nothing sends what waits, so no time is named."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
         report = (await rig.operations.status()).document()
@@ -105,9 +95,7 @@ async def test_queue_has_no_end_while_no_relay_is_running(tmp_path: Path) -> Non
 
 
 async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
-    """
-    A wait that has passed is no news.
-    """
+    """A wait that has passed is no news."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.STATUS, status=429, retry_after=30, position=1))
         id_ = await rig.accept()
@@ -126,9 +114,7 @@ async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
 
 
 async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
-    """
-    Texts are accepted and none leaves, until somebody resumes; each says what it waits for.
-    """
+    """Texts are accepted and none leaves, until somebody resumes; each says what it waits for."""
     async with open_rig(tmp_path) as rig:
         await rig.operations.pause(rig.account_id, "Holidays.")
         id_ = await rig.accept()
@@ -142,9 +128,7 @@ async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
 
 
 async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -> None:
-    """
-    A success that was under way when somebody paused does not resume the account.
-    """
+    """A success that was under way when somebody paused does not resume the account."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10, position=1))
         await rig.accept()
@@ -159,9 +143,7 @@ async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -
 
 
 async def test_unknown_account_cannot_be_paused_or_resumed(tmp_path: Path) -> None:
-    """
-    A typing error pauses nothing.
-    """
+    """A typing error pauses nothing."""
     async with open_rig(tmp_path) as rig:
         with pytest.raises(NotFound, match="no account ACC9"):
             await rig.operations.pause("ACC9", "x")
@@ -170,9 +152,7 @@ async def test_unknown_account_cannot_be_paused_or_resumed(tmp_path: Path) -> No
 
 
 async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
-    """
-    An account that left the settings can still be paused, and its texts say what they wait for.
-    """
+    """An account that left the settings can still be paused, and its texts say what they wait for."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         changed = Operations(rig.outbox, account_ids=["ACC2"], limits=Limits(1, 1), max_characters=140)
@@ -184,9 +164,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
 
 
 async def test_approved_text_leaves(tmp_path: Path) -> None:
-    """
-    A person's word overrides exactly the reasons shown.
-    """
+    """A person's word overrides exactly the reasons shown."""
     async with open_rig(tmp_path) as rig:
         id_ = await held(rig)
         [message] = await rig.operations.approve(id_)
@@ -197,9 +175,7 @@ async def test_approved_text_leaves(tmp_path: Path) -> None:
 
 
 async def test_approval_overrides_nothing_else(tmp_path: Path) -> None:
-    """
-    What was approved for its words can still be too old, and then be approved for that.
-    """
+    """What was approved for its words can still be too old, and then be approved for that."""
     async with open_rig(tmp_path) as rig:
         id_ = await held(rig)
         await rig.operations.approve(id_)
@@ -213,9 +189,7 @@ async def test_approval_overrides_nothing_else(tmp_path: Path) -> None:
 
 
 async def test_text_without_a_person_cannot_be_approved(tmp_path: Path) -> None:
-    """
-    There is nobody to send it to; it says what to do instead.
-    """
+    """There is nobody to send it to; it says what to do instead."""
     async with open_rig(tmp_path) as rig:
         id_ = await unmapped(rig)
         with pytest.raises(NotAllowed, match="Cancel it, and send it again from IF3"):
@@ -224,9 +198,7 @@ async def test_text_without_a_person_cannot_be_approved(tmp_path: Path) -> None:
 
 
 async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
-    """
-    Every other status is named.
-    """
+    """Every other status is named."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         with pytest.raises(NotAllowed, match="is queued and cannot be approved; only a held one can"):
@@ -237,9 +209,7 @@ async def test_only_held_texts_can_be_approved(tmp_path: Path) -> None:
 
 
 async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
-    """
-    Held and queued ones can be cancelled; the next to the same person flows.
-    """
+    """Held and queued ones can be cancelled; the next to the same person flows."""
     async with open_rig(tmp_path) as rig:
         first, second, third = await held(rig), await rig.accept("Second"), await rig.accept("Third")
         await rig.operations.cancel(first)
@@ -251,9 +221,7 @@ async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
 
 
 async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
-    """
-    It waits for nobody any more, and can be brought back all the same.
-    """
+    """It waits for nobody any more, and can be brought back all the same."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
         failed = await rig.accept("Failed")
@@ -270,9 +238,7 @@ async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
 
 
 async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
-    """
-    Nothing takes a text back, nor one that is on its way.
-    """
+    """Nothing takes a text back, nor one that is on its way."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.LATE_ANSWER, position=2, delay=10))
         sent, under_way = [await rig.accept(to=recipient(number)) for number in range(2)]
@@ -288,9 +254,7 @@ async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
 
 
 async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
-    """
-    A text of which nobody knows whether CallRail took it.
-    """
+    """A text of which nobody knows whether CallRail took it."""
     kind = Kind.DROP_ANSWER if taken else Kind.DROP
     rig.simulator.fault(Fault(kind, position=1))
     id_ = await rig.accept(text)
@@ -300,9 +264,7 @@ async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
 
 
 async def test_unknown_text_can_be_given_up(tmp_path: Path) -> None:
-    """
-    Then the next one to that person waits no longer, and a look-up that finds it changes nothing.
-    """
+    """Then the next one to that person waits no longer, and a look-up that finds it changes nothing."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         later = await rig.accept("Later")
@@ -316,9 +278,7 @@ async def test_unknown_text_can_be_given_up(tmp_path: Path) -> None:
 
 
 async def test_unknown_text_is_sent_again_on_a_persons_word(tmp_path: Path) -> None:
-    """
-    Once, and before what waits behind it.
-    """
+    """Once, and before what waits behind it."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, "First", taken=False)
         later = await rig.accept("Later")
@@ -331,9 +291,7 @@ async def test_unknown_text_is_sent_again_on_a_persons_word(tmp_path: Path) -> N
 
 
 async def test_text_that_arrives_twice_is_told(tmp_path: Path) -> None:
-    """
-    A person had it sent again, and the first one had arrived after all: that is looked up, and shown.
-    """
+    """A person had it sent again, and the first one had arrived after all: that is looked up, and shown."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         await rig.operations.resend(id_)
@@ -348,9 +306,7 @@ async def test_text_that_arrives_twice_is_told(tmp_path: Path) -> None:
 
 
 async def test_failed_and_cancelled_texts_can_be_sent_again(tmp_path: Path) -> None:
-    """
-    When the reason is gone; a text that was never cut is cut then.
-    """
+    """When the reason is gone; a text that was never cut is cut then."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
         failed = await rig.accept("Failed", to=recipient(1))
@@ -366,9 +322,7 @@ async def test_failed_and_cancelled_texts_can_be_sent_again(tmp_path: Path) -> N
 
 
 async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
-    """
-    Neither one that is queued or held: there are other words for those.
-    """
+    """Neither one that is queued or held: there are other words for those."""
     async with open_rig(tmp_path) as rig:
         sent = await rig.accept("Sent", to=recipient(1))
         await rig.work(rig.delivery())
@@ -381,9 +335,7 @@ async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
 
 
 async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
-    """
-    ``mark-sent`` settles it, and what waits behind it flows.
-    """
+    """``mark-sent`` settles it, and what waits behind it flows."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=False)
         later = await rig.accept("Later")
@@ -398,9 +350,7 @@ async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
 
 
 async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) -> None:
-    """
-    Of three segments the second was unknown; the third leaves after a person's word.
-    """
+    """Of three segments the second was unknown; the third leaves after a person's word."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=2))
         id_ = await rig.accept("word " * 60)
@@ -414,9 +364,7 @@ async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) ->
 
 
 async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None:
-    """
-    For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave.
-    """
+    """For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave."""
     async with open_rig(tmp_path) as rig:
         number = rig.simulator.tracking_number
         [entry] = await rig.operations.suppress(recipient(1), None, "They called.")
@@ -442,18 +390,14 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
 
 
 async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
-    """
-    Everything else is known.
-    """
+    """Everything else is known."""
     async with open_rig(tmp_path) as rig:
         with pytest.raises(NotAllowed, match="is held and cannot be marked as sent"):
             await rig.operations.mark_sent(await held(rig))
 
 
 async def test_texts_are_found_by_their_own_id_and_by_that_of_their_submission(tmp_path: Path) -> None:
-    """
-    The id in the webhook's answer finds all that came with it.
-    """
+    """The id in the webhook's answer finds all that came with it."""
     async with open_rig(tmp_path) as rig:
         body = b'[{"message": "One", "seller_phone": "2025550122"}, {"message": "Two"}]'
         receipt = await rig.intake.accept_request(body, content_type=None)
@@ -466,9 +410,7 @@ async def test_texts_are_found_by_their_own_id_and_by_that_of_their_submission(t
 
 
 async def test_word_on_a_submission_is_a_word_on_all_its_texts(tmp_path: Path) -> None:
-    """
-    Cancelling the id of the webhook's answer cancels every text of it.
-    """
+    """Cancelling the id of the webhook's answer cancels every text of it."""
     async with open_rig(tmp_path) as rig:
         body = b'[{"message": "One", "seller_phone": "2025550122"}, {"message": "Two"}]'
         receipt = await rig.intake.accept_request(body, content_type=None)
@@ -478,9 +420,7 @@ async def test_word_on_a_submission_is_a_word_on_all_its_texts(tmp_path: Path) -
 
 
 async def test_texts_are_listed(tmp_path: Path) -> None:
-    """
-    Newest first; a queued one with the segments it will have.
-    """
+    """Newest first; a queued one with the segments it will have."""
     async with open_rig(tmp_path) as rig:
         first, second = await rig.accept("word " * 40), await held(rig)
 
@@ -490,9 +430,7 @@ async def test_texts_are_listed(tmp_path: Path) -> None:
 
 
 async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
-    """
-    Every key of the contract, with instants in UTC.
-    """
+    """Every key of the contract, with instants in UTC."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.work(rig.delivery())
@@ -539,9 +477,7 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
 
 
 async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
-    """
-    Which window is used up, and until when.
-    """
+    """Which window is used up, and until when."""
     async with open_rig(tmp_path, limits=Limits(5, 1)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
@@ -553,9 +489,7 @@ async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
 
 
 async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(tmp_path: Path) -> None:
-    """
-    Bulk approval passes over them, and says why where nothing else is left.
-    """
+    """Bulk approval passes over them, and says why where nothing else is left."""
     async with open_rig(tmp_path, guards=GuardPolicy()) as rig:
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
@@ -573,9 +507,7 @@ async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(t
 
 
 async def test_opting_out_the_person_of_a_text_cancels_it(tmp_path: Path) -> None:
-    """
-    One answer to a doubtful reply, for its number alone.
-    """
+    """One answer to a doubtful reply, for its number alone."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept("Hello")
 

@@ -1,6 +1,4 @@
-"""
-Dry runs: what `replay --dry-run` tells is what the run then does.
-"""
+"""Dry runs: what `replay --dry-run` tells is what the run then does."""
 
 import asyncio
 import tempfile
@@ -116,9 +114,7 @@ def test_a_dry_run_tells_what_the_run_then_does(
 
 
 async def test_a_dry_run_of_one_text_knows_a_double_click(tmp_path: Path) -> None:
-    """
-    `send --dry-run` asks the store as well, and what it plans has no id.
-    """
+    """`send --dry-run` asks the store as well, and what it plans has no id."""
     async with open_rig(tmp_path) as rig:
         await rig.accept(TEXT)
 

@@ -1,6 +1,4 @@
-"""
-Looking for replies at the simulator, where no webhook tells of them.
-"""
+"""Looking for replies at the simulator, where no webhook tells of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,9 +46,7 @@ def polling_of(rig: Rig, *, reader: ReplyReader | None = None, requests_per_hour
 
 
 class Recorder:
-    """
-    A reader that shows the same each time, and keeps since when it was asked.
-    """
+    """A reader that shows the same each time, and keeps since when it was asked."""
 
     def __init__(self, *conversations: tuple[CallRailText, ...], fault: str | None = None) -> None:
         self.seen = SeenReplies(conversations=conversations, requests=3, fault=fault)
@@ -62,17 +58,13 @@ class Recorder:
 
 
 def used(rig: Rig) -> int:
-    """
-    General requests that the simulator counted.
-    """
+    """General requests that the simulator counted."""
     hour, _day = rig.simulator.general_limits[rig.account_id].used(rig.clock.now())
     return hour
 
 
 async def test_a_stop_is_found_within_the_set_time(rig: Rig) -> None:
-    """
-    With one request for each look, whether it finds something or not.
-    """
+    """With one request for each look, whether it finds something or not."""
     polling = polling_of(rig)
     assert START + EVERY == await polling.turn()
     rig.clock.advance(MINUTE)
@@ -89,9 +81,7 @@ async def test_a_stop_is_found_within_the_set_time(rig: Rig) -> None:
 
 
 async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
-    """
-    Nor do a webhook and a look at the same text, whichever comes first.
-    """
+    """Nor do a webhook and a look at the same text, whichever comes first."""
     polling = polling_of(rig)
     rig.simulator.receive(RECIPIENT, "Yes")
     rig.clock.advance(1)
@@ -124,9 +114,7 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
 
 
 async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -> None:
-    """
-    The first one a day; after a long time off a week at most.
-    """
+    """The first one a day; after a long time off a week at most."""
     reader, broken = Recorder(), Recorder(fault="CallRail has trouble (503).")
     await polling_of(rig, reader=reader).turn()
     rig.clock.advance(EVERY)
@@ -145,9 +133,7 @@ async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -
 
 
 async def test_of_several_nodes_one_looks(rig: Rig) -> None:
-    """
-    Another one takes over when that one does not come back.
-    """
+    """Another one takes over when that one does not come back."""
     first = await rig.outbox.claim_poll(policy_of(rig))
     assert first is not None
 
@@ -161,9 +147,7 @@ async def test_of_several_nodes_one_looks(rig: Rig) -> None:
 
 
 async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
-    """
-    What one takes the other does not have, for an hour.
-    """
+    """What one takes the other does not have, for an hour."""
     polling = polling_of(rig, reader=Recorder(), requests_per_hour=3)
     await polling.turn()
     rig.clock.advance(EVERY)
@@ -174,9 +158,7 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
 
 
 async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
-    """
-    The newest come first: a page that reaches back far enough is the last one.
-    """
+    """The newest come first: a page that reaches back far enough is the last one."""
     for number in range(260):
         rig.simulator.receive(recipient(number), "Hello")
     since = rig.clock.advance(MINUTE)
@@ -200,9 +182,7 @@ async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
     ],
 )
 async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -> None:
-    """
-    And tried again at the next look.
-    """
+    """And tried again at the next look."""
     rig.simulator.receive(RECIPIENT, "STOP")
     rig.simulator.fault(fault)
     polling = polling_of(rig)
@@ -217,9 +197,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
 
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
-    """
-    A conversation over two numbers does not tell which of them a reply came to.
-    """
+    """A conversation over two numbers does not tell which of them a reply came to."""
     other = rig.simulator.add_tracker(name="Second").tracking_numbers[0]
     rig.simulator.write(RECIPIENT, "Hello", tracking_number=other)
     rig.simulator.receive(RECIPIENT, "STOP")
@@ -230,9 +208,7 @@ async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> No
 
 
 async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
-    """
-    It runs beside delivery until it is told to stop.
-    """
+    """It runs beside delivery until it is told to stop."""
 
     class Broken:
         async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:

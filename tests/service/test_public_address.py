@@ -1,6 +1,4 @@
-"""
-Whether the public URL leads to this relay, by what answers there.
-"""
+"""Whether the public URL leads to this relay, by what answers there."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,9 +29,7 @@ LISTENER = "http://127.0.0.1:8787"
 
 
 class World:
-    """
-    What answers at the public URL.
-    """
+    """What answers at the public URL."""
 
     def __init__(self) -> None:
         self.secret = ""
@@ -69,9 +65,7 @@ async def the_world(folder: Path, *, serves: bool = True) -> AsyncIterator[tuple
 
 
 async def test_it_is_well_when_this_relay_answered_just_now(tmp_path: Path) -> None:
-    """
-    Each time with another nonce, so that no answer is of use twice.
-    """
+    """Each time with another nonce, so that no answer is of use twice."""
     async with the_world(tmp_path) as (rig, world):
         address = address_of(rig, world)
         for _ in range(2):
@@ -125,9 +119,7 @@ async def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("public", ["refused", "another", "bad gateway"])
 async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -> None:
-    """
-    Neither that the URL is right nor that it is wrong.
-    """
+    """Neither that the URL is right nor that it is wrong."""
     async with the_world(tmp_path, serves=False) as (rig, world):
         world.public = {
             "refused": world.broken(Trouble.REFUSED),
@@ -139,9 +131,7 @@ async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -
 
 
 async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
-    """
-    Whether it answered or not; that it did is told apart.
-    """
+    """Whether it answered or not; that it did is told apart."""
     async with the_world(tmp_path) as (rig, world):
         address = address_of(rig, world)
         world.public = lambda nonce: Answer(
@@ -177,9 +167,7 @@ async def test_what_cannot_be_right_is_not_even_asked(
 
 
 async def test_the_last_result_counts_for_a_while(tmp_path: Path) -> None:
-    """
-    A page that asks every second does not ask the world as often; what was wrong is asked again sooner.
-    """
+    """A page that asks every second does not ask the world as often; what was wrong is asked again sooner."""
     async with the_world(tmp_path) as (rig, world):
         address = address_of(rig, world)
         for _ in range(3):
@@ -199,9 +187,7 @@ async def test_the_last_result_counts_for_a_while(tmp_path: Path) -> None:
 
 
 async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: Path) -> None:
-    """
-    Once for each change, and it looks more often while something is wrong.
-    """
+    """Once for each change, and it looks more often while something is wrong."""
     async with the_world(tmp_path) as (rig, world):
         watch = PublicAddressWatch(address_of(rig, world), rig.clock, rig.events)
         dues = []
@@ -216,9 +202,7 @@ async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: 
 
 
 async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
-    """
-    Not checked yet, answered, silent; what can't be tried from here is neither.
-    """
+    """Not checked yet, answered, silent; what can't be tried from here is neither."""
     async with the_world(tmp_path) as (rig, world):
         assert address_of(rig, world, url=None).seen is None
         address = address_of(rig, world)

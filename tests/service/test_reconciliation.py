@@ -1,6 +1,4 @@
-"""
-Attempts that nobody finished or understood: given up, looked up, settled, or left to a person.
-"""
+"""Attempts that nobody finished or understood: given up, looked up, settled, or left to a person."""
 
 import asyncio
 from contextlib import ExitStack
@@ -44,9 +42,7 @@ async def settle(rig: Rig, node: str | None = None) -> list[AttemptFinished]:
 
 
 async def test_open_attempts_of_a_node_are_settled_at_its_start(tmp_path: Path) -> None:
-    """
-    Its own are unknown at once, those of another node are left alone; each is told once.
-    """
+    """Its own are unknown at once, those of another node are left alone; each is told once."""
     async with open_rig(tmp_path) as rig:
         mine, theirs = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
         await rig.outbox.claim("node-1", rig.claim)
@@ -60,9 +56,7 @@ async def test_open_attempts_of_a_node_are_settled_at_its_start(tmp_path: Path) 
 
 
 async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
-    """
-    A node that did not come back keeps nothing open for ever.
-    """
+    """A node that did not come back keeps nothing open for ever."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.outbox.claim("node-1", rig.claim)
@@ -80,9 +74,7 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
 
 
 async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
-    """
-    A text of which nobody knows whether CallRail took it; no time has passed since.
-    """
+    """A text of which nobody knows whether CallRail took it; no time has passed since."""
     rig.simulator.fault(Fault(Kind.DROP_ANSWER if taken else Kind.DROP, position=1))
     id_ = await rig.accept(text)
     await rig.work(rig.delivery(), step=0)
@@ -91,9 +83,7 @@ async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
 
 
 def lists_asked(rig: Rig) -> int:
-    """
-    How many requests other than sends CallRail got, counted by a fault that never happens.
-    """
+    """How many requests other than sends CallRail got, counted by a fault that never happens."""
     return rig.simulator.faults.armed[0].seen
 
 
@@ -102,17 +92,13 @@ def count_lists(rig: Rig) -> None:
 
 
 async def climb(rig: Rig, reconciliation: Reconciliation) -> None:
-    """
-    Every look-up that is to come, each when it is due.
-    """
+    """Every look-up that is to come, each when it is due."""
     while (due_at := await reconciliation.turn()) is not None:
         rig.clock.set(due_at)
 
 
 async def test_text_that_callrail_shows_is_sent(tmp_path: Path) -> None:
-    """
-    Found at the first look, 15 seconds later, though CallRail added wording of its own.
-    """
+    """Found at the first look, 15 seconds later, though CallRail added wording of its own."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         assert rig.simulator.texts[0].content != rig.simulator.texts[0].delivered_content
@@ -135,9 +121,7 @@ async def test_text_that_callrail_shows_is_sent(tmp_path: Path) -> None:
 
 
 async def test_text_that_callrail_does_not_show_is_left_to_a_person(tmp_path: Path) -> None:
-    """
-    Looked up at 15 s, 1, 5 and 15 minutes, and then no more.
-    """
+    """Looked up at 15 s, 1, 5 and 15 minutes, and then no more."""
     async with open_rig(tmp_path) as rig:
         began = rig.clock.now()
         id_ = await unknown(rig, taken=False)
@@ -158,9 +142,7 @@ async def test_text_that_callrail_does_not_show_is_left_to_a_person(tmp_path: Pa
 
 
 async def test_later_texts_to_that_person_wait_for_it(tmp_path: Path) -> None:
-    """
-    Those to others do not; after the last look they flow.
-    """
+    """Those to others do not; after the last look they flow."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, taken=False)
         later, other = await rig.accept("Later"), await rig.accept("Other", to=recipient(9))
@@ -173,9 +155,7 @@ async def test_later_texts_to_that_person_wait_for_it(tmp_path: Path) -> None:
 
 
 async def test_later_texts_follow_one_that_was_found(tmp_path: Path) -> None:
-    """
-    In order, as soon as it is known.
-    """
+    """In order, as soon as it is known."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, "First", taken=True)
         await rig.accept("Second")
@@ -187,9 +167,7 @@ async def test_later_texts_follow_one_that_was_found(tmp_path: Path) -> None:
 
 
 async def test_rest_of_a_text_follows_a_segment_that_was_found(tmp_path: Path) -> None:
-    """
-    Three segments of which the first answer was lost arrive as three.
-    """
+    """Three segments of which the first answer was lost arrive as three."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, "word " * 60, taken=True)
         rig.clock.advance(FIRST)
@@ -201,9 +179,7 @@ async def test_rest_of_a_text_follows_a_segment_that_was_found(tmp_path: Path) -
 
 
 async def test_same_words_of_another_program_are_not_taken_for_ours_for_certain(tmp_path: Path) -> None:
-    """
-    Of two equal texts, one sent for certain and one unknown, one found text proves nothing.
-    """
+    """Of two equal texts, one sent for certain and one unknown, one found text proves nothing."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("Same")
         await rig.work(rig.delivery(), step=10)
@@ -214,9 +190,7 @@ async def test_same_words_of_another_program_are_not_taken_for_ours_for_certain(
 
 
 async def test_text_is_found_among_others(tmp_path: Path) -> None:
-    """
-    A conversation of many texts, in both directions, over several pages.
-    """
+    """A conversation of many texts, in both directions, over several pages."""
     async with open_rig(tmp_path) as rig:
         for number in range(260):
             rig.simulator.write(RECIPIENT, f"Text {number}")
@@ -231,9 +205,7 @@ async def test_text_is_found_among_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [500, 429, 403])
 async def test_look_up_that_is_not_answered_is_tried_again(tmp_path: Path, status: int) -> None:
-    """
-    It is no rung of the ladder: a minute later, and told each time.
-    """
+    """It is no rung of the ladder: a minute later, and told each time."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         rig.simulator.fault(Fault(Kind.STATUS, on="read", status=status, times=3))
@@ -247,9 +219,7 @@ async def test_look_up_that_is_not_answered_is_tried_again(tmp_path: Path, statu
 
 
 async def test_look_ups_end_after_a_day(tmp_path: Path) -> None:
-    """
-    A CallRail that never answers one leaves the text to a person, and the queue flows all the same.
-    """
+    """A CallRail that never answers one leaves the text to a person, and the queue flows all the same."""
     async with open_rig(tmp_path, guards=GuardPolicy(max_age=timedelta(days=2))) as rig:
         id_ = await unknown(rig, taken=True)
         began = rig.clock.now()
@@ -264,9 +234,7 @@ async def test_look_ups_end_after_a_day(tmp_path: Path) -> None:
 
 
 async def test_unknown_text_is_sent_once_more_where_the_owner_chose_so(tmp_path: Path) -> None:
-    """
-    After the ladder, and once: the second time it is left to a person.
-    """
+    """After the ladder, and once: the second time it is left to a person."""
     async with open_rig(tmp_path, on_unknown=OnUnknown.RESEND_ONCE) as rig:
         id_ = await unknown(rig, taken=False)
         await climb(rig, rig.reconciliation())
@@ -283,9 +251,7 @@ async def test_unknown_text_is_sent_once_more_where_the_owner_chose_so(tmp_path:
 
 
 async def test_text_that_was_sent_once_more_arrives_once(tmp_path: Path) -> None:
-    """
-    Where the first one is really not there.
-    """
+    """Where the first one is really not there."""
     async with open_rig(tmp_path, on_unknown=OnUnknown.RESEND_ONCE) as rig:
         id_ = await unknown(rig, taken=False)
         await climb(rig, rig.reconciliation())
@@ -297,9 +263,7 @@ async def test_text_that_was_sent_once_more_arrives_once(tmp_path: Path) -> None
 
 
 async def test_nobody_looks_up_twice_at_one_time(tmp_path: Path) -> None:
-    """
-    Two workers on one store share the look-ups.
-    """
+    """Two workers on one store share the look-ups."""
     async with open_rig(tmp_path) as rig:
         count_lists(rig)
         await unknown(rig, taken=False)
@@ -320,9 +284,7 @@ async def test_nobody_looks_up_twice_at_one_time(tmp_path: Path) -> None:
 
 
 async def test_running_reconciliation_looks_when_it_is_due(tmp_path: Path) -> None:
-    """
-    It finds what another process left, and stops when it is told to.
-    """
+    """It finds what another process left, and stops when it is told to."""
     async with open_rig(tmp_path) as rig:
         reconciliation = rig.reconciliation()
         task = asyncio.create_task(reconciliation.run())
@@ -336,9 +298,7 @@ async def test_running_reconciliation_looks_when_it_is_due(tmp_path: Path) -> No
 
 
 async def test_stopped_reconciliation_looks_up_nothing(tmp_path: Path) -> None:
-    """
-    What is due stays due.
-    """
+    """What is due stays due."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
@@ -351,9 +311,7 @@ async def test_stopped_reconciliation_looks_up_nothing(tmp_path: Path) -> None:
 
 
 async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
-    """
-    Quietly, since delivery tells about it.
-    """
+    """Quietly, since delivery tells about it."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
@@ -373,9 +331,7 @@ async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
 async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The store failed between the question and its answer: nobody waits for the end of the lease.
-    """
+    """The store failed between the question and its answer: nobody waits for the end of the lease."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
@@ -402,9 +358,7 @@ async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
 
 
 async def test_fault_of_our_own_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    By its kind, without its words.
-    """
+    """By its kind, without its words."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
@@ -428,9 +382,7 @@ async def test_fault_of_our_own_is_told_and_survived(tmp_path: Path, monkeypatch
 
 
 async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) -> None:
-    """
-    Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own.
-    """
+    """Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
         claim = (await rig.outbox.claim("node-2", rig.claim)).claim
@@ -450,9 +402,7 @@ async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) 
 
 
 async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
-    """
-    Both halves, started, woken and stopped together: a found text lets the next one leave at once.
-    """
+    """Both halves, started, woken and stopped together: a found text lets the next one leave at once."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         worker = rig.worker()
@@ -471,9 +421,7 @@ async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
 
 
 async def test_delivery_is_woken_when_the_last_look_up_found_nothing(tmp_path: Path) -> None:
-    """
-    What stays unknown is left to a person, and the next text to the same one leaves at once.
-    """
+    """What stays unknown is left to a person, and the next text to the same one leaves at once."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, "First", taken=False)
         unknown_at, woken_at = rig.clock.now(), []

@@ -1,6 +1,4 @@
-"""
-Refused requests are counted, and logged once a minute.
-"""
+"""Refused requests are counted, and logged once a minute."""
 
 import pytest
 
@@ -14,9 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_flood_is_one_line_a_minute() -> None:
-    """
-    The first is logged at once, the others when the minute is over, and then a new one at once again.
-    """
+    """The first is logged at once, the others when the minute is over, and then a new one at once again."""
     clock, events = ManualClock(), Events()
     refusals = Refusals(clock, events)
 

@@ -1,6 +1,4 @@
-"""
-Mapping held texts again, after the settings changed.
-"""
+"""Mapping held texts again, after the settings changed."""
 
 import json
 from pathlib import Path
@@ -26,9 +24,7 @@ def codes(message: Message) -> list[str]:
 
 
 def teams(rig: Rig, *team_ids: str) -> MappingPolicy:
-    """
-    Settings with a route for these teams and no other.
-    """
+    """Settings with a route for these teams and no other."""
     [route] = rig.mapping.routes
     return MappingPolicy(
         routes=Routes(tuple(RouteRule(route, team_id=team_id) for team_id in team_ids)),
@@ -49,18 +45,14 @@ def operations(rig: Rig, mapping: MappingPolicy) -> Operations:
 
 
 async def accept(rig: Rig, body: object, mapping: MappingPolicy) -> list[str]:
-    """
-    The ids of the messages of a request that is mapped by *mapping*.
-    """
+    """The ids of the messages of a request that is mapped by *mapping*."""
     intake = Intake(rig.outbox, mapping, clock=rig.clock, random=rig.random, hook=rig.events)
     receipt = await intake.accept_request(json.dumps(body).encode(), content_type="application/json")
     return [one.message_id for one in receipt.accepted]
 
 
 async def test_a_text_leaves_once_there_is_a_route(tmp_path: Path) -> None:
-    """
-    Before a later one to the same person.
-    """
+    """Before a later one to the same person."""
     async with open_rig(tmp_path) as rig:
         [id_] = await accept(rig, payload(message="First"), teams(rig))
         [later] = await accept(rig, payload(message="Second"), teams(rig, "42"))
@@ -75,9 +67,7 @@ async def test_a_text_leaves_once_there_is_a_route(tmp_path: Path) -> None:
 
 
 async def test_one_of_several_is_mapped_alone(tmp_path: Path) -> None:
-    """
-    By the id of the submission, all those that lack something are.
-    """
+    """By the id of the submission, all those that lack something are."""
     async with open_rig(tmp_path) as rig:
         body = [
             payload(message=f"Text {team}", seller_phone=recipient(team), team_id=team) for team in (1, 2, 3)
@@ -129,9 +119,7 @@ async def test_an_unreadable_request_stays_what_it_is(tmp_path: Path) -> None:
 
 
 async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> None:
-    """
-    Where a text of it was left out, nothing says which of the others is which.
-    """
+    """Where a text of it was left out, nothing says which of the others is which."""
     async with open_rig(tmp_path) as rig:
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), clock=rig.clock, random=rig.random)
@@ -161,9 +149,7 @@ async def test_only_held_texts_are_mapped_again(tmp_path: Path) -> None:
 
 
 async def test_without_settings_there_is_no_route(tmp_path: Path) -> None:
-    """
-    Operations that were given none say so, and leave the text as it is.
-    """
+    """Operations that were given none say so, and leave the text as it is."""
     async with open_rig(tmp_path) as rig:
         [id_] = await accept(rig, payload(), teams(rig))
         bare = Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)

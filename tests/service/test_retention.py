@@ -1,6 +1,4 @@
-"""
-Texts and phones go after their time; what became of them stays.
-"""
+"""Texts and phones go after their time; what became of them stays."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +20,7 @@ def retention(rig: Rig) -> Retention:
 
 
 async def test_what_is_personal_goes_after_its_time(tmp_path: Path) -> None:
-    """
-    Nothing of the words or the phone is left in any file of the store; ids, times and outcomes are.
-    """
+    """Nothing of the words or the phone is left in any file of the store; ids, times and outcomes are."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.work(rig.delivery())
@@ -48,9 +44,7 @@ async def test_what_is_personal_goes_after_its_time(tmp_path: Path) -> None:
 
 
 async def test_what_is_younger_stays(tmp_path: Path) -> None:
-    """
-    Not a minute too early.
-    """
+    """Not a minute too early."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.work(rig.delivery())
@@ -61,9 +55,7 @@ async def test_what_is_younger_stays(tmp_path: Path) -> None:
 
 
 async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
-    """
-    A held text waits for a person, and keeps its words; once it is cancelled they go.
-    """
+    """A held text waits for a person, and keeps its words; once it is cancelled they go."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept("Hi {{name}}")
         rig.clock.advance(AFTER + timedelta(days=1))
@@ -76,9 +68,7 @@ async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
 
 
 async def test_an_opt_out_is_for_ever(tmp_path: Path) -> None:
-    """
-    Somebody who said STOP years ago is not texted.
-    """
+    """Somebody who said STOP years ago is not texted."""
     async with open_rig(tmp_path) as rig:
         await rig.outbox.suppress(rig.simulator.tracking_number, RECIPIENT, "STOP")
         rig.clock.advance(AFTER * 3)
@@ -88,9 +78,7 @@ async def test_an_opt_out_is_for_ever(tmp_path: Path) -> None:
 
 
 async def test_many_go_in_small_steps(tmp_path: Path) -> None:
-    """
-    A step is bounded, and the next is due at once while there is more.
-    """
+    """A step is bounded, and the next is due at once while there is more."""
     async with open_rig(tmp_path) as rig:
         for number in range(STEP + 3):
             id_ = await rig.accept(f"Text {number}", to=recipient(number))

@@ -24,9 +24,7 @@ POOLED = NumberEntry("+12025550134", "Visitors", "COM1", pooled=True)
 
 @dataclass
 class Scripted:
-    """
-    A CallRail that offers this.
-    """
+    """A CallRail that offers this."""
 
     all_accounts: tuple[AccountEntry, ...] = (FIRST, SECOND)
     all_companies: tuple[CompanyEntry, ...] = (COMPANY,)
@@ -48,16 +46,12 @@ def in_advance(question: Question, given: str | None) -> tuple[str, str] | None:
 
 
 async def test_nothing_is_chosen_among_several() -> None:
-    """
-    The first of several is as good as any other: a person must say.
-    """
+    """The first of several is as good as any other: a person must say."""
     assert in_advance(await ask_for_account(Scripted()), None) is None
 
 
 async def test_only_choice_is_taken_with_its_reason() -> None:
-    """
-    Nobody is asked where there is nothing to choose.
-    """
+    """Nobody is asked where there is nothing to choose."""
     question = await ask_for_company(Scripted(), FIRST.id)
 
     assert ("COM1", "the only one there is") == in_advance(question, None)
@@ -65,9 +59,7 @@ async def test_only_choice_is_taken_with_its_reason() -> None:
 
 @pytest.mark.parametrize("given", ["ACC1a", " acc1A ", "123456789", "123-456-789"])
 async def test_account_is_found_by_either_id(given: str) -> None:
-    """
-    The nine digits of CallRail's pages lead to the ACC id.
-    """
+    """The nine digits of CallRail's pages lead to the ACC id."""
     question = await ask_for_account(Scripted())
 
     assert ("ACC1a", "as given with --account-id") == in_advance(question, given)
@@ -82,9 +74,7 @@ async def test_number_is_found_however_it_is_written(given: str) -> None:
 
 @pytest.mark.parametrize("given", ["ACC3", "987654321", "", "None"])
 async def test_unknown_account_is_refused_by_its_name(given: str) -> None:
-    """
-    An account without a number is not found by an empty one.
-    """
+    """An account without a number is not found by an empty one."""
     question = await ask_for_account(Scripted())
 
     with pytest.raises(RefusedByCallRail, match=f"no account {given}; give --account-id a listed one"):
@@ -102,9 +92,7 @@ async def test_unknown_number_is_refused_as_it_was_typed(given: str) -> None:
 
 
 async def test_nothing_to_choose_names_the_remedy() -> None:
-    """
-    Each step says what is missing in CallRail and how to get it.
-    """
+    """Each step says what is missing in CallRail and how to get it."""
     nobody = Scripted(all_accounts=(), all_companies=(), all_numbers=())
     questions = {
         "sees no account": await ask_for_account(nobody),
@@ -118,9 +106,7 @@ async def test_nothing_to_choose_names_the_remedy() -> None:
 
 
 async def test_pooled_numbers_are_marked() -> None:
-    """
-    A number that CallRail may take away is told apart in the list.
-    """
+    """A number that CallRail may take away is told apart in the list."""
     numbers = await ask_for_number(Scripted(), FIRST.id, COMPANY.id)
 
     assert (
@@ -130,9 +116,7 @@ async def test_pooled_numbers_are_marked() -> None:
 
 
 async def test_account_numbers_are_listed() -> None:
-    """
-    People know the number that CallRail's pages show.
-    """
+    """People know the number that CallRail's pages show."""
     accounts = await ask_for_account(Scripted())
 
     assert [
@@ -165,9 +149,7 @@ async def test_answer_is_a_place_in_the_list_or_a_value(answer: str, chosen: str
     ],
 )
 def test_key_is_read_out_of_what_people_copy(pasted: str) -> None:
-    """
-    The Zap that the relay replaces shows the key as part of a header.
-    """
+    """The Zap that the relay replaces shows the key as part of a header."""
     assert "0123abc" == read_key(pasted)
 
 
@@ -179,9 +161,7 @@ def test_empty_key_is_refused(pasted: str) -> None:
 
 @pytest.mark.parametrize("pasted", ["0123 abc", "0123\nabc", "0123é", '0123"abc', "0123\x00"])
 def test_what_cannot_be_a_key_is_refused_unshown(pasted: str) -> None:
-    """
-    What would break the header is told before it gets there, and not repeated.
-    """
+    """What would break the header is told before it gets there, and not repeated."""
     with pytest.raises(SecretFault, match="Copy it once more") as refused:
         read_key(pasted)
 

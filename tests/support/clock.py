@@ -1,6 +1,4 @@
-"""
-A clock that stands still until a test moves it.
-"""
+"""A clock that stands still until a test moves it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,9 +28,7 @@ class ManualClock:
         return self._passed
 
     def suspend(self, span: timedelta) -> None:
-        """
-        Let the machine sleep for *span*: the clock goes on, and nobody on it.
-        """
+        """Let the machine sleep for *span*: the clock goes on, and nobody on it."""
         self._now += span
 
     async def sleep(self, seconds: float) -> None:
@@ -71,15 +67,11 @@ class ManualClock:
 
     @property
     def wake_ats(self) -> list[datetime]:
-        """
-        When those who sleep want to be woken, soonest first.
-        """
+        """When those who sleep want to be woken, soonest first."""
         return sorted(wake_at for woken, wake_at in self._sleepers.items() if not woken.done())
 
     async def until_asleep(self, count: int = 1) -> list[datetime]:
-        """
-        Wait until at least *count* sleep, and return ``wake_ats``: for workers that come to rest.
-        """
+        """Wait until at least *count* sleep, and return ``wake_ats``: for workers that come to rest."""
         while len(self.wake_ats) < count:
             self._changed.clear()
             await self._changed.wait()

@@ -1,6 +1,4 @@
-"""
-An environment that does not depend on who runs the tests, and where.
-"""
+"""An environment that does not depend on who runs the tests, and where."""
 
 import os
 from pathlib import Path

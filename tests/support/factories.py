@@ -1,6 +1,4 @@
-"""
-Values with defaults, so that a test names only what it is about.
-"""
+"""Values with defaults, so that a test names only what it is about."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -30,16 +28,12 @@ _numbers = count(1)
 
 
 def make_id() -> str:
-    """
-    An id that no other value of this process has; ids grow.
-    """
+    """An id that no other value of this process has; ids grow."""
     return str(UUID(int=next(_numbers)))
 
 
 def recipient(number: int) -> str:
-    """
-    The phone number of person *number*, from those that are kept for examples: 555-0100 to 555-0199.
-    """
+    """The phone number of person *number*, from those that are kept for examples: 555-0100 to 555-0199."""
     return f"+1{_AREAS[number // 100]}555{100 + number % 100:04}"
 
 
@@ -102,9 +96,7 @@ def make_submission(
     duplicates: Mode = Mode.HOLD,
     guards: GuardPolicy | None = None,
 ) -> NewSubmission:
-    """
-    One request that holds *messages*, or one message of the defaults.
-    """
+    """One request that holds *messages*, or one message of the defaults."""
     return NewSubmission(
         id=id_ or make_id(),
         source=source,
@@ -136,7 +128,5 @@ def make_policy(
 
 
 def make_account(id_: str = ACCOUNT) -> Account:
-    """
-    An account in good standing.
-    """
+    """An account in good standing."""
     return Account(id=id_)

@@ -26,16 +26,12 @@ _PHONE = re.compile(
 
 
 def leaks(words: str) -> list[str]:
-    """
-    What of *words* should not be there.
-    """
+    """What of *words* should not be there."""
     found = [secret for secret in (*KEYS, *TEXTS) if secret in words]
     return found + [match[0] for match in _PHONE.finditer(words)]
 
 
 def require_no_leak(words: str, where: str) -> None:
-    """
-    Raises AssertionError where *words* tell what they should not.
-    """
+    """Raises AssertionError where *words* tell what they should not."""
     found = leaks(words)
     assert not found, f"{where} tells {found}:\n{words}"

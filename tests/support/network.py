@@ -1,6 +1,4 @@
-"""
-No test reaches beyond this machine.
-"""
+"""No test reaches beyond this machine."""
 
 import ipaddress
 import socket
@@ -10,9 +8,7 @@ INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 class OutsideNetworkError(AssertionError):
-    """
-    A test was about to reach another machine.
-    """
+    """A test was about to reach another machine."""
 
 
 def close_outside_network() -> None:
@@ -42,9 +38,7 @@ def _refuse_address(host: str) -> None:
 
 
 def _refuse_name(host: str) -> None:
-    """
-    Names under `.invalid` exist nowhere, and every resolver says so (RFC 6761, section 6.4).
-    """
+    """Names under `.invalid` exist nowhere, and every resolver says so (RFC 6761, section 6.4)."""
     if host.rstrip(".").endswith(".invalid"):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     if host and not _is_loopback(host) and not _is_numeric(host):

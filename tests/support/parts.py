@@ -1,6 +1,4 @@
-"""
-Programs of the system that some tests drive, and that not every machine has.
-"""
+"""Programs of the system that some tests drive, and that not every machine has."""
 
 import os
 import re
@@ -29,9 +27,7 @@ PartName = Literal[
 
 @dataclass(frozen=True)
 class Part:
-    """
-    A program by its possible names, where it may be besides `PATH`, and the systems that can have it.
-    """
+    """A program by its possible names, where it may be besides `PATH`, and the systems that can have it."""
 
     programs: tuple[str, ...]
     folders: tuple[str, ...] = ()
@@ -85,18 +81,14 @@ def need(name: PartName) -> Path:
 
 
 def missing(sentence: str) -> NoReturn:
-    """
-    Skip the test by name; fail it where nothing may be skipped.
-    """
+    """Skip the test by name; fail it where nothing may be skipped."""
     if in_ci():
         pytest.fail(sentence, pytrace=False)
     pytest.skip(sentence, allow_module_level=True)
 
 
 def find(part: Part) -> Path | None:
-    """
-    Where a part is: on `PATH`, else the newest of those in its folders.
-    """
+    """Where a part is: on `PATH`, else the newest of those in its folders."""
     for folder in (None, *_newest_first(part.folders)):
         for program in part.programs:
             if place := shutil.which(program, path=folder):

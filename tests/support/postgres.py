@@ -57,9 +57,7 @@ INITDB = (
 
 @dataclass(frozen=True)
 class PostgresCluster:
-    """
-    A running server that holds a database for each test.
-    """
+    """A running server that holds a database for each test."""
 
     port: int
     programs: Path
@@ -70,26 +68,20 @@ class PostgresCluster:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def create_role(self, name: str, *, owns: str) -> None:
-        """
-        Make a user without special rights, who owns a database.
-        """
+        """Make a user without special rights, who owns a database."""
         self._execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
         self._execute(
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(owns), sql.Identifier(name))
         )
 
     def create_database(self) -> str:
-        """
-        Make an empty database; return its name.
-        """
+        """Make an empty database; return its name."""
         name = f"test_{next(self._numbers)}"
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return name
 
     def drop_database(self, name: str) -> None:
-        """
-        Remove a database, also under connections that a test left open.
-        """
+        """Remove a database, also under connections that a test left open."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def restart(self, mode: Literal["fast", "immediate"]) -> None:
@@ -102,9 +94,7 @@ class PostgresCluster:
         _run(self.programs / "pg_ctl", *restart, f"--mode={mode}", folder=self.folder)
 
     def stop(self) -> None:
-        """
-        Stop the server until ``restart``; it blocks.
-        """
+        """Stop the server until ``restart``; it blocks."""
         stop = ("stop", "--pgdata=data", "--wait", "--timeout=30", "--silent", "--mode=fast")
         _run(self.programs / "pg_ctl", *stop, folder=self.folder)
 
@@ -115,18 +105,14 @@ class PostgresCluster:
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[PostgresCluster]:
-    """
-    A server for all tests of this process.
-    """
+    """A server for all tests of this process."""
     with running_cluster(UNCOUNTED) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def postgres_url(postgres_cluster: PostgresCluster) -> Iterator[str]:
-    """
-    The URL of an empty database for one test: `postgresql://postgres@127.0.0.1:<port>/test_<n>`.
-    """
+    """The URL of an empty database for one test: `postgresql://postgres@127.0.0.1:<port>/test_<n>`."""
     name = postgres_cluster.create_database()
     yield postgres_cluster.url(name)
     postgres_cluster.drop_database(name)
@@ -163,9 +149,7 @@ def _make_folder() -> Path:
 
 @contextmanager
 def _keeper(programs: Path, folder: Path) -> Iterator[None]:
-    """
-    Stop the server in *folder* and remove its files at the end of this block, or of this process.
-    """
+    """Stop the server in *folder* and remove its files at the end of this block, or of this process."""
     keeper = subprocess.Popen(
         [sys.executable, "-m", "tests.support.postgres", str(programs), str(folder)],
         cwd=ROOT,
@@ -207,9 +191,7 @@ def _free_port() -> int:
 
 
 def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bool:
-    """
-    Run a program of PostgreSQL in *folder*, as a user it accepts; say whether it succeeded.
-    """
+    """Run a program of PostgreSQL in *folder*, as a user it accepts; say whether it succeeded."""
     user = _user()
     with (folder / "programs.log").open("ab") as log:  # a pipe would stay open as long as the server runs
         result = subprocess.run(
@@ -230,16 +212,12 @@ def _run(program: Path, *arguments: str, folder: Path, check: bool = True) -> bo
 
 
 def _user() -> str | None:
-    """
-    The system user that runs the server; None is ourselves.
-    """
+    """The system user that runs the server; None is ourselves."""
     return "postgres" if sys.platform != "win32" and os.geteuid() == 0 else None
 
 
 def _environment() -> dict[str, str]:
-    """
-    Ours without settings for PostgreSQL's programs, and without the measuring of child processes.
-    """
+    """Ours without settings for PostgreSQL's programs, and without the measuring of child processes."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "COVERAGE_"))}
 
 

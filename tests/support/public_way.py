@@ -34,9 +34,7 @@ def response(status: int, body: bytes = b"", *headers: str) -> bytes:
 
 
 def proving(store: Path) -> Answer:
-    """
-    What the relay of *store* answers to a probe.
-    """
+    """What the relay of *store* answers to a probe."""
 
     def answer(target: str) -> bytes:
         with contextlib.closing(sqlite3.connect(store)) as connection:
@@ -48,9 +46,7 @@ def proving(store: Path) -> Answer:
 
 @dataclass(kw_only=True)
 class PublicWay:
-    """
-    What the name leads to: *target*, a port of this machine, or what *answer* says.
-    """
+    """What the name leads to: *target*, a port of this machine, or what *answer* says."""
 
     environment: dict[str, str]
     target: int | None = None
@@ -62,9 +58,7 @@ class PublicWay:
 def public_way(
     folder: Path, *, cert_host: str = HOST, expired: bool = False, trusted: bool = True
 ) -> Iterator[PublicWay]:
-    """
-    The way, open until the end of the block; its *environment* makes httpx take it.
-    """
+    """The way, open until the end of the block; its *environment* makes httpx take it."""
     authority = trustme.CA()
     expiry = datetime.now(UTC) - timedelta(days=1) if expired else None
     not_before = datetime.now(UTC) - timedelta(days=9) if expired else None
@@ -135,9 +129,7 @@ async def _serve(way: PublicWay, reader: asyncio.StreamReader, writer: asyncio.S
 async def _join(
     way: PublicWay, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """
-    Pass on what comes from either side until one of them ends.
-    """
+    """Pass on what comes from either side until one of them ends."""
     try:
         there, back = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -1,6 +1,4 @@
-"""
-A real HTTP server that takes what an alert channel posts.
-"""
+"""A real HTTP server that takes what an alert channel posts."""
 
 import json
 import threading
@@ -11,9 +9,7 @@ from typing import Any
 
 
 class Receiver:
-    """
-    What came in at *url*, which is one of Apprise's; answered with *status*.
-    """
+    """What came in at *url*, which is one of Apprise's; answered with *status*."""
 
     def __init__(self, port: int) -> None:
         self.url = f"json://127.0.0.1:{port}/secret-of-the-channel"
@@ -39,9 +35,7 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """
-    A receiver on loopback, until the end of the block.
-    """
+    """A receiver on loopback, until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -1,6 +1,4 @@
-"""
-A real OS keyring for tests: gnome-keyring on a D-Bus session of its own.
-"""
+"""A real OS keyring for tests: gnome-keyring on a D-Bus session of its own."""
 
 import os
 import subprocess
@@ -59,9 +57,7 @@ def secret_service(folder: Path, *, password: str | None = "opens the keyring") 
 
 
 def _environment(folder: Path, runtime: str) -> dict[str, str]:
-    """
-    This process's environment with its own home, and with the keyring that the system offers.
-    """
+    """This process's environment with its own home, and with the keyring that the system offers."""
     directories = {
         name: str(folder / place)
         for name, place in {

@@ -1,6 +1,4 @@
-"""
-A program without a console logs to a file, and nothing of it fails.
-"""
+"""A program without a console logs to a file, and nothing of it fails."""
 
 import json
 import os
@@ -33,9 +31,7 @@ def users_log() -> Path:
 
 
 def test_every_line_is_json_and_holds_no_secret(tmp_path: Path) -> None:
-    """
-    What a person would have read is masked as every log is.
-    """
+    """What a person would have read is masked as every log is."""
     with LogFile(tmp_path / "relay.log") as log:
         log.write('{"action": "started"}\nError: no ')
         log.write("text for +1 202 555 0122\n\nLink: http://127.0.0.1:1/login?token=sesame&a=b\n")
@@ -63,9 +59,7 @@ def test_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_file_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
-    """
-    The line is lost, and the program goes on.
-    """
+    """The line is lost, and the program goes on."""
     with LogFile(tmp_path / "none" / "relay.log") as log:
         log.write("line\n")
 
@@ -81,9 +75,7 @@ def test_file_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_no_command_fails_without_a_console(command: list[str], code: int | None, words: str | None) -> None:
-    """
-    As pythonw starts it: what would have been said is in the user's log directory.
-    """
+    """As pythonw starts it: what would have been said is in the user's log directory."""
     source = WITHOUT_CONSOLE.format(command=command)
     ended = subprocess.run([sys.executable, "-c", source], check=False, timeout=100)
 
@@ -95,9 +87,7 @@ def test_no_command_fails_without_a_console(command: list[str], code: int | None
 
 @pytest.mark.skipif(os.name == "nt", reason="its streams have no numbers that a caller closes")
 def test_store_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
-    """
-    What a library writes to number 2 would be written into the store.
-    """
+    """What a library writes to number 2 would be written into the store."""
     source = (
         "from callrail_relay.bootstrap.console import open_missing_streams as o; o(); import os; "
         f"os._exit(0 if open({str(tmp_path / 'file')!r}, 'w').fileno() > 2 else 9)"

@@ -1,6 +1,4 @@
-"""
-Log lines: what each event becomes, and what is in none of them.
-"""
+"""Log lines: what each event becomes, and what is in none of them."""
 
 import io
 import json
@@ -68,9 +66,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def untouched_logging() -> Iterator[None]:
-    """
-    Other tests, and pytest itself, get their logging back.
-    """
+    """Other tests, and pytest itself, get their logging back."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -101,9 +97,7 @@ def logged(event: Event) -> dict[str, Any]:
 
 @pytest.mark.parametrize("event", SAMPLES, ids=lambda event: event.action)
 def test_event_is_one_line_with_all_that_it_holds(event: Event) -> None:
-    """
-    Its name, its level, the time, and each of its fields.
-    """
+    """Its name, its level, the time, and each of its fields."""
     line = logged(event)
 
     assert event.action == line["action"]
@@ -113,9 +107,7 @@ def test_event_is_one_line_with_all_that_it_holds(event: Event) -> None:
 
 
 def test_every_event_has_a_name_of_its_own_and_a_level() -> None:
-    """
-    A new event is logged like the others.
-    """
+    """A new event is logged like the others."""
     kinds = [
         kind
         for kind in vars(events).values()
@@ -129,9 +121,7 @@ def test_every_event_has_a_name_of_its_own_and_a_level() -> None:
 
 
 def test_values_are_as_programs_read_them() -> None:
-    """
-    Ids whole, instants in ISO 8601, lists as lists, nothing as null.
-    """
+    """Ids whole, instants in ISO 8601, lists as lists, nothing as null."""
     accepted, finished, waits = logged(SAMPLES[0]), logged(SAMPLES[3]), logged(SAMPLES[7])
 
     assert MESSAGE_ID == accepted["message_id"] == accepted["submission_id"]
@@ -148,18 +138,14 @@ def test_values_are_as_programs_read_them() -> None:
 
 
 def test_nobody_may_want_to_know() -> None:
-    """
-    The hook that does nothing takes every event.
-    """
+    """The hook that does nothing takes every event."""
     for event in SAMPLES:
         ignore(event)
 
 
 @pytest.mark.parametrize(("level", "seen"), [("debug", 9), ("info", 8), ("warning", 5), ("error", 2)])
 def test_level_decides_what_is_written(level: str, seen: int) -> None:
-    """
-    From the level on, and louder.
-    """
+    """From the level on, and louder."""
     stream = configured(level)
     for event in SAMPLES:
         logs.event_logger()(event)
@@ -180,9 +166,7 @@ def test_level_decides_what_is_written(level: str, seen: int) -> None:
     ],
 )
 def test_form_follows_the_terminal_or_the_setting(form: str, stream: io.StringIO, *, pretty: bool) -> None:
-    """
-    Pretty for people, JSON for programs; colours for a terminal alone.
-    """
+    """Pretty for people, JSON for programs; colours for a terminal alone."""
     configured(form=form, stream=stream)
     logs.event_logger()(SAMPLES[0])
 
@@ -194,9 +178,7 @@ def test_form_follows_the_terminal_or_the_setting(form: str, stream: io.StringIO
 
 
 def test_logs_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    Standard output is for results.
-    """
+    """Standard output is for results."""
     logs.configure("info", "auto")
     logs.event_logger()(SAMPLES[0])
 
@@ -206,9 +188,7 @@ def test_logs_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_second_configuration_takes_the_place_of_the_first() -> None:
-    """
-    Nothing is written twice.
-    """
+    """Nothing is written twice."""
     first, second = configured(), configured()
     logs.event_logger()(SAMPLES[0])
     logging.getLogger("somebody").warning("Words")
@@ -225,9 +205,7 @@ def test_second_configuration_takes_the_place_of_the_first() -> None:
     "number", [RECIPIENT, "2025550122", "(202) 555-0122", "1-202-555-0122", "202.555.0122", "+1 202 555 0122"]
 )
 def test_phones_are_masked_whoever_logs_them(form: str, number: str) -> None:
-    """
-    In a value, a list, a table, in the words of a library, and in the name of the event.
-    """
+    """In a value, a list, a table, in the words of a library, and in the name of the event."""
     stream = configured(form=form)
     logger = structlog.get_logger("callrail_relay")
     name = f"called {number}"
@@ -245,9 +223,7 @@ def test_phones_are_masked_whoever_logs_them(form: str, number: str) -> None:
 )
 @pytest.mark.parametrize("form", ["json", "pretty"])
 def test_texts_and_keys_are_not_written(key: str, form: str) -> None:
-    """
-    Whatever they are called with, at whatever depth.
-    """
+    """Whatever they are called with, at whatever depth."""
     stream = configured(form=form)
     logger = structlog.get_logger("callrail_relay")
     logger.warning("x", **{key: "secret words"})
@@ -259,9 +235,7 @@ def test_texts_and_keys_are_not_written(key: str, form: str) -> None:
 
 @given(st.text(), st.from_regex(r"[2-9][0-9]{2}[2-9][0-9]{6}", fullmatch=True))
 def test_no_value_shows_a_number(words: str, number: str) -> None:
-    """
-    Wherever in a sentence it stands.
-    """
+    """Wherever in a sentence it stands."""
     value = f"{words} +1{number} {words}"
     redacted = logs.redact(None, "info", {"reason": value, "list": [value]})
 
@@ -269,9 +243,7 @@ def test_no_value_shows_a_number(words: str, number: str) -> None:
 
 
 def test_numbers_that_are_no_phones_stay() -> None:
-    """
-    Counts, statuses and instants are what a log is for.
-    """
+    """Counts, statuses and instants are what a log is for."""
     event = {
         "count": 12345678901,
         "status": 503,
@@ -287,9 +259,7 @@ def test_numbers_that_are_no_phones_stay() -> None:
 
 
 def test_libraries_are_heard_from_warnings_on() -> None:
-    """
-    Below that they print addresses, and with them perhaps the webhook's secret.
-    """
+    """Below that they print addresses, and with them perhaps the webhook's secret."""
     stream = configured("debug")
     library = logging.getLogger("httpx")
     library.debug("GET /hooks/if3/secret")
@@ -307,9 +277,7 @@ def fail(words: str) -> None:
 
 @pytest.mark.parametrize("form", ["json", "pretty"])
 def test_exceptions_are_named_without_their_values(form: str) -> None:
-    """
-    A traceback shows lines and values, and those may be a person's.
-    """
+    """A traceback shows lines and values, and those may be a person's."""
     stream = configured(form=form)
     try:
         fail("words to " + RECIPIENT)
@@ -327,9 +295,7 @@ def test_exceptions_are_named_without_their_values(form: str) -> None:
 
 
 def test_exception_that_is_none_is_nothing() -> None:
-    """
-    ``exc_info`` without an exception adds no field.
-    """
+    """``exc_info`` without an exception adds no field."""
     stream = configured()
     logging.getLogger("library").error("Words", exc_info=(None, None, None))
     structlog.get_logger("callrail_relay").error("words", exc_info=True)
@@ -339,9 +305,7 @@ def test_exception_that_is_none_is_nothing() -> None:
 
 
 def test_extra_values_of_libraries_are_not_written() -> None:
-    """
-    Only their words are.
-    """
+    """Only their words are."""
     stream = configured()
     logging.getLogger("library").warning("Words", extra={"token": "secret", "url": "secret"})
 
@@ -349,9 +313,7 @@ def test_extra_values_of_libraries_are_not_written() -> None:
 
 
 def test_warnings_of_python_stay_what_they_are() -> None:
-    """
-    Configuring logs does not silence or raise them.
-    """
+    """Configuring logs does not silence or raise them."""
     configured()
     with pytest.warns(UserWarning, match="odd"):
         warnings.warn("odd", UserWarning, stacklevel=1)

@@ -1,6 +1,4 @@
-"""
-Metrics: what is counted, what is read, and that Prometheus and Grafana take it.
-"""
+"""Metrics: what is counted, what is read, and that Prometheus and Grafana take it."""
 
 import json
 import re
@@ -105,9 +103,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def metrics(clock: ManualClock) -> Metrics:
-    """
-    Metrics of a process in which everything happened once.
-    """
+    """Metrics of a process in which everything happened once."""
     metrics = Metrics(clock)
     metrics.begin_account(ACCOUNT)
     for event in EVENTS:
@@ -122,9 +118,7 @@ def text_of(metrics: Metrics, readings: Readings | None = READINGS) -> str:
 
 
 def samples(metrics: Metrics, readings: Readings | None = READINGS) -> Samples:
-    """
-    The value of each sample by its name and its labels' values.
-    """
+    """The value of each sample by its name and its labels' values."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text_of(metrics, readings))
@@ -133,9 +127,7 @@ def samples(metrics: Metrics, readings: Readings | None = READINGS) -> Samples:
 
 
 def of(found: Samples, name: str) -> dict[tuple[str, ...], float]:
-    """
-    What is not 0 of one metric.
-    """
+    """What is not 0 of one metric."""
     return {
         labels: value for (full, labels), value in found.items() if full == f"callrail_relay_{name}" and value
     }
@@ -196,9 +188,7 @@ def test_a_silent_store_is_told_beside_what_was_counted(metrics: Metrics) -> Non
 
 
 def test_what_never_happened_is_there_as_zero(clock: ManualClock) -> None:
-    """
-    Prometheus sees an increase only from a value to another.
-    """
+    """Prometheus sees an increase only from a value to another."""
     quiet = Metrics(clock)
     quiet.begin_account(ACCOUNT)
     found = samples(quiet)
@@ -210,9 +200,7 @@ def test_what_never_happened_is_there_as_zero(clock: ManualClock) -> None:
 
 
 def test_nothing_else_in_the_process_shows(metrics: Metrics) -> None:
-    """
-    Two of them count apart, and the registry that all libraries share stays out.
-    """
+    """Two of them count apart, and the registry that all libraries share stays out."""
     names = {name for name, _ in samples(metrics)}
 
     assert not [name for name in names if not name.startswith(("callrail_relay_", "process_"))]
@@ -231,9 +219,7 @@ def test_the_format_is_the_one_that_was_asked_for(metrics: Metrics, accept: str)
 
 
 def test_promtool_finds_nothing_to_better(metrics: Metrics) -> None:
-    """
-    Names, units and help texts follow Prometheus' conventions.
-    """
+    """Names, units and help texts follow Prometheus' conventions."""
     for readings in (READINGS, None):
         checked = subprocess.run(
             [need("promtool"), "check", "metrics"],
@@ -248,18 +234,14 @@ def test_promtool_finds_nothing_to_better(metrics: Metrics) -> None:
 
 
 def queries() -> Iterator[str]:
-    """
-    Every query of the Grafana dashboard.
-    """
+    """Every query of the Grafana dashboard."""
     dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     for panel in dashboard["panels"]:
         yield from (target["expr"] for target in panel["targets"])
 
 
 def test_grafana_asks_for_what_there_is(metrics: Metrics) -> None:
-    """
-    Each metric and each label of its queries is in the real output, and no metric of ours is left out.
-    """
+    """Each metric and each label of its queries is in the real output, and no metric of ours is left out."""
     shown = samples(metrics)
     names = {name for name, _ in shown}
     labels = {
@@ -286,9 +268,7 @@ def test_grafana_asks_for_what_there_is(metrics: Metrics) -> None:
 
 
 def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    """
-    As rules, which is the form in which promtool reads queries; Grafana fills in its variables before.
-    """
+    """As rules, which is the form in which promtool reads queries; Grafana fills in its variables before."""
     rules = tmp_path / "rules.json"  # JSON is YAML
     expressions = [
         query.replace("$__rate_interval", "5m").replace("$job", "callrail-relay") for query in queries()
@@ -308,9 +288,7 @@ def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> 
 
 
 def test_the_reference_names_every_metric(metrics: Metrics) -> None:
-    """
-    Each of ours has its row, with its labels, and no row is about one that there is not.
-    """
+    """Each of ours has its row, with its labels, and no row is about one that there is not."""
     page = (DASHBOARD.parents[1] / "reference" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(callrail_relay_\w+)` \| (.*?) \|", page, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}

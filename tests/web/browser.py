@@ -1,6 +1,4 @@
-"""
-A real browser: Chromium, driven by Playwright.
-"""
+"""A real browser: Chromium, driven by Playwright."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +21,7 @@ ARGUMENTS = [
 
 @contextmanager
 def launched() -> Iterator[Browser]:
-    """
-    Chromium, until the end of the block.
-    """
+    """Chromium, until the end of the block."""
     program = need("Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(program), args=ARGUMENTS)
@@ -36,9 +32,7 @@ def launched() -> Iterator[Browser]:
 
 
 def sign_in(page: Page, login_url: str) -> None:
-    """
-    Open the dashboard by its link, as a person does.
-    """
+    """Open the dashboard by its link, as a person does."""
     page.goto(login_url)
     page.get_by_role("button", name="Open the dashboard").click()
     page.wait_for_url("**/")

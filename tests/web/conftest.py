@@ -1,6 +1,4 @@
-"""
-What the tests of the web share: a clock, and one browser for all of them.
-"""
+"""What the tests of the web share: a clock, and one browser for all of them."""
 
 from collections.abc import Iterator
 
@@ -18,8 +16,6 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """
-    Chromium, started once for a file of tests: while it runs, no other loop can run in this thread.
-    """
+    """Chromium, started once for a file of tests: while it runs, no other loop can run in this thread."""
     with launched() as browser:
         yield browser

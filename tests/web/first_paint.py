@@ -54,9 +54,7 @@ def main(count: int) -> None:
 
 
 def addresses(relay: Running) -> dict[str, str]:
-    """
-    All pages, and the filters of the list that are the hardest for the store.
-    """
+    """All pages, and the filters of the list that are the hardest for the store."""
     return {
         "nearly empty": "/login",
         **pages(relay),

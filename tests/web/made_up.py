@@ -1,6 +1,4 @@
-"""
-A made-up office: people, texts and what became of them. All numbers are 555-01xx, all names invented.
-"""
+"""A made-up office: people, texts and what became of them. All numbers are 555-01xx, all names invented."""
 
 import json
 from collections.abc import Sequence
@@ -53,9 +51,7 @@ class Person:
 
 
 def person(number: int) -> Person:
-    """
-    Person *number*, always the same.
-    """
+    """Person *number*, always the same."""
     chance = Random(number)
     first = chance.choice(FIRST)
     return Person(
@@ -68,9 +64,7 @@ def person(number: int) -> Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """
-    A text to be written; *tries* are outcome, answer and detail of each attempt.
-    """
+    """A text to be written; *tries* are outcome, answer and detail of each attempt."""
 
     at: datetime
     status: str
@@ -84,9 +78,7 @@ class Planned:
 
 
 class Office:
-    """
-    Writes its history straight into a store, as no relay could in so short a time.
-    """
+    """Writes its history straight into a store, as no relay could in so short a time."""
 
     def __init__(self, installation: Installation, *, seed: int = 7) -> None:
         [route] = set(installation.settings.routes_table())
@@ -101,9 +93,7 @@ class Office:
         }
 
     def fill(self, now: datetime, count: int, *, days: float) -> None:
-        """
-        *count* texts of the last *days*, most of them in office hours and nearly all of them sent.
-        """
+        """*count* texts of the last *days*, most of them in office hours and nearly all of them sent."""
         for at in self._instants(now, count, days):
             status = self._chance.choices(("sent", "failed", "cancelled"), (970, 18, 12))[0]
             self.text(at, status, who=person(self._chance.randrange(900)))
@@ -119,9 +109,7 @@ class Office:
         return sorted(found)
 
     def text(self, at: datetime, status: str, *, who: Person, **facts: Any) -> "Planned":  # noqa: ANN401 - fields of Planned
-        """
-        One text, with the facts that Planned names.
-        """
+        """One text, with the facts that Planned names."""
         planned = Planned(at=at, status=status, who=who, **facts)
         self._planned.append(planned)
         return planned
@@ -246,9 +234,7 @@ class Office:
         )
 
     def write(self) -> None:
-        """
-        Put all of it into the store.
-        """
+        """Put all of it into the store."""
         for text in sorted(self._planned, key=lambda text: text.at):
             self._realise(text)
         engine = open_engine(self._url)
@@ -270,9 +256,7 @@ _USUAL: dict[str, tuple[str, int | None, str]] = {
 
 
 def a_day(office: Office, now: datetime) -> None:
-    """
-    What a page should be able to show of one day: each status, and a conversation.
-    """
+    """What a page should be able to show of one day: each status, and a conversation."""
 
     def ago(**length: float) -> datetime:
         return now - timedelta(**length)

@@ -1,6 +1,4 @@
-"""
-The public listener's app on a rig, and what IF3 posts to it.
-"""
+"""The public listener's app on a rig, and what IF3 posts to it."""
 
 import asyncio
 import contextlib
@@ -33,9 +31,7 @@ WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
 
 
 def payload(**changes: object) -> dict[str, object]:
-    """
-    A text as IF3 posts it; a change to ... leaves a field out.
-    """
+    """A text as IF3 posts it; a change to ... leaves a field out."""
     fields: dict[str, object] = {
         "opportunity_id": 123456,
         "message": WORDS,
@@ -97,18 +93,14 @@ def public_app(
 
 @asynccontextmanager
 async def client_of(app: ASGIApp, *, address: str = ADDRESS) -> AsyncIterator[httpx.AsyncClient]:
-    """
-    A client in process that comes from *address*.
-    """
+    """A client in process that comes from *address*."""
     transport = httpx.ASGITransport(app, client=(address, 50000))
     async with httpx.AsyncClient(transport=transport, base_url="https://texts.example.com") as client:
         yield client
 
 
 class Talk:
-    """
-    Bytes to and from a server, for what no HTTP client would do.
-    """
+    """Bytes to and from a server, for what no HTTP client would do."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -119,22 +111,16 @@ class Talk:
         await self._writer.drain()
 
     async def head(self) -> bytes:
-        """
-        The next status line with its headers.
-        """
+        """The next status line with its headers."""
         return await self._reader.readuntil(b"\r\n\r\n")
 
     async def body(self, head: bytes) -> bytes:
-        """
-        The body that the answer with *head* announces.
-        """
+        """The body that the answer with *head* announces."""
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         return await self._reader.readexactly(int(length or 0))
 
     async def rest(self) -> bytes:
-        """
-        Everything until the server closes the connection.
-        """
+        """Everything until the server closes the connection."""
         with contextlib.suppress(ConnectionError):
             return await self._reader.read()
         return b""
@@ -153,7 +139,5 @@ async def talking_to(url: str) -> AsyncIterator[Talk]:
 
 
 def head(*lines: str, path: str = HOOK) -> bytes:
-    """
-    The head of a POST with these header lines.
-    """
+    """The head of a POST with these header lines."""
     return "\r\n".join((f"POST {path} HTTP/1.1", "Host: texts.example.com", *lines, "", "")).encode()

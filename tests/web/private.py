@@ -1,6 +1,4 @@
-"""
-The private app of one relay, for tests that speak HTTP to it without a browser.
-"""
+"""The private app of one relay, for tests that speak HTTP to it without a browser."""
 
 import re
 from collections.abc import AsyncIterator
@@ -25,9 +23,7 @@ HOOK_URL = "https://texts.example.com/hooks/if3/secret-of-the-hook"
 
 
 class Examination:
-    """
-    Checks whose result a test chooses, and how often they were made.
-    """
+    """Checks whose result a test chooses, and how often they were made."""
 
     def __init__(self) -> None:
         self.condition = Condition.OK
@@ -43,9 +39,7 @@ class Examination:
 
 
 class Private:
-    """
-    The private app of one relay; ``woken`` counts how often delivery was woken.
-    """
+    """The private app of one relay; ``woken`` counts how often delivery was woken."""
 
     def __init__(self, rig: Rig, *, host: str, loopback: bool) -> None:
         self.rig = rig
@@ -85,26 +79,20 @@ class Private:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url=origin)
 
     async def enter(self, client: httpx.AsyncClient, token: str | None = None) -> httpx.Response:
-        """
-        Log in as the button of the link's page does.
-        """
+        """Log in as the button of the link's page does."""
         return await client.post("/login", data={"token": self.login.token if token is None else token})
 
 
 @dataclass
 class Visitor:
-    """
-    Somebody who is logged in, and uses the forms of the pages.
-    """
+    """Somebody who is logged in, and uses the forms of the pages."""
 
     client: httpx.AsyncClient
     private: Private
     csrf: str = field(default="")
 
     async def page(self, path: str = "/") -> str:
-        """
-        A page's HTML.
-        """
+        """A page's HTML."""
         response = await self.client.get(path)
         assert 200 == response.status_code, response.text
         found = re.search(r'name="csrf" value="([^"]+)"', response.text)
@@ -113,9 +101,7 @@ class Visitor:
         return response.text
 
     async def post(self, path: str, **fields: str) -> httpx.Response:
-        """
-        Post a form of this session, and return the page that comes after it.
-        """
+        """Post a form of this session, and return the page that comes after it."""
         if not self.csrf:
             await self.page()
         return await self.client.post(path, data={"csrf": self.csrf} | fields, follow_redirects=True)
@@ -134,9 +120,7 @@ async def private_rig(
 
 @asynccontextmanager
 async def visiting(folder: Path, *, guards: GuardPolicy | None = None) -> AsyncIterator[tuple[Rig, Visitor]]:
-    """
-    A relay, and somebody who is logged in to its dashboard.
-    """
+    """A relay, and somebody who is logged in to its dashboard."""
     async with private_rig(folder, guards=guards) as (rig, private), private.client() as client:
         assert 303 == (await private.enter(client)).status_code
         yield rig, Visitor(client, private)

@@ -1,6 +1,4 @@
-"""
-A whole relay beside the test: sandbox, both listeners, and the worker, in an event loop of their own.
-"""
+"""A whole relay beside the test: sandbox, both listeners, and the worker, in an event loop of their own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -36,9 +34,7 @@ class Parts:
 
 
 class Running:
-    """
-    The relay as a browser and IF3 reach it; ``call`` does something in its event loop.
-    """
+    """The relay as a browser and IF3 reach it; ``call`` does something in its event loop."""
 
     def __init__(self, portal: BlockingPortal, parts: Parts) -> None:
         self._portal = portal
@@ -57,21 +53,15 @@ class Running:
         self.simulator.fault(*faults)
 
     def post(self, **payload: object) -> None:
-        """
-        Post a text to IF3's webhook.
-        """
+        """Post a text to IF3's webhook."""
         httpx.post(self.parts.hook_url, json=payload, trust_env=False).raise_for_status()
 
     def new_link(self) -> str:
-        """
-        One more link, as `callrail-relay dashboard` prints it.
-        """
+        """One more link, as `callrail-relay dashboard` prints it."""
         return self.call(ask_for_link, self.parts.installation)
 
     def ids(self, status: str) -> list[str]:
-        """
-        The ids of the newest texts with *status*.
-        """
+        """The ids of the newest texts with *status*."""
         found = self.call(
             self.relay.operations.list_messages, MessageFilter(statuses=(Status(status),), limit=500)
         )

@@ -78,9 +78,7 @@ def main(folder: Path | None) -> None:
 
 
 def _picture(browser: Browser, relay: Running, state: StorageState) -> None:
-    """
-    The pictures of the documentation, at three quarters of their size.
-    """
+    """The pictures of the documentation, at three quarters of their size."""
     for name, (page_name, scheme, part) in PICTURED.items():
         context = browser.new_context(
             storage_state=state,
@@ -113,9 +111,7 @@ def _shoot(
 
 
 def _open(page: Page, address: str, size: Mapping[str, int]) -> None:
-    """
-    Show a page in a window that is as high as the page: what is out of sight is not drawn.
-    """
+    """Show a page in a window that is as high as the page: what is out of sight is not drawn."""
     page.set_viewport_size(size)  # type: ignore[arg-type]  # Playwright wants its own dict
     page.goto(address)
     page.wait_for_timeout(150)
@@ -125,9 +121,7 @@ def _open(page: Page, address: str, size: Mapping[str, int]) -> None:
 
 
 def pages(relay: Running) -> Mapping[str, str]:
-    """
-    The name and the address of each page.
-    """
+    """The name and the address of each page."""
     unknown, held = relay.ids("unknown")[0], relay.ids("held")[0]
     dana = person(22).phone
     number = relay.simulator.tracking_number

@@ -1,6 +1,4 @@
-"""
-Sessions are signed and not stored: what opens one, what ends it, and what outlives a restart.
-"""
+"""Sessions are signed and not stored: what opens one, what ends it, and what outlives a restart."""
 
 import os
 from datetime import timedelta
@@ -35,9 +33,7 @@ def renewed(login: Login, session: Session, **headers: str) -> str | None:
 
 
 def test_a_session_outlives_the_relay(clock: ManualClock) -> None:
-    """
-    So do its forms, on a page that is still open.
-    """
+    """So do its forms, on a page that is still open."""
     key = MemoryKey()
     session = opened(Login(clock, key))
     clock.advance(IDLE - timedelta(seconds=1))
@@ -50,9 +46,7 @@ def test_a_session_outlives_the_relay(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("change", ["", "x", ".", "[]", "other key", "cut", "turned"])
 def test_only_a_signed_cookie_opens_a_session(clock: ManualClock, change: str) -> None:
-    """
-    Neither one that was changed, nor one of another relay.
-    """
+    """Neither one that was changed, nor one of another relay."""
     login = Login(clock)
     cookie = opened(login).cookie
     changed = {
@@ -66,9 +60,7 @@ def test_only_a_signed_cookie_opens_a_session(clock: ManualClock, change: str) -
 
 
 def test_signing_out_all_others_replaces_the_key(clock: ManualClock) -> None:
-    """
-    The one who does it goes on, in this run and in the next.
-    """
+    """The one who does it goes on, in this run and in the next."""
     key = MemoryKey()
     login = Login(clock, key)
     mine, other = opened(login), opened(login)
@@ -93,9 +85,7 @@ def test_a_copy_of_a_cookie_ends_with_its_session(clock: ManualClock) -> None:
 
 
 def test_the_cookie_is_renewed_now_and_then_while_a_person_works(clock: ManualClock) -> None:
-    """
-    Not by a page that updates itself, and not for a session that ended.
-    """
+    """Not by a page that updates itself, and not for a session that ended."""
     login = Login(clock)
     session = opened(login)
     assert renewed(login, session) is None
@@ -110,9 +100,7 @@ def test_the_cookie_is_renewed_now_and_then_while_a_person_works(clock: ManualCl
 
 
 def test_a_clock_that_was_set_back_ends_sessions(clock: ManualClock) -> None:
-    """
-    Otherwise one would last longer than it may.
-    """
+    """Otherwise one would last longer than it may."""
     login = Login(clock)
     session = opened(login)
     clock.set(clock.now() - timedelta(hours=1))
@@ -121,9 +109,7 @@ def test_a_clock_that_was_set_back_ends_sessions(clock: ManualClock) -> None:
 
 
 def test_the_key_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """
-    A directory that cannot be written ends sessions with the relay, and nothing else.
-    """
+    """A directory that cannot be written ends sessions with the relay, and nothing else."""
     path = tmp_path / "dashboard.key"
     key = SessionKeyFile(path).read()
 

@@ -1,6 +1,4 @@
-"""
-Every page and every action in a real browser, against a running relay and the sandbox.
-"""
+"""Every page and every action in a real browser, against a running relay and the sandbox."""
 
 import re
 import socket
@@ -44,9 +42,7 @@ def prepare(installation: Installation) -> None:
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """
-    A relay with a history, which delivers to the sandbox.
-    """
+    """A relay with a history, which delivers to the sandbox."""
     folder = tmp_path_factory.mktemp("relay")
     with running(folder, prepare=prepare, limits={"recipient_interval": 0}) as relay:
         yield relay
@@ -54,9 +50,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, relay: Running) -> StorageState:
-    """
-    What a browser keeps that has used the link.
-    """
+    """What a browser keeps that has used the link."""
     page = new_page(browser)
     sign_in(page, relay.login_url)
     expect(page.get_by_role("heading", level=1)).to_contain_text("review")
@@ -66,9 +60,7 @@ def signed_in(browser: Browser, relay: Running) -> StorageState:
 
 
 class Complaints(list[str]):
-    """
-    What a page complains of on the console; a refused script or style is among it.
-    """
+    """What a page complains of on the console; a refused script or style is among it."""
 
     def watch(self, page: Page) -> None:
         page.on("console", lambda message: self._note(message.text) if message.type == "error" else None)
@@ -91,9 +83,7 @@ def complaints() -> Iterator[Complaints]:
 def open_page(
     browser: Browser, relay: Running, signed_in: StorageState, complaints: Complaints
 ) -> Iterator[OpenPage]:
-    """
-    Opens a page of the dashboard, as often as a test wants another browser.
-    """
+    """Opens a page of the dashboard, as often as a test wants another browser."""
     opened: list[Page] = []
 
     def open_page(path: str = "/", **options: Any) -> Page:  # noqa: ANN401 - Playwright's own
@@ -114,9 +104,7 @@ def open_page(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", WIDTHS)
 def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, size: str, scheme: str) -> None:
-    """
-    axe finds nothing to complain of, and nothing stands out at the side.
-    """
+    """axe finds nothing to complain of, and nothing stands out at the side."""
     width = WIDTHS[size]
     page = open_page(
         "/", viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
@@ -141,9 +129,7 @@ def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, size:
 
 
 def violations(page: Page) -> list[str]:
-    """
-    What axe finds on a page, with the elements that it finds fault with.
-    """
+    """What axe finds on a page, with the elements that it finds fault with."""
     page.wait_for_function("window.axe !== undefined")
     size = page.viewport_size
     assert size is not None
@@ -159,9 +145,7 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: Running, scheme: str) -> None:
-    """
-    The page of a link, of a link that was used, and of nobody's session.
-    """
+    """The page of a link, of a link that was used, and of nobody's session."""
     page = new_page(browser, color_scheme=scheme)
     page.context.add_init_script(path=AXE)
     for address in (relay.url, relay.new_link(), f"{relay.url}/login?token=used"):
@@ -171,9 +155,7 @@ def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: R
 
 
 def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
-    """
-    The first key leads past the top, and the next ones to what can be done.
-    """
+    """The first key leads past the top, and the next ones to what can be done."""
     page = open_page("/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -191,18 +173,14 @@ def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
 
 
 def hold(relay: Running, seller: str, number: int) -> str:
-    """
-    Let IF3 post a text that is held, and return its id.
-    """
+    """Let IF3 post a text that is held, and return its id."""
     who = person(number)
     relay.post(message=HELD, seller=seller, seller_phone=who.phone, opportunity_id=number)
     return relay.ids("held")[0]
 
 
 def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Running) -> None:
-    """
-    It comes to the page by itself, leaves on a click, and the page says so; nothing is loaded anew.
-    """
+    """It comes to the page by itself, leaves on a click, and the page says so; nothing is loaded anew."""
     page = open_page("/")
     page.evaluate("window.sameDocument = true")
     hold(relay, "Click Once", 401)
@@ -220,9 +198,7 @@ def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Runni
 
 
 def until(read: Callable[[], T], done: Callable[[T], object]) -> T:
-    """
-    What *read* answers, as soon as *done* is content with it.
-    """
+    """What *read* answers, as soon as *done* is content with it."""
     for _ in range(100):
         if done(found := read()):
             return found
@@ -255,17 +231,13 @@ def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) 
 
 
 def live(page: Page) -> Page:
-    """
-    A page that is connected, so that it changes by itself.
-    """
+    """A page that is connected, so that it changes by itself."""
     page.locator("body[data-live=yes]").wait_for()
     return page
 
 
 def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Running) -> None:
-    """
-    A command in a terminal tells no page; the pages look.
-    """
+    """A command in a terminal tells no page; the pages look."""
     id_ = hold(relay, "From A Terminal", 403)
     page = live(open_page(f"/texts/{id_}"))
     relay.call(relay.relay.outbox.cancel, id_, ["held"])
@@ -274,9 +246,7 @@ def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Runni
 
 
 def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, relay: Running) -> None:
-    """
-    The question says that the person may get it twice; “No” and Escape leave all as it is.
-    """
+    """The question says that the person may get it twice; “No” and Escape leave all as it is."""
     id_ = relay.ids("unknown")[0]
     page = open_page(f"/texts/{id_}")
     link = page.get_by_role("link", name="Send again")
@@ -321,9 +291,7 @@ def test_action_that_came_too_late_says_so(
     relay: Running,
     complaints: Complaints,
 ) -> None:
-    """
-    Somebody else was quicker, and this page did not hear of it.
-    """
+    """Somebody else was quicker, and this page did not hear of it."""
     id_ = hold(relay, "Too Late", 404)
     page = open_page("/setup")
     page.context.route("**/events*", lambda route: route.abort())
@@ -337,9 +305,7 @@ def test_action_that_came_too_late_says_so(
 
 
 def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> None:
-    """
-    Added on the text's page, seen on its conversation, taken off in the setup.
-    """
+    """Added on the text's page, seen on its conversation, taken off in the setup."""
     id_ = relay.ids("sent")[-1]
     page = open_page(f"/texts/{id_}")
     page.get_by_role("button", name="Add to opt-outs").click()
@@ -362,9 +328,7 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
 
 
 def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
-    """
-    The first sentence says that nothing leaves, and why; the button that changes it is beside it.
-    """
+    """The first sentence says that nothing leaves, and why; the button that changes it is beside it."""
     page = open_page("/")
     page.get_by_role("button", name="Pause sending").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
@@ -375,9 +339,7 @@ def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
 
 
 def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, relay: Running) -> None:
-    """
-    The checks come by themselves; the URL is on no other page; a test text goes the way of all.
-    """
+    """The checks come by themselves; the URL is on no other page; a test text goes the way of all."""
     page = open_page("/setup", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_text("checks are OK").click()
     expect(page.get_by_text("The API key is valid")).to_be_visible()
@@ -411,9 +373,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
 
 
 def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
-    """
-    While somebody types; by status, person and opportunity; and the address says what is shown.
-    """
+    """While somebody types; by status, person and opportunity; and the address says what is shown."""
     id_ = hold(relay, "Needle Haystack", 406)
     page = open_page("/texts")
     rows = page.locator("table.texts tbody tr")
@@ -438,9 +398,7 @@ def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
 
 
 def test_pages_of_texts_follow_each_other(open_page: OpenPage) -> None:
-    """
-    Each text is on one page.
-    """
+    """Each text is on one page."""
     page = open_page("/texts?status=sent")
     seen: list[str] = []
     for _ in range(3):
@@ -456,9 +414,7 @@ def test_pages_of_texts_follow_each_other(open_page: OpenPage) -> None:
 
 
 def test_plots_have_their_numbers_in_a_table(open_page: OpenPage) -> None:
-    """
-    It stays open when the page changes by itself.
-    """
+    """It stays open when the page changes by itself."""
     page = open_page("/")
     figure = page.get_by_role("figure").filter(has_text="The last 30 days")
     assert "Bars of how many texts" in (figure.get_by_role("img").first.text_content() or "")
@@ -470,9 +426,7 @@ def test_plots_have_their_numbers_in_a_table(open_page: OpenPage) -> None:
 
 
 def test_way_of_a_text_and_its_request(open_page: OpenPage, relay: Running) -> None:
-    """
-    All steps with their times; the request comes when it is asked for.
-    """
+    """All steps with their times; the request comes when it is asked for."""
     id_ = relay.ids("failed")[-1]
     page = open_page(f"/texts/{id_}")
     way = page.get_by_role("region", name="What happened")
@@ -496,9 +450,7 @@ def test_conversation_has_both_sides_in_order(open_page: OpenPage, relay: Runnin
 
 
 def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signed_in: StorageState) -> None:
-    """
-    Links and forms are enough.
-    """
+    """Links and forms are enough."""
     id_ = hold(relay, "No Scripts", 407)
     page = new_page(browser, storage_state=signed_in, java_script_enabled=False)
     page.goto(f"{relay.url}/texts?search=scripts")
@@ -545,9 +497,7 @@ def free_port() -> int:
 
 
 def test_signing_out(browser: Browser, relay: Running) -> None:
-    """
-    Nothing is left to see, also by the button that leads back.
-    """
+    """Nothing is left to see, also by the button that leads back."""
     page = new_page(browser)
     sign_in(page, relay.new_link())
     page.get_by_role("button", name="Sign out").click()

@@ -1,6 +1,4 @@
-"""
-CallRail's webhooks as CallRail posts them.
-"""
+"""CallRail's webhooks as CallRail posts them."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -39,9 +37,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 def reply(rig: Rig, content: str, **changes: object) -> bytes:
-    """
-    A reply as CallRail told of one on 2026-04-08, with its numbers in full.
-    """
+    """A reply as CallRail told of one on 2026-04-08, with its numbers in full."""
     fields = json.loads((DATA / "webhook-text-received.live-2026-04-08.json").read_bytes())
     fields |= {
         "content": content,
@@ -68,9 +64,7 @@ async def post(
     "words", ["STOP", "Stop\n\nSent from my iPhone", "Stop texting me", "ARRET", "Take me off your list"]
 )
 async def test_a_signed_opt_out_keeps_texts_back(rig: Rig, words: str) -> None:
-    """
-    At once, in whatever words: what was queued before it is held when its turn comes.
-    """
+    """At once, in whatever words: what was queued before it is held when its turn comes."""
     queued = await rig.accept("Hello")
     async with client_of(public_app(rig)) as client:
         assert 200 == await post(client, reply(rig, words))
@@ -84,9 +78,7 @@ async def test_a_signed_opt_out_keeps_texts_back(rig: Rig, words: str) -> None:
 
 
 async def test_a_signed_doubtful_reply_puts_the_next_text_to_a_person(rig: Rig) -> None:
-    """
-    The log says so when the reply comes.
-    """
+    """The log says so when the reply comes."""
     async with client_of(public_app(rig)) as client:
         assert 200 == await post(client, reply(rig, "leave me alone"))
     held = await rig.accept("Hello")
@@ -112,9 +104,7 @@ async def test_start_lets_texts_flow_again(rig: Rig) -> None:
 
 
 async def test_a_captured_body_verifies_byte_for_byte(rig: Rig) -> None:
-    """
-    A changed byte, another key and no signature do not, and leave nothing behind.
-    """
+    """A changed byte, another key and no signature do not, and leave nothing behind."""
     refused: list[str] = []
     async with client_of(public_app(rig, refused=refused.append)) as client:
         for body, signature in (
@@ -137,9 +127,7 @@ async def test_a_captured_body_verifies_byte_for_byte(rig: Rig) -> None:
 
 
 async def test_a_body_that_comes_again_counts_once(rig: Rig) -> None:
-    """
-    It is answered as before: CallRail may not have heard the first answer.
-    """
+    """It is answered as before: CallRail may not have heard the first answer."""
     body = reply(rig, "STOP")
     async with client_of(public_app(rig)) as client:
         assert [200, 200] == [await post(client, body), await post(client, body)]
@@ -159,9 +147,7 @@ async def test_a_form_is_taken_as_well(rig: Rig) -> None:
 
 
 async def test_the_address_tells_what_the_body_does_not(rig: Rig) -> None:
-    """
-    CallRail repeats fields in the query; those are not looked at.
-    """
+    """CallRail repeats fields in the query; those are not looked at."""
     nothing = {"source_number": None, "destination_number": None}
     async with client_of(public_app(rig)) as client:
         for number, query in enumerate(
@@ -174,9 +160,7 @@ async def test_the_address_tells_what_the_body_does_not(rig: Rig) -> None:
 
 
 async def test_each_of_several_keys_is_good(rig: Rig) -> None:
-    """
-    Each company has its own, and one that is replaced has two for a while.
-    """
+    """Each company has its own, and one that is replaced has two for a while."""
     app = public_app(rig, signing_keys=("new", SIGNING_KEY))
     async with client_of(app) as client:
         assert 200 == await post(client, reply(rig, "Hi"))
@@ -185,9 +169,7 @@ async def test_each_of_several_keys_is_good(rig: Rig) -> None:
 
 
 async def test_a_key_that_was_set_meanwhile_is_found(rig: Rig) -> None:
-    """
-    Without a restart, and looked for every two seconds at most: anybody can send a wrong signature.
-    """
+    """Without a restart, and looked for every two seconds at most: anybody can send a wrong signature."""
     asked: list[str] = []
     stored: list[str] = []
 
@@ -214,9 +196,7 @@ async def test_a_key_that_was_set_meanwhile_is_found(rig: Rig) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not JSON", b'{"duration": 12}', b"[]"])
 async def test_what_is_signed_and_not_understood_is_told(rig: Rig, body: bytes) -> None:
-    """
-    With 200: after too many refusals CallRail would stop sending.
-    """
+    """With 200: after too many refusals CallRail would stop sending."""
     async with client_of(public_app(rig)) as client:
         assert 200 == await post(client, body)
 
@@ -227,9 +207,7 @@ async def test_what_is_signed_and_not_understood_is_told(rig: Rig, body: bytes) 
 async def test_a_fault_of_ours_is_told_and_answered_with_200(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    CallRail sends nothing twice, so that an error would only bring the webhook closer to its end.
-    """
+    """CallRail sends nothing twice, so that an error would only bring the webhook closer to its end."""
 
     async def fail(*_: object) -> None:
         raise ZeroDivisionError
@@ -249,9 +227,7 @@ async def test_a_store_that_fails_is_a_503(tmp_path: Path) -> None:
 
 
 async def test_the_secret_and_the_limits_are_those_of_the_other_webhook(rig: Rig) -> None:
-    """
-    Wrong secrets are counted together.
-    """
+    """Wrong secrets are counted together."""
     async with client_of(public_app(rig)) as client:
         assert 405 == (await client.get(CALLRAIL_HOOK)).status_code
         assert 413 == await post(client, b"x" * (LARGEST_BODY + 1))
@@ -264,9 +240,7 @@ async def test_the_secret_and_the_limits_are_those_of_the_other_webhook(rig: Rig
 
 
 async def test_the_list_of_addresses_is_for_if3(rig: Rig) -> None:
-    """
-    CallRail signs. Who lists IF3's addresses must not lose a STOP for it.
-    """
+    """CallRail signs. Who lists IF3's addresses must not lose a STOP for it."""
     app = public_app(rig, allow_addresses=[ip_network("198.51.100.0/24")])
     async with client_of(app) as client:
         assert 404 == (await client.post(CALLRAIL_HOOK.replace("callrail", "if3"), json={})).status_code

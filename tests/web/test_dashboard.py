@@ -1,6 +1,4 @@
-"""
-The pages and actions of the dashboard, spoken to without a browser.
-"""
+"""The pages and actions of the dashboard, spoken to without a browser."""
 
 import asyncio
 import json
@@ -32,9 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
-    """
-    A text that is a program stays a text, on every page.
-    """
+    """A text that is a program stays a text, on every page."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("<script>alert('x')</script> & \"quotes\" {{x}}")
         await rig.operations.pause(None, "<b>Holidays</b>")
@@ -53,9 +49,7 @@ async def test_texts_are_shown_as_words(tmp_path: Path) -> None:
 
 
 async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
-    """
-    In turn: nothing to do, a queue, texts that wait for a person, a wait, a pause.
-    """
+    """In turn: nothing to do, a queue, texts that wait for a person, a wait, a pause."""
     async with visiting(tmp_path) as (rig, visitor):
         empty = await visitor.page()
         await rig.accept("Queued", to=recipient(1))
@@ -91,9 +85,7 @@ async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
 
 
 async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
-    """
-    As soon as it is known; no page waits for it.
-    """
+    """As soon as it is known; no page waits for it."""
     async with visiting(tmp_path) as (rig, visitor):
         visitor.private.examination.condition = Condition.FAILED
         assert "All is well." in await visitor.page()
@@ -108,9 +100,7 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
 
 
 async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
-    """
-    The id that the webhook answers with may stand for several texts.
-    """
+    """The id that the webhook answers with may stand for several texts."""
     async with visiting(tmp_path) as (rig, visitor):
         body = json.dumps(
             [{"message": f"Text {number}", "seller_phone": recipient(number)} for number in range(2)]
@@ -140,9 +130,7 @@ async def test_what_is_not_there_is_said_so(tmp_path: Path, path: str) -> None:
 
 
 async def test_store_that_is_away_is_said_so(tmp_path: Path) -> None:
-    """
-    In words, and not as a fault of the program.
-    """
+    """In words, and not as a fault of the program."""
     async with visiting(tmp_path) as (rig, visitor):
         with sqlite3.connect(rig.path) as connection:
             connection.execute("ALTER TABLE messages RENAME TO elsewhere")
@@ -156,9 +144,7 @@ async def test_store_that_is_away_is_said_so(tmp_path: Path) -> None:
 
 
 async def test_actions_do_what_they_say(tmp_path: Path) -> None:
-    """
-    Each wakes the delivery, tells other pages, and leads back to where it was asked.
-    """
+    """Each wakes the delivery, tells other pages, and leads back to where it was asked."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         await visitor.page()
@@ -177,9 +163,7 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
 
 
 async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None:
-    """
-    After a question that says how many there are; a text that is held for itself has no such button.
-    """
+    """After a question that says how many there are; a text that is held for itself has no such button."""
     async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
@@ -199,9 +183,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
 
 
 async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path) -> None:
-    """
-    Neither on its page nor on the first one, until the person is taken off the list.
-    """
+    """Neither on its page nor on the first one, until the person is taken off the list."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         await rig.operations.suppress(RECIPIENT, None, "Asked by phone.")
@@ -215,9 +197,7 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
 
 
 async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Path) -> None:
-    """
-    The question counts the others alone, and they go.
-    """
+    """The question counts the others alone, and they go."""
     async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
@@ -236,9 +216,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
 
 
 async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None:
-    """
-    The text shows the reply; “Opt out” puts the person on the list and cancels the text.
-    """
+    """The text shows the reply; “Opt out” puts the person on the list and cancels the text."""
     async with visiting(tmp_path) as (rig, visitor):
         await rig.outbox.note_text(make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
         id_ = await rig.accept()
@@ -252,9 +230,7 @@ async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None
 
 
 async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) -> None:
-    """
-    After a minute by either clock, and after sending is resumed; “Check now” asks CallRail anew.
-    """
+    """After a minute by either clock, and after sending is resumed; “Check now” asks CallRail anew."""
     async with visiting(tmp_path) as (rig, visitor):
         await visitor.page("/setup")
         await asyncio.sleep(0)
@@ -278,9 +254,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
 
 
 async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
-    """
-    A link is for a browser: who sits before it is not known.
-    """
+    """A link is for a browser: who sits before it is not known."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         await visitor.post(f"/texts/{id_}/approve")
@@ -308,9 +282,7 @@ async def test_refused_action_says_why(tmp_path: Path) -> None:
 
 
 async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None:
-    """
-    It has no other button than that and “Cancel”; what it still lacks is said.
-    """
+    """It has no other button than that and “Cancel”; what it still lacks is said."""
     async with visiting(tmp_path) as (rig, visitor):
         receipt = await rig.intake.accept_request(
             b'{"message": "To nobody"}', content_type="application/json"
@@ -351,9 +323,7 @@ async def test_no_form_leads_elsewhere(tmp_path: Path, back: str) -> None:
 
 
 async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path) -> None:
-    """
-    In the page it stands in an element of its own, and in the title the mark is written out.
-    """
+    """In the page it stands in an element of its own, and in the title the mark is written out."""
     async with visiting(tmp_path) as (rig, visitor):
         body = json.dumps({"message": "To nobody", "seller": "Dana \u202egpj"}).encode()
         receipt = await rig.intake.accept_request(body, content_type="application/json")
@@ -384,9 +354,7 @@ async def test_wrong_test_text_is_refused_in_words(tmp_path: Path, to: str, text
 
 
 async def test_test_text_goes_the_way_of_every_other(tmp_path: Path) -> None:
-    """
-    The guards hold it as they would any other, and a line's end is one character.
-    """
+    """The guards hold it as they would any other, and a line's end is one character."""
     async with visiting(tmp_path) as (rig, visitor):
         sent = await visitor.post("/setup/test", to="(202) 555-0122", message="One\r\ntwo")
         assert "The text is in the queue." in sent.text
@@ -399,9 +367,7 @@ async def test_test_text_goes_the_way_of_every_other(tmp_path: Path) -> None:
 
 
 async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
-    """
-    By the version that the page has then seen; and of one that it missed, at once.
-    """
+    """By the version that the page has then seen; and of one that it missed, at once."""
     async with (
         private_rig(tmp_path) as (rig, private),
         Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,
@@ -427,9 +393,7 @@ async def test_stream_tells_of_a_change(tmp_path: Path) -> None:
 
 
 async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
-    """
-    With the secret of this run, and without it not.
-    """
+    """With the secret of this run, and without it not."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         for given in ("", "Bearer", "Bearer x", LINK_SECRET):
             refused = await client.post("/login/links", headers={"Authorization": given})
@@ -441,9 +405,7 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
 
 
 async def test_link_is_asked_for_where_the_relay_left_word(tmp_path: Path) -> None:
-    """
-    In a file that nobody else can read, and that is gone with the relay; without one it is said so.
-    """
+    """In a file that nobody else can read, and that is gone with the relay; without one it is said so."""
     installation = find_installation(None, must_exist=False)
     with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
         await ask_for_link(installation)

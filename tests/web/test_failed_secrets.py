@@ -12,9 +12,7 @@ def exhaust(failed: FailedSecrets, address: str) -> None:
 
 
 def test_minute_of_an_address_begins_with_its_first_failure() -> None:
-    """
-    Twenty within it, and after it twenty again.
-    """
+    """Twenty within it, and after it twenty again."""
     failed = FailedSecrets()
     exhaust(failed, "203.0.113.7")
 
@@ -35,9 +33,7 @@ def test_minute_of_an_address_begins_with_its_first_failure() -> None:
     ],
 )
 def test_addresses_that_one_party_can_choose_from_are_one(address: str, same: str) -> None:
-    """
-    A /64 of IPv6 belongs to one customer, and in what is no address anybody may write anything.
-    """
+    """A /64 of IPv6 belongs to one customer, and in what is no address anybody may write anything."""
     failed = FailedSecrets()
     exhaust(failed, address)
 
@@ -46,9 +42,7 @@ def test_addresses_that_one_party_can_choose_from_are_one(address: str, same: st
 
 @pytest.mark.parametrize("other", ["203.0.113.8", "2001:db8:0:1::1", "::ffff:203.0.113.8", "::1"])
 def test_other_addresses_do_not_pay(other: str) -> None:
-    """
-    Neighbours have their own twenty.
-    """
+    """Neighbours have their own twenty."""
     failed = FailedSecrets()
     for address in ("203.0.113.7", "2001:db8::1", "somewhere"):
         exhaust(failed, address)
@@ -57,9 +51,7 @@ def test_other_addresses_do_not_pay(other: str) -> None:
 
 
 def test_flood_of_addresses_is_forgotten() -> None:
-    """
-    The memory is bounded; who knocks again and again is kept, and the quiet ones go first.
-    """
+    """The memory is bounded; who knocks again and again is kept, and the quiet ones go first."""
     failed = FailedSecrets()
     busy, quiet = "203.0.113.7", "203.0.113.8"
     exhaust(failed, busy)

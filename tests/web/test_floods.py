@@ -1,6 +1,4 @@
-"""
-A few seconds of what ``python -m tests.floods`` and ``python -m tests.floods.fuzz`` do for longer.
-"""
+"""A few seconds of what ``python -m tests.floods`` and ``python -m tests.floods.fuzz`` do for longer."""
 
 import sys
 from pathlib import Path
@@ -28,9 +26,7 @@ async def test_broken_http_breaks_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.parametrize("attack", ["pipelined", "idle"])
 def test_flood_takes_no_memory(tmp_path: Path, attack: str) -> None:
-    """
-    And every good webhook is answered meanwhile.
-    """
+    """And every good webhook is answered meanwhile."""
     figures = measure(attack, "public", tmp_path, seconds=3)
 
     assert figures.growth < MOST_MEMORY

@@ -1,6 +1,4 @@
-"""
-The listeners on a real port: what only shows over a socket.
-"""
+"""The listeners on a real port: what only shows over a socket."""
 
 import asyncio
 import gzip
@@ -49,9 +47,7 @@ async def listening(
     allow_addresses: Sequence[Network] = (),
     limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[str]:
-    """
-    The public app on a port; yields its URL.
-    """
+    """The public app on a port; yields its URL."""
     app = public_app(rig, allow_addresses=allow_addresses)
     async with Listener(
         app,
@@ -77,9 +73,7 @@ def stored(rig: Rig) -> list[tuple[object, ...]]:
 
 
 async def test_text_comes_in_by_a_socket(tmp_path: Path) -> None:
-    """
-    As IF3 posts it; the server does not say what it is.
-    """
+    """As IF3 posts it; the server does not say what it is."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
         response = await client.post(HOOK, json=payload())
 
@@ -89,9 +83,7 @@ async def test_text_comes_in_by_a_socket(tmp_path: Path) -> None:
 
 
 async def test_chunked_body_is_taken(tmp_path: Path) -> None:
-    """
-    Without a length, in pieces.
-    """
+    """Without a length, in pieces."""
     body = encoded(payload())
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
         response = await client.post(HOOK, content=pieces_of(body[:7], body[7:50], body[50:]))
@@ -101,9 +93,7 @@ async def test_chunked_body_is_taken(tmp_path: Path) -> None:
 
 
 async def test_gzip_is_taken(tmp_path: Path) -> None:
-    """
-    Compressed, and chunked besides.
-    """
+    """Compressed, and chunked besides."""
     body = gzip.compress(encoded(payload()))
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
         headers = {"Content-Encoding": "gzip"}
@@ -124,9 +114,7 @@ async def test_gzip_is_taken(tmp_path: Path) -> None:
 async def test_announced_large_body_is_refused_before_it_comes(
     tmp_path: Path, lines: tuple[str, ...]
 ) -> None:
-    """
-    Nobody has to send it first.
-    """
+    """Nobody has to send it first."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(head(*lines))
 
@@ -135,9 +123,7 @@ async def test_announced_large_body_is_refused_before_it_comes(
 
 
 async def test_large_body_without_a_length_is_refused(tmp_path: Path) -> None:
-    """
-    Counted while it comes.
-    """
+    """Counted while it comes."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(head("Transfer-Encoding: chunked"))
         await talk.say(b"%x\r\n%s\r\n" % (LARGEST_BODY + 1, b"x" * (LARGEST_BODY + 1)))
@@ -147,9 +133,7 @@ async def test_large_body_without_a_length_is_refused(tmp_path: Path) -> None:
 
 
 async def test_gzip_bomb_is_refused(tmp_path: Path) -> None:
-    """
-    Fifty megabytes of nothing fit into fifty kilobytes.
-    """
+    """Fifty megabytes of nothing fit into fifty kilobytes."""
     bomb = gzip.compress(b"\0" * 50_000_000)
     assert len(bomb) <= LARGEST_BODY
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
@@ -160,9 +144,7 @@ async def test_gzip_bomb_is_refused(tmp_path: Path) -> None:
 
 
 async def test_body_that_waits_for_a_word_gets_it(tmp_path: Path) -> None:
-    """
-    ``Expect: 100-continue`` is answered, and then the text is taken.
-    """
+    """``Expect: 100-continue`` is answered, and then the text is taken."""
     body = encoded(payload())
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(head(f"Content-Length: {len(body)}", "Expect: 100-continue"))
@@ -176,9 +158,7 @@ async def test_body_that_waits_for_a_word_gets_it(tmp_path: Path) -> None:
 async def test_body_that_does_not_come_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Half a body keeps no connection for ever, and is no text.
-    """
+    """Half a body keeps no connection for ever, and is no text."""
     loop_time = LoopTime(monkeypatch)
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(head("Content-Length: 100", "Expect: 100-continue"))
@@ -192,9 +172,7 @@ async def test_body_that_does_not_come_is_not_waited_for(
 
 
 async def test_client_that_hangs_up_leaves_no_text(tmp_path: Path) -> None:
-    """
-    Half a body is not taken for the whole, even where it could be read.
-    """
+    """Half a body is not taken for the whole, even where it could be read."""
     async with open_rig(tmp_path) as rig:
         async with listening(rig) as url, talking_to(url) as talk:
             await talk.say(head("Content-Length: 100000", "Transfer-Encoding: identity"))
@@ -205,9 +183,7 @@ async def test_client_that_hangs_up_leaves_no_text(tmp_path: Path) -> None:
 
 
 async def test_client_that_hangs_up_while_it_is_waited_for_leaves_no_text(tmp_path: Path) -> None:
-    """
-    The app was reading when the connection ended.
-    """
+    """The app was reading when the connection ended."""
     async with open_rig(tmp_path) as rig:
         async with listening(rig) as url, talking_to(url) as talk:
             await talk.say(head("Content-Length: 1000", "Expect: 100-continue"))
@@ -221,9 +197,7 @@ async def test_client_that_hangs_up_while_it_is_waited_for_leaves_no_text(tmp_pa
 async def test_request_for_another_protocol_is_an_ordinary_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    A WebSocket is offered nowhere: its handshake is a GET like any other.
-    """
+    """A WebSocket is offered nowhere: its handshake is a GET like any other."""
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -259,9 +233,7 @@ OFFERS = {
 async def test_offer_of_an_upgrade_changes_nothing(
     tmp_path: Path, offer: tuple[str, ...], caplog: pytest.LogCaptureFixture, *, chunked: bool
 ) -> None:
-    """
-    On both webhooks the body is read, and the connection goes on in HTTP/1.1.
-    """
+    """On both webhooks the body is read, and the connection goes on in HTTP/1.1."""
     body, stop = encoded(payload()), encoded({"resource_id": "SCI1", "content": "STOP"})
     signature = f"Signature: {sign(SIGNING_KEY, stop)}"
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
@@ -300,9 +272,7 @@ TOLERATED = {
 async def test_http_of_old_and_careless_clients_is_taken(
     tmp_path: Path, request_: bytes, pieces: int
 ) -> None:
-    """
-    Whole or in pieces, and no text is less for it.
-    """
+    """Whole or in pieces, and no text is less for it."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         size = len(request_) // pieces + 1
         for start in range(0, len(request_), size):
@@ -316,9 +286,7 @@ async def test_http_of_old_and_careless_clients_is_taken(
 
 
 async def test_line_that_follows_a_body_is_no_request(tmp_path: Path) -> None:
-    """
-    Browsers of long ago ended a body with a line break that did not count.
-    """
+    """Browsers of long ago ended a body with a line break that did not count."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(WHOLE + b"\r\n" + WHOLE + b"\r\n\r\n")
         for _ in range(2):
@@ -344,9 +312,7 @@ BROKEN = {
 async def test_malformed_request_is_refused_and_counted(
     tmp_path: Path, request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    The sender is told, nothing is stored, and nothing but the count is logged.
-    """
+    """The sender is told, nothing is stored, and nothing but the count is logged."""
     refused: list[str] = []
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
@@ -363,9 +329,7 @@ async def test_malformed_request_is_refused_and_counted(
 
 
 async def test_body_that_breaks_off_after_its_answer_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    The answer stays what it was, and the connection ends.
-    """
+    """The answer stays what it was, and the connection ends."""
     async with (
         Listener(hello, host="127.0.0.1", port=0, setting="x") as listener,
         talking_to(listener.url) as talk,
@@ -378,9 +342,7 @@ async def test_body_that_breaks_off_after_its_answer_is_no_fault(caplog: pytest.
 
 
 async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
-    """
-    What is no HTTP at all.
-    """
+    """What is no HTTP at all."""
     async with open_rig(tmp_path) as rig, listening(rig) as url:
         async with talking_to(url) as talk:
             await talk.say(b"\x16\x03\x01\x00\xa5\x01\r\n\r\n")
@@ -401,9 +363,7 @@ async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
 async def test_answer_before_the_body_ends_the_connection(
     tmp_path: Path, request_head: bytes, status: int
 ) -> None:
-    """
-    Nobody reads a body to which the answer is given.
-    """
+    """Nobody reads a body to which the answer is given."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(request_head)
         answer = await talk.head()
@@ -416,9 +376,7 @@ async def test_answer_before_the_body_ends_the_connection(
 async def test_body_that_still_arrives_at_the_end_is_to_be_sent_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    503 with a time to come back, and no fault of the program in the log.
-    """
+    """503 with a time to come back, and no fault of the program in the log."""
     async with open_rig(tmp_path) as rig:
         listener = Listener(
             public_app(rig),
@@ -457,9 +415,7 @@ ASK = b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n"
     "said", [b"", b"\r\n", b"G", ASK[:-2]], ids=["nothing", "an empty line", "a letter", "half"]
 )
 async def test_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
-    """
-    Silence is no request either.
-    """
+    """Silence is no request either."""
     async with (
         Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
         talking_to(listener.url) as talk,
@@ -471,9 +427,7 @@ async def test_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
 
 @pytest.mark.parametrize("said", [b"\r\n", b"G", ASK[:-2]], ids=["an empty line", "a letter", "half"])
 async def test_next_head_that_does_not_come_is_not_waited_for(said: bytes) -> None:
-    """
-    A connection that was good once is no better.
-    """
+    """A connection that was good once is no better."""
     async with (
         Listener(hello, host="127.0.0.1", port=0, setting="x", limits=HASTE) as listener,
         talking_to(listener.url) as talk,
@@ -487,9 +441,7 @@ async def test_next_head_that_does_not_come_is_not_waited_for(said: bytes) -> No
 
 @pytest.mark.parametrize("more", [b"", ASK[:10]])
 async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
-    """
-    It has come; also when a part of the next one has come already.
-    """
+    """It has come; also when a part of the next one has come already."""
     loop_time = LoopTime(monkeypatch)
     slow = Slow()
     async with (
@@ -508,9 +460,7 @@ async def test_request_that_takes_long_is_no_late_head(monkeypatch: pytest.Monke
 
 
 async def test_endless_head_is_not_kept() -> None:
-    """
-    Up to 32 KiB, and no memory beyond.
-    """
+    """Up to 32 KiB, and no memory beyond."""
     line = b"X-Filling: " + b"x" * 987 + b"\r\n"
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
         async with talking_to(listener.url) as talk:
@@ -544,9 +494,7 @@ async def test_full_server_drops_who_has_waited_longest() -> None:
 
 
 async def test_full_server_drops_no_request_in_progress() -> None:
-    """
-    However many there are, each is answered.
-    """
+    """However many there are, each is answered."""
     slow = Slow()
     limits = ConnectionLimits(connections=2)
     async with (
@@ -565,9 +513,7 @@ async def test_full_server_drops_no_request_in_progress() -> None:
 
 
 async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
-    """
-    An answer that nobody takes keeps no connection.
-    """
+    """An answer that nobody takes keeps no connection."""
     ended = asyncio.Event()
 
     async def endless(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -585,9 +531,7 @@ async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
 
 
 async def test_pipelined_requests_wait_in_the_network() -> None:
-    """
-    They are answered one after the other, and what is not answered yet is not read.
-    """
+    """They are answered one after the other, and what is not answered yet is not read."""
     slow = Slow()
     async with (
         Listener(slow, host="127.0.0.1", port=0, setting="x") as listener,
@@ -608,9 +552,7 @@ async def test_pipelined_requests_wait_in_the_network() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 async def test_server_that_runs_out_of_files_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    The connection waits until there is one again, and one line tells of it.
-    """
+    """The connection waits until there is one again, and one line tells of it."""
     refused: asyncio.Queue[str] = asyncio.Queue()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with (
@@ -635,9 +577,7 @@ async def test_server_that_runs_out_of_files_goes_on(caplog: pytest.LogCaptureFi
 
 
 async def test_connection_that_cannot_be_taken_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    On Windows a client that hangs up at once makes that fail, and asyncio would listen no more.
-    """
+    """On Windows a client that hangs up at once makes that fail, and asyncio would listen no more."""
     refused: list[str] = []
     loop = asyncio.get_running_loop()
     take, failures = loop.sock_accept, [OSError(0, "The specified network name is no longer available")] * 3
@@ -658,9 +598,7 @@ async def test_connection_that_cannot_be_taken_ends_nothing(monkeypatch: pytest.
 
 
 async def test_burst_of_connections_waits_to_be_taken() -> None:
-    """
-    Many may knock at one moment, while the loop does something else.
-    """
+    """Many may knock at one moment, while the loop does something else."""
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener, AsyncExitStack() as stack:
         for _ in range(50):
             stack.enter_context(socket.create_connection(address_of(listener), timeout=2))
@@ -670,9 +608,7 @@ async def test_burst_of_connections_waits_to_be_taken() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_as_many_files_as_may_be_are_asked_for() -> None:
-    """
-    The limit that a shell sets by default is one of convenience.
-    """
+    """The limit that a shell sets by default is one of convenience."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft // 2, hard))
     try:
@@ -709,9 +645,7 @@ async def asked(url: str, headers: dict[str, str]) -> int:
 async def test_forwarded_address_is_believed_from_listed_proxies_only(
     tmp_path: Path, proxies: list[str], headers: dict[str, str], status: int
 ) -> None:
-    """
-    What anybody may write into a header is no address; of several the one the proxy saw counts.
-    """
+    """What anybody may write into a header is no address; of several the one the proxy saw counts."""
     async with (
         open_rig(tmp_path) as rig,
         listening(rig, trusted_proxies=proxies, allow_addresses=ALLOWED) as url,
@@ -720,9 +654,7 @@ async def test_forwarded_address_is_believed_from_listed_proxies_only(
 
 
 async def test_guesses_are_counted_by_the_address_that_is_believed(tmp_path: Path) -> None:
-    """
-    Without a trusted proxy no header makes somebody else of a guesser.
-    """
+    """Without a trusted proxy no header makes somebody else of a guesser."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
         statuses = [
             (await client.get("/hooks/if3/x", headers={"X-Forwarded-For": f"203.0.113.{number}"})).status_code
@@ -741,9 +673,7 @@ async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 async def test_port_in_use_is_told() -> None:
-    """
-    Which port, and which setting changes it.
-    """
+    """Which port, and which setting changes it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
@@ -755,18 +685,14 @@ async def test_port_in_use_is_told() -> None:
 
 
 async def test_address_of_another_machine_is_told() -> None:
-    """
-    The same sentence for a host that is not ours.
-    """
+    """The same sentence for a host that is not ours."""
     with pytest.raises(Unavailable, match=r"Port 0 on 192\.0\.2\.1 can't be used"):
         Listener(hello, host="192.0.2.1", port=0, setting="server.port")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
 async def test_url_reaches_it_from_this_machine(host: str) -> None:
-    """
-    Also where it listens everywhere.
-    """
+    """Also where it listens everywhere."""
     async with Listener(hello, host=host, port=0, setting="x") as listener, httpx.AsyncClient() as client:
         assert "hello" == (await client.get(listener.url)).text
         assert "0.0.0.0" not in listener.url
@@ -775,9 +701,7 @@ async def test_url_reaches_it_from_this_machine(host: str) -> None:
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 @pytest.mark.parametrize("host", ["::1", "::"])
 async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
-    """
-    An address with colons is told from its port.
-    """
+    """An address with colons is told from its port."""
     try:
         listener = Listener(hello, host=host, port=0, setting="x")
     except Unavailable:
@@ -788,9 +712,7 @@ async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
 
 
 async def test_port_is_free_again_afterwards() -> None:
-    """
-    Whoever restarts gets the same port.
-    """
+    """Whoever restarts gets the same port."""
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
         port = int(listener.url.rpartition(":")[2])
     async with Listener(hello, host="127.0.0.1", port=port, setting="x") as listener:
@@ -798,9 +720,7 @@ async def test_port_is_free_again_afterwards() -> None:
 
 
 class Slow:
-    """
-    An app that answers when it is told to.
-    """
+    """An app that answers when it is told to."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -813,9 +733,7 @@ class Slow:
 
 
 async def test_request_under_way_is_answered_before_the_end() -> None:
-    """
-    A stop is not a failure for whoever was faster.
-    """
+    """A stop is not a failure for whoever was faster."""
     slow = Slow()
     async with httpx.AsyncClient() as client:
         async with Listener(slow, host="127.0.0.1", port=0, setting="x") as listener:
@@ -826,9 +744,7 @@ async def test_request_under_way_is_answered_before_the_end() -> None:
 
 
 async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A stop takes some seconds at most.
-    """
+    """A stop takes some seconds at most."""
     loop_time = LoopTime(monkeypatch)
     slow = Slow()
     async with httpx.AsyncClient() as client:
@@ -846,9 +762,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
 
 
 async def test_listener_that_was_never_entered_lets_go_of_its_port() -> None:
-    """
-    Leaving without entering closes the socket, and nothing else.
-    """
+    """Leaving without entering closes the socket, and nothing else."""
     listener = Listener(hello, host="127.0.0.1", port=0, setting="x")
     port = int(listener.url.rpartition(":")[2])
     await listener.__aexit__()

@@ -1,6 +1,4 @@
-"""
-Metrics on the private listener, and what is measured on the public one.
-"""
+"""Metrics on the private listener, and what is measured on the public one."""
 
 from pathlib import Path
 
@@ -23,9 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 def client(rig: Rig, login: Login, *, host: str = "127.0.0.1", loopback: bool = True) -> httpx.AsyncClient:
-    """
-    The private listener with the real metrics of *rig*.
-    """
+    """The private listener with the real metrics of *rig*."""
     metrics, gauges = Metrics(rig.clock), Gauges(rig.outbox, rig.operations, rig.clock)
 
     async def scrape(accept: str) -> tuple[bytes, str]:
@@ -65,17 +61,13 @@ async def test_any_other_address_needs_one(tmp_path: Path) -> None:
 
 
 async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
-    """
-    A page elsewhere cannot read them by a name that leads here.
-    """
+    """A page elsewhere cannot read them by a name that leads here."""
     async with open_rig(tmp_path) as rig, client(rig, Login(rig.clock)) as asking:
         assert 421 == (await asking.get("/metrics", headers={"Host": "evil.example"})).status_code
 
 
 async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
-    """
-    That list is looked through as a whole, which is not for every scrape.
-    """
+    """That list is looked through as a whole, which is not for every scrape."""
     async with open_rig(tmp_path) as rig:
         gauges = Gauges(rig.outbox, rig.operations, rig.clock)
         assert 0 == (await gauges.read()).opt_outs
@@ -86,9 +78,7 @@ async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
 
 
 async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -> None:
-    """
-    The path holds the secret. Whoever asks for anything else leaves no mark.
-    """
+    """The path holds the secret. Whoever asks for anything else leaves no mark."""
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
         app = public_app(rig, answered=lambda *answer: told.append(answer))
@@ -105,9 +95,7 @@ async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -
 
 
 async def test_a_fault_of_ours_is_told_as_500(tmp_path: Path) -> None:
-    """
-    It is what nobody should overlook.
-    """
+    """It is what nobody should overlook."""
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
 
@@ -123,9 +111,7 @@ async def test_a_fault_of_ours_is_told_as_500(tmp_path: Path) -> None:
 
 
 async def test_the_time_of_an_answer_is_told(tmp_path: Path) -> None:
-    """
-    From the request to the answer, with all that it waited for.
-    """
+    """From the request to the answer, with all that it waited for."""
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
 

@@ -1,6 +1,4 @@
-"""
-The private listener: who gets in, and what the page shows.
-"""
+"""The private listener: who gets in, and what the page shows."""
 
 import re
 from datetime import timedelta
@@ -26,9 +24,7 @@ FORBIDDEN_WORDS = "You are signed out"
 
 
 async def test_page_wants_a_login(tmp_path: Path) -> None:
-    """
-    Without the link nobody sees a text, not even on this machine.
-    """
+    """Without the link nobody sees a text, not even on this machine."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         await rig.accept("Secret words")
         for value in (b"", b"x", b"\xe9", private.login.token.encode()):
@@ -38,9 +34,7 @@ async def test_page_wants_a_login(tmp_path: Path) -> None:
 
 
 async def test_link_is_good_once(tmp_path: Path) -> None:
-    """
-    It opens the page for whoever used it first, and says so to everybody else.
-    """
+    """It opens the page for whoever used it first, and says so to everybody else."""
     async with private_rig(tmp_path) as (_, private):
         async with private.client() as first:
             assert 200 == (await first.get(private.link)).status_code
@@ -58,9 +52,7 @@ async def test_link_is_good_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_looking_at_a_link_does_not_use_it_up(tmp_path: Path, method: str) -> None:
-    """
-    Chat programs and mail filters fetch every link that they see.
-    """
+    """Chat programs and mail filters fetch every link that they see."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         for _ in range(3):
             seen = await client.request(method, private.link)
@@ -71,9 +63,7 @@ async def test_looking_at_a_link_does_not_use_it_up(tmp_path: Path, method: str)
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=x", "?token=%C3%A9", "?token=%ff"])
 async def test_wrong_link_opens_nothing_and_spoils_nothing(tmp_path: Path, query: str) -> None:
-    """
-    The right one still works afterwards.
-    """
+    """The right one still works afterwards."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 403 == (await client.get(f"/login{query}")).status_code
         assert 403 == (await client.post("/login", content=query[1:])).status_code
@@ -81,9 +71,7 @@ async def test_wrong_link_opens_nothing_and_spoils_nothing(tmp_path: Path, query
 
 
 async def test_wrong_links_are_limited_and_the_right_one_never(tmp_path: Path) -> None:
-    """
-    More than twenty in a minute are not even looked at.
-    """
+    """More than twenty in a minute are not even looked at."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         for _ in range(MOST_FAILURES):
             assert 403 == (await private.enter(client, "wrong")).status_code
@@ -96,9 +84,7 @@ async def test_wrong_links_are_limited_and_the_right_one_never(tmp_path: Path) -
 
 
 async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
-    """
-    No script reads it, no other site sends it, and it is not the token.
-    """
+    """No script reads it, no other site sends it, and it is not the token."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         cookie = (await private.enter(client)).headers["set-cookie"]
 
@@ -109,17 +95,13 @@ async def test_cookie_is_for_this_browser_alone(tmp_path: Path) -> None:
 
 
 def test_every_start_has_another_link(clock: ManualClock) -> None:
-    """
-    256 random bits each.
-    """
+    """256 random bits each."""
     assert 10 == len({Login(clock).token for _ in range(10)})
     assert 43 == len(Login(clock).token)
 
 
 def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: ManualClock) -> None:
-    """
-    The one of the start may lie in a service's log for a week.
-    """
+    """The one of the start may lie in a service's log for a week."""
     login = Login(clock)
     first, second = login.token, login.new_token()
     assert login.knows_link(second)
@@ -135,9 +117,7 @@ def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: Manu
 
 
 async def test_session_ends_when_nobody_does_anything(tmp_path: Path) -> None:
-    """
-    A page that updates itself keeps no session alive; a person does.
-    """
+    """A page that updates itself keeps no session alive; a person does."""
     async with visiting(tmp_path) as (rig, visitor):
         rig.clock.advance(IDLE - timedelta(seconds=1))
         await visitor.page("/texts")
@@ -153,9 +133,7 @@ async def test_session_ends_when_nobody_does_anything(tmp_path: Path) -> None:
 
 
 async def test_session_ends_some_day_in_any_case(tmp_path: Path) -> None:
-    """
-    However much it is used.
-    """
+    """However much it is used."""
     async with visiting(tmp_path) as (rig, visitor):
         for _ in range(int(LONGEST / timedelta(hours=6)) - 1):
             rig.clock.advance(timedelta(hours=6))
@@ -165,9 +143,7 @@ async def test_session_ends_some_day_in_any_case(tmp_path: Path) -> None:
 
 
 async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
-    """
-    Whoever presses it stays; a browser that was left behind somewhere does not.
-    """
+    """Whoever presses it stays; a browser that was left behind somewhere does not."""
     async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
         await visitor.private.enter(other, visitor.private.login.new_token())
         assert "Sign out all other browsers" in await visitor.page("/setup")
@@ -177,9 +153,7 @@ async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
-    """
-    Also for whoever kept a copy of the cookie.
-    """
+    """Also for whoever kept a copy of the cookie."""
     async with visiting(tmp_path) as (_, visitor):
         await visitor.page()
         cookie = {"Cookie": f"{COOKIE}={visitor.client.cookies[COOKIE]}"}
@@ -191,9 +165,7 @@ async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("csrf", ["", "wrong", None])
 async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, csrf: str | None) -> None:
-    """
-    Whoever made that form has not seen a page of this session.
-    """
+    """Whoever made that form has not seen a page of this session."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         fields = {} if csrf is None else {"csrf": csrf}
@@ -204,9 +176,7 @@ async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, 
 
 
 async def test_form_of_another_sites_page_is_refused(tmp_path: Path) -> None:
-    """
-    Before anything of it is read, also where the browser names no origin.
-    """
+    """Before anything of it is read, also where the browser names no origin."""
     async with visiting(tmp_path) as (_, visitor):
         await visitor.page()
         for headers in (
@@ -233,9 +203,7 @@ async def test_form_of_another_sites_page_is_refused(tmp_path: Path) -> None:
     ],
 )
 async def test_every_page_wants_a_login(tmp_path: Path, path: str) -> None:
-    """
-    And says in one sentence how to get in.
-    """
+    """And says in one sentence how to get in."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         response = await client.get(path)
         assert 401 == response.status_code
@@ -261,9 +229,7 @@ async def test_stream_wants_a_login(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/login", "/readyz", "/static/style.css", "/nowhere"])
 async def test_every_answer_has_the_headers_that_keep_it_to_itself(tmp_path: Path, path: str) -> None:
-    """
-    No frame, no script of others, no address for others; and what shows texts is kept by no cache.
-    """
+    """No frame, no script of others, no address for others; and what shows texts is kept by no cache."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         headers = (await client.get(path)).headers
 
@@ -277,9 +243,7 @@ async def test_every_answer_has_the_headers_that_keep_it_to_itself(tmp_path: Pat
 
 
 async def test_static_file_is_there(tmp_path: Path) -> None:
-    """
-    The page's style comes from here, and nothing from elsewhere.
-    """
+    """The page's style comes from here, and nothing from elsewhere."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         style = await client.get("/static/style.css")
         assert 200 == style.status_code
@@ -289,9 +253,7 @@ async def test_static_file_is_there(tmp_path: Path) -> None:
 
 
 async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
-    """
-    Each content has an address of its own.
-    """
+    """Each content has an address of its own."""
     async with visiting(tmp_path) as (_, visitor):
         addresses = set(re.findall(r'"(/static/[^"]+)"', await visitor.page()))
         assert 4 == len(addresses)
@@ -304,9 +266,7 @@ async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
 
 
 async def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
-    """
-    And have no style and no script in them.
-    """
+    """And have no style and no script in them."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Hello")
         for path in ("/", "/texts", f"/texts/{id_}", "/setup"):
@@ -322,9 +282,7 @@ async def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/", "/readyz", "/texts", "/events"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_nothing_is_changed_by_looking(tmp_path: Path, path: str, method: str) -> None:
-    """
-    What changes something has an address of its own.
-    """
+    """What changes something has an address of its own."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 405 == (await client.request(method, path)).status_code
 
@@ -354,9 +312,7 @@ async def test_nothing_is_changed_by_looking(tmp_path: Path, path: str, method: 
     ],
 )
 async def test_foreign_host_name_is_refused(tmp_path: Path, host: str, status: int) -> None:
-    """
-    A name that leads here without being ours is a page elsewhere that reads along (DNS rebinding).
-    """
+    """A name that leads here without being ours is a page elsewhere that reads along (DNS rebinding)."""
     async with private_rig(tmp_path, host="relay.lan") as (_, private), private.client() as client:
         response = await client.get("/readyz", headers={"Host": host})
 
@@ -384,9 +340,7 @@ async def test_foreign_host_name_is_refused(tmp_path: Path, host: str, status: i
     ],
 )
 async def test_foreign_page_is_refused(tmp_path: Path, origin: str, status: int) -> None:
-    """
-    What a page elsewhere asks for through a browser of this machine; a program names no origin.
-    """
+    """What a page elsewhere asks for through a browser of this machine; a program names no origin."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         response = await client.get("/readyz", headers={"Origin": origin})
 
@@ -400,9 +354,7 @@ async def test_foreign_page_is_refused(tmp_path: Path, origin: str, status: int)
 
 @pytest.mark.parametrize("path", ["/login/", "/readyz/", "/static"])
 async def test_no_path_leads_elsewhere(tmp_path: Path, path: str) -> None:
-    """
-    A slash too many or too few is not found.
-    """
+    """A slash too many or too few is not found."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 404 == (await client.get(path)).status_code
 
@@ -411,9 +363,7 @@ async def test_no_path_leads_elsewhere(tmp_path: Path, path: str) -> None:
 
 
 async def test_readiness_is_for_programs_on_this_machine(tmp_path: Path) -> None:
-    """
-    The checks of ``doctor`` as JSON, 503 when one failed, and no log-in on loopback.
-    """
+    """The checks of ``doctor`` as JSON, 503 when one failed, and no log-in on loopback."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         ready = await client.get("/readyz")
         assert 200 == ready.status_code
@@ -431,9 +381,7 @@ async def test_readiness_is_for_programs_on_this_machine(tmp_path: Path) -> None
 
 
 async def test_readiness_is_examined_once_a_minute(tmp_path: Path) -> None:
-    """
-    Each look asks CallRail, so a probe every second must not.
-    """
+    """Each look asks CallRail, so a probe every second must not."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         for _ in range(5):
             await client.get("/readyz")
@@ -447,9 +395,7 @@ async def test_readiness_is_examined_once_a_minute(tmp_path: Path) -> None:
 
 
 async def test_clock_set_back_does_not_freeze_readiness(tmp_path: Path) -> None:
-    """
-    An answer grows old whatever the wall clock shows.
-    """
+    """An answer grows old whatever the wall clock shows."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         await client.get("/readyz")
         rig.clock.set(rig.clock.now() - timedelta(days=1))
@@ -460,9 +406,7 @@ async def test_clock_set_back_does_not_freeze_readiness(tmp_path: Path) -> None:
 
 
 async def test_readiness_elsewhere_wants_a_login(tmp_path: Path) -> None:
-    """
-    On any other address the findings are for whoever has the link.
-    """
+    """On any other address the findings are for whoever has the link."""
     async with (
         private_rig(tmp_path, host="0.0.0.0", loopback=False) as (_, private),
         private.client("http://192.0.2.7:8788") as client,
@@ -476,9 +420,7 @@ async def test_readiness_elsewhere_wants_a_login(tmp_path: Path) -> None:
 
 
 async def test_page_comes_over_a_socket(tmp_path: Path) -> None:
-    """
-    The whole way in with a real browser's requests, and a WebSocket handshake that changes nothing.
-    """
+    """The whole way in with a real browser's requests, and a WebSocket handshake that changes nothing."""
     async with (
         private_rig(tmp_path) as (rig, private),
         Listener(private.app, host="127.0.0.1", port=0, setting="dashboard.port") as listener,

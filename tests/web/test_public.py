@@ -1,6 +1,4 @@
-"""
-IF3's webhook and the health of the relay, on the app that ``serve`` listens with.
-"""
+"""IF3's webhook and the health of the relay, on the app that ``serve`` listens with."""
 
 import asyncio
 import gzip
@@ -49,9 +47,7 @@ EMOJI = "Hé “there” \N{PERSON WITH FOLDED HANDS}\r\nsecond line"
 
 @dataclass(frozen=True)
 class Variant:
-    """
-    One way in which a text may come, and the codes of what holds it: none where it leaves.
-    """
+    """One way in which a text may come, and the codes of what holds it: none where it leaves."""
 
     name: str
     body: bytes
@@ -164,9 +160,7 @@ async def messages_of(rig: Rig, response: httpx.Response) -> list[Message]:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 async def test_every_variant_is_taken(tmp_path: Path, variant: Variant) -> None:
-    """
-    Answered with 200, stored byte for byte, and queued or held with every fault.
-    """
+    """Answered with 200, stored byte for byte, and queued or held with every fault."""
     async with open_rig(tmp_path) as rig:
         headers = {} if variant.content_type is None else {"content_type": variant.content_type}
         response = await post(rig, variant.body, query=variant.query, **headers)
@@ -183,9 +177,7 @@ async def test_every_variant_is_taken(tmp_path: Path, variant: Variant) -> None:
 
 
 async def test_ids_are_kept_as_text(tmp_path: Path) -> None:
-    """
-    V1 and V3: numbers or strings, they choose routes and are shown.
-    """
+    """V1 and V3: numbers or strings, they choose routes and are shown."""
     async with open_rig(tmp_path) as rig:
         [message] = await messages_of(rig, await post(rig, encoded(payload())))
 
@@ -199,9 +191,7 @@ async def test_ids_are_kept_as_text(tmp_path: Path) -> None:
 
 
 async def test_segments_that_if3_cut_keep_their_order(tmp_path: Path) -> None:
-    """
-    V9: posts at the same moment with the same ids and other words are no duplicates.
-    """
+    """V9: posts at the same moment with the same ids and other words are no duplicates."""
     async with open_rig(tmp_path) as rig:
         async with client_of(public_app(rig)) as client:
             for number in range(4):
@@ -212,9 +202,7 @@ async def test_segments_that_if3_cut_keep_their_order(tmp_path: Path) -> None:
 
 
 async def test_double_click_is_held(tmp_path: Path) -> None:
-    """
-    The same words to the same person within five seconds wait for a person; later they do not.
-    """
+    """The same words to the same person within five seconds wait for a person; later they do not."""
     async with open_rig(tmp_path) as rig:
         responses = [await post(rig, encoded(payload())), await post(rig, encoded(payload()))]
         rig.clock.advance(5)
@@ -226,9 +214,7 @@ async def test_double_click_is_held(tmp_path: Path) -> None:
 
 
 async def test_list_is_several_texts(tmp_path: Path) -> None:
-    """
-    V11: each alone, in one submission; what is no payload among them is shown too.
-    """
+    """V11: each alone, in one submission; what is no payload among them is shown too."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, encoded([payload(message="One"), 7, payload(message="Two")]))
 
@@ -239,9 +225,7 @@ async def test_list_is_several_texts(tmp_path: Path) -> None:
 
 
 async def test_long_list_is_held(tmp_path: Path) -> None:
-    """
-    V11: more texts than a person types are not sent on one request's word.
-    """
+    """V11: more texts than a person types are not sent on one request's word."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, encoded([payload(message=f"Text {number}") for number in range(21)]))
 
@@ -257,9 +241,7 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", " gzip "])
 async def test_gzip_is_taken(tmp_path: Path, coding: str) -> None:
-    """
-    V19: what is stored is what was meant, decompressed.
-    """
+    """V19: what is stored is what was meant, decompressed."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, gzip.compress(encoded(payload())), content_encoding=coding)
 
@@ -268,9 +250,7 @@ async def test_gzip_is_taken(tmp_path: Path, coding: str) -> None:
 
 
 async def test_gzip_in_several_members_is_one_body(tmp_path: Path) -> None:
-    """
-    What a program appended to is still one body.
-    """
+    """What a program appended to is still one body."""
     body = encoded(payload())
     async with open_rig(tmp_path) as rig:
         response = await post(
@@ -293,9 +273,7 @@ async def test_gzip_in_several_members_is_one_body(tmp_path: Path) -> None:
     ids=["head only", "cut off", "padded", "deflate", "two bytes"],
 )
 async def test_gzip_that_is_none_is_held_as_it_came(tmp_path: Path, body: bytes) -> None:
-    """
-    Never taken for a ping, and never for less than it was.
-    """
+    """Never taken for a ping, and never for less than it was."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, body, content_encoding="gzip")
 
@@ -304,9 +282,7 @@ async def test_gzip_that_is_none_is_held_as_it_came(tmp_path: Path, body: bytes)
 
 
 async def test_plain_body_that_says_gzip_is_read(tmp_path: Path) -> None:
-    """
-    A proxy that decompressed and left the header does no harm.
-    """
+    """A proxy that decompressed and left the header does no harm."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, encoded(payload()), content_encoding="gzip")
 
@@ -315,9 +291,7 @@ async def test_plain_body_that_says_gzip_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b" \r\n", b"[{}]"])
 async def test_ping_is_answered_and_not_stored(tmp_path: Path, body: bytes) -> None:
-    """
-    V20: a test of the address is no text.
-    """
+    """V20: a test of the address is no text."""
     async with open_rig(tmp_path) as rig:
         response = await post(rig, body)
 
@@ -328,9 +302,7 @@ async def test_ping_is_answered_and_not_stored(tmp_path: Path, body: bytes) -> N
 
 @pytest.mark.parametrize("name", REPEAT_HEADERS)
 async def test_a_repeat_under_its_senders_key_is_answered_as_the_first(tmp_path: Path, name: str) -> None:
-    """
-    Case 33: 200 in Zapier's shape, with the same id, and one text.
-    """
+    """Case 33: 200 in Zapier's shape, with the same id, and one text."""
     async with open_rig(tmp_path) as rig:
         first = await post(rig, encoded(payload()), **{name: "one"})
         rig.clock.advance(6)
@@ -342,9 +314,7 @@ async def test_a_repeat_under_its_senders_key_is_answered_as_the_first(tmp_path:
 
 
 async def test_an_id_of_the_request_alone_is_not_a_key(tmp_path: Path) -> None:
-    """
-    Some senders use one for all they do in a row.
-    """
+    """Some senders use one for all they do in a row."""
     async with open_rig(tmp_path) as rig:
         for _ in range(2):
             await post(rig, encoded(payload()), x_request_id="one", idempotency_key="")
@@ -363,9 +333,7 @@ def assert_zapiers_shape(response: httpx.Response) -> None:
 
 
 async def test_answer_has_zapiers_shape(tmp_path: Path) -> None:
-    """
-    Whether the text leaves or is held is not IF3's business.
-    """
+    """Whether the text leaves or is held is not IF3's business."""
     async with open_rig(tmp_path) as rig:
         assert_zapiers_shape(await post(rig, encoded(payload())))
         assert_zapiers_shape(await post(rig, b"nonsense"))
@@ -391,9 +359,7 @@ async def test_whoever_sends_is_woken(tmp_path: Path) -> None:
 
 
 async def test_many_requests_at_one_time_are_all_stored(tmp_path: Path) -> None:
-    """
-    Requests that share a commit are each answered with their own id.
-    """
+    """Requests that share a commit are each answered with their own id."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         posts = (client.post(HOOK, json=payload(message=f"Text {number}")) for number in range(50))
         responses = await asyncio.gather(*posts)
@@ -430,9 +396,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 def test_nothing_with_the_right_secret_is_ever_refused(tmp_path: Path, runner: asyncio.Runner) -> None:
-    """
-    Any bytes, of any type, with any query: 200, and a ping or stored as they came.
-    """
+    """Any bytes, of any type, with any query: 200, and a ping or stored as they came."""
     stack = AsyncExitStack()
     rig = runner.run(stack.enter_async_context(open_rig(tmp_path)))
     client = runner.run(stack.enter_async_context(client_of(public_app(rig))))
@@ -484,9 +448,7 @@ def test_nothing_with_the_right_secret_is_ever_refused(tmp_path: Path, runner: a
     "token", ["wrong", TOKEN[:-1], TOKEN.upper(), f"{TOKEN}x", "%C3%A9", "%ED%A0%80", "%00"]
 )
 async def test_wrong_secret_is_not_found(tmp_path: Path, method: str, token: str) -> None:
-    """
-    Whatever the method and the body: the same as for a path that does not exist.
-    """
+    """Whatever the method and the body: the same as for a path that does not exist."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         response = await client.request(method, f"/hooks/if3/{token}", content=b"x" * 100_000)
         nowhere = await client.request(method, "/nowhere")
@@ -503,9 +465,7 @@ AFTER_TOKEN += ["%20", "%20%20/", "%0A", "%0D%0A", "%09", "%2F", "%3F", "%C2%A0"
 
 @pytest.mark.parametrize("after", AFTER_TOKEN)
 async def test_what_stands_behind_the_right_secret_does_no_harm(tmp_path: Path, after: str) -> None:
-    """
-    A URL is copied with the end of its line, or saved by a program that ends all of them with a slash.
-    """
+    """A URL is copied with the end of its line, or saved by a program that ends all of them with a slash."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         assert 200 == (await client.post(f"{HOOK}{after}", json=payload())).status_code
         assert 405 == (await client.get(f"{HOOK}{after}")).status_code
@@ -520,9 +480,7 @@ async def test_what_stands_behind_the_right_secret_does_no_harm(tmp_path: Path, 
 async def test_request_that_lost_its_body_is_no_ping(
     tmp_path: Path, announced: dict[str, str], path: str
 ) -> None:
-    """
-    Whatever lost it on the way: 200 would say that the text is kept.
-    """
+    """Whatever lost it on the way: 200 would say that the text is kept."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         assert 400 == (await client.post(path, headers=announced)).status_code
         assert [] == list(rig.events)
@@ -531,9 +489,7 @@ async def test_request_that_lost_its_body_is_no_ping(
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_right_secret_with_another_method_is_not_allowed(tmp_path: Path, method: str) -> None:
-    """
-    V16: programs that fetch every link they see send nothing.
-    """
+    """V16: programs that fetch every link they see send nothing."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         response = await client.request(method, HOOK, params={"message": "Hi", "seller_phone": RECIPIENT})
 
@@ -547,9 +503,7 @@ async def test_right_secret_with_another_method_is_not_allowed(tmp_path: Path, m
 )
 @pytest.mark.parametrize("announced", [True, False])
 async def test_large_body_is_refused(tmp_path: Path, size: int, status: int, *, announced: bool) -> None:
-    """
-    Up to 64 KiB, whether its length was announced or not.
-    """
+    """Up to 64 KiB, whether its length was announced or not."""
     body = b"x" * size
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         content = body if announced else pieces_of(body[:1000], body[1000:])
@@ -566,9 +520,7 @@ async def test_large_body_is_refused(tmp_path: Path, size: int, status: int, *, 
 async def test_large_body_is_refused_after_decompression(
     tmp_path: Path, size: int, status: int, members: int
 ) -> None:
-    """
-    A small body that becomes a large one costs no memory.
-    """
+    """A small body that becomes a large one costs no memory."""
     plain = b"x" * (size - 10)
     parts = [plain + b"x" * 10] if members == 1 else [plain, b"x" * 10]
     async with open_rig(tmp_path) as rig:
@@ -578,9 +530,7 @@ async def test_large_body_is_refused_after_decompression(
 
 
 async def test_failing_store_is_unavailable(tmp_path: Path) -> None:
-    """
-    503 with a time to come back, never 200; nothing is stored, and afterwards all is well.
-    """
+    """503 with a time to come back, never 200; nothing is stored, and afterwards all is well."""
     async with open_rig(tmp_path, patience=0) as rig, client_of(public_app(rig)) as client:
         with rig.failing_store():
             response = await client.post(HOOK, json=payload())
@@ -598,9 +548,7 @@ async def knock(client: httpx.AsyncClient, times: int) -> list[int]:
 
 
 async def test_guessing_is_limited_by_address(tmp_path: Path) -> None:
-    """
-    Twenty wrong ones in a minute, then 429 for the rest of it; nobody else pays for it.
-    """
+    """Twenty wrong ones in a minute, then 429 for the rest of it; nobody else pays for it."""
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
         async with client_of(app) as client, client_of(app, address="203.0.113.8") as other:
@@ -620,9 +568,7 @@ async def test_guessing_is_limited_by_address(tmp_path: Path) -> None:
 
 
 async def test_right_secret_does_not_count_as_a_guess(tmp_path: Path) -> None:
-    """
-    However many texts come, none is refused for their number.
-    """
+    """However many texts come, none is refused for their number."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         for number in range(MOST_FAILURES + 5):
             assert 200 == (await client.post(HOOK, json=payload(message=f"Text {number}"))).status_code
@@ -641,9 +587,7 @@ async def test_right_secret_does_not_count_as_a_guess(tmp_path: Path) -> None:
     ],
 )
 async def test_allowed_addresses_are_the_only_ones(tmp_path: Path, address: str, status: int) -> None:
-    """
-    From anywhere else the right secret is as good as a wrong one.
-    """
+    """From anywhere else the right secret is as good as a wrong one."""
     allowed = [ipaddress.ip_network("203.0.113.0/24"), ipaddress.ip_network("2001:db8::/32")]
     async with (
         open_rig(tmp_path) as rig,
@@ -654,9 +598,7 @@ async def test_allowed_addresses_are_the_only_ones(tmp_path: Path, address: str,
 
 
 async def test_request_without_an_address_is_judged_by_its_secret(tmp_path: Path) -> None:
-    """
-    Behind a UNIX socket nobody has an address.
-    """
+    """Behind a UNIX socket nobody has an address."""
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
 
@@ -671,9 +613,7 @@ async def test_request_without_an_address_is_judged_by_its_secret(tmp_path: Path
 
 
 async def test_token_is_rotated_without_a_restart(tmp_path: Path) -> None:
-    """
-    The new one opens as soon as it comes, the former one for a while; a third never.
-    """
+    """The new one opens as soon as it comes, the former one for a while; a third never."""
     kept = [HookToken(value=TOKEN)]
 
     async def read() -> Sequence[HookToken]:
@@ -704,9 +644,7 @@ async def test_token_is_rotated_without_a_restart(tmp_path: Path) -> None:
     ],
 )
 async def test_health_proves_which_relay_it_is(query: str, body: str, tmp_path: Path) -> None:
-    """
-    To a nonce of a plain kind, also while the store cannot be written; nothing else is ever repeated.
-    """
+    """To a nonce of a plain kind, also while the store cannot be written; nothing else is ever repeated."""
     async with open_rig(tmp_path, patience=0) as rig, client_of(public_app(rig)) as client:
         answer = await client.get(f"/healthz{query}")
         assert (200, body) == (answer.status_code, answer.text)
@@ -720,9 +658,7 @@ async def test_health_proves_which_relay_it_is(query: str, body: str, tmp_path: 
 
 
 async def test_health_says_yes_or_no_and_nothing_else(tmp_path: Path) -> None:
-    """
-    200 while the store can be written, 503 while it cannot, whatever CallRail does.
-    """
+    """200 while the store can be written, 503 while it cannot, whatever CallRail does."""
     async with open_rig(tmp_path, patience=0) as rig, client_of(public_app(rig)) as client:
         await rig.operations.pause(None, "x")
         healthy = await client.get("/healthz")
@@ -738,9 +674,7 @@ async def test_health_says_yes_or_no_and_nothing_else(tmp_path: Path) -> None:
 
 
 async def test_health_that_cannot_be_checked_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Whatever the store raises.
-    """
+    """Whatever the store raises."""
     async with open_rig(tmp_path) as rig:
 
         async def breaks() -> None:
@@ -784,9 +718,7 @@ async def test_health_that_cannot_be_checked_is_none(tmp_path: Path, monkeypatch
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 async def test_everything_else_is_not_found(tmp_path: Path, path: str, method: str) -> None:
-    """
-    No redirect, no list of methods, no page.
-    """
+    """No redirect, no list of methods, no page."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         # A path that begins with two slashes would be taken for a host.
         url = httpx.URL("https://texts.example.com").copy_with(raw_path=path.encode())
@@ -798,9 +730,7 @@ async def test_everything_else_is_not_found(tmp_path: Path, path: str, method: s
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 async def test_health_is_there_to_be_read_only(tmp_path: Path, method: str) -> None:
-    """
-    Anything but a GET is not found.
-    """
+    """Anything but a GET is not found."""
     async with open_rig(tmp_path) as rig, client_of(public_app(rig)) as client:
         response = await client.request(method, "/healthz")
 

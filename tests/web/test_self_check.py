@@ -1,6 +1,4 @@
-"""
-A relay that cannot be reached any more ends, and is started again.
-"""
+"""A relay that cannot be reached any more ends, and is started again."""
 
 import asyncio
 import socket
@@ -29,9 +27,7 @@ async def answering(answer: Answer) -> AsyncIterator[str]:
 
 
 async def test_port_that_is_closed_ends_it_after_three_tries() -> None:
-    """
-    With words for a person, and an event.
-    """
+    """With words for a person, and an event."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     clock, events = ManualClock(), Events()
@@ -48,9 +44,7 @@ async def test_port_that_is_closed_ends_it_after_three_tries() -> None:
 
 @pytest.mark.parametrize("status", ["200 OK", "503 Service Unavailable"])
 async def test_any_answer_will_do(status: str) -> None:
-    """
-    A store that cannot be written is no reason to end; one failure in between is none either.
-    """
+    """A store that cannot be written is no reason to end; one failure in between is none either."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,9 +67,7 @@ async def test_any_answer_will_do(status: str) -> None:
 
 
 async def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The port is open, and nothing comes.
-    """
+    """The port is open, and nothing comes."""
     loop_time, asked = LoopTime(monkeypatch), asyncio.Event()
 
     async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

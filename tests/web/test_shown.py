@@ -1,6 +1,4 @@
-"""
-What the pages make of values: words, plots, the first sentence, and the way of a text.
-"""
+"""What the pages make of values: words, plots, the first sentence, and the way of a text."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,17 +50,13 @@ NOW = datetime(2026, 3, 4, 15, 30).astimezone()
     ],
 )
 def test_instants_are_said_as_one_says_them(instant: datetime | None, said: str) -> None:
-    """
-    By this machine's clock, whatever the instant's own zone.
-    """
+    """By this machine's clock, whatever the instant's own zone."""
     shown = words.when(None if instant is None else instant.astimezone(UTC), NOW)
     assert said == shown
 
 
 def test_sentence_is_for_a_person() -> None:
-    """
-    Instants by this clock, ids as links, commands set apart, and no mark-up of others.
-    """
+    """Instants by this clock, ids as links, commands set apart, and no mark-up of others."""
     until = NOW.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     shown = words.sentence(
         f"<b>Wait</b> until {until} (message 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf); `callrail-relay resume`.",
@@ -91,16 +85,12 @@ def test_sentence_is_for_a_person() -> None:
     ],
 )
 def test_sentence_is_one_of_a_page(written: str, shown: str) -> None:
-    """
-    Buttons and links in place of commands, numbers with their words, times as one says them.
-    """
+    """Buttons and links in place of commands, numbers with their words, times as one says them."""
     assert shown == words.sentence(written, NOW)
 
 
 def test_beginning_of_a_sentence() -> None:
-    """
-    Without links, and without half a word.
-    """
+    """Without links, and without half a word."""
     assert "See Now, and decide…" == words.brief(
         "See `callrail-relay messages list --status held --status unknown`, and decide on each of them.",
         NOW,
@@ -128,9 +118,7 @@ def test_numbers_and_counts() -> None:
 
 
 def test_fields_become_a_filter() -> None:
-    """
-    A number is a person; a name is a part of one; a day is a day of this clock.
-    """
+    """A number is a person; a name is a part of one; a day is a day of this clock."""
     asked = read_filter(
         {
             "status": "held",
@@ -177,9 +165,7 @@ def arrivals(*counts: tuple[timedelta, Status, int]) -> list[Arrivals]:
 
 
 def test_bars_hold_what_came_in() -> None:
-    """
-    Each hour and day once, by this machine's clock; what is older is on no bar.
-    """
+    """Each hour and day once, by this machine's clock; what is older is on no bar."""
     came = arrivals(
         (timedelta(minutes=15), Status.SENT, 3),
         (timedelta(minutes=30), Status.SENDING, 1),
@@ -199,9 +185,7 @@ def test_bars_hold_what_came_in() -> None:
 
 
 def test_pieces_stand_on_each_other() -> None:
-    """
-    From the ground up, and never higher than the scale.
-    """
+    """From the ground up, and never higher than the scale."""
     came = arrivals((timedelta(), Status.SENT, 6), (timedelta(), Status.HELD, 2))
     plot = plots.last_hours(came, NOW)
     assert 10 == plot.top
@@ -256,9 +240,7 @@ def facts(
 
 
 def test_all_is_well() -> None:
-    """
-    With nothing in the store, with all of it sent, and with a queue that empties by itself.
-    """
+    """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
     empty = verdict.render(facts(any_texts=False)).head
     assert (Level.WELL, "/setup") == (empty.level, empty.link)
     done = verdict.render(facts()).head
@@ -272,9 +254,7 @@ def test_all_is_well() -> None:
 
 
 def test_what_is_worst_is_said_first() -> None:
-    """
-    A pause before what waits for a person, and that before what ends by itself.
-    """
+    """A pause before what waits for a person, and that before what ends by itself."""
     waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
@@ -316,9 +296,7 @@ def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -
 
 
 def test_every_code_has_its_sentences() -> None:
-    """
-    On the dashboard and in `status`; with several accounts each is named.
-    """
+    """On the dashboard and in `status`; with several accounts each is named."""
     assert set(Code) == set(verdict.SENTENCES) == set(status_view.SENTENCES)
     several = replace(facts(), standings=(*facts().standings, *facts().standings))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
@@ -326,9 +304,7 @@ def test_every_code_has_its_sentences() -> None:
 
 
 def test_since_when_it_runs_is_shown() -> None:
-    """
-    Of several servers each by its name.
-    """
+    """Of several servers each by its name."""
     assert "Running since 3:30 PM." == verdict.running_words(facts())
     assert "" == verdict.running_words(facts(nodes=(Node(name="new"),)))
     two = (Node(name="one", since=NOW - timedelta(days=1)), Node(name="two", since=NOW))
@@ -383,9 +359,7 @@ def attempt(
 
 
 def test_steps_are_in_the_order_of_time() -> None:
-    """
-    Also a decision between two attempts, and evidence after the later one.
-    """
+    """Also a decision between two attempts, and evidence after the later one."""
     evidence = Evidence(noted_at=NOW + timedelta(minutes=9), detail="It is there.")
     shown = steps(
         text(
@@ -414,9 +388,7 @@ def test_steps_are_in_the_order_of_time() -> None:
 
 
 def test_what_is_ahead_stands_at_the_end() -> None:
-    """
-    The next look-up, the hour of release, and the turn that has not come.
-    """
+    """The next look-up, the hour of release, and the turn that has not come."""
     later = NOW + timedelta(minutes=5)
     unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, look_at=later)))
     assert ("Will be looked up in CallRail", later, True) == (

@@ -1,6 +1,4 @@
-"""
-The routes under /v3, as in https://apidocs.callrail.com/ .
-"""
+"""The routes under /v3, as in https://apidocs.callrail.com/ ."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,9 +30,7 @@ Handler = Callable[[Question], Json]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """
-    One call of the API: where it is, what it does, and the status of its success.
-    """
+    """One call of the API: where it is, what it does, and the status of its success."""
 
     method: str
     path: str
@@ -77,9 +73,7 @@ def _usage(simulator: Simulator, account_id: str) -> dict[str, str]:
 
 
 def refused(refusal: Refusal) -> Response:
-    """
-    The answer to a request that is refused; the plain line of a 401 is Rails' own, and a guess.
-    """
+    """The answer to a request that is refused; the plain line of a 401 is Rails' own, and a guess."""
     if refusal.status == 401:
         return PlainTextResponse(f"{refusal.words}\n", 401, {"WWW-Authenticate": 'Token realm="Application"'})
     return JSONResponse({"error": refusal.words}, refusal.status)
@@ -139,9 +133,7 @@ def show_tracker(question: Question) -> Json:
 
 
 def change_tracker(question: Question) -> Json:
-    """
-    Switch a tracker's texting on or off; the tracker's other properties do not matter to texts.
-    """
+    """Switch a tracker's texting on or off; the tracker's other properties do not matter to texts."""
     enabled = question.form.get("sms_enabled")
     tracker = _asked_tracker(question)
     if not isinstance(enabled, bool):
@@ -166,9 +158,7 @@ def show_user(question: Question) -> Json:
 
 
 def send_text(question: Question) -> Json:
-    """
-    The one call that texts a person. CallRail documents 201 and answers 200.
-    """
+    """The one call that texts a person. CallRail documents 201 and answers 200."""
     return _conversation(question, take_text(question.simulator, question.account, question.form))
 
 
@@ -250,9 +240,7 @@ def create_integration(question: Question) -> Json:
 
 
 def change_integration(question: Question) -> Json:
-    """
-    Replace the whole configuration: a list of URLs that is left out is gone.
-    """
+    """Replace the whole configuration: a list of URLs that is left out is gone."""
     integration = changed(_asked_integration(question), config=_asked_config(question))
     question.simulator.integrations[integration.id] = integration
     return _integration(question, integration)
@@ -307,9 +295,7 @@ def _is_url(value: object) -> bool:
 
 
 def _asked_conversations(question: Question) -> list[Conversation]:
-    """
-    The conversations by company, ``search`` and time of their last text, newest activity first.
-    """
+    """The conversations by company, ``search`` and time of their last text, newest activity first."""
     owners = {company.id for company in _asked_companies(question)}
     own = [
         conversation

@@ -1,6 +1,4 @@
-"""
-The simulator as an ASGI app.
-"""
+"""The simulator as an ASGI app."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -18,9 +16,7 @@ _WORDS: Mapping[int, str] = {404: "Not found", 405: "Method not allowed"}
 
 
 def create_app(simulator: Simulator) -> Starlette:
-    """
-    CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state.
-    """
+    """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
     return Starlette(
         routes=[*api.routes(simulator), *control.routes(simulator)],
         middleware=[Middleware(FaultyConnection, simulator=simulator)],

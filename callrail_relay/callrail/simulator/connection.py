@@ -1,6 +1,4 @@
-"""
-The faults, carried out between the server and the app.
-"""
+"""The faults, carried out between the server and the app."""
 
 import json
 import re
@@ -22,9 +20,7 @@ _GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></ht
 
 
 class FaultyConnection:
-    """
-    Middleware that makes the simulator's faults happen to the requests for /v3.
-    """
+    """Middleware that makes the simulator's faults happen to the requests for /v3."""
 
     def __init__(self, app: ASGIApp, simulator: Simulator) -> None:
         self._app = app
@@ -58,9 +54,7 @@ class FaultyConnection:
         return faults.choose(sending=exchange.is_send, recipient=recipient)
 
     def _changed_status(self, fault: Fault, scope: Scope, answer: Answer) -> Answer:
-        """
-        The answer with the fault's status; a refusal stays what it was, as nothing was taken.
-        """
+        """The answer with the fault's status; a refusal stays what it was, as nothing was taken."""
         if answer.status >= 300:
             return answer
         if fault.status is None or fault.status >= 300:
@@ -79,9 +73,7 @@ class FaultyConnection:
         return Answer(status, tuple(headers), body.encode())
 
     def _path_by_account(self, path: str) -> str:
-        """
-        The same path with the ACC id, which is where a GET under the number was sent on 2026-07-24.
-        """
+        """The same path with the ACC id, which is where a GET under the number was sent on 2026-07-24."""
         match = re.match(r"/v3/a/([^/.]+)", path)
         account = match and self._simulator.find_account(match[1])
         return path.replace(match[1], account.id, 1) if match and account else path

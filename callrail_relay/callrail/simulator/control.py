@@ -50,9 +50,7 @@ async def _read(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there 
 
 
 def _is_local(request: Request) -> bool:
-    """
-    Whether the request comes from this machine, and no web page elsewhere had a browser send it.
-    """
+    """Whether the request comes from this machine, and no web page elsewhere had a browser send it."""
     client = request.client.host if request.client else ""
     origin = request.headers.get("origin", "http://localhost")
     # A name that was made to point here (DNS rebinding) stands in Host.
@@ -87,9 +85,7 @@ def _text(text: Text) -> dict[str, Any]:
 
 
 def _clear_texts(simulator: Simulator, _body: object) -> None:
-    """
-    Empty the list; the conversations stay, as nothing takes a text back.
-    """
+    """Empty the list; the conversations stay, as nothing takes a text back."""
     simulator.texts.clear()
 
 
@@ -137,9 +133,7 @@ def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
 
 
 def _pair(body: object, *more: str) -> tuple[str, str | None]:
-    """
-    The recipient and, where it is given, the tracking number.
-    """
+    """The recipient and, where it is given, the tracking number."""
     names = {"recipient", *more}
     if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
         raise UsageFault(

@@ -20,9 +20,7 @@ _DAY_LENGTH = len("2026-04-07")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """
-    From *start* up to, but not with, *end*.
-    """
+    """From *start* up to, but not with, *end*."""
 
     start: datetime
     end: datetime
@@ -85,16 +83,12 @@ def _instant(text: str, local: datetime, name: str) -> datetime:
 
 
 def _after(now: datetime) -> datetime:
-    """
-    An end that leaves out nothing that has happened by *now*.
-    """
+    """An end that leaves out nothing that has happened by *now*."""
     return now + timedelta(microseconds=1)
 
 
 def _months_before(instant: datetime, months: int) -> datetime:
-    """
-    The beginning of the day *months* before; the 31st becomes the last day of a shorter month.
-    """
+    """The beginning of the day *months* before; the 31st becomes the last day of a shorter month."""
     year, month = divmod(instant.year * 12 + instant.month - 1 - months, 12)
     day = min(instant.day, monthrange(year, month + 1)[1])
     return instant.replace(year=year, month=month + 1, day=day, hour=0, minute=0, second=0, microsecond=0)

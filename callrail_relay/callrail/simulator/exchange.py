@@ -27,28 +27,20 @@ _SEND_PATH = re.compile(r"/v3/a/[^/]+/text-messages\.json")
 
 
 class BrokenConnection(Exception):
-    """
-    In process: the connection ends here.
-    """
+    """In process: the connection ends here."""
 
 
 class RefusedConnection(BrokenConnection):
-    """
-    In process: there was no connection.
-    """
+    """In process: there was no connection."""
 
 
 class AbandonedConnection(BrokenConnection):
-    """
-    In process: the client has stopped waiting.
-    """
+    """In process: the client has stopped waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """
-    A whole answer of the app.
-    """
+    """A whole answer of the app."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -56,9 +48,7 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """
-        The body; none with the two statuses that HTTP allows no body.
-        """
+        """The body; none with the two statuses that HTTP allows no body."""
         return b"" if self.status in {204, 304} else self.body
 
     def head(self) -> Message:
@@ -82,9 +72,7 @@ class Exchange:
         return self.scope["method"] == "POST" and _SEND_PATH.fullmatch(self.scope["path"]) is not None
 
     async def body(self) -> bytes:
-        """
-        The request's whole body, or what had come of it when the client went away.
-        """
+        """The request's whole body, or what had come of it when the client went away."""
         if self._body is None:
             chunks = []
             more = True
@@ -96,9 +84,7 @@ class Exchange:
         return self._body
 
     async def recipient(self) -> str | None:
-        """
-        The E.164 number a JSON send is for.
-        """
+        """The E.164 number a JSON send is for."""
         try:
             form = json.loads(await self.body())
         except (ValueError, RecursionError):
@@ -106,18 +92,14 @@ class Exchange:
         return normalize(form.get("customer_phone_number")) if isinstance(form, dict) else None
 
     async def pass_on(self) -> None:
-        """
-        Let the app answer as usual.
-        """
+        """Let the app answer as usual."""
         if self._body is None:
             await self.app(self.scope, self.receive, self.send)
         else:
             await self.deliver(await self.answer())
 
     async def answer(self) -> Answer:
-        """
-        What the app answers, kept back.
-        """
+        """What the app answers, kept back."""
         body = await self.body()
         sent: list[Message] = []
 
@@ -158,9 +140,7 @@ class Exchange:
         await self._end(lambda transport: transport.abort(), reason)
 
     async def wait(self, seconds: float) -> None:
-        """
-        Let *seconds* pass; an in-process client with less patience is gone after it.
-        """
+        """Let *seconds* pass; an in-process client with less patience is gone after it."""
         patience = self.scope.get("extensions", {}).get(PATIENCE)
         self._abandoned = patience is not None and seconds >= patience
         await self.clock.sleep(patience if self._abandoned else seconds)

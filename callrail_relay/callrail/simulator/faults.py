@@ -20,9 +20,7 @@ On = Literal["send", "read", "any"]
 
 
 class Kind(StrEnum):
-    """
-    What goes wrong. The first group is before a text is taken, the second after it was taken as usual.
-    """
+    """What goes wrong. The first group is before a text is taken, the second after it was taken as usual."""
 
     DELAY = "delay"  # everything as usual, but only after ``delay`` seconds
     REFUSE = "refuse"  # no connection; over a real socket an app can only close it unanswered
@@ -105,9 +103,7 @@ class Fault:
 
     @property
     def delays_request(self) -> bool:
-        """
-        Whether ``delay`` passes before anything else, rather than where the kind says.
-        """
+        """Whether ``delay`` passes before anything else, rather than where the kind says."""
         return self.delay > 0 and self.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}
 
     @property
@@ -117,9 +113,7 @@ class Fault:
 
 @dataclass(slots=True)
 class ArmedFault:
-    """
-    A fault, how many requests it has applied to (``seen``) and how many it happened to (``fired``).
-    """
+    """A fault, how many requests it has applied to (``seen``) and how many it happened to (``fired``)."""
 
     fault: Fault
     seen: int = 0
@@ -139,9 +133,7 @@ class ArmedFault:
 
 @dataclass(slots=True)
 class FaultBook:
-    """
-    The faults that are armed, in the order in which they were added.
-    """
+    """The faults that are armed, in the order in which they were added."""
 
     random: Random
     armed: list[ArmedFault] = field(default_factory=list)
@@ -154,15 +146,11 @@ class FaultBook:
 
     @property
     def ask_for_numbers(self) -> bool:
-        """
-        Whether a send's recipient must be known to choose.
-        """
+        """Whether a send's recipient must be known to choose."""
         return any(armed.fault.number is not None for armed in self.armed)
 
     def choose(self, *, sending: bool, recipient: str | None) -> Fault | None:
-        """
-        The fault that happens to this request, counted as having happened.
-        """
+        """The fault that happens to this request, counted as having happened."""
         chosen: Fault | None = None
         for armed in self.armed:
             if not armed.fault.applies_to(sending=sending, recipient=recipient):
@@ -175,9 +163,7 @@ class FaultBook:
 
 
 def load_faults(text: str) -> list[Fault]:
-    """
-    The faults of a JSON file: a list of objects, or one object. Raises UsageFault.
-    """
+    """The faults of a JSON file: a list of objects, or one object. Raises UsageFault."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -186,9 +172,7 @@ def load_faults(text: str) -> list[Fault]:
 
 
 def read_faults(value: object) -> list[Fault]:
-    """
-    The faults of a JSON value: a list of objects, or one object. Raises UsageFault.
-    """
+    """The faults of a JSON value: a list of objects, or one object. Raises UsageFault."""
     return [_read_fault(item) for item in (value if isinstance(value, list) else [value])]
 
 
@@ -211,9 +195,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_header(value: object) -> bool:
-    """
-    Whether the value can stand in a header: a whole number, or one line of printable ASCII.
-    """
+    """Whether the value can stand in a header: a whole number, or one line of printable ASCII."""
     if isinstance(value, str):
         return value.isascii() and value.isprintable()
     return isinstance(value, int) and not isinstance(value, bool)

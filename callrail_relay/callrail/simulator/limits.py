@@ -1,6 +1,4 @@
-"""
-How many requests an account may make in an hour and in a day.
-"""
+"""How many requests an account may make in an hour and in a day."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -29,9 +27,7 @@ class Bucket:
     _day: deque[datetime] = field(default_factory=deque)
 
     def used(self, now: datetime) -> tuple[int, int]:
-        """
-        What the last 60 minutes and the last 24 hours took.
-        """
+        """What the last 60 minutes and the last 24 hours took."""
         for window, length in ((self._hour, HOUR), (self._day, DAY)):
             while window and window[0] <= now - length:
                 window.popleft()
@@ -46,9 +42,7 @@ class Bucket:
         self._day.extend([now] * count)
 
     def headers(self, now: datetime) -> dict[str, str]:
-        """
-        The four headers on the answer to a send, seen on 2026-04-07.
-        """
+        """The four headers on the answer to a send, seen on 2026-04-07."""
         hour, day = self.used(now)
         return {
             "x-rate-limit-hourly-allowed": str(self.per_hour),

@@ -1,6 +1,4 @@
-"""
-Phone numbers as CallRail reads and writes them.
-"""
+"""Phone numbers as CallRail reads and writes them."""
 
 import re
 
@@ -40,15 +38,11 @@ def is_toll_free(number: str) -> bool:
 
 
 def formatted(number: str) -> str:
-    """
-    The ``formatted_*`` form of an E.164 number: 202-555-0122.
-    """
+    """The ``formatted_*`` form of an E.164 number: 202-555-0122."""
     return f"{number[2:5]}-{number[5:8]}-{number[8:]}"
 
 
 def found_in(number: str, search: str) -> bool:
-    """
-    Whether *search*, written with digits and punctuation only, is part of *number*.
-    """
+    """Whether *search*, written with digits and punctuation only, is part of *number*."""
     digits = re.sub(r"[\s().+-]", "", search)
     return digits.isdecimal() and digits in number

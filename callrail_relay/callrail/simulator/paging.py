@@ -23,9 +23,7 @@ def page_of(
     *,
     max_per_page: int = MAX_PER_PAGE,
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """
-    The four figures of paging, and the records of the page that was asked for.
-    """
+    """The four figures of paging, and the records of the page that was asked for."""
     page = _number(params, "page", 1)
     per_page = _number(params, "per_page", min(DEFAULT_PER_PAGE, max_per_page))
     if per_page > max_per_page:
@@ -41,18 +39,14 @@ def page_of(
 
 
 def without_total_pages(figures: dict[str, int]) -> dict[str, int]:
-    """
-    The figures of those lists that do not say how many pages there are: trackers and users (2026-02).
-    """
+    """The figures of those lists that do not say how many pages there are: trackers and users (2026-02)."""
     return {name: figure for name, figure in figures.items() if name != "total_pages"}
 
 
 def ordered(
     records: Sequence[Record], params: Mapping[str, str], sorts: Mapping[str, Callable[[Record], Any]]
 ) -> list[Record]:
-    """
-    The records by ``sort`` and ``order``; as they are where nothing is asked.
-    """
+    """The records by ``sort`` and ``order``; as they are where nothing is asked."""
     descending = {"asc": False, "desc": True}.get(params.get("order", "asc"))
     if descending is None:
         raise Refusal(400, "order is not included in the list")
@@ -64,9 +58,7 @@ def ordered(
 
 
 def asked_fields(params: Mapping[str, str]) -> set[str]:
-    """
-    The extra fields that ``fields=a,b`` asks for; they come on top of the usual ones.
-    """
+    """The extra fields that ``fields=a,b`` asks for; they come on top of the usual ones."""
     return {name.strip() for name in params.get("fields", "").split(",")}
 
 

@@ -1,6 +1,4 @@
-"""
-What an API request asks, read and let in.
-"""
+"""What an API request asks, read and let in."""
 
 import hmac
 import json
@@ -25,9 +23,7 @@ _TOKEN = re.compile(r'Token token=(?:"([^"]+)"|([^"\s]+))')
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """
-    A request with a good key: the parameters of its path and URL, and its body as a form.
-    """
+    """A request with a good key: the parameters of its path and URL, and its body as a form."""
 
     simulator: Simulator
     path: Mapping[str, str]
@@ -46,9 +42,7 @@ class Question:
         return [company for company in self.simulator.companies.values() if company.account_id == account_id]
 
     def asked_company(self, company_id: object) -> Company:
-        """
-        The account's company of this id.
-        """
+        """The account's company of this id."""
         for company in self.companies():
             if company.id == company_id:
                 return company

@@ -1,6 +1,4 @@
-"""
-The things CallRail knows.
-"""
+"""The things CallRail knows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,9 +9,7 @@ Direction = Literal["incoming", "outgoing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """
-    An account; ``registered`` is False while it lacks its 10DLC registration and may not send.
-    """
+    """An account; ``registered`` is False while it lacks its 10DLC registration and may not send."""
 
     id: str
     numeric_id: int
@@ -39,9 +35,7 @@ class Company:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
-    """
-    One tracking number, or the pool of a session tracker.
-    """
+    """One tracking number, or the pool of a session tracker."""
 
     id: str
     account_id: str
@@ -67,9 +61,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """
-    One text as the conversation shows it: an outgoing one with what CallRail appended.
-    """
+    """One text as the conversation shows it: an outgoing one with what CallRail appended."""
 
     id: int
     direction: Direction
@@ -83,9 +75,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """
-    A text on its way into a conversation.
-    """
+    """A text on its way into a conversation."""
 
     tracker: Tracker
     tracking_number: str
@@ -123,9 +113,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integration:
-    """
-    A company's Webhooks integration: lists of URLs by event.
-    """
+    """A company's Webhooks integration: lists of URLs by event."""
 
     id: int
     account_id: str

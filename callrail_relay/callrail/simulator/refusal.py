@@ -1,6 +1,4 @@
-"""
-The answer CallRail gives instead of doing what it was asked.
-"""
+"""The answer CallRail gives instead of doing what it was asked."""
 
 
 class Refusal(Exception):

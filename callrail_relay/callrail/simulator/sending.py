@@ -1,6 +1,4 @@
-"""
-One text: taken, or refused in CallRail's words.
-"""
+"""One text: taken, or refused in CallRail's words."""
 
 import re
 from collections.abc import Mapping
@@ -33,9 +31,7 @@ _UNREACHABLE_WORDS: dict[Unreachable, str] = {
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """
-    An uploaded ``media_file``: what it says it is, and what it holds.
-    """
+    """An uploaded ``media_file``: what it says it is, and what it holds."""
 
     content_type: str
     content: bytes
@@ -109,9 +105,7 @@ def _content(simulator: Simulator, form: Mapping[str, Any]) -> str:
 def _sender(
     simulator: Simulator, company: Company, customer: str, form: Mapping[str, Any]
 ) -> tuple[Tracker, str]:
-    """
-    The tracker and its number: the one asked for, else the one the conversation is on.
-    """
+    """The tracker and its number: the one asked for, else the one the conversation is on."""
     number = _asked_number(simulator, company, customer, form)
     tracker = next(
         (
@@ -144,9 +138,7 @@ def _asked_number(simulator: Simulator, company: Company, customer: str, form: M
 
 
 def _media_urls(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> tuple[str, ...]:
-    """
-    The media of an MMS: one public URL, or one JPEG, PNG or GIF file of up to 5 MB.
-    """
+    """The media of an MMS: one public URL, or one JPEG, PNG or GIF file of up to 5 MB."""
     url, file = form.get("media_url"), form.get("media_file")
     if url is None and file is None:
         return ()
@@ -206,9 +198,7 @@ def _deliver(simulator: Simulator, draft: Draft) -> Conversation:
 
 
 def _is_first(simulator: Simulator, draft: Draft) -> bool:
-    """
-    Whether nothing has gone to this person from this number yet.
-    """
+    """Whether nothing has gone to this person from this number yet."""
     conversation = simulator.conversation_with(draft.tracker.company_id, draft.customer)
     return conversation is None or not any(
         message.direction == "outgoing" and message.tracking_number == draft.tracking_number

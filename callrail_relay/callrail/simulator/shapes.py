@@ -1,6 +1,4 @@
-"""
-Records as CallRail's JSON, key for key as in its recorded answers.
-"""
+"""Records as CallRail's JSON, key for key as in its recorded answers."""
 
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -90,9 +88,7 @@ def user(record: User, companies: list[Company]) -> Json:
 def conversation(
     record: Conversation, owner: Company, tracker_name: str, fields: AbstractSet[str] = frozenset()
 ) -> Json:
-    """
-    A conversation of the list, and the answer to a send: the newest message first.
-    """
+    """A conversation of the list, and the answer to a send: the newest message first."""
     extra = {"lead_status": None, "source": tracker_name}
     recent = sorted(record.messages, key=_age, reverse=True)[:RECENT_MESSAGES]
     return {
@@ -118,9 +114,7 @@ def conversation(
 
 
 def single_conversation(record: Conversation) -> Json:
-    """
-    The head of a conversation asked for by its id; its paged messages go beside it.
-    """
+    """The head of a conversation asked for by its id; its paged messages go beside it."""
     return {
         "id": record.id,
         "company_id": record.company_id,

@@ -1,6 +1,4 @@
-"""
-Everything CallRail would know.
-"""
+"""Everything CallRail would know."""
 
 import string
 from collections.abc import Iterator
@@ -161,9 +159,7 @@ class Simulator:
         time_zone: str = "America/Chicago",
         disabled: bool = False,
     ) -> Company:
-        """
-        A company of the first account, or of the one named, without any tracker.
-        """
+        """A company of the first account, or of the one named, without any tracker."""
         account = self._account(account_id)
         position = len(self.companies)
         company = Company(
@@ -212,9 +208,7 @@ class Simulator:
         sms_supported: bool | None = None,
         sms_enabled: bool | None = None,
     ) -> Tracker:
-        """
-        Disable a tracker, or switch its texting; what is left out stays.
-        """
+        """Disable a tracker, or switch its texting; what is left out stays."""
         tracker = self.trackers.get(tracker_id)
         if tracker is None:
             raise NotFound("The simulator has no such tracker. Add it first.")
@@ -228,27 +222,19 @@ class Simulator:
         return tracker
 
     def fault(self, *faults: Fault) -> None:
-        """
-        Let these things go wrong from now on, after those that are there already.
-        """
+        """Let these things go wrong from now on, after those that are there already."""
         self.faults.add(*faults)
 
     def spend(self, texts: int, *, account_id: str | None = None) -> None:
-        """
-        Take *texts* off the account's limits, as another program on the same account would.
-        """
+        """Take *texts* off the account's limits, as another program on the same account would."""
         self.text_limits[self._account(account_id).id].spend(self.clock.now(), texts)
 
     def make_unreachable(self, recipient: str, why: Unreachable) -> None:
-        """
-        Texts to this person are refused from now on, in CallRail's words for *why*.
-        """
+        """Texts to this person are refused from now on, in CallRail's words for *why*."""
         self.unreachable[_customer(recipient)] = why
 
     def opt_out(self, recipient: str, tracking_number: str | None = None) -> None:
-        """
-        The person gets nothing more from this number, or from any number there is.
-        """
+        """The person gets nothing more from this number, or from any number there is."""
         self.opted_out |= self._pairs(recipient, tracking_number)
 
     def opt_in(self, recipient: str, tracking_number: str | None = None) -> None:
@@ -309,9 +295,7 @@ class Simulator:
         return self.conversations_by_customer.get((company_id, customer))
 
     def find_account(self, account_id: str) -> Account | None:
-        """
-        The account by its ACC id or its nine-digit number, as both stand in paths.
-        """
+        """The account by its ACC id or its nine-digit number, as both stand in paths."""
         if account_id in self.accounts:
             return self.accounts[account_id]
         return next((a for a in self.accounts.values() if str(a.numeric_id) == account_id), None)
@@ -339,18 +323,14 @@ class Simulator:
         return conversation
 
     def _thread_id(self, conversation: Conversation, number: str) -> str:
-        """
-        The thread of the conversation's texts over one tracking number.
-        """
+        """The thread of the conversation's texts over one tracking number."""
         for message in conversation.messages:
             if message.tracking_number == number:
                 return message.thread_id
         return _id("SMT", next(self._thread_positions))
 
     def _conversation_id(self) -> str:
-        """
-        Five letters and digits without a prefix, as seen on 2026-04-07.
-        """
+        """Five letters and digits without a prefix, as seen on 2026-04-07."""
         while True:
             conversation_id = "".join(self.random.choices(string.ascii_lowercase + string.digits, k=5))
             if conversation_id not in self.conversations:
@@ -390,16 +370,12 @@ def _customer(recipient: object) -> str:
 
 
 def _id(prefix: str, position: int) -> str:
-    """
-    An id as CallRail's: a prefix of three letters and 32 hexadecimal digits; *position* counts from 0.
-    """
+    """An id as CallRail's: a prefix of three letters and 32 hexadecimal digits; *position* counts from 0."""
     return f"{prefix}{position + 1:032x}"
 
 
 def _tracking_numbers() -> Iterator[str]:
-    """
-    Numbers set aside for fiction, 555-0100 to 555-0199 of every area code that may text.
-    """
+    """Numbers set aside for fiction, 555-0100 to 555-0199 of every area code that may text."""
     yield _FIRST_NUMBER
     for area_code in range(_FIRST_AREA_CODE, 1000):
         for line in range(100, 200):

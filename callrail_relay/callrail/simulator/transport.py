@@ -1,6 +1,4 @@
-"""
-The simulator for httpx without a socket.
-"""
+"""The simulator for httpx without a socket."""
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send

@@ -33,9 +33,7 @@ _FIRST_COMPANY = 123456789
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """
-    How webhooks are told: as CallRail was seen to do it, and as it might.
-    """
+    """How webhooks are told: as CallRail was seen to do it, and as it might."""
 
     masked: bool = False  # numbers as ***0122
     form: bool = False  # a form in place of JSON
@@ -48,9 +46,7 @@ class Manner:
 
 @dataclass(slots=True)
 class Telling:
-    """
-    One webhook: what is posted where, and the status of the answer; None where there was none yet.
-    """
+    """One webhook: what is posted where, and the status of the answer; None where there was none yet."""
 
     event: str
     url: str
@@ -73,9 +69,7 @@ Post = Callable[[Telling], Awaitable[int | None]]
 
 
 async def post_over_http(telling: Telling) -> int | None:
-    """
-    The status of the answer, None where there is none.
-    """
+    """The status of the answer, None where there is none."""
     async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, follow_redirects=False) as client:
         try:
             response = await client.post(telling.url, content=telling.body, headers=telling.headers)
@@ -86,9 +80,7 @@ async def post_over_http(telling: Telling) -> int | None:
 
 @dataclass(slots=True)
 class Webhooks:
-    """
-    What has been told and what is still to be told.
-    """
+    """What has been told and what is still to be told."""
 
     clock: Clock
     post: Post = post_over_http
@@ -105,9 +97,7 @@ class Webhooks:
         message: Message,
         agent: str | None,
     ) -> None:
-        """
-        Have a text told to the URLs of *config*, in today's manner.
-        """
+        """Have a text told to the URLs of *config*, in today's manner."""
         event = RECEIVED if message.direction == "incoming" else SENT
         if self.manner.lost:
             return
@@ -125,9 +115,7 @@ class Webhooks:
                 self._waiting.append(Telling(event, url, body, headers, self.manner.delay))
 
     def start(self) -> None:
-        """
-        Tell what waits, while whoever calls goes on.
-        """
+        """Tell what waits, while whoever calls goes on."""
         waiting, self._waiting = self._waiting, []
         for telling in waiting:
             self.told.append(telling)
@@ -136,9 +124,7 @@ class Webhooks:
             task.add_done_callback(self._under_way.discard)
 
     async def settle(self) -> None:
-        """
-        Return when all that waits has been told.
-        """
+        """Return when all that waits has been told."""
         self.start()
         while self._under_way:
             await asyncio.wait(self._under_way)
@@ -150,9 +136,7 @@ class Webhooks:
 
 
 def read_manner(value: object) -> Manner:
-    """
-    The manner that an object of the sandbox's own routes asks for. Raises UsageFault.
-    """
+    """The manner that an object of the sandbox's own routes asks for. Raises UsageFault."""
     kinds = {each.name: type(each.default) for each in fields(Manner)}
     if not isinstance(value, dict) or not set(value) <= set(kinds):
         raise UsageFault(f"Send an object with any of {', '.join(kinds)}.")
@@ -171,9 +155,7 @@ def manner_as_json(manner: Manner) -> dict[str, Any]:
 def _fields(
     manner: Manner, company: Company, conversation: Conversation, message: Message, agent: str | None
 ) -> dict[str, Any]:
-    """
-    The body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent.
-    """
+    """The body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent."""
     shown = _masked if manner.masked else formatted
     person, ours = shown(conversation.customer_phone_number), shown(message.tracking_number)
     incoming = message.direction == "incoming"
@@ -206,9 +188,7 @@ def _masked(number: str) -> str:
 
 
 def _flat(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """
-    The body as the pairs of a form.
-    """
+    """The body as the pairs of a form."""
     pairs: list[tuple[str, str]] = []
     for name, value in body.items():
         if isinstance(value, list):

@@ -1,6 +1,4 @@
-"""
-What a step may do to a database, alike on SQLite and PostgreSQL.
-"""
+"""What a step may do to a database, alike on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
 
@@ -9,9 +7,7 @@ from sqlalchemy.schema import CreateColumn
 
 
 class Op:
-    """
-    Changes of tables, made inside the transaction of *connection*.
-    """
+    """Changes of tables, made inside the transaction of *connection*."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -21,9 +17,7 @@ class Op:
         return self._connection.dialect.name == "sqlite"
 
     def create_table(self, name: str, *parts: sa.schema.SchemaItem) -> None:
-        """
-        Make a table of columns and constraints.
-        """
+        """Make a table of columns and constraints."""
         metadata = sa.MetaData()
         table = sa.Table(name, metadata, *parts)
         for key in table.foreign_keys:
@@ -41,9 +35,7 @@ class Op:
     def create_index(
         self, name: str, table: str, columns: Sequence[str], *, unique: bool = False, where: str | None = None
     ) -> None:
-        """
-        Make an index; with *where* of the rows of this condition alone.
-        """
+        """Make an index; with *where* of the rows of this condition alone."""
         kind = "UNIQUE INDEX" if unique else "INDEX"
         condition = f" WHERE {where}" if where else ""
         self.execute(f"CREATE {kind} {name} ON {table} ({', '.join(columns)}){condition}")

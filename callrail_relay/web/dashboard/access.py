@@ -1,6 +1,4 @@
-"""
-The way in and out: the link that is good once, and signing out.
-"""
+"""The way in and out: the link that is good once, and signing out."""
 
 import hmac
 
@@ -17,9 +15,7 @@ NEW_LINK = "A link is good once. Run `callrail-relay dashboard` on the relay's c
 
 
 class Access:
-    """
-    *link_secret* lets a program of the relay's own user have a new link.
-    """
+    """*link_secret* lets a program of the relay's own user have a new link."""
 
     def __init__(self, frame: Frame, clock: Clock, link_secret: str) -> None:
         self._frame = frame
@@ -37,9 +33,7 @@ class Access:
         return self._refused(request)
 
     async def enter(self, request: Request) -> Response:
-        """
-        Open a session for the token that the page of a link brings along.
-        """
+        """Open a session for the token that the page of a link brings along."""
         session = self._frame.login.enter((await read_form(request)).get("token", ""))
         if session is None:
             return self._refused(request)
@@ -48,9 +42,7 @@ class Access:
         return response
 
     async def link(self, request: Request) -> Response:
-        """
-        A new link for whoever has the secret of this run.
-        """
+        """A new link for whoever has the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {self._link_secret}".encode()):
             return self._refused(request)
@@ -64,9 +56,7 @@ class Access:
         return self._frame.plain(USED, NEW_LINK, 403)
 
     async def end_others(self, request: Request, session: Session, form: Form) -> Response:
-        """
-        Sign out every other browser.
-        """
+        """Sign out every other browser."""
         session = self._frame.login.sign_out_others(session)
         response = await self._frame.done(session, form, "All other browsers are signed out.", back="/setup")
         set_cookie(response, session)

@@ -1,6 +1,4 @@
-"""
-A person's word, given on a page: about one text, an account, or the list of opt-outs.
-"""
+"""A person's word, given on a page: about one text, an account, or the list of opt-outs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -143,9 +141,7 @@ def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
 
 
 class TextActions:
-    """
-    Carries out what a person says of a text.
-    """
+    """Carries out what a person says of a text."""
 
     def __init__(
         self,
@@ -162,9 +158,7 @@ class TextActions:
         self._wake = wake
 
     async def ask(self, request: Request, session: Session) -> Response:
-        """
-        The page with the question that goes before what cannot be undone.
-        """
+        """The page with the question that goes before what cannot be undone."""
         verb = _verb(request)
         [one, *_] = await self._history.text(request.path_params["id"])
         asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
@@ -227,9 +221,7 @@ def _verb(request: Request) -> Verb:
 
 
 class ListActions:
-    """
-    Pausing and resuming accounts, and the list of people who opted out.
-    """
+    """Pausing and resuming accounts, and the list of people who opted out."""
 
     def __init__(
         self,

@@ -1,6 +1,4 @@
-"""
-The routes of the dashboard, and the pieces that answer them.
-"""
+"""The routes of the dashboard, and the pieces that answer them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -55,9 +53,7 @@ class DashboardParts:
 
 
 class Dashboard:
-    """
-    The pages, and what runs behind them while somebody looks.
-    """
+    """The pages, and what runs behind them while somebody looks."""
 
     def __init__(self, parts: DashboardParts) -> None:
         self.login = parts.login
@@ -67,9 +63,7 @@ class Dashboard:
         self._frame = Frame(parts.login, self.feed, parts.history, parts.clock, sandbox=parts.sandbox)
 
     async def close(self) -> None:
-        """
-        End the streams and what runs: a listener that stops waits for them else.
-        """
+        """End the streams and what runs: a listener that stops waits for them else."""
         await self.feed.close()
         await self.examiner.close()
 

@@ -1,6 +1,4 @@
-"""
-*Conversation*: what went out to a person and what came back.
-"""
+"""*Conversation*: what went out to a person and what came back."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -41,9 +39,7 @@ class ConversationPage:
 
 
 def by_day(utterances: Sequence[Utterance]) -> list[tuple[date, list[Utterance]]]:
-    """
-    The bubbles of each day, by this machine's clock.
-    """
+    """The bubbles of each day, by this machine's clock."""
     days = groupby(utterances, key=lambda one: one.at.astimezone().date())
     return [(day, list(ones)) for day, ones in days]
 

@@ -1,6 +1,4 @@
-"""
-Telling a page that something changed, by server-sent events; what it then is, the page asks for itself.
-"""
+"""Telling a page that something changed, by server-sent events; what it then is, the page asks for itself."""
 
 from collections.abc import AsyncIterator
 
@@ -14,9 +12,7 @@ MOST_STREAMS = 50
 
 
 class Events:
-    """
-    One stream for each page that is open.
-    """
+    """One stream for each page that is open."""
 
     def __init__(self, feed: ChangeFeed, login: Login) -> None:
         self._feed = feed

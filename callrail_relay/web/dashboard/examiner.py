@@ -1,6 +1,4 @@
-"""
-The checks of ``doctor``, made now and then: each time asks CallRail, which counts these requests.
-"""
+"""The checks of ``doctor``, made now and then: each time asks CallRail, which counts these requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,18 +17,14 @@ SHOWN_AGE = timedelta(minutes=1)
 
 
 class Examine(Protocol):
-    """
-    Makes the checks; *anew* also those whose good answers are kept for a while, which ask CallRail.
-    """
+    """Makes the checks; *anew* also those whose good answers are kept for a while, which ask CallRail."""
 
     async def __call__(self, *, anew: bool) -> HealthReport: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """
-    A result of the checks, and when it was made.
-    """
+    """A result of the checks, and when it was made."""
 
     report: HealthReport
     at: datetime
@@ -59,9 +53,7 @@ class Examiner:
         return self._task is not None
 
     async def recent(self, oldest: timedelta = REPORT_AGE, *, anew: bool = False) -> HealthReport:
-        """
-        A result that is younger than *oldest*.
-        """
+        """A result that is younger than *oldest*."""
         async with self._lock:
             examined = self._examined
             if examined is None or self._outdated or self._is_older(examined, oldest):
@@ -72,9 +64,7 @@ class Examiner:
             return examined.report
 
     def latest(self) -> Examined | None:
-        """
-        The result there is, None where there is none; an old one is renewed meanwhile.
-        """
+        """The result there is, None where there is none; an old one is renewed meanwhile."""
         examined = self._examined
         if self._task is None and (examined is None or self._outdated or self._is_older(examined, SHOWN_AGE)):
             self._task = asyncio.create_task(self.recent(SHOWN_AGE))
@@ -82,9 +72,7 @@ class Examiner:
         return examined
 
     def outdate(self) -> None:
-        """
-        Have the checks made again before they are relied on: a person changed what they are about.
-        """
+        """Have the checks made again before they are relied on: a person changed what they are about."""
         self._outdated = True
 
     def _renewed(self, task: asyncio.Task[HealthReport]) -> None:
@@ -93,9 +81,7 @@ class Examiner:
             self._made()
 
     def _is_older(self, examined: Examined, span: timedelta) -> bool:
-        """
-        By both clocks: one stands still while the computer sleeps, and the other may be set.
-        """
+        """By both clocks: one stands still while the computer sleeps, and the other may be set."""
         ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
         return max(map(abs, ages)) >= span.total_seconds()
 

@@ -1,6 +1,4 @@
-"""
-What all pages have in common: who may see them, how they are drawn, what a form must bring along.
-"""
+"""What all pages have in common: who may see them, how they are drawn, what a form must bring along."""
 
 import hashlib
 import hmac
@@ -49,9 +47,7 @@ class Frame:
         self._clock = clock
 
     def page(self, show: Page) -> Endpoint:
-        """
-        An endpoint that shows a page to whoever is logged in.
-        """
+        """An endpoint that shows a page to whoever is logged in."""
 
         async def endpoint(request: Request) -> Response:
             session = self.login.session(request)
@@ -64,9 +60,7 @@ class Frame:
         return endpoint
 
     def action(self, act: Action) -> Endpoint:
-        """
-        An endpoint that takes a form of a page of this session, and of no other.
-        """
+        """An endpoint that takes a form of a page of this session, and of no other."""
 
         async def endpoint(request: Request) -> Response:
             session = self.login.session(request)
@@ -98,9 +92,7 @@ class Frame:
     async def draw(
         self, request: Request, session: Session, template: str, status: int = 200, **values: object
     ) -> Response:
-        """
-        A page from its template.
-        """
+        """A page from its template."""
         version = await self._feed.version()
         values["now"] = values.get("now") or self._clock.now()
         if "for_person" not in values:
@@ -121,9 +113,7 @@ class Frame:
         return HTMLResponse(html, status)
 
     def plain(self, title: str, words: str, status: int, **values: object) -> Response:
-        """
-        A page for whoever is not logged in, or when nothing else can be drawn.
-        """
+        """A page for whoever is not logged in, or when nothing else can be drawn."""
         template = _templates().get_template("plain.html")
         return HTMLResponse(
             template.render(title=title, words=words, now=self._clock.now(), **values), status
@@ -137,31 +127,23 @@ class Frame:
         )
 
     def link_page(self, token: str) -> Response:
-        """
-        The page of a good link, whose button opens the dashboard.
-        """
+        """The page of a good link, whose button opens the dashboard."""
         return HTMLResponse(
             _templates().get_template("login.html").render(token=token, now=self._clock.now())
         )
 
     async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
-        """
-        Send the browser back to where the form was, to be told *words* there.
-        """
+        """Send the browser back to where the form was, to be told *words* there."""
         return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, Notice(words)))
 
     async def not_done(self, session: Session, form: Form, error: RelayError, *, back: str = "/") -> Response:
-        """
-        The same for what could not be done.
-        """
+        """The same for what could not be done."""
         notice = Notice(str(error), fault=True)
         return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, notice))
 
 
 async def read_form(request: Request) -> Form:
-    """
-    The fields of a form that was posted; empty where it is none, or too large.
-    """
+    """The fields of a form that was posted; empty where it is none, or too large."""
     try:
         body = await read_body(request)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
@@ -172,17 +154,13 @@ async def read_form(request: Request) -> Form:
 
 
 def _here(request: Request) -> str:
-    """
-    The address of this page for itself, without the name of a notice, which is told once.
-    """
+    """The address of this page for itself, without the name of a notice, which is told once."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
     return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
 
 def own_address(wanted: str, default: str) -> str:
-    """
-    Where a form or a link says that it stands; only ever a page of this listener.
-    """
+    """Where a form or a link says that it stands; only ever a page of this listener."""
     # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
     own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
     return wanted if own and wanted.isprintable() else default
@@ -196,17 +174,13 @@ def _redirect(to: str, said: str) -> Response:
 
 @cache
 def _static_address(name: str) -> str:
-    """
-    The address of a static file, another one for each content: so a browser may keep it for good.
-    """
+    """The address of a static file, another one for each content: so a browser may keep it for good."""
     return f"/static/{name}?v={hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()}"
 
 
 @cache
 def _templates() -> "Environment":
-    """
-    The templates, each read when a page first needs it.
-    """
+    """The templates, each read when a page first needs it."""
     # With the first page: reading templates is a tenth of a second of every start, and many a relay runs for
     # weeks before somebody looks.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415

@@ -1,6 +1,4 @@
-"""
-*Now*: whether all is well, what waits for a person, and how much of the budget is used.
-"""
+"""*Now*: whether all is well, what waits for a person, and how much of the budget is used."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,9 +25,7 @@ SeenUrl = Callable[[], PublicUrl | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """
-    One window of the budget. ``frees_at`` is when the oldest use leaves it.
-    """
+    """One window of the budget. ``frees_at`` is when the oldest use leaves it."""
 
     name: str
     used: int
@@ -47,9 +43,7 @@ class Gauge:
 
     @property
     def level(self) -> str:
-        """
-        How near the end it is: full, nearly, fine.
-        """
+        """How near the end it is: full, nearly, fine."""
         if not self.left:
             return "full"
         return "nearly" if self.percent >= 80 else "fine"

@@ -1,6 +1,4 @@
-"""
-Plots of what came in, as bars for a template to draw.
-"""
+"""Plots of what came in, as bars for a template to draw."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -39,9 +37,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """
-    One colour of a bar, in units of HEIGHT from the top.
-    """
+    """One colour of a bar, in units of HEIGHT from the top."""
 
     series: str
     y: float
@@ -66,18 +62,14 @@ class Bar:
 
     @property
     def words(self) -> str:
-        """
-        The bar for whoever points at it: 2 pm to 3 pm: 3 texts (2 sent, 1 held).
-        """
+        """The bar for whoever points at it: 2 pm to 3 pm: 3 texts (2 sent, 1 held)."""
         parts = ", ".join(f"{count} {NAMES[name].lower()}" for name, count in self.counts.items() if count)
         return f"{self.name}: {plural(self.total, 'text')} ({parts})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """
-    Bars side by side, oldest first, the scale's top, and the series that occur.
-    """
+    """Bars side by side, oldest first, the scale's top, and the series that occur."""
 
     id: str
     title: str
@@ -88,9 +80,7 @@ class Plot:
 
     @property
     def names(self) -> dict[str, str]:
-        """
-        What the series are called.
-        """
+        """What the series are called."""
         return {name: NAMES[name] for name in self.series}
 
     @property
@@ -103,9 +93,7 @@ class Plot:
 
 
 def begin(now: datetime) -> datetime:
-    """
-    The beginning of the first day that is shown.
-    """
+    """The beginning of the first day that is shown."""
     return _midnight(now, DAYS - 1)
 
 
@@ -158,9 +146,7 @@ def _plot(
 
 
 def _fitting(ticks: Sequence[str]) -> list[str]:
-    """
-    The ticks without those that would stand out at the right end.
-    """
+    """The ticks without those that would stand out at the right end."""
     return [tick if place < len(ticks) - 3 else "" for place, tick in enumerate(ticks)]
 
 
@@ -177,9 +163,7 @@ def _pieces(counts: Counter[str], top: int) -> tuple[Piece, ...]:
 
 
 def _nice(most: int) -> int:
-    """
-    A round number that is not less than *most*, and can be halved.
-    """
+    """A round number that is not less than *most*, and can be halved."""
     size = 1
     while True:
         for step in (2, 4, 10):

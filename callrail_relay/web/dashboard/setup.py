@@ -1,6 +1,4 @@
-"""
-*Setup*: the checks with their remedies, the URL for IF3, routes, opt-outs, and a text to try it.
-"""
+"""*Setup*: the checks with their remedies, the URL for IF3, routes, opt-outs, and a text to try it."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -28,9 +26,7 @@ ReadUrl = Callable[[], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """
-    The test text as it stands in the form, and why it was not sent.
-    """
+    """The test text as it stands in the form, and why it was not sent."""
 
     to: str = ""
     sender: str = ""
@@ -39,9 +35,7 @@ class Trial:
 
 
 class SetupPage:
-    """
-    *read_url* answers with the URL for IF3, and raises SecretFault where there is none.
-    """
+    """*read_url* answers with the URL for IF3, and raises SecretFault where there is none."""
 
     def __init__(
         self,
@@ -62,18 +56,14 @@ class SetupPage:
         return await self._show(request, session)
 
     async def reveal(self, request: Request, session: Session, form: Form) -> Response:
-        """
-        The same page with the URL for IF3 in full; only a form can ask for it.
-        """
+        """The same page with the URL for IF3 in full; only a form can ask for it."""
         try:
             return await self._show(request, session, url=await self._read_url())
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup")
 
     async def show_again(self, request: Request, session: Session, trial: Trial) -> Response:
-        """
-        The same page with a test text that was not sent.
-        """
+        """The same page with a test text that was not sent."""
         return await self._show(request, session, trial=trial)
 
     async def _show(
@@ -99,16 +89,12 @@ class SetupPage:
         )
 
     async def check(self, request: Request, session: Session, form: Form) -> Response:
-        """
-        Make the checks now, which asks CallRail.
-        """
+        """Make the checks now, which asks CallRail."""
         await self._examiner.recent(AGAIN, anew=True)
         return await self._frame.done(session, form, "Checked.", back="/setup")
 
     def _rules(self) -> Sequence[tuple[str, str, str, str]]:
-        """
-        Whose texts leave from where, in the order in which they are tried.
-        """
+        """Whose texts leave from where, in the order in which they are tried."""
         rows = [(_whose(rule.team_id, rule.sender_id), *_route(rule.route)) for rule in self._routes.rules]
         if self._routes.default is not None:
             rows.append(("Everybody else" if rows else "Everybody", *_route(self._routes.default)))
@@ -116,9 +102,7 @@ class SetupPage:
 
 
 class TestText:
-    """
-    A text that somebody types on the page: it goes the way of every other, with the same rules.
-    """
+    """A text that somebody types on the page: it goes the way of every other, with the same rules."""
 
     def __init__(
         self, page: SetupPage, frame: Frame, intake: Intake, mapping: MappingPolicy, wake: Callable[[], None]
@@ -153,18 +137,14 @@ class TestText:
 
 
 def _for_page(words: str) -> str:
-    """
-    A sentence about an option of the command line as one about a field of the form.
-    """
+    """A sentence about an option of the command line as one about a field of the form."""
     for option, field in (("--to", "The number"), ("--message", "The text"), ("--from", "“From”")):
         words = words.replace(option, field)
     return words
 
 
 def _gravity(finding: Finding) -> int:
-    """
-    What is to be put right stands first.
-    """
+    """What is to be put right stands first."""
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
 

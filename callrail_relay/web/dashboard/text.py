@@ -1,6 +1,4 @@
-"""
-*One text*: its way as a timeline, the request it came with, and what a person may say of it.
-"""
+"""*One text*: its way as a timeline, the request it came with, and what a person may say of it."""
 
 import json
 from urllib.parse import parse_qsl
@@ -22,9 +20,7 @@ class TextPage:
         self._history = history
 
     async def show(self, request: Request, session: Session) -> Response:
-        """
-        One text; a submission of several shows which they are.
-        """
+        """One text; a submission of several shows which they are."""
         found = await self._history.text(request.path_params["id"])
         if len(found) > 1:
             return await self._frame.draw(
@@ -50,9 +46,7 @@ class TextPage:
         )
 
     async def raw(self, request: Request, session: Session) -> Response:
-        """
-        The request as it came.
-        """
+        """The request as it came."""
         [text, *_] = await self._history.text(request.path_params["id"])
         raw = text.history.raw
         return await self._frame.draw(
@@ -66,9 +60,7 @@ class TextPage:
 
 
 def readable(raw: RawRequest) -> str:
-    """
-    A body for a person to read: JSON in lines, a form field by field, else as it is.
-    """
+    """A body for a person to read: JSON in lines, a form field by field, else as it is."""
     body = raw.body.decode("utf-8", "replace")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)

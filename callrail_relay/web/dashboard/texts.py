@@ -1,6 +1,4 @@
-"""
-*Texts*: all of them, newest first, narrowed by what a person asks for.
-"""
+"""*Texts*: all of them, newest first, narrowed by what a person asks for."""
 
 import re
 from collections.abc import Mapping
@@ -25,9 +23,7 @@ LONGEST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """
-    What a person filled in, as it stands in the form, and what could not be understood of it.
-    """
+    """What a person filled in, as it stands in the form, and what could not be understood of it."""
 
     fields: Mapping[str, str]
     wanted: TextFilter
@@ -38,9 +34,7 @@ class Asked:
         return any(self.fields.values())
 
     def address(self, **changes: object) -> str:
-        """
-        The address of this page with some fields changed.
-        """
+        """The address of this page with some fields changed."""
         fields = {
             **self.fields,
             **{name: "" if value is None else str(value) for name, value in changes.items()},
@@ -63,9 +57,7 @@ class TextsPage:
 
 
 def read_filter(query: Mapping[str, str]) -> Asked:
-    """
-    What the fields of the form ask for. A field that cannot be understood is left out, and named.
-    """
+    """What the fields of the form ask for. A field that cannot be understood is left out, and named."""
     fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
     faults: list[str] = []
     recipient, name = _person(fields["person"])
@@ -96,9 +88,7 @@ def _statuses(name: str, faults: list[str]) -> tuple[Status, ...]:
 
 
 def _person(given: str) -> tuple[str | None, str | None]:
-    """
-    A person by number, however it is written, or by a part of the name.
-    """
+    """A person by number, however it is written, or by a part of the name."""
     if not given:
         return None, None
     try:
@@ -119,9 +109,7 @@ def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | Non
 
 
 def _whole_day(day: date) -> tuple[datetime, datetime]:
-    """
-    A day's first instant, and that of the next day, by this machine's clock.
-    """
+    """A day's first instant, and that of the next day, by this machine's clock."""
     return (
         datetime.combine(day, time()).astimezone(),
         datetime.combine(day + timedelta(days=1), time()).astimezone(),

@@ -1,6 +1,4 @@
-"""
-The way of one text, step by step.
-"""
+"""The way of one text, step by step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,9 +42,7 @@ class Step:
 
 
 def steps(text: OneText) -> list[Step]:
-    """
-    All steps that a text has gone, by time, and then what is ahead of it.
-    """
+    """All steps that a text has gone, by time, and then what is ahead of it."""
     gone = [*_arrival(text), *_decisions(text), *_attempts(text.message)]
     # Sorted by time alone: what has the same instant stays in the order in which it happened.
     gone.sort(key=lambda step: step.at or text.message.received_at)
@@ -125,9 +121,7 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
 
 
 def _standing(text: OneText) -> Iterator[Step]:
-    """
-    Where the text stands now. What keeps it there is at the top of its page.
-    """
+    """Where the text stands now. What keeps it there is at the top of its page."""
     message = text.message
     details = tuple(reason.detail for reason in message.reasons)
     match message.status:

@@ -1,6 +1,4 @@
-"""
-The verdict in sentences: what matters most now, and where to fix it.
-"""
+"""The verdict in sentences: what matters most now, and where to fix it."""
 
 from dataclasses import dataclass
 
@@ -26,9 +24,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """
-    The one sentence, and what else there is to know.
-    """
+    """The one sentence, and what else there is to know."""
 
     head: Point
     others: tuple[Point, ...] = ()
@@ -40,9 +36,7 @@ def render(facts: Facts) -> Verdict:
 
 
 def queue_words(facts: Facts) -> str:
-    """
-    How many messages are in the queue, and when the last of them can be sent.
-    """
+    """How many messages are in the queue, and when the last of them can be sent."""
     queued = facts.waiting.queued
     if not queued:
         return "Nothing is in the queue."
@@ -55,9 +49,7 @@ def queue_words(facts: Facts) -> str:
 
 
 def running_words(facts: Facts) -> str:
-    """
-    Since when the relay has been running, and on which servers if there are several.
-    """
+    """Since when the relay has been running, and on which servers if there are several."""
     nodes = facts.running.nodes
     since = [when(node.since, facts.now) for node in nodes]
     if len(nodes) > 1:

@@ -1,6 +1,4 @@
-"""
-Values in the words of an office: times by this machine's clock, phone numbers, counts, sentences.
-"""
+"""Values in the words of an office: times by this machine's clock, phone numbers, counts, sentences."""
 
 import re
 from datetime import datetime, timedelta
@@ -59,18 +57,14 @@ BUTTONS = {
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:
-    """
-    The time of day: 2:05 PM.
-    """
+    """The time of day: 2:05 PM."""
     local = instant.astimezone()
     tail = f":{local.second:02}" if seconds else ""
     return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:
-    """
-    An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM.
-    """
+    """An instant as one would say it at *now*: 2:05 PM, yesterday 2:05 PM, Nov 21 at 2:05 PM."""
     if instant is None:
         return ""
     day, today = instant.astimezone().date(), now.astimezone().date()
@@ -86,9 +80,7 @@ def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> s
 
 
 def at(instant: datetime, now: datetime) -> str:
-    """
-    When something happens, within a sentence: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM.
-    """
+    """When something happens, within a sentence: at 2:05 PM, tomorrow at 2:05 PM, on Nov 21 at 2:05 PM."""
     words = when(instant, now)
     for day in ("yesterday", "tomorrow"):
         if words.startswith(day):
@@ -97,9 +89,7 @@ def at(instant: datetime, now: datetime) -> str:
 
 
 def full(instant: datetime) -> str:
-    """
-    An instant in full, for whoever points at a shorter one.
-    """
+    """An instant in full, for whoever points at a shorter one."""
     local = instant.astimezone()
     return f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
 
@@ -107,9 +97,7 @@ def full(instant: datetime) -> str:
 def time_tag(
     instant: datetime | None, now: datetime, *, seconds: bool = False, of_day: bool = False
 ) -> Markup:
-    """
-    An instant as an element that programs can read as well; *of_day* where the day stands above it.
-    """
+    """An instant as an element that programs can read as well; *of_day* where the day stands above it."""
     if instant is None:
         return Markup("")
     exact = instant.isoformat(timespec="seconds")
@@ -119,9 +107,7 @@ def time_tag(
 
 
 def span(length: timedelta) -> str:
-    """
-    About how long: 40 seconds, 12 minutes, 3 hours.
-    """
+    """About how long: 40 seconds, 12 minutes, 3 hours."""
     seconds = max(0, round(length.total_seconds()))
     for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size * 1.5 or (size == 60 and seconds >= 60):
@@ -130,9 +116,7 @@ def span(length: timedelta) -> str:
 
 
 def phone(number: str | None) -> str:
-    """
-    A number as people write it: (202) 555-0122.
-    """
+    """A number as people write it: (202) 555-0122."""
     if number is None:
         return "no number"
     digits = number.removeprefix("+1")
@@ -142,9 +126,7 @@ def phone(number: str | None) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """
-    A count with its word: 1 text, 2,000 texts.
-    """
+    """A count with its word: 1 text, 2,000 texts."""
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
@@ -168,9 +150,7 @@ def _local(found: re.Match[str], now: datetime) -> str:
 
 
 def shortened(text: str | None, most: int = 160) -> str:
-    """
-    The beginning of a text on one line, up to the end of a word.
-    """
+    """The beginning of a text on one line, up to the end of a word."""
     line = " ".join((text or "").split())
     if len(line) <= most:
         return line
@@ -179,7 +159,5 @@ def shortened(text: str | None, most: int = 160) -> str:
 
 
 def brief(words: str | None, now: datetime, most: int = 90) -> str:
-    """
-    The beginning of a sentence of the program, without links.
-    """
+    """The beginning of a sentence of the program, without links."""
     return shortened(sentence(words, now).striptags(), most)

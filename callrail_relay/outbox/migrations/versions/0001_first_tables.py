@@ -1,6 +1,4 @@
-"""
-The first tables: submissions, messages, segments, attempts, accounts, suppressions, probe.
-"""
+"""The first tables: submissions, messages, segments, attempts, accounts, suppressions, probe."""
 
 import sqlalchemy as sa
 

@@ -1,6 +1,4 @@
-"""
-Looking up unknown outcomes: when to look next, and the evidence that was found.
-"""
+"""Looking up unknown outcomes: when to look next, and the evidence that was found."""
 
 import sqlalchemy as sa
 

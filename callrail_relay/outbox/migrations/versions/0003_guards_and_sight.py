@@ -1,6 +1,4 @@
-"""
-Guards, CallRail's own texts, people's decisions and incidents.
-"""
+"""Guards, CallRail's own texts, people's decisions and incidents."""
 
 import sqlalchemy as sa
 

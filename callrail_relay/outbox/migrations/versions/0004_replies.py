@@ -1,6 +1,4 @@
-"""
-Whose word an opt-out is, conversations found by their id, and looking for replies.
-"""
+"""Whose word an opt-out is, conversations found by their id, and looking for replies."""
 
 import sqlalchemy as sa
 

@@ -1,6 +1,4 @@
-"""
-The inbox of requests that are answered and not mapped yet, with the policies that they are mapped by.
-"""
+"""The inbox of requests that are answered and not mapped yet, with the policies that they are mapped by."""
 
 import sqlalchemy as sa
 

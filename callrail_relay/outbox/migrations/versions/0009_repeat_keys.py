@@ -1,6 +1,4 @@
-"""
-Requests that their senders marked with a key, so that one that is repeated is not stored twice.
-"""
+"""Requests that their senders marked with a key, so that one that is repeated is not stored twice."""
 
 import sqlalchemy as sa
 

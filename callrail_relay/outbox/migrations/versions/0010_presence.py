@@ -1,6 +1,4 @@
-"""
-Which nodes serve a store on PostgreSQL, and when CallRail last answered for an account.
-"""
+"""Which nodes serve a store on PostgreSQL, and when CallRail last answered for an account."""
 
 import sqlalchemy as sa
 

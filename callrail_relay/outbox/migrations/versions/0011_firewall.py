@@ -1,6 +1,4 @@
-"""
-The messages that a firewall in front of CallRail refused in a row: three of them pause the account.
-"""
+"""The messages that a firewall in front of CallRail refused in a row: three of them pause the account."""
 
 import sqlalchemy as sa
 

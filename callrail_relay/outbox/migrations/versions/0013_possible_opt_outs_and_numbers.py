@@ -1,6 +1,4 @@
-"""
-Replies that may ask for no more texts, and numbers of the account that are not in the settings.
-"""
+"""Replies that may ask for no more texts, and numbers of the account that are not in the settings."""
 
 import sqlalchemy as sa
 

@@ -1,6 +1,4 @@
-"""
-What an account sent lately, in place of a digest of each text's wording.
-"""
+"""What an account sent lately, in place of a digest of each text's wording."""
 
 from callrail_relay.outbox.migrations.op import Op
 

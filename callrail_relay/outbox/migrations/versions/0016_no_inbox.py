@@ -1,6 +1,4 @@
-"""
-Requests are mapped before they are stored, so the tables of requests that wait to be mapped are gone.
-"""
+"""Requests are mapped before they are stored, so the tables of requests that wait to be mapped are gone."""
 
 import sqlalchemy as sa
 
