@@ -16,18 +16,18 @@ import httpx
 import pytest
 import structlog
 
-from callrail_relay.bootstrap.diagnosis import checks, diagnose
-from callrail_relay.bootstrap.installation import LEASE_MARGIN, Installation, find_installation, read_duration
-from callrail_relay.bootstrap.listeners import Listening, open_listeners
-from callrail_relay.bootstrap.relay import Relay, log_events, open_callrail, open_relay, open_worker
-from callrail_relay.bootstrap.sandbox import Sandbox, demonstration, open_sandbox
-from callrail_relay.bootstrap.tokens import (
+from callrail_relay.bootstrap.context import LEASE_MARGIN, Installation, find_installation, read_duration
+from callrail_relay.bootstrap.credentials import (
     hook_tokens,
     hook_url,
     read_hook_tokens,
     require_hook_token,
     rotate_hook_token,
 )
+from callrail_relay.bootstrap.diagnosis import checks, diagnose
+from callrail_relay.bootstrap.listeners import Listening, open_listeners
+from callrail_relay.bootstrap.sandbox import Sandbox, demonstration, open_sandbox
+from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, open_relay, open_worker
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
@@ -46,7 +46,7 @@ from callrail_relay.errors import (
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.copying import open_copy
 from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
-from callrail_relay.service.hook_tokens import GRACE, REREAD, HookToken, digest
+from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
 from callrail_relay.service.worker import Worker
 from tests.config.test_places import posix_only
 from tests.service.rig import Events

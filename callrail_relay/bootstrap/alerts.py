@@ -7,9 +7,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from callrail_relay.bootstrap.installation import Installation
-from callrail_relay.bootstrap.relay import Relay
-from callrail_relay.domain.alerting import AlertPolicy
+from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.wiring import Relay
+from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.alerts import Alerts

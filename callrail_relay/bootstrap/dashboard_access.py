@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
 from callrail_relay.web.auth import MemoryKey, SessionKey, new_key

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from callrail_relay.bootstrap.installation import Installation, find_installation
-from callrail_relay.bootstrap.relay import Relay, forward_channels, open_callrail, open_relay, synced_store
+from callrail_relay.bootstrap.context import Installation, find_installation
 from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
+from callrail_relay.bootstrap.wiring import Relay, forward_channels, open_callrail, open_relay, synced_store
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
@@ -35,7 +35,7 @@ from callrail_relay.service.health import (
     Worry,
     examine,
 )
-from callrail_relay.service.hook_tokens import digest
+from callrail_relay.service.tokens import digest
 
 MOST_NAMED = 5
 """Files that one sentence names."""

@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
+from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.credentials import hook_url, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.metrics import scrape
-from callrail_relay.bootstrap.relay import Relay
-from callrail_relay.bootstrap.tokens import hook_url, require_hook_token
 from callrail_relay.bootstrap.webhooks import open_witness
+from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.checks import Remembered
 from callrail_relay.service.health import HealthReport, StoreProbe, examine
-from callrail_relay.service.history import History
-from callrail_relay.service.hook_tokens import HookTokens
+from callrail_relay.service.overview import History
 from callrail_relay.service.public_address import new_secret as new_relay_secret
 from callrail_relay.service.refusals import Refusals
+from callrail_relay.service.tokens import HookTokens
 from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
-from callrail_relay.web.listener import Listener
 from callrail_relay.web.metrics import metrics_route
 from callrail_relay.web.private import create_private_app
 from callrail_relay.web.public import CallRailHook, Hook, create_public_app
 from callrail_relay.web.self_check import until_unanswered
+from callrail_relay.web.server import Listener
 
 
 @dataclass(frozen=True, kw_only=True)

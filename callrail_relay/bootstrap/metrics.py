@@ -1,7 +1,7 @@
 """Metrics of one run."""
 
-from callrail_relay.bootstrap.installation import Installation
-from callrail_relay.bootstrap.relay import Relay
+from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.gauges import Gauges
 from callrail_relay.telemetry.metrics import Metrics

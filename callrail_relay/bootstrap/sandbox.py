@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.callrail.simulator import Simulator, create_app, load_faults
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import Settings
-from callrail_relay.service.hook_tokens import new_token
-from callrail_relay.web.listener import Listener
+from callrail_relay.service.tokens import new_token
+from callrail_relay.web.server import Listener
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from callrail_relay.bootstrap import tokens
-from callrail_relay.bootstrap.installation import Installation
-from callrail_relay.bootstrap.relay import open_callrail, open_relay
+from callrail_relay.bootstrap import credentials
+from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.config.secrets import Found, SecretName
@@ -16,8 +16,8 @@ from callrail_relay.errors import RelayError, SecretFault, SettingsFault, Unavai
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.refusals import Refused, uncounted
+from callrail_relay.service.replies import EVENT, Witness
 from callrail_relay.service.signing_keys import SigningKeys
-from callrail_relay.service.witness import EVENT, Witness
 
 MOST_KEYS = 20
 """Former keys are kept while they may still sign something, but not for ever."""
@@ -113,7 +113,7 @@ async def callrail_hook_urls(installation: Installation) -> HookUrls:
             "CallRail needs a public https address that leads to this relay, by a tunnel or a reverse proxy. "
             "Give it with `callrail-relay configure --public-url https://...`, then run this again."
         )
-    token = await tokens.require_hook_token(installation)
+    token = await credentials.require_hook_token(installation)
     base = f"{public_url}/hooks/callrail/"
     url = f"{base}{token.value}?{EVENT}="
     return HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")

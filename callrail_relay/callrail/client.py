@@ -18,8 +18,8 @@ import httpx
 
 from callrail_relay.callrail import wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.callrail_text import CallRailText, SeenReplies
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.inbound import CallRailText, SeenReplies
 from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.routing import Route

@@ -2,7 +2,7 @@
 
 import re
 
-from callrail_relay.domain.callrail_text import ShownNumber
+from callrail_relay.domain.inbound import ShownNumber
 from callrail_relay.domain.phone import BadPhone, normalise
 
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.

@@ -11,8 +11,8 @@ import json
 from datetime import UTC, datetime
 
 from callrail_relay.callrail.numbers import read_number, storable
-from callrail_relay.domain.callrail_text import CallRailText, Direction
 from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.inbound import CallRailText, Direction
 from callrail_relay.domain.parsing import Fields, Number, first, parse
 
 _LONGEST_ID = 64

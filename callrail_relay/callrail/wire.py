@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from callrail_relay.callrail.numbers import read_number, storable
-from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.matching import FoundText
 from callrail_relay.domain.outcome import (
     Outcome,

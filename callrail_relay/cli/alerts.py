@@ -2,8 +2,8 @@
 
 import typer
 
+from callrail_relay.cli.console import command, echo
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo
 from callrail_relay.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Try the ways by which you are told when something is wrong.")
@@ -22,9 +22,9 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
       $ callrail-relay alerts test
     """
     from callrail_relay.bootstrap.alerts import alert_channels
-    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.cli.documents import print_json
-    from callrail_relay.domain.alerting import Level
+    from callrail_relay.domain.alerts import Level
 
     channels = alert_channels(find_installation(config))
     try:

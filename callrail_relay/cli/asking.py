@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import typer
 
-from callrail_relay.cli.running import complain, has_terminal, say
+from callrail_relay.cli.console import complain, has_terminal, say
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import UsageFault
 

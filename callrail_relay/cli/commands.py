@@ -20,7 +20,7 @@ from callrail_relay.cli import (
     doctor,
     hook_url,
     messages,
-    pause,
+    operate,
     replay,
     sandbox,
     send,
@@ -68,8 +68,8 @@ app.command("dashboard")(dashboard.dashboard)
 app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.add_typer(messages.app, name="messages")
-app.command("pause")(pause.pause)
-app.command("resume")(pause.resume)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
 app.add_typer(suppressions.app, name="opt-outs")
 # Its former name, for scripts.
 app.add_typer(suppressions.app, name="suppressions", hidden=True)

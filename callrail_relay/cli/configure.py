@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.asking import ask
+from callrail_relay.cli.console import command, echo, has_terminal, say
 from callrail_relay.cli.hook_url import why_not_for_if3
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo, has_terminal, say
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
     from callrail_relay.service.setup import Choice, Question
 
@@ -100,7 +100,7 @@ async def configure(
             --tracking-number +12025550133 --accept-terms < key.txt
       $ callrail-relay configure --webhooks
     """
-    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.registering import register
@@ -148,7 +148,7 @@ def _require_all(given: Mapping[str, str | None]) -> None:
 
 def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
     """Show CallRail's rule and have it accepted, once."""
-    from callrail_relay.bootstrap.installation import TERMS
+    from callrail_relay.bootstrap.context import TERMS
 
     if installation.settings.callrail.accepted_terms:
         return
@@ -213,7 +213,7 @@ async def _find_route(
     installation: "Installation", key: str, given: Mapping[str, str | None]
 ) -> dict[str, object]:
     """One account, company and number of those that the key can see."""
-    from callrail_relay.bootstrap.relay import open_callrail
+    from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
 
     former = installation.settings.callrail
@@ -311,7 +311,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
 def _show(
     installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
 ) -> None:
-    from callrail_relay.bootstrap.tokens import hook_url
+    from callrail_relay.bootstrap.credentials import hook_url
     from callrail_relay.cli.documents import print_json
 
     say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)

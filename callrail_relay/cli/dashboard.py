@@ -1,7 +1,7 @@
 """``dashboard``: a new link to the dashboard of the relay that runs."""
 
+from callrail_relay.cli.console import command, echo, say
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo, say
 
 
 @command
@@ -15,8 +15,8 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
     Example:
       $ callrail-relay dashboard
     """
+    from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
-    from callrail_relay.bootstrap.installation import find_installation
     from callrail_relay.cli.documents import print_json
 
     link = await ask_for_link(find_installation(config))

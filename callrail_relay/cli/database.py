@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, echo
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo
 from callrail_relay.errors import NotAllowed
 
 if TYPE_CHECKING:

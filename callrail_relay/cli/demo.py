@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callrail_relay.cli.console import command, say
 from callrail_relay.cli.options import Json
-from callrail_relay.cli.running import command, say
 from callrail_relay.errors import Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
-    from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.sandbox import Sandbox
+    from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.message import Message
 
 PAYLOAD = {
@@ -60,9 +60,9 @@ async def demo(
 async def _demonstrate(
     installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
 ) -> None:
+    from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
-    from callrail_relay.bootstrap.relay import open_relay, open_worker
-    from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
+    from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.stopping import stop_signal
 

@@ -1,7 +1,7 @@
 """``doctor``: every check that must hold, with the remedy."""
 
+from callrail_relay.cli.console import command
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
 
 
 @command

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, echo, say
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo, say
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.context import Installation
 
 NO_PUBLIC_ADDRESS = (
     "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
@@ -57,8 +57,8 @@ async def hook_url(
       $ callrail-relay hook-url --rotate
       $ callrail-relay hook-url --rotate --now
     """
-    from callrail_relay.bootstrap import tokens
-    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap import credentials
+    from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.render import local
 
@@ -66,7 +66,7 @@ async def hook_url(
         raise UsageFault("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
     installation = find_installation(config)
     if rotate:
-        rotation = await tokens.rotate_hook_token(installation, at_once=now)
+        rotation = await credentials.rotate_hook_token(installation, at_once=now)
         token = rotation.token
         say(f"The new webhook secret is in the {rotation.place}.")
         if rotation.former_until is None:
@@ -80,10 +80,10 @@ async def hook_url(
             )
         await _say_who_else(installation)
     else:
-        token = await tokens.require_hook_token(installation)
+        token = await credentials.require_hook_token(installation)
     if why := why_not_for_if3(installation.settings.server.public_url):
         say(why)
-    url = tokens.hook_url(installation.settings, token)
+    url = credentials.hook_url(installation.settings, token)
     print_json({"url": url}) if as_json else echo(url)
     return 0
 

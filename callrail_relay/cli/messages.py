@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.asking import confirmed
+from callrail_relay.cli.console import command, echo, say
 from callrail_relay.cli.files import STANDARD, output
 from callrail_relay.cli.options import Config, Json, Yes, read_number
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, echo, say
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ async def list_messages(
       $ callrail-relay messages list --status held --status unknown
       $ callrail-relay messages list --since 2h --json
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import documents, print_json
     from callrail_relay.cli.render import print_messages
 
@@ -117,8 +117,8 @@ async def export(
       $ callrail-relay messages export texts.csv
       $ callrail-relay messages export --since 30d --format jsonl > texts.jsonl
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
 
     if as_json and file == STANDARD:
@@ -139,16 +139,16 @@ async def export(
 
 async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
     """Write the texts, and say how many they were."""
-    from callrail_relay.domain import message_sheet
+    from callrail_relay.domain import csv_rows
 
     export = await operations.plan_export(wanted)
     count = 0
     with output(file) as out, progress("Exporting", export.count) as advance:
         if form is Form.CSV:
             # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(message_sheet.header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
+            out.write(csv_rows.header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
         async for portion in operations.export(export):
-            words = message_sheet.rows(portion) if form is Form.CSV else _json_lines(portion)
+            words = csv_rows.rows(portion) if form is Form.CSV else _json_lines(portion)
             out.write(words.encode())
             count += len(portion)
             advance(len(portion))
@@ -175,8 +175,8 @@ async def show(
     Example:
       $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.render import print_message
 
@@ -212,8 +212,8 @@ async def approve(
     Example:
       $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         chosen, opted_out = ids, 0
@@ -243,8 +243,8 @@ async def remap(
     Example:
       $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.message import Status
 
     async with open_relay(find_installation(config)) as relay:
@@ -271,8 +271,8 @@ async def resend(
     Example:
       $ callrail-relay messages resend 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
@@ -295,8 +295,8 @@ async def mark_sent(
     Example:
       $ callrail-relay messages mark-sent 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _word(note))]
@@ -321,8 +321,8 @@ async def cancel(
     Example:
       $ callrail-relay messages cancel 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         chosen = await _with_alike(relay.operations, ids) if same_wording else ids
@@ -396,7 +396,7 @@ def _status(name: str) -> "Status":
 
 def _since(when: str, now: datetime) -> datetime:
     """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
-    from callrail_relay.bootstrap.installation import read_duration
+    from callrail_relay.bootstrap.context import read_duration
 
     try:
         return now - read_duration(when)

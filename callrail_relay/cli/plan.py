@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.message import Status
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned
     from callrail_relay.domain.message import Message
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from callrail_relay.cli.running import say
+from callrail_relay.cli.console import say
 from callrail_relay.errors import SecretFault
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.webhooks import Registered
     from callrail_relay.domain.webhooks import Change
 

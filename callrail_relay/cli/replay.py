@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callrail_relay.cli.asking import confirmed
+from callrail_relay.cli.console import command, echo, has_terminal, say
 from callrail_relay.cli.files import read_input
 from callrail_relay.cli.options import Config, Json, Yes
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, echo, has_terminal, say
 from callrail_relay.errors import NotFound
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned, SavedPayloads
     from callrail_relay.service.dispatch import Ending
     from callrail_relay.service.intake import SavedFile
@@ -55,8 +55,8 @@ async def replay(
       $ callrail-relay replay payload.json
       $ callrail-relay replay saved/*.json --dry-run
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
     documents = [read_input(file) for file in files]
@@ -109,7 +109,7 @@ async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool,
 async def _send(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
-    from callrail_relay.bootstrap.relay import open_worker
+    from callrail_relay.bootstrap.wiring import open_worker
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.plan import duplicate_row
     from callrail_relay.service.dispatch import Dispatch

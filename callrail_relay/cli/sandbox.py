@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, echo, say
 from callrail_relay.cli.options import Json
-from callrail_relay.cli.running import command, echo, say
 from callrail_relay.errors import NotFound
 
 

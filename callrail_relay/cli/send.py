@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, complain, echo, say
 from callrail_relay.cli.options import Config, Json, read_number
-from callrail_relay.cli.running import command, complain, echo, say
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.context import Installation
     from callrail_relay.domain.routing import Route
 
 
@@ -43,8 +43,8 @@ async def send(
       $ callrail-relay send --to +12025550122 --message "Is Tuesday at 9 good for you?"
       $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay, open_worker
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
@@ -82,7 +82,7 @@ async def send(
 
 async def _sender(installation: "Installation", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
-    from callrail_relay.bootstrap.relay import find_sender, open_relay
+    from callrail_relay.bootstrap.wiring import find_sender, open_relay
 
     read_number("--to", to)
     number = read_number("--from", sender)

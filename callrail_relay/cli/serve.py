@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from callrail_relay.cli.console import say, server
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import say, server
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.installation import Installation
+    from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.listeners import Listening
     from callrail_relay.service.worker import Worker
 
@@ -47,7 +47,7 @@ async def serve(
       $ callrail-relay serve --port 8080 --no-dashboard
       $ callrail-relay serve --sandbox
     """
-    from callrail_relay.bootstrap.installation import find_installation
+    from callrail_relay.bootstrap.context import find_installation
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
@@ -86,11 +86,11 @@ async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook
 
 
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
-    from callrail_relay.bootstrap import tokens
+    from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.alerts import alerting
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.metrics import count_events
-    from callrail_relay.bootstrap.relay import log_events, open_relay, open_worker
+    from callrail_relay.bootstrap.wiring import log_events, open_relay, open_worker
     from callrail_relay.cli.stopping import stop_signal
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
@@ -100,7 +100,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     signal = ChangeSignal()
     hook = every(log_events(installation), metrics, signal)
     async with stop_signal() as stopped, open_relay(installation, hook, stays=True) as relay:
-        known = await tokens.hook_tokens(installation, relay.outbox.read_ended_tokens)
+        known = await credentials.hook_tokens(installation, relay.outbox.read_ended_tokens)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.outbox.write_probe()
         async with (
@@ -110,8 +110,8 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:
-                token = await tokens.require_hook_token(installation)
-                url = tokens.hook_url(installation.settings, token, listening.public_url)
+                token = await credentials.require_hook_token(installation)
+                url = credentials.hook_url(installation.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
             # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()

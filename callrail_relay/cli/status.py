@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.console import command
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command
 from callrail_relay.errors import RelayError, Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.relay import Relay
+    from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.cli.status_view import Read
     from callrail_relay.service.operations import StatusReport
 
@@ -32,8 +32,8 @@ async def status(
       $ callrail-relay status
       $ callrail-relay status --watch
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.status_view import print_status
     from callrail_relay.domain.health import FailedCheck

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, complain, echo, say
 from callrail_relay.cli.files import STANDARD, output, read_input
 from callrail_relay.cli.options import Config, Json, read_number
 from callrail_relay.cli.progress import progress
-from callrail_relay.cli.running import command, complain, echo, say
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.suppression_list import ImportedList
+    from callrail_relay.domain.opt_outs import ImportedList
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Look at and change the list of people who opted out."
@@ -34,8 +34,8 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     Example:
       $ callrail-relay opt-outs list
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
     from callrail_relay.cli.render import local
 
@@ -67,8 +67,8 @@ async def add(
     Example:
       $ callrail-relay opt-outs add --recipient +12025550122 --reason "Asked by phone."
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
 
     person = read_number("--recipient", recipient)
@@ -101,8 +101,8 @@ async def remove(
     Example:
       $ callrail-relay opt-outs remove --recipient +12025550122
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
 
     person = read_number("--recipient", recipient)
@@ -133,10 +133,10 @@ async def import_(
       $ callrail-relay opt-outs import opted-out.csv
       $ callrail-relay opt-outs import - < opted-out.csv
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
-    from callrail_relay.domain.suppression_list import read_list
+    from callrail_relay.domain.opt_outs import read_list
 
     document = read_input(file)
     installation = find_installation(config)
@@ -194,10 +194,10 @@ async def export(
       $ callrail-relay opt-outs export opted-out.csv
       $ callrail-relay opt-outs export > opted-out.csv
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.documents import print_json
-    from callrail_relay.domain.suppression_list import write_list
+    from callrail_relay.domain.opt_outs import write_list
 
     if as_json and file == STANDARD:
         raise UsageFault(

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from callrail_relay.clock import others_turn
 from callrail_relay.domain.submission import NewSubmission
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import intake
-from callrail_relay.outbox.intake import Stored
+from callrail_relay.outbox import accept
+from callrail_relay.outbox.accept import Stored
 
 T = TypeVar("T")
 
@@ -125,4 +125,4 @@ class SharedCommits:
 
 
 def _storing(batch: Sequence[NewSubmission]) -> Work:
-    return lambda connection, now: intake.store(connection, now, batch)
+    return lambda connection, now: accept.store(connection, now, batch)

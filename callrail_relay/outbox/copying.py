@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, translated
-from callrail_relay.outbox.nodes import has_workers, names_of_store
+from callrail_relay.outbox.node_lock import has_workers, names_of_store
 from callrail_relay.outbox.presence import COPY, COPYING, SERVE, StoreLock, is_served, others_connected
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import database_now

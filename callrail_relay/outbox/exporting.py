@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import Export, Message, MessageFilter
 from callrail_relay.outbox.history import LOOKED_THROUGH
-from callrail_relay.outbox.reading import conditions, last_seq, portions, with_segments
+from callrail_relay.outbox.queries import conditions, last_seq, portions, with_segments
 from callrail_relay.outbox.tables import messages, tallies
 
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.domain.forwarding import Forward
+from callrail_relay.outbox.rows import Row
 from callrail_relay.outbox.tables import callrail_texts, messages
-from callrail_relay.outbox.values import Row
 
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:

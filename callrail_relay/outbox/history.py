@@ -9,7 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.budget import DAY, HOUR
-from callrail_relay.domain.history import (
+from callrail_relay.domain.message import OPEN, Source, Status
+from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
     Conversation,
@@ -24,10 +26,9 @@ from callrail_relay.domain.history import (
     Utterance,
     Waiting,
 )
-from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.suppression import Suppression
+from callrail_relay.outbox.opt_outs import is_suppressed
+from callrail_relay.outbox.rows import Row, reasons_from_json
 from callrail_relay.outbox.searching import contains, mentions
-from callrail_relay.outbox.suppressing import is_suppressed
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -43,7 +44,6 @@ from callrail_relay.outbox.tables import (
     suppressions,
     tallies,
 )
-from callrail_relay.outbox.values import Row, reasons_from_json
 
 PILE = 10
 """Texts of one kind that are read to be shown; the others are only counted."""

@@ -13,14 +13,14 @@ from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER, DueLookup, LookupPolicy, OnUnknown, Settled
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.requests import requests_used
-from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
-from callrail_relay.outbox.values import (
+from callrail_relay.outbox.rows import (
     Row,
     change_account,
     reasons_from_json,
     reasons_to_json,
     route_from_row,
 )
+from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
 
 NO_REQUESTS_RETRY = timedelta(seconds=60)
 

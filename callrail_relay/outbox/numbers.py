@@ -11,10 +11,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.callrail_text import WitnessPolicy
+from callrail_relay.domain.inbound import WitnessPolicy
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.suppressing import suppress_from_another
+from callrail_relay.outbox.opt_outs import suppress_from_another
 from callrail_relay.outbox.tables import numbers
 
 

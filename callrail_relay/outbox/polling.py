@@ -5,11 +5,11 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain.polling import LONGEST, Company, DuePoll, PollPolicy
-from callrail_relay.outbox.intake import ensure_account
+from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.numbers import with_known_companies
 from callrail_relay.outbox.requests import requests_used
+from callrail_relay.outbox.rows import change_account
 from callrail_relay.outbox.tables import polls
-from callrail_relay.outbox.values import change_account
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:

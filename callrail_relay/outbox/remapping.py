@@ -9,11 +9,11 @@ from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.submission import NewMessage, StoredSubmission
+from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.deciding import keep_decision
-from callrail_relay.outbox.intake import ensure_account, mapped_columns, read_recent
-from callrail_relay.outbox.suppressing import is_suppressed, read_possible_opt_outs
+from callrail_relay.outbox.opt_outs import is_suppressed, read_possible_opt_outs
+from callrail_relay.outbox.rows import Row, change_account, reasons_to_json
 from callrail_relay.outbox.tables import messages, submissions
-from callrail_relay.outbox.values import Row, change_account, reasons_to_json
 
 
 def read_submission(connection: sa.Connection, now: datetime, submission_id: str) -> StoredSubmission:

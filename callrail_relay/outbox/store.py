@@ -15,27 +15,18 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, Clock
-from callrail_relay.domain.alerting import Changes, Incident, Undecided
+from callrail_relay.domain.alerts import Changes, Incident, Undecided
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.callrail_text import (
+from callrail_relay.domain.decision import UNSIGNED, Word
+from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult
+from callrail_relay.domain.forwarding import Forward
+from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.health import Contact, Running
+from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
     Noted,
     WitnessPolicy,
-)
-from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
-from callrail_relay.domain.decision import UNSIGNED, Word
-from callrail_relay.domain.forwarding import Forward
-from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.health import Contact, Running
-from callrail_relay.domain.history import (
-    Arrivals,
-    Conversation,
-    Overview,
-    TextFilter,
-    TextHistory,
-    TextPage,
-    Waiting,
 )
 from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Export, Message, MessageFilter, Status
@@ -52,30 +43,40 @@ from callrail_relay.domain.submission import (
     StoredSubmission,
 )
 from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.views import (
+    Arrivals,
+    Conversation,
+    Overview,
+    TextFilter,
+    TextHistory,
+    TextPage,
+    Waiting,
+)
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import (
-    alerting,
-    callrail_texts,
-    claiming,
+    accept,
+    alerts,
+    claim,
     contacts,
+    decisions,
     exporting,
     forwarding,
     history,
-    intake,
+    inbound,
     measuring,
     numbers,
-    operations,
+    opt_outs,
     polling,
     presence,
-    reading,
-    recording,
+    queries,
+    record,
     relay_secrets,
     remapping,
-    retiring,
+    retention,
     setback,
-    suppressing,
 )
 from callrail_relay.outbox import lookups as looking
+from callrail_relay.outbox.accept import Stored
 from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
     close_to_others,
@@ -87,7 +88,6 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
-from callrail_relay.outbox.intake import Stored
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from callrail_relay.outbox.wakeup import Due, newest_due
@@ -275,7 +275,7 @@ class Outbox:
 
     async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
         """Store all submissions of *batch* in one transaction, or none of them."""
-        return await self._write(intake.accept, batch)
+        return await self._write(accept.accept, batch)
 
     async def plan(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
         """
@@ -285,7 +285,7 @@ class Outbox:
         """
 
         def work(connection: sa.Connection, now: datetime) -> list[list[Accepted]]:
-            return intake.accept(connection, now, batch)
+            return accept.accept(connection, now, batch)
 
         [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
         return accepted  # type: ignore[no-any-return]  # what the work answered with
@@ -294,13 +294,13 @@ class Outbox:
         return await self._read(newest_due)
 
     async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
-        return await self._write(claiming.claim, node, policy)
+        return await self._write(claim.claim, node, policy)
 
     async def take_up_forgotten(self) -> None:
-        await self._write(claiming.take_up_forgotten)
+        await self._write(claim.take_up_forgotten)
 
     async def next_lease_end(self) -> datetime | None:
-        return await self._read(recording.next_lease_end)
+        return await self._read(record.next_lease_end)
 
     async def record(
         self,
@@ -312,7 +312,7 @@ class Outbox:
         lookups: LookupPolicy | None = None,
     ) -> Recorded | Settled | None:
         return await self._write(
-            recording.record, attempt_id, outcome, interval=interval, random=random, lookups=lookups
+            record.record, attempt_id, outcome, interval=interval, random=random, lookups=lookups
         )
 
     async def settle_abandoned(
@@ -324,7 +324,7 @@ class Outbox:
         lookups: LookupPolicy | None = None,
     ) -> list[Recorded]:
         return await self._write(
-            recording.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
+            record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
         )
 
     async def settle_unsent(
@@ -336,9 +336,7 @@ class Outbox:
         interval: timedelta,
         random: Random,
     ) -> list[Recorded]:
-        return await self._write(
-            recording.settle_unsent, node, known, outcome, interval=interval, random=random
-        )
+        return await self._write(record.settle_unsent, node, known, outcome, interval=interval, random=random)
 
     async def claim_lookup(self, policy: LookupPolicy, begun: DueLookup | None = None) -> DueLookup | None:
         return await self._write(looking.claim_lookup, policy, begun)
@@ -353,19 +351,19 @@ class Outbox:
         await self._write(looking.record_failed_lookup, due, lookup, policy)
 
     async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.approve, message_id, word)
+        return await self._write(decisions.approve, message_id, word)
 
     async def held_alike(self, message_id: str, *, approvable: bool = False) -> list[str]:
-        return await self._read(operations.held_alike, message_id, approvable=approvable)
+        return await self._read(decisions.held_alike, message_id, approvable=approvable)
 
     async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.cancel, message_id, statuses, word)
+        return await self._write(decisions.cancel, message_id, statuses, word)
 
     async def resend(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.resend, message_id, word)
+        return await self._write(decisions.resend, message_id, word)
 
     async def mark_sent(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(operations.mark_sent, message_id, word)
+        return await self._write(decisions.mark_sent, message_id, word)
 
     async def read_submission(self, submission_id: str) -> StoredSubmission:
         return await self._read(remapping.read_submission, submission_id)
@@ -374,25 +372,25 @@ class Outbox:
         return await self._write(remapping.remap, remapped, policy, word)
 
     async def retire(self, before: datetime, most: int) -> int:
-        retired = await self._write(retiring.retire, before, most)
+        retired = await self._write(retention.retire, before, most)
         if retired < most:
-            await self._in_thread(self._writers, retiring.empty_log, self._engine)
+            await self._in_thread(self._writers, retention.empty_log, self._engine)
         return retired
 
     async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
-        await self._write(suppressing.suppress, tracking_number, recipient, reason)
+        await self._write(opt_outs.suppress, tracking_number, recipient, reason)
 
     async def suppress_all(self, entries: Sequence[Suppression]) -> int:
-        return await self._write(suppressing.suppress_all, entries)
+        return await self._write(opt_outs.suppress_all, entries)
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
-        return await self._write(suppressing.lift, recipient, tracking_number)
+        return await self._write(opt_outs.lift, recipient, tracking_number)
 
     async def is_suppressed(self, tracking_number: str, recipient: str) -> bool:
-        return await self._read(suppressing.is_suppressed, tracking_number, recipient)
+        return await self._read(opt_outs.is_suppressed, tracking_number, recipient)
 
     async def list_suppressions(self) -> list[Suppression]:
-        return await self._read(suppressing.list_suppressions)
+        return await self._read(opt_outs.list_suppressions)
 
     async def remember_number(self, route: Route, known: Collection[str] = ()) -> None:
         await self._write(numbers.remember_number, route, known)
@@ -403,7 +401,7 @@ class Outbox:
     async def note_text(
         self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
     ) -> Noted:
-        return await self._write(callrail_texts.note, text, policy, hint)
+        return await self._write(inbound.note, text, policy, hint)
 
     async def next_forward(self) -> datetime | None:
         return await self._read(forwarding.next_forward)
@@ -415,7 +413,7 @@ class Outbox:
         await self._write(forwarding.end_forward, resource_id, retry_at)
 
     async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
-        return await self._write(callrail_texts.note_seen, texts, policy)
+        return await self._write(inbound.note_seen, texts, policy)
 
     async def claim_poll(self, policy: PollPolicy) -> DuePoll | None:
         return await self._write(polling.claim_poll, policy)
@@ -430,15 +428,15 @@ class Outbox:
         await self._write(polling.end_poll, poll_id, requests, well=well)
 
     async def pause(self, account_id: str, reason: str) -> None:
-        await self._write(operations.pause, account_id, reason)
+        await self._write(decisions.pause, account_id, reason)
 
     async def resume(self, account_id: str) -> None:
-        await self._write(operations.resume, account_id)
+        await self._write(decisions.resume, account_id)
 
     async def write_probe(self) -> None:
         try:
             async with asyncio.timeout(ANSWER_IN):
-                await self._write(operations.write_probe)
+                await self._write(decisions.write_probe)
         except TimeoutError as error:
             raise self._silent() from error
         self.write_failed = False
@@ -456,10 +454,10 @@ class Outbox:
         return await self._write(relay_secrets.read_relay_secret, proposed)
 
     async def known_accounts(self) -> list[str]:
-        return await self._read(lambda connection, _now: operations.known_accounts(connection))
+        return await self._read(lambda connection, _now: decisions.known_accounts(connection))
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._read(reading.list_messages, wanted)
+        return await self._read(queries.list_messages, wanted)
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         return await self._read(exporting.plan_export, wanted)
@@ -468,31 +466,31 @@ class Outbox:
         return await self._read(exporting.read_portion, export, after=after, size=size)
 
     async def find_messages(self, id_: str) -> list[Message]:
-        return await self._read(reading.find_messages, id_)
+        return await self._read(queries.find_messages, id_)
 
     async def count_by_status(self) -> dict[Status, int]:
-        return await self._read(reading.count_by_status)
+        return await self._read(queries.count_by_status)
 
     async def read_undecided(self, longer_than: timedelta) -> Undecided:
-        return await self._read(alerting.read_undecided, longer_than)
+        return await self._read(alerts.read_undecided, longer_than)
 
     async def count_failures(self, account_ids: Iterable[str]) -> int:
-        return await self._read(alerting.count_failures, account_ids)
+        return await self._read(alerts.count_failures, account_ids)
 
     async def read_incidents(self) -> list[Incident]:
-        return await self._read(alerting.read_incidents)
+        return await self._read(alerts.read_incidents)
 
     async def change_incidents(self, changes: Changes) -> None:
-        await self._write(alerting.change_incidents, changes)
+        await self._write(alerts.change_incidents, changes)
 
     async def claim_alerts(self, lease: timedelta) -> list[Incident]:
-        return await self._write(alerting.claim_alerts, lease)
+        return await self._write(alerts.claim_alerts, lease)
 
     async def put_off_alerts(self, claimed: Iterable[Incident], until: datetime) -> None:
-        await self._write(alerting.put_off, claimed, until)
+        await self._write(alerts.put_off, claimed, until)
 
     async def mark_told(self, claimed: Sequence[Incident]) -> None:
-        await self._write(alerting.mark_told, claimed)
+        await self._write(alerts.mark_told, claimed)
 
     async def read_counts(self) -> Counts:
         return await self._read(measuring.read_counts)
@@ -501,7 +499,7 @@ class Outbox:
         return await self._read(measuring.count_suppressions)
 
     async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
-        return await self._read(reading.read_standings, account_ids, limits)
+        return await self._read(queries.read_standings, account_ids, limits)
 
     async def read_overview(
         self, account_ids: Sequence[str], arrivals_since: datetime, failed_since: datetime

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain import alert_words
-from callrail_relay.domain.alerting import AlertPolicy, Facts, Incident, Level, decide, told_together
+from callrail_relay.domain.alerts import AlertPolicy, Facts, Incident, Level, decide, told_together
 from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ProgramFailed, ignore
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox

@@ -9,7 +9,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import CONTACT_AGE
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.background import Repeating
 
 
 class Connection(Repeating):

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,

@@ -8,7 +8,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ForwardFailed, ReplyForwarded, ignore
 from callrail_relay.domain.forwarding import Forward
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.background import Repeating
 
 LEASE = timedelta(minutes=5)
 """Longer than all channels may take: after it another node passes the reply on."""

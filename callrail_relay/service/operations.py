@@ -11,11 +11,11 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
+from callrail_relay.domain.opt_outs import ListedPerson
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Routes
 from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.domain.suppression_list import ListedPerson
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
 

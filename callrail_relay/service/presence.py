@@ -6,7 +6,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox.presence import BEAT
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.background import Repeating
 
 
 class Heartbeat(Repeating):

@@ -12,8 +12,8 @@ from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, is_proven, no_answer, wrong_answer
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.background import Repeating
 from callrail_relay.service.health import Worry
-from callrail_relay.service.repeating import Repeating
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)

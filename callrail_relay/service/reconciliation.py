@@ -26,7 +26,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.background import Repeating
 
 
 class ConversationReader(Protocol):

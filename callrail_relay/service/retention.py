@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.repeating import Repeating
+from callrail_relay.service.background import Repeating
 
 STEP = 100
 """Submissions that are looked at in one transaction: some milliseconds, for which a webhook can wait."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from callrail_relay.clock import Clock
-from callrail_relay.service.hook_tokens import REREAD
+from callrail_relay.service.tokens import REREAD
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]
 Verify = Callable[[Iterable[str], bytes, str | None], bool]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from callrail_relay.domain.alerting import Level
+from callrail_relay.domain.alerts import Level
 from callrail_relay.errors import SettingsFault, Unavailable
 
 if TYPE_CHECKING:

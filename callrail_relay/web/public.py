@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
-from callrail_relay.service.hook_tokens import HookTokens
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.witness import EVENT, SIGNATURE_HEADER, Witness
+from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, Witness
+from callrail_relay.service.tokens import HookTokens
 from callrail_relay.web.failed_secrets import FailedSecrets
 
 LARGEST_BODY = 65_536

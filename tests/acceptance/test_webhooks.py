@@ -13,7 +13,7 @@ import pytest
 
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.domain.webhooks import HookUrls
-from callrail_relay.service.witness import EVENT
+from callrail_relay.service.replies import EVENT
 from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 
 PERSON = "+12025550122"

@@ -18,7 +18,7 @@ from random import Random, SystemRandom
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.message import MessageFilter

@@ -30,7 +30,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, U
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
 from callrail_relay.service.delivery import LEASE_CHECK, Delivery
-from callrail_relay.web.listener import Listener
+from callrail_relay.web.server import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_route, recipient

@@ -13,7 +13,7 @@ from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.simulator import InProcessTransport, Manner, Simulator, create_app
 from callrail_relay.callrail.simulator.webhooks import Telling, post_over_http
 from callrail_relay.callrail.webhooks import read_text
-from callrail_relay.domain.callrail_text import Direction, ShownNumber
+from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
 
 LIVE = Path(__file__).parents[1] / "data" / "callrail" / "webhook-text-received.live-2026-04-08.json"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from callrail_relay.callrail.numbers import read_number
 from callrail_relay.callrail.webhooks import read_text
-from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 
 DATA = Path(__file__).parents[1] / "data" / "callrail"
 DOCUMENTED = (DATA / "webhook-text-received.docs-sample.json").read_bytes()

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
 from callrail_relay.callrail.simulator.limits import Bucket
 from callrail_relay.clock import SystemClock
-from callrail_relay.web.listener import Listener
+from callrail_relay.web.server import Listener
 from tests.campaign.gate import Gate
 from tests.campaign.ledger import NUMBERED, Audit, Ledger, audit
 from tests.campaign.nodes import STARTS, UNAVAILABLE, Fleet, Node

@@ -14,7 +14,7 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
-from callrail_relay.outbox.nodes import node_name
+from callrail_relay.outbox.node_lock import node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import metadata
 from tests.outbox.database import connected

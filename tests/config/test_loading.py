@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.bootstrap.installation import find_installation
+from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.config.loading import ignored_variables, load, variable_names
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.settings import Settings

@@ -18,9 +18,9 @@ from callrail_relay.domain.health import (
     Running,
     judge,
 )
-from callrail_relay.domain.history import Pile, Waiting
 from callrail_relay.domain.retry import UNREACHABLE
 from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.views import Pile, Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, make_account
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callrail_relay.web.listener import Listener
+from callrail_relay.web.server import Listener
 from tests.web.posting import CALLRAIL_HOOK, HOOK, encoded, payload, public_app
 from tests.web.private import private_rig
 

@@ -8,9 +8,9 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
+from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.bootstrap.diagnosis import diagnose
-from callrail_relay.bootstrap.installation import find_installation
-from callrail_relay.bootstrap.relay import open_relay
+from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.errors import SettingsFault
 from callrail_relay.machine.drives import (
     is_unc,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.budget import DAY, HOUR, Limits
-from callrail_relay.domain.claim import Claim, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy
 from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup, normalise
@@ -41,8 +41,8 @@ from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnU
 from callrail_relay.domain.routing import RouteRule, Routes
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.domain.submission import RawSubmission, Repeated
+from callrail_relay.outbox.accept import Stored as Answer
 from callrail_relay.outbox.engine import open_engine
-from callrail_relay.outbox.intake import Stored as Answer
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import (
     EPOCH,

@@ -8,7 +8,7 @@ from callrail_relay.domain.budget import DAY, HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown
-from callrail_relay.outbox.claiming import ROOM_RETRY
+from callrail_relay.outbox.claim import ROOM_RETRY
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import (
     FIREWALL,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.claim import Claim
+from callrail_relay.domain.delivery import Claim
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.outbox.store import Outbox

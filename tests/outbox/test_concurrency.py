@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.claim import Claim, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox.claiming import LOCKED_RETRY
+from callrail_relay.outbox.claim import LOCKED_RETRY
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected

@@ -11,7 +11,7 @@ from callrail_relay.domain.budget import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.outcome import NotSent
 from callrail_relay.domain.suppression import Suppression
-from callrail_relay.outbox.claiming import AT_ONCE
+from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected

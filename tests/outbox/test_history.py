@@ -7,11 +7,11 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.history import TextFilter
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import history
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import callrail_texts, messages

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerting import Changes, Incident, Level
-from callrail_relay.domain.callrail_text import Direction, ShownNumber
+from callrail_relay.domain.alerts import Changes, Incident, Level
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.history import TextFilter
+from callrail_relay.domain.inbound import Direction, ShownNumber
 from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
@@ -25,6 +24,7 @@ from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.routing import Route
+from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY as TOLD

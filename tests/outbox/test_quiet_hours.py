@@ -8,7 +8,7 @@ import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.claiming import AT_ONCE
+from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, codes_of, find, put, status_of
 from tests.support.clock import ManualClock

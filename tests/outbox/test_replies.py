@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.callrail_text import ShownNumber
+from callrail_relay.domain.inbound import ShownNumber
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
 from callrail_relay.domain.suppression import Origin

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callrail_relay.domain.callrail_text import CallRailText, Direction, Pair, ShownNumber
+from callrail_relay.domain.inbound import CallRailText, Direction, Pair, ShownNumber
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from itertools import count
 
-from callrail_relay.domain.callrail_text import (
+from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
     Noted,

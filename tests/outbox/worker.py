@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled

@@ -17,10 +17,10 @@ import pytest
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.callrail_text import WitnessPolicy
-from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.inbound import WitnessPolicy
 from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind

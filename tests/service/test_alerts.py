@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.alerting import AlertPolicy, Level
+from callrail_relay.domain.alerts import AlertPolicy, Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
 from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.service.alerts import ATTENTION, LONGEST_RETRY, WELL_AGAIN, Alerts

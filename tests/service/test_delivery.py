@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.claim import ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,

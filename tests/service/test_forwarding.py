@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
 from callrail_relay.domain.forwarding import GIVE_UP, LONGEST_RETRY
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.forwarding import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels
-from callrail_relay.web.listener import Listener
+from callrail_relay.web.server import Listener
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_draft, make_message, make_route, make_submission

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.callrail_text import CallRailText, Direction, SeenReplies, ShownNumber
 from callrail_relay.domain.events import OptedOut, ProgramFailed, RepliesNotRead, ReplyReceived
+from callrail_relay.domain.inbound import CallRailText, Direction, SeenReplies, ShownNumber
 from callrail_relay.domain.polling import FIRST, LONGEST, OVERLAP, PollPolicy
+from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.polling import Polling, ReplyReader
-from callrail_relay.service.repeating import FAULT_RETRY
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient

@@ -20,8 +20,8 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
+from callrail_relay.service.background import STORE_RETRY
 from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
-from callrail_relay.service.repeating import STORE_RETRY
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Source

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.clock import SystemClock
 from tests.web.browser import launched, new_page, sign_in
 from tests.web.made_up import Office, a_day

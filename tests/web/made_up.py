@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.domain.ids import uuid7
+from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.engine import open_engine
-from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.schema import migrate
 from callrail_relay.outbox.tables import attempts, callrail_texts, evidence, messages, segments, submissions
 from callrail_relay.outbox.tables import decisions as decided

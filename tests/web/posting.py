@@ -13,10 +13,10 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.webhooks import read_text
 from callrail_relay.service.health import StoreProbe
-from callrail_relay.service.hook_tokens import HookToken, HookTokens, ReadTokens
 from callrail_relay.service.refusals import Refused, uncounted
+from callrail_relay.service.replies import Witness
 from callrail_relay.service.signing_keys import ReadKeys, SigningKeys
-from callrail_relay.service.witness import Witness
+from callrail_relay.service.tokens import HookToken, HookTokens, ReadTokens
 from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT

@@ -11,7 +11,7 @@ import httpx
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import Condition, Finding, HealthReport
-from callrail_relay.service.history import History
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.private import create_private_app

@@ -10,12 +10,12 @@ import anyio
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import ask_for_link
-from callrail_relay.bootstrap.installation import Installation
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
-from callrail_relay.bootstrap.relay import Relay, open_relay, open_worker
 from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
-from callrail_relay.bootstrap.tokens import hook_tokens, hook_url, require_hook_token
+from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
 from callrail_relay.domain.message import MessageFilter, Status

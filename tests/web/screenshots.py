@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, StorageState
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in

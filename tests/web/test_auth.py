@@ -8,8 +8,8 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.bootstrap.dashboard_access import SessionKeyFile, session_key
-from callrail_relay.bootstrap.installation import find_installation
 from callrail_relay.web.auth import COOKIE, IDLE, LIVE_HEADER, RENEW_EVERY, Login, MemoryKey, Session
 from tests.support.clock import ManualClock
 

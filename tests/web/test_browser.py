@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from callrail_relay.bootstrap.installation import Installation
+from callrail_relay.bootstrap.context import Installation
 from callrail_relay.clock import SystemClock
 from tests.web.browser import new_page, sign_in
 from tests.web.made_up import Office, a_day, person

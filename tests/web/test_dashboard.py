@@ -10,15 +10,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
-from callrail_relay.bootstrap.installation import find_installation
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.examiner import SHOWN_AGE
-from callrail_relay.web.listener import Listener
+from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.message import Message, Status
-from callrail_relay.service.hook_tokens import REREAD, HookToken
+from callrail_relay.service.tokens import REREAD, HookToken
 from callrail_relay.web.failed_secrets import MOST_FAILURES
 from callrail_relay.web.public import LARGEST_BODY, REPEAT_HEADERS
 from tests.service.rig import Rig, open_rig

@@ -11,18 +11,18 @@ from callrail_relay.domain.budget import Window
 from callrail_relay.domain.decision import Decision, Verb, Word
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
-from callrail_relay.domain.history import (
+from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
+from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.views import (
     Arrivals,
     Pile,
     RawRequest,
     TextHistory,
     Waiting,
 )
-from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
-from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.standing import Standing
-from callrail_relay.service.history import OneText
+from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import plots, verdict, words
 from callrail_relay.web.dashboard.text import readable
 from callrail_relay.web.dashboard.texts import read_filter

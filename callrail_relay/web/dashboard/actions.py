@@ -11,8 +11,8 @@ from callrail_relay.domain.message import Message, Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reason import Reason
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
-from callrail_relay.service.history import History
 from callrail_relay.service.operations import CANCELLABLE, Operations
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Form, Frame, own_address
 

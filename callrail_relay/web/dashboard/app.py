@@ -11,9 +11,9 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.routing import Routes
 from callrail_relay.service.changes import ChangeFeed, ChangeSignal
-from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.access import Access
 from callrail_relay.web.dashboard.actions import ListActions, TextActions

@@ -7,10 +7,10 @@ from itertools import groupby
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.history import Utterance
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.views import Utterance
 from callrail_relay.errors import NotFound
-from callrail_relay.service.history import History
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Frame
 

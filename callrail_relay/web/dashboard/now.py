@@ -10,9 +10,9 @@ from starlette.responses import Response
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import DAY, HOUR, Window
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.history import OldestUse
+from callrail_relay.domain.views import OldestUse
 from callrail_relay.service.health import failed_checks
-from callrail_relay.service.history import History, NowReport
+from callrail_relay.service.overview import History, NowReport
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard import plots, verdict
 from callrail_relay.web.dashboard.actions import allowed

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
-from callrail_relay.domain.history import Arrivals
 from callrail_relay.domain.message import Status
+from callrail_relay.domain.views import Arrivals
 from callrail_relay.web.dashboard.words import clock_time, plural
 
 HOURS = 24

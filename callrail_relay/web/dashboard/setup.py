@@ -12,8 +12,8 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError
 from callrail_relay.service.health import Condition, Finding
-from callrail_relay.service.history import History
 from callrail_relay.service.intake import Intake
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.examiner import Examiner
 from callrail_relay.web.dashboard.frame import Form, Frame

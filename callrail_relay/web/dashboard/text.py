@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.history import RawRequest
-from callrail_relay.service.history import History
+from callrail_relay.domain.views import RawRequest
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Frame

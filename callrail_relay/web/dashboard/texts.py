@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.history import TextFilter
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.service.history import History
+from callrail_relay.domain.views import TextFilter
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Frame
 

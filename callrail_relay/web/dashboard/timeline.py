@@ -7,7 +7,7 @@ from datetime import datetime
 from callrail_relay.domain.decision import Verb
 from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
-from callrail_relay.service.history import OneText
+from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, plural
 
 OUTCOMES = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from callrail_relay.domain.health import Code, Facts, Level, judge
 from callrail_relay.domain.health import Point as Finding
-from callrail_relay.domain.history import Waiting
+from callrail_relay.domain.views import Waiting
 from callrail_relay.web.dashboard.words import at, plural, when
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.callrail_text import (
+from callrail_relay.domain.guards import shortened
+from callrail_relay.domain.inbound import (
     SAME_TEXT,
     CallRailText,
     Direction,
@@ -16,14 +17,13 @@ from callrail_relay.domain.callrail_text import (
     Pair,
     WitnessPolicy,
 )
-from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.matching import BEFORE, normalise
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.suppression import Origin, PossibleOptOut
 from callrail_relay.outbox.numbers import with_known_numbers
-from callrail_relay.outbox.suppressing import ask_about, settle_possible_opt_out, suppress
+from callrail_relay.outbox.opt_outs import ask_about, settle_possible_opt_out, suppress
+from callrail_relay.outbox.rows import Row, change_account
 from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
-from callrail_relay.outbox.values import Row, change_account
 from callrail_relay.outbox.witnessing import bear_witness
 
 E164_LENGTH = len("+12025550122")

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.alerting import FAILURE_WINDOW, Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import FAILURE_WINDOW, Changes, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.rows import Row
 from callrail_relay.outbox.tables import attempts, incidents, messages, segments
-from callrail_relay.outbox.values import Row
 
 _MOST = 10_000
 """Undecided texts that are looked at; the newest, of more than anybody decides on."""

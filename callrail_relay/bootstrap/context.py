@@ -15,9 +15,9 @@ from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
 from callrail_relay.config.types import parse_duration
 from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.callrail_text import WitnessPolicy
-from callrail_relay.domain.claim import ClaimPolicy
+from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.inbound import WitnessPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown

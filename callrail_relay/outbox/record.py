@@ -18,19 +18,19 @@ from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.standing import Recorded
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox import windows
-from callrail_relay.outbox.callrail_texts import place
-from callrail_relay.outbox.claiming import look_at_all, write_segments
+from callrail_relay.outbox.claim import look_at_all, write_segments
+from callrail_relay.outbox.inbound import place
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
+from callrail_relay.outbox.opt_outs import suppress
 from callrail_relay.outbox.progress import status_of
-from callrail_relay.outbox.suppressing import suppress
-from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
-from callrail_relay.outbox.values import (
+from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
     reasons_from_json,
     reasons_to_json,
     write_account,
 )
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
 from callrail_relay.outbox.witnessing import after_outcome
 
 RELAY_STOPPED = Unknown(

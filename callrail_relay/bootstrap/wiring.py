@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from callrail_relay.bootstrap.installation import Installation, listener_url
+from callrail_relay.bootstrap.context import Installation, listener_url
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
@@ -17,7 +17,7 @@ from callrail_relay.errors import SettingsFault
 from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
-from callrail_relay.outbox.nodes import names_of_store, node_name
+from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Delivery

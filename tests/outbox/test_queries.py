@@ -7,7 +7,7 @@ import pytest
 from callrail_relay.domain.budget import HOUR, Limits
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import RateLimited, Unknown
-from callrail_relay.outbox import reading
+from callrail_relay.outbox import queries
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, Worker, plain, put, put_message, sent_with, words
 from tests.support.clock import START, ManualClock
@@ -118,7 +118,7 @@ async def test_a_search_goes_on_until_it_has_found_enough(
     outbox: Outbox, worker: Worker, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     """In portions of texts, of which some hold nothing; of several statuses, newest first."""
-    monkeypatch.setattr(reading, "LOOKED_THROUGH", 2)
+    monkeypatch.setattr(queries, "LOOKED_THROUGH", 2)
     for number in range(9):
         await put(outbox, f"{'House' if number in (0, 1, 6, 7) else 'Flat'} {number}", to=recipient(number))
     await worker.send()

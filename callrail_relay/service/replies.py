@@ -2,13 +2,6 @@
 
 from collections.abc import Callable
 
-from callrail_relay.domain.callrail_text import (
-    CallRailText,
-    Direction,
-    Noted,
-    ReadText,
-    WitnessPolicy,
-)
 from callrail_relay.domain.events import (
     EventHook,
     MaybeOptedOut,
@@ -19,6 +12,13 @@ from callrail_relay.domain.events import (
     SentByOthers,
     WebhookNotUnderstood,
     ignore,
+)
+from callrail_relay.domain.inbound import (
+    CallRailText,
+    Direction,
+    Noted,
+    ReadText,
+    WitnessPolicy,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.suppression import Origin, PossibleOptOut, Suppression
-from callrail_relay.outbox.claiming import look_at_all
+from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.tables import (
     Instant,
     accounts,

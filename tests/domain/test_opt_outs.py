@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.suppression import Suppression
-from callrail_relay.domain.suppression_list import (
+from callrail_relay.domain.opt_outs import (
     IMPORTED,
     BadLine,
     ImportedList,
@@ -15,6 +14,7 @@ from callrail_relay.domain.suppression_list import (
     read_list,
     write_list,
 )
+from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import UsageFault
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.alerting import (
+from callrail_relay.domain.alerts import (
     AlertPolicy,
     Changes,
     Facts,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.errors import SecretFault, Unavailable
-from callrail_relay.service.hook_tokens import (
+from callrail_relay.service.tokens import (
     GRACE,
     MOST_FORMER,
     REREAD,

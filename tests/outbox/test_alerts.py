@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerting import Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import Changes, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reason import Reason

@@ -17,6 +17,7 @@ from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
 from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.engine import is_sqlite
+from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
@@ -28,7 +29,6 @@ from callrail_relay.outbox.tables import (
     submissions,
     suppressions,
 )
-from callrail_relay.outbox.values import reasons_from_json, reasons_to_json
 
 WITHOUT_WORDS = "The person replied that they don't want texts."
 """Why a person is on the list of opt-outs, once the words of the reply are removed."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from callrail_relay.bootstrap.installation import Installation, listener_url
-from callrail_relay.bootstrap.relay import open_relay
+from callrail_relay.bootstrap.context import Installation, listener_url
+from callrail_relay.bootstrap.wiring import open_relay
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
-from callrail_relay.service.hook_tokens import (
+from callrail_relay.service.tokens import (
     GRACE,
     HookToken,
     HookTokens,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callrail_relay.domain.callrail_text import CallRailText, Direction, ShownNumber
+from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 
 OURS, PERSON = "+12025550133", "+12025550122"
 

@@ -15,7 +15,8 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.suppression import PossibleOptOut
-from callrail_relay.outbox.suppressing import read_possible_opt_outs
+from callrail_relay.outbox.opt_outs import read_possible_opt_outs
+from callrail_relay.outbox.rows import reasons_to_json
 from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
@@ -27,7 +28,6 @@ from callrail_relay.outbox.tables import (
     submissions,
     suppressions,
 )
-from callrail_relay.outbox.values import reasons_to_json
 
 V = TypeVar("V")
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.health import Facts
-from callrail_relay.domain.history import (
+from callrail_relay.domain.message import Message
+from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
     Conversation,
@@ -13,8 +15,6 @@ from callrail_relay.domain.history import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.domain.message import Message
-from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 

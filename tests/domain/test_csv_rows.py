@@ -4,8 +4,8 @@ import csv
 import io
 from dataclasses import replace
 
+from callrail_relay.domain.csv_rows import COLUMNS, header, rows
 from callrail_relay.domain.message import Attempt, Message, Segment, Source, Status
-from callrail_relay.domain.message_sheet import COLUMNS, header, rows
 from callrail_relay.domain.reason import Reason
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route

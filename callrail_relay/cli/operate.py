@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from callrail_relay.cli.console import command, echo
 from callrail_relay.cli.options import Config, Json
-from callrail_relay.cli.running import command, echo
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; all by default.")]
 
@@ -25,8 +25,8 @@ async def pause(
     Example:
       $ callrail-relay pause --reason "The office is closed today."
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         ids = await relay.operations.pause(account, reason)
@@ -43,8 +43,8 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
       $ callrail-relay resume
     """
-    from callrail_relay.bootstrap.installation import find_installation
-    from callrail_relay.bootstrap.relay import open_relay
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
         ids = await relay.operations.resume(account)

@@ -14,19 +14,19 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
+from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.deciding import keep_decision
-from callrail_relay.outbox.intake import ensure_account
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
+from callrail_relay.outbox.opt_outs import read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.progress import message_status
-from callrail_relay.outbox.suppressing import read_possible_opt_outs, settle_possible_opt_out
-from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments, suppressions
-from callrail_relay.outbox.values import (
+from callrail_relay.outbox.rows import (
     Row,
     change_account,
     reasons_from_json,
     reasons_to_json,
     write_account,
 )
+from callrail_relay.outbox.tables import accounts, attempts, messages, probe, segments, suppressions
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:

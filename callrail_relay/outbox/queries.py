@@ -13,9 +13,9 @@ from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter
 from callrail_relay.domain.standing import Standing
 from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
+from callrail_relay.outbox.rows import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.searching import mentions
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
-from callrail_relay.outbox.values import Row, attempt_from_row, message_from_row, read_account
 from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 

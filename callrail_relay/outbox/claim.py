@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.budget import DAY, HOUR, Window
-from callrail_relay.domain.claim import Claim, ClaimPolicy, ClaimResult, Held
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox import windows
+from callrail_relay.outbox.rows import Row, reasons_from_json, reasons_to_json, try_account
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -31,7 +32,6 @@ from callrail_relay.outbox.tables import (
     segments,
     suppressions,
 )
-from callrail_relay.outbox.values import Row, reasons_from_json, reasons_to_json, try_account
 
 LOCKED_RETRY = timedelta(seconds=0.05)
 """When to look again at an account that another node had in hand."""
