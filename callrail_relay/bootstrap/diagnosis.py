@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from callrail_relay.bootstrap.context import Installation, find_installation
-from callrail_relay.bootstrap.webhooks import find_signing_keys, split_keys
+from callrail_relay.bootstrap.credentials import find_signing_keys, split_keys
 from callrail_relay.bootstrap.wiring import Relay, forward_channels, open_callrail, open_relay, synced_store
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
@@ -112,7 +112,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 "`callrail-relay alerts test`."
             )
         # Apprise is an extra, and slow to import.
-        from callrail_relay.bootstrap.alerts import alert_channels  # noqa: PLC0415
+        from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
 
         raise Worry(
             f"{len(alert_channels(installation).names)} alert channel(s) are set, and not tried here: "

@@ -7,12 +7,10 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.bootstrap.credentials import hook_url, require_hook_token
+from callrail_relay.bootstrap.credentials import hook_url, open_witness, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
-from callrail_relay.bootstrap.metrics import scrape
-from callrail_relay.bootstrap.webhooks import open_witness
-from callrail_relay.bootstrap.wiring import Relay
+from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 
 from callrail_relay.bootstrap.context import Installation
 from callrail_relay.config.loading import load
-from callrail_relay.config.os_keyring import OsKeyring
 from callrail_relay.config.saving import Changes, overruled, save
-from callrail_relay.config.secrets import SecretName, Secrets
+from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.errors import SecretFault
 from callrail_relay.service.tokens import HookToken, new_token

@@ -1,6 +1,10 @@
-"""The services on an open store, the worker, and the connection to CallRail."""
+"""Builds the services on an open store, the worker, the connection to CallRail, alerts and metrics."""
 
+import asyncio
+import contextlib
 import logging
+import platform
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,17 +15,21 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
+from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.alerts import Alerts
+from callrail_relay.service.checks import LITTLE_SPACE
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Delivery
 from callrail_relay.service.forwarding import Forwarding
+from callrail_relay.service.gauges import Gauges
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
@@ -34,6 +42,8 @@ from callrail_relay.service.wakeup import Wakeup
 from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
+from callrail_relay.telemetry.metrics import Metrics
+from callrail_relay.web.metrics import Scrape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,3 +262,82 @@ async def open_callrail(
         connections=delivery.concurrency + 1,
     ) as callrail:
         yield callrail
+
+
+SETTING = "alerts.urls"
+
+
+def alert_channels(installation: Installation) -> AppriseChannels:
+    """The channels of the settings. Raises SettingsFault, also where there are none."""
+    urls = installation.settings.alerts.urls
+    if not urls:
+        raise SettingsFault(
+            f"{SETTING} names nobody to tell; set it under [alerts] in {installation.config_path}, such as "
+            '["mailto://…"] or ["slack://…"].'
+        )
+    return AppriseChannels.open(urls, setting=SETTING)
+
+
+@asynccontextmanager
+async def alerting(relay: Relay, hook: EventHook) -> AsyncIterator[None]:
+    """
+    Alerts beside whatever the block does, where the settings name somebody to tell. Raises SettingsFault.
+    """
+    if not relay.installation.settings.alerts.urls:
+        yield
+        return
+    alerts = _alerts(relay, alert_channels(relay.installation), hook)
+    running = asyncio.create_task(alerts.run())
+    try:
+        yield
+    finally:
+        alerts.stop()
+        await running
+
+
+def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
+    installation = relay.installation
+    settings = installation.settings.alerts
+
+    def free_bytes() -> int | None:
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(installation.data).free
+        return None
+
+    return Alerts(
+        relay.outbox,
+        relay.operations,
+        channels,
+        AlertPolicy(
+            budget=settings.budget,
+            waiting=settings.waiting,
+            failures=settings.failures,
+            little_space=LITTLE_SPACE,
+        ),
+        clock=relay.outbox.clock,
+        machine=platform.node(),
+        free_bytes=free_bytes,
+        hook=hook,
+    )
+
+
+def count_events(installation: Installation) -> Metrics:
+    """Metrics of this run, which are a hook for its events."""
+    metrics = Metrics(installation.clock)
+    for account_id in installation.account_ids:
+        metrics.begin_account(account_id)
+    return metrics
+
+
+def scrape(relay: Relay, metrics: Metrics) -> Scrape:
+    """What `/metrics` answers with; when the store is silent, what this process counted."""
+    gauges = Gauges(relay.outbox, relay.operations, relay.installation.clock)
+
+    async def read(accept: str) -> tuple[bytes, str]:
+        try:
+            readings = await gauges.read()
+        except Unavailable:
+            readings = None
+        return metrics.exposition(readings, accept)
+
+    return read

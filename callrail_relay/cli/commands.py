@@ -12,12 +12,7 @@ import typer
 
 from callrail_relay import __version__
 from callrail_relay.cli import (
-    alerts,
     configure,
-    dashboard,
-    database,
-    demo,
-    doctor,
     hook_url,
     messages,
     operate,
@@ -63,9 +58,9 @@ app.command("configure")(configure.configure)
 app.command("send")(send.send)
 app.command("serve")(serve.serve)
 app.command("replay")(replay.replay)
-app.command("demo")(demo.demo)
-app.command("dashboard")(dashboard.dashboard)
-app.command("doctor")(doctor.doctor)
+app.command("demo")(sandbox.demo)
+app.command("dashboard")(operate.dashboard)
+app.command("doctor")(operate.doctor)
 app.command("status")(status.status)
 app.add_typer(messages.app, name="messages")
 app.command("pause")(operate.pause)
@@ -73,8 +68,8 @@ app.command("resume")(operate.resume)
 app.add_typer(suppressions.app, name="opt-outs")
 # Its former name, for scripts.
 app.add_typer(suppressions.app, name="suppressions", hidden=True)
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(database.app, name="database")
+app.add_typer(operate.alerts_app, name="alerts")
+app.add_typer(operate.database_app, name="database")
 app.command("hook-url")(hook_url.hook_url)
 app.command("sandbox")(sandbox.sandbox)
 

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.asking import ask
-from callrail_relay.cli.console import command, echo, has_terminal, say
+from callrail_relay.cli.console import Config, Json, ask, command, echo, has_terminal, say
 from callrail_relay.cli.hook_url import why_not_for_if3
-from callrail_relay.cli.options import Config, Json
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.credentials import Registered
     from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
+    from callrail_relay.domain.webhooks import Change
     from callrail_relay.service.setup import Choice, Question
+
 
 _LONGEST_KEY = 4096
 
@@ -102,8 +103,8 @@ async def configure(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
-    from callrail_relay.cli.documents import print_json
-    from callrail_relay.cli.registering import register
+    from callrail_relay.cli.configure import register
+    from callrail_relay.cli.console import print_json
 
     options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
     if webhooks and not any((*options, no_verify)):
@@ -312,7 +313,7 @@ def _show(
     installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
 ) -> None:
     from callrail_relay.bootstrap.credentials import hook_url
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)
     url = hook_url(saved.settings, saved.token)
@@ -323,3 +324,43 @@ def _show(
         )
     else:
         echo(url)
+
+
+_INACTIVE = (
+    "  They are switched off at CallRail, which does that after many failures. Switch them on in CallRail's "
+    "settings, under Integrations > Webhooks."
+)
+
+
+async def register(installation: "Installation", *, use_file: bool) -> "Registered":
+    """
+    Register at CallRail and say what was done. Raises SecretFault where CallRail tells no signing key.
+
+    *use_file* is a person's wish to keep secrets in the file from now on.
+    """
+    from callrail_relay.bootstrap.credentials import register_webhooks
+
+    registered = await register_webhooks(installation, use_file=use_file)
+    for one in registered.registrations:
+        say(f"Company {one.company_id}: {_words(one.change)}")
+        if not one.active:
+            say(_INACTIVE)
+    if registered.key_place is not None:
+        say(f"CallRail's signing keys: {registered.key_place}")
+    if registered.outranked_by is not None:
+        say(f"  The {registered.outranked_by} wins over them; unset that to use the stored keys.")
+    if registered.missing_keys:
+        raise SecretFault(
+            f"The webhooks are registered, but CallRail did not tell the signing key of "
+            f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
+            "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
+        )
+    return registered
+
+
+def _words(change: "Change") -> str:
+    return {
+        "created": "the webhooks are new at CallRail.",
+        "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
+        "unchanged": "our URLs are at CallRail already.",
+    }[change.value]

@@ -1,16 +1,31 @@
-"""Running a command: its event loop, its errors in words, its exit code."""
+"""What every command needs: its event loop, options, questions, files, JSON, errors and exit codes."""
 
 import asyncio
+import contextlib
 import functools
+import io
+import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ParamSpec
 
 import typer
 
-from callrail_relay.domain.printable import printable
-from callrail_relay.errors import RelayError
+from callrail_relay.domain.printable import printable, printable_json
+from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageFault
+from callrail_relay.replacing import replace
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from callrail_relay.domain.message import Message
+
 
 P = ParamSpec("P")
 
@@ -102,3 +117,194 @@ def echo(words: str = "") -> None:
 def has_terminal() -> bool:
     """Whether somebody is there to answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
+    """
+    What the person answers, *default* for an empty line; with None an empty line is no answer.
+
+    *hidden* shows nothing of what is typed. Raises KeyboardInterrupt at Ctrl-C and at the end of the input.
+    """
+    try:
+        with _interruptible(), _clean_output():
+            answer = typer.prompt(
+                printable(question), default=default, show_default=False, hide_input=hidden, err=True
+            )
+    except typer.Abort:
+        if not hidden:  # there it is done already
+            say("")
+        raise KeyboardInterrupt from None
+    return str(answer).strip()
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the person says yes, or said so in advance. Ends with code 2 where nobody can be asked."""
+    if yes:
+        return True
+    if not has_terminal():
+        complain(f"{question} There is no terminal to ask in; answer in advance with --yes.")
+        raise typer.Exit(UsageFault.exit_code)
+    return ask(f"{question} [y/N]").lower() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """
+    Ctrl-C ends the question; asyncio's handler would cancel the command, and leave it waiting for an answer.
+    """
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+@contextlib.contextmanager
+def _clean_output() -> Iterator[None]:
+    """Keep the end of the prompt, which goes to standard output, out of a file or a pipe."""
+    if sys.stdout.isatty():
+        yield
+    else:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+
+
+def print_json(document: object, *, indent: int | None = 2) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json_text(document, indent=indent))
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """*document* as JSON that a terminal may show: what could steer it is written as ``\\u…``."""
+    return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def documents(messages: "Iterable[Message]") -> list[dict[str, Any]]:
+    return [message.document() for message in messages]
+
+
+STANDARD = "-"
+
+
+def read_input(name: str) -> bytes:
+    """All of a file. Raises NotFound."""
+    try:
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+    except OSError as error:
+        raise NotFound(
+            f"The file {name} cannot be read ({error.strerror}); check its name and its rights."
+        ) from error
+
+
+@contextmanager
+def output(name: str) -> Iterator[BinaryIO]:
+    """What to write to. A file is of mode 0600 and is there only when it is whole. Raises Unavailable."""
+    if name == STANDARD:
+        yield _Terminal() if sys.stdout.isatty() else sys.stdout.buffer
+        sys.stdout.flush()
+        return
+    # A link stays a link: the file it points to is the one that is replaced.
+    target = Path(name).resolve()
+    try:
+        if target.exists() and not target.is_file():
+            # A device or a pipe cannot be replaced.
+            with target.open("wb") as file:
+                yield file
+            return
+        with _replacing(target) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unavailable(
+            f"The file {name} cannot be written ({error.strerror}); check its directory, rights and disk."
+        ) from error
+
+
+class _Terminal(io.BytesIO):
+    """Standard output of a person who looks on: nothing that is written can steer the terminal."""
+
+    def write(self, words: "ReadableBuffer") -> int:
+        return sys.stdout.write(printable(bytes(words).decode()))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        replace(Path(temporary), target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="PATH", help="The settings file, where it is not the usual one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
+
+
+def read_number(option: str, raw: str) -> str:
+    """A phone number that a person typed, as E.164. Raises UsageFault."""
+    from callrail_relay.domain.phone import BadPhone, normalise
+
+    try:
+        return normalise(raw)
+    except BadPhone as error:
+        raise UsageFault(f"{option} is not a phone number to text: {error}.") from error
+
+
+Advance = Callable[[int], None]
+"""Takes how many more are done."""
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """A bar on standard error that goes when the work is done; nothing where that is no terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    # As wide as the terminal, but not so wide that the eye has to travel.
+    console = Console(stderr=True)
+    console.width = min(console.width, 100)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
+
+
+@asynccontextmanager
+async def stop_signal() -> AsyncIterator[asyncio.Event]:
+    """An event that is set at the first such signal; a second one ends the program at once."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, former[number])
+        loop.call_soon_threadsafe(stopped.set)
+
+    # signal.signal and not the loop's own: Windows has no other.
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield stopped
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

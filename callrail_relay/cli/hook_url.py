@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import command, echo, say
-from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.console import Config, Json, command, echo, say
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import UsageFault
 
@@ -59,7 +58,7 @@ async def hook_url(
     """
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import local
 
     if now and not rotate:
@@ -90,7 +89,7 @@ async def hook_url(
 
 async def _say_who_else(installation: "Installation") -> None:
     """Name those besides IF3 who know the former secret, and need the new one."""
-    from callrail_relay.bootstrap.webhooks import find_signing_keys
+    from callrail_relay.bootstrap.credentials import find_signing_keys
 
     if await find_signing_keys(installation) is not None:
         say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")

@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.asking import confirmed
-from callrail_relay.cli.console import command, echo, say
-from callrail_relay.cli.files import STANDARD, output
-from callrail_relay.cli.options import Config, Json, Yes, read_number
-from callrail_relay.cli.progress import progress
+from callrail_relay.cli.console import (
+    STANDARD,
+    Config,
+    Json,
+    Yes,
+    command,
+    confirmed,
+    echo,
+    output,
+    progress,
+    read_number,
+    say,
+)
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
@@ -75,7 +83,7 @@ async def list_messages(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import documents, print_json
+    from callrail_relay.cli.console import documents, print_json
     from callrail_relay.cli.render import print_messages
 
     installation = find_installation(config)
@@ -119,7 +127,7 @@ async def export(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     if as_json and file == STANDARD:
         raise UsageFault(
@@ -156,7 +164,7 @@ async def _export(operations: "Operations", wanted: "MessageFilter", file: str, 
 
 
 def _json_lines(messages: "list[Message]") -> str:
-    from callrail_relay.cli.documents import json_text
+    from callrail_relay.cli.console import json_text
 
     return "".join(f"{json_text(message.document())}\n" for message in messages)
 
@@ -177,7 +185,7 @@ async def show(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import print_message
 
     async with open_relay(find_installation(config)) as relay:
@@ -356,7 +364,7 @@ def _word(note: str | None) -> "Word":
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
-    from callrail_relay.cli.documents import documents, print_json
+    from callrail_relay.cli.console import documents, print_json
 
     if as_json:
         print_json(documents(messages))

@@ -1,11 +1,15 @@
-"""``pause`` and ``resume``: accept texts, and send none for a while."""
+"""Commands that operate a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import command, echo
-from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.console import Config, Json, command, echo, say
+from callrail_relay.errors import NotAllowed, Unavailable
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.copying import TableCopy
+
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; all by default.")]
 
@@ -53,9 +57,158 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
 
 
 def _show(done: str, ids: list[str], *, as_json: bool) -> None:
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     if as_json:
         print_json(ids)
         return
     echo(f"{done}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`.")
+
+
+alerts_app = typer.Typer(
+    no_args_is_help=True, help="Try the ways by which you are told when something is wrong."
+)
+
+
+@alerts_app.command("test")
+@command
+async def try_channels(config: Config = None, as_json: Json = False) -> int:
+    """
+    Send a test alert on every channel of alerts.urls, and say which took it.
+
+    Ends with 3 where no channel is set, and with 8 where one did not take it.
+
+    \b
+    Example:
+      $ callrail-relay alerts test
+    """
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import alert_channels
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.domain.alerts import Level
+
+    channels = alert_channels(find_installation(config))
+    try:
+        failed = await channels.tell(
+            "callrail-relay: a test",
+            "This is a test of callrail-relay. Alerts come this way when something is wrong.",
+            Level.WARNING,
+        )
+    except Unavailable:
+        failed = channels.names
+    if as_json:
+        print_json([{"channel": name, "delivered": name not in failed} for name in channels.names])
+    else:
+        for name in channels.names:
+            echo(f"{'failed' if name in failed else 'sent':<7} {name}")
+    if failed:
+        raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
+    return 0
+
+
+@command
+async def dashboard(config: Config = None, as_json: Json = False) -> int:
+    """
+    Print a new link to the dashboard of the relay that runs on this machine.
+
+    The link is good for one browser, and for ten minutes. Run this as the user that runs `serve`.
+
+    \b
+    Example:
+      $ callrail-relay dashboard
+    """
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.dashboard_access import ask_for_link
+    from callrail_relay.cli.console import print_json
+
+    link = await ask_for_link(find_installation(config))
+    say("Good for one browser, and for ten minutes:")
+    print_json({"url": link}) if as_json else echo(link)
+    return 0
+
+
+@command
+async def doctor(config: Config = None, as_json: Json = False) -> int:
+    """
+    Check your setup, and show how to fix problems.
+
+    It wants a relay to be running. Nothing is sent. The exit code is that of the first check that failed.
+
+    \b
+    Example:
+      $ callrail-relay doctor
+      $ callrail-relay doctor --json
+    """
+    from callrail_relay.bootstrap.diagnosis import diagnose
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.render import print_health
+
+    report = await diagnose(config)
+    print_json(report.document()) if as_json else print_health(report)
+    return report.exit_code
+
+
+database_app = typer.Typer(no_args_is_help=True, help="Move what is stored to another database.")
+
+
+@database_app.command("copy")
+@command
+async def copy(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="The store to copy, such as sqlite:///relay.db.")
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", help="The empty database, such as postgresql://relay@db.example.com/relay."
+        ),
+    ],
+    config: Config = None,  # noqa: ARG001 - every command takes it; both stores are named here
+    as_json: Json = False,
+) -> int:
+    """
+    Copy a store into another database, from SQLite to PostgreSQL or back.
+
+    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a
+    copy that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a
+    `serve`, `send` or `replay` runs on either, and when the two do not hold the same afterwards. None of
+    them starts meanwhile.
+
+    \b
+    Example:
+      $ callrail-relay database copy sqlite:///relay.db postgresql://relay@db.example.com/relay
+    """
+    from contextlib import ExitStack
+
+    from callrail_relay.bootstrap.copying import copy_database, differing
+    from callrail_relay.cli.console import print_json, progress
+
+    with ExitStack() as stack:
+        copies = await copy_database(
+            source, target, lambda rows: stack.enter_context(progress("Copying", rows))
+        )
+    differ = differing(copies)
+    if as_json:
+        print_json(
+            {
+                "same": not differ,
+                "tables": [
+                    {"table": one.table, "source": one.source, "target": one.target, "copied": one.copied}
+                    for one in copies
+                ],
+            }
+        )
+    else:
+        _show_copies(copies)
+    if differ:
+        raise NotAllowed(
+            f"The two do not hold the same: {', '.join(differ)}. TO holds more than came from FROM; "
+            "copy into an empty database."
+        )
+    return 0
+
+
+def _show_copies(copies: "list[TableCopy]") -> None:
+    echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
+    for one in copies:
+        echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")

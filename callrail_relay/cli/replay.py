@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.asking import confirmed
-from callrail_relay.cli.console import command, echo, has_terminal, say
-from callrail_relay.cli.files import read_input
-from callrail_relay.cli.options import Config, Json, Yes
-from callrail_relay.cli.progress import progress
+from callrail_relay.cli.console import (
+    Config,
+    Json,
+    Yes,
+    command,
+    confirmed,
+    echo,
+    has_terminal,
+    progress,
+    read_input,
+    say,
+)
 from callrail_relay.errors import NotFound
 
 if TYPE_CHECKING:
@@ -96,7 +103,7 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
 
 async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
     """Show each text and what the run would make of it; with a question to come, JSON waits for its end."""
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.plan import plan_rows, plan_summary, read_earlier
 
     earlier = await read_earlier(relay, planned)
@@ -110,7 +117,7 @@ async def _send(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.plan import duplicate_row
     from callrail_relay.service.dispatch import Dispatch
 

@@ -1,13 +1,21 @@
-"""``sandbox``: the CallRail simulator alone."""
+"""``sandbox``, the CallRail simulator alone, and ``demo``, one text on its whole way through it."""
 
+import asyncio
+import json
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import command, echo, say
-from callrail_relay.cli.options import Json
-from callrail_relay.errors import NotFound
+from callrail_relay.cli.console import Json, command, echo, say
+from callrail_relay.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.sandbox import Sandbox
+    from callrail_relay.bootstrap.wiring import Relay
+    from callrail_relay.domain.message import Message
 
 
 @command
@@ -31,8 +39,7 @@ async def sandbox(
       $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
-    from callrail_relay.cli.documents import print_json
-    from callrail_relay.cli.stopping import stop_signal
+    from callrail_relay.cli.console import print_json, stop_signal
 
     text = None if faults is None else _read(faults)
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
@@ -51,3 +58,107 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(f"The file {path} cannot be read; check its name and its rights.") from error
+
+
+PAYLOAD = {
+    "opportunity_id": 123456,
+    "message": "Hi Dana, are you still thinking of selling 12 Oak St?",
+    "sender_id": 789,
+    "seller_id": 4567,
+    "seller": "Dana Example",
+    "seller_phone": "+12025550122",
+    "seller_phone_non_international": "2025550122",
+    "team_id": 42,
+}
+LONGEST = 30.0
+"""Seconds after which the demonstration gives up."""
+
+
+@command
+async def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up until Ctrl-C, to try more.")] = False,
+    _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Show one text on its whole way: IF3's webhook, the relay, a simulated CallRail.
+
+    It needs no account and sends nothing real. It uses a temporary directory, and leaves your settings
+    and your keyring alone.
+
+    \b
+    Example:
+      $ callrail-relay demo
+      $ callrail-relay demo --keep
+    """
+    from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
+
+    with tempfile.TemporaryDirectory(prefix="callrail-relay-demo-", ignore_cleanup_errors=True) as directory:
+        async with open_sandbox(port=0) as sandbox:
+            await _demonstrate(demonstration(Path(directory), sandbox), sandbox, keep=keep, as_json=as_json)
+    return 0
+
+
+async def _demonstrate(
+    installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
+) -> None:
+    from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
+    from callrail_relay.bootstrap.listeners import open_listeners
+    from callrail_relay.bootstrap.wiring import open_relay, open_worker
+    from callrail_relay.cli.console import print_json, stop_signal
+
+    tokens = await hook_tokens(installation)
+    async with (
+        stop_signal() as stopped,
+        open_relay(installation, stays=True) as relay,
+        open_worker(relay) as worker,
+        open_listeners(relay, worker, tokens) as listening,
+    ):
+        running = asyncio.create_task(worker.run())
+        url = hook_url(
+            installation.settings, await require_hook_token(installation), base=listening.public_url
+        )
+        say("1. A simulated CallRail and the relay are up, both on this machine only.")
+        say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
+        answer = await _post(url)
+        say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
+        message = await _wait_until_sent(relay, answer["id"])
+        [text] = sandbox.simulator.texts
+        say(f"4. The relay sends it from {text.tracking_number} to {text.customer_phone_number}.")
+        attempt = message.segments[0].attempts[0]
+        say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
+        say("\nSent. With your own account it works the same: `callrail-relay configure`.")
+        if as_json:
+            print_json(message.document())
+        if keep:
+            say(
+                f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}\n  "
+                "CallRail:  "
+                f"{sandbox.url}/sandbox/texts"
+            )
+            await stopped.wait()
+        worker.stop()
+        await running
+
+
+async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
+    import httpx
+
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(url, json=PAYLOAD)
+    answer.raise_for_status()
+    return answer.json()
+
+
+async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
+    from callrail_relay.domain.message import Status
+
+    clock = relay.installation.clock
+    async with asyncio.timeout(LONGEST):
+        while True:
+            [message] = await relay.operations.find(submission_id)
+            if message.status is Status.SENT:
+                return message
+            if message.status not in (Status.QUEUED, Status.SENDING):
+                raise Unavailable(f"The demonstration failed: the text is {message.status}. {message.reason}")
+            await clock.sleep(0.02)

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import command, complain, echo, say
-from callrail_relay.cli.options import Config, Json, read_number
+from callrail_relay.cli.console import Config, Json, command, complain, echo, read_number, say
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
@@ -45,7 +44,7 @@ async def send(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_text

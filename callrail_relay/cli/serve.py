@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import say, server
-from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.console import Config, Json, say, server
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
@@ -87,11 +86,9 @@ async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook
 
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
-    from callrail_relay.bootstrap.alerts import alerting
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
-    from callrail_relay.bootstrap.metrics import count_events
-    from callrail_relay.bootstrap.wiring import log_events, open_relay, open_worker
-    from callrail_relay.cli.stopping import stop_signal
+    from callrail_relay.bootstrap.wiring import alerting, count_events, log_events, open_relay, open_worker
+    from callrail_relay.cli.console import stop_signal
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
 
@@ -134,7 +131,7 @@ async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[A
 
 def _show(listening: "Listening", *, as_json: bool) -> None:
     """Where the relay listens. The webhook's URL holds a secret and stays out of service logs."""
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     if as_json:
         print_json({"public_url": listening.public_url, "private_url": listening.private_url})

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import command
-from callrail_relay.cli.options import Config, Json
+from callrail_relay.cli.console import Config, Json, command
 from callrail_relay.errors import RelayError, Unavailable
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ async def status(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.status_view import print_status
     from callrail_relay.domain.health import FailedCheck
 
@@ -68,8 +67,8 @@ def _reader(relay: "Relay") -> "Read":
 
 
 async def _watch(relay: "Relay", *, as_json: bool) -> None:
+    from callrail_relay.cli.console import stop_signal
     from callrail_relay.cli.status_view import watch_status
-    from callrail_relay.cli.stopping import stop_signal
 
     async with stop_signal() as stopped:
         watching = asyncio.create_task(

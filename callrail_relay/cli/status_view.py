@@ -7,8 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from callrail_relay.cli.console import echo
-from callrail_relay.cli.documents import json_text
+from callrail_relay.cli.console import echo, json_text
 from callrail_relay.cli.render import STYLES, clock_time, console, local, words
 from callrail_relay.clock import Clock
 from callrail_relay.domain.budget import Window

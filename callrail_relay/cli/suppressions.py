@@ -4,10 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import command, complain, echo, say
-from callrail_relay.cli.files import STANDARD, output, read_input
-from callrail_relay.cli.options import Config, Json, read_number
-from callrail_relay.cli.progress import progress
+from callrail_relay.cli.console import (
+    STANDARD,
+    Config,
+    Json,
+    command,
+    complain,
+    echo,
+    output,
+    progress,
+    read_input,
+    read_number,
+    say,
+)
 from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import local
 
     async with open_relay(find_installation(config)) as relay:
@@ -69,7 +78,7 @@ async def add(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
@@ -103,7 +112,7 @@ async def remove(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
 
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
@@ -135,7 +144,7 @@ async def import_(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.domain.opt_outs import read_list
 
     document = read_input(file)
@@ -196,7 +205,7 @@ async def export(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.documents import print_json
+    from callrail_relay.cli.console import print_json
     from callrail_relay.domain.opt_outs import write_list
 
     if as_json and file == STANDARD:

@@ -1,14 +1,130 @@
-"""Writes settings and secrets together, so that a failure leaves what was there before."""
+"""Writes settings and secrets together; after a failure the files are as they were."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack
+from datetime import time, timedelta
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
-from callrail_relay.config.loading import load, read_text
+import tomlkit
+from tomlkit.items import AoT, Item, Table
+
+from callrail_relay.config.loading import load, parse, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import SecretName, Secrets
-from callrail_relay.config.settings import Settings
-from callrail_relay.config.writing import update
+from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.config.settings import Table as SettingsTable
+from callrail_relay.config.types import duration_text
+from callrail_relay.errors import SettingsFault
+
+_HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
+
+
+def update(path: Path, changes: Mapping[str, object]) -> None:
+    """
+    Set what *changes* names, nested as the tables are, and make the file where there is none.
+
+    A None takes the key out, a list replaces a list. Values may be plain or as
+    ``Settings`` holds them. Comments, order and layout of what is there stay; a
+    key that is added gets its description for a comment. The file is replaced
+    at once and whole, with mode 0600. Raises SettingsFault.
+    """
+    text = read_text(path)
+    if text is None:
+        document = tomlkit.document()
+        document.add(tomlkit.comment(_HEADING))
+    else:
+        parse(path, text)  # tells a fault better than tomlkit does
+        document = tomlkit.parse(text)
+    for section, content in changes.items():
+        _set_section(document, section, content)
+    try:
+        write_privately(path, tomlkit.dumps(document))
+    except OSError as error:
+        raise SettingsFault(
+            f"The settings file {path} cannot be written: {error.strerror}. Name another with --config."
+        ) from error
+
+
+def _set_section(document: MutableMapping[str, Any], section: str, content: object) -> None:
+    if content is None:
+        document.pop(section, None)
+    elif isinstance(content, Mapping | SettingsTable):
+        if section not in document:
+            document[section] = tomlkit.table()
+        if not isinstance(document[section], MutableMapping):
+            raise SettingsFault(f"{section} in the settings file must be a table. Write it as [{section}].")
+        for key, value in dict(content).items():
+            _set_key(document[section], section, key, value)
+    elif _plain(document.get(section, [])) != _plain(content):
+        if not isinstance(document.get(section), AoT):
+            # Tables put in the place of a plain list would swallow the keys that follow it.
+            document.pop(section, None)
+        document[section] = _tables(_plain(content))
+
+
+def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: object) -> None:
+    if value is None:
+        table.pop(key, None)
+    elif key in table:
+        if _plain(table[key]) != _plain(value):
+            table[key] = _plain(value)
+    elif isinstance(table, Table):
+        item: Item = tomlkit.item(_plain(value))
+        item.comment(TABLES[section].model_fields[key].description or "")
+        _add(table, key, item)
+    else:  # an inline table has no room for a comment
+        table[key] = _plain(value)
+
+
+def _add(table: Table, key: str, item: Item) -> None:
+    """Add a key after the last one: comments at a table's end mostly speak of the next table."""
+    body = table.value.body
+    end = len(body)
+    while end and body[end - 1][0] is None:
+        end -= 1
+    rest = [trivia for _, trivia in body[end:]]
+    del body[end:]
+    table.append(key, item)
+    for trivia in rest:
+        table.append(None, trivia)
+
+
+def _tables(rows: list[dict[str, object]]) -> AoT:
+    tables = tomlkit.aot()
+    for row in rows:
+        table = tomlkit.table()
+        table.update(row)
+        tables.append(table)
+    return tables
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
+    """*value* as TOML's own types, the way a person would write it."""
+    if isinstance(value, Item):
+        value = value.unwrap()
+    if isinstance(value, Mapping | SettingsTable):
+        return {key: _plain(part) for key, part in dict(value).items() if part is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return _written(value)
+
+
+def _written(value: object) -> object:
+    match value:
+        case Enum():
+            return value.value
+        case timedelta():
+            return duration_text(value)
+        case time():
+            return f"{value:%H:%M}"
+        case IPv4Network() | IPv6Network():
+            return str(value)
+        case _:
+            return value
+
 
 Changes = Mapping[str, Mapping[str, object]]
 

@@ -5,18 +5,229 @@ The highest place that has the secret wins, and everybody who asks is told which
 one it was.
 """
 
+import asyncio
 import hmac
 import os
-from collections.abc import Mapping
+import shlex
+import stat
+import sys
+import threading
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from callrail_relay.config.os_keyring import OsKeyring
-from callrail_relay.config.places import is_default_config_file
-from callrail_relay.config.secret_file import SecretFile
+from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
 from callrail_relay.errors import SecretFault
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+
+_HEADING = "Secrets of callrail-relay. Nobody but you may read this file."
+
+
+class SecretFile:
+    """``secrets.toml``: one text to a key. It counts only while nobody else can read it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def words(self) -> str:
+        return f"file {self.path}"
+
+    @property
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def get(self, key: str) -> str | None:
+        return self._read().get(key)
+
+    def set(self, key: str, text: str) -> None:
+        """Keep *text*, and make the file where there is none."""
+        self._write({**self._read(), key: text})
+
+    def delete(self, key: str) -> None:
+        """Take the key out; the file stays, as a sign that it is in use."""
+        secrets = self._read()
+        if secrets.pop(key, None) is not None:
+            self._write(secrets)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            with self.path.open("rb") as file:
+                self._refuse_when_open_to_others(os.fstat(file.fileno()).st_mode)
+                secrets = tomllib.load(file)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SecretFault(
+                f"The secrets in {self.path} cannot be read: {error.strerror}. "
+                "The user that runs the relay must own the file."
+            ) from error
+        except ValueError as error:  # not TOML, or not UTF-8; the parser's own words might quote a secret
+            raise self._damaged() from error
+        if not all(isinstance(text, str) for text in secrets.values()):
+            raise self._damaged()
+        return secrets
+
+    def _damaged(self) -> SecretFault:
+        return SecretFault(
+            f'The file of secrets {self.path} is damaged: it takes lines such as api-key = "...". '
+            "Mend it, or delete it and run `callrail-relay configure --secrets-file`."
+        )
+
+    def _refuse_when_open_to_others(self, mode: int) -> None:
+        # Windows has no such bits; there the user's own directory keeps others out.
+        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise SecretFault(
+                f"The secrets in {self.path} are open to other users of this machine. "
+                f"Run `chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
+            )
+
+    def _write(self, secrets: Mapping[str, str]) -> None:
+        # Whoever only reads secrets, as `serve` does, needs no way to write TOML.
+        import tomlkit  # noqa: PLC0415
+
+        document = tomlkit.document()
+        document.add(tomlkit.comment(_HEADING))
+        document.update(secrets)
+        try:
+            write_privately(self.path, tomlkit.dumps(document))
+        except OSError as error:
+            raise SecretFault(
+                f"The file of secrets {self.path} cannot be written: {error.strerror}. "
+                "Make its directory writable, or name another settings file with --config."
+            ) from error
+
+
+T = TypeVar("T")
+
+_REMEDY = (
+    "Unlock it and try again, or run `callrail-relay configure --secrets-file`, "
+    "or give the secret by environment variable."
+)
+
+
+class OsKeyring:
+    """
+    Entries of this program in the OS keyring, under a user name each.
+
+    Every question is asked in a daemon thread and has *timeout* seconds: a
+    keyring may wait for a dialogue that nobody sees, and must hold up neither the
+    event loop nor the end of the process. Raises SecretFault where it hangs or fails.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._hangs = False
+
+    async def words(self) -> str | None:
+        """What this keyring is called, None where there is none."""
+        return await self._ask(_words)
+
+    async def get(self, user: str) -> str | None:
+        return await self._ask(lambda: _backend().get_password(APPLICATION, user))
+
+    async def set(self, user: str, text: str) -> None:
+        await self._ask(lambda: _backend().set_password(APPLICATION, user, text))
+
+    async def delete(self, user: str) -> None:
+        """Take the entry out, where there is one."""
+
+        def delete_if_there() -> None:
+            if _backend().get_password(APPLICATION, user) is not None:
+                _backend().delete_password(APPLICATION, user)
+
+        await self._ask(delete_if_there)
+
+    async def _ask(self, question: Callable[[], T]) -> T:
+        if self._hangs:  # it had its time: a second wait and a second thread would bring nothing
+            raise self._no_answer()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _in_daemon_thread(question)
+        except TimeoutError:
+            self._hangs = True
+            raise self._no_answer() from None
+        except Exception as error:
+            # Every backend lets the errors of its own library through: D-Bus, Win32, Security.framework.
+            raise SecretFault(f"The OS keyring failed ({type(error).__name__}). {_REMEDY}") from error
+
+    def _no_answer(self) -> SecretFault:
+        return SecretFault(
+            f"The OS keyring did not answer within {self._timeout:g} s; it may be locked. {_REMEDY}"
+        )
+
+
+def _backend() -> "KeyringBackend":
+    # The import loads every backend there is, and some of them call D-Bus: slow, and it too may hang.
+    import keyring  # noqa: PLC0415
+
+    return keyring.get_keyring()
+
+
+def _words() -> str | None:
+    if not _may_be_there():
+        return None
+    backend = _backend()
+    from keyring.backends import fail, null  # noqa: PLC0415  # as above
+
+    if isinstance(backend, fail.Keyring | null.Keyring):
+        return None
+    return f"OS keyring ({backend.name})"
+
+
+def _may_be_there() -> bool:
+    """
+    Whether it is worth asking: on a server with Linux there is no keyring, and keyring takes 10 MB to say so.
+
+    There it reaches all of its own by D-Bus. Others come with other packages, or are named by the user.
+    """
+    if sys.platform != "linux":
+        return True
+    bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
+    # os.path's own leaves the ~ of a user without a home directory as it is, and Path's fails.
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  # see above
+    named = Path(home, "python_keyring", "keyringrc.cfg")
+    return (
+        not os.environ.keys().isdisjoint({"DBUS_SESSION_BUS_ADDRESS", "PYTHON_KEYRING_BACKEND"})
+        or bus.exists()
+        or named.exists()
+        or any(not one.module.startswith("keyring.") for one in entry_points(group="keyring.backends"))
+    )
+
+
+async def _in_daemon_thread(question: Callable[[], T]) -> T:
+    """The answer to *question*. asyncio's own threads would be waited for at the end of the process."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if answer.done():  # cancelled: nobody waits any more
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)  # type: ignore[arg-type]  # a T whenever there is no error
+
+    def work() -> None:
+        result, failure = None, None
+        try:
+            result = question()
+        except Exception as error:  # noqa: BLE001  # raised again where the answer is awaited
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=work, name="keyring", daemon=True).start()
+    return await answer
+
 
 _STARS = "**********"
 

@@ -9,10 +9,9 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from callrail_relay.callrail.signature import verify
 from callrail_relay.callrail.simulator import InProcessTransport, Manner, Simulator, create_app
 from callrail_relay.callrail.simulator.webhooks import Telling, post_over_http
-from callrail_relay.callrail.webhooks import read_text
+from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
 

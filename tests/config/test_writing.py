@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.config.loading import load
+from callrail_relay.config.saving import update
 from callrail_relay.config.settings import Settings
-from callrail_relay.config.writing import update
 from callrail_relay.domain.guards import Mode
 from callrail_relay.errors import SettingsFault
 from tests.config.disk import full_disk

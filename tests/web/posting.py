@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 from starlette.types import ASGIApp
 
-from callrail_relay.callrail.signature import verify
-from callrail_relay.callrail.webhooks import read_text
+from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import Witness

@@ -15,10 +15,10 @@ stricter side, so that whatever passes here has not relied on luck.
 """
 
 from callrail_relay.callrail.simulator.app import create_app
+from callrail_relay.callrail.simulator.connection import InProcessTransport
 from callrail_relay.callrail.simulator.faults import Fault, Kind, load_faults
 from callrail_relay.callrail.simulator.records import Account, Company, Conversation, Message, Text, Tracker
 from callrail_relay.callrail.simulator.state import Simulator
-from callrail_relay.callrail.simulator.transport import InProcessTransport
 from callrail_relay.callrail.simulator.webhooks import Manner
 
 __all__ = [

@@ -13,11 +13,17 @@ from starlette.routing import Route
 
 from callrail_relay.callrail.simulator import shapes
 from callrail_relay.callrail.simulator.dates import asked_period
-from callrail_relay.callrail.simulator.numbers import found_in
 from callrail_relay.callrail.simulator.paging import asked_fields, ordered, page_of, without_total_pages
 from callrail_relay.callrail.simulator.question import Question, admit, read_question
-from callrail_relay.callrail.simulator.records import Conversation, Integration, Message, Tracker
-from callrail_relay.callrail.simulator.refusal import Refusal, not_found
+from callrail_relay.callrail.simulator.records import (
+    Conversation,
+    Integration,
+    Message,
+    Refusal,
+    Tracker,
+    found_in,
+    not_found,
+)
 from callrail_relay.callrail.simulator.sending import take_text
 from callrail_relay.callrail.simulator.shapes import Json
 from callrail_relay.callrail.simulator.state import Simulator

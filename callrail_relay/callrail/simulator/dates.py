@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from callrail_relay.callrail.simulator.refusal import Refusal
+from callrail_relay.callrail.simulator.records import Refusal
 
 RETENTION_MONTHS = 25
 _DAY = timedelta(days=1)

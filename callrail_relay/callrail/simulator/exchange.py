@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.callrail.simulator.numbers import normalize
+from callrail_relay.callrail.simulator.records import normalize
 from callrail_relay.clock import Clock
 
 # The scope's extension that says for how many seconds an in-process client waits for an answer.

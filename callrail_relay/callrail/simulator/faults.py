@@ -13,7 +13,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Literal, get_args
 
-from callrail_relay.callrail.simulator.numbers import normalize
+from callrail_relay.callrail.simulator.records import normalize
 from callrail_relay.errors import UsageFault
 
 On = Literal["send", "read", "any"]

@@ -8,7 +8,7 @@ Source: https://apidocs.callrail.com/#offset-pagination
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from callrail_relay.callrail.simulator.refusal import Refusal
+from callrail_relay.callrail.simulator.records import Refusal
 
 Record = TypeVar("Record")
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from callrail_relay.callrail.simulator.records import Account, Company
-from callrail_relay.callrail.simulator.refusal import Refusal, no_permission, not_found
+from callrail_relay.callrail.simulator.records import Account, Company, Refusal, no_permission, not_found
 from callrail_relay.callrail.simulator.sending import MediaFile
 from callrail_relay.callrail.simulator.state import Simulator
 

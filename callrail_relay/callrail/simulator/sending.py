@@ -7,9 +7,20 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from callrail_relay.callrail.simulator.numbers import is_north_american, is_toll_free, normalize
-from callrail_relay.callrail.simulator.records import Account, Company, Conversation, Draft, Text, Tracker
-from callrail_relay.callrail.simulator.refusal import Refusal, no_permission, not_found
+from callrail_relay.callrail.simulator.records import (
+    Account,
+    Company,
+    Conversation,
+    Draft,
+    Refusal,
+    Text,
+    Tracker,
+    is_north_american,
+    is_toll_free,
+    no_permission,
+    normalize,
+    not_found,
+)
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator, Unreachable
 
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from callrail_relay.callrail.simulator.numbers import formatted
 from callrail_relay.callrail.simulator.records import (
     Account,
     Company,
@@ -14,6 +13,7 @@ from callrail_relay.callrail.simulator.records import (
     Message,
     Tracker,
     User,
+    formatted,
 )
 
 Json = dict[str, Any]

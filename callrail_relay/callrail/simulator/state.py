@@ -11,7 +11,6 @@ from typing import Literal
 
 from callrail_relay.callrail.simulator.faults import Fault, FaultBook
 from callrail_relay.callrail.simulator.limits import GENERAL_PER_DAY, GENERAL_PER_HOUR, Bucket
-from callrail_relay.callrail.simulator.numbers import is_north_american, is_toll_free, normalize
 from callrail_relay.callrail.simulator.records import (
     Account,
     Company,
@@ -23,6 +22,9 @@ from callrail_relay.callrail.simulator.records import (
     Text,
     Tracker,
     User,
+    is_north_american,
+    is_toll_free,
+    normalize,
 )
 from callrail_relay.callrail.simulator.webhooks import Webhooks
 from callrail_relay.clock import Clock

@@ -16,10 +16,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from callrail_relay.callrail.signature import sign
-from callrail_relay.callrail.simulator.numbers import formatted
-from callrail_relay.callrail.simulator.records import Company, Conversation, Message
+from callrail_relay.callrail.simulator.records import Company, Conversation, Message, formatted
 from callrail_relay.callrail.simulator.shapes import with_offset
+from callrail_relay.callrail.webhooks import sign
 from callrail_relay.clock import Clock
 from callrail_relay.errors import UsageFault
 
