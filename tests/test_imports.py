@@ -150,7 +150,7 @@ def test_wrong_source_is_noticed(module: str, source: str) -> None:
             "from .outcome import Sent\nfrom callrail_relay.errors import Waiting",
         ),
         ("callrail_relay.domain.payload", "from urllib.parse import parse_qsl\nimport random"),
-        ("callrail_relay.domain.budget", "from datetime import datetime\ndatetime(2026, 1, 1)"),
+        ("callrail_relay.domain.account", "from datetime import datetime\ndatetime(2026, 1, 1)"),
         ("callrail_relay.clock", "import asyncio, time\nasyncio.sleep(1)\ntime.monotonic()"),
         ("callrail_relay.callrail.client", "import httpx\nfrom callrail_relay import __version__"),
         ("callrail_relay.outbox.store", "from callrail_relay.outbox import tables\nfrom . import tables"),

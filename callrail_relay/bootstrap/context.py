@@ -14,12 +14,11 @@ from callrail_relay.config.places import config_file, data_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
 from callrail_relay.config.types import parse_duration
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.inbound import WitnessPolicy
+from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
 from callrail_relay.domain.mapper import MappingPolicy
-from callrail_relay.domain.polling import PollPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.delivery import DeliveryPolicy

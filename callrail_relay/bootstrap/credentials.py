@@ -11,7 +11,7 @@ from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
-from callrail_relay.domain.webhooks import HookUrls, Registration
+from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretFault, SettingsFault, Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.public_address import FromInside

@@ -11,9 +11,9 @@ from callrail_relay.bootstrap.credentials import hook_url, open_witness, require
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
-from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
+from callrail_relay.domain.routing import is_loopback
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.checks import Remembered
 from callrail_relay.service.health import HealthReport, StoreProbe, examine

@@ -18,12 +18,17 @@ import httpx
 
 from callrail_relay.callrail import wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
-from callrail_relay.domain.inbound import CallRailText, SeenReplies
-from callrail_relay.domain.matching import BEFORE, FailedLookup, FoundText, Lookup
+from callrail_relay.domain.inbound import (
+    CallRailText,
+    Change,
+    HookUrls,
+    Registration,
+    SeenReplies,
+    WebhookIntegration,
+)
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.domain.routing import Route
-from callrail_relay.domain.webhooks import Change, HookUrls, Registration, WebhookIntegration
+from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 IDLE_CONNECTION = 1.0

@@ -16,8 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from socksio import SOCKSError
 
-from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.printable import printable
+from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import SettingsFault
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")

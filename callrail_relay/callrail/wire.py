@@ -17,9 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from callrail_relay.callrail.numbers import read_number, storable
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
-from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
-from callrail_relay.domain.matching import FoundText
+from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
 from callrail_relay.domain.outcome import (
     Outcome,
     RateLimited,
@@ -30,8 +28,8 @@ from callrail_relay.domain.outcome import (
     Usage,
 )
 from callrail_relay.domain.phone import mask_all
-from callrail_relay.domain.routing import Route
-from callrail_relay.domain.webhooks import HookUrls, WebhookIntegration
+from callrail_relay.domain.reconcile import FoundText
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""

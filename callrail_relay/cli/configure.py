@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.credentials import Registered
     from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
-    from callrail_relay.domain.webhooks import Change
+    from callrail_relay.domain.inbound import Change
     from callrail_relay.service.setup import Choice, Question
 
 

@@ -22,8 +22,7 @@ from callrail_relay.cli.console import (
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.decision import Word
-    from callrail_relay.domain.message import Message, MessageFilter, Status
+    from callrail_relay.domain.message import Message, MessageFilter, Status, Word
     from callrail_relay.service.operations import Operations
 
 app = typer.Typer(
@@ -147,16 +146,16 @@ async def export(
 
 async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
     """Write the texts, and say how many they were."""
-    from callrail_relay.domain import csv_rows
+    from callrail_relay.domain import views
 
     export = await operations.plan_export(wanted)
     count = 0
     with output(file) as out, progress("Exporting", export.count) as advance:
         if form is Form.CSV:
             # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(csv_rows.header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
+            out.write(views.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
         async for portion in operations.export(export):
-            words = csv_rows.rows(portion) if form is Form.CSV else _json_lines(portion)
+            words = views.export_rows(portion) if form is Form.CSV else _json_lines(portion)
             out.write(words.encode())
             count += len(portion)
             advance(len(portion))
@@ -353,7 +352,7 @@ def _word(note: str | None) -> "Word":
     """The word of whoever is at the terminal."""
     import getpass
 
-    from callrail_relay.domain.decision import UNSIGNED, Word
+    from callrail_relay.domain.message import UNSIGNED, Word
 
     try:
         person = getpass.getuser()

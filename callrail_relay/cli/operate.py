@@ -1,4 +1,4 @@
-"""Commands that operate a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
+"""Commands that run a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
 
 from typing import TYPE_CHECKING, Annotated
 

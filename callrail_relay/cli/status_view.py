@@ -10,9 +10,9 @@ from rich.text import Text
 from callrail_relay.cli.console import echo, json_text
 from callrail_relay.cli.render import STYLES, clock_time, console, local, words
 from callrail_relay.clock import Clock
-from callrail_relay.domain.budget import Window
+from callrail_relay.domain.account import Window
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.health import Code, Facts, Level, Point, judge
-from callrail_relay.domain.standing import Standing
 from callrail_relay.service.operations import StatusReport
 
 _GAUGE = 20

@@ -17,9 +17,9 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from callrail_relay.config.places import data_directory
-from callrail_relay.domain.addresses import is_loopback
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.routing import is_loopback
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

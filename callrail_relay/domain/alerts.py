@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from callrail_relay.domain import alert_words as words
-from callrail_relay.domain.budget import Window
-from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.account import Account, Window
+from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.phone import mask_all
 
 FAILURE_WINDOW = timedelta(minutes=10)
 """Failures within this time are one burst."""
@@ -195,8 +195,8 @@ def _conditions(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) ->
         family="failures",
         wrong=True if facts.failures >= policy.failures else None if facts.failures else False,
         level=Level.ERROR,
-        detail=words.failures(facts.failures, FAILURE_WINDOW),
-        over=words.failures_over(FAILURE_WINDOW),
+        detail=_failures_text(facts.failures, FAILURE_WINDOW),
+        over=_failures_over_text(FAILURE_WINDOW),
     )
     if facts.free_bytes is not None:
         yield _disk(facts.machine, facts.free_bytes, policy.little_space)
@@ -210,8 +210,8 @@ def _paused(standing: Standing) -> _Condition:
         family=key,
         wrong=account.paused_since is not None,
         level=Level.ERROR,
-        detail=words.paused(account),
-        over=words.paused_over(account),
+        detail=_paused_text(account),
+        over=_paused_over_text(account),
     )
 
 
@@ -226,8 +226,8 @@ def _budget(account_id: str, name: str, window: Window, policy: AlertPolicy) -> 
             family=family,
             wrong=True if percent >= threshold else None if percent >= max(threshold - BAND, 1) else False,
             level=Level.WARNING,
-            detail=words.budget(account_id, name, window),
-            over=words.budget_over(account_id, name, window),
+            detail=_budget_text(account_id, name, window),
+            over=_budget_over_text(account_id, name, window),
         )
 
 
@@ -238,8 +238,8 @@ def _disk(machine: str, free_bytes: int, little: int) -> _Condition:
         family=key,
         wrong=True if free_bytes < little else None if free_bytes < little * 5 // 4 else False,
         level=Level.ERROR,
-        detail=words.disk(machine, free_bytes),
-        over=words.disk_over(machine, free_bytes),
+        detail=_disk_text(machine, free_bytes),
+        over=_disk_over_text(machine, free_bytes),
     )
 
 
@@ -281,8 +281,8 @@ def _batch(facts: Facts, until: datetime, *, wrong: bool, opened: Incident | Non
         level=Level.WARNING,
         detail=opened.detail
         if opened is not None
-        else words.waiting(len(waiting.held), len(waiting.unknown), min(waiting.instants, default=until)),
-        over=words.waiting_over(),
+        else _waiting_text(len(waiting.held), len(waiting.unknown), min(waiting.instants, default=until)),
+        over=_waiting_over_text(),
     )
 
 
@@ -290,3 +290,93 @@ def told_together(incidents: Iterable[Incident]) -> str:
     """Several incidents as one text, the ends of others last."""
     ordered = sorted(incidents, key=lambda one: (one.level is Level.OVER, one.opened_at, one.key))
     return "\n\n".join(one.detail for one in ordered)
+
+
+_MEGABYTE = 1024 * 1024
+
+
+def _paused_text(account: Account) -> str:
+    since = "" if account.paused_since is None else f" since {_when(account.paused_since)}"
+    # A person wrote the reason, or CallRail's answer is in it.
+    reason = mask_all((account.paused_reason or "").strip())
+    if reason and reason[-1] not in ".!?":
+        reason += "."
+    remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
+    return f"Account {account.id} is paused{since}, and its texts wait. {reason}{remedy}"
+
+
+def _paused_over_text(account: Account) -> str:
+    return f"Well again: account {account.id} is not paused any more."
+
+
+def _budget_text(account_id: str, name: str, window: Window) -> str:
+    used = _used(account_id, name, window)
+    if window.used < window.allowed:
+        return f"{used}. At 100 % texts wait, and leave by themselves when there is room again."
+    again = "" if window.free_at is None else f"; the next one leaves at {_when(window.free_at)}"
+    return f"{used}. Texts wait now, and leave by themselves{again}."
+
+
+def _budget_over_text(account_id: str, name: str, window: Window) -> str:
+    used = _used(account_id, name, window)
+    return f"Well again: {used[:1].lower()}{used[1:]}."
+
+
+def _used(account_id: str, name: str, window: Window) -> str:
+    percent = window.used * 100 // window.allowed
+    used = f"{window.used} of the {window.allowed} texts of the {name} ({percent} %)"
+    return f"Account {account_id} has used {used}"
+
+
+def _waiting_text(held: int, unknown: int, oldest: datetime) -> str:
+    counts = " and ".join(
+        f"{count} {name}" for count, name in ((held, "held"), (unknown, "unknown")) if count
+    )
+    noun = "text waits" if held + unknown == 1 else "texts wait"
+    since = f"since {_when(oldest)}" if held + unknown == 1 else f"the oldest since {_when(oldest)}"
+    return (
+        f"{counts} {noun} for your word, {since}. See them with `callrail-relay messages list --status held "
+        "--status unknown`, and approve, resend or cancel each."
+    )
+
+
+def _waiting_over_text() -> str:
+    return "Well again: the texts that waited for your word do not wait any more."
+
+
+def _failures_text(count: int, within: timedelta) -> str:
+    noun = "text was" if count == 1 else "texts were"
+    return (
+        f"{count} {noun} refused by CallRail, or became unknown, within {_minutes(within)}. See why with "
+        "`callrail-relay messages list --since 1h --status failed --status unknown`."
+    )
+
+
+def _failures_over_text(within: timedelta) -> str:
+    return f"Well again: no text failed within {_minutes(within)}."
+
+
+def _disk_text(machine: str, free_bytes: int) -> str:
+    left = f"{free_bytes // _MEGABYTE} MB left; free some space"
+    return f"The disk of the relay on {machine} has {left}. When it is full, texts are refused."
+
+
+def _disk_over_text(machine: str, free_bytes: int) -> str:
+    return f"Well again: the disk of the relay on {machine} has {free_bytes // _MEGABYTE} MB left."
+
+
+def store_silent(why: str, since: datetime) -> str:
+    return f"The relay refuses texts since {_when(since)}, for its store does not work. {why}"
+
+
+def store_silent_over() -> str:
+    return "Well again: the store works, and texts are accepted."
+
+
+def _when(instant: datetime) -> str:
+    """By this machine's own clock."""
+    return instant.astimezone().strftime("%H:%M on %d %B")
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{round(span.total_seconds() / 60)} minutes"

@@ -1,60 +1,62 @@
-"""Messages as rows of a CSV file, for a spreadsheet."""
+"""Cells of a CSV file that no spreadsheet reads as a formula, and whole numbers as they write them."""
 
+import re
 from collections.abc import Iterable
 
-from callrail_relay.domain.message import Message
-from callrail_relay.domain.printable import printable
-from callrail_relay.domain.sheets import guarded, lines
-
-COLUMNS = (
-    "id",
-    "status",
-    "reason",
-    "source",
-    "recipient",
-    "tracking_number",
-    "company_id",
-    "account_id",
-    "text",
-    "segments",
-    "attempts",
-    "opportunity_id",
-    "sender_id",
-    "seller_id",
-    "seller",
-    "team_id",
-    "received_at",
-    "sent_at",
-    "conversation_id",
+# Where a cell begins as a formula (https://owasp.org/www-community/attacks/CSV_Injection), in both widths of
+# the marks. Some programs drop spaces, apostrophes and quotes before it. Inside of our cell another one
+# begins where a program takes semicolons or tabs for separators, as Excel does in half of Europe, and where
+# such a program, not knowing our quotes, takes a line break for the end of the row.
+_FORMULA = "[=+@\uff1d\uff0b\uff0d\uff20-]"
+_BEGINS = (
+    rf"(?:(?<![\s\S]){{guard}}(?=['\"]*(?:[\t\r\n]|['\"\s]*{_FORMULA}))"
+    rf"|(?<=[;\t\r\n]){{guard}}(?=(?:['\"]|[^\S\t\r\n])*{_FORMULA}))"
 )
-"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
+_UNGUARDED = re.compile(_BEGINS.format(guard=""))
+_GUARDED = re.compile(_BEGINS.format(guard="'"))
 
-# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
-_OUR_OWN = frozenset({"recipient", "tracking_number"})
-
-
-def header() -> str:
-    """The first line."""
-    return lines([COLUMNS])
+# 42.0 and 2,025,550,149
+_DECIMAL = re.compile(r"([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0*)?")
+# 2.025550149E+09; without a point or a sign it may be an id that is no number
+_SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]+)[eE]\+?|[eE]\+)([0-9]{1,2})")
 
 
-def rows(messages: Iterable[Message]) -> str:
-    r"""
-    A line for each message, with an apostrophe before what looks like a formula.
+def guarded(words: str) -> str:
+    """*words* as a cell: with an apostrophe wherever a spreadsheet could find the beginning of a formula."""
+    return _UNGUARDED.sub("'", words)
 
-    What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
+
+def unguarded(cell: str) -> str:
+    """The words that ``guarded`` made *cell* from."""
+    return _GUARDED.sub("", cell)
+
+
+def lines(rows: Iterable[Iterable[str]]) -> str:
+    """*rows* as lines of CSV (RFC 4180, with the line ends of the programs that read a pipe)."""
+    return "".join(",".join(_quoted(cell) for cell in row) + "\n" for row in rows)
+
+
+def _quoted(cell: str) -> str:
+    # csv.writer leaves a lone carriage return without quotes, and csv.reader then ends the row there. Some
+    # programs take semicolons and tabs for separators, beside commas.
+    if any(mark in cell for mark in ',;\t"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def whole_number(text: str) -> str | None:
     """
-    return lines(_cells(message) for message in messages)
+    The digits of a whole number that a spreadsheet or a float wrote (``42.0``); any other *text* as it is.
 
-
-def _cells(message: Message) -> list[str]:
-    document = message.document() | {
-        "segments": len(message.segments),
-        "attempts": sum(len(segment.attempts) for segment in message.segments),
-    }
-    return [_cell(name, document[name]) for name in COLUMNS]
-
-
-def _cell(name: str, value: object) -> str:
-    words = "" if value is None else str(value)
-    return words if name in _OUR_OWN else guarded(printable(words))
+    None if the number was rounded on the way (``2.02555E+09``).
+    """
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is not None:
+        return decimal[1].replace(",", "")
+    scientific = _SCIENTIFIC.fullmatch(text)
+    if scientific is None:
+        return text
+    digits, places = scientific[1] + (scientific[2] or ""), int(scientific[3]) + 1
+    if len(digits) < places:
+        return None
+    return text if digits[places:].strip("0") else digits[:places]

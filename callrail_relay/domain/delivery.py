@@ -1,12 +1,45 @@
-"""Claiming: the rules a claim keeps, and what it yields."""
+"""What a claim takes and yields, and how each account and the whole store stand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Account, Limits, Window
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.outcome import Outcome
+from callrail_relay.domain.reconcile import Settled
 from callrail_relay.domain.routing import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one account stands now: its budget, and the segments that still wait for it."""
+
+    account: Account
+    hour: Window
+    day: Window
+    pending: int
+    drains_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """
+    What an outcome changed: the message's new status, and the account before and after.
+
+    ``twice`` is true where it now shows that CallRail took the text more than once. ``settled`` is what
+    CallRail's webhook, which came before the outcome, made of it, or of another text with the same words.
+    """
+
+    message_id: str
+    account_before: Account
+    account: Account
+    position: int
+    outcome: Outcome
+    status: Status
+    twice: bool = False
+    settled: Settled | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +91,39 @@ class ClaimResult:
     claim: Claim | None = None
     wake_at: datetime | None = None
     held: tuple[Held, ...] = ()
+
+
+UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
+"""What somebody or something still has to work on. Texts of the others only ever get more."""
+
+RECENT = timedelta(days=1)
+"""How far back texts are counted whatever became of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """
+    How many texts there are, found by indexes and within RECENT: it costs the same in ten years.
+
+    ``undone``    how many texts have each status of UNDONE
+    ``oldest``    when the oldest of them came in, where there is one
+    ``recent``    what became of the texts that came in within RECENT
+    ``releasing`` held texts that leave by themselves
+    ``look_ups``  attempts whose outcome is still to be looked up
+    """
+
+    undone: Mapping[Status, int]
+    oldest: Mapping[Status, datetime]
+    recent: Mapping[Status, int]
+    releasing: int
+    look_ups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """The counts, how each account stands, and how many people opted out, as of ``read_at``."""
+
+    read_at: datetime
+    counts: Counts
+    standings: tuple[Standing, ...]
+    opt_outs: int

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
+from callrail_relay.domain.message import Reason
+from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.similarity import are_similar
-from callrail_relay.domain.suppression import PossibleOptOut
 
 AFTER_SLEEP = timedelta(minutes=5)
 """So long after the machine woke, a text that came or was sent since is taken for a sender's repeat."""

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum, auto
 from typing import Any
 
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
-from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.views import Waiting
 
 CONTACT_AGE = timedelta(minutes=10)

@@ -1,9 +1,10 @@
-"""What CallRail tells of one text: that it came from a person, or went out to one."""
+"""Texts that CallRail tells of, by webhook and by poll, and replies that are passed on."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
@@ -163,3 +164,138 @@ class SeenReplies:
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]
 """Reads a webhook's body of a content type; None where it tells of no text."""
+
+
+FIRST_RETRY = timedelta(minutes=1)
+LONGEST_RETRY = timedelta(hours=1)
+GIVE_UP = timedelta(days=1)
+"""After this a reply is not tried any more; it stays in the conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """
+    A reply to pass on, with what IF3 said of the person in the last text to them.
+
+    ``tries`` counts this one.
+    """
+
+    resource_id: str
+    text: str
+    written_at: datetime
+    received_at: datetime
+    tries: int
+    tracking_number: str | None = None
+    recipient: str | None = None
+    seller: str | None = None
+    seller_id: str | None = None
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+
+    @property
+    def title(self) -> str:
+        return f"Text from {self.seller or self.recipient or 'a number that CallRail masks'}"
+
+    @property
+    def words(self) -> str:
+        """The text, and below it whose it is and which opportunity it belongs to."""
+        told = (
+            ("From", self.recipient),
+            ("To", self.tracking_number),
+            ("IF3 opportunity", self.opportunity_id),
+            ("IF3 seller", self.seller_id),
+            ("IF3 sender", self.sender_id),
+        )
+        lines = [f"{name}: {value}" for name, value in told if value]
+        return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
+
+    def retry_at(self, now: datetime) -> datetime | None:
+        """When to try again after this try failed; None where it is given up."""
+        if now - self.received_at >= GIVE_UP:
+            return None
+        return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
+
+
+OVERLAP = timedelta(minutes=10)
+"""How far each look reaches behind the one before it: clocks differ, and CallRail may show a text late."""
+
+FIRST = timedelta(days=1)
+"""How far the very first look reaches back."""
+
+LONGEST = timedelta(days=7)
+"""How far a look reaches back at most, after the relay was off."""
+
+Company = tuple[str, str]
+"""An account and a company of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPolicy:
+    """
+    How to look for replies.
+
+    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one look may take.
+    """
+
+    companies: tuple[Company, ...]
+    every: timedelta
+    requests_per_hour: int = 800
+    lease: timedelta = timedelta(minutes=5)
+
+    def since(self, now: datetime, covered: datetime | None) -> datetime:
+        """From when on to look, where the last look that ended well began at *covered*."""
+        if covered is None:
+            return now - FIRST
+        return max(covered - OVERLAP, now - LONGEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuePoll:
+    """A look for replies that is ours to make now."""
+
+    id: int
+    account_id: str
+    company_id: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookUrls:
+    """Where CallRail posts; whatever else begins with *base* was ours, and opens nothing any more."""
+
+    base: str
+    received: str
+    sent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookIntegration:
+    """What CallRail has of a company's webhooks; *config* is its own, and not looked into here."""
+
+    id: str
+    config: Mapping[str, Any]
+    signing_key: str | None
+    active: bool
+
+
+class Change(StrEnum):
+    """What registering our URLs came to."""
+
+    CREATED = "created"
+    """The company had no webhooks before."""
+
+    ADDED = "added"
+    """Our URLs stand beside those that were there."""
+
+    UNCHANGED = "unchanged"
+    """They were there already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What was done for one company. Not *active* are webhooks that CallRail, or somebody, switched off."""
+
+    company_id: str
+    change: Change
+    signing_key: str | None
+    active: bool

@@ -5,22 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.mapping import Draft, map_direct, map_entry
-from callrail_relay.domain.message import Message, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.domain.saved import read_saved
-from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import (
+from callrail_relay.domain.mapping import (
     Accepted,
+    Draft,
     NewMessage,
     NewSubmission,
     RawSubmission,
     StoredSubmission,
+    map_direct,
+    map_entry,
 )
+from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
+from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.saved import read_saved
+from callrail_relay.domain.segmentation import segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

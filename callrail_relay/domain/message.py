@@ -1,14 +1,63 @@
-"""Submissions, messages, segments and attempts, as they are read back from the outbox."""
+"""Messages as the outbox keeps them: submission, segments, attempts, reasons, and what people decided."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from random import Random
 from typing import Any
+from uuid import UUID
 
-from callrail_relay.domain.decision import Decision
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
+
+
+class Verb(StrEnum):
+    """What a person may decide."""
+
+    APPROVE = "approve"
+    CANCEL = "cancel"
+    RESEND = "resend"
+    MARK_SENT = "mark-sent"
+    REMAP = "remap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """Who decides, and why, in their own words."""
+
+    person: str
+    note: str | None = None
+
+
+UNSIGNED = Word(person="somebody")
+"""Where nobody says who decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A decision as it is kept; *overridden* are the codes of the reasons that the message showed."""
+
+    decided_at: datetime
+    verb: Verb
+    word: Word
+    overridden: tuple[str, ...] = ()
+
+
+SHOWS_WHAT_WAS_TYPED = frozenset({"bad_phone", "two_phones", "merge_tag"})
+"""Codes of reasons whose sentence shows a phone number or words of the text, and is removed with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """
+    One reason: a code for programs, a sentence for people.
+
+    The sentence names the remedy where there is one. It may show what was typed, so that only the code is
+    logged.
+    """
+
+    code: str
+    detail: str
 
 
 class Status(StrEnum):
@@ -195,3 +244,36 @@ class Export:
 def instant(value: datetime | None) -> str | None:
     """An instant as programs read it: ISO 8601 in UTC, ending in Z."""
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_MILLISECOND = 1000
+
+
+def uuid7(now: datetime, random: Random) -> str:
+    """
+    A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits.
+
+    Ids that grow with time keep the indexes of the outbox small and quick.
+    """
+    microseconds = int(now.timestamp() * 1_000_000)
+    milliseconds, rest = divmod(microseconds, _MILLISECOND)
+    fraction = rest * 4096 // _MILLISECOND
+    value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def first_id(instant: datetime) -> str:
+    """What every ``uuid7`` of *instant* and later is not less than."""
+    return str(UUID(int=int(instant.timestamp() * _MILLISECOND) << 80))
+
+
+def made_at(id_: str) -> datetime | None:
+    """When a ``uuid7`` was made, to the millisecond; None for any other id."""
+    try:
+        value = UUID(id_)
+    except ValueError:
+        return None
+    if value.version != 7:
+        return None
+    return datetime.fromtimestamp((value.int >> 80) / _MILLISECOND, UTC)

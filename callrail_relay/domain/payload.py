@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.csv_rows import whole_number
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.parsing import (
     IF3_FIELDS,
     Doubtful,
@@ -22,8 +24,6 @@ from callrail_relay.domain.parsing import (
     is_blank,
     parse,
 )
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.sheets import whole_number
 
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
 MOST_PAYLOADS = 20

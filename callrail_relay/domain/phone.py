@@ -10,7 +10,7 @@ import unicodedata
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 
-from callrail_relay.domain.sheets import whole_number
+from callrail_relay.domain.csv_rows import whole_number
 
 # +1 is shared with other countries, and their area codes are known (https://www.nanpa.com/numbering).
 # Puerto Rico, Guam, the US Virgin Islands, American Samoa and the Northern Marianas are of the US.

@@ -1,6 +1,9 @@
-"""Looking up what nobody knows: when to look, and what follows from what was found."""
+"""Settling unknown outcomes: when to look, how texts are matched, and what follows from what was found."""
 
-from dataclasses import dataclass
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -89,3 +92,197 @@ class Settled:
     status: Status
     detail: str
     twice: bool = False
+
+
+BEFORE = timedelta(minutes=2)
+"""How far CallRail's clock may be behind ours."""
+
+AFTER = timedelta(minutes=10)
+"""How late CallRail may write down a text that it took."""
+
+_QUOTES = str.maketrans(
+    {
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2026": "...",
+    }
+)
+# What CallRail appends to a first text: instructions for leaving, in a wording that is not documented.
+# They begin right behind the text, or behind a word about rates: what has words of its own before them is
+# another text that begins like ours, and to take it for ours would lose ours in silence.
+_OPT_OUT_WORDING = re.compile(
+    r"""\W*
+    (?:(?:standard\W+)?(?:msg|message)s?\W+(?:(?:and\W+)?data\W+)?rates\W+(?:may\W+)?apply\W+)?
+    (?:to\W+(?:unsubscribe|opt[ -]?out|stop|cancel|end)\W+(?:of\W+texts\W+)?)?
+    (?:you\W+(?:can|may)\W+|please\W+)?
+    (?:(?:reply|respond|text|txt|send|say)\W+(?:with\W+)?(?:stop|end|cancel|quit|unsubscribe)
+       |unsubscribe|opt[ -]?out)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LONGEST_WORDING = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundText:
+    """An outgoing text of a conversation, as CallRail shows it."""
+
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """What reading CallRail's conversation brought, and how many requests it took."""
+
+    texts: tuple[FoundText, ...]
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLookup:
+    """Why CallRail's conversation could not be read, and how many requests that took."""
+
+    detail: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """One attempt of ours: *certain* where CallRail confirmed it, else its outcome is the question."""
+
+    attempt_id: int
+    content: str
+    started_at: datetime
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A sending whose outcome was the question, and the text that shows that it arrived."""
+
+    sending: Sending
+    found: FoundText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """
+    What a conversation proves: the *matches*, and what it leaves *unclear*.
+
+    A sending is unclear where more texts could be it than were sent from here; by its id,
+    how many. Somebody may have written the same words in CallRail.
+    """
+
+    matches: tuple[Match, ...] = ()
+    unclear: Mapping[int, int] = field(default_factory=dict)
+
+
+def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
+    """
+    Between which instants every sending was started that has to do with one of *started_at*.
+
+    A sending nearby may own a text that another one could have, whose own text yet another one could have:
+    who is left out of such a chain would seem to have left a text over.
+    """
+    first = last = started_at
+    written = sorted(text.created_at for text in found)
+    while True:
+        near = [at for at in written if first - BEFORE <= at <= last + AFTER]
+        earliest = min([first, *(at - AFTER for at in near)])
+        latest = max([last, *(at + BEFORE for at in near)])
+        if (earliest, latest) == (first, last):
+            return first, last
+        first, last = earliest, latest
+
+
+def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
+    """Give as many sendings as can be a found text of their own, certain ones first, older ones first."""
+    ordered = sorted(
+        sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
+    )
+    fitting = _fitting(ordered, found)
+    owners: dict[int, int] = {}
+    for number in range(len(ordered)):
+        _give(number, fitting, owners, tried=set())
+    matches: list[Match] = []
+    unclear: dict[int, int] = {}
+    for text, number in owners.items():
+        sending = ordered[number]
+        left = sum(other not in owners for other in fitting[number])
+        if sending.certain:
+            continue
+        if left:
+            unclear[sending.attempt_id] = left + 1
+        else:
+            matches.append(Match(sending=sending, found=found[text]))
+    matches.sort(key=lambda one: (one.sending.started_at, one.sending.attempt_id))
+    return Matches(matches=tuple(matches), unclear=unclear)
+
+
+def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
+    """
+    Whose text *found* is: that of a sending that is known to have arrived before that of a questionable one.
+
+    So no text lends itself to an older sending with the same words, while its own has yet to be told.
+    """
+    ordered = sorted(
+        sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
+    )
+    fitting = _fitting(ordered, [found])
+    return next((sending for sending, texts in zip(ordered, fitting, strict=True) if texts), None)
+
+
+def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int], *, tried: set[int]) -> bool:
+    """
+    Give a sending a text, which an earlier one may have to swap for another; none goes back to having none.
+
+    This is the augmenting path of Kuhn's algorithm: whoever comes first is not worse off for those after.
+    """
+    for text in fitting[number]:
+        if text in tried:
+            continue
+        tried.add(text)
+        if text not in owners or _give(owners[text], fitting, owners, tried=tried):
+            owners[text] = number
+            return True
+    return False
+
+
+def normalise(content: str) -> str:
+    """A text without the differences that CallRail's history makes."""
+    plain = unicodedata.normalize("NFC", content).translate(_QUOTES)
+    return " ".join(plain.split())
+
+
+def _fitting(sendings: Sequence[Sending], found: Sequence[FoundText]) -> list[list[int]]:
+    """For each sending the positions of the texts that can be it, first those that are exactly ours."""
+    ours = [normalise(sending.content) for sending in sendings]
+    theirs = [normalise(text.content) for text in found]
+    fits: list[list[tuple[bool, datetime, int]]] = [[] for _ in sendings]
+    for position, text in enumerate(found):
+        in_time = [number for number, sending in enumerate(sendings) if _in_time(sending, text)]
+        same = [number for number in in_time if ours[number] == theirs[position]]
+        begins = [number for number in in_time if _with_wording(ours[number], theirs[position])]
+        # A text with wording behind it is that of the longest of ours that it begins with.
+        longest = max((len(ours[number]) for number in begins), default=0)
+        for number in same or [number for number in begins if len(ours[number]) == longest]:
+            fits[number].append((not same, text.created_at, position))
+    return [[position for _, _, position in sorted(one)] for one in fits]
+
+
+def _in_time(sending: Sending, text: FoundText) -> bool:
+    return sending.started_at - BEFORE <= text.created_at <= sending.started_at + AFTER
+
+
+def _with_wording(ours: str, theirs: str) -> bool:
+    """Whether *theirs* is *ours* with opt-out wording behind it, and not another text that begins alike."""
+    rest = theirs.removeprefix(ours)
+    if rest in ("", theirs) or len(rest) > _LONGEST_WORDING:
+        return False
+    # Where the last word goes on it is another word: "Yes" is not the beginning of "Yesterday".
+    within_word = ours[-1].isalnum() and rest[:1].isalnum()
+    return not within_word and _OPT_OUT_WORDING.match(rest) is not None

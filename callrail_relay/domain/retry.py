@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import (
     NotSent,
     Outcome,
@@ -15,7 +15,6 @@ from callrail_relay.domain.outcome import (
     Sent,
     Unknown,
 )
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.segmentation import length
 
 DOCUMENTED_LENGTH = 140

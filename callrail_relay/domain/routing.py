@@ -1,9 +1,11 @@
-"""Which account, company and tracking number a message leaves from."""
+"""Which account, company and tracking number a message is sent from, and which numbers can text."""
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from callrail_relay.domain.sheets import whole_number
+from callrail_relay.domain.csv_rows import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,47 @@ class Routes:
         if self.default is not None:
             routes.append(self.default)
         return iter(dict.fromkeys(routes))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEntry:
+    """An account that the key can see. *numeric_id* is the nine-digit number that CallRail's pages show."""
+
+    id: str
+    name: str
+    numeric_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyEntry:
+    id: str
+    name: str
+    time_zone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberEntry:
+    """A tracking number that can send texts. *pooled* ones belong to a session pool and may be recycled."""
+
+    number: str
+    name: str
+    company_id: str
+    pooled: bool
+
+
+class Discovery(Protocol):
+    """Whoever can ask CallRail for these. All raise RefusedByCallRail and Unavailable."""
+
+    async def accounts(self) -> list[AccountEntry]: ...
+
+    async def companies(self, account_id: str) -> list[CompanyEntry]: ...
+
+    async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]: ...

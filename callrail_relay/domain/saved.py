@@ -5,6 +5,7 @@ Reads what was saved elsewhere of IF3's texts: files of JSON or forms, and the e
 from collections.abc import Iterator
 
 from callrail_relay.domain.charset import UnparsedError, decode
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.parsing import Fields, first, form, is_blank, json_at, parse
 from callrail_relay.domain.payload import (
     Entry,
@@ -15,7 +16,6 @@ from callrail_relay.domain.payload import (
     to_entry,
     unreadable,
 )
-from callrail_relay.domain.reason import Reason
 
 _MOST_LEVELS = 3
 

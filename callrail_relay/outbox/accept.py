@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
+from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.message import Status
+from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.similarity import similarity_words
-from callrail_relay.domain.submission import Accepted, NewMessage, NewSubmission, Repeated
-from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import reasons_to_json
 from callrail_relay.outbox.tables import (

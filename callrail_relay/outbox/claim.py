@@ -8,14 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import DAY, HOUR, Window
+from callrail_relay.domain.account import DAY, HOUR, Account, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
-from callrail_relay.domain.message import Status
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments as cut
-from callrail_relay.domain.suppression import PossibleOptOut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.rows import Row, reasons_from_json, reasons_to_json, try_account
 from callrail_relay.outbox.tables import (

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.budget import DAY
+from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.tables import attempts, contacts, polls

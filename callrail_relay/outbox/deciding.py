@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.decision import Decision, Verb, Word
+from callrail_relay.domain.message import Decision, Verb, Word
 from callrail_relay.outbox.tables import decisions
 
 

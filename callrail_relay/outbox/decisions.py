@@ -8,10 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.decision import Verb, Word
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status, Verb, Word
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.accept import ensure_account

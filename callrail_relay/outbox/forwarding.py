@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.forwarding import Forward
+from callrail_relay.domain.inbound import Forward
 from callrail_relay.outbox.rows import Row
 from callrail_relay.outbox.tables import callrail_texts, messages
 

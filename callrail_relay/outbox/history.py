@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import DAY, HOUR
+from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,

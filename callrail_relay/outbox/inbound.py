@@ -17,9 +17,9 @@ from callrail_relay.domain.inbound import (
     Pair,
     WitnessPolicy,
 )
-from callrail_relay.domain.matching import BEFORE, normalise
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
-from callrail_relay.domain.suppression import Origin, PossibleOptOut
+from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
+from callrail_relay.domain.reconcile import BEFORE, normalise
 from callrail_relay.outbox.numbers import with_known_numbers
 from callrail_relay.outbox.opt_outs import ask_about, settle_possible_opt_out, suppress
 from callrail_relay.outbox.rows import Row, change_account

@@ -6,11 +6,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.matching import FailedLookup, Lookup, Sending, match, reach
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.reconcile import AUDIT_AFTER, DueLookup, LookupPolicy, OnUnknown, Settled
+from callrail_relay.domain.reconcile import (
+    AUDIT_AFTER,
+    DueLookup,
+    FailedLookup,
+    Lookup,
+    LookupPolicy,
+    OnUnknown,
+    Sending,
+    Settled,
+    match,
+    reach,
+)
 from callrail_relay.outbox.progress import message_status
 from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.rows import (

@@ -5,9 +5,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.ids import first_id
-from callrail_relay.domain.message import Status
-from callrail_relay.domain.readings import RECENT, UNDONE, Counts
+from callrail_relay.domain.delivery import RECENT, UNDONE, Counts
+from callrail_relay.domain.message import Status, first_id
 from callrail_relay.outbox.tables import attempts, messages, suppressions
 
 

@@ -11,8 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.inbound import WitnessPolicy
-from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.opt_outs import suppress_from_another
 from callrail_relay.outbox.tables import numbers

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.suppression import Origin, PossibleOptOut, Suppression
+from callrail_relay.domain.opt_outs import Origin, PossibleOptOut, Suppression
 from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.tables import (
     Instant,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.polling import LONGEST, Company, DuePoll, PollPolicy
+from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.numbers import with_known_companies
 from callrail_relay.outbox.requests import requests_used

@@ -6,11 +6,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import DAY, Limits, drains_at
-from callrail_relay.domain.decision import Decision
-from callrail_relay.domain.message import OPEN, Evidence, Message, MessageFilter, Segment, Status
-from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.account import DAY, Account, Limits, drains_at
+from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.message import OPEN, Decision, Evidence, Message, MessageFilter, Segment, Status
 from callrail_relay.outbox.deciding import read_decisions
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
 from callrail_relay.outbox.rows import Row, attempt_from_row, message_from_row, read_account

@@ -9,14 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.delivery import Recorded
+from callrail_relay.domain.message import Reason, Status
+from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import segments as cut
-from callrail_relay.domain.standing import Recorded
-from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all, write_segments
 from callrail_relay.outbox.inbound import place

@@ -5,10 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.decision import Verb, Word
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.message import Source, Status
-from callrail_relay.domain.submission import NewMessage, StoredSubmission
+from callrail_relay.domain.mapping import NewMessage, StoredSubmission
+from callrail_relay.domain.message import Source, Status, Verb, Word
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.deciding import keep_decision
 from callrail_relay.outbox.opt_outs import is_suppressed, read_possible_opt_outs

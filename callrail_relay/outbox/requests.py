@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import HOUR
+from callrail_relay.domain.account import HOUR
 from callrail_relay.outbox.tables import evidence, polls
 
 

@@ -13,9 +13,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.message import ENDED
-from callrail_relay.domain.reason import SHOWS_WHAT_WAS_TYPED, Reason
-from callrail_relay.domain.suppression import Origin
+from callrail_relay.domain.message import ENDED, SHOWS_WHAT_WAS_TYPED, Reason
+from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.outbox.engine import is_sqlite
 from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
 from callrail_relay.outbox.tables import (

@@ -8,10 +8,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.decision import Decision
-from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
+from callrail_relay.domain.message import (
+    Attempt,
+    Decision,
+    Evidence,
+    Message,
+    Reason,
+    Segment,
+    Source,
+    Status,
+)
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.tables import Instant, accounts, attempts
 

@@ -15,34 +15,31 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, Clock
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.alerts import Changes, Incident, Undecided
-from callrail_relay.domain.budget import Limits
-from callrail_relay.domain.decision import UNSIGNED, Word
-from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult
-from callrail_relay.domain.forwarding import Forward
+from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult, Counts, Recorded, Standing
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Contact, Running
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
+    DuePoll,
+    Forward,
     Noted,
+    PollPolicy,
     WitnessPolicy,
 )
-from callrail_relay.domain.matching import FailedLookup, Lookup
-from callrail_relay.domain.message import Export, Message, MessageFilter, Status
-from callrail_relay.domain.outcome import NotSent, Outcome
-from callrail_relay.domain.polling import DuePoll, PollPolicy
-from callrail_relay.domain.readings import Counts
-from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
-from callrail_relay.domain.routing import Route
-from callrail_relay.domain.standing import Recorded, Standing
-from callrail_relay.domain.submission import (
+from callrail_relay.domain.mapping import (
     Accepted,
     NewMessage,
     NewSubmission,
     StoredSubmission,
 )
-from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.message import UNSIGNED, Export, Message, MessageFilter, Status, Word
+from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.outcome import NotSent, Outcome
+from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
+from callrail_relay.domain.routing import Route
 from callrail_relay.domain.views import (
     Arrivals,
     Conversation,

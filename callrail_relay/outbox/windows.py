@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import DAY, HOUR, Limits, Window
+from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.message import Status
 from callrail_relay.outbox.tables import Instant, attempts, callrail_texts, is_open, messages, segments
 

@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import DAY
+from callrail_relay.domain.account import DAY
 from callrail_relay.domain.inbound import Pair
-from callrail_relay.domain.matching import AFTER, BEFORE, FoundText, Sending, owner
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
-from callrail_relay.domain.reconcile import Settled
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, Settled, owner
 from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
 from callrail_relay.outbox.rows import Row, change_account, write_account
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments

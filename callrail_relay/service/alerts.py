@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain import alert_words
+from callrail_relay.domain import alerts
 from callrail_relay.domain.alerts import AlertPolicy, Facts, Incident, Level, decide, told_together
 from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ProgramFailed, ignore
 from callrail_relay.errors import Unavailable
@@ -149,10 +149,10 @@ class Alerts:
         now = self._clock.now()
         self._silent_since = self._silent_since or now
         if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:
-            words = alert_words.store_silent(str(error), self._silent_since)
+            words = alerts.store_silent(str(error), self._silent_since)
             self._silence_told = await self._told(words, Level.ERROR)
 
     async def _store_answers(self) -> None:
         self._silent_since = None
         if self._silence_told:
-            self._silence_told = not await self._told(alert_words.store_silent_over(), Level.OVER)
+            self._silence_told = not await self._told(alerts.store_silent_over(), Level.OVER)

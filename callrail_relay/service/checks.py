@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.discovery import Discovery
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, SecretFault, Unavailable, Waiting
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.health import Check, StoreProbe, Worry

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.discovery import Discovery
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import CONTACT_AGE
+from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.background import Repeating

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -25,7 +25,6 @@ from callrail_relay.domain.events import (
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.standing import Recorded
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned, tell

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
-from callrail_relay.domain.standing import Standing
 from callrail_relay.errors import (
     NotAllowed,
     OutcomeUnknown,

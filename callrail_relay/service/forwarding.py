@@ -6,7 +6,7 @@ from typing import Protocol
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ForwardFailed, ReplyForwarded, ignore
-from callrail_relay.domain.forwarding import Forward
+from callrail_relay.domain.inbound import Forward
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.background import Repeating
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.readings import Readings
+from callrail_relay.domain.delivery import Readings
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.operations import Operations
 

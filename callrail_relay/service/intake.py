@@ -14,11 +14,9 @@ from callrail_relay.domain.events import (
     SubmissionAccepted,
     ignore,
 )
-from callrail_relay.domain.ids import uuid7
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan
-from callrail_relay.domain.mapping import Draft
-from callrail_relay.domain.message import Source
-from callrail_relay.domain.submission import Accepted, NewSubmission, RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapping import Accepted, Draft, NewSubmission, RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from callrail_relay.domain.discovery import Discovery
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox.store import Outbox
 

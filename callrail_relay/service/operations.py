@@ -5,17 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from callrail_relay.domain.budget import Limits, Window
-from callrail_relay.domain.decision import UNSIGNED, Word
+from callrail_relay.domain.account import Limits, Window
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
-from callrail_relay.domain.message import OPEN, Export, Message, MessageFilter, Status, instant
-from callrail_relay.domain.opt_outs import ListedPerson
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import (
+    OPEN,
+    UNSIGNED,
+    Export,
+    Message,
+    MessageFilter,
+    Reason,
+    Status,
+    Word,
+    instant,
+)
+from callrail_relay.domain.opt_outs import ListedPerson, Suppression
 from callrail_relay.domain.routing import Routes
-from callrail_relay.domain.standing import Standing
-from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox.store import Outbox
 

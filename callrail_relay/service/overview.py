@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.suppression import Suppression
+from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,

@@ -6,8 +6,7 @@ from typing import Protocol
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, RepliesNotRead, ignore
-from callrail_relay.domain.inbound import SeenReplies, WitnessPolicy
-from callrail_relay.domain.polling import DuePoll, PollPolicy
+from callrail_relay.domain.inbound import DuePoll, PollPolicy, SeenReplies, WitnessPolicy
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.background import Repeating
 from callrail_relay.service.replies import tell_noted

@@ -12,6 +12,7 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.delivery import Recorded
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
@@ -20,10 +21,8 @@ from callrail_relay.domain.events import (
     SentTwice,
     ignore,
 )
-from callrail_relay.domain.matching import FailedLookup, Lookup
-from callrail_relay.domain.reconcile import DueLookup, LookupPolicy, Settled
+from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.standing import Recorded
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.background import Repeating

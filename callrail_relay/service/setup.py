@@ -8,8 +8,8 @@ asks it shows the choices and puts what is left to a person.
 import re
 from dataclasses import dataclass
 
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, Discovery, NumberEntry
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry
 from callrail_relay.errors import RefusedByCallRail, SecretFault
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
+from callrail_relay.domain.delivery import Readings, Standing
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -32,11 +33,8 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
-from callrail_relay.domain.ids import made_at
-from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.readings import Readings
-from callrail_relay.domain.standing import Standing
 
 PREFIX = "callrail_relay"
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.domain.webhooks import HookUrls
+from callrail_relay.domain.inbound import HookUrls
 from callrail_relay.service.replies import EVENT
 from tests.acceptance.program import HOOK_TOKEN, LONGEST, PAYLOAD, Program, Sandbox, Started
 

@@ -24,7 +24,7 @@ from random import Random
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapping import Draft

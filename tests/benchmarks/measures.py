@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import MappingPolicy

@@ -21,13 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, CallRail
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
-from callrail_relay.domain.matching import FailedLookup, Lookup
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, Unknown
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.reconcile import FailedLookup, Lookup
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
 from callrail_relay.service.delivery import LEASE_CHECK, Delivery
 from callrail_relay.web.server import Listener

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
-from callrail_relay.domain.matching import FailedLookup, Lookup
+from callrail_relay.domain.reconcile import FailedLookup, Lookup
 from callrail_relay.domain.routing import Route
 from tests.callrail.simulated import StandingClock, make_simulator
 from tests.service.rig import KEY, open_callrail

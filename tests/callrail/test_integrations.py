@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail import wire
-from callrail_relay.domain.webhooks import Change, HookUrls, WebhookIntegration
+from callrail_relay.domain.inbound import Change, HookUrls, WebhookIntegration
 from tests.service.rig import open_callrail
 
 URLS = HookUrls(

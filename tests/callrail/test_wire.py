@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.callrail import wire
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.domain.outcome import (
     Outcome,
     RateLimited,
@@ -17,6 +16,7 @@ from callrail_relay.domain.outcome import (
     Unknown,
     Usage,
 )
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 

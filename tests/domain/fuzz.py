@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, map_saved, map_stored
+from callrail_relay.domain.mapping import NewSubmission, RawSubmission, StoredSubmission, repeat_key
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.payload import MOST_ENTRIES, is_storable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
-from callrail_relay.domain.submission import NewSubmission, RawSubmission, StoredSubmission, repeat_key
 from callrail_relay.web.public import LARGEST_BODY
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"

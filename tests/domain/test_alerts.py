@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.account import Account
+from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.alerts import (
     AlertPolicy,
     Changes,
@@ -18,8 +18,7 @@ from callrail_relay.domain.alerts import (
     decide,
     told_together,
 )
-from callrail_relay.domain.budget import Window
-from callrail_relay.domain.standing import Standing
+from callrail_relay.domain.delivery import Standing
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits, Window, drains_at
+from callrail_relay.domain.account import DAY, HOUR, Limits, Window, drains_at
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 

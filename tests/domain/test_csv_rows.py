@@ -1,59 +1,92 @@
-"""Messages as rows."""
+"""Cells that a spreadsheet takes for words."""
 
 import csv
 import io
-from dataclasses import replace
 
-from callrail_relay.domain.csv_rows import COLUMNS, header, rows
-from callrail_relay.domain.message import Attempt, Message, Segment, Source, Status
-from callrail_relay.domain.reason import Reason
-from tests.support.clock import START
-from tests.support.factories import RECIPIENT, make_route
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-ATTEMPT = Attempt(started_at=START, finished_at=None, outcome=None, http_status=None, detail=None)
-MESSAGE = Message(
-    id="m-1",
-    submission_id="s-1",
-    status=Status.HELD,
-    source=Source.WEBHOOK,
-    received_at=START,
-    reasons=(Reason("merge_tag", "The text holds a merge tag."),),
-    recipient=RECIPIENT,
-    text='=HYPERLINK("http://example.com";"Hi")',
-    route=make_route(),
-    segments=(Segment(position=1, content="Hi", status=Status.SENT, attempts=(ATTEMPT, ATTEMPT)),),
-    seller="Dana, of 12 Oak St",
+from callrail_relay.domain.csv_rows import guarded, lines, unguarded, whole_number
+
+MARKS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - full width is the point
+
+
+@given(st.text() | st.text(alphabet="'=+-@ \t1;\n\"\r"))
+def test_words_come_back(words: str) -> None:
+    """Whatever is guarded reads as it was."""
+    assert words == unguarded(guarded(words))
+
+
+@given(st.sampled_from(MARKS), st.text(alphabet=" \u00a0"), st.text("1a"))
+def test_no_cell_begins_as_a_formula(mark: str, space: str, words: str) -> None:
+    """Not even behind white space."""
+    assert guarded(f"{space}{mark}{words}").startswith("'") or mark.isspace()
+    assert guarded(f"{mark}{words}").startswith("'")
+
+
+@given(st.text(alphabet="'=+-@ \t1;\n\"\r,"))
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_program_finds_a_formula_by_its_own_separator(separator: str, words: str) -> None:
+    """Excel takes semicolons in half of Europe, and tabs when words are pasted."""
+    line = lines([["id", guarded(words), "end"]])
+    inside = line.removeprefix("id,").removesuffix(",end\n")
+    cells = [cell for row in csv.reader(io.StringIO(inside, newline=""), delimiter=separator) for cell in row]
+
+    assert not [cell for cell in cells if cell.lstrip(" ").startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        ("hello;=1+1", "hello;'=1+1"),
+        ("a\t@b\n-c", "a\t'@b\n'-c"),
+        ('a; "=b"', 'a;\' "=b"'),
+        ("+12025550122", "'+12025550122"),
+        ("one\n\ntwo; three", "one\n\ntwo; three"),
+    ],
 )
+def test_every_beginning_is_guarded(words: str, cell: str) -> None:
+    """And nothing else is."""
+    assert cell == guarded(words)
+    assert words == unguarded(cell)
 
 
-def read(*messages: Message) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(header() + rows(messages), newline="")))
+@pytest.mark.parametrize("words", ["", "Is Tuesday fine?", "12 Oak St", "'twas", "''", "5 - 3", "a=b"])
+def test_ordinary_words_stay(words: str) -> None:
+    assert words == guarded(words)
+    assert words == unguarded(words)
 
 
-def test_a_row_has_a_cell_for_each_key() -> None:
-    """Segments and attempts are counted; phone numbers stay as they are, for the programs that read them."""
-    [row] = read(MESSAGE)
+@pytest.mark.parametrize(
+    ("written", "digits"),
+    [
+        ("42", "42"),
+        ("42.", "42"),
+        ("42.00", "42"),
+        ("0042.0", "0042"),
+        ("1,234,567.0", "1234567"),
+        ("4.2E+01", "42"),
+        ("4.20e1", "42"),
+        ("2.025550149E+09", "2025550149"),
+        ("2.02555E+09", None),
+        ("2E+09", None),
+        ("4.25e1", "4.25e1"),
+        ("5e3", "5e3"),
+        ("12,34", "12,34"),
+        ("42.5", "42.5"),
+        ("-42.0", "-42.0"),
+        ("", ""),
+        ("Dana", "Dana"),
+    ],
+)
+def test_a_whole_number_is_read_as_sheets_write_it(written: str, digits: str | None) -> None:
+    """Nothing is made of what is no whole number, and nothing is guessed where digits were lost."""
+    assert digits == whole_number(written)
 
-    assert list(COLUMNS) == list(row)
-    assert {
-        "recipient": RECIPIENT,
-        "tracking_number": "+12025550133",
-        "segments": "1",
-        "attempts": "2",
-        "seller": "Dana, of 12 Oak St",
-        "received_at": "2026-03-02T15:00:00.000Z",
-        "sent_at": "",
-        "reason": "The text holds a merge tag.",
-    }.items() <= row.items()
 
-
-def test_words_are_no_formula() -> None:
-    """What somebody wrote does nothing in the spreadsheet of whoever opens it."""
-    formulas = replace(MESSAGE, seller="@SUM(1)", opportunity_id="+1", sender_id="-2", text="\t=1")
-
-    [first, second] = read(MESSAGE, formulas)
-
-    assert '\'=HYPERLINK("http://example.com";"Hi")' == first["text"]
-    assert ["'@SUM(1)", "'+1", "'-2", "'\t'=1"] == [
-        second[name] for name in ("seller", "opportunity_id", "sender_id", "text")
-    ]
+@given(st.integers(10, 10**15))
+def test_what_python_writes_in_full_is_read(number: int) -> None:
+    """As a float, and with an exponent and all digits."""
+    assert str(number) == whole_number(f"{number}.0") == whole_number(f"{number:,}")
+    assert str(number) == whole_number(f"{number:.{len(str(number)) - 1}E}")

@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Mode, Verdict
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import Reason
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 WINDOW = timedelta(seconds=5)

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.budget import Window
+from callrail_relay.domain.account import Window
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.health import (
     CONTACT_AGE,
     Code,
@@ -19,7 +20,6 @@ from callrail_relay.domain.health import (
     judge,
 )
 from callrail_relay.domain.retry import UNREACHABLE
-from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.views import Pile, Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, make_account

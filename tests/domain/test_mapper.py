@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain import mapper as mapper_module
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, is_ping
+from callrail_relay.domain.mapping import RawSubmission
 from callrail_relay.domain.payload import read_request
 from callrail_relay.domain.routing import Route, RouteRule, Routes
-from callrail_relay.domain.submission import RawSubmission
 from tests.support.factories import RECIPIENT, make_id, make_route
 
 ROUTES = st.builds(Route, st.text(), st.text(), st.text())

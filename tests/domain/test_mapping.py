@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.mapping import Draft, map_direct, map_entry
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.payload import Payload, Unreadable
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.errors import SettingsFault, UsageFault
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.matching import AFTER, BEFORE, FoundText, Sending, match, normalise
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, match, normalise
 from tests.support.clock import START
 
 TICK = timedelta(microseconds=1)

@@ -6,9 +6,18 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from callrail_relay.domain.message import OPEN, Attempt, Evidence, Message, Segment, Source, Status, instant
+from callrail_relay.domain.message import (
+    OPEN,
+    Attempt,
+    Evidence,
+    Message,
+    Reason,
+    Segment,
+    Source,
+    Status,
+    instant,
+)
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.routing import Route
 
 NOW = datetime(2026, 3, 2, 15, 0, 0, 123456, tzinfo=UTC)

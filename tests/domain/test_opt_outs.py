@@ -11,10 +11,10 @@ from callrail_relay.domain.opt_outs import (
     BadLine,
     ImportedList,
     ListedPerson,
+    Suppression,
     read_list,
     write_list,
 )
-from callrail_relay.domain.suppression import Suppression
 from callrail_relay.errors import UsageFault
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient

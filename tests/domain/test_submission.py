@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapping import Draft, NewMessage, fingerprint
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.submission import NewMessage, fingerprint
 from tests.support.factories import make_draft, make_message, make_route
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult
+from callrail_relay.domain.account import DAY, HOUR, Limits
+from callrail_relay.domain.delivery import Claim, ClaimResult, Recorded
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy
-from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup, normalise
+from callrail_relay.domain.mapping import RawSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
     NotSent,
@@ -37,10 +37,17 @@ from callrail_relay.domain.outcome import (
     Sent,
     Unknown,
 )
-from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.domain.reconcile import (
+    LADDER,
+    DueLookup,
+    FailedLookup,
+    FoundText,
+    Lookup,
+    LookupPolicy,
+    OnUnknown,
+    normalise,
+)
 from callrail_relay.domain.routing import RouteRule, Routes
-from callrail_relay.domain.standing import Recorded
-from callrail_relay.domain.submission import RawSubmission, Repeated
 from callrail_relay.outbox.accept import Stored as Answer
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.store import Outbox

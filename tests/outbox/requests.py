@@ -2,11 +2,11 @@
 
 import json
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy
+from callrail_relay.domain.mapping import RawSubmission
 from callrail_relay.domain.routing import Routes
-from callrail_relay.domain.submission import RawSubmission
 from tests.support.factories import RECIPIENT, make_id, make_route
 
 

@@ -10,10 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.mapping import Draft
-from callrail_relay.domain.message import Message, MessageFilter, Source, Status
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.submission import NewSubmission
+from callrail_relay.domain.mapping import Draft, NewSubmission
+from callrail_relay.domain.message import Message, MessageFilter, Reason, Source, Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.commits import BATCH

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.alerts import Changes, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reason import Reason
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import messages
 from tests.outbox.worker import REFUSED, Worker, put

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown

@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox.claim import LOCKED_RETRY

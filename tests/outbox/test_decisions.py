@@ -3,8 +3,7 @@
 import pytest
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Status
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, find, put, put_message, status_of

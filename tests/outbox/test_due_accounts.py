@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import HOUR, Limits
+from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
+from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.outcome import NotSent
-from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import accounts

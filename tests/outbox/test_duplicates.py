@@ -6,9 +6,8 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapping import Accepted, Draft, NewMessage
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.domain.submission import Accepted, NewMessage
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, codes_of, status_of
 from tests.support.clock import ManualClock

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Export, MessageFilter, Status
-from callrail_relay.domain.reason import Reason
+from callrail_relay.domain.message import Export, MessageFilter, Reason, Status
 from callrail_relay.outbox import exporting, queries
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, put

@@ -7,9 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reason import Reason
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import history

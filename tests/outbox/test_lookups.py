@@ -6,10 +6,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
-from callrail_relay.domain.reconcile import LADDER, DueLookup, LookupPolicy, OnUnknown
+from callrail_relay.domain.reconcile import (
+    LADDER,
+    DueLookup,
+    FailedLookup,
+    FoundText,
+    Lookup,
+    LookupPolicy,
+    OnUnknown,
+)
 from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words

@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.decision import Word
 from callrail_relay.domain.guards import MASS_TEXT_WINDOW, GuardPolicy, Mode
-from callrail_relay.domain.message import Status
-from callrail_relay.domain.submission import Accepted, NewMessage
+from callrail_relay.domain.mapping import Accepted, NewMessage
+from callrail_relay.domain.message import Status, Word
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import codes_of, find, status_of
 from tests.support.clock import ManualClock

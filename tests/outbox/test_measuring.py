@@ -7,10 +7,9 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.delivery import RECENT
+from callrail_relay.domain.message import Status, uuid7
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.readings import RECENT
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import measuring
 from callrail_relay.outbox.store import Outbox

@@ -16,13 +16,10 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.alerts import Changes, Incident, Level
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.inbound import Direction, ShownNumber
-from callrail_relay.domain.matching import FailedLookup, FoundText, Lookup
-from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.domain.inbound import Direction, PollPolicy, ShownNumber
+from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.domain.polling import PollPolicy
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup, LookupPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox.store import Outbox

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.health import Contact
-from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
 from callrail_relay.outbox.store import Outbox

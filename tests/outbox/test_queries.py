@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.budget import HOUR, Limits
+from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.message import Message, MessageFilter, Status
 from callrail_relay.domain.outcome import RateLimited, Unknown
 from callrail_relay.outbox import queries

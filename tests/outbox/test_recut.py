@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.matching import FoundText, Lookup
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
-from callrail_relay.domain.reconcile import DueLookup, LookupPolicy
+from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, LookupPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock

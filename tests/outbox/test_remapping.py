@@ -6,10 +6,8 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
-from callrail_relay.domain.mapping import Draft
-from callrail_relay.domain.message import Message, Source, Status
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.submission import NewMessage, StoredSubmission
+from callrail_relay.domain.mapping import Draft, NewMessage, StoredSubmission
+from callrail_relay.domain.message import Message, Reason, Source, Status
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, put
 from tests.support.clock import ManualClock

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.inbound import ShownNumber
 from callrail_relay.domain.opt_keywords import OptKeyword
+from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
-from callrail_relay.domain.suppression import Origin
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from tests.outbox.database import connected

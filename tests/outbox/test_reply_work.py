@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.polling import OVERLAP, PollPolicy
+from callrail_relay.domain.inbound import OVERLAP, PollPolicy
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.told import POLICY, make_told
 from tests.support.clock import START, ManualClock

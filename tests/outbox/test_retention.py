@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Refusal, Rejected
-from callrail_relay.domain.reason import Reason
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, find, put, put_message
 from tests.support.clock import ManualClock

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy

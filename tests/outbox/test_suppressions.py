@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.suppression import Suppression
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock

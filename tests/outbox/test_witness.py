@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.budget import DAY, HOUR, Limits
+from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.inbound import CallRailText, Direction, Noted, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown

@@ -4,12 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded, Standing
+from callrail_relay.domain.mapping import NewMessage
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
-from callrail_relay.domain.standing import Recorded, Standing
-from callrail_relay.domain.submission import NewMessage
 from callrail_relay.outbox.store import Outbox
 from tests.support.factories import (
     ACCOUNT,

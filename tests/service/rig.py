@@ -16,7 +16,7 @@ import pytest
 
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode

@@ -16,8 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
-from callrail_relay.domain.forwarding import GIVE_UP, LONGEST_RETRY
-from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
+from callrail_relay.domain.inbound import GIVE_UP, LONGEST_RETRY, CallRailText, Direction, ShownNumber
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.forwarding import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain import mapper
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import MessageAccepted, PingReceived, RepeatReceived
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.domain.polling import PollPolicy
+from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.service.numbers import find_sending_route

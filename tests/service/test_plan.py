@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Planned, map_text
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapping import Accepted, Draft
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.submission import Accepted
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT, recipient

@@ -9,8 +9,16 @@ import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.events import OptedOut, ProgramFailed, RepliesNotRead, ReplyReceived
-from callrail_relay.domain.inbound import CallRailText, Direction, SeenReplies, ShownNumber
-from callrail_relay.domain.polling import FIRST, LONGEST, OVERLAP, PollPolicy
+from callrail_relay.domain.inbound import (
+    FIRST,
+    LONGEST,
+    OVERLAP,
+    CallRailText,
+    Direction,
+    PollPolicy,
+    SeenReplies,
+    ShownNumber,
+)
 from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.polling import Polling, ReplyReader
 from tests.service.rig import Rig, open_rig

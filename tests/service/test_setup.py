@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from callrail_relay.domain.discovery import AccountEntry, CompanyEntry, NumberEntry
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
 from callrail_relay.errors import RefusedByCallRail, SecretFault
 from callrail_relay.service.setup import (
     Choice,

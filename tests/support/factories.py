@@ -5,15 +5,13 @@ from datetime import timedelta
 from itertools import count
 from uuid import UUID
 
-from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import Limits
+from callrail_relay.domain.account import Account, Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapping import Draft, NewMessage, NewSubmission
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import segments
-from callrail_relay.domain.submission import NewMessage, NewSubmission
 
 ACCOUNT = "ACC0000000000000000000000000000001"
 COMPANY = "COM0000000000000000000000000000001"

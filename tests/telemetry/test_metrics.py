@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from callrail_relay.domain.budget import Window
+from callrail_relay.domain.account import Window
+from callrail_relay.domain.delivery import Counts, Readings, Standing
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -31,11 +32,8 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
-from callrail_relay.domain.ids import uuid7
-from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.message import Source, Status, uuid7
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.readings import Counts, Readings
-from callrail_relay.domain.standing import Standing
 from callrail_relay.telemetry.metrics import Metrics
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_account

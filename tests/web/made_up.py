@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.domain.ids import uuid7
+from callrail_relay.domain.message import uuid7
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import migrate

@@ -6,15 +6,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callrail_relay.cli import status_view
-from callrail_relay.domain.account import Account
-from callrail_relay.domain.budget import Window
-from callrail_relay.domain.decision import Decision, Verb, Word
+from callrail_relay.domain.account import Account, Window
+from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
-from callrail_relay.domain.message import Attempt, Evidence, Message, Segment, Source, Status
+from callrail_relay.domain.message import (
+    Attempt,
+    Decision,
+    Evidence,
+    Message,
+    Reason,
+    Segment,
+    Source,
+    Status,
+    Verb,
+    Word,
+)
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reason import Reason
-from callrail_relay.domain.standing import Standing
 from callrail_relay.domain.views import (
     Arrivals,
     Pile,

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.decision import Word
-from callrail_relay.domain.message import Message, Source, Status
+from callrail_relay.domain.message import Message, Reason, Source, Status, Word
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.reason import Reason
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
 from callrail_relay.service.operations import CANCELLABLE, Operations
 from callrail_relay.service.overview import History

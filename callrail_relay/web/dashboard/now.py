@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.budget import DAY, HOUR, Window
+from callrail_relay.domain.account import DAY, HOUR, Window
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.views import OldestUse
 from callrail_relay.service.health import failed_checks

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from callrail_relay.domain.decision import Verb
-from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status
+from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, plural
