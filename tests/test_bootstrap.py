@@ -45,9 +45,9 @@ from callrail_relay.errors import (
 )
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.copying import open_copy
+from callrail_relay.service.delivery import Worker
 from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
-from callrail_relay.service.worker import Worker
 from tests.config.test_places import posix_only
 from tests.service.rig import Events
 from tests.support.clock import START, ManualClock

@@ -17,12 +17,12 @@ from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import EVENT, Witness
-from callrail_relay.service.signing_keys import SigningKeys
 from callrail_relay.service.tokens import (
     GRACE,
     HookToken,
     HookTokens,
     ReadEnded,
+    SigningKeys,
     digest,
     new_token,
     none_ended,

@@ -14,8 +14,14 @@ from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
 from callrail_relay.outbox.engine import store_file
-from callrail_relay.service.checks import (
+from callrail_relay.service.health import (
+    PUBLIC_ADDRESS,
+    RELAY,
+    Check,
+    HealthReport,
     Remembered,
+    StoreProbe,
+    Worry,
     check_accounts,
     check_guards,
     check_relay,
@@ -25,14 +31,6 @@ from callrail_relay.service.checks import (
     check_store,
     check_token_end,
     check_waiting,
-)
-from callrail_relay.service.health import (
-    PUBLIC_ADDRESS,
-    RELAY,
-    Check,
-    HealthReport,
-    StoreProbe,
-    Worry,
     examine,
 )
 from callrail_relay.service.tokens import digest

@@ -15,21 +15,18 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.service.changes import ChangeSignal
-from callrail_relay.service.checks import Remembered
-from callrail_relay.service.health import HealthReport, StoreProbe, examine
+from callrail_relay.service.delivery import Worker
+from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, examine
 from callrail_relay.service.overview import History
 from callrail_relay.service.public_address import new_secret as new_relay_secret
 from callrail_relay.service.refusals import Refusals
 from callrail_relay.service.tokens import HookTokens
-from callrail_relay.service.worker import Worker
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
-from callrail_relay.web.metrics import metrics_route
-from callrail_relay.web.private import create_private_app
+from callrail_relay.web.private import create_private_app, metrics_route
 from callrail_relay.web.public import CallRailHook, Hook, create_public_app
-from callrail_relay.web.self_check import until_unanswered
-from callrail_relay.web.server import Listener
+from callrail_relay.web.server import Listener, until_unanswered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,25 +25,23 @@ from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.service.alerts import Alerts
-from callrail_relay.service.checks import LITTLE_SPACE
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Delivery
-from callrail_relay.service.forwarding import Forwarding
-from callrail_relay.service.gauges import Gauges
+from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.polling import Polling
+from callrail_relay.service.overview import Gauges
 from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
+from callrail_relay.service.replies import Forwarding, Polling
 from callrail_relay.service.retention import Retention
 from callrail_relay.service.wakeup import Wakeup
-from callrail_relay.service.worker import Beside, Worker
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
-from callrail_relay.web.metrics import Scrape
+from callrail_relay.web.private import Scrape
 
 
 @dataclass(frozen=True, kw_only=True)

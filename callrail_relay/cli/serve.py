@@ -13,7 +13,7 @@ from callrail_relay.errors import AlreadyRunning, Unavailable
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.worker import Worker
+    from callrail_relay.service.delivery import Worker
 
 
 @server

@@ -27,8 +27,7 @@ from callrail_relay.domain.views import (
     Waiting,
 )
 from callrail_relay.outbox.opt_outs import is_suppressed
-from callrail_relay.outbox.rows import Row, reasons_from_json
-from callrail_relay.outbox.searching import contains, mentions
+from callrail_relay.outbox.rows import Row, contains, mentions, reasons_from_json
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,

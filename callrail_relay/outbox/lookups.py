@@ -20,13 +20,13 @@ from callrail_relay.domain.reconcile import (
     match,
     reach,
 )
-from callrail_relay.outbox.progress import message_status
-from callrail_relay.outbox.requests import requests_used
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
+    message_status,
     reasons_from_json,
     reasons_to_json,
+    requests_used,
     route_from_row,
 )
 from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments

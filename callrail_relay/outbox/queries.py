@@ -1,19 +1,42 @@
-"""Reading the outbox: messages with their segments and attempts, and how the accounts stand."""
+"""Reads messages, requests and counts, and everything for an export."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, Account, Limits, drains_at
-from callrail_relay.domain.delivery import Standing
-from callrail_relay.domain.message import OPEN, Decision, Evidence, Message, MessageFilter, Segment, Status
-from callrail_relay.outbox.deciding import read_decisions
+from callrail_relay.domain.delivery import RECENT, UNDONE, Counts, Standing
+from callrail_relay.domain.message import (
+    OPEN,
+    Decision,
+    Evidence,
+    Export,
+    Message,
+    MessageFilter,
+    Segment,
+    Status,
+    first_id,
+)
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
-from callrail_relay.outbox.rows import Row, attempt_from_row, message_from_row, read_account
-from callrail_relay.outbox.searching import mentions
-from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, segments, tallies
+from callrail_relay.outbox.rows import (
+    Row,
+    attempt_from_row,
+    mentions,
+    message_from_row,
+    read_account,
+    read_decisions,
+)
+from callrail_relay.outbox.tables import (
+    attempts,
+    evidence,
+    is_open,
+    messages,
+    segments,
+    suppressions,
+    tallies,
+)
 from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 
@@ -222,3 +245,87 @@ def _drains_at(
 
 # What is in flight is among the pending.
 _KNOWN_USES = sa.select(uses(attempts.c.finished_at.is_not(None)).c.at)
+
+
+def plan_export(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> Export:
+    """How many messages pass the filter now; what comes in later is not in the export."""
+    return Export(wanted=wanted, count=_count(connection, wanted), last=last_seq(connection))
+
+
+def _count(connection: sa.Connection, wanted: MessageFilter) -> int:
+    if (wanted.recipient, wanted.since, wanted.search) == (None, None, None):
+        counted = sa.select(sa.func.sum(tallies.c.messages)).where(*_of_statuses(tallies, wanted))
+        return int(connection.scalar(counted) or 0)
+    where = [*conditions(connection, wanted), *_of_statuses(messages, wanted)]
+    number = sa.select(sa.func.count()).select_from(messages)
+    return sum(
+        connection.execute(number.where(*where, *portion)).scalar_one()
+        for portion in portions(connection, wanted)
+    )
+
+
+def read_portion(
+    connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
+) -> tuple[list[Message], int]:
+    """
+    The next messages of *export* behind the place *after*, *size* at most, and the place of the last of them.
+
+    Each portion is a transaction of its own: no export keeps others from writing, however long it takes.
+    """
+    where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
+    # Where it is for words, no statement looks through more than so many, as in a list.
+    step = LOOKED_THROUGH if export.wanted.search is not None else max(1, export.last - after)
+    for begin in range(after, export.last, step):
+        query = (
+            sa.select(messages)
+            .where(messages.c.seq > begin, messages.c.seq <= min(begin + step, export.last), *where)
+            .order_by(messages.c.seq)
+            .limit(size)
+        )
+        rows = connection.execute(query).all()
+        if rows:
+            return with_segments(connection, now, rows), rows[-1].seq
+    return [], after
+
+
+def _of_statuses(table: sa.FromClause, wanted: MessageFilter) -> list[sa.ColumnElement[bool]]:
+    return [table.c.status.in_(wanted.statuses)] if wanted.statuses else []
+
+
+def read_counts(connection: sa.Connection, now: datetime) -> Counts:
+    """The texts that are not done, and those of the last day."""
+    undone = {status: _count_where(connection, messages.c.status == status) for status in UNDONE}
+    oldest = {status: _oldest(connection, status) for status in UNDONE}
+    # Ids are in the order of time, and have an index. To group them, SQLite would read all messages instead.
+    query = sa.select(messages.c.status).where(messages.c.id >= first_id(now - RECENT))
+    found = Counter(connection.scalars(query))
+    return Counts(
+        undone=undone,
+        oldest={status: instant for status, instant in oldest.items() if instant is not None},
+        recent={status: found[status] for status in Status},
+        releasing=count_releasing(connection, now),
+        look_ups=_count_where(connection, attempts.c.look_at.is_not(None)),
+    )
+
+
+def _count_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
+    return connection.scalar(sa.select(sa.func.count()).where(which)) or 0
+
+
+def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
+    query = (
+        sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq).limit(1)
+    )
+    return connection.scalar(query)
+
+
+def count_releasing(connection: sa.Connection, now: datetime) -> int:
+    """Held texts that leave by themselves, as those of quiet hours do."""
+    return _count_where(
+        connection, sa.and_(messages.c.release_at.is_not(None), messages.c.status == Status.HELD)
+    )
+
+
+def count_suppressions(connection: sa.Connection, now: datetime) -> int:
+    """How many entries the list of opt-outs has."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(suppressions)) or 0

@@ -21,12 +21,12 @@ from callrail_relay.outbox.claim import look_at_all, write_segments
 from callrail_relay.outbox.inbound import place
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import suppress
-from callrail_relay.outbox.progress import status_of
 from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
     reasons_from_json,
     reasons_to_json,
+    status_of,
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments

@@ -1,13 +1,14 @@
-"""Between rows and the values of the domain."""
+"""Rows of the store as the values of ``domain``, and the small statements that several files share."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.account import Account
+from callrail_relay.domain.account import HOUR, Account
 from callrail_relay.domain.message import (
     Attempt,
     Decision,
@@ -17,10 +18,21 @@ from callrail_relay.domain.message import (
     Segment,
     Source,
     Status,
+    Verb,
+    Word,
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.tables import Instant, accounts, attempts
+from callrail_relay.outbox.tables import (
+    Instant,
+    accounts,
+    attempts,
+    decisions,
+    evidence,
+    messages,
+    polls,
+    segments,
+)
 
 _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
@@ -137,3 +149,86 @@ def message_from_row(
         decisions=decisions,
         blocked_until=blocked_until if row.status == Status.QUEUED else None,
     )
+
+
+def keep_decision(
+    connection: sa.Connection,
+    now: datetime,
+    message_seq: int,
+    verb: Verb,
+    word: Word,
+    overridden: Iterable[str] = (),
+) -> None:
+    """Keep who decided what on a message, and why."""
+    connection.execute(
+        sa.insert(decisions).values(
+            message_seq=message_seq,
+            decided_at=now,
+            verb=verb,
+            person=word.person,
+            note=word.note,
+            reasons=list(overridden),
+        )
+    )
+
+
+def read_decisions(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, list[Decision]]:
+    """What was decided on each of these messages, oldest first."""
+    found: dict[int, list[Decision]] = defaultdict(list)
+    query = sa.select(decisions).where(decisions.c.message_seq.in_(seqs)).order_by(decisions.c.id)
+    for row in connection.execute(query):
+        found[row.message_seq].append(
+            Decision(
+                decided_at=row.decided_at,
+                verb=Verb(row.verb),
+                word=Word(person=row.person, note=row.note),
+                overridden=tuple(row.reasons),
+            )
+        )
+    return found
+
+
+def message_status(connection: sa.Connection, message_seq: int) -> Status:
+    """The status that the segments of a message give it."""
+    query = sa.select(segments.c.status).where(segments.c.message_seq == message_seq)
+    return status_of(connection.scalars(query).all())
+
+
+def status_of(segment_statuses: Iterable[str]) -> Status:
+    """The status of a message whose segments have these; cancelled ones were replaced by shorter ones."""
+    present = {Status(status) for status in segment_statuses} - {Status.CANCELLED}
+    for status in (Status.FAILED, Status.UNKNOWN, Status.SENDING):
+        if status in present:
+            return status
+    if present == {Status.SENT}:
+        return Status.SENT
+    # With some segments gone it stays under way; with none gone it waits for its turn as a whole.
+    return Status.SENDING if Status.SENT in present else Status.QUEUED
+
+
+def requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
+    """Requests of the last hour, for looking up texts and for looking for replies."""
+    looked_up = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
+        evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
+    )
+    polled = sa.select(sa.func.coalesce(sa.func.sum(polls.c.requests), 0)).where(
+        polls.c.account_id == account_id, polls.c.began_at > now - HOUR
+    )
+    return int(connection.execute(looked_up).scalar_one()) + int(connection.execute(polled).scalar_one())
+
+
+def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
+    """Whether a text, or the name of whom it goes to, contains *word*."""
+    return sa.or_(contains(connection, messages.c.text, word), contains(connection, messages.c.seller, word))
+
+
+def contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> sa.ColumnElement[bool]:
+    """
+    Whether *column* contains *words*, in capitals or not.
+
+    SQLite's LIKE looks past capitals by itself, in less than half the time that lowering both sides takes.
+    """
+    pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
+    if connection.dialect.name == "sqlite":
+        return column.like(pattern, escape="/")
+    return column.ilike(pattern, escape="/")

@@ -56,11 +56,8 @@ from callrail_relay.outbox import (
     claim,
     contacts,
     decisions,
-    exporting,
-    forwarding,
     history,
     inbound,
-    measuring,
     numbers,
     opt_outs,
     polling,
@@ -68,7 +65,6 @@ from callrail_relay.outbox import (
     queries,
     record,
     relay_secrets,
-    remapping,
     retention,
     setback,
 )
@@ -363,10 +359,10 @@ class Outbox:
         return await self._write(decisions.mark_sent, message_id, word)
 
     async def read_submission(self, submission_id: str) -> StoredSubmission:
-        return await self._read(remapping.read_submission, submission_id)
+        return await self._read(decisions.read_submission, submission_id)
 
     async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
-        return await self._write(remapping.remap, remapped, policy, word)
+        return await self._write(decisions.remap, remapped, policy, word)
 
     async def retire(self, before: datetime, most: int) -> int:
         retired = await self._write(retention.retire, before, most)
@@ -401,13 +397,13 @@ class Outbox:
         return await self._write(inbound.note, text, policy, hint)
 
     async def next_forward(self) -> datetime | None:
-        return await self._read(forwarding.next_forward)
+        return await self._read(polling.next_forward)
 
     async def claim_forward(self, lease: timedelta) -> Forward | None:
-        return await self._write(forwarding.claim_forward, lease)
+        return await self._write(polling.claim_forward, lease)
 
     async def end_forward(self, resource_id: str, retry_at: datetime | None) -> None:
-        await self._write(forwarding.end_forward, resource_id, retry_at)
+        await self._write(polling.end_forward, resource_id, retry_at)
 
     async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
         return await self._write(inbound.note_seen, texts, policy)
@@ -457,10 +453,10 @@ class Outbox:
         return await self._read(queries.list_messages, wanted)
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
-        return await self._read(exporting.plan_export, wanted)
+        return await self._read(queries.plan_export, wanted)
 
     async def read_portion(self, export: Export, *, after: int, size: int) -> tuple[list[Message], int]:
-        return await self._read(exporting.read_portion, export, after=after, size=size)
+        return await self._read(queries.read_portion, export, after=after, size=size)
 
     async def find_messages(self, id_: str) -> list[Message]:
         return await self._read(queries.find_messages, id_)
@@ -490,10 +486,10 @@ class Outbox:
         await self._write(alerts.mark_told, claimed)
 
     async def read_counts(self) -> Counts:
-        return await self._read(measuring.read_counts)
+        return await self._read(queries.read_counts)
 
     async def count_suppressions(self) -> int:
-        return await self._read(measuring.count_suppressions)
+        return await self._read(queries.count_suppressions)
 
     async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
         return await self._read(queries.read_standings, account_ids, limits)

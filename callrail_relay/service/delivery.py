@@ -1,4 +1,4 @@
-"""Sending what the outbox holds: claim, send, record, and again."""
+"""Sends what is due, one segment at a time and account, and the worker that keeps doing so."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.reconciliation import attempt_finished, settle_abandoned, tell
+from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
 """How often to look for attempts that nobody finished; what is due else wakes delivery by itself."""
@@ -325,3 +325,44 @@ class Delivery:
             self._hook(
                 AccountWaits(account_id=after.id, until=after.wait_until, reason=after.wait_reason or "")
             )
+
+
+class Beside(Protocol):
+    """What works beside delivery: it runs until it is told to stop."""
+
+    async def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+class Worker:
+    """Delivery, reconciliation and what else there is, started and stopped together."""
+
+    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
+        self._delivery = delivery
+        self._reconciliation = reconciliation
+        self._beside: tuple[Beside, ...] = (reconciliation, *others)
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called; what is under way then finishes first."""
+        await asyncio.gather(
+            self._delivery.run(unsettled=self._reconciliation.wake),
+            *(other.run() for other in self._beside),
+        )
+
+    def stop(self) -> None:
+        self._delivery.stop()
+        for other in self._beside:
+            other.stop()
+
+    def wake(self) -> None:
+        """Something came in."""
+        self._delivery.wake()
+
+    def heard(self) -> None:
+        """CallRail told of a text: that may concern everybody."""
+        self._delivery.wake()
+        for other in self._beside:
+            other.wake()

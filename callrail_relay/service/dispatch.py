@@ -19,8 +19,8 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
+from callrail_relay.service.delivery import Worker
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.worker import Worker
 
 LOOK = timedelta(seconds=0.1)
 """How often to look how far the messages are."""

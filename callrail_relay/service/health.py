@@ -1,16 +1,19 @@
-"""Whether all is well: the checks that ``doctor`` and ``/readyz`` walk."""
+"""Whether all is well: what ``doctor`` and ``/readyz`` check, and what ``status`` and the dashboard judge."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
-from callrail_relay.errors import RelayError
+from callrail_relay.domain.routing import Discovery, Route
+from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)
 """How old an answer about the store may be: whoever may ask for it must not keep the disk busy."""
@@ -120,3 +123,192 @@ class StoreProbe:
         except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
             return False
         return True
+
+
+LITTLE_SPACE = 200 * 1024 * 1024
+NO_SPACE = 20 * 1024 * 1024
+ANSWER_AGE = timedelta(minutes=15)
+POLL_MARGIN = timedelta(minutes=5)
+"""How much later than it should a look for replies may come: a look takes a while, and may wait its turn."""
+
+
+async def check_store(probe: StoreProbe, name: str) -> str:
+    if not await probe.writable():
+        raise Unavailable(f"The store {name} cannot be written; check its disk, its rights and its server.")
+    return f"{name} can be written."
+
+
+async def check_relay(outbox: Outbox) -> str:
+    """A ``serve`` works on the store now."""
+    running = await outbox.running()
+    if not running:
+        raise Unavailable(
+            "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
+        )
+    if len(running.nodes) == 1:
+        return "The relay is running."
+    return f"The relay is running on {len(running.nodes)} servers."
+
+
+def check_space(free_bytes: int, directory: str) -> str:
+    megabytes = free_bytes // (1024 * 1024)
+    if free_bytes < NO_SPACE:
+        raise Unavailable(
+            f"The disk of {directory} has {megabytes} MB left; free some space before texts are refused."
+        )
+    if free_bytes < LITTLE_SPACE:
+        raise Worry(f"The disk of {directory} has {megabytes} MB left; free some space.")
+    return f"{megabytes} MB free in {directory}."
+
+
+def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> None:
+    """The webhook secret of this computer was not replaced on another one that shares its store."""
+    if ends_at is None:
+        return
+    remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
+    if ends_at <= now:
+        raise SecretFault(f"The webhook secret here has ended, so texts are refused. {remedy}")
+    raise Worry(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
+
+
+async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
+    """Every account, company and number of the settings is one that the key can see and that can text."""
+    accounts = await discovery.accounts()
+    visible = {entry.id for entry in accounts} | {entry.numeric_id for entry in accounts}
+    for route in routes:
+        if route.account_id not in visible:
+            raise RefusedByCallRail(
+                f"The API key cannot see account {route.account_id}; run `callrail-relay configure` again."
+            )
+        await _check_route(discovery, route)
+    used = {route.account_id for route in routes}
+    for entry in accounts:
+        if len({entry.id, entry.numeric_id} & used) > 1:
+            raise Worry(
+                f"Account {entry.id} also stands in the settings by its number, so that its budget and its "
+                f"texts are counted as those of two accounts; write {entry.id} everywhere."
+            )
+    return (
+        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
+        "only with "
+        "the first text."
+    )
+
+
+async def _check_route(discovery: Discovery, route: Route) -> None:
+    companies = {entry.id for entry in await discovery.companies(route.account_id)}
+    if route.company_id not in companies:
+        raise RefusedByCallRail(
+            f"Account {route.account_id} has no active company {route.company_id}; run `callrail-relay "
+            "configure` again."
+        )
+    numbers = {entry.number for entry in await discovery.numbers(route.account_id, route.company_id)}
+    if route.tracking_number not in numbers:
+        raise RefusedByCallRail(
+            f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
+            "text; switch "
+            "texting on for it in CallRail, or run `callrail-relay configure` again."
+        )
+
+
+class Remembered:
+    """
+    A check that asks CallRail, asked again only when its good answer is ANSWER_AGE old.
+
+    CallRail counts these requests too, and a monitor may ask every few seconds.
+    """
+
+    def __init__(self, check: Check, clock: Clock) -> None:
+        self._check = check
+        self._clock = clock
+        self._answer: tuple[str, datetime] | None = None
+
+    def forget(self) -> None:
+        """Ask anew the next time."""
+        self._answer = None
+
+    async def __call__(self) -> str:
+        now = self._clock.now()
+        if self._answer is not None:
+            answer, asked_at = self._answer
+            if timedelta() <= now - asked_at < ANSWER_AGE:
+                return f"{answer} Asked at {asked_at:%Y-%m-%d %H:%M} UTC."
+        self._answer = None
+        answer = await self._check()
+        self._answer = answer, now
+        return answer
+
+
+def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
+    """The two guards that keep the account from being closed are on."""
+    for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
+        if mode is not Mode.HOLD:
+            raise Worry(
+                f'guards.{name} is "{mode}": texts leave that CallRail closes accounts for; set it to "hold".'
+            )
+    return "The guards hold opt-outs and mass texts."
+
+
+def check_replies(
+    *,
+    signing_keys: int,
+    rung: str | None,
+    polled: timedelta | None,
+    last_poll: datetime | None,
+    now: datetime,
+    forwarded: int,
+) -> str:
+    """Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are."""
+    if not signing_keys and polled is None:
+        raise Worry(
+            "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
+            "`callrail-relay configure --webhooks`, or set replies.poll_every."
+        )
+    told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
+    passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
+    if polled is None:
+        raise Worry(
+            _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
+        )
+    if last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
+        never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
+        raise Worry(_joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed))
+    looked = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
+    return _joined(told, looked, passed)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{round(span.total_seconds() / 60)} min"
+
+
+async def check_accounts(operations: Operations) -> str:
+    """No account is paused, and no text waits for one that the settings do not name."""
+    for standing in await operations.standings():
+        account = standing.account
+        if account.paused_since is not None:
+            # A pause that CallRail caused names the way out itself.
+            reason = account.paused_reason or ""
+            remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
+            raise Waiting(f"Account {account.id} is paused: {reason}{remedy}")
+        if account.id not in operations.account_ids:
+            raise Worry(
+                f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."
+            )
+    return "No account is paused."
+
+
+async def check_waiting(operations: Operations) -> str:
+    """No text waits for a person's word."""
+    waiting = (await operations.status()).facts.waiting
+    kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
+    words = ", ".join(f"{pile.count:,} {kind}" for pile, kind in kinds if pile.count)
+    if words:
+        raise Worry(
+            f"{words}: review them with `callrail-relay messages list --status held --status unknown "
+            "--status failed`."
+        )
+    return "No messages need review."

@@ -1,13 +1,19 @@
-"""Hearing from CallRail what was written: replies of people, and texts that went out."""
+"""Replies: what CallRail's webhooks and the poll bring, and passing them on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
 
+from callrail_relay.clock import Clock
 from callrail_relay.domain.events import (
     EventHook,
+    ForwardFailed,
     MaybeOptedOut,
     OptedIn,
     OptedOut,
     OptOutUnplaced,
+    RepliesNotRead,
+    ReplyForwarded,
     ReplyReceived,
     SentByOthers,
     WebhookNotUnderstood,
@@ -16,16 +22,21 @@ from callrail_relay.domain.events import (
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
+    DuePoll,
+    Forward,
     Noted,
+    PollPolicy,
     ReadText,
+    SeenReplies,
     WitnessPolicy,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.service.background import Repeating
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.signing_keys import SigningKeys
+from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"
 
@@ -110,3 +121,111 @@ def tell_noted(hook: EventHook, noted: Noted) -> None:
         hook(OptOutUnplaced(resource_id=noted.key))
     if noted.lifted:
         hook(OptedIn(resource_id=noted.key))
+
+
+LEASE = timedelta(minutes=5)
+"""Longer than all channels may take: after it another node passes the reply on."""
+
+
+class ForwardChannels(Protocol):
+    """Where replies go. Each channel may be told again; what it does with that is its own affair."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]: ...
+
+
+class Forwarding(Repeating):
+    """Passes each reply on to every channel, at least once: a crash in between does it again."""
+
+    def __init__(
+        self, outbox: Outbox, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
+    ) -> None:
+        super().__init__(clock, hook)
+        self._outbox = outbox
+        self._channels = channels
+        # Of a reply that some channels took: those that did not. Forgotten with this process.
+        self._left: dict[str, list[str]] = {}
+
+    async def turn(self) -> datetime | None:
+        # Read first: nothing is written to disk just to learn that nothing is due.
+        while (due_at := await self._outbox.next_forward()) is not None:
+            if due_at > await self._outbox.now():
+                break
+            forward = await self._outbox.claim_forward(LEASE)
+            if forward is None:
+                break
+            await self._pass_on(forward)
+        return due_at
+
+    async def _pass_on(self, forward: Forward) -> None:
+        names = self._left.pop(forward.resource_id, [*self._channels.names])
+        failed = await self._channels.pass_on(forward.title, forward.words, names)
+        if not failed:
+            await self._outbox.end_forward(forward.resource_id, None)
+            self._hook(ReplyForwarded(resource_id=forward.resource_id))
+            return
+        retry_at = forward.retry_at(await self._outbox.now())
+        if retry_at is not None:
+            self._left[forward.resource_id] = failed
+        await self._outbox.end_forward(forward.resource_id, retry_at)
+        self._hook(
+            ForwardFailed(
+                resource_id=forward.resource_id,
+                channels=tuple(failed),
+                tries=forward.tries,
+                retry_at=retry_at,
+            )
+        )
+
+
+class ReplyReader(Protocol):
+    """What reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
+
+    async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
+
+
+class Polling(Repeating):
+    """Looks for the replies of each company in turn; of several nodes one looks."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        reader: ReplyReader,
+        policy: PollPolicy,
+        witness: WitnessPolicy,
+        *,
+        clock: Clock,
+        hook: EventHook = ignore,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*heard* is called when there was a new reply: it may let texts leave, and is to be passed on."""
+        super().__init__(clock, hook)
+        self._outbox = outbox
+        self._reader = reader
+        self._policy = policy
+        self._witness = witness
+        self._heard = heard
+
+    async def turn(self) -> datetime:
+        # Read first: nothing is written to disk just to learn that nothing is due.
+        while (due_at := await self._outbox.next_poll(self._policy)) <= await self._outbox.now():
+            due = await self._outbox.claim_poll(self._policy)
+            if due is None:
+                # Another node came first, or the requests of this hour are used.
+                return await self._outbox.now() + self.look
+            await self._look(due)
+        return due_at
+
+    async def _look(self, due: DuePoll) -> None:
+        seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
+        # What was read before a fault is heeded as well: it may hold a STOP.
+        for texts in seen.conversations:
+            for noted in await self._outbox.note_seen(texts, self._witness):
+                if noted.is_new:
+                    tell_noted(self._hook, noted)
+                    self._heard()
+        await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
+        if seen.fault is not None:
+            self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))

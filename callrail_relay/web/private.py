@@ -1,7 +1,7 @@
-"""The private listener: the dashboard for people, and readiness for programs."""
+"""The private listener: the dashboard's gate, ``/metrics`` and ``/readyz``."""
 
 import ipaddress
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard
 
 HERE = Path(__file__).parent
@@ -131,3 +132,19 @@ def create_private_app(
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     app.router.redirect_slashes = False
     return app
+
+
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Takes what the caller accepts; answers with the metrics and their content type."""
+
+
+def metrics_route(scrape: Scrape, login: Login, *, loopback: bool) -> Route:
+    """``/metrics``: on loopback without a login, anywhere else with one."""
+
+    async def metrics(request: Request) -> Response:
+        if not loopback and login.session(request) is None:
+            return PlainTextResponse("Unauthorized", 401)
+        content, content_type = await scrape(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": content_type})
+
+    return Route("/metrics", metrics)

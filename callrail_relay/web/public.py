@@ -1,11 +1,13 @@
-"""The public listener: IF3's webhook, CallRail's, the health of the relay, and 404 for everything else."""
+"""The public listener: the webhooks, ``/healthz``, and the limit of wrong secrets."""
 
 import asyncio
 import ipaddress
 import re
 import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -19,7 +21,52 @@ from callrail_relay.service.intake import Intake
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, Witness
 from callrail_relay.service.tokens import HookTokens
-from callrail_relay.web.failed_secrets import FailedSecrets
+
+MOST_FAILURES = 20
+WINDOW = timedelta(minutes=1)
+MOST_ADDRESSES = 10_000
+
+
+class FailedSecrets:
+    """
+    How many wrong secrets each address tried in its present minute.
+
+    At most MOST_ADDRESSES are remembered, so that no flood can fill the memory. What is no address counts
+    as one, whatever it says: a proxy passes on what anybody wrote.
+    """
+
+    def __init__(self) -> None:
+        self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def too_many(self, address: str, now: float) -> bool:
+        """
+        Note one more wrong secret, and say whether that is more than an address may try in a minute.
+
+        *now* is in seconds of a clock that nobody sets.
+        """
+        key = _network(address)
+        began, count = self._minutes.pop(key, (now, 0))
+        if now - began >= WINDOW.total_seconds():
+            began, count = now, 0
+        self._minutes[key] = (began, count + 1)
+        while len(self._minutes) > MOST_ADDRESSES:
+            self._minutes.popitem(last=False)
+        return count >= MOST_FAILURES
+
+
+def _network(address: str) -> str:
+    """What one party can choose freely counts as one: a whole /64 of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    # A listener on both sees IPv4 as a part of one /64.
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
 
 LARGEST_BODY = 65_536
 """Bytes, as sent and again after decompression."""

@@ -11,7 +11,7 @@ from callrail_relay.domain.delivery import RECENT
 from callrail_relay.domain.message import Status, uuid7
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
-from callrail_relay.outbox import measuring
+from callrail_relay.outbox import queries
 from callrail_relay.outbox.store import Outbox
 from tests.outbox.worker import REFUSED, Worker
 from tests.support.clock import START, ManualClock
@@ -86,7 +86,7 @@ async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock
     engine = sa.create_engine(url)
     sa.event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     with engine.connect() as connection:
-        measuring.read_counts(connection, clock.now())
+        queries.read_counts(connection, clock.now())
         asked = list(statements)
         plans = [
             row.detail

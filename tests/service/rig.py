@@ -28,11 +28,10 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender
+from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.worker import Beside, Worker
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 

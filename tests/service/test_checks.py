@@ -8,11 +8,13 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
-from callrail_relay.service.checks import (
+from callrail_relay.service.health import (
     ANSWER_AGE,
     LITTLE_SPACE,
     NO_SPACE,
     Remembered,
+    StoreProbe,
+    Worry,
     check_accounts,
     check_relay,
     check_replies,
@@ -21,7 +23,6 @@ from callrail_relay.service.checks import (
     check_store,
     check_waiting,
 )
-from callrail_relay.service.health import StoreProbe, Worry
 from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig

@@ -18,8 +18,8 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
+from callrail_relay.service.delivery import Worker
 from callrail_relay.service.dispatch import Dispatch, Ending
-from callrail_relay.service.worker import Worker
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
 

@@ -20,7 +20,7 @@ from callrail_relay.domain.inbound import (
     ShownNumber,
 )
 from callrail_relay.service.background import FAULT_RETRY
-from callrail_relay.service.polling import Polling, ReplyReader
+from callrail_relay.service.replies import Polling, ReplyReader
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient

@@ -14,8 +14,7 @@ from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import Witness
-from callrail_relay.service.signing_keys import ReadKeys, SigningKeys
-from callrail_relay.service.tokens import HookToken, HookTokens, ReadTokens
+from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
 from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT

@@ -17,7 +17,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard import words
-from callrail_relay.web.dashboard.examiner import SHOWN_AGE
+from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, make_told
 from tests.support.factories import RECIPIENT, recipient

@@ -1,6 +1,6 @@
 import pytest
 
-from callrail_relay.web.failed_secrets import MOST_ADDRESSES, MOST_FAILURES, WINDOW, FailedSecrets
+from callrail_relay.web.public import MOST_ADDRESSES, MOST_FAILURES, WINDOW, FailedSecrets
 
 START = 1000.0
 

@@ -7,11 +7,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from callrail_relay.service.gauges import OPT_OUTS_AGE, Gauges
+from callrail_relay.service.overview import OPT_OUTS_AGE, Gauges
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import COOKIE, Login
-from callrail_relay.web.metrics import metrics_route
-from callrail_relay.web.private import PrivateGate
+from callrail_relay.web.private import PrivateGate, metrics_route
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER

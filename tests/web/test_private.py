@@ -9,8 +9,8 @@ import pytest
 
 from callrail_relay.service.health import Condition
 from callrail_relay.web.auth import COOKIE, IDLE, LINK_LASTS, LIVE_HEADER, LONGEST, Login
-from callrail_relay.web.dashboard.examiner import REPORT_AGE
-from callrail_relay.web.failed_secrets import MOST_FAILURES
+from callrail_relay.web.dashboard.frame import REPORT_AGE
+from callrail_relay.web.public import MOST_FAILURES
 from callrail_relay.web.server import Listener
 from tests.support.clock import ManualClock
 from tests.web.private import private_rig, visiting

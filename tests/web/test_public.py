@@ -20,8 +20,7 @@ from starlette.types import Receive, Scope, Send
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.service.tokens import REREAD, HookToken
-from callrail_relay.web.failed_secrets import MOST_FAILURES
-from callrail_relay.web.public import LARGEST_BODY, REPEAT_HEADERS
+from callrail_relay.web.public import LARGEST_BODY, MOST_FAILURES, REPEAT_HEADERS
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
 from tests.web.posting import (

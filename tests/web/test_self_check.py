@@ -10,7 +10,7 @@ import pytest
 
 from callrail_relay.domain.events import ListenerUnanswered
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.self_check import ASK_AGAIN, ASK_EVERY, until_unanswered
+from callrail_relay.web.server import ASK_AGAIN, ASK_EVERY, until_unanswered
 from tests.service.rig import Events, LoopTime
 from tests.support.clock import ManualClock
 

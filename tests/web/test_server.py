@@ -18,9 +18,8 @@ from callrail_relay.callrail.webhooks import sign
 from callrail_relay.domain.events import PingReceived
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.connections import ConnectionLimits, most_connections
 from callrail_relay.web.public import LARGEST_BODY, SLOWEST_BODY, Network
-from callrail_relay.web.server import DEFAULT_LIMITS, Listener
+from callrail_relay.web.server import DEFAULT_LIMITS, ConnectionLimits, Listener, most_connections
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.web.posting import (
     CALLRAIL_HOOK,

@@ -31,10 +31,9 @@ from callrail_relay.domain.views import (
     Waiting,
 )
 from callrail_relay.service.overview import OneText
-from callrail_relay.web.dashboard import plots, verdict, words
-from callrail_relay.web.dashboard.text import readable
+from callrail_relay.web.dashboard import now, words
+from callrail_relay.web.dashboard.text import readable, steps
 from callrail_relay.web.dashboard.texts import read_filter
-from callrail_relay.web.dashboard.timeline import steps
 from tests.support.factories import RECIPIENT, make_route
 
 NOW = datetime(2026, 3, 4, 15, 30).astimezone()
@@ -181,7 +180,7 @@ def test_bars_hold_what_came_in() -> None:
         (timedelta(days=3), Status.SENT, 5),
         (timedelta(days=40), Status.SENT, 7),
     )
-    hours, days = plots.last_hours(came, NOW), plots.last_days(came, NOW)
+    hours, days = now.last_hours(came, NOW), now.last_days(came, NOW)
     assert {"sent": 3, "waiting": 1} == hours.bars[-1].counts
     assert {"failed": 2} == hours.bars[-2].counts
     assert 6 == hours.total
@@ -195,7 +194,7 @@ def test_bars_hold_what_came_in() -> None:
 def test_pieces_stand_on_each_other() -> None:
     """From the ground up, and never higher than the scale."""
     came = arrivals((timedelta(), Status.SENT, 6), (timedelta(), Status.HELD, 2))
-    plot = plots.last_hours(came, NOW)
+    plot = now.last_hours(came, NOW)
     assert 10 == plot.top
     sent, held = plot.bars[-1].pieces
     assert (40, 60) == (sent.y, sent.height)
@@ -206,12 +205,12 @@ def test_pieces_stand_on_each_other() -> None:
     ("most", "top"), [(0, 2), (1, 2), (2, 2), (3, 4), (5, 10), (11, 20), (99, 100), (101, 200)]
 )
 def test_scale_ends_at_a_round_number(most: int, top: int) -> None:
-    plot = plots.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
+    plot = now.last_hours(arrivals((timedelta(), Status.SENT, most)), NOW)
     assert top == plot.top
 
 
 def test_nothing_came_in() -> None:
-    plot = plots.last_days([], NOW)
+    plot = now.last_days([], NOW)
     assert 0 == plot.total
     assert () == plot.series
 
@@ -249,16 +248,14 @@ def facts(
 
 def test_all_is_well() -> None:
     """With nothing in the store, with all of it sent, and with a queue that empties by itself."""
-    empty = verdict.render(facts(any_texts=False)).head
+    empty = now.render(facts(any_texts=False)).head
     assert (Level.WELL, "/setup") == (empty.level, empty.link)
-    done = verdict.render(facts()).head
+    done = now.render(facts()).head
     assert ("All is well.", "All messages sent. Nothing in the queue.") == (done.words, done.detail)
     busy = facts(waiting=Waiting(queued=3), pending=3, drains_at=NOW + timedelta(minutes=10))
-    assert (
-        "3 messages are in the queue; it will be empty by about 3:40 PM." == verdict.render(busy).head.detail
-    )
+    assert "3 messages are in the queue; it will be empty by about 3:40 PM." == now.render(busy).head.detail
     soon = facts(waiting=Waiting(queued=1), pending=1, drains_at=NOW)
-    assert "1 message is in the queue; it will be empty within a minute." == verdict.render(soon).head.detail
+    assert "1 message is in the queue; it will be empty within a minute." == now.render(soon).head.detail
 
 
 def test_what_is_worst_is_said_first() -> None:
@@ -266,7 +263,7 @@ def test_what_is_worst_is_said_first() -> None:
     waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
-    found = verdict.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
+    found = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
 
     assert ("Problem: CallRail", "The key is refused.") == (found.head.words, found.head.detail)
     assert [
@@ -300,12 +297,12 @@ def test_what_is_worst_is_said_first() -> None:
     ],
 )
 def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -> None:
-    assert (words, detail) == (verdict.render(found).head.words, verdict.render(found).head.detail)
+    assert (words, detail) == (now.render(found).head.words, now.render(found).head.detail)
 
 
 def test_every_code_has_its_sentences() -> None:
     """On the dashboard and in `status`; with several accounts each is named."""
-    assert set(Code) == set(verdict.SENTENCES) == set(status_view.SENTENCES)
+    assert set(Code) == set(now.SENTENCES) == set(status_view.SENTENCES)
     several = replace(facts(), standings=(*facts().standings, *facts().standings))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
     assert "Sending from account ACC1 waits until 3:30 PM. Busy." == status_view.sentence(waits, several)
@@ -313,10 +310,10 @@ def test_every_code_has_its_sentences() -> None:
 
 def test_since_when_it_runs_is_shown() -> None:
     """Of several servers each by its name."""
-    assert "Running since 3:30 PM." == verdict.running_words(facts())
-    assert "" == verdict.running_words(facts(nodes=(Node(name="new"),)))
+    assert "Running since 3:30 PM." == now.running_words(facts())
+    assert "" == now.running_words(facts(nodes=(Node(name="new"),)))
     two = (Node(name="one", since=NOW - timedelta(days=1)), Node(name="two", since=NOW))
-    assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == verdict.running_words(
+    assert "Running on 2 servers: one since yesterday 3:30 PM, two since 3:30 PM." == now.running_words(
         facts(nodes=two)
     )
 

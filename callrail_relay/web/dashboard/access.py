@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from callrail_relay.clock import Clock
 from callrail_relay.web.auth import COOKIE, Session, set_cookie
 from callrail_relay.web.dashboard.frame import Form, Frame, read_form
-from callrail_relay.web.failed_secrets import FailedSecrets
+from callrail_relay.web.public import FailedSecrets
 
 USED = "This link does not work any more."
 NEW_LINK = "A link is good once. Run `callrail-relay dashboard` on the relay's computer for a new one."

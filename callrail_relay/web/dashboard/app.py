@@ -1,10 +1,10 @@
-"""The routes of the dashboard, and the pieces that answer them."""
+"""The dashboard's routes, and the events that tell open pages to look again."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from callrail_relay.clock import Clock
@@ -14,17 +14,53 @@ from callrail_relay.service.changes import ChangeFeed, ChangeSignal
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import History
-from callrail_relay.web.auth import Login
+from callrail_relay.web.auth import Login, Session
 from callrail_relay.web.dashboard.access import Access
 from callrail_relay.web.dashboard.actions import ListActions, TextActions
-from callrail_relay.web.dashboard.conversation import ConversationPage
-from callrail_relay.web.dashboard.events import Events
-from callrail_relay.web.dashboard.examiner import Examine, Examiner
-from callrail_relay.web.dashboard.frame import Frame
+from callrail_relay.web.dashboard.frame import Examine, Examiner, Frame
 from callrail_relay.web.dashboard.now import NowPage, SeenUrl
 from callrail_relay.web.dashboard.setup import SetupPage, TestText
 from callrail_relay.web.dashboard.text import TextPage
-from callrail_relay.web.dashboard.texts import TextsPage
+from callrail_relay.web.dashboard.texts import ConversationPage, TextsPage
+
+MOST_STREAMS = 50
+
+
+class Events:
+    """One stream for each page that is open."""
+
+    def __init__(self, feed: ChangeFeed, login: Login) -> None:
+        self._feed = feed
+        self._login = login
+        self._open = 0
+
+    async def stream(self, request: Request) -> Response:
+        session = self._login.session(request)
+        if session is None:
+            return PlainTextResponse("Signed out", 401)
+        if self._open >= MOST_STREAMS:
+            return PlainTextResponse("Too Many Streams", 503, {"Retry-After": "30"})
+        # After a break the page says which version it saw last.
+        known = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        return StreamingResponse(self._lines(session, known), media_type="text/event-stream")
+
+    async def _lines(self, session: Session, known: str) -> AsyncIterator[str]:
+        self._open += 1
+        try:
+            # Something comes at once, so that the page knows that it is connected.
+            yield ": connected\n\n"
+            async for version in self._feed.versions(known):
+                if not self._login.goes_on(session):
+                    yield "event: ended\ndata: signed out\n\n"
+                    return
+                yield ": still here\n\n" if version == known else _changed(version)
+                known = version
+        finally:
+            self._open -= 1
+
+
+def _changed(version: str) -> str:
+    return f"id: {version}\nevent: changed\ndata: {version}\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)

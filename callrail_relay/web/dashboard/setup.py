@@ -15,8 +15,7 @@ from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
-from callrail_relay.web.dashboard.examiner import Examiner
-from callrail_relay.web.dashboard.frame import Form, Frame
+from callrail_relay.web.dashboard.frame import Examiner, Form, Frame
 
 AGAIN = timedelta(seconds=5)
 """How old a result may be for whoever asks to check again."""

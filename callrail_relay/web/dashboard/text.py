@@ -1,17 +1,167 @@
-"""*One text*: its way as a timeline, the request it came with, and what a person may say of it."""
+"""The page of one text, and its timeline."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status, Verb
+from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.views import RawRequest
-from callrail_relay.service.overview import History
+from callrail_relay.service.overview import History, OneText
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.dashboard.timeline import steps
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, plural
+
+OUTCOMES = {
+    OutcomeKind.SENT: ("sent", "CallRail took it"),
+    OutcomeKind.NOT_SENT: ("queued", "CallRail was not reached, so nothing was sent"),
+    OutcomeKind.REJECTED: ("failed", "CallRail refused it"),
+    OutcomeKind.RATE_LIMITED: ("queued", "CallRail asked to wait"),
+    OutcomeKind.UNKNOWN: ("unknown", "It is not known whether CallRail took it"),
+}
+
+DECISIONS = {
+    Verb.APPROVE: "approved it",
+    Verb.CANCEL: "cancelled it",
+    Verb.RESEND: "sent it again",
+    Verb.MARK_SENT: "marked it as sent",
+    Verb.REMAP: "had it read again",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """
+    One step: when, what, and what is known of it. ``icon`` is named like a status. Of what is still to
+    come ``at`` is when at the latest, or None.
+    """
+
+    icon: str
+    title: str
+    at: datetime | None = None
+    details: tuple[str, ...] = ()
+    ahead: bool = False
+
+
+def steps(text: OneText) -> list[Step]:
+    """All steps that a text has gone, by time, and then what is ahead of it."""
+    gone = [*_arrival(text), *_decisions(text), *_attempts(text.message)]
+    # Sorted by time alone: what has the same instant stays in the order in which it happened.
+    gone.sort(key=lambda step: step.at or text.message.received_at)
+    return [*gone, *_standing(text), *_ahead(text)]
+
+
+def _arrival(text: OneText) -> Iterator[Step]:
+    message = text.message
+    yield Step(
+        icon="arrived",
+        title=f"Came in {SOURCE_WORDS[message.source]}, and is on disk",
+        at=message.received_at,
+    )
+    if message.route is None or message.recipient is None or message.text is None:
+        return
+    parts = len(message.segments)
+    size = "" if parts < 2 else f", in {plural(parts, 'segment')}"
+    yield Step(
+        icon="mapped",
+        title=f"Goes to {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}",
+        at=message.received_at,
+    )
+
+
+def _decisions(text: OneText) -> Iterator[Step]:
+    for decision in text.message.decisions:
+        details = [decision.word.note] if decision.word.note else []
+        if decision.overridden:
+            details.append(f"Overridden: {_codes(decision.overridden)}.")
+        title = f"{decision.word.person} {DECISIONS[decision.verb]}"
+        yield Step(
+            icon="person", title=title[:1].upper() + title[1:], at=decision.decided_at, details=tuple(details)
+        )
+    approved = text.history.approved
+    if approved and not text.message.decisions:
+        # From before it was kept who decided, or in advance, as by `replay --force`.
+        yield Step(
+            icon="person",
+            title="A person overrode what held it",
+            at=text.message.received_at,
+            details=(f"Overridden: {_codes(approved)}.",),
+        )
+
+
+def _codes(codes: tuple[str, ...]) -> str:
+    return ", ".join(code.replace("_", " ") for code in codes)
+
+
+def _attempts(message: Message) -> Iterator[Step]:
+    several = len(message.segments) > 1
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            yield from _attempt(attempt, f"Segment {segment.position}: " if several else "")
+
+
+def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
+    if attempt.outcome is None:
+        yield Step(icon="sending", title=f"{segment}On its way to CallRail", at=attempt.started_at)
+        return
+    icon, words = OUTCOMES[attempt.outcome]
+    code = f" (answer {attempt.http_status})" if attempt.http_status else ""
+    yield Step(
+        icon=icon,
+        title=f"{segment}{words}{code}",
+        at=attempt.finished_at,
+        # That CallRail took it says all of it.
+        details=(attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else (),
+    )
+    for one in attempt.evidence:
+        yield Step(
+            icon="looked",
+            title=f"{segment}Looked up in CallRail",
+            at=one.noted_at,
+            details=(one.detail,),
+        )
+
+
+def _standing(text: OneText) -> Iterator[Step]:
+    """Where the text stands now. What keeps it there is at the top of its page."""
+    message = text.message
+    details = tuple(reason.detail for reason in message.reasons)
+    match message.status:
+        case Status.HELD | Status.FAILED | Status.UNKNOWN:
+            yield Step(icon=message.status, title=STATUS_WORDS[message.status])
+        case Status.CANCELLED:
+            yield Step(icon="cancelled", title="Cancelled: it does not leave", details=details)
+        case Status.SENT if details:
+            yield Step(icon="note", title="Good to know", details=details)
+        case _ if details:
+            yield Step(icon="waiting", title="Waits")
+
+
+def _ahead(text: OneText) -> Iterator[Step]:
+    message = text.message
+    for segment in message.segments:
+        for attempt in segment.attempts:
+            if attempt.look_at is not None:
+                yield Step(
+                    icon="looked", title="Will be looked up in CallRail", at=attempt.look_at, ahead=True
+                )
+    if message.status is Status.HELD and text.history.release_at is not None:
+        yield Step(icon="waiting", title="Leaves by itself", at=text.history.release_at, ahead=True)
+    if message.status in OPEN:
+        yield Step(icon="sending", title=_to_leave(message.segments), ahead=True)
+
+
+def _to_leave(segments: tuple[Segment, ...]) -> str:
+    left = sum(segment.status in OPEN for segment in segments)
+    if left < 2:
+        return "Leaves for CallRail when its turn comes"
+    return f"{plural(left, 'segment')} leave for CallRail when their turn comes"
 
 
 class TextPage:

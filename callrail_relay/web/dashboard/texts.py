@@ -1,9 +1,10 @@
-"""*Texts*: all of them, newest first, narrowed by what a person asks for."""
+"""The pages of texts and of one conversation."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import groupby
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -11,7 +12,8 @@ from starlette.responses import Response
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import TextFilter
+from callrail_relay.domain.views import TextFilter, Utterance
+from callrail_relay.errors import NotFound
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Frame
@@ -114,3 +116,47 @@ def _whole_day(day: date) -> tuple[datetime, datetime]:
         datetime.combine(day, time()).astimezone(),
         datetime.combine(day + timedelta(days=1), time()).astimezone(),
     )
+
+
+class ConversationPage:
+    def __init__(self, frame: Frame, history: History) -> None:
+        self._frame = frame
+        self._history = history
+
+    async def show(self, request: Request, session: Session) -> Response:
+        recipient = _number(request.path_params["recipient"])
+        tracking_number = _number(request.path_params["tracking_number"])
+        before = _instant(request.query_params.get("before", ""))
+        conversation = await self._history.conversation(tracking_number, recipient, before)
+        if not conversation.utterances:
+            raise NotFound("There is no text to this person from this number.")
+        return await self._frame.draw(
+            request,
+            session,
+            "conversation.html",
+            conversation=conversation,
+            days=by_day(conversation.utterances),
+            address=request.url.path,
+            older=None if conversation.older is None else conversation.older.isoformat(),
+        )
+
+
+def by_day(utterances: Sequence[Utterance]) -> list[tuple[date, list[Utterance]]]:
+    """The bubbles of each day, by this machine's clock."""
+    days = groupby(utterances, key=lambda one: one.at.astimezone().date())
+    return [(day, list(ones)) for day, ones in days]
+
+
+def _number(raw: str) -> str:
+    try:
+        return normalise(raw)
+    except BadPhone as exc:
+        raise NotFound("There is no such conversation.") from exc
+
+
+def _instant(raw: str) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(raw)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
 from callrail_relay.domain.inbound import GIVE_UP, LONGEST_RETRY, CallRailText, Direction, ShownNumber
 from callrail_relay.errors import SettingsFault
-from callrail_relay.service.forwarding import LEASE, Forwarding
+from callrail_relay.service.replies import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.web.server import Listener
 from tests.service.rig import Rig, open_rig
