@@ -116,7 +116,7 @@ class Installation:
 
     @property
     def polling(self) -> PollPolicy | None:
-        """How to look for replies; None where nobody wants that."""
+        """How to read replies; None if that is switched off."""
         every = self.settings.replies.poll_every
         if every is None:
             return None

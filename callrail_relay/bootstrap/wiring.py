@@ -5,7 +5,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -140,7 +140,7 @@ async def open_worker(
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that *stays* also does what is not about certain texts, such as looking for replies.
+    One that *stays* also does what is not about certain texts, and sends nothing before its first poll.
 
     Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
     directory for the name.
@@ -160,6 +160,7 @@ async def open_worker(
                 clock=relay.outbox.clock,
                 random=installation.random,
                 hook=hook,
+                closed=installation.polling.accounts if stays and installation.polling else frozenset(),
             )
             reconciliation = Reconciliation(
                 relay.outbox,
@@ -175,11 +176,29 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.outbox, due, clock=relay.outbox.clock, hook=hook)
-            others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, wakeup, *others)
+            others: list[Beside] = _others(relay, callrail, hook) if stays else []
+
+            def heard() -> None:
+                for one in (delivery, *others):
+                    one.wake()
+
+            polling = installation.polling and Polling(
+                relay.outbox,
+                callrail,
+                installation.polling,
+                installation.witness,
+                clock=relay.outbox.clock,
+                hook=hook,
+                heard=heard,
+                opened=delivery.open,
+            )
+            if polling and stays:
+                others.append(polling)
+            poll_now = polling.poll_now if polling else None
+            yield Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[Beside]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
     others: list[Beside] = [
@@ -189,29 +208,12 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
         others.append(Heartbeat(relay.outbox, clock=relay.outbox.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.outbox.clock, hook))
-
-    def heard() -> None:
-        changed()
-        for other in others:
-            other.wake()
-
     kept_for = installation.settings.retention.after
     if kept_for is not None:
         others.append(Retention(relay.outbox, kept_for, clock=relay.outbox.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
         others.append(Forwarding(relay.outbox, channels, clock=relay.outbox.clock, hook=hook))
-    if installation.polling is not None:
-        polling = Polling(
-            relay.outbox,
-            callrail,
-            installation.polling,
-            installation.witness,
-            clock=relay.outbox.clock,
-            hook=hook,
-            heard=heard,
-        )
-        others.append(polling)
     return others
 
 

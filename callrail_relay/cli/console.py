@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
     from callrail_relay.domain.message import Message
+    from callrail_relay.service.delivery import Worker
 
 
 P = ParamSpec("P")
@@ -107,6 +108,15 @@ def complain(words: str) -> None:
 def say(words: str) -> None:
     """Tell a person something beside the result, on standard error."""
     typer.echo(printable(words), err=True)
+
+
+async def poll_now(worker: "Worker") -> None:
+    """Read replies before texts are sent, and warn if that didn't work."""
+    if not await worker.poll_now():
+        say(
+            "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
+            "out may be texted."
+        )
 
 
 def echo(words: str = "") -> None:

@@ -14,6 +14,7 @@ from callrail_relay.cli.console import (
     confirmed,
     echo,
     has_terminal,
+    poll_now,
     progress,
     read_input,
     say,
@@ -127,6 +128,8 @@ async def _send(
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+        if new:
+            await poll_now(worker)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []

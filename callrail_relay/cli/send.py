@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, complain, echo, read_number, say
+from callrail_relay.cli.console import Config, Json, command, complain, echo, poll_now, read_number, say
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
@@ -65,6 +65,7 @@ async def send(
     async with open_relay(installation) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
+            await poll_now(worker)
             dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:

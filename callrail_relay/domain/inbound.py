@@ -232,15 +232,23 @@ Company = tuple[str, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
     """
-    How to look for replies.
+    How often to read replies from CallRail's conversations, and of which companies.
 
-    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one look may take.
+    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one poll may take. A poll
+    that began before ``not_before`` doesn't count. One that failed is made again after ``retry``, else
+    ``every``.
     """
 
     companies: tuple[Company, ...]
     every: timedelta
     requests_per_hour: int = 800
     lease: timedelta = timedelta(minutes=5)
+    not_before: datetime | None = None
+    retry: timedelta | None = None
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        return frozenset(account_id for account_id, _ in self.companies)
 
     def since(self, now: datetime, covered: datetime | None) -> datetime:
         """From when on to look, where the last look that ended well began at *covered*."""

@@ -23,10 +23,10 @@ from callrail_relay.domain.reconcile import (
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
+    has_requests,
     message_status,
     reasons_from_json,
     reasons_to_json,
-    requests_used,
     route_from_row,
 )
 from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
@@ -94,7 +94,7 @@ _FREE_ATS = (
 
 
 def _has_requests(connection: sa.Connection, now: datetime, account_id: str, policy: LookupPolicy) -> bool:
-    return requests_used(connection, now, account_id) < policy.requests_per_hour
+    return has_requests(connection, now, account_id, policy.requests_per_hour)
 
 
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:

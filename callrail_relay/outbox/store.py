@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,11 +60,11 @@ from callrail_relay.outbox import (
     inbound,
     numbers,
     opt_outs,
-    polling,
     presence,
     queries,
     record,
     relay_secrets,
+    replies,
     retention,
     setback,
 )
@@ -397,28 +397,31 @@ class Outbox:
         return await self._write(inbound.note, text, policy, hint)
 
     async def next_forward(self) -> datetime | None:
-        return await self._read(polling.next_forward)
+        return await self._read(replies.next_forward)
 
     async def claim_forward(self, lease: timedelta) -> Forward | None:
-        return await self._write(polling.claim_forward, lease)
+        return await self._write(replies.claim_forward, lease)
 
     async def end_forward(self, resource_id: str, retry_at: datetime | None) -> None:
-        await self._write(polling.end_forward, resource_id, retry_at)
+        await self._write(replies.end_forward, resource_id, retry_at)
 
     async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
         return await self._write(inbound.note_seen, texts, policy)
 
     async def claim_poll(self, policy: PollPolicy) -> DuePoll | None:
-        return await self._write(polling.claim_poll, policy)
+        return await self._write(replies.claim_poll, policy)
 
     async def next_poll(self, policy: PollPolicy) -> datetime:
-        return await self._read(polling.next_poll, policy)
+        return await self._read(replies.next_poll, policy)
+
+    async def last_polls(self, policy: PollPolicy) -> Mapping[str, datetime]:
+        return await self._read(replies.last_polls, policy)
 
     async def last_poll(self, policy: PollPolicy) -> datetime | None:
-        return await self._read(polling.last_poll, policy)
+        return await self._read(replies.last_poll, policy)
 
     async def end_poll(self, poll_id: int, requests: int, *, well: bool) -> None:
-        await self._write(polling.end_poll, poll_id, requests, well=well)
+        await self._write(replies.end_poll, poll_id, requests, well=well)
 
     async def pause(self, account_id: str, reason: str) -> None:
         await self._write(decisions.pause, account_id, reason)

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
@@ -84,7 +84,9 @@ class Delivery:
         clock: Clock,
         random: Random,
         hook: EventHook = ignore,
+        closed: frozenset[str] = frozenset(),
     ) -> None:
+        """*closed* are accounts of which nothing is sent until ``open``."""
         self._outbox = outbox
         self._sender = sender
         self._policy = policy
@@ -103,6 +105,12 @@ class Delivery:
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
         self._unsettled: Callable[[], None] = nothing
+        self._closed = closed
+
+    def open(self, account_ids: Collection[str]) -> None:
+        """Send texts of these accounts from now on."""
+        self._closed -= frozenset(account_ids)
+        self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
         """
@@ -153,7 +161,10 @@ class Delivery:
         self._claiming += 1
         began = self._clock.monotonic()
         try:
-            result = await self._outbox.claim(self._node, self._policy.claim)
+            policy = self._policy.claim
+            if self._closed:
+                policy = replace(policy, accounts=policy.accounts - self._closed)
+            result = await self._outbox.claim(self._node, policy)
         except BaseException:
             self._sending -= 1
             # It may be in the store all the same: the connection may have broken after the commit.
@@ -340,8 +351,16 @@ class Beside(Protocol):
 class Worker:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
-    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        reconciliation: Reconciliation,
+        *others: Beside,
+        poll_now: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
+        self._poll_now = poll_now
         self._reconciliation = reconciliation
         self._beside: tuple[Beside, ...] = (reconciliation, *others)
 
@@ -351,6 +370,10 @@ class Worker:
             self._delivery.run(unsettled=self._reconciliation.wake),
             *(other.run() for other in self._beside),
         )
+
+    async def poll_now(self) -> bool:
+        """Read replies before a command sends by itself; False if not all could be read."""
+        return self._poll_now is None or await self._poll_now()
 
     def stop(self) -> None:
         self._delivery.stop()

@@ -1,6 +1,9 @@
 """Replies: what CallRail's webhooks and the poll bring, and passing them on."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -15,6 +18,7 @@ from callrail_relay.domain.events import (
     RepliesNotRead,
     ReplyForwarded,
     ReplyReceived,
+    SendingUnpolled,
     SentByOthers,
     WebhookNotUnderstood,
     ignore,
@@ -186,8 +190,22 @@ class ReplyReader(Protocol):
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
 
+FIRST_POLL_WITHIN = timedelta(minutes=2)
+"""How long texts wait for the first poll of a run; then they are sent without it."""
+
+FIRST_RETRY = timedelta(seconds=10)
+"""How soon a poll that failed is made again while texts wait for it."""
+
+COMMAND_WAITS = 10.0
+"""Seconds that a command which sends by itself takes for polling."""
+
+
 class Polling(Repeating):
-    """Looks for the replies of each company in turn; of several nodes one looks."""
+    """
+    Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
+
+    An account's texts wait for its first poll: someone may have opted out while the relay was off.
+    """
 
     def __init__(
         self,
@@ -199,33 +217,95 @@ class Polling(Repeating):
         clock: Clock,
         hook: EventHook = ignore,
         heard: Callable[[], None] = lambda: None,
+        opened: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
-        """*heard* is called when there was a new reply: it may let texts leave, and is to be passed on."""
+        """
+        *heard* is called when there was a new reply: it may let texts be sent, and is to be passed on.
+        *opened* is called with accounts whose texts may be sent from now on.
+        """
         super().__init__(clock, hook)
         self._outbox = outbox
         self._reader = reader
         self._policy = policy
         self._witness = witness
         self._heard = heard
+        self._opened = opened
+        self._closed = policy.accounts
+        self._began: datetime | None = None
+
+    async def run(self) -> None:
+        late = asyncio.create_task(self._open_late())
+        try:
+            await super().run()
+        finally:
+            late.cancel()
 
     async def turn(self) -> datetime:
+        if self._began is None:
+            self._began = await self._outbox.now()
+        policy = self._policy
+        if self._closed:
+            policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_poll(self._policy)) <= await self._outbox.now():
-            due = await self._outbox.claim_poll(self._policy)
+        while (due_at := await self._outbox.next_poll(policy)) <= await self._outbox.now():
+            due = await self._outbox.claim_poll(policy)
             if due is None:
                 # Another node came first, or the requests of this hour are used.
-                return await self._outbox.now() + self.look
-            await self._look(due)
-        return due_at
+                due_at = await self._outbox.now() + self.look
+                break
+            await self._poll(due)
+        if self._closed:
+            self._open(self._closed & await self._polled(policy))
+        # While texts wait for the poll of another node, its end is not to be missed.
+        return min(due_at, await self._outbox.now() + FIRST_RETRY / 10) if self._closed else due_at
 
-    async def _look(self, due: DuePoll) -> None:
-        seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
-        # What was read before a fault is heeded as well: it may hold a STOP.
-        for texts in seen.conversations:
-            for noted in await self._outbox.note_seen(texts, self._witness):
-                if noted.is_new:
-                    tell_noted(self._hook, noted)
-                    self._heard()
-        await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
-        if seen.fault is not None:
-            self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))
+    async def poll_now(self) -> bool:
+        """
+        Poll unless that was done within ``poll_every``, for at most COMMAND_WAITS seconds.
+
+        False if not all replies could be read.
+        """
+        not_before = await self._outbox.now() - self._policy.every
+        policy = replace(self._policy, not_before=not_before, retry=FIRST_RETRY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMAND_WAITS):
+                while (due := await self._outbox.claim_poll(policy)) is not None:
+                    await self._poll(due)
+        return self._policy.accounts <= await self._polled(policy)
+
+    async def _poll(self, due: DuePoll) -> None:
+        requests = 1
+        fault: str | None = "The poll was broken off."
+        try:
+            seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
+            requests = seen.requests
+            # What was read before a fault counts as well: it may hold a STOP.
+            for texts in seen.conversations:
+                for noted in await self._outbox.note_seen(texts, self._witness):
+                    if noted.is_new:
+                        tell_noted(self._hook, noted)
+                        self._heard()
+            fault = seen.fault
+        finally:
+            # Also when this run ends, so that another one polls at once.
+            await self._outbox.end_poll(due.id, requests, well=fault is None)
+        if fault is not None:
+            self._hook(RepliesNotRead(account_id=due.account_id, reason=fault))
+
+    async def _polled(self, policy: PollPolicy) -> frozenset[str]:
+        """The accounts that were polled since ``not_before``, here or by another node."""
+        polled = await self._outbox.last_polls(policy)
+        return frozenset(
+            one for one, at in polled.items() if policy.not_before is None or at >= policy.not_before
+        )
+
+    def _open(self, account_ids: frozenset[str]) -> None:
+        if account_ids:
+            self._closed -= account_ids
+            self._opened(account_ids)
+
+    async def _open_late(self) -> None:
+        await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
+        for account_id in sorted(self._closed):
+            self._hook(SendingUnpolled(account_id=account_id))
+        self._open(self._closed)

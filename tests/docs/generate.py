@@ -44,7 +44,7 @@ _VALUES = {
     "Networks": "list of addresses or networks",
     "OnUnknown": "`ask`, `resend_once`",
     "Percent": "1 to 100",
-    "PollEvery": "time, 1 minute or more",
+    "PollEvery": "time, 1 minute or more, or `off`",
     "Port": "0 to 65535",
     "SomeTime": "time, more than 0",
     "Text": "text",

@@ -92,7 +92,12 @@ class Rig:
         )
 
     def delivery(
-        self, *, node: str = "node-1", sender: Sender | None = None, concurrency: int = 4
+        self,
+        *,
+        node: str = "node-1",
+        sender: Sender | None = None,
+        concurrency: int = 4,
+        closed: frozenset[str] = frozenset(),
     ) -> Delivery:
         return Delivery(
             self.outbox,
@@ -102,6 +107,7 @@ class Rig:
             clock=self.clock,
             random=self.random,
             hook=self.events,
+            closed=closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:

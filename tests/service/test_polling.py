@@ -1,14 +1,22 @@
 """Looking for replies at the simulator, where no webhook tells of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.events import OptedOut, ProgramFailed, RepliesNotRead, ReplyReceived
+from callrail_relay.domain.events import (
+    AttemptFinished,
+    MessageHeld,
+    OptedOut,
+    ProgramFailed,
+    RepliesNotRead,
+    ReplyReceived,
+    SendingUnpolled,
+)
 from callrail_relay.domain.inbound import (
     FIRST,
     LONGEST,
@@ -19,9 +27,11 @@ from callrail_relay.domain.inbound import (
     SeenReplies,
     ShownNumber,
 )
+from callrail_relay.domain.message import Status
 from callrail_relay.service.background import FAULT_RETRY
-from callrail_relay.service.replies import Polling, ReplyReader
-from tests.service.rig import Rig, open_rig
+from callrail_relay.service.delivery import Delivery, Worker
+from callrail_relay.service.replies import COMMAND_WAITS, FIRST_POLL_WITHIN, FIRST_RETRY, Polling, ReplyReader
+from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
 
@@ -42,7 +52,13 @@ def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
     return PollPolicy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
 
 
-def polling_of(rig: Rig, *, reader: ReplyReader | None = None, requests_per_hour: int = 800) -> Polling:
+def polling_of(
+    rig: Rig,
+    *,
+    reader: ReplyReader | None = None,
+    requests_per_hour: int = 800,
+    opened: Callable[[Collection[str]], None] = lambda _: None,
+) -> Polling:
     return Polling(
         rig.outbox,
         reader or rig.callrail,
@@ -50,6 +66,7 @@ def polling_of(rig: Rig, *, reader: ReplyReader | None = None, requests_per_hour
         rig.witness,
         clock=rig.clock,
         hook=rig.events,
+        opened=opened,
     )
 
 
@@ -146,10 +163,10 @@ async def test_of_several_nodes_one_looks(rig: Rig) -> None:
     assert first is not None
 
     second = polling_of(rig)
-    assert START + EVERY == await second.turn()
+    assert START + timedelta(seconds=1) == await second.turn()
     assert 0 == used(rig)
 
-    rig.clock.set(START + EVERY)
+    rig.clock.set(START + policy_of(rig).lease)
     await second.turn()
     assert 1 == used(rig)
 
@@ -231,3 +248,96 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
     worker.stop()
     rig.clock.advance(5)
     await delivery
+
+
+def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[Worker, Delivery, Polling]:
+    """A worker that sends nothing before its first poll."""
+    delivery = rig.delivery(closed=frozenset({rig.account_id}))
+    polling = polling_of(rig, reader=reader, opened=delivery.open)
+    return rig.worker(delivery, beside=[polling]), delivery, polling
+
+
+async def test_an_opt_out_that_came_while_the_relay_was_off_is_known_before_the_first_text(rig: Rig) -> None:
+    """The poll of an earlier run doesn't count, however short a time ago it was."""
+    await polling_of(rig).turn()
+    rig.clock.advance(1)
+    rig.simulator.receive(RECIPIENT, "STOP")
+    stopped, other = await rig.accept("Hello"), await rig.accept("Hello", to=recipient(50))
+
+    worker, delivery, _ = held_back(rig)
+    await delivery.turn()
+    assert [] == rig.simulator.texts
+    running = asyncio.create_task(worker.run())
+    await rig.events.until(MessageHeld)
+    await rig.events.until(AttemptFinished)
+    worker.stop()
+    await running
+
+    assert (Status.HELD, Status.SENT) == (
+        (await rig.message(stopped)).status,
+        (await rig.message(other)).status,
+    )
+    assert [recipient(50)] == [text.customer_phone_number for text in rig.simulator.texts]
+
+
+async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None:
+    """With a warning; until then the poll is tried again every few seconds."""
+    rig.simulator.fault(Fault(Kind.STATUS, on="read", status=503))
+    worker, _, polling = held_back(rig)
+    await rig.accept("Hello")
+    running = asyncio.create_task(worker.run())
+    tries = int(FIRST_POLL_WITHIN / FIRST_RETRY)
+    for count in range(1, tries + 1):
+        await rig.events.until(RepliesNotRead, count)
+        assert [] == rig.simulator.texts
+        rig.clock.advance(FIRST_RETRY)
+        polling.wake()
+    [late] = await rig.events.until(SendingUnpolled)
+    await rig.events.until(AttemptFinished)
+    worker.stop()
+    await running
+
+    assert rig.account_id == late.account_id
+    assert 1 == len(rig.simulator.texts)
+    assert rig.clock.now() + EVERY == await polling.turn()
+
+
+async def test_the_first_poll_of_one_node_counts_for_those_that_started_before_it(rig: Rig) -> None:
+    opened: list[str] = []
+    waiting = polling_of(rig, reader=Recorder(fault="CallRail has trouble (503)."), opened=opened.extend)
+    await waiting.turn()
+    assert [] == opened
+    rig.clock.advance(FIRST_RETRY)
+    await polling_of(rig).turn()
+
+    await waiting.turn()
+
+    assert [rig.account_id] == opened
+    assert 1 == used(rig)
+
+
+async def test_a_command_polls_before_it_sends_unless_that_was_done_lately(rig: Rig) -> None:
+    assert await polling_of(rig).poll_now()
+    rig.clock.advance(EVERY - MINUTE)
+    rig.simulator.receive(RECIPIENT, "STOP")
+    assert await polling_of(rig).poll_now()
+    assert 1 == used(rig)
+    rig.clock.advance(MINUTE * 2)
+    assert await polling_of(rig).poll_now()
+    assert 2 == used(rig)
+    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+
+
+async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves it to others: no lease stays behind."""
+    time = LoopTime(monkeypatch)
+
+    class Silent:
+        async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:
+            time.jump(COMMAND_WAITS)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    assert not await polling_of(rig, reader=Silent()).poll_now()
+    rig.clock.advance(FIRST_RETRY)
+    assert await polling_of(rig).poll_now()
