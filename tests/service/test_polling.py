@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.callrail.simulator.shapes import RECENT_MESSAGES
 from callrail_relay.domain.events import (
     AttemptFinished,
     MessageHeld,
@@ -196,6 +197,42 @@ async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
 
     seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=START)
     assert (2, 260) == (seen.requests, len(seen.conversations))
+
+
+async def test_a_conversation_is_read_only_if_the_list_cannot_show_all_that_came(rig: Rig) -> None:
+    """The list shows the last 25 texts of each; one with fewer new ones costs no request."""
+    rig.simulator.receive(RECIPIENT, "STOP")
+    for number in range(RECENT_MESSAGES):
+        rig.clock.advance(1)
+        rig.simulator.receive(RECIPIENT, f"And another thing: {number}")
+        rig.simulator.receive(recipient(50), "Hello")
+    for number in range(5):
+        rig.simulator.receive(recipient(51), f"Hello {number}")
+    since = START - MINUTE
+
+    seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=since)
+
+    assert 3 == seen.requests
+    assert [5, 25, 26] == sorted(len(texts) for texts in seen.conversations)
+    [ours] = [texts for texts in seen.conversations if texts[0].source == ShownNumber(RECIPIENT)]
+    assert "STOP" == ours[0].content
+
+    later = await rig.callrail.find_replies(
+        rig.account_id, rig.simulator.company_id, since=START + timedelta(seconds=2)
+    )
+    assert (1, [5, 24, 24]) == (later.requests, sorted(len(texts) for texts in later.conversations))
+
+
+async def test_a_page_may_have_many_long_conversations(rig: Rig) -> None:
+    """Some megabytes in one answer."""
+    for number in range(120):
+        for text in range(RECENT_MESSAGES):
+            rig.simulator.receive(recipient(number), f"{text} {'long ' * 60}")
+
+    seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=rig.clock.now())
+
+    assert seen.fault is None
+    assert 120 == len(seen.conversations)
 
 
 @pytest.mark.parametrize(
