@@ -1,6 +1,8 @@
 """Migrations: they make the tables of the code, once, and refuse what a newer release wrote."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import migrations, presence
-from callrail_relay.outbox.schema import current_version, steps, upgrade
+from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import Outbox
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
 from tests.outbox.database import connected
@@ -52,6 +55,11 @@ def read_indexes(connection: sa.Connection) -> Definitions:
     return {str(name): str(definition) for name, definition in rows if "alembic" not in name}
 
 
+def set_version(url: str, version: str) -> None:
+    with connected(url) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+
+
 async def open_and_close(url: str, clock: ManualClock) -> None:
     await (await Outbox.open(url, clock, database_time=False)).close()
 
@@ -79,44 +87,50 @@ async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock
     assert created == migrated
 
 
-def test_the_newest_step_is_the_head() -> None:
-    """A store at the head is opened without looking at the steps, so the name must be right."""
-    assert migrations.HEAD == list(steps())[-1]
-
-
-@pytest.mark.parametrize("revision", steps())
-async def test_every_earlier_store_is_brought_up_to_date(
-    store_url: str, clock: ManualClock, revision: str
-) -> None:
-    """What a release of that time stored is still there."""
-    with connected(store_url) as connection:
-        upgrade(connection, revision)
-        connection.exec_driver_sql(
-            "INSERT INTO submissions (id, source, received_at, body) VALUES ('s', 'send', 1, '')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO messages (id, submission_id, status, source, received_at, not_before, segment_count,"
-            " text, reasons, approved)"
-            " VALUES ('m', 's', 'sent', 'send', 1, 1, 1, 'From before', '[]', '[]')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO segments (message_seq, position, content, status)"
-            " VALUES (1, 1, 'From before', 'sent')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node,"
-            " started_at, lease_until, finished_at, counted_at, outcome)"
-            " VALUES (1, 1, 'ACC1', '+12025550133', '+12025550122', 'n', 1, 2, 2, 2, 'Sent')"
-        )
-
+async def test_a_store_of_the_last_version_before_is_brought_over(store_url: str, clock: ManualClock) -> None:
+    """Its tables are the same, so that everything in it stays."""
     outbox = await Outbox.open(store_url, clock, database_time=False)
-
-    message = await find(outbox, "m")
-    assert "From before" == message.text
-    assert ["Sent"] == [attempt.outcome for attempt in message.segments[0].attempts]
+    id_ = await put(outbox, "From before")
     await outbox.close()
+    set_version(store_url, migrations.SAME_TABLES)
+
+    again = await Outbox.open(store_url, clock, database_time=False)
+
+    assert "From before" == (await find(again, id_)).text
+    await again.close()
     with connected(store_url) as connection:
-        assert [] == differences(connection)
+        assert migrations.HEAD == current_version(connection)
+
+
+@pytest.mark.parametrize("version", ["0001", "0015"])
+async def test_an_older_store_is_refused(store_url: str, clock: ManualClock, version: str) -> None:
+    """Nothing of it is changed, and the sentence says how to keep what is in it."""
+    await open_and_close(store_url, clock)
+    set_version(store_url, version)
+
+    with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*opt-outs export") as refused:
+        await Outbox.open(store_url, clock, database_time=False)
+
+    assert 8 == refused.value.exit_code
+    with connected(store_url) as connection:
+        assert version == current_version(connection)
+
+
+def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    """It would be nine megabytes, and a tenth of a second of every start."""
+    url = f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
+    script = (
+        "import asyncio, sys; from callrail_relay.clock import SystemClock;"
+        "from callrail_relay.outbox.store import Outbox;"
+        "asyncio.run(Outbox.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
+    )
+
+    def opened() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script, url], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert ["True", "False"] == [opened(), opened()]
 
 
 async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
@@ -167,10 +181,9 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
 async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:
     """Nobody knows what it holds; nothing of it is changed."""
     await open_and_close(store_url, clock)
-    with connected(store_url) as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    set_version(store_url, "9999")
 
-    with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that release"):
+    with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that version"):
         await Outbox.open(store_url, clock, database_time=False)
 
     with connected(store_url) as connection:
@@ -179,9 +192,12 @@ async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: Manu
 
 @contextmanager
 def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
-    """A store of the release before, with a `serve` of it at work."""
+    """A store of the version before, with a `serve` of it at work."""
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    set_version(url, migrations.SAME_TABLES)
     with connected(url) as connection:
-        upgrade(connection, list(steps())[-2])
         if connection.dialect.name == "postgresql":
             presence.beat(connection, clock.now(), id_="older", name="other:1", since=None)
     lock = presence.StoreLock(Path(str(sa.make_url(url).database)))
@@ -216,8 +232,7 @@ async def test_an_older_command_is_told_that_the_running_relay_is_newer(
 ) -> None:
     """Not to restart it."""
     with older_serve(store_url, clock):
-        with connected(store_url) as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        set_version(store_url, "9999")
         with pytest.raises(Unavailable, match="written by a newer callrail-relay"):
             await Outbox.open(store_url, clock, database_time=False)
 
