@@ -18,13 +18,13 @@ from callrail_relay.clock import SystemClock
 from callrail_relay.domain.mapping import Draft
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import migrations, presence
+from callrail_relay.outbox import decisions, migrations, presence, queries
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import current_version, migrate
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
 from tests.outbox.database import connected
-from tests.outbox.worker import Worker, find, put
+from tests.outbox.worker import Worker, accept_one, find, put
 from tests.support.clock import ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, make_message, make_submission, recipient
 from tests.support.postgres import PostgresCluster
@@ -61,7 +61,7 @@ def set_version(url: str, version: str) -> None:
 
 
 async def open_and_close(url: str, clock: ManualClock) -> None:
-    await (await Outbox.open(url, clock, database_time=False)).close()
+    await (await Store.open(url, clock, database_time=False)).close()
 
 
 async def test_all_migrations_together_make_the_tables_of_the_code(
@@ -89,12 +89,12 @@ async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock
 
 async def test_a_store_of_the_last_version_before_is_brought_over(store_url: str, clock: ManualClock) -> None:
     """Its tables are the same, so that everything in it stays."""
-    outbox = await Outbox.open(store_url, clock, database_time=False)
+    outbox = await Store.open(store_url, clock, database_time=False)
     id_ = await put(outbox, "From before")
     await outbox.close()
     set_version(store_url, migrations.SAME_TABLES)
 
-    again = await Outbox.open(store_url, clock, database_time=False)
+    again = await Store.open(store_url, clock, database_time=False)
 
     assert "From before" == (await find(again, id_)).text
     await again.close()
@@ -109,7 +109,7 @@ async def test_an_older_store_is_refused(store_url: str, clock: ManualClock, ver
     set_version(store_url, version)
 
     with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*opt-outs export") as refused:
-        await Outbox.open(store_url, clock, database_time=False)
+        await Store.open(store_url, clock, database_time=False)
 
     assert 8 == refused.value.exit_code
     with connected(store_url) as connection:
@@ -135,11 +135,11 @@ def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) ->
 
 async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
     """Tables and texts stay as they are."""
-    outbox = await Outbox.open(store_url, clock, database_time=False)
+    outbox = await Store.open(store_url, clock, database_time=False)
     id_ = await put(outbox, "Hello")
     await outbox.close()
 
-    again = await Outbox.open(store_url, clock, database_time=False)
+    again = await Store.open(store_url, clock, database_time=False)
 
     assert "Hello" == (await find(again, id_)).text
     await again.close()
@@ -158,9 +158,9 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
     all_there = Barrier(AT_ONCE)
 
     async def start(url: str) -> None:
-        node = await Outbox.open(url, SystemClock())
+        node = await Store.open(url, SystemClock())
         await node.write_probe()
-        await node.resume(ACCOUNT)
+        await node.write(decisions.resume, ACCOUNT)
         await node.close()
 
     def begin(url: str) -> None:
@@ -184,7 +184,7 @@ async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: Manu
     set_version(store_url, "9999")
 
     with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that version"):
-        await Outbox.open(store_url, clock, database_time=False)
+        await Store.open(store_url, clock, database_time=False)
 
     with connected(store_url) as connection:
         assert "9999" == current_version(connection)
@@ -217,11 +217,11 @@ async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
     """It would fail in the midst of its work. When it has ended, the same command brings them up to date."""
     with older_serve(store_url, clock):
         with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
-            await Outbox.open(store_url, clock, database_time=False, serves=serves)
+            await Store.open(store_url, clock, database_time=False, serves=serves)
         with connected(store_url) as connection:
             assert migrations.HEAD != current_version(connection)
 
-    outbox = await Outbox.open(store_url, clock, database_time=False, serves=serves)
+    outbox = await Store.open(store_url, clock, database_time=False, serves=serves)
     await outbox.close()
     with connected(store_url) as connection:
         assert migrations.HEAD == current_version(connection)
@@ -234,14 +234,14 @@ async def test_an_older_command_is_told_that_the_running_relay_is_newer(
     with older_serve(store_url, clock):
         set_version(store_url, "9999")
         with pytest.raises(Unavailable, match="written by a newer callrail-relay"):
-            await Outbox.open(store_url, clock, database_time=False)
+            await Store.open(store_url, clock, database_time=False)
 
 
-async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:
+async def test_the_tallies_agree_with_the_messages(outbox: Store, worker: Worker, store_url: str) -> None:
     """Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0."""
     for number in range(6):
         await put(outbox, f"Text {number}", to=recipient(number))
-    await outbox.accept(make_submission(make_message(draft=Draft(recipient=RECIPIENT))))
+    await accept_one(outbox, make_submission(make_message(draft=Draft(recipient=RECIPIENT))))
     await worker.send()
     with connected(store_url) as connection:
         connection.execute(sa.update(messages).where(messages.c.seq > 3).values(status="cancelled"))
@@ -257,9 +257,9 @@ async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worke
         tallied = connection.execute(sa.select(tallies).where(tallies.c.messages > 0)).all()
 
     assert {tuple(row) for row in counted} == {tuple(row) for row in tallied}
-    assert 4 == (await outbox.count_by_status())[Status.CANCELLED]
+    assert 4 == (await outbox.read(queries.count_by_status))[Status.CANCELLED]
     with connected(store_url) as connection:
         connection.execute(sa.delete(attempts))
         connection.execute(sa.delete(segments))
         connection.execute(sa.delete(messages))
-    assert {0} == set((await outbox.count_by_status()).values())
+    assert {0} == set((await outbox.read(queries.count_by_status)).values())
