@@ -467,7 +467,7 @@ def read_texts(body: bytes) -> list[FoundText]:
     ]
 
 
-def read_replies(body: bytes, *, since: datetime) -> tuple[dict[str, Replies], dict[str, Mapping[str, Any]]]:
+def read_replies(body: bytes, *, since: datetime) -> tuple[dict[str, Replies], dict[str, dict[str, Any]]]:
     """
     What people wrote since then, by conversation, on one page of a list, and which may have had more.
 

@@ -66,7 +66,7 @@ async def send(
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
             await poll_now(worker)
-            dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)

@@ -36,7 +36,9 @@ from callrail_relay.domain.inbound import (
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound
+from callrail_relay.outbox import replies as store_replies
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
@@ -55,7 +57,7 @@ class Witness:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         policy: WitnessPolicy,
         *,
         keys: SigningKeys,
@@ -68,7 +70,7 @@ class Witness:
         *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
         *refused* is told why a request was not taken for one of CallRail's.
         """
-        self._outbox = outbox
+        self._store = store
         self._policy = policy
         self._keys = keys
         self._read = read
@@ -102,7 +104,7 @@ class Witness:
         return True
 
     async def _note(self, text: CallRailText, hint: Direction | None) -> None:
-        noted = await self._outbox.note_text(text, self._policy, hint)
+        noted = await self._store.write(inbound.note, text, self._policy, hint)
         if not noted.is_new:
             return
         tell_noted(self._hook, noted)
@@ -144,20 +146,20 @@ class Forwarding(Repeating):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
-        self, outbox: Outbox, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
+        self, store: Store, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
     ) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._channels = channels
         # Of a reply that some channels took: those that did not. Forgotten with this process.
         self._left: dict[str, list[str]] = {}
 
     async def turn(self) -> datetime | None:
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_forward()) is not None:
-            if due_at > await self._outbox.now():
+        while (due_at := await self._store.read(store_replies.next_forward)) is not None:
+            if due_at > await self._store.now():
                 break
-            forward = await self._outbox.claim_forward(LEASE)
+            forward = await self._store.write(store_replies.claim_forward, LEASE)
             if forward is None:
                 break
             await self._pass_on(forward)
@@ -167,13 +169,13 @@ class Forwarding(Repeating):
         names = self._left.pop(forward.resource_id, [*self._channels.names])
         failed = await self._channels.pass_on(forward.title, forward.words, names)
         if not failed:
-            await self._outbox.end_forward(forward.resource_id, None)
+            await self._store.write(store_replies.end_forward, forward.resource_id, None)
             self._hook(ReplyForwarded(resource_id=forward.resource_id))
             return
-        retry_at = forward.retry_at(await self._outbox.now())
+        retry_at = forward.retry_at(await self._store.now())
         if retry_at is not None:
             self._left[forward.resource_id] = failed
-        await self._outbox.end_forward(forward.resource_id, retry_at)
+        await self._store.write(store_replies.end_forward, forward.resource_id, retry_at)
         self._hook(
             ForwardFailed(
                 resource_id=forward.resource_id,
@@ -209,7 +211,7 @@ class Polling(Repeating):
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         reader: ReplyReader,
         policy: PollPolicy,
         witness: WitnessPolicy,
@@ -224,7 +226,7 @@ class Polling(Repeating):
         *opened* is called with accounts whose texts may be sent from now on.
         """
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._reader = reader
         self._policy = policy
         self._witness = witness
@@ -242,22 +244,22 @@ class Polling(Repeating):
 
     async def turn(self) -> datetime:
         if self._began is None:
-            self._began = await self._outbox.now()
+            self._began = await self._store.now()
         policy = self._policy
         if self._closed:
             policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_poll(policy)) <= await self._outbox.now():
-            due = await self._outbox.claim_poll(policy)
+        while (due_at := await self._store.read(store_replies.next_poll, policy)) <= await self._store.now():
+            due = await self._store.write(store_replies.claim_poll, policy)
             if due is None:
                 # Another node came first, or the requests of this hour are used.
-                due_at = await self._outbox.now() + self.look
+                due_at = await self._store.now() + self.look
                 break
             await self._poll(due)
         if self._closed:
             self._open(self._closed & await self._polled(policy))
         # While texts wait for the poll of another node, its end is not to be missed.
-        return min(due_at, await self._outbox.now() + FIRST_RETRY / 10) if self._closed else due_at
+        return min(due_at, await self._store.now() + FIRST_RETRY / 10) if self._closed else due_at
 
     async def poll_now(self) -> bool:
         """
@@ -265,11 +267,11 @@ class Polling(Repeating):
 
         False if not all replies could be read.
         """
-        not_before = await self._outbox.now() - self._policy.every
+        not_before = await self._store.now() - self._policy.every
         policy = replace(self._policy, not_before=not_before, retry=FIRST_RETRY)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMAND_WAITS):
-                while (due := await self._outbox.claim_poll(policy)) is not None:
+                while (due := await self._store.write(store_replies.claim_poll, policy)) is not None:
                     await self._poll(due)
         return self._policy.accounts <= await self._polled(policy)
 
@@ -281,20 +283,20 @@ class Polling(Repeating):
             requests = seen.requests
             # What was read before a fault counts as well: it may hold a STOP.
             for texts in seen.conversations:
-                for noted in await self._outbox.note_seen(texts, self._witness):
+                for noted in await self._store.write(inbound.note_seen, texts, self._witness):
                     if noted.is_new:
                         tell_noted(self._hook, noted)
                         self._heard()
             fault = seen.fault
         finally:
             # Also when this run ends, so that another one polls at once.
-            await self._outbox.end_poll(due.id, requests, well=fault is None)
+            await self._store.write(store_replies.end_poll, due.id, requests, well=fault is None)
         if fault is not None:
             self._hook(RepliesNotRead(account_id=due.account_id, reason=fault))
 
     async def _polled(self, policy: PollPolicy) -> frozenset[str]:
         """The accounts that were polled since ``not_before``, here or by another node."""
-        polled = await self._outbox.last_polls(policy)
+        polled = await self._store.read(store_replies.last_polls, policy)
         return frozenset(
             one for one, at in polled.items() if policy.not_before is None or at >= policy.not_before
         )
