@@ -35,7 +35,7 @@ from callrail_relay.service.overview import Gauges
 from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.replies import Forwarding, Polling
+from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.retention import Retention
 from callrail_relay.service.wakeup import Wakeup
 from callrail_relay.telemetry import logs
@@ -178,24 +178,23 @@ async def open_worker(
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
             others: list[Beside] = _others(relay, callrail, hook) if stays else []
 
-            def heard() -> None:
-                for one in (delivery, *others):
-                    one.wake()
+            def arrived() -> None:
+                worker.wake_all()
 
             polling = installation.polling and Polling(
                 relay.store,
                 callrail,
                 installation.polling,
-                installation.witness,
+                InboundTexts(relay.store, installation.inbound, hook=hook, arrived=arrived),
                 clock=relay.store.clock,
                 hook=hook,
-                heard=heard,
                 opened=delivery.open,
             )
             if polling and stays:
                 others.append(polling)
             poll_now = polling.poll_now if polling else None
-            yield Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            worker = Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            yield worker
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[Beside]:

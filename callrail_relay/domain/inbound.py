@@ -108,7 +108,7 @@ class CallRailText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WitnessPolicy:
+class InboundPolicy:
     """
     Whose texts are ours: the account of each company, and the tracking numbers.
 
@@ -123,17 +123,17 @@ class WitnessPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class Ingested:
     """
     What became of a text that CallRail told of.
 
     ``is_new``      False for one that was told before
     ``keyword``     what it says about being texted
     ``people``      how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
-    ``suppressed``  how many of them are on the list of opt-outs now, and ``lifted`` how many left it
+    ``opted_out``   how many of them opted out, and ``opted_in`` how many in again
     ``doubted``     how many of them may have opted out, so that a person is asked before their next text
     ``settled``     the text of ours that it shows to have arrived
-    ``by_others``   it went out, and not from here
+    ``by_others``   it was sent, and not from here
     """
 
     key: str
@@ -142,8 +142,8 @@ class Noted:
     account_id: str | None = None
     keyword: OptKeyword | None = None
     people: int = 0
-    suppressed: int = 0
-    lifted: int = 0
+    opted_out: int = 0
+    opted_in: int = 0
     doubted: int = 0
     settled: Settled | None = None
     by_others: bool = False

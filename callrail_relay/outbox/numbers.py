@@ -10,7 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.opt_outs import suppress_from_another
 from callrail_relay.outbox.rows import insert_into
@@ -50,7 +50,7 @@ _KNOWN = (
 )
 
 
-def with_known_numbers(connection: sa.Connection, now: datetime, policy: WitnessPolicy) -> WitnessPolicy:
+def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
     """*policy* for the remembered numbers as well."""
     known = known_numbers(connection, now, set(policy.accounts.values()))
     if not known:

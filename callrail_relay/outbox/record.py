@@ -18,7 +18,7 @@ from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import segments as cut
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all, write_segments
-from callrail_relay.outbox.inbound import place
+from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import suppress
 from callrail_relay.outbox.rows import (
@@ -30,7 +30,6 @@ from callrail_relay.outbox.rows import (
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
-from callrail_relay.outbox.witnessing import after_outcome
 
 RELAY_STOPPED = Unknown(
     "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
@@ -75,7 +74,7 @@ def record(
     _record_segment(connection, known, consequence)
     status = _record_message(connection, now, known, outcome, consequence, interval)
     if known.is_awaited:
-        place(connection, now, known.message_seq)
+        place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
         _flag_twice(connection, known)

@@ -388,8 +388,8 @@ class Worker:
         """Something came in."""
         self._delivery.wake()
 
-    def heard(self) -> None:
-        """CallRail told of a text: that may concern everybody."""
+    def wake_all(self) -> None:
+        """Something happened that may let any text be sent, or any other work begin."""
         self._delivery.wake()
         for other in self._beside:
             other.wake()

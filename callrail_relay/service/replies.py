@@ -28,11 +28,11 @@ from callrail_relay.domain.inbound import (
     Direction,
     DuePoll,
     Forward,
-    Noted,
+    InboundPolicy,
+    Ingested,
     PollPolicy,
     ReadText,
     SeenReplies,
-    WitnessPolicy,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
@@ -52,37 +52,71 @@ EVENT = "event"
 EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
 
 
-class Witness:
-    """Keeps what CallRail tells, and says what came of it."""
+class InboundTexts:
+    """The one way in for what CallRail tells, by webhook and by poll: stored, acted on, and reported."""
 
     def __init__(
         self,
         store: Store,
-        policy: WitnessPolicy,
+        policy: InboundPolicy,
+        *,
+        hook: EventHook = ignore,
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*arrived* is called after a new text: it may let others be sent, and a reply is to be passed on."""
+        self._store = store
+        self._policy = policy
+        self._hook = hook
+        self._arrived = arrived
+
+    async def ingest(self, texts: Sequence[CallRailText], hint: Direction | None = None) -> None:
+        """Ingest texts of one conversation; *hint* is which way they went if nothing else tells."""
+        for ingested in await self._store.write(inbound.ingest, texts, self._policy, hint):
+            if ingested.is_new:
+                self._report(ingested)
+                self._arrived()
+
+    def _report(self, text: Ingested) -> None:
+        if text.settled is not None:
+            tell(self._hook, text.settled)
+        if text.by_others:
+            self._hook(SentByOthers(resource_id=text.key, account_id=text.account_id))
+        if text.direction is Direction.IN:
+            self._hook(ReplyReceived(resource_id=text.key, account_id=text.account_id))
+        if text.opted_out:
+            self._hook(OptedOut(resource_id=text.key, people=text.opted_out))
+        if text.doubted:
+            self._hook(MaybeOptedOut(resource_id=text.key, people=text.doubted))
+        if text.keyword is OptKeyword.STOP and not text.people:
+            self._hook(OptOutUnplaced(resource_id=text.key))
+        if text.opted_in:
+            self._hook(OptedIn(resource_id=text.key))
+
+
+class CallRailWebhooks:
+    """Takes CallRail's webhooks."""
+
+    def __init__(
+        self,
+        texts: InboundTexts,
         *,
         keys: SigningKeys,
         read: ReadText,
         hook: EventHook = ignore,
-        heard: Callable[[], None] = lambda: None,
         refused: Refused = uncounted,
     ) -> None:
-        """
-        *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
-        *refused* is told why a request was not taken for one of CallRail's.
-        """
-        self._store = store
-        self._policy = policy
+        """*refused* is told why a request was not taken for one of CallRail's."""
+        self._texts = texts
         self._keys = keys
         self._read = read
         self._hook = hook
-        self._heard = heard
         self._refused = refused
 
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
         """
-        Take a webhook's body as it came; False where CallRail did not sign it, and nothing was read.
+        Take a webhook's body as it came; False if CallRail did not sign it, and nothing was read.
 
         What CallRail signed is never refused: it sends nothing twice, and after too many refusals it
         stops sending. What cannot be read is told to a person. Raises Unavailable when the store fails.
@@ -96,37 +130,12 @@ class Witness:
             if text is None:
                 self._hook(WebhookNotUnderstood(reason="It tells of no text."))
             else:
-                await self._note(text, EVENTS.get(event or ""))
+                await self._texts.ingest([text], EVENTS.get(event or ""))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours is no reason to be sent no more
             self._hook(WebhookNotUnderstood(reason=type(error).__name__))
         return True
-
-    async def _note(self, text: CallRailText, hint: Direction | None) -> None:
-        noted = await self._store.write(inbound.note, text, self._policy, hint)
-        if not noted.is_new:
-            return
-        tell_noted(self._hook, noted)
-        self._heard()
-
-
-def tell_noted(hook: EventHook, noted: Noted) -> None:
-    """Say what became of a text that CallRail told of."""
-    if noted.settled is not None:
-        tell(hook, noted.settled)
-    if noted.by_others:
-        hook(SentByOthers(resource_id=noted.key, account_id=noted.account_id))
-    if noted.direction is Direction.IN:
-        hook(ReplyReceived(resource_id=noted.key, account_id=noted.account_id))
-    if noted.suppressed:
-        hook(OptedOut(resource_id=noted.key, people=noted.suppressed))
-    if noted.doubted:
-        hook(MaybeOptedOut(resource_id=noted.key, people=noted.doubted))
-    if noted.keyword is OptKeyword.STOP and not noted.people:
-        hook(OptOutUnplaced(resource_id=noted.key))
-    if noted.lifted:
-        hook(OptedIn(resource_id=noted.key))
 
 
 LEASE = timedelta(minutes=5)
@@ -214,23 +223,18 @@ class Polling(Repeating):
         store: Store,
         reader: ReplyReader,
         policy: PollPolicy,
-        witness: WitnessPolicy,
+        texts: InboundTexts,
         *,
         clock: Clock,
         hook: EventHook = ignore,
-        heard: Callable[[], None] = lambda: None,
         opened: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
-        """
-        *heard* is called when there was a new reply: it may let texts be sent, and is to be passed on.
-        *opened* is called with accounts whose texts may be sent from now on.
-        """
+        """*opened* is called with accounts whose texts may be sent from now on."""
         super().__init__(clock, hook)
         self._store = store
         self._reader = reader
         self._policy = policy
-        self._witness = witness
-        self._heard = heard
+        self._texts = texts
         self._opened = opened
         self._closed = policy.accounts
         self._began: datetime | None = None
@@ -283,10 +287,7 @@ class Polling(Repeating):
             requests = seen.requests
             # What was read before a fault counts as well: it may hold a STOP.
             for texts in seen.conversations:
-                for noted in await self._store.write(inbound.note_seen, texts, self._witness):
-                    if noted.is_new:
-                        tell_noted(self._hook, noted)
-                        self._heard()
+                await self._texts.ingest(texts)
             fault = seen.fault
         finally:
             # Also when this run ends, so that another one polls at once.

@@ -43,7 +43,7 @@ from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY as TOLD
-from tests.outbox.told import make_told, masked
+from tests.outbox.told import ingest_one, make_told, masked
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, accept_one, find, put, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -187,11 +187,11 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
             clock.advance(timedelta(minutes=5))
             for conversation in ("CON1", "unknown"):
                 text = make_told(content, person=person, conversation_id=conversation, written_at=clock.now())
-                await outbox.write(inbound.note, text, policy)
+                await ingest_one(outbox, text, policy)
     out = make_told("Hello", person=recipient(11), direction=Direction.OUT, written_at=clock.now())
-    await outbox.write(inbound.note, out, policy)
+    await ingest_one(outbox, out, policy)
     seen = make_told("STOP", key="seen:1", seen=True, written_at=clock.now())
-    await outbox.write(inbound.note_seen, [seen, make_told("STOP", key="seen:2", seen=True)], policy)
+    await outbox.write(inbound.ingest, [seen, make_told("STOP", key="seen:2", seen=True)], policy)
     await outbox.read(replies.next_forward)
     forward = await outbox.write(replies.claim_forward, timedelta(minutes=5))
     assert forward is not None
@@ -202,6 +202,7 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
     await outbox.write(replies.end_poll, poll.id, 1, well=True)
     await outbox.read(replies.next_poll, polls)
     await outbox.read(replies.last_poll, polls)
+    await outbox.read(replies.last_polls, polls)
 
 
 async def look(outbox: Store, message_id: str) -> None:
@@ -271,7 +272,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
         numbers.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )
     await outbox.read(numbers.known_numbers, [ACCOUNT])
-    await outbox.write(inbound.note, make_told("leave me alone", person=recipient(60)), TOLD)
+    await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
     for _ in range(2):
         await outbox.accept(replace(make_submission(), repeat_key=b"key"))

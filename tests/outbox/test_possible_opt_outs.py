@@ -23,11 +23,11 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Store, wor
     """
     The reason shows the reply; approving settles it, and the texts after that go. Others are never held.
     """
-    noted = await tell(outbox, "leave me alone")
+    ingested = await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.MAYBE_STOP, 0, 1) == (noted.keyword, noted.suppressed, noted.doubted)
+    assert (OptKeyword.MAYBE_STOP, 0, 1) == (ingested.keyword, ingested.opted_out, ingested.doubted)
     assert ["maybe_opted_out"] == await codes_of(outbox, held)
     assert "“leave me alone”" in str((await find(outbox, held)).reason)
     assert recipient(50) == (await worker.send()).recipient
@@ -93,11 +93,11 @@ async def test_start_answers_it_whichever_comes_first(outbox: Store, clock: Manu
 
 async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Store, clock: ManualClock) -> None:
     """Once: what a person approved is not asked again when a webhook tells of the same reply."""
-    [noted] = await outbox.write(
-        inbound.note_seen, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
+    [ingested] = await outbox.write(
+        inbound.ingest, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
     )
     held = await put(outbox, "Hello")
-    assert (1, ["maybe_opted_out"]) == (noted.doubted, await codes_of(outbox, held))
+    assert (1, ["maybe_opted_out"]) == (ingested.doubted, await codes_of(outbox, held))
     await outbox.write(decisions.approve, held)
 
     clock.advance(MINUTE)

@@ -13,7 +13,7 @@ from callrail_relay.outbox import inbound, opt_outs
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from tests.outbox.database import connected
-from tests.outbox.told import POLICY, make_told, masked, tell
+from tests.outbox.told import POLICY, ingest_one, make_told, masked, new_keys, tell
 from tests.outbox.worker import Worker, codes_of, put, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, recipient
@@ -38,16 +38,16 @@ def rows(store_url: str, columns: str = "*") -> list[tuple[object, ...]]:
 
 async def test_stop_keeps_the_next_text_back(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Until the person says START; others are texted as before."""
-    noted = await tell(outbox, "Stop.")
+    ingested = await tell(outbox, "Stop.")
     held, sent = await put(outbox, "Hello"), await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.STOP, 1, 1) == (noted.keyword, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 1, 1) == (ingested.keyword, ingested.people, ingested.opted_out)
     assert recipient(50) == (await worker.take()).recipient
     assert await worker.waits() is None
     assert ["opt_out"] == await codes_of(outbox, held)
     assert "sending" == await status_of(outbox, sent)
 
-    assert 1 == (await tell(outbox, "START", written_at=clock.advance(MINUTE))).lifted
+    assert 1 == (await tell(outbox, "START", written_at=clock.advance(MINUTE))).opted_in
     await put(outbox, "Welcome back")
     assert "Welcome back" == (await worker.take()).content
 
@@ -55,14 +55,14 @@ async def test_stop_keeps_the_next_text_back(outbox: Store, worker: Worker, cloc
 async def test_a_repeated_webhook_counts_once(outbox: Store, clock: ManualClock, store_url: str) -> None:
     """A STOP that comes again after START does not undo it."""
     stop = make_told("STOP")
-    await outbox.write(inbound.note, stop, POLICY)
+    await ingest_one(outbox, stop, POLICY)
     clock.advance(MINUTE)
     await tell(outbox, "START", written_at=clock.now())
     clock.advance(MINUTE)
 
-    again = await outbox.write(inbound.note, stop, POLICY)
+    again = await ingest_one(outbox, stop, POLICY)
 
-    assert (False, 0) == (again.is_new, again.suppressed)
+    assert (False, 0) == (again.is_new, again.opted_out)
     assert not await is_suppressed(outbox)
     assert 2 == len(rows(store_url))
 
@@ -159,9 +159,9 @@ async def test_masked_numbers_are_found_by_the_conversation(outbox: Store, worke
     await worker.send(Sent(200, "c0nv2", "SMT2"))
     await worker.send(Sent(200, "CON1", "SMT1"))
 
-    noted = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert (1, 1) == (noted.people, noted.suppressed)
+    assert (1, 1) == (ingested.people, ingested.opted_out)
     assert await is_suppressed(outbox)
     assert not await is_suppressed(outbox, KIM)
 
@@ -185,9 +185,9 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
 
-    noted = await tell(outbox, "STOP", **shown)
+    ingested = await tell(outbox, "STOP", **shown)
 
-    assert (2, 2) == (noted.people, noted.suppressed)
+    assert (2, 2) == (ingested.people, ingested.opted_out)
     assert [True, True, False] == [
         await is_suppressed(outbox, one) for one in (RECIPIENT, KIM, recipient(50))
     ]
@@ -197,7 +197,7 @@ async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url
     assert [(None, None)] == rows(store_url, "tracking_number, recipient")
 
     # Of START it must be certain whose it is.
-    assert 0 == (await tell(outbox, "START", written_at=START + MINUTE, **shown)).lifted
+    assert 0 == (await tell(outbox, "START", written_at=START + MINUTE, **shown)).opted_in
     assert await is_suppressed(outbox)
 
 
@@ -225,10 +225,10 @@ async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
     outbox: Store, worker: Worker, store_url: str
 ) -> None:
     """The conversation of a text that CallRail takes tells whose it was."""
-    noted = await tell(
+    ingested = await tell(
         outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER), thread_id="SMT1"
     )
-    assert (OptKeyword.STOP, 0, 0) == (noted.keyword, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 0, 0) == (ingested.keyword, ingested.people, ingested.opted_out)
 
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))
@@ -272,7 +272,7 @@ async def test_what_was_seen_in_a_conversation_and_told_counts_once(
     """The webhook of a text that was seen gives it its id."""
     clock.advance(MINUTE)
     seen = make_told("STOP", key="seen:1", seen=True)
-    assert (await outbox.write(inbound.note, seen, POLICY)).is_new
+    assert (await ingest_one(outbox, seen, POLICY)).is_new
 
     told = await tell(outbox, "STOP", key="SCI-late", written_at=START + timedelta(seconds=1))
 
@@ -284,9 +284,7 @@ async def test_a_second_stop_counts(outbox: Store, clock: ManualClock) -> None:
     """It looks like the late webhook of the first one, which was seen, and a START came between them."""
     half = timedelta(seconds=30)
     clock.advance(3 * half)
-    await outbox.write(
-        inbound.note_seen, [make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY
-    )
+    await outbox.write(inbound.ingest, [make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY)
     await tell(outbox, "START", written_at=START + half)
     assert not await is_suppressed(outbox)
 
@@ -304,7 +302,7 @@ async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Store, clock:
     assert not await is_suppressed(outbox)
 
     second = make_told("STOP", key="seen:2", seen=True, written_at=START + 2 * half)
-    assert [] == await outbox.write(inbound.note_seen, [second], POLICY)
+    assert [] == await new_keys(outbox, [second])
 
     assert await is_suppressed(outbox)
     await tell(outbox, "START", written_at=START + half)
@@ -320,9 +318,9 @@ async def test_a_look_says_nothing_new_of_a_stop_that_it_showed_before(
     clock.advance(MINUTE)
     await tell(outbox, "STOP", written_at=START)
     seen = make_told("STOP", key="seen:1", seen=True, written_at=START + timedelta(seconds=2))
-    await outbox.write(inbound.note_seen, [seen], POLICY)
+    await outbox.write(inbound.ingest, [seen], POLICY)
 
     await outbox.write(opt_outs.lift, RECIPIENT, None)
-    await outbox.write(inbound.note_seen, [seen], POLICY)
+    await outbox.write(inbound.ingest, [seen], POLICY)
 
     assert not await is_suppressed(outbox)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.inbound import OVERLAP, PollPolicy
-from callrail_relay.outbox import inbound, replies
+from callrail_relay.outbox import replies
 from callrail_relay.outbox.store import Store
-from tests.outbox.told import POLICY, make_told
+from tests.outbox.told import POLICY, ingest_one, make_told, new_keys
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, COMPANY
 
@@ -43,10 +43,10 @@ async def test_a_reply_that_was_seen_and_told_is_one(outbox: Store) -> None:
     seen = [make_told("Yes", key=f"seen:{n}", seen=True, written_at=START - n * MINUTE / 2) for n in (2, 1)]
     told = [make_told("Yes", key=f"SCI{n}", written_at=START - n * MINUTE / 2) for n in (2, 1)]
 
-    assert (await outbox.write(inbound.note, told[0], POLICY)).is_new
-    assert [seen[1].key] == [noted.key for noted in await outbox.write(inbound.note_seen, seen, POLICY)]
-    assert not (await outbox.write(inbound.note, told[1], POLICY)).is_new
-    assert [] == await outbox.write(inbound.note_seen, seen, POLICY)
+    assert (await ingest_one(outbox, told[0], POLICY)).is_new
+    assert [seen[1].key] == await new_keys(outbox, seen)
+    assert not (await ingest_one(outbox, told[1], POLICY)).is_new
+    assert [] == await new_keys(outbox, seen)
 
 
 async def test_each_reply_is_passed_on_by_one_node(
@@ -58,7 +58,7 @@ async def test_each_reply_is_passed_on_by_one_node(
     )
     assert await outbox.read(replies.next_forward) is None
     for number in range(2):
-        await outbox.write(inbound.note, make_told(f"Reply {number}", key=f"SCI{number}"), policy)
+        await ingest_one(outbox, make_told(f"Reply {number}", key=f"SCI{number}"), policy)
         clock.advance(MINUTE)
 
     assert START == await outbox.read(replies.next_forward)

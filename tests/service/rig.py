@@ -20,7 +20,7 @@ from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.inbound import WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy
 from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind
@@ -85,8 +85,8 @@ class Rig:
         return self.simulator.account_id
 
     @property
-    def witness(self) -> WitnessPolicy:
-        return WitnessPolicy(
+    def inbound(self) -> InboundPolicy:
+        return InboundPolicy(
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )

@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.service.numbers import find_sending_route
-from callrail_relay.service.replies import Polling
+from callrail_relay.service.replies import InboundTexts, Polling
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
 
@@ -104,7 +104,8 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     await find(rig, number, Asking(rig))
     companies = ((rig.account_id, rig.simulator.company_id),)
     policy = PollPolicy(companies=companies, every=EVERY)
-    polling = Polling(rig.outbox, rig.callrail, policy, rig.witness, clock=rig.clock, hook=rig.events)
+    texts = InboundTexts(rig.outbox, rig.inbound, hook=rig.events)
+    polling = Polling(rig.outbox, rig.callrail, policy, texts, clock=rig.clock, hook=rig.events)
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
 
     await polling.turn()

@@ -29,11 +29,19 @@ from callrail_relay.domain.inbound import (
     ShownNumber,
 )
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox import history, inbound, opt_outs
+from callrail_relay.outbox import history, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.delivery import Delivery, Worker
-from callrail_relay.service.replies import COMMAND_WAITS, FIRST_POLL_WITHIN, FIRST_RETRY, Polling, ReplyReader
+from callrail_relay.service.replies import (
+    COMMAND_WAITS,
+    FIRST_POLL_WITHIN,
+    FIRST_RETRY,
+    InboundTexts,
+    Polling,
+    ReplyReader,
+)
+from tests.outbox.told import ingest_one
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
@@ -66,7 +74,7 @@ def polling_of(
         rig.outbox,
         reader or rig.callrail,
         policy_of(rig, requests_per_hour=requests_per_hour),
-        rig.witness,
+        InboundTexts(rig.outbox, rig.inbound, hook=rig.events),
         clock=rig.clock,
         hook=rig.events,
         opened=opened,
@@ -131,8 +139,8 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
             direction=Direction.IN,
             conversation_id=next(iter(rig.simulator.conversations)),
         )
-        noted = await rig.outbox.write(inbound.note, text, rig.witness)
-        assert (reply == "New") is noted.is_new
+        ingested = await ingest_one(rig.outbox, text, rig.inbound)
+        assert (reply == "New") is ingested.is_new
     rig.clock.advance(EVERY)
     await polling.turn()
 
