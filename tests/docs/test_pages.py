@@ -17,7 +17,7 @@ from tests.docs.markdown import DOCS, ROOT, Block, Page
 
 PAYLOADS = Page(DOCS / "reference" / "payloads.md")
 EXIT_CODES = Page(DOCS / "reference" / "exit-codes.md")
-TROUBLE = Page(DOCS / "how-to" / "when-a-text-does-not-leave.md")
+TROUBLE = Page(DOCS / "how-to" / "fix-a-text-that-isnt-sent.md")
 CODE = sorted((ROOT / "callrail_relay").rglob("*.py"))
 ARCHITECTURE = Page(DOCS / "explanation" / "architecture.md")
 
