@@ -42,7 +42,7 @@ class PossibleOptOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suppression:
+class OptOut:
     """A person who opted out of texts from one tracking number, since when and why."""
 
     tracking_number: str
@@ -94,7 +94,7 @@ class ImportedList:
     ignored_columns: tuple[str, ...] = ()
 
 
-def write_list(entries: Iterable[Suppression]) -> str:
+def write_list(entries: Iterable[OptOut]) -> str:
     """*entries* as CSV, with a header."""
     rows = (
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")

@@ -39,7 +39,7 @@ class TextRow:
     """
     One text in a list: what it takes to recognise it, and no more.
 
-    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``suppressed`` for
+    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``opted_out`` for
     one to a person who opted out of texts from its number.
     """
 
@@ -56,7 +56,7 @@ class TextRow:
     sent_at: datetime | None = None
     release_at: datetime | None = None
     looked_up: bool = False
-    suppressed: bool = False
+    opted_out: bool = False
 
     @property
     def complete(self) -> bool:
@@ -149,7 +149,7 @@ class TextHistory:
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
-    suppressed: bool = False
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ class Conversation:
     seller: str | None
     utterances: tuple[Utterance, ...]
     older: datetime | None = None
-    suppressed: bool = False
+    opted_out: bool = False
 
 
 EXPORT_COLUMNS = (

@@ -23,9 +23,9 @@ from callrail_relay.outbox.tables import (
     accounts_in_order,
     messages,
     microseconds,
+    opt_outs,
     repeat_keys,
     submissions,
-    suppressions,
 )
 
 V = TypeVar("V")
@@ -161,13 +161,13 @@ class _Facts:
     What the store knows of the texts that came before those of a batch, and of those decided on already.
 
     ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
-    sent. ``recent`` has for an account who was sent which words lately. ``suppressed`` are pairs of a
+    sent. ``recent`` has for an account who was sent which words lately. ``opted_out`` are pairs of a
     tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
     recent: dict[str, deque[guards.RecentText]]
-    suppressed: set[tuple[str, str]]
+    opted_out: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, now: datetime, message: NewMessage) -> None:
@@ -194,7 +194,7 @@ class _Facts:
             people=guards.count_people(
                 draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
             ),
-            suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            opted_out=(draft.route.tracking_number, draft.recipient) in self.opted_out,
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
@@ -220,7 +220,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=_recent(connection, now, batch),
-        suppressed=_suppressed(connection, recipients),
+        opted_out=_opted_out(connection, recipients),
         possible_opt_outs={
             pair: reply
             for portion in _portions(recipients)
@@ -270,17 +270,17 @@ _RECENT = (
 )
 
 
-def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
+def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
     """Which of *recipients* opted out, and of which number."""
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
-        rows = connection.execute(_SUPPRESSED, {"recipients": portion})
+        rows = connection.execute(_OPTED_OUT, {"recipients": portion})
         found |= {(number, recipient) for number, recipient in rows}
     return found
 
 
-_SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
-    suppressions.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
+    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
 )
 
 

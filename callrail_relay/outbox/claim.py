@@ -26,9 +26,9 @@ from callrail_relay.outbox.tables import (
     is_open,
     is_released_by_itself,
     messages,
+    opt_outs,
     possible_opt_outs,
     segments,
-    suppressions,
 )
 
 LOCKED_RETRY = timedelta(seconds=0.05)
@@ -325,10 +325,10 @@ def _candidate() -> sa.Select[Any]:
         messages,
         sa.exists()
         .where(
-            suppressions.c.tracking_number == messages.c.tracking_number,
-            suppressions.c.recipient == messages.c.recipient,
+            opt_outs.c.tracking_number == messages.c.tracking_number,
+            opt_outs.c.recipient == messages.c.recipient,
         )
-        .label("is_suppressed"),
+        .label("is_opted_out"),
         sa.exists()
         .where(
             possible_opt_outs.c.tracking_number == messages.c.tracking_number,
@@ -421,7 +421,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
 
     A message under way is not stopped half-way, except where the person opted out since.
     """
-    around = guards.Circumstances(now=now, suppressed=row.is_suppressed)
+    around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
         waiting_since = max(row.received_at, row.release_at or row.received_at)
         around = replace(

@@ -15,7 +15,7 @@ from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
-from callrail_relay.outbox.opt_outs import is_suppressed, read_possible_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
@@ -29,9 +29,9 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     messages,
+    opt_outs,
     segments,
     submissions,
-    suppressions,
 )
 
 
@@ -95,8 +95,8 @@ def held_alike(
     )
     if approvable:
         opted_out = sa.exists().where(
-            suppressions.c.tracking_number == messages.c.tracking_number,
-            suppressions.c.recipient == messages.c.recipient,
+            opt_outs.c.tracking_number == messages.c.tracking_number,
+            opt_outs.c.recipient == messages.c.recipient,
         )
         query = query.where(~opted_out)
     return [
@@ -293,7 +293,7 @@ def _judged(
             draft.similarity_words(),
             read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW),
         ),
-        suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
+        opted_out=is_opted_out(connection, now, draft.route.tracking_number, draft.recipient),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
             (draft.route.tracking_number, draft.recipient)
         ),

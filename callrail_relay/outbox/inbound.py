@@ -24,9 +24,9 @@ from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, Settled, normalise, owner
 from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
 from callrail_relay.outbox.numbers import with_known_numbers
-from callrail_relay.outbox.opt_outs import ask_about, settle_possible_opt_out, suppress
+from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out
 from callrail_relay.outbox.rows import Row, change_account, write_account
-from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments, suppressions
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
 
 E164_LENGTH = len("+12025550122")
 """Of all numbers that are texted: those of North America."""
@@ -345,14 +345,14 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
     origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
     stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
     for pair in stopped:
-        suppress(connection, written_at, *pair, reason, origin)
+        add_opt_out(connection, written_at, *pair, reason, origin)
         # A later STOP is what an earlier START that comes late is compared with.
         connection.execute(
-            sa.update(suppressions)
+            sa.update(opt_outs)
             .where(
-                *_of(pair, suppressions),
-                suppressions.c.origin != Origin.BY_HAND,
-                suppressions.c.created_at < written_at,
+                *_of(pair, opt_outs),
+                opt_outs.c.origin != Origin.BY_HAND,
+                opt_outs.c.created_at < written_at,
             )
             .values(created_at=written_at, origin=origin)
         )
@@ -368,7 +368,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
     """
     if keyword is OptKeyword.START:
         settle_possible_opt_out(connection, *pair, until=written_at)
-    row = connection.execute(sa.select(suppressions).where(*_of(pair, suppressions))).one_or_none()
+    row = connection.execute(sa.select(opt_outs).where(*_of(pair, opt_outs))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
     if row.origin in (Origin.REPLY, Origin.WORDS):
@@ -379,7 +379,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
         return False
     if keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL):
         return False
-    connection.execute(sa.delete(suppressions).where(*_of(pair, suppressions)))
+    connection.execute(sa.delete(opt_outs).where(*_of(pair, opt_outs)))
     return True
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.opt_outs import suppress_from_another
+from callrail_relay.outbox.opt_outs import copy_opt_outs
 from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.tables import numbers
 
@@ -34,7 +34,7 @@ def remember_number(
             set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
         )
     )
-    suppress_from_another(connection, route.tracking_number, known)
+    copy_opt_outs(connection, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:

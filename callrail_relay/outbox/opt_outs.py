@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.opt_outs import Origin, PossibleOptOut, Suppression
+from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.tables import (
     Instant,
@@ -14,12 +14,12 @@ from callrail_relay.outbox.tables import (
     accounts_in_order,
     is_open,
     messages,
+    opt_outs,
     possible_opt_outs,
-    suppressions,
 )
 
 
-def suppress(
+def add_opt_out(
     connection: sa.Connection,
     now: datetime,
     tracking_number: str,
@@ -36,7 +36,7 @@ def suppress(
     connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(
-        insert(suppressions)
+        insert(opt_outs)
         .values(
             tracking_number=tracking_number,
             recipient=recipient,
@@ -65,11 +65,11 @@ _LOOK_AT = (
 )
 
 
-def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Suppression]) -> int:
+def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
     """
     Put all of *entries* on the list, with the instants they bring; says how many were not on it before.
 
-    Of texts that wait the same holds as of ``suppress``.
+    Of texts that wait the same holds as of ``add_opt_out``.
     """
     look_at_all(connection, now)
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
@@ -84,10 +84,10 @@ def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Sup
     ]
     # In portions, since databases limit the number of parameters of one statement.
     statements = (
-        insert(suppressions)
+        insert(opt_outs)
         .values(rows[start : start + 500])
         .on_conflict_do_nothing()
-        .returning(suppressions.c.recipient)
+        .returning(opt_outs.c.recipient)
         for start in range(0, len(rows), 500)
     )
     added = sum(len(connection.execute(statement).all()) for statement in statements)
@@ -95,47 +95,49 @@ def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Sup
     return added
 
 
-def suppress_from_another(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
+def copy_opt_outs(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
     """Put those who are on the list for all *known* numbers on it for another that was not known then."""
     if not known:
         return
     of_all = (
-        sa.select(suppressions.c.recipient)
-        .where(suppressions.c.tracking_number.in_(known))
-        .group_by(suppressions.c.recipient)
+        sa.select(opt_outs.c.recipient)
+        .where(opt_outs.c.tracking_number.in_(known))
+        .group_by(opt_outs.c.recipient)
         .having(sa.func.count() == len(known))
     )
     entries = sa.select(
         sa.literal(tracking_number),
-        suppressions.c.recipient,
-        suppressions.c.reason,
-        suppressions.c.created_at,
-        suppressions.c.origin,
-    ).where(suppressions.c.tracking_number == min(known), suppressions.c.recipient.in_(of_all))
+        opt_outs.c.recipient,
+        opt_outs.c.reason,
+        opt_outs.c.created_at,
+        opt_outs.c.origin,
+    ).where(opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all))
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     columns = ("tracking_number", "recipient", "reason", "created_at", "origin")
-    connection.execute(insert(suppressions).from_select(columns, entries).on_conflict_do_nothing())
+    connection.execute(insert(opt_outs).from_select(columns, entries).on_conflict_do_nothing())
 
 
-def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:
+def remove_opt_out(
+    connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None
+) -> int:
     """
     Take a person off the list, for one tracking number or all; says of how many numbers they were on it.
     """
-    query = sa.delete(suppressions).where(suppressions.c.recipient == recipient)
+    query = sa.delete(opt_outs).where(opt_outs.c.recipient == recipient)
     if tracking_number is not None:
-        query = query.where(suppressions.c.tracking_number == tracking_number)
+        query = query.where(opt_outs.c.tracking_number == tracking_number)
     return connection.execute(query).rowcount
 
 
-def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
+def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    return connection.execute(_SUPPRESSED, pair).first() is not None
+    return connection.execute(_OPTED_OUT, pair).first() is not None
 
 
-_SUPPRESSED = sa.select(suppressions.c.recipient).where(
-    suppressions.c.tracking_number == sa.bindparam("tracking_number"),
-    suppressions.c.recipient == sa.bindparam("recipient"),
+_OPTED_OUT = sa.select(opt_outs.c.recipient).where(
+    opt_outs.c.tracking_number == sa.bindparam("tracking_number"),
+    opt_outs.c.recipient == sa.bindparam("recipient"),
 )
 
 
@@ -146,7 +148,7 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     Of several such replies the latest is asked about.
     """
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    if connection.execute(_SUPPRESSED, pair).first() is not None:
+    if connection.execute(_OPTED_OUT, pair).first() is not None:
         return False
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     asked = insert(possible_opt_outs).values(words=reply.words, written_at=reply.written_at, **pair)
@@ -188,19 +190,19 @@ def settle_possible_opt_out(
 
 _SETTLE_ALL = sa.delete(possible_opt_outs).where(
     sa.exists().where(
-        suppressions.c.tracking_number == possible_opt_outs.c.tracking_number,
-        suppressions.c.recipient == possible_opt_outs.c.recipient,
+        opt_outs.c.tracking_number == possible_opt_outs.c.tracking_number,
+        opt_outs.c.recipient == possible_opt_outs.c.recipient,
     )
 )
 
 
-def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppression]:
+def list_opt_outs(connection: sa.Connection, now: datetime) -> list[OptOut]:
     """Everybody on the list, newest first."""
-    query = sa.select(suppressions).order_by(
-        suppressions.c.created_at.desc(), suppressions.c.recipient, suppressions.c.tracking_number
+    query = sa.select(opt_outs).order_by(
+        opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number
     )
     return [
-        Suppression(
+        OptOut(
             tracking_number=row.tracking_number,
             recipient=row.recipient,
             reason=row.reason,

@@ -20,7 +20,7 @@ from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all, write_segments
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
-from callrail_relay.outbox.opt_outs import suppress
+from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
@@ -81,10 +81,10 @@ def record(
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
-    if consequence.suppress:
+    if consequence.opts_out:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
-        suppress(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+        add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
     settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
     return Recorded(
         message_id=known.message_id,

@@ -19,11 +19,11 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     messages,
+    opt_outs,
     possible_opt_outs,
     repeat_keys,
     segments,
     submissions,
-    suppressions,
 )
 
 WITHOUT_WORDS = "The person replied that they don't want texts."
@@ -119,11 +119,11 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     quoted = sa.and_(
-        suppressions.c.origin.in_([Origin.REPLY, Origin.WORDS]),
-        suppressions.c.created_at < before,
-        suppressions.c.reason != WITHOUT_WORDS,
+        opt_outs.c.origin.in_([Origin.REPLY, Origin.WORDS]),
+        opt_outs.c.created_at < before,
+        opt_outs.c.reason != WITHOUT_WORDS,
     )
-    connection.execute(sa.update(suppressions).where(quoted).values(reason=WITHOUT_WORDS))
+    connection.execute(sa.update(opt_outs).where(quoted).values(reason=WITHOUT_WORDS))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

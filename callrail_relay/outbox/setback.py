@@ -24,9 +24,9 @@ from callrail_relay.outbox.tables import (
     evidence,
     incidents,
     messages,
+    opt_outs,
     polls,
     submissions,
-    suppressions,
 )
 
 TOLERANCE = timedelta(seconds=2)
@@ -39,7 +39,7 @@ _TABLES = (
     attempts,
     evidence,
     accounts,
-    suppressions,
+    opt_outs,
     callrail_texts,
     polls,
     incidents,

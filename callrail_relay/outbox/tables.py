@@ -326,7 +326,7 @@ accounts = sa.Table(
 # In the order of their turns; all of them may be due at the same instant.
 sa.Index("ix_accounts_due", accounts.c.due_at, accounts.c.id)
 
-suppressions = sa.Table(
+opt_outs = sa.Table(
     "suppressions",
     metadata,
     sa.Column("tracking_number", sa.String(16), primary_key=True),

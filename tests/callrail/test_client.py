@@ -319,7 +319,7 @@ async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_p
 
 async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
     """
-    "Opted out" fails the text and suppresses the pair: the next text is held and never asked for.
+    "Opted out" fails the text and opts the pair out: the next text is held and never asked for.
     """
     async with watched_rig(tmp_path) as (rig, transport):
         rig.simulator.opt_out(recipient(1))

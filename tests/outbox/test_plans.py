@@ -140,7 +140,7 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await outbox.write(decisions.pause, ACCOUNT, "Lunch")
     await outbox.write(decisions.resume, ACCOUNT)
     await outbox.write(decisions.approve, held)
-    await outbox.read(opt_outs.is_suppressed, TRACKING_NUMBER, recipient(1))
+    await outbox.read(opt_outs.is_opted_out, TRACKING_NUMBER, recipient(1))
     await fail(outbox, worker, clock)
     await hear(outbox, clock)
     await look(outbox, held)
@@ -172,7 +172,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):
         await bold.send(outcome)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(42), "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(42), "Asked by phone.")
     held = [await put(outbox, "Hello", to=recipient(42)), await put(outbox, "Hello", to=recipient(42))]
     await bold.look()
     await outbox.write(decisions.cancel, held[0], (Status.HELD,))
@@ -221,7 +221,7 @@ async def look(outbox: Store, message_id: str) -> None:
     await outbox.read(queries.count_by_status)
     await outbox.read(queries.read_standings, [ACCOUNT], LIMITS)
     await outbox.read(queries.read_counts)
-    await outbox.read(queries.count_suppressions)
+    await outbox.read(queries.count_opt_outs)
     await outbox.read(decisions.known_accounts)
     await outbox.rehearse(accept.accept, [make_submission()])
     await outbox.write(accept.accept, [make_submission()])
@@ -256,16 +256,16 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)
-    await outbox.read(history.read_suppressions, 20)
-    await outbox.read(opt_outs.list_suppressions)
+    await outbox.read(history.read_opt_outs, 20)
+    await outbox.read(opt_outs.list_opt_outs)
     await outbox.read(history.read_marker)
 
 
 async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     """Opt-outs by hand, mapping again, alerts, and removing what is old."""
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "Asked by phone.")
-    await outbox.write(opt_outs.suppress_all, await outbox.read(opt_outs.list_suppressions))
-    await outbox.write(opt_outs.lift, recipient(1), None)
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_outs, await outbox.read(opt_outs.list_opt_outs))
+    await outbox.write(opt_outs.remove_opt_out, recipient(1), None)
     for approvable in (False, True):
         await outbox.read(decisions.held_alike, message_id, approvable=approvable)
     await outbox.write(

@@ -71,14 +71,14 @@ async def test_an_opt_out_answers_the_question(outbox: Store, clock: ManualClock
     """From then on the person is on the list; once taken off it, nothing is asked any more."""
     await tell(outbox, "leave me alone")
     if answer == "by hand":
-        await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "Asked by text.")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by text.")
     else:
         await tell(outbox, answer, written_at=clock.advance(MINUTE))
     assert ["opt_out"] == await codes_of(outbox, await put(outbox, "Hello"))
 
     # What is doubtful after that asks nothing: the person is on the list.
     assert 0 == (await tell(outbox, "leave me alone!!", written_at=clock.advance(MINUTE))).doubted
-    await outbox.write(opt_outs.lift, RECIPIENT, None)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Welcome back"))
 
 

@@ -92,7 +92,7 @@ EVENTS = st.one_of(
     REPLIES,
     REPLIES,
     st.tuples(st.just("repeat"), st.integers(0, 20)),
-    st.tuples(st.sampled_from(["write", "write", "suppress", "lift", "approve"]), st.sampled_from(PEOPLE)),
+    st.tuples(st.sampled_from(["write", "write", "opt_out", "lift", "approve"]), st.sampled_from(PEOPLE)),
     st.tuples(st.sampled_from(["deliver", "deliver", "time"])),
 )
 
@@ -149,14 +149,14 @@ class _OptOuts:
         self.bench.run(accept_one(self.bench.outbox, make_submission(message)))
         self.ids.append(message.id)
 
-    def suppress(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.write(opt_outs.suppress, *pair_of(person), "Asked by phone."))
+    def opt_out(self, person: str) -> None:
+        self.bench.run(self.bench.outbox.write(opt_outs.add_opt_out, *pair_of(person), "Asked by phone."))
         # Who is on the list already stays there by his own word.
         if not self.wishes.forbids(person):
             self.wishes.by_hand.add(person)
 
     def lift(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.write(opt_outs.lift, person, None))
+        self.bench.run(self.bench.outbox.write(opt_outs.remove_opt_out, person, None))
         self.wishes.lifted(person)
 
     def approve(self, person: str) -> None:

@@ -86,13 +86,13 @@ async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> Non
     for_all, for_one = RECIPIENT, "+12025550150"
     first, second, third = (rig.simulator.add_tracker().tracking_numbers[0] for _ in range(3))
     await find(rig, first, Asking(rig))
-    await rig.operations.suppress(for_all, None, "Asked by phone.")
-    await rig.operations.suppress(for_one, first, "Asked by phone.")
+    await rig.operations.opt_out(for_all, None, "Asked by phone.")
+    await rig.operations.opt_out(for_one, first, "Asked by phone.")
 
     for later in (second, third):
         await find(rig, later, Asking(rig))
-        assert await rig.outbox.read(opt_outs.is_suppressed, later, for_all)
-        assert not await rig.outbox.read(opt_outs.is_suppressed, later, for_one)
+        assert await rig.outbox.read(opt_outs.is_opted_out, later, for_all)
+        assert not await rig.outbox.read(opt_outs.is_opted_out, later, for_one)
 
 
 async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
@@ -109,7 +109,7 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
 
     await polling.turn()
-    assert [number] == [one.tracking_number for one in await rig.operations.suppressions()]
+    assert [number] == [one.tracking_number for one in await rig.operations.opt_outs()]
 
-    entries = await rig.operations.suppress("+12025550150", None, "Asked by phone.")
+    entries = await rig.operations.opt_out("+12025550150", None, "Asked by phone.")
     assert number in {one.tracking_number for one in entries}

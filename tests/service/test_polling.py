@@ -112,7 +112,7 @@ async def test_a_stop_is_found_within_the_set_time(rig: Rig) -> None:
     assert START + 2 * EVERY == await polling.turn()
 
     assert 2 == used(rig)
-    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
     assert [1] == [event.people for event in rig.events.of(OptedOut)]
 
 
@@ -267,7 +267,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
     rig.simulator.faults.clear()
     rig.clock.advance(EVERY)
     await polling.turn()
-    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
@@ -278,7 +278,7 @@ async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> No
 
     await polling_of(rig).turn()
 
-    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
@@ -374,7 +374,7 @@ async def test_a_command_polls_before_it_sends_unless_that_was_done_lately(rig: 
     rig.clock.advance(MINUTE * 2)
     assert await polling_of(rig).poll_now()
     assert 2 == used(rig)
-    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

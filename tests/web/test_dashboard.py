@@ -186,13 +186,13 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
     """Neither on its page nor on the first one, until the person is taken off the list."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
-        await rig.operations.suppress(RECIPIENT, None, "Asked by phone.")
+        await rig.operations.opt_out(RECIPIENT, None, "Asked by phone.")
         for path in ("/", f"/texts/{id_}"):
             page = await visitor.page(path)
             assert f"/texts/{id_}/approve" not in page
             assert f"/texts/{id_}/cancel" in page
 
-        await rig.operations.lift_suppression(RECIPIENT, None)
+        await rig.operations.remove_opt_out(RECIPIENT, None)
         assert f"/texts/{id_}/approve" in await visitor.page(f"/texts/{id_}")
 
 
@@ -205,7 +205,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
         ]
         held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
         opted_out = str((await rig.message(held[0])).recipient)
-        await rig.operations.suppress(opted_out, None, "Asked by phone.")
+        await rig.operations.opt_out(opted_out, None, "Asked by phone.")
 
         others = held[1:]
         question = await visitor.page(f"/texts/{others[0]}/approve-alike")
@@ -226,7 +226,7 @@ async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None
 
         await visitor.post(f"/texts/{id_}/opt-out")
         assert "cancelled" == (await rig.message(id_)).status
-        assert [RECIPIENT] == [one.recipient for one in await rig.operations.suppressions()]
+        assert [RECIPIENT] == [one.recipient for one in await rig.operations.opt_outs()]
 
 
 async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) -> None:

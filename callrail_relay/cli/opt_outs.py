@@ -35,7 +35,7 @@ TrackingNumber = Annotated[
 
 @app.command("list")
 @command
-async def list_suppressions(config: Config = None, as_json: Json = False) -> int:
+async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     """
     List everybody who opted out, newest first.
 
@@ -49,7 +49,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     from callrail_relay.cli.render import local
 
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     if as_json:
         print_json([one.document() for one in found])
         return 0
@@ -86,7 +86,7 @@ async def add(
     if ours is None:
         installation.require_route()
     async with open_relay(installation) as relay:
-        entries = await relay.operations.suppress(person, ours, reason)
+        entries = await relay.operations.opt_out(person, ours, reason)
     if as_json:
         print_json([one.document() for one in entries])
     else:
@@ -117,7 +117,7 @@ async def remove(
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with open_relay(find_installation(config)) as relay:
-        lifted = await relay.operations.lift_suppression(person, ours)
+        lifted = await relay.operations.remove_opt_out(person, ours)
     print_json({"recipient": person, "removed": lifted}) if as_json else echo(f"{person} is off the list.")
     return 0
 
@@ -154,7 +154,7 @@ async def import_(
         installation.require_route()
     async with open_relay(installation) as relay:
         with progress("Importing", len(listed.people)) as advance:
-            added = await relay.operations.import_suppressions(listed.people, advance)
+            added = await relay.operations.import_opt_outs(listed.people, advance)
     if as_json:
         print_json(_import_document(listed, added))
     else:
@@ -213,7 +213,7 @@ async def export(
             "Both the list and --json want standard output; name a file, or use `opt-outs list`."
         )
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     with output(file) as out:
         out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
     if as_json:
