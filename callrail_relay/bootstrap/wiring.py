@@ -29,7 +29,7 @@ from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Beside, Delivery, Worker
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.numbers import find_sending_route
+from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import Gauges
 from callrail_relay.service.presence import Heartbeat
@@ -152,6 +152,7 @@ async def open_worker(
         names = private_directory(installation.data) if file is None else names_of_store(file)
         with node_name(names) as node:
             await relay.store.require_not_copied()
+            await cover_new_numbers(relay.store, installation.tracking_numbers)
             delivery = Delivery(
                 relay.store,
                 callrail,

@@ -34,7 +34,7 @@ def remember_number(
             set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
         )
     )
-    copy_opt_outs(connection, route.tracking_number, known)
+    copy_opt_outs(connection, now, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:

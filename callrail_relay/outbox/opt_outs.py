@@ -1,6 +1,7 @@
-"""The list of people who opted out, each of one tracking number."""
+"""Who opted out of texts from which tracking number, and who may have."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from callrail_relay.outbox.tables import (
     Instant,
     accounts,
     accounts_in_order,
+    attempts,
     is_open,
     messages,
     opt_outs,
@@ -28,24 +30,16 @@ def add_opt_out(
     origin: Origin = Origin.BY_HAND,
 ) -> None:
     """
-    Put a person on the list of those who are not texted from this tracking number; once is enough.
+    Opt a person out of texts from this tracking number; once is enough.
 
-    What waits for them will be held, and what waits behind it may leave: so their accounts are looked at.
+    What waits for them will be held, and what waits behind it may be sent: so their accounts are looked at.
     """
     settle_possible_opt_out(connection, tracking_number, recipient)
     connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(opt_outs)
-        .values(
-            tracking_number=tracking_number,
-            recipient=recipient,
-            reason=reason,
-            created_at=now,
-            origin=origin,
-        )
-        .on_conflict_do_nothing()
+    entry = OptOut(
+        tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now, origin=origin
     )
+    _insert(connection, [entry])
 
 
 _LOOK_AT = (
@@ -66,37 +60,39 @@ _LOOK_AT = (
 
 
 def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
-    """
-    Put all of *entries* on the list, with the instants they bring; says how many were not on it before.
-
-    Of texts that wait the same holds as of ``add_opt_out``.
-    """
+    """The same for all *entries*, with the instants they bring; returns how many were not there before."""
     look_at_all(connection, now)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    rows = [
-        {
-            "tracking_number": one.tracking_number,
-            "recipient": one.recipient,
-            "reason": one.reason,
-            "created_at": one.created_at,
-        }
-        for one in entries
-    ]
     # In portions, since databases limit the number of parameters of one statement.
-    statements = (
-        insert(opt_outs)
-        .values(rows[start : start + 500])
-        .on_conflict_do_nothing()
-        .returning(opt_outs.c.recipient)
-        for start in range(0, len(rows), 500)
-    )
-    added = sum(len(connection.execute(statement).all()) for statement in statements)
+    added = sum(_insert(connection, entries[start : start + 500]) for start in range(0, len(entries), 500))
     connection.execute(_SETTLE_ALL)
     return added
 
 
-def copy_opt_outs(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
-    """Put those who are on the list for all *known* numbers on it for another that was not known then."""
+def _insert(connection: sa.Connection, entries: Sequence[OptOut]) -> int:
+    """Add those that are not there yet; returns how many those were."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    added = insert(opt_outs).values([asdict(one) for one in entries]).on_conflict_do_nothing()
+    return len(connection.execute(added.returning(opt_outs.c.recipient)).all())
+
+
+def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
+    """Those that nothing was sent from, and no one opted out of: they came to ours after the opt-outs did."""
+    return [
+        number
+        for number in tracking_numbers
+        if not connection.scalar(
+            sa.select(
+                sa.exists().where(attempts.c.tracking_number == number)
+                | sa.exists().where(opt_outs.c.tracking_number == number)
+            )
+        )
+    ]
+
+
+def copy_opt_outs(
+    connection: sa.Connection, now: datetime, tracking_number: str, known: Collection[str]
+) -> None:
+    """Opt those who opted out of all *known* numbers out of another that was not known then."""
     if not known:
         return
     of_all = (
@@ -120,9 +116,7 @@ def copy_opt_outs(connection: sa.Connection, tracking_number: str, known: Collec
 def remove_opt_out(
     connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None
 ) -> int:
-    """
-    Take a person off the list, for one tracking number or all; says of how many numbers they were on it.
-    """
+    """Remove a person's opt-outs, of one tracking number or all; returns how many those were."""
     query = sa.delete(opt_outs).where(opt_outs.c.recipient == recipient)
     if tracking_number is not None:
         query = query.where(opt_outs.c.tracking_number == tracking_number)
@@ -143,7 +137,7 @@ _OPTED_OUT = sa.select(opt_outs.c.recipient).where(
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
     """
-    Have the owner asked whether *reply* asks for no more texts; False for a person who opted out anyway.
+    Have the owner asked whether *reply* asks for no more texts; False if the person opted out anyway.
 
     Of several such replies the latest is asked about.
     """
@@ -181,7 +175,7 @@ _POSSIBLE = sa.select(possible_opt_outs).where(
 def settle_possible_opt_out(
     connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
-    """Ask no more about what a person replied, up to *until* where it is given."""
+    """Ask no more about what a person replied, up to *until* if it is given."""
     which = sa.delete(possible_opt_outs).where(
         possible_opt_outs.c.tracking_number == tracking_number, possible_opt_outs.c.recipient == recipient
     )
@@ -197,7 +191,7 @@ _SETTLE_ALL = sa.delete(possible_opt_outs).where(
 
 
 def list_opt_outs(connection: sa.Connection, now: datetime) -> list[OptOut]:
-    """Everybody on the list, newest first."""
+    """All opt-outs, newest first."""
     query = sa.select(opt_outs).order_by(
         opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number
     )

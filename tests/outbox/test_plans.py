@@ -272,6 +272,8 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
         numbers.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )
     await outbox.read(numbers.known_numbers, [ACCOUNT])
+    await outbox.read(opt_outs.new_numbers, [TRACKING_NUMBER, "+12025550145"])
+    await outbox.write(opt_outs.copy_opt_outs, "+12025550145", {TRACKING_NUMBER})
     await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
     for _ in range(2):

@@ -12,7 +12,7 @@ from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox import numbers, opt_outs
-from callrail_relay.service.numbers import find_sending_route
+from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.replies import InboundTexts, Polling
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
@@ -113,3 +113,24 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
 
     entries = await rig.operations.opt_out("+12025550150", None, "Asked by phone.")
     assert number in {one.tracking_number for one in entries}
+
+
+async def test_a_number_that_is_added_to_the_settings_takes_over_who_opted_out_of_all(rig: Rig) -> None:
+    """Once: an opt-out that was removed for it alone, while others stay, doesn't come back."""
+    ours = rig.simulator.tracking_number
+    added = "+12025550144"
+    for person in ("+12025550150", "+12025550151"):
+        await rig.outbox.write(opt_outs.add_opt_out, ours, person, "Asked by phone.")
+    await cover_new_numbers(rig.outbox, [ours])
+
+    await cover_new_numbers(rig.outbox, [ours, added])
+    entries = await rig.outbox.read(opt_outs.list_opt_outs)
+    assert {"+12025550150", "+12025550151"} == {
+        one.recipient for one in entries if one.tracking_number == added
+    }
+
+    await rig.outbox.write(opt_outs.remove_opt_out, "+12025550150", added)
+    await rig.outbox.write(opt_outs.add_opt_out, ours, "+12025550152", "Replied STOP.")
+    await cover_new_numbers(rig.outbox, [ours, added])
+    entries = await rig.outbox.read(opt_outs.list_opt_outs)
+    assert ["+12025550151"] == [one.recipient for one in entries if one.tracking_number == added]
