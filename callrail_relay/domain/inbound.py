@@ -54,7 +54,7 @@ class Ends:
 
     @property
     def pair(self) -> Pair | None:
-        """Both numbers, where both are shown in full."""
+        """Both numbers, if both are shown in full."""
         if self.ours.full is None or self.person.full is None:
             return None
         return self.ours.full, self.person.full
@@ -70,7 +70,7 @@ class CallRailText:
     One text as CallRail tells of it.
 
     ``key``         CallRail's id of the text, or a digest of what tells it from others
-    ``direction``   None where CallRail does not say
+    ``direction``   None if CallRail does not say
     ``source``      who sent it: the person, or one of our numbers
     ``seen``        whether it was read in a conversation, where texts have no ids
     """
@@ -163,7 +163,7 @@ class SeenReplies:
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]
-"""Reads a webhook's body of a content type; None where it tells of no text."""
+"""Reads a webhook's body of a content type; None if it tells of no text."""
 
 
 FIRST_RETRY = timedelta(minutes=1)
@@ -210,20 +210,20 @@ class Forward:
         return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
 
     def retry_at(self, now: datetime) -> datetime | None:
-        """When to try again after this try failed; None where it is given up."""
+        """When to try again after this try failed; None if it is given up."""
         if now - self.received_at >= GIVE_UP:
             return None
         return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
 
 
 OVERLAP = timedelta(minutes=10)
-"""How far each look reaches behind the one before it: clocks differ, and CallRail may show a text late."""
+"""How far each poll reaches behind the one before it: clocks differ, and CallRail may show a text late."""
 
 FIRST = timedelta(days=1)
-"""How far the very first look reaches back."""
+"""How far the very first poll reaches back."""
 
 LONGEST = timedelta(days=7)
-"""How far a look reaches back at most, after the relay was off."""
+"""How far a poll reaches back at most, after the relay was off."""
 
 Company = tuple[str, str]
 """An account and a company of it."""
@@ -250,16 +250,14 @@ class PollPolicy:
     def accounts(self) -> frozenset[str]:
         return frozenset(account_id for account_id, _ in self.companies)
 
-    def since(self, now: datetime, covered: datetime | None) -> datetime:
-        """From when on to look, where the last look that ended well began at *covered*."""
-        if covered is None:
-            return now - FIRST
-        return max(covered - OVERLAP, now - LONGEST)
+    def since(self, now: datetime, polled_at: datetime | None) -> datetime:
+        """How far back to read, if the last poll that ended well began at *polled_at*."""
+        return now - FIRST if polled_at is None else max(polled_at - OVERLAP, now - LONGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePoll:
-    """A look for replies that is ours to make now."""
+    """A poll that is ours to make now."""
 
     id: int
     account_id: str
@@ -301,7 +299,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What was done for one company. Not *active* are webhooks that CallRail, or somebody, switched off."""
+    """What was done for one company; *active* is False if its webhooks are switched off."""
 
     company_id: str
     change: Change

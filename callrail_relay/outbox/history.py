@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -429,20 +428,6 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
         .limit(1)
     )
     return connection.scalar(query)
-
-
-def read_opt_outs(connection: sa.Connection, now: datetime, limit: int) -> list[OptOut]:
-    """The newest *limit* entries of the list of people who opted out."""
-    query = sa.select(opt_outs).order_by(opt_outs.c.created_at.desc(), opt_outs.c.recipient).limit(limit)
-    return [
-        OptOut(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(query)
-    ]
 
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:

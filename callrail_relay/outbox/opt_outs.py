@@ -190,18 +190,8 @@ _SETTLE_ALL = sa.delete(possible_opt_outs).where(
 )
 
 
-def list_opt_outs(connection: sa.Connection, now: datetime) -> list[OptOut]:
-    """All opt-outs, newest first."""
-    query = sa.select(opt_outs).order_by(
-        opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number
-    )
-    return [
-        OptOut(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-            origin=Origin(row.origin),
-        )
-        for row in connection.execute(query)
-    ]
+def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
+    """All opt-outs, or the newest *limit* of them, newest first."""
+    order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
+    rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
+    return [OptOut(**row | {"origin": Origin(row["origin"])}) for row in rows]

@@ -17,7 +17,7 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox import contacts, queries
+from callrail_relay.outbox import contacts, opt_outs, queries
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
@@ -125,7 +125,7 @@ class History:
 
     async def opt_outs(self) -> list[OptOut]:
         """The newest opt-outs."""
-        return await self._store.read(store_history.read_opt_outs, OPT_OUTS)
+        return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
         """Words that are others after every change."""

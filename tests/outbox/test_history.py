@@ -263,7 +263,7 @@ async def test_newest_opt_outs(outbox: Store, clock: ManualClock) -> None:
         clock.advance(1)
         await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(number), "Asked")
 
-    found = await outbox.read(history.read_opt_outs, 2)
+    found = await outbox.read(opt_outs.list_opt_outs, 2)
 
     assert [recipient(2), recipient(1)] == [one.recipient for one in found]
 

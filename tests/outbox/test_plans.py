@@ -256,7 +256,7 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)
-    await outbox.read(history.read_opt_outs, 20)
+    await outbox.read(opt_outs.list_opt_outs, 20)
     await outbox.read(opt_outs.list_opt_outs)
     await outbox.read(history.read_marker)
 
