@@ -34,6 +34,7 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -195,8 +196,11 @@ async def open_rig(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
     )
     events = Events()
+    path = folder / "relay.db"
+    if not path.exists():
+        new_sqlite_store(path)
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Store.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
+        outbox = await Store.open(f"sqlite:///{path.as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,
