@@ -1,16 +1,18 @@
 """
-A clock that was ahead and is set back: what it wrote must not wait until the time has come again.
+The time of the store, and a clock that is set back.
 
-What a budget counts, when a text may leave, when an outcome is looked up: all of it is kept as
-instants. Those that lie ahead after the clock was set back are moved by as much as the clock was,
-so that each is as far from now as it was before.
+What the budget counts, when a text may be sent, when an outcome is looked up: all of it is kept as instants.
+Those that lie ahead once the clock was set back are moved by as much, so that each is as far from now as it
+was. Counting them as now when they are read would not do: an hour's budget would not become free before the
+old time has come again, and a text that CallRail shows at the right time would not be found. What is only
+shown stays.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from callrail_relay.clock import AdjustedClock
 from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -19,33 +21,36 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     callrail_texts,
-    contacts,
-    decisions,
     evidence,
     incidents,
     messages,
     polls,
-    submissions,
-    suppressions,
 )
 
 TOLERANCE = timedelta(seconds=2)
 """Clocks are corrected by less than this all the time, and no text waits long for it."""
 
-_TABLES = (
-    submissions,
-    messages,
-    decisions,
-    attempts,
-    evidence,
-    accounts,
-    suppressions,
-    callrail_texts,
-    polls,
-    incidents,
-    contacts,
+_DECIDING = (
+    *(messages.c[name] for name in ("received_at", "not_before", "release_at")),
+    *(attempts.c[name] for name in ("started_at", "lease_until", "finished_at", "counted_at")),
+    *(attempts.c[name] for name in ("look_at", "look_until", "blocks_until")),
+    *(polls.c[name] for name in ("began_at", "lease_until", "finished_at")),
+    accounts.c.wait_until,
+    accounts.c.excess_at,
+    evidence.c.noted_at,
+    callrail_texts.c.forward_at,
+    incidents.c.telling_until,
 )
-_OF_CALLRAIL = (callrail_texts.c.written_at,)
+"""The instants by which it is decided what happens when."""
+
+
+def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
+    """PostgreSQL's own time, by which *clock* is set."""
+    query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
+    microseconds: int = connection.execute(query).scalar_one()
+    now = EPOCH + microseconds * MICROSECOND
+    clock.adjust(now)
+    return now
 
 
 def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
@@ -62,11 +67,10 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
 
 def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
     """
-    Move every instant after *now* by as much as the clock was set back from *latest*.
+    Move what lies after *now* by as much as the clock was set back from *latest*.
 
-    Whoever else saw the same and came first has done it: then nothing is ahead any more. When accounts are to
-    be looked at is found anew in any case, were it for a second: it may have been written when nothing else
-    was.
+    If another process saw it and came first, nothing is ahead any more. When accounts are to be looked at is
+    found anew in any case: it may have been written when nothing else was.
     """
     look_at_all(connection, now)
     newest = latest_instant(connection, now)
@@ -74,19 +78,11 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
         return
     # Another process may have seen the clock later than this one. All of it at once: moved in part here and
     # as a whole there, a use of the budget would be free again too early.
-    set_back = (newest if newest > latest + TOLERANCE else latest) - now
-    back = set_back // MICROSECOND
-    for column in _columns():
+    back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
+    for column in _DECIDING:
         stored = sa.type_coerce(column, sa.BigInteger)
         connection.execute(
             sa.update(column.table)
             .where(stored > (now - EPOCH) // MICROSECOND)
             .values({column: sa.type_coerce(stored - back, Instant)})
         )
-
-
-def _columns() -> Iterator[sa.Column[datetime]]:
-    for table in _TABLES:
-        for column in table.columns:
-            if isinstance(column.type, Instant) and column not in _OF_CALLRAIL:
-                yield column
