@@ -26,7 +26,7 @@ from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
@@ -179,10 +179,12 @@ async def open_worker(
             yield Worker(delivery, reconciliation, wakeup, *others)
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+def _others(
+    relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]
+) -> list[BackgroundTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[Beside] = [
+    others: list[BackgroundTask] = [
         Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:

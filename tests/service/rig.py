@@ -28,7 +28,7 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
@@ -115,7 +115,7 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
         delivery = delivery or self.delivery()
         return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
