@@ -133,7 +133,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     return [
         *_settings_checks(installation, relay),
-        ("store", lambda: check_store(probe, relay.store.name)),
+        ("store", lambda: check_store(relay.store, probe)),
         ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),

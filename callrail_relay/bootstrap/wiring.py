@@ -26,7 +26,7 @@ from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
@@ -177,7 +177,7 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
-            others: list[Beside] = _others(relay, callrail, hook) if stays else []
+            others: list[BackgroundTask] = _others(relay, callrail, hook) if stays else []
 
             def arrived() -> None:
                 worker.wake_all()
@@ -198,10 +198,10 @@ async def open_worker(
             yield worker
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[Beside]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[BackgroundTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[Beside] = [
+    others: list[BackgroundTask] = [
         Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:

@@ -24,7 +24,7 @@ from callrail_relay.errors import NotFound
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned, SavedPayloads
-    from callrail_relay.service.dispatch import Ending
+    from callrail_relay.service.dispatch import DeliveryResult
     from callrail_relay.service.intake import SavedFile
 
 # Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
@@ -149,7 +149,7 @@ async def _send(
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-def _row(ending: "Ending") -> dict[str, Any]:
+def _row(ending: "DeliveryResult") -> dict[str, Any]:
     row = ending.message.document()
     if ending.fault is not None and row["reason"] is None:
         row["reason"] = str(ending.fault)

@@ -48,7 +48,7 @@ async def send(
     from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_text
-    from callrail_relay.service.dispatch import Dispatch, Ending
+    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 
     installation = find_installation(config)
     route = None if sender is None else await _sender(installation, to, sender)
@@ -70,7 +70,7 @@ async def send(
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)
-            ending = Ending(message=stored)
+            ending = DeliveryResult(message=stored)
     if as_json:
         print_json(ending.message.document())
     if ending.fault is not None:

@@ -43,9 +43,6 @@ ROOM_RETRY = timedelta(seconds=60)
 _PORTION = 20
 """Accounts that are due are read so many at a time: mostly the first one will do."""
 
-_OF_ACCOUNT = "INDEXED BY ix_messages_open"
-"""By itself SQLite would go through the queued texts of all accounts until it comes to one of the account."""
-
 AT_ONCE = 50
 """So many texts are held or released in one transaction: while it lasts, webhooks wait for the database."""
 
@@ -336,7 +333,7 @@ def _candidate() -> sa.Select[Any]:
         )
         .label("is_doubted"),
         sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
-    ).with_hint(messages, _OF_ACCOUNT, "sqlite")
+    )
 
 
 def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:

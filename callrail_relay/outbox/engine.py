@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from callrail_relay.errors import Unavailable
 
@@ -120,16 +119,6 @@ def empty_log(engine: sa.Engine) -> None:
         alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
-class _CompilerWithHints(SQLiteCompiler):
-    """
-    Writes ``INDEXED BY`` where a statement asks for it by ``with_hint``; SQLAlchemy has that for others only.
-    """
-
-    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
-        del table
-        return text
-
-
 def _open_sqlite(address: sa.URL) -> sa.Engine:
     path = Path(address.database or "")
     try:
@@ -147,7 +136,6 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
         pool_size=8,
         hide_parameters=True,
     )
-    engine.dialect.statement_compiler = _CompilerWithHints
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -194,4 +194,4 @@ def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = 
     """All opt-outs, or the newest *limit* of them, newest first."""
     order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
     rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
-    return [OptOut(**row | {"origin": Origin(row["origin"])}) for row in rows]
+    return [OptOut(**{**row, "origin": Origin(row["origin"])}) for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.delivery import Recorded
+from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
@@ -45,7 +45,7 @@ def record(
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
-) -> Recorded | Settled | None:
+) -> RecordResult | Settled | None:
     """
     Settle an attempt once: its outcome, its segment, its message and its account change together.
 
@@ -86,7 +86,7 @@ def record(
         words = f"CallRail said: {detail}"
         add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
     settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
-    return Recorded(
+    return RecordResult(
         message_id=known.message_id,
         account_before=account,
         account=after,
@@ -161,7 +161,7 @@ def settle_abandoned(
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
-) -> list[Recorded]:
+) -> list[RecordResult]:
     """
     Take every attempt whose lease ran out, and with *node* every open attempt of that node, as unknown.
 
@@ -182,7 +182,7 @@ def settle_abandoned(
         record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
         for attempt_id in connection.scalars(query).all()
     )
-    return [one for one in recorded if isinstance(one, Recorded)]
+    return [one for one in recorded if isinstance(one, RecordResult)]
 
 
 def settle_unsent(
@@ -194,7 +194,7 @@ def settle_unsent(
     *,
     interval: timedelta,
     random: Random,
-) -> list[Recorded]:
+) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
     query = (
         sa.select(attempts.c.id)
@@ -206,7 +206,7 @@ def settle_unsent(
         for attempt_id in connection.scalars(query).all()
         if attempt_id not in known
     )
-    return [one for one in recorded if isinstance(one, Recorded)]
+    return [one for one in recorded if isinstance(one, RecordResult)]
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -284,7 +284,7 @@ class Delivery:
                 self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
                 tell(self._hook, recorded)
-            case Recorded():
+            case RecordResult():
                 self._tell(recorded)
 
     async def _go_on(self) -> None:
@@ -301,7 +301,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | Settled | None:
+    async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
         """
         Write the outcome, again and again while the store fails.
 
@@ -325,7 +325,7 @@ class Delivery:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, recorded: RecordResult) -> None:
         self._hook(attempt_finished(recorded))
         if isinstance(recorded.outcome, Unknown):
             self._unsettled()
@@ -342,7 +342,7 @@ class Delivery:
             )
 
 
-class Beside(Protocol):
+class BackgroundTask(Protocol):
     """What works beside delivery: it runs until it is told to stop."""
 
     async def run(self) -> None: ...
@@ -359,14 +359,14 @@ class Worker:
         self,
         delivery: Delivery,
         reconciliation: Reconciliation,
-        *others: Beside,
+        *others: BackgroundTask,
         poll_now: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
         self._poll_now = poll_now
         self._reconciliation = reconciliation
-        self._beside: tuple[Beside, ...] = (reconciliation, *others)
+        self._beside: tuple[BackgroundTask, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""

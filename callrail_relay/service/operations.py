@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from callrail_relay.domain.account import Limits, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
@@ -61,7 +61,7 @@ class StatusReport:
         }
 
 
-def _standing_document(standing: Standing) -> dict[str, Any]:
+def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
     paused = None
     if account.paused_since is not None:
@@ -125,7 +125,7 @@ class Operations:
             counts=counts,
         )
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self) -> list[AccountStatus]:
         """How each account stands, without counting all messages."""
         standings = await self._store.read(queries.read_standings, self._account_ids, self._limits)
         now = await self._store.now()
@@ -355,7 +355,7 @@ class Operations:
         by_account = {standing.account.id: standing for standing in standings}
         return [self._with_plan(message, by_account) for message in messages]
 
-    def _with_plan(self, message: Message, standings: Mapping[str, Standing]) -> Message:
+    def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
             planned = planned_segments(message.text, self._max_characters)
             message = replace(message, segments=planned)
@@ -369,7 +369,7 @@ class Operations:
         return replace(message, reasons=reasons)
 
 
-def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
+def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
     """
     What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
     """
@@ -395,7 +395,7 @@ def _behind(message: Message) -> tuple[Reason, ...]:
     return (Reason("behind_unknown", words),)
 
 
-def _without_past_waits(standing: Standing, now: datetime) -> Standing:
+def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
     account = standing.account
     if account.wait_until is None or account.wait_until > now:
         return standing

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Readings
+from callrail_relay.domain.delivery import StoreStats
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.opt_outs import OptOut
@@ -145,9 +145,9 @@ class Gauges:
         self._clock = clock
         self._opt_outs: tuple[float, int] | None = None
 
-    async def read(self) -> Readings:
+    async def read(self) -> StoreStats:
         """How all stands now. Raises Unavailable."""
-        return Readings(
+        return StoreStats(
             read_at=await self._store.now(),
             counts=await self._store.read(queries.read_counts),
             standings=tuple(await self._operations.standings()),

@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Recorded
+from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
@@ -129,7 +129,7 @@ async def settle_abandoned(
     return bool(settled)
 
 
-def attempt_finished(recorded: Recorded) -> AttemptFinished:
+def attempt_finished(recorded: RecordResult) -> AttemptFinished:
     return AttemptFinished(
         message_id=recorded.message_id,
         account_id=recorded.account.id,

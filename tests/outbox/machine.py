@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy
 from callrail_relay.domain.mapping import RawSubmission, Repeated
@@ -576,7 +576,7 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert open_before == isinstance(recorded, Recorded)
+        assert open_before == isinstance(recorded, RecordResult)
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""

@@ -28,12 +28,13 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -120,7 +121,7 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
         delivery = delivery or self.delivery()
         return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
@@ -201,8 +202,11 @@ async def open_rig(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
     )
     events = Events()
+    path = folder / "relay.db"
+    if not path.exists():
+        new_sqlite_store(path)
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Store.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
+        outbox = await Store.open(f"sqlite:///{path.as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,

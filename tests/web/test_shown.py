@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.cli import status_view
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
@@ -25,7 +25,7 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.views import (
     Arrivals,
-    Pile,
+    Bucket,
     RawRequest,
     TextHistory,
     Waiting,
@@ -229,7 +229,7 @@ def facts(
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[FailedCheck, ...] = (),
 ) -> Facts:
-    standing = Standing(
+    standing = AccountStatus(
         account=account or Account(id="ACC1"),
         hour=hour or Window(1, 150),
         day=Window(1, 1000),
@@ -260,7 +260,7 @@ def test_all_is_well() -> None:
 
 def test_what_is_worst_is_said_first() -> None:
     """A pause before what waits for a person, and that before what ends by itself."""
-    waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
+    waiting = Waiting(held=Bucket(count=2), failed=Bucket(count=1), looked_up=Bucket(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
     found = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))

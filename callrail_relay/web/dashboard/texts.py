@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import TextFilter, Utterance
+from callrail_relay.domain.views import ChatMessage, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
@@ -141,7 +141,7 @@ class ConversationPage:
         )
 
 
-def by_day(utterances: Sequence[Utterance]) -> list[tuple[date, list[Utterance]]]:
+def by_day(utterances: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
     """The bubbles of each day, by this machine's clock."""
     days = groupby(utterances, key=lambda one: one.at.astimezone().date())
     return [(day, list(ones)) for day, ones in days]
