@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.clock import others_turn
-from callrail_relay.domain.mapping import NewSubmission
+from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.accept import Stored

@@ -29,7 +29,7 @@ from callrail_relay.domain.inbound import (
     PollPolicy,
     WitnessPolicy,
 )
-from callrail_relay.domain.mapping import (
+from callrail_relay.domain.mapper import (
     Accepted,
     NewMessage,
     NewSubmission,

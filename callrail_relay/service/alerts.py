@@ -12,6 +12,7 @@ from callrail_relay.domain.alerts import AlertPolicy, Facts, Incident, Level, de
 from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ProgramFailed, ignore
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.sentences import explain
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=15)
@@ -112,6 +113,11 @@ class Alerts:
             failures=await self._outbox.count_failures([one.account.id for one in standings]),
             machine=self._machine,
             free_bytes=self._free_bytes(),
+            pauses={
+                one.account.id: explain(one.account.paused_reason)
+                for one in standings
+                if one.account.paused_reason is not None
+            },
         )
         changes = decide(facts, known, self._policy)
         if changes:

@@ -8,6 +8,7 @@ from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox.store import Outbox
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -185,4 +186,4 @@ async def test_what_a_guard_warned_of_stays_to_be_seen(
     await worker.waits()
 
     assert "opt_out" in await codes_of(outbox, id_)
-    assert (await find(outbox, id_)).reason is not None
+    assert explain_all((await find(outbox, id_)).reasons) is not None

@@ -5,7 +5,7 @@ from datetime import datetime
 from random import Random
 
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded, Standing
-from callrail_relay.domain.mapping import NewMessage
+from callrail_relay.domain.mapper import NewMessage
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
