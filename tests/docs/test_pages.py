@@ -18,7 +18,7 @@ from tests.docs.markdown import DOCS, ROOT, Block, Page
 
 PAYLOADS = Page(DOCS / "reference" / "payloads.md")
 EXIT_CODES = Page(DOCS / "reference" / "exit-codes.md")
-TROUBLE = Page(DOCS / "how-to" / "when-a-text-does-not-leave.md")
+TROUBLE = Page(DOCS / "how-to" / "fix-a-text-that-isnt-sent.md")
 TOLD_AT_ONCE = {"bad_sender", "no_sender"}
 """These are told to a person who types a text, and hold none."""
 

@@ -71,7 +71,7 @@ MARK_SENT = Verb(
     done="Marked as sent.",
     statuses=(Status.UNKNOWN,),
     question=(
-        "Did you see this message in CallRail's conversation? It won't be sent again, and you can't undo this."
+        "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this."
     ),
     asked_of=(Status.UNKNOWN,),
 )
