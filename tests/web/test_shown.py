@@ -383,12 +383,12 @@ def test_steps_are_in_the_order_of_time() -> None:
         )
     )
     assert [
-        "Came in from IF3, and is on disk",
-        "Goes to (202) 555-0122 from (202) 555-0133",
-        "It is not known whether CallRail took it",
+        "Received from IF3",
+        "To (202) 555-0122 from (202) 555-0133",
+        "No confirmation from CallRail",
         "Sam sent it again",
-        "CallRail took it",
-        "Looked up in CallRail",
+        "Accepted by CallRail",
+        "Checked with CallRail",
     ] == [step.title for step in shown]
     assert ("Asked for.", "Overridden: x y.") == shown[3].details
 
@@ -397,21 +397,19 @@ def test_what_is_ahead_stands_at_the_end() -> None:
     """The next look-up, the hour of release, and the turn that has not come."""
     later = NOW + timedelta(minutes=5)
     unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, look_at=later)))
-    assert ("Will be looked up in CallRail", later, True) == (
+    assert ("Will be checked with CallRail", later, True) == (
         unknown[-1].title,
         unknown[-1].at,
         unknown[-1].ahead,
     )
     held = steps(text(Status.HELD, reasons=(Reason("quiet_hours", {"detail": "Night."}),), release_at=later))
-    assert ["Held", "Leaves by itself"] == [step.title for step in held[-2:]]
+    assert ["On hold", "Will be sent"] == [step.title for step in held[-2:]]
     queued = steps(text(Status.QUEUED, reasons=(Reason("budget", {"detail": "Full."}),)))
-    assert ["Waits", "Leaves for CallRail when its turn comes"] == [step.title for step in queued[-2:]]
+    assert ["Waiting", "Next: sent to CallRail"] == [step.title for step in queued[-2:]]
     sending = steps(text(Status.SENDING, attempt(None, 1)))
-    assert "On its way to CallRail" == sending[2].title
+    assert "Being sent to CallRail" == sending[2].title
     cancelled = steps(text(Status.CANCELLED, approved=("duplicate",)))
-    assert ["A person overrode what held it", "Cancelled: it does not leave"] == [
-        step.title for step in cancelled[-2:]
-    ]
+    assert ["A person overrode what held it", "Canceled"] == [step.title for step in cancelled[-2:]]
 
 
 @pytest.mark.parametrize(

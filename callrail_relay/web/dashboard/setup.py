@@ -11,7 +11,7 @@ from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError, UsageFault
-from callrail_relay.sentences import explain
+from callrail_relay.sentences import says
 from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
@@ -122,7 +122,7 @@ class TestText:
                 routes=self._mapping.routes,
             )
             if draft.reasons:
-                raise UsageFault(" ".join(explain(reason, page=True) for reason in draft.reasons))
+                raise UsageFault(" ".join(says(reason) for reason in draft.reasons))
             [accepted] = (await self._intake.accept_direct(draft)).accepted
         except RelayError as error:
             trial = Trial(
