@@ -1,3 +1,3 @@
 """callrail-relay: the texts of InvestorFuse IF3, sent through CallRail."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -100,6 +101,18 @@ def test_help_is_instant() -> None:
     assert set() == HEAVY & set(json.loads(shown.stderr.splitlines()[-1]))
 
 
+def test_help_names_every_command_on_a_line_of_its_own() -> None:
+    """On a terminal of 80 columns no sentence in the lists of commands is cut or broken."""
+    lists = {name.rpartition(" ")[0] for name in commands()}
+    lines = [line for name in lists for line in help_of(name, columns=80)]
+
+    assert max(map(len, lines)) <= 80
+    for name in commands():
+        *_, own = name.split()
+        sentence = command_of(name).help.splitlines()[0]
+        assert [own, sentence] in [line.split(maxsplit=1) for line in lines], name
+
+
 def test_every_command_of_the_contract_is_there() -> None:
     """No command that scripts rely on is missing, and none is there that is not listed here."""
     assert COMMANDS == set(commands())
@@ -154,11 +167,23 @@ def _walk(command: object, *path: str) -> Iterator[str]:
             yield from _walk(child, *path, name)
 
 
+def command_of(name: str) -> Any:  # noqa: ANN401 - typer's own click
+    command: Any = typer.main.get_command(app)
+    for part in name.split():
+        command = command.commands[part]
+    return command
+
+
+def help_of(command: str, *, columns: int) -> list[str]:
+    """The lines that a terminal of so many columns shows, without the frames."""
+    shown = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*command.split(), "--help"])
+    assert 0 == shown.exit_code, shown.output
+    return [line.strip(" │╭╮╰╯─") for line in shown.output.splitlines()]
+
+
 def examples(command: str) -> list[str]:
     """The examples in the help that a person sees on a wide terminal."""
-    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"])
-    assert 0 == shown.exit_code, shown.output
-    return examples_in(shown.output, command)
+    return examples_in("\n".join(help_of(command, columns=200)), command)
 
 
 def examples_in(help_text: str, command: str) -> list[str]:
