@@ -1,9 +1,11 @@
 """The package as a whole: its version, its first impression, and what lies beside it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 import callrail_relay
@@ -27,6 +31,8 @@ TOP_LEVEL = {
     "callrail_relay",
     "docs",
     "pyproject.toml",
+    "renovate.json",
+    "requirements.lock",
     "tests",
 }
 
@@ -146,6 +152,25 @@ def test_nothing_else_lies_at_the_top() -> None:
     listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert TOP_LEVEL == {name.split("/")[0] for name in listed.stdout.split("\0") if name}
+
+
+def test_lock_has_what_the_program_and_its_tests_ask_for() -> None:
+    """Each requirement is pinned to a version that fits, and each pin has hashes and names no place."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=\S)", lock.strip())
+    pins = dict(re.split(r"==|\s", block, maxsplit=2)[:2] for block in blocks)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [
+        Requirement(text)
+        for texts in (project["dependencies"], *project["optional-dependencies"].values())
+        for text in texts
+    ]
+
+    assert all(" --hash=sha256:" in block for block in blocks)
+    assert "://" not in lock
+    for one in asked:
+        if one.name != project["name"]:
+            assert one.specifier.contains(pins[canonicalize_name(one.name)]), f"{one}: see pyproject.toml"
 
 
 def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
