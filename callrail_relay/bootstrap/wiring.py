@@ -254,10 +254,10 @@ async def open_callrail(
     """CallRail's API for *api_key*, at *api_url* or that of the settings."""
     delivery = installation.settings.delivery
     async with CallRail.open(
-        api_url or installation.settings.callrail.api_url,
         api_key,
-        connect_timeout=delivery.connect_timeout,
-        read_timeout=delivery.read_timeout,
+        api_url=api_url or installation.settings.callrail.api_url,
+        connect_timeout=delivery.connect_timeout.total_seconds(),
+        read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
         connections=delivery.concurrency + 1,
     ) as callrail:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -25,9 +26,11 @@ from callrail_relay.domain.inbound import (
     SeenReplies,
     WebhookIntegration,
 )
+from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.phone import normalise
 from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 IDLE_CONNECTION = 1.0
@@ -70,7 +73,12 @@ class AnswerTooLarge(Exception):
 
 
 class CallRail:
-    """CallRail's API for one key."""
+    """
+    CallRail's API v3 (https://apidocs.callrail.com) for one key; made by ``open``.
+
+        async with CallRail.open(api_key) as callrail:
+            outcome = await callrail.send_text(route, "+12025550122", "Is Tuesday at 9 good for you?")
+    """
 
     def __init__(self, http: httpx.AsyncClient, *, deadline: float) -> None:
         self._http = http
@@ -80,20 +88,24 @@ class CallRail:
     @asynccontextmanager
     async def open(
         cls,
-        api_url: str,
         api_key: str,
         *,
-        connect_timeout: timedelta,
-        read_timeout: timedelta,
+        api_url: str = "https://api.callrail.com",
+        connect_timeout: float = 5.0,
+        read_timeout: float = 60.0,
         connections: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> AsyncIterator["CallRail"]:
         """
-        A client for *api_url*, closed at the end. *transport* takes the place of the network in tests.
+        Open a client for *api_key*, closed at the end of the ``async with``. The time-outs are in seconds.
 
-        Raises SettingsFault where the environment names a proxy or certificates that can't be used.
+        *api_url* is for a simulator or a proxy of CallRail's; http is for this machine's own addresses.
+        *connections* may be open at once. *transport* takes the place of the network in tests. Raises
+        ValueError for an address that isn't allowed, and SettingsFault if the environment names a proxy or
+        certificates that can't be used.
         """
-        connect, read = connect_timeout.total_seconds(), read_timeout.total_seconds()
+        _check_address(api_url)
+        connect, read = connect_timeout, read_timeout
         limits = httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
         http = httpx.AsyncClient(
             base_url=api_url,
@@ -107,10 +119,16 @@ class CallRail:
             yield cls(http, deadline=connect + read + MARGIN)
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
-        """Send one segment, and say what came of it."""
-        request = self._http.build_request(
-            "POST", wire.send_path(route.account_id), json=wire.send_body(route, recipient, content)
-        )
+        """
+        Send one text to *recipient*, E.164, with exactly one request, and return what came of it.
+
+        The request is never repeated or redirected: CallRail knows no idempotency key. Every end is an
+        outcome; only ``NotSent`` and ``RateLimited`` may be sent again without looking into the conversation.
+        *content* is one segment: ``split_text`` cuts longer texts. Raises ValueError, before any request, if
+        CallRail can't text the recipient.
+        """
+        parameters = send_parameters(route, normalise(recipient), content)
+        request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         try:
             answer = await self._exchange(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -343,6 +361,14 @@ class CallRail:
                 return Answer(response.status_code, response.headers, await _read_capped(response, largest))
             finally:
                 await response.aclose()
+
+
+def _check_address(api_url: str) -> None:
+    parts = urlsplit(api_url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("api_url must begin with https:// and a host")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("api_url must begin with https://, since the API key is sent there")
 
 
 async def _read_capped(response: httpx.Response, largest: int) -> bytes:

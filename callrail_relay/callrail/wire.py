@@ -107,16 +107,6 @@ def send_path(account_id: str) -> str:
     return f"/v3/a/{account_id}/text-messages.json"
 
 
-def send_body(route: Route, recipient: str, content: str) -> dict[str, str]:
-    """The parameters of one text: IF3's names end here."""
-    return {
-        "company_id": route.company_id,
-        "tracking_number": route.tracking_number,
-        "customer_phone_number": recipient,
-        "content": content,
-    }
-
-
 def read_send_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, recipient: str, content: str
 ) -> Outcome:

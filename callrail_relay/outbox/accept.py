@@ -9,7 +9,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission, Repeated
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.similarity import similarity_words

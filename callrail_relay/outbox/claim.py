@@ -13,7 +13,7 @@ from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.rows import Row, reasons_from_json, reasons_to_json, try_account
 from callrail_relay.outbox.tables import (
@@ -539,7 +539,7 @@ _STORED_SEGMENTS = (
 def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
     """The same for a text that is cut now, when its turn comes, by the length that holds now."""
     limit = min(policy.max_characters, account.max_characters or policy.max_characters)
-    return list(enumerate(cut(row.text, limit), start=1))
+    return list(enumerate(split_text(row.text, max_characters=limit), start=1))
 
 
 def write_segments(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.mapping import NewMessage, StoredSubmission
+from callrail_relay.domain.mapper import NewMessage, StoredSubmission
 from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
@@ -210,7 +210,7 @@ def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str
     """Let nothing more leave from an account until it is resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
-    write_account(connection, account.paused(now, reason))
+    write_account(connection, account.paused(now, Reason("by_hand", {"note": reason})))
 
 
 def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:

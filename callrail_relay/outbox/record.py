@@ -15,7 +15,7 @@ from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all, write_segments
 from callrail_relay.outbox.inbound import after_outcome, place_replies
@@ -286,8 +286,8 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
         sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     ).all()
     connection.execute(sa.delete(segments).where(*queued))
-    its_own = cut(refused.content, limit)
-    pieces = [*its_own, *(piece for content in later for piece in cut(content, limit))]
+    its_own = split_text(refused.content, max_characters=limit)
+    pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
     write_segments(
         connection,
         refused.message_seq,
@@ -333,11 +333,7 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
     if len(statuses) == 1:
         return ()
     sent = statuses.count(Status.SENT)
-    return (
-        Reason(
-            "incomplete", f"{sent} of its {len(statuses)} segments had been sent; the rest does not leave."
-        ),
-    )
+    return (Reason("incomplete", {"sent": sent, "segments": len(statuses)}),)
 
 
 def _corrected(

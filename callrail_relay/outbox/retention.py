@@ -10,8 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain import guards
-from callrail_relay.domain.message import ENDED, SHOWS_WHAT_WAS_TYPED, Reason
+from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
 from callrail_relay.outbox.tables import (
@@ -91,19 +90,11 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
         reasons = reasons_from_json(stored)
-        kept = [_without_words(reason) for reason in reasons]
+        kept = [reason.without_typed() for reason in reasons]
         if kept != list(reasons):
             connection.execute(
                 sa.update(messages).where(messages.c.seq == seq).values(reasons=reasons_to_json(kept))
             )
-
-
-def _without_words(reason: Reason) -> Reason:
-    if reason.code == "maybe_opted_out":
-        return guards.without_words(reason)
-    if reason.code in SHOWS_WHAT_WAS_TYPED:
-        return Reason(reason.code, "What was wrong was removed after the retention time.")
-    return reason
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -45,11 +45,11 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, str]]:
-    return [asdict(reason) for reason in reasons]
+def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
+    return [reason.document() for reason in reasons]
 
 
-def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
+def reasons_from_json(stored: Iterable[dict[str, Any]]) -> tuple[Reason, ...]:
     return tuple(Reason(**reason) for reason in stored)
 
 

@@ -22,6 +22,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     ignore,
 )
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
@@ -335,11 +336,15 @@ class Delivery:
             tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))
+            self._hook(AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
             self._hook(
-                AccountWaits(account_id=after.id, until=after.wait_until, reason=after.wait_reason or "")
+                AccountWaits(account_id=after.id, until=after.wait_until, reason=_code(after.wait_reason))
             )
+
+
+def _code(reason: Reason | None) -> str:
+    return "" if reason is None else reason.code
 
 
 class BackgroundTask(Protocol):

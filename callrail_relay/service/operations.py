@@ -26,6 +26,7 @@ from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, explain_all
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
@@ -65,10 +66,16 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
     paused = None
     if account.paused_since is not None:
-        paused = {"since": instant(account.paused_since), "reason": account.paused_reason}
+        paused = {
+            "since": instant(account.paused_since),
+            "reason": account.paused_reason and explain(account.paused_reason),
+        }
     waits = None
     if account.wait_until is not None:
-        waits = {"until": instant(account.wait_until), "reason": account.wait_reason}
+        waits = {
+            "until": instant(account.wait_until),
+            "reason": account.wait_reason and explain(account.wait_reason),
+        }
     return {
         "account_id": account.id,
         "paused": paused,
@@ -375,24 +382,26 @@ def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
     """
     account = standing.account
     if account.paused_since is not None:
-        return (Reason("paused", f"The account is paused: {account.paused_reason}"),)
+        return (Reason("paused", _cause(account.paused_reason)),)
     if account.wait_until is not None:
-        until = instant(account.wait_until)
-        return (Reason("account_waits", f"{account.wait_reason} The account waits until {until}."),)
+        waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
+        return (Reason("account_waits", waits),)
     for name, window in (("hour", standing.hour), ("day", standing.day)):
         if window.free_at is not None:
-            used = f"{window.used} of {window.allowed}"
             until = instant(window.free_at)
-            return (Reason("budget", f"The budget of the {name} is used up ({used}) until {until}."),)
+            used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
+            return (Reason("budget", used),)
     return ()
+
+
+def _cause(reason: Reason | None) -> dict[str, Any]:
+    return {} if reason is None else {"cause": reason.document()}
 
 
 def _behind(message: Message) -> tuple[Reason, ...]:
     if message.blocked_until is None:
         return ()
-    until = instant(message.blocked_until)
-    words = f"An earlier text to this person is being looked up in CallRail, until {until} at most."
-    return (Reason("behind_unknown", words),)
+    return (Reason("behind_unknown", {"until": instant(message.blocked_until)}),)
 
 
 def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
@@ -403,10 +412,7 @@ def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus
 
 
 def _foreign(account_id: str) -> Reason:
-    return Reason(
-        "foreign_account",
-        f"Its account {account_id} is not in the settings; add it again, or cancel the text.",
-    )
+    return Reason("foreign_account", {"account_id": account_id})
 
 
 def _lacks_something(message: Message) -> bool:
@@ -417,8 +423,8 @@ def _lacks_something(message: Message) -> bool:
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is Status.HELD:
         return NotAllowed(
-            f"Text {message.id} is held for another reason than its mapping: {message.reason} Approve it or "
-            "cancel it."
+            f"Message {message.id} is on hold for another reason than its mapping: "
+            f"{explain_all(message.reasons)}"
         )
     return _not_allowed(message, "mapped again", "held")
 
@@ -426,8 +432,9 @@ def _not_remappable(message: Message) -> NotAllowed:
 def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
-            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3; or "
-            "change the settings, and map it again with `callrail-relay messages remap`."
+            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
+            f"again "
+            "from IF3; or change the settings, and retry it (`callrail-relay messages remap`)."
         )
 
 

@@ -24,8 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapper import Mapper, MappingPolicy
-from callrail_relay.domain.mapping import RawSubmission, Repeated
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
     NotSent,

@@ -9,6 +9,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox import decisions, opt_outs
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -184,4 +185,4 @@ async def test_what_a_guard_warned_of_stays_to_be_seen(
     await worker.waits()
 
     assert "opt_out" in await codes_of(outbox, id_)
-    assert (await find(outbox, id_)).reason is not None
+    assert explain_all((await find(outbox, id_)).reasons) is not None

@@ -30,7 +30,7 @@ from tests.support.factories import (
 
 pytestmark = pytest.mark.anyio
 
-HELD = Verdict((Reason("merge_tag", "A merge tag was not filled in."),))
+HELD = Verdict((Reason("merge_tag", {"detail": "A merge tag was not filled in."}),))
 
 
 async def hold(outbox: Store, text: str = "Held") -> str:

@@ -280,7 +280,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
     for _ in range(2):
         await outbox.accept(replace(make_submission(), repeat_key=b"key"))
-    unmapped = Verdict((Reason("no_phone", "It has no number."),))
+    unmapped = Verdict((Reason("no_phone", {"detail": "It has no number."}),))
     incomplete = make_message(draft=make_draft(recipient=None), verdict=unmapped)
     submission = make_submission(incomplete)
     await accept_one(outbox, submission)

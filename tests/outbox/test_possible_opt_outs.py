@@ -8,6 +8,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.outbox import decisions, inbound, opt_outs, retention
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.told import POLICY, make_told, masked, tell
 from tests.outbox.worker import Worker, codes_of, find, put, status_of
 from tests.support.clock import START, ManualClock
@@ -29,7 +30,7 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Store, wor
 
     assert (OptKeyword.MAYBE_STOP, 0, 1) == (ingested.keyword, ingested.opted_out, ingested.doubted)
     assert ["maybe_opted_out"] == await codes_of(outbox, held)
-    assert "“leave me alone”" in str((await find(outbox, held)).reason)
+    assert "“leave me alone”" in str(explain_all((await find(outbox, held)).reasons))
     assert recipient(50) == (await worker.send()).recipient
     assert await worker.waits() is None
 
@@ -61,7 +62,7 @@ async def test_approving_settles_no_reply_that_was_not_shown(
 
     message = await find(outbox, held)
     assert Status.HELD is message.status
-    assert "“go to hell”" in str(message.reason)
+    assert "“go to hell”" in str(explain_all(message.reasons))
     assert await outbox.write(decisions.approve, held)
     assert "Hello" == (await worker.take()).content
 
@@ -125,5 +126,5 @@ async def test_the_words_go_after_their_time(outbox: Store, clock: ManualClock) 
     new = await put(outbox, "Hello")
     for id_ in (cancelled, new):
         assert ["maybe_opted_out"] == await codes_of(outbox, id_)
-        assert "removed since" in str((await find(outbox, id_)).reason)
-        assert DOUBTFUL not in str((await find(outbox, id_)).reason)
+        assert "removed since" in str(explain_all((await find(outbox, id_)).reasons))
+        assert DOUBTFUL not in str(explain_all((await find(outbox, id_)).reasons))

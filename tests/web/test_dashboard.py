@@ -81,7 +81,7 @@ async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
 
         assert "150 of 150" in page
         assert "none left" in page
-        assert "Room again at" in page
+        assert "Available again at" in page
 
 
 async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
         before = visitor.private.signal.count
         approved = await visitor.post(f"/texts/{id_}/approve", back="/texts?status=held")
         assert "/texts?status=held&said=" in str(approved.url)
-        assert "Approved: the text leaves" in approved.text
+        assert "Queued to send" in approved.text
         assert "queued" == (await rig.message(id_)).status
         assert (1, before + 1) == (visitor.private.woken, visitor.private.signal.count)
 
-        assert "Cancelled" in (await visitor.post(f"/texts/{id_}/cancel")).text
+        assert "Canceled" in (await visitor.post(f"/texts/{id_}/cancel")).text
         assert "cancelled" == (await rig.message(id_)).status
-        assert "in the queue again" in (await visitor.post(f"/texts/{id_}/resend")).text
+        assert "Queued to send again" in (await visitor.post(f"/texts/{id_}/resend")).text
         assert "queued" == (await rig.message(id_)).status
 
 
@@ -173,7 +173,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
         assert len(held) > 1
         assert f"/texts/{held[0]}/approve-alike" in await visitor.page(f"/texts/{held[0]}")
         question = await visitor.page(f"/texts/{held[0]}/approve-alike")
-        assert f"in {len(held)} texts that are held together" in question
+        assert f"Applies to {len(held)} messages" in question
         await visitor.post(f"/texts/{held[0]}/approve-alike")
         assert {"queued"} == {(await rig.message(id_)).status for id_ in ids}
 
@@ -209,7 +209,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
 
         others = held[1:]
         question = await visitor.page(f"/texts/{others[0]}/approve-alike")
-        assert f"in {len(others)} text" in question
+        assert f"Applies to {len(others)} message" in question
         await visitor.post(f"/texts/{others[0]}/approve-alike")
         assert {"queued"} == {(await rig.message(id_)).status for id_ in others}
         assert "held" == (await rig.message(held[0])).status
@@ -259,8 +259,8 @@ async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
         id_ = await rig.accept("Held {{name}}")
         await visitor.post(f"/texts/{id_}/approve")
         [decision] = (await rig.message(id_)).decisions
-        assert "somebody on the dashboard" == decision.word.person
-        assert "Somebody on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
+        assert "a person on the dashboard" == decision.word.person
+        assert "A person on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
 
 
 async def test_notice_is_told_once(tmp_path: Path) -> None:
@@ -293,8 +293,8 @@ async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None
         assert f"/texts/{id_}/cancel" in page
         assert f"/texts/{id_}/approve" not in page
         again = await visitor.post(f"/texts/{id_}/remap")
-        assert "and it cannot leave yet" in again.text
-        assert "names no phone number" in again.text
+        assert "be sent yet: see the reason" in again.text
+        assert "no phone number to send to" in again.text
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("to", "text", "said"),
-    [("12", "Hello", "The number cannot be used"), (RECIPIENT, " ", "The text is empty")],
+    [("12", "Hello", "valid US/Canada phone number"), (RECIPIENT, " ", "The message is empty")],
 )
 async def test_wrong_test_text_is_refused_in_words(tmp_path: Path, to: str, text: str, said: str) -> None:
     async with visiting(tmp_path) as (_, visitor):
