@@ -101,7 +101,7 @@ def test_event_is_one_line_with_all_that_it_holds(event: Event) -> None:
     line = logged(event)
 
     assert event.action == line["action"]
-    assert event.loudness() == line["level"]
+    assert event.level == line["level"]
     assert line["timestamp"].endswith("Z")
     assert {field.name for field in fields(event)} <= set(line)
 

@@ -16,8 +16,8 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import inbound
+from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
-from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, make_told
@@ -237,7 +237,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
     async with visiting(tmp_path) as (rig, visitor):
         await visitor.page("/setup")
         await asyncio.sleep(0)
-        ran_at = words.clock_time(rig.clock.now())
+        ran_at = clock_time(rig.clock.now())
         assert f"Checked at {ran_at}" in await visitor.page("/setup")
         assert (1, 0) == (visitor.private.examination.made, visitor.private.examination.made_anew)
 
@@ -246,7 +246,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
         assert f"Checked at {ran_at}" in page
         assert "Checking again" in page
         await asyncio.sleep(0)
-        assert f"Checked at {words.clock_time(rig.clock.now())}" in await visitor.page("/setup")
+        assert f"Checked at {clock_time(rig.clock.now())}" in await visitor.page("/setup")
 
         await visitor.post("/resume")
         await asyncio.sleep(0)
