@@ -107,9 +107,9 @@ def print_message(message: Message) -> None:
     for name, value in _facts(message):
         out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")
     for decision in message.decisions:
-        why = f": {decision.word.note}" if decision.word.note else ""
+        why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(words(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
+        out.print(words(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")

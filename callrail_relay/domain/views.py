@@ -32,7 +32,7 @@ class TextFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextRow:
+class MessageSummary:
     """
     One text in a list: what it takes to recognise it, and no more.
 
@@ -70,17 +70,17 @@ class TextPage:
     stopped for now: everything since then was looked through.
     """
 
-    rows: tuple[TextRow, ...]
+    rows: tuple[MessageSummary, ...]
     older: int | None = None
     searched_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pile:
+class Bucket:
     """Texts of one kind that wait: how many, and the newest of them."""
 
     count: int = 0
-    rows: tuple[TextRow, ...] = ()
+    rows: tuple[MessageSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +89,11 @@ class Waiting:
     What waits: for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
     """
 
-    held: Pile = field(default_factory=Pile)
-    unknown: Pile = field(default_factory=Pile)
-    failed: Pile = field(default_factory=Pile)
-    looked_up: Pile = field(default_factory=Pile)
-    released_later: Pile = field(default_factory=Pile)
+    held: Bucket = field(default_factory=Bucket)
+    unknown: Bucket = field(default_factory=Bucket)
+    failed: Bucket = field(default_factory=Bucket)
+    looked_up: Bucket = field(default_factory=Bucket)
+    released_later: Bucket = field(default_factory=Bucket)
     queued: int = 0
 
     @property
@@ -150,7 +150,7 @@ class TextHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class ChatMessage:
     """
     One bubble of a conversation.
 
@@ -175,6 +175,6 @@ class Conversation:
     recipient: str
     tracking_number: str
     seller: str | None
-    utterances: tuple[Utterance, ...]
+    messages: tuple[ChatMessage, ...]
     older: datetime | None = None
     suppressed: bool = False

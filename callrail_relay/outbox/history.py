@@ -14,16 +14,16 @@ from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
+    Bucket,
+    ChatMessage,
     Conversation,
+    MessageSummary,
     OldestUse,
     Overview,
-    Pile,
     RawRequest,
     TextFilter,
     TextHistory,
     TextPage,
-    TextRow,
-    Utterance,
     Waiting,
 )
 from callrail_relay.outbox.opt_outs import is_suppressed
@@ -155,12 +155,12 @@ def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetim
     )
 
 
-def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Pile:
+def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Bucket:
     rows = connection.execute(kind.rows, {"shown": PILE, **parameters}).all()
     count = len(rows)
     if count == PILE:
         count = int(connection.scalar(sa.select(kind.count), parameters) or 0)
-    return Pile(count=count, rows=tuple(_text_row(row) for row in rows))
+    return Bucket(count=count, rows=tuple(_text_row(row) for row in rows))
 
 
 def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
@@ -371,7 +371,7 @@ def read_conversation(
         recipient=recipient,
         tracking_number=tracking_number,
         seller=_seller(connection, recipient),
-        utterances=tuple(shown),
+        messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
         suppressed=is_suppressed(connection, now, tracking_number, recipient),
     )
@@ -379,7 +379,7 @@ def read_conversation(
 
 def _ours(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[Utterance]:
+) -> Iterable[ChatMessage]:
     query = (
         sa.select(*ROW_COLUMNS)
         .where(messages.c.recipient == recipient, messages.c.tracking_number == tracking_number)
@@ -389,7 +389,7 @@ def _ours(
     if before is not None:
         query = query.where(messages.c.received_at < before)
     for row in connection.execute(query):
-        yield Utterance(
+        yield ChatMessage(
             at=row.received_at,
             inbound=False,
             content=row.text,
@@ -400,7 +400,7 @@ def _ours(
 
 def _theirs(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[Utterance]:
+) -> Iterable[ChatMessage]:
     """
     What the person wrote, and what others sent from our number; our own texts stand in the outbox already.
     """
@@ -418,7 +418,7 @@ def _theirs(
     if before is not None:
         query = query.where(table.c.written_at < before)
     for row in connection.execute(query):
-        yield Utterance(at=row.written_at, inbound=row.direction == "in", content=row.content)
+        yield ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
 
 
 def _seller(connection: sa.Connection, recipient: str) -> str | None:
@@ -481,8 +481,8 @@ _MARKER = sa.select(
 _STANDING = sa.select(accounts).order_by(accounts.c.id)
 
 
-def _text_row(row: Row) -> TextRow:
-    return TextRow(
+def _text_row(row: Row) -> MessageSummary:
+    return MessageSummary(
         seq=row.seq,
         id=row.id,
         status=Status(row.status),

@@ -21,7 +21,7 @@ from callrail_relay.domain.health import (
 )
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.retry import UNREACHABLE
-from callrail_relay.domain.views import Pile, Waiting
+from callrail_relay.domain.views import Bucket, Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, make_account
 
@@ -50,7 +50,7 @@ def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: 
 
 
 def waiting(kind: str) -> Waiting:
-    return replace(Waiting(), **{kind: Pile(count=1)})  # type: ignore[arg-type]  # names are checked there
+    return replace(Waiting(), **{kind: Bucket(count=1)})  # type: ignore[arg-type]  # names are checked there
 
 
 def codes(found: Facts) -> list[Code]:
@@ -107,7 +107,9 @@ def test_the_worst_comes_first() -> None:
     """What keeps messages from being sent or received, what needs a person, what ends by itself."""
     found = facts(
         replace(PAUSED, hour=Window(150, 150, SOON)),
-        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1), queued=4),
+        waiting=Waiting(
+            held=Bucket(count=2), looked_up=Bucket(count=1), released_later=Bucket(count=1), queued=4
+        ),
         failed_checks=[FailedCheck(name="disk", detail="Full.")],
         public_url=replace(URL, answered=False),
     )
@@ -134,7 +136,7 @@ def test_nothing_is_promised_while_no_relay_is_running() -> None:
         replace(STANDING, hour=Window(150, 150, SOON)),
         Contact(is_lost=True),
         running=Running(),
-        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1)),
+        waiting=Waiting(held=Bucket(count=2), looked_up=Bucket(count=1), released_later=Bucket(count=1)),
         public_url=URL,
     )
 

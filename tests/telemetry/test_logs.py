@@ -116,7 +116,7 @@ def test_every_event_has_a_name_of_its_own_and_a_level() -> None:
 
     assert len(kinds) == len({kind.action for kind in kinds})
     assert "event" not in {kind.action for kind in kinds}
-    assert {kind.level for kind in kinds} <= {"debug", "info", "warning", "error"}
+    assert {kind.default_level for kind in kinds} <= {"debug", "info", "warning", "error"}
     assert {type(event) for event in SAMPLES} <= set(kinds)
 
 

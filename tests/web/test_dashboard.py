@@ -262,7 +262,7 @@ async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
         id_ = await rig.accept("Held {{name}}")
         await visitor.post(f"/texts/{id_}/approve")
         [decision] = (await rig.message(id_)).decisions
-        assert "a person on the dashboard" == decision.word.person
+        assert "a person on the dashboard" == decision.actor.name
         assert "A person on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
 
 

@@ -11,6 +11,7 @@ from callrail_relay.domain.delivery import Standing
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
+    Actor,
     Attempt,
     Decision,
     Evidence,
@@ -20,13 +21,12 @@ from callrail_relay.domain.message import (
     Source,
     Status,
     Verb,
-    Word,
     instant,
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.views import (
     Arrivals,
-    Pile,
+    Bucket,
     RawRequest,
     TextHistory,
     Waiting,
@@ -255,7 +255,7 @@ def test_all_is_well() -> None:
 
 def test_what_is_worst_is_said_first() -> None:
     """A pause before what waits for a person, and that before what ends by itself."""
-    waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
+    waiting = Waiting(held=Bucket(count=2), failed=Bucket(count=1), looked_up=Bucket(count=1), queued=1)
     paused = Account(id="ACC1", paused_since=NOW, paused_reason=Reason("by_hand", {"note": "Holidays."}))
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
     found = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
@@ -376,7 +376,7 @@ def test_steps_are_in_the_order_of_time() -> None:
                 Decision(
                     decided_at=NOW + timedelta(seconds=200),
                     verb=Verb.RESEND,
-                    word=Word(person="sam", note="Asked for."),
+                    actor=Actor(name="sam", note="Asked for."),
                     overridden=("x_y",),
                 ),
             ),

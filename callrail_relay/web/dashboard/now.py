@@ -406,4 +406,4 @@ def _kinds(waiting: Waiting) -> str:
         (waiting.unknown, "unconfirmed"),
         (waiting.failed, "failed in the last 24 hours"),
     )
-    return " · ".join(f"{pile.count:,} {words}" for pile, words in kinds if pile.count)
+    return " · ".join(f"{bucket.count:,} {words}" for bucket, words in kinds if bucket.count)
