@@ -175,6 +175,6 @@ class Conversation:
     recipient: str
     tracking_number: str
     seller: str | None
-    utterances: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...]
     older: datetime | None = None
     opted_out: bool = False

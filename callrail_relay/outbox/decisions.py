@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
+from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
@@ -35,7 +35,7 @@ from callrail_relay.outbox.tables import (
 )
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
     Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
 
@@ -46,7 +46,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, word: Wor
         return False
     reasons = reasons_from_json(row.reasons)
     codes = [reason.code for reason in reasons]
-    keep_decision(connection, now, row.seq, Verb.APPROVE, word, codes)
+    keep_decision(connection, now, row.seq, Verb.APPROVE, actor, codes)
     _settle_shown_reply(connection, row, reasons)
     connection.execute(
         sa.update(messages)
@@ -108,7 +108,7 @@ def held_alike(
     ]
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
     Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
 
@@ -119,7 +119,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     if row is None or row.text is None or row.recipient is None:
         # Its words may have been removed since a person looked at it.
         return False
-    keep_decision(connection, now, row.seq, Verb.RESEND, word)
+    keep_decision(connection, now, row.seq, Verb.RESEND, actor)
     unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)
     connection.execute(
         sa.update(attempts).where(*unknown).values(look_at=now + AUDIT_AFTER, blocks_until=None)
@@ -133,7 +133,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     return True
 
 
-def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
     Take a person's word that CallRail has an unknown message; False where it is not unknown.
 
@@ -143,7 +143,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: W
     row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.MARK_SENT, word)
+    keep_decision(connection, now, row.seq, Verb.MARK_SENT, actor)
     unknown = connection.scalars(
         sa.select(sa.func.max(attempts.c.id))
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -185,13 +185,13 @@ def cancel(
     now: datetime,
     message_id: str,
     statuses: Iterable[Status],
-    word: Word = UNSIGNED,
+    actor: Actor = ANONYMOUS,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False where it has another by now."""
     row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.CANCEL, word)
+    keep_decision(connection, now, row.seq, Verb.CANCEL, actor)
     connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.CANCELLED))
     _stop_blocking(connection, row.seq)
     return True
@@ -239,7 +239,11 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
 
 
 def remap(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED
+    connection: sa.Connection,
+    now: datetime,
+    remapped: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor = ANONYMOUS,
 ) -> Status | None:
     """
     Put a new mapping in the place of one that left something out; None where it is not held so any more.
@@ -261,7 +265,7 @@ def remap(
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return None
-    keep_decision(connection, now, row.seq, Verb.REMAP, word)
+    keep_decision(connection, now, row.seq, Verb.REMAP, actor)
     verdict = _judged(connection, now, row, remapped, policy)
     status = Status.HELD if verdict.holds else Status.QUEUED
     connection.execute(

@@ -370,7 +370,7 @@ def read_conversation(
         recipient=recipient,
         tracking_number=tracking_number,
         seller=_seller(connection, recipient),
-        utterances=tuple(shown),
+        messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
         opted_out=is_opted_out(connection, now, tracking_number, recipient),
     )

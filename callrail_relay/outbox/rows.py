@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import (
+    Actor,
     Attempt,
     Decision,
     Evidence,
@@ -20,7 +21,6 @@ from callrail_relay.domain.message import (
     Source,
     Status,
     Verb,
-    Word,
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
@@ -162,7 +162,7 @@ def keep_decision(
     now: datetime,
     message_seq: int,
     verb: Verb,
-    word: Word,
+    actor: Actor,
     overridden: Iterable[str] = (),
 ) -> None:
     """Keep who decided what on a message, and why."""
@@ -171,8 +171,8 @@ def keep_decision(
             message_seq=message_seq,
             decided_at=now,
             verb=verb,
-            person=word.person,
-            note=word.note,
+            person=actor.name,
+            note=actor.note,
             reasons=list(overridden),
         )
     )
@@ -187,7 +187,7 @@ def read_decisions(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, 
             Decision(
                 decided_at=row.decided_at,
                 verb=Verb(row.verb),
-                word=Word(person=row.person, note=row.note),
+                actor=Actor(name=row.person, note=row.note),
                 overridden=tuple(row.reasons),
             )
         )

@@ -11,14 +11,14 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
+    ANONYMOUS,
     OPEN,
-    UNSIGNED,
+    Actor,
     Export,
     Message,
     MessageFilter,
     Reason,
     Status,
-    Word,
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
@@ -186,7 +186,7 @@ class Operations:
             )
         return list(dict.fromkeys(chosen))
 
-    async def opt_out_recipient(self, id_: str, reason: str, word: Word = UNSIGNED) -> list[Message]:
+    async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
         Opt the person of a text out of texts from its number, and cancel it. Raises NotFound, NotAllowed.
         """
@@ -194,19 +194,19 @@ class Operations:
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
             await self.opt_out(message.recipient, message.route.tracking_number, reason)
-        return await self.cancel(id_, word)
+        return await self.cancel(id_, actor)
 
-    async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
             await self._require_not_opted_out(message)
-            if not await self._store.write(decisions.approve, message.id, word):
+            if not await self._store.write(decisions.approve, message.id, actor):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
-    async def remap(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
         Map held texts again that lack something, after the settings changed; returns those that were.
 
@@ -228,16 +228,16 @@ class Operations:
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._store.write(decisions.remap, remapped, self._mapping.guards, word) is None:
+            if await self._store.write(decisions.remap, remapped, self._mapping.guards, actor) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
-    async def cancel(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
         Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, word):
+            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, actor):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
         return await self.find(id_)
 
@@ -314,18 +314,18 @@ class Operations:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
-    async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
-            if not await self._store.write(decisions.resend, message.id, word):
+            if not await self._store.write(decisions.resend, message.id, actor):
                 raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
         return await self.find(id_)
 
-    async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
-            if not await self._store.write(decisions.mark_sent, message.id, word):
+            if not await self._store.write(decisions.mark_sent, message.id, actor):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
