@@ -1,15 +1,11 @@
 """Commands that run a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from callrail_relay.cli.console import Config, Json, command, echo, say
-from callrail_relay.errors import NotAllowed, Unavailable
-
-if TYPE_CHECKING:
-    from callrail_relay.bootstrap.copying import TableCopy
-
+from callrail_relay.errors import Unavailable
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; all by default.")]
 
@@ -167,12 +163,11 @@ async def copy(
     as_json: Json = False,
 ) -> int:
     """
-    Copy a store into another database, from SQLite to PostgreSQL or back.
+    Copy a store into an empty database, from SQLite to PostgreSQL or back.
 
-    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a
-    copy that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a
-    `serve`, `send` or `replay` runs on either, and when the two do not hold the same afterwards. None of
-    them starts meanwhile.
+    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. If the copy is
+    interrupted, nothing is in TO: give the command again. Ends with 4 while a `serve`, `send` or `replay`
+    runs on either, and if TO is not empty. None of them starts meanwhile.
 
     \b
     Example:
@@ -180,35 +175,16 @@ async def copy(
     """
     from contextlib import ExitStack
 
-    from callrail_relay.bootstrap.copying import copy_database, differing
+    from callrail_relay.bootstrap.copying import copy_database
     from callrail_relay.cli.console import print_json, progress
 
     with ExitStack() as stack:
-        copies = await copy_database(
+        copied = await copy_database(
             source, target, lambda rows: stack.enter_context(progress("Copying", rows))
         )
-    differ = differing(copies)
     if as_json:
-        print_json(
-            {
-                "same": not differ,
-                "tables": [
-                    {"table": one.table, "source": one.source, "target": one.target, "copied": one.copied}
-                    for one in copies
-                ],
-            }
-        )
+        print_json({"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]})
     else:
-        _show_copies(copies)
-    if differ:
-        raise NotAllowed(
-            f"The two do not hold the same: {', '.join(differ)}. TO holds more than came from FROM; "
-            "copy into an empty database."
-        )
+        for table, rows in copied.items():
+            echo(f"{table:<20} {rows:>10}")
     return 0
-
-
-def _show_copies(copies: "list[TableCopy]") -> None:
-    echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
-    for one in copies:
-        echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")
