@@ -32,7 +32,7 @@ from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, op
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.mapper import map_text
+from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
@@ -183,7 +183,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
     """What one run stored the next one sends."""
     async with demonstrated(tmp_path) as (installation, sandbox):
         async with open_relay(installation) as relay:
-            draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=installation.mapping)
+            draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=installation.mapping.routes)
             await relay.intake.accept_direct(draft)
         events = Events()
         async with (

@@ -16,12 +16,12 @@ from callrail_relay.cli import (
     hook_url,
     messages,
     operate,
+    opt_outs,
     replay,
     sandbox,
     send,
     serve,
     status,
-    suppressions,
 )
 
 app = typer.Typer(
@@ -65,9 +65,9 @@ app.command("status")(status.status)
 app.add_typer(messages.app, name="messages")
 app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)
-app.add_typer(suppressions.app, name="opt-outs")
+app.add_typer(opt_outs.app, name="opt-outs")
 # Its former name, for scripts.
-app.add_typer(suppressions.app, name="suppressions", hidden=True)
+app.add_typer(opt_outs.app, name="suppressions", hidden=True)
 app.add_typer(operate.alerts_app, name="alerts")
 app.add_typer(operate.database_app, name="database")
 app.command("hook-url")(hook_url.hook_url)

@@ -14,6 +14,7 @@ from callrail_relay.cli.console import (
     confirmed,
     echo,
     has_terminal,
+    poll_now,
     progress,
     read_input,
     say,
@@ -69,7 +70,7 @@ async def replay(
     documents = [read_input(file) for file in files]
     installation = find_installation(config)
     installation.require_route()
-    saved = [map_saved(document, installation.mapping) for document in documents]
+    saved = [map_saved(document, installation.mapping.routes) for document in documents]
     _tell_skipped(files, saved)
     found = [(document, one.drafts) for document, one in zip(documents, saved, strict=True) if one.drafts]
     if not found:
@@ -96,9 +97,11 @@ async def replay(
 
 
 def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
+    from callrail_relay.sentences import explain
+
     for file, payloads in zip(files, saved, strict=True):
         for reason in payloads.skipped:
-            say(f"Skipped in {file}: {reason.detail}")
+            say(f"Skipped in {file}: {explain(reason)}")
 
 
 async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
@@ -127,6 +130,8 @@ async def _send(
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         dispatch = Dispatch(relay.operations, worker, relay.store.clock)
+        if new:
+            await poll_now(worker)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []
@@ -147,7 +152,9 @@ async def _send(
 
 
 def _row(ending: "DeliveryResult") -> dict[str, Any]:
-    row = ending.message.document()
+    from callrail_relay.cli.documents import message_document
+
+    row = message_document(ending.message)
     if ending.fault is not None and row["reason"] is None:
         row["reason"] = str(ending.fault)
     return row

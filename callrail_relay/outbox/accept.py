@@ -9,7 +9,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission, Repeated
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.similarity import similarity_words
@@ -21,9 +21,9 @@ from callrail_relay.outbox.tables import (
     accounts,
     accounts_in_order,
     messages,
+    opt_outs,
     repeat_keys,
     submissions,
-    suppressions,
 )
 
 V = TypeVar("V")
@@ -155,12 +155,12 @@ class _Facts:
     What is known of earlier texts, and of those of the batch that were decided on already.
 
     ``earlier`` has the latest message with a fingerprint (its id and instant), ``recent`` what an account
-    sent lately, ``suppressed`` pairs of a tracking number and a person, ``possible_opt_outs`` their replies.
+    sent lately, ``opted_out`` pairs of a tracking number and a person, ``possible_opt_outs`` their replies.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
     recent: dict[str, deque[guards.RecentText]]
-    suppressed: set[tuple[str, str]]
+    opted_out: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, now: datetime, message: NewMessage) -> None:
@@ -187,7 +187,7 @@ class _Facts:
             people=guards.count_people(
                 draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
             ),
-            suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            opted_out=(draft.route.tracking_number, draft.recipient) in self.opted_out,
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
@@ -213,7 +213,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=_recent(connection, now, batch),
-        suppressed=_suppressed(connection, recipients),
+        opted_out=_opted_out(connection, recipients),
         possible_opt_outs={
             pair: reply
             for portion in _portions(recipients)
@@ -263,17 +263,17 @@ _RECENT = (
 )
 
 
-def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
+def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
     """Which of *recipients* opted out, and of which number."""
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
-        rows = connection.execute(_SUPPRESSED, {"recipients": portion})
+        rows = connection.execute(_OPTED_OUT, {"recipients": portion})
         found |= {(number, recipient) for number, recipient in rows}
     return found
 
 
-_SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
-    suppressions.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
+    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
 )
 
 

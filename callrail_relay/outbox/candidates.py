@@ -16,9 +16,9 @@ from callrail_relay.outbox.tables import (
     is_open,
     is_released_by_itself,
     messages,
+    opt_outs,
     possible_opt_outs,
     segments,
-    suppressions,
 )
 
 
@@ -69,7 +69,7 @@ def _turn(status: Status, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]
     return (
         sa.select(
             messages,
-            sa.exists().where(*_to_the_same(suppressions)).label("is_suppressed"),
+            sa.exists().where(*_to_the_same(opt_outs)).label("is_opted_out"),
             sa.exists().where(*_to_the_same(possible_opt_outs)).label("is_doubted"),
             sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
         )

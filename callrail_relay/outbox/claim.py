@@ -12,7 +12,7 @@ from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.candidates import candidates, next_due, soonest
 from callrail_relay.outbox.rows import (
@@ -252,7 +252,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
 
     A message under way is not stopped half-way, unless the person opted out since.
     """
-    around = guards.Circumstances(now=now, suppressed=row.is_suppressed)
+    around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
         waiting_since = max(row.received_at, row.release_at or row.received_at)
         around = replace(
@@ -361,7 +361,7 @@ _STORED_SEGMENTS = (
 def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
     """The same for a text that is cut now, when its turn comes, by the length that holds now."""
     limit = min(policy.max_characters, account.max_characters or policy.max_characters)
-    return list(enumerate(cut(row.text, limit), start=1))
+    return list(enumerate(split_text(row.text, max_characters=limit), start=1))
 
 
 _TAKE_SEGMENT = (

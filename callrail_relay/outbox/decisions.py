@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.mapping import NewMessage, StoredSubmission
+from callrail_relay.domain.mapper import NewMessage, StoredSubmission
 from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
-from callrail_relay.outbox.opt_outs import is_suppressed, read_possible_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
@@ -30,9 +30,9 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     messages,
+    opt_outs,
     segments,
     submissions,
-    suppressions,
 )
 
 
@@ -91,8 +91,8 @@ def held_alike(
     )
     if approvable:
         opted_out = sa.exists().where(
-            suppressions.c.tracking_number == messages.c.tracking_number,
-            suppressions.c.recipient == messages.c.recipient,
+            opt_outs.c.tracking_number == messages.c.tracking_number,
+            opt_outs.c.recipient == messages.c.recipient,
         )
         query = query.where(~opted_out)
     return [
@@ -202,7 +202,7 @@ def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str
     """Let nothing more leave from an account until it is resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
-    write_account(connection, account.paused(now, reason))
+    write_account(connection, account.paused(now, Reason("by_hand", {"note": reason})))
 
 
 def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
@@ -283,7 +283,7 @@ def _judged(
             draft.similarity_words(),
             read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW),
         ),
-        suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
+        opted_out=is_opted_out(connection, now, draft.route.tracking_number, draft.recipient),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
             (draft.route.tracking_number, draft.recipient)
         ),

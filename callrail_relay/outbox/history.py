@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -26,7 +25,7 @@ from callrail_relay.domain.views import (
     TextPage,
     Waiting,
 )
-from callrail_relay.outbox.opt_outs import is_suppressed
+from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, contains, mentions, reasons_from_json
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -39,8 +38,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_released_by_itself,
     messages,
+    opt_outs,
     submissions,
-    suppressions,
     tallies,
 )
 
@@ -65,11 +64,11 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.release_at,
     sa.exists()
     .where(
-        suppressions.c.tracking_number == messages.c.tracking_number,
-        suppressions.c.recipient == messages.c.recipient,
+        opt_outs.c.tracking_number == messages.c.tracking_number,
+        opt_outs.c.recipient == messages.c.recipient,
     )
     .correlate(messages)
-    .label("is_suppressed"),
+    .label("is_opted_out"),
 )
 
 
@@ -345,10 +344,10 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
         raw=RawRequest(
             received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
         ),
-        suppressed=(
+        opted_out=(
             row.recipient is not None
             and row.tracking_number is not None
-            and is_suppressed(connection, now, row.tracking_number, row.recipient)
+            and is_opted_out(connection, now, row.tracking_number, row.recipient)
         ),
     )
 
@@ -372,7 +371,7 @@ def read_conversation(
         seller=_seller(connection, recipient),
         utterances=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
-        suppressed=is_suppressed(connection, now, tracking_number, recipient),
+        opted_out=is_opted_out(connection, now, tracking_number, recipient),
     )
 
 
@@ -428,24 +427,6 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
     return connection.scalar(query)
 
 
-def read_suppressions(connection: sa.Connection, now: datetime, limit: int) -> list[Suppression]:
-    """The newest *limit* entries of the list of people who opted out."""
-    query = (
-        sa.select(suppressions)
-        .order_by(suppressions.c.created_at.desc(), suppressions.c.recipient)
-        .limit(limit)
-    )
-    return [
-        Suppression(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(query)
-    ]
-
-
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """
     Return a value that changes with everything that a page could show.
@@ -469,7 +450,7 @@ _MARKER = sa.select(
     _newest(callrail_texts.c.received_at),
     # By the account, so that the index of what is in flight is used.
     _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-    _number(suppressions),
+    _number(opt_outs),
     *(
         _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
@@ -492,5 +473,5 @@ def _text_row(row: Row) -> MessageSummary:
         text=row.text,
         sent_at=row.sent_at,
         release_at=row.release_at,
-        suppressed=row.is_suppressed,
+        opted_out=row.is_opted_out,
     )

@@ -33,8 +33,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_open,
     messages,
+    opt_outs,
     segments,
-    suppressions,
     tallies,
 )
 from callrail_relay.outbox.windows import count_used, read_windows, uses
@@ -325,6 +325,6 @@ def count_releasing(connection: sa.Connection, now: datetime) -> int:
     )
 
 
-def count_suppressions(connection: sa.Connection, now: datetime) -> int:
+def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
     """How many entries the list of opt-outs has."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(suppressions)) or 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(opt_outs)) or 0

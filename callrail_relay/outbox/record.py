@@ -15,12 +15,12 @@ from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all
-from callrail_relay.outbox.inbound import place
+from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
-from callrail_relay.outbox.opt_outs import suppress
+from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
@@ -34,7 +34,6 @@ from callrail_relay.outbox.rows import (
     write_segments,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
-from callrail_relay.outbox.witnessing import after_outcome
 
 RELAY_STOPPED = Unknown(
     "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
@@ -86,7 +85,7 @@ def record(
         connection.execute(_SET_SEGMENT, {"of": known.id, "status": consequence.segment})
     status = _record_message(connection, now, known, outcome, consequence, interval)
     if known.is_awaited:
-        place(connection, now, known.message_seq)
+        place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
         reasons = flagged_twice(reasons_from_json(known.message_reasons))
@@ -94,10 +93,10 @@ def record(
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
-    if consequence.suppress:
+    if consequence.opts_out:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
-        suppress(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+        add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
     settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
     return RecordResult(
         message_id=known.message_id,
@@ -268,8 +267,8 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
         sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     ).all()
     connection.execute(sa.delete(segments).where(*queued))
-    its_own = cut(refused.content, limit)
-    pieces = [*its_own, *(piece for content in later for piece in cut(content, limit))]
+    its_own = split_text(refused.content, max_characters=limit)
+    pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
     write_segments(
         connection,
         refused.message_seq,
@@ -315,11 +314,7 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
     if len(statuses) == 1:
         return ()
     sent = statuses.count(Status.SENT)
-    return (
-        Reason(
-            "incomplete", f"{sent} of its {len(statuses)} segments had been sent; the rest does not leave."
-        ),
-    )
+    return (Reason("incomplete", {"sent": sent, "segments": len(statuses)}),)
 
 
 def _corrected(

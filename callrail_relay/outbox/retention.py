@@ -10,8 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain import guards
-from callrail_relay.domain.message import ENDED, SHOWS_WHAT_WAS_TYPED, Reason
+from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json, set_message
 from callrail_relay.outbox.tables import (
@@ -19,11 +18,11 @@ from callrail_relay.outbox.tables import (
     callrail_texts,
     decisions,
     messages,
+    opt_outs,
     possible_opt_outs,
     repeat_keys,
     segments,
     submissions,
-    suppressions,
 )
 
 WITHOUT_WORDS = "The person replied that they don't want texts."
@@ -88,17 +87,9 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
         reasons = reasons_from_json(stored)
-        kept = [_without_words(reason) for reason in reasons]
+        kept = [reason.without_typed() for reason in reasons]
         if kept != list(reasons):
             set_message(connection, seq, reasons=reasons_to_json(kept))
-
-
-def _without_words(reason: Reason) -> Reason:
-    if reason.code == "maybe_opted_out":
-        return guards.without_words(reason)
-    if reason.code in SHOWS_WHAT_WAS_TYPED:
-        return Reason(reason.code, "What was wrong was removed after the retention time.")
-    return reason
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
@@ -114,11 +105,11 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     quoted = sa.and_(
-        suppressions.c.origin.in_([Origin.REPLY, Origin.WORDS]),
-        suppressions.c.created_at < before,
-        suppressions.c.reason != WITHOUT_WORDS,
+        opt_outs.c.origin.in_([Origin.REPLY, Origin.WORDS]),
+        opt_outs.c.created_at < before,
+        opt_outs.c.reason != WITHOUT_WORDS,
     )
-    connection.execute(sa.update(suppressions).where(quoted).values(reason=WITHOUT_WORDS))
+    connection.execute(sa.update(opt_outs).where(quoted).values(reason=WITHOUT_WORDS))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, Clock, others_turn
 from callrail_relay.domain.health import Running
-from callrail_relay.domain.mapping import NewSubmission
+from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox import accept, presence, times
 from callrail_relay.outbox.accept import Stored

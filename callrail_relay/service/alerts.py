@@ -13,6 +13,7 @@ from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, Prog
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=15)
@@ -115,6 +116,11 @@ class Alerts:
             ),
             machine=self._machine,
             free_bytes=self._free_bytes(),
+            pauses={
+                one.account.id: explain(one.account.paused_reason)
+                for one in standings
+                if one.account.paused_reason is not None
+            },
         )
         changes = decide(facts, known, self._policy)
         if changes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     ignore,
 )
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
@@ -86,7 +87,9 @@ class Delivery:
         clock: Clock,
         random: Random,
         hook: EventHook = ignore,
+        closed: frozenset[str] = frozenset(),
     ) -> None:
+        """*closed* are accounts of which nothing is sent until ``open``."""
         self._store = store
         self._sender = sender
         self._policy = policy
@@ -105,6 +108,12 @@ class Delivery:
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
         self._unsettled: Callable[[], None] = nothing
+        self._closed = closed
+
+    def open(self, account_ids: Collection[str]) -> None:
+        """Send texts of these accounts from now on."""
+        self._closed -= frozenset(account_ids)
+        self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
         """
@@ -155,7 +164,10 @@ class Delivery:
         self._claiming += 1
         began = self._clock.monotonic()
         try:
-            result = await self._store.write(store_claim.claim, self._node, self._policy.claim)
+            policy = self._policy.claim
+            if self._closed:
+                policy = replace(policy, accounts=policy.accounts - self._closed)
+            result = await self._store.write(store_claim.claim, self._node, policy)
         except BaseException:
             self._sending -= 1
             # It may be in the store all the same: the connection may have broken after the commit.
@@ -324,11 +336,15 @@ class Delivery:
             tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))
+            self._hook(AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
             self._hook(
-                AccountWaits(account_id=after.id, until=after.wait_until, reason=after.wait_reason or "")
+                AccountWaits(account_id=after.id, until=after.wait_until, reason=_code(after.wait_reason))
             )
+
+
+def _code(reason: Reason | None) -> str:
+    return "" if reason is None else reason.code
 
 
 class BackgroundTask(Protocol):
@@ -344,8 +360,16 @@ class BackgroundTask(Protocol):
 class Worker:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
-    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: BackgroundTask) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        reconciliation: Reconciliation,
+        *others: BackgroundTask,
+        poll_now: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
+        self._poll_now = poll_now
         self._reconciliation = reconciliation
         self._beside: tuple[BackgroundTask, ...] = (reconciliation, *others)
 
@@ -356,6 +380,10 @@ class Worker:
             *(other.run() for other in self._beside),
         )
 
+    async def poll_now(self) -> bool:
+        """Read replies before a command sends by itself; False if not all could be read."""
+        return self._poll_now is None or await self._poll_now()
+
     def stop(self) -> None:
         self._delivery.stop()
         for other in self._beside:
@@ -365,8 +393,8 @@ class Worker:
         """Something came in."""
         self._delivery.wake()
 
-    def heard(self) -> None:
-        """CallRail told of a text: that may concern everybody."""
+    def wake_all(self) -> None:
+        """Something happened that may let any text be sent, or any other work begin."""
         self._delivery.wake()
         for other in self._beside:
             other.wake()

@@ -19,6 +19,7 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.operations import Operations
 
@@ -117,17 +118,18 @@ def _standing(message: Message, standings: Mapping[str, AccountStatus]) -> Accou
 
 def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
     """Why the message is not sent, as a fault with its exit code; None when it is."""
+    why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:
             return None
         case Status.FAILED:
-            return RefusedByCallRail(message.reason or "CallRail refused the text.")
+            return RefusedByCallRail(why or "CallRail rejected the message.")
         case Status.UNKNOWN:
-            return OutcomeUnknown(message.reason or "It is not known whether CallRail took the text.")
+            return OutcomeUnknown(why or "CallRail didn't confirm the message.")
         case Status.HELD:
-            return Waiting(f"The text is held: {message.reason}")
+            return Waiting(f"The message is on hold: {why}")
         case Status.CANCELLED:
-            return NotAllowed("The text was cancelled before it left.")
+            return NotAllowed("The message was canceled before it was sent.")
         case _:
             return _still_waiting(message, standing)
 
@@ -136,17 +138,17 @@ def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayErr
     """Why an open message does not leave now: by how its account stands, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
-    why = message.reason or "Others are before it."
+    why = explain_all(message.reasons) or "Others are before it."
     if standing is not None and standing.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):
-            return RefusedByCallRail(f"{why} The text stays queued.")
-        return Waiting(f"The text is queued and leaves later. {why}")
+            return RefusedByCallRail(f"{why} The message stays queued.")
+        return Waiting(f"The message is queued and will be sent later. {why}")
     if _is_unreachable(standing, latest):
         detail = f" {latest.detail}" if latest is not None else ""
         return Unavailable(
-            f"CallRail could not be reached.{detail} The text stays queued; `callrail-relay serve` sends it."
+            f"CallRail can't be reached.{detail} The message stays queued; `callrail-relay serve` sends it."
         )
-    return Waiting(f"The text is queued and leaves later. {why} `callrail-relay serve` sends it.")
+    return Waiting(f"The message is queued and will be sent later. {why} `callrail-relay serve` sends it.")
 
 
 def _is_unreachable(standing: AccountStatus | None, latest: Attempt | None) -> bool:

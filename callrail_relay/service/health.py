@@ -15,6 +15,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, plural
 from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)
@@ -201,7 +202,7 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
                 f"texts are counted as those of two accounts; write {entry.id} everywhere."
             )
     return (
-        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
+        f"The API key is valid, and {plural(len(routes), 'number')} can text. Whether the key may send shows "
         "only with "
         "the first text."
     )
@@ -276,8 +277,12 @@ def check_replies(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
-    told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
-    passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
+    told = (
+        f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {rung}."
+        if signing_keys
+        else ""
+    )
+    passed = f"They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
     if polled is None:
         raise Worry(
             _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
@@ -302,13 +307,12 @@ async def check_accounts(operations: Operations) -> str:
     for standing in await operations.standings():
         account = standing.account
         if account.paused_since is not None:
-            # A pause that CallRail caused names the way out itself.
-            reason = account.paused_reason or ""
-            remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
-            raise Waiting(f"Account {account.id} is paused: {reason}{remedy}")
+            why = "" if account.paused_reason is None else explain(account.paused_reason)
+            raise Waiting(f"Account {account.id} is paused: {why}")
         if account.id not in operations.account_ids:
             raise Worry(
-                f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."
+                f"{plural(standing.pending, 'segment')} for account {account.id}, which is not in the "
+                f"settings."
             )
     return "No account is paused."
 

@@ -14,14 +14,25 @@ from callrail_relay.domain.events import (
     SubmissionAccepted,
     ignore,
 )
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan
-from callrail_relay.domain.mapping import Accepted, Draft, NewSubmission, RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import (
+    Accepted,
+    MappedText,
+    Mapper,
+    MappingPolicy,
+    NewSubmission,
+    Planned,
+    RawSubmission,
+    Repeated,
+    is_ping,
+    plan,
+    repeat_key,
+)
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
-SavedFile = tuple[bytes, Sequence[Draft]]
+SavedFile = tuple[bytes, Sequence[MappedText]]
 """A saved file as it came, and the drafts in it."""
 
 
@@ -90,12 +101,12 @@ class Intake:
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
-    async def accept_direct(self, draft: Draft) -> Receipt:
+    async def accept_direct(self, draft: MappedText) -> Receipt:
         """Store one text from the command line. Raises Unavailable."""
         [receipt] = await self._accept([self._mapper.direct(self._new_id(), draft)])
         return receipt
 
-    async def plan_direct(self, draft: Draft) -> Planned:
+    async def plan_direct(self, draft: MappedText) -> Planned:
         """Return what ``accept_direct`` would make of *draft* now. Raises Unavailable."""
         [planned] = await self._plan([self._mapper.direct(self._new_id(), draft)])
         return planned

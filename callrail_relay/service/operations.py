@@ -21,11 +21,12 @@ from callrail_relay.domain.message import (
     Word,
     instant,
 )
-from callrail_relay.domain.opt_outs import ListedPerson, Suppression
+from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, explain_all
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
@@ -65,10 +66,16 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
     paused = None
     if account.paused_since is not None:
-        paused = {"since": instant(account.paused_since), "reason": account.paused_reason}
+        paused = {
+            "since": instant(account.paused_since),
+            "reason": account.paused_reason and explain(account.paused_reason),
+        }
     waits = None
     if account.wait_until is not None:
-        waits = {"until": instant(account.wait_until), "reason": account.wait_reason}
+        waits = {
+            "until": instant(account.wait_until),
+            "reason": account.wait_reason and explain(account.wait_reason),
+        }
     return {
         "account_id": account.id,
         "paused": paused,
@@ -186,7 +193,7 @@ class Operations:
         for message in await self.find(id_):
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
-            await self.suppress(message.recipient, message.route.tracking_number, reason)
+            await self.opt_out(message.recipient, message.route.tracking_number, reason)
         return await self.cancel(id_, word)
 
     async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
@@ -194,7 +201,7 @@ class Operations:
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
-            await self._require_not_suppressed(message)
+            await self._require_not_opted_out(message)
             if not await self._store.write(decisions.approve, message.id, word):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
@@ -243,27 +250,27 @@ class Operations:
                 f"the budget allows {most}. Cancel it, and write a shorter one."
             )
 
-    async def _require_not_suppressed(self, message: Message) -> None:
+    async def _require_not_opted_out(self, message: Message) -> None:
         if message.route is None or message.recipient is None:
             return
-        if await self._store.read(opt_outs.is_suppressed, message.route.tracking_number, message.recipient):
+        if await self._store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
                 "agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """Everybody who opted out, newest first."""
-        return await self._store.read(opt_outs.list_suppressions)
+        return await self._store.read(opt_outs.list_opt_outs)
 
-    async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
+    async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:
         """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
-            await self._store.write(opt_outs.suppress, number, recipient, reason)
-        return [one for one in await self.suppressions() if one.recipient == recipient]
+            await self._store.write(opt_outs.add_opt_out, number, recipient, reason)
+        return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_suppressions(
+    async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
         """
@@ -277,7 +284,7 @@ class Operations:
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._store.write(opt_outs.suppress_all, self._entries(portion, ours, now))
+            added += await self._store.write(opt_outs.add_opt_outs, self._entries(portion, ours, now))
             told(len(portion))
         return added
 
@@ -287,10 +294,10 @@ class Operations:
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod
-    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
+    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[OptOut]:
         """One entry for each person and number; a person without a number is on the list for all of ours."""
         return [
-            Suppression(
+            OptOut(
                 tracking_number=number,
                 recipient=one.recipient,
                 reason=one.reason,
@@ -300,9 +307,9 @@ class Operations:
             for number in ([one.tracking_number] if one.tracking_number else ours)
         ]
 
-    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
+    async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
-        lifted = await self._store.write(opt_outs.lift, recipient, tracking_number)
+        lifted = await self._store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
@@ -375,24 +382,26 @@ def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
     """
     account = standing.account
     if account.paused_since is not None:
-        return (Reason("paused", f"The account is paused: {account.paused_reason}"),)
+        return (Reason("paused", _cause(account.paused_reason)),)
     if account.wait_until is not None:
-        until = instant(account.wait_until)
-        return (Reason("account_waits", f"{account.wait_reason} The account waits until {until}."),)
+        waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
+        return (Reason("account_waits", waits),)
     for name, window in (("hour", standing.hour), ("day", standing.day)):
         if window.free_at is not None:
-            used = f"{window.used} of {window.allowed}"
             until = instant(window.free_at)
-            return (Reason("budget", f"The budget of the {name} is used up ({used}) until {until}."),)
+            used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
+            return (Reason("budget", used),)
     return ()
+
+
+def _cause(reason: Reason | None) -> dict[str, Any]:
+    return {} if reason is None else {"cause": reason.document()}
 
 
 def _behind(message: Message) -> tuple[Reason, ...]:
     if message.blocked_until is None:
         return ()
-    until = instant(message.blocked_until)
-    words = f"An earlier text to this person is being looked up in CallRail, until {until} at most."
-    return (Reason("behind_unknown", words),)
+    return (Reason("behind_unknown", {"until": instant(message.blocked_until)}),)
 
 
 def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
@@ -403,10 +412,7 @@ def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus
 
 
 def _foreign(account_id: str) -> Reason:
-    return Reason(
-        "foreign_account",
-        f"Its account {account_id} is not in the settings; add it again, or cancel the text.",
-    )
+    return Reason("foreign_account", {"account_id": account_id})
 
 
 def _lacks_something(message: Message) -> bool:
@@ -417,8 +423,8 @@ def _lacks_something(message: Message) -> bool:
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is Status.HELD:
         return NotAllowed(
-            f"Text {message.id} is held for another reason than its mapping: {message.reason} Approve it or "
-            "cancel it."
+            f"Message {message.id} is on hold for another reason than its mapping: "
+            f"{explain_all(message.reasons)}"
         )
     return _not_allowed(message, "mapped again", "held")
 
@@ -426,8 +432,9 @@ def _not_remappable(message: Message) -> NotAllowed:
 def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
-            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3; or "
-            "change the settings, and map it again with `callrail-relay messages remap`."
+            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
+            f"again "
+            "from IF3; or change the settings, and retry it (`callrail-relay messages remap`)."
         )
 
 

@@ -50,7 +50,7 @@ def fill(url: str, *, texts: int = 6) -> None:
         await worker.send()
         await worker.send(REFUSED)
         await worker.take()
-        await outbox.write(opt_outs.suppress, "+12025550133", recipient(9), "asked by phone")
+        await outbox.write(opt_outs.add_opt_out, "+12025550133", recipient(9), "asked by phone")
         await outbox.close()
 
     asyncio.run(work())

@@ -19,6 +19,7 @@ from callrail_relay.domain.health import (
     Running,
     judge,
 )
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.retry import UNREACHABLE
 from callrail_relay.domain.views import Bucket, Waiting
 from tests.support.clock import START
@@ -28,7 +29,9 @@ SOON = START + timedelta(minutes=5)
 STANDING = AccountStatus(
     account=make_account(), hour=Window(0, 150), day=Window(0, 1000), pending=0, drains_at=None
 )
-PAUSED = replace(STANDING, account=make_account().paused(START, "Lunch."), pending=3)
+PAUSED = replace(
+    STANDING, account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})), pending=3
+)
 QUEUED = replace(STANDING, pending=3, drains_at=SOON)
 ANSWERED = Contact(answered_at=START)
 URL = PublicUrl(url="https://texts.example.com")
@@ -74,7 +77,10 @@ def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
         (facts(running=Running()), Code.NOT_RUNNING),
         (facts(failed_checks=[FailedCheck(name="disk", detail="Full.")]), Code.CHECK_FAILED),
         (facts(PAUSED), Code.PAUSED),
-        (facts(replace(STANDING, account=make_account().waiting(START, SOON, "Busy."))), Code.WAITS),
+        (
+            facts(replace(STANDING, account=make_account().waiting(START, SOON, Reason("rate_limited")))),
+            Code.WAITS,
+        ),
         (
             facts(replace(STANDING, account=make_account().waiting(START, SOON, UNREACHABLE))),
             Code.UNREACHABLE,
@@ -150,7 +156,7 @@ def test_quiet_hours_are_no_trouble() -> None:
         (facts(PAUSED), False),
         (facts(QUEUED, Contact(is_lost=True)), False),
         (facts(replace(QUEUED, account=make_account().waiting(START, SOON, UNREACHABLE))), False),
-        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, "Busy."))), True),
+        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, Reason("rate_limited")))), True),
     ],
 )
 def test_the_end_of_the_queue_is_named_only_while_something_sends(found: Facts, *, named: bool) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import MASS_TEXT_WINDOW, GuardPolicy, Mode
-from callrail_relay.domain.mapping import Accepted, NewMessage
+from callrail_relay.domain.mapper import Accepted, NewMessage
 from callrail_relay.domain.message import Status, Word
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import decisions, migrations, presence, queries
@@ -241,7 +241,7 @@ async def test_the_tallies_agree_with_the_messages(outbox: Store, worker: Worker
     """Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0."""
     for number in range(6):
         await put(outbox, f"Text {number}", to=recipient(number))
-    await accept_one(outbox, make_submission(make_message(draft=Draft(recipient=RECIPIENT))))
+    await accept_one(outbox, make_submission(make_message(draft=MappedText(recipient=RECIPIENT))))
     await worker.send()
     with connected(store_url) as connection:
         connection.execute(sa.update(messages).where(messages.c.seq > 3).values(status="cancelled"))

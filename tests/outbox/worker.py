@@ -5,7 +5,7 @@ from datetime import datetime
 from random import Random
 
 from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled

@@ -172,7 +172,7 @@ async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
     """Texts that wait for an account which the settings no longer name."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        with pytest.raises(Worry, match=r"1 segment\(s\) wait for account ACC.*not in the settings"):
+        with pytest.raises(Worry, match=r"1 segment for account ACC.*not in the settings"):
             await check_accounts(elsewhere(rig))
 
 

@@ -159,7 +159,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
         await rig.work(rig.delivery())
         [one] = await dispatch(rig).deliver([await rig.accept("Second", to=recipient(2))], timeout=TIMEOUT)
 
-        assert_ends(one, Waiting, 7, "budget of the hour is used up (1 of 1)")
+        assert_ends(one, Waiting, 7, "hour's sending limit is reached (1 of 1)")
 
 
 async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
         one = await ending(rig, await rig.accept())
 
         assert_ends(one, Waiting, 7, "rate limit is reached (429)")
-        assert "The account waits until" in str(one.fault)
+        assert "Sending waits until" in str(one.fault)
 
 
 async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: Path) -> None:

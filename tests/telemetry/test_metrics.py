@@ -32,7 +32,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
-from callrail_relay.domain.message import Source, Status, uuid7
+from callrail_relay.domain.message import Reason, Source, Status, uuid7
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.telemetry.metrics import Metrics
 from tests.support.clock import START, ManualClock
@@ -81,7 +81,7 @@ READINGS = StoreStats(
     ),
     standings=(
         AccountStatus(
-            account=make_account().paused(START, "Lunch."),
+            account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
             hour=Window(150, 150, START + MINUTE),
             day=Window(151, 1000),
             pending=4,

@@ -106,7 +106,7 @@ def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | Non
         day = date.fromisoformat(given)
         return _whole_day(day)
     except (ValueError, OverflowError):
-        faults.append(f"“{given}” is no day; write it as 2026-11-23.")
+        faults.append(f"“{given}” isn't a date. Write it as 2026-11-23.")
         return None, None
 
 

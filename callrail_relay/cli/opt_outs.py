@@ -22,22 +22,20 @@ from callrail_relay.errors import UsageFault
 if TYPE_CHECKING:
     from callrail_relay.domain.opt_outs import ImportedList
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at and change the list of people who opted out."
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List and change who opted out.")
 
 Recipient = Annotated[str, typer.Option("--recipient", metavar="NUMBER", help="The person's number.")]
 TrackingNumber = Annotated[
     str | None,
-    typer.Option("--tracking-number", metavar="NUMBER", help="One of our numbers; all of them by default."),
+    typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; all of them by default."),
 ]
 
 
 @app.command("list")
 @command
-async def list_suppressions(config: Config = None, as_json: Json = False) -> int:
+async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     """
-    List everybody who opted out, newest first.
+    List everyone who opted out, newest first.
 
     \b
     Example:
@@ -49,7 +47,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     from callrail_relay.cli.render import local
 
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     if as_json:
         print_json([one.document() for one in found])
         return 0
@@ -86,11 +84,11 @@ async def add(
     if ours is None:
         installation.require_route()
     async with open_relay(installation) as relay:
-        entries = await relay.operations.suppress(person, ours, reason)
+        entries = await relay.operations.opt_out(person, ours, reason)
     if as_json:
         print_json([one.document() for one in entries])
     else:
-        echo(f"{person} is not texted any more from {', '.join(one.tracking_number for one in entries)}.")
+        echo(f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}.")
     return 0
 
 
@@ -103,8 +101,8 @@ async def remove(
     as_json: Json = False,
 ) -> int:
     """
-    Take a person off the list who agreed to be texted again. CallRail keeps a list of its own: there the
-    person has to reply START.
+    Remove the opt-out of a person who agreed to be texted again. CallRail keeps a list of its own: there
+    the person has to reply START.
 
     \b
     Example:
@@ -117,8 +115,10 @@ async def remove(
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with open_relay(find_installation(config)) as relay:
-        lifted = await relay.operations.lift_suppression(person, ours)
-    print_json({"recipient": person, "removed": lifted}) if as_json else echo(f"{person} is off the list.")
+        removed = await relay.operations.remove_opt_out(person, ours)
+    print_json({"recipient": person, "removed": removed}) if as_json else echo(
+        f"Removed the opt-out of {person}."
+    )
     return 0
 
 
@@ -130,12 +130,12 @@ async def import_(
     as_json: Json = False,
 ) -> int:
     """
-    Put everybody in a CSV file on the list, as `opt-outs export` or a spreadsheet writes it.
+    Opt out everyone in a CSV file, as `opt-outs export` or a spreadsheet writes it.
 
     The first line names the columns: tracking_number,recipient,reason,created_at. Only recipient is needed;
-    without a tracking number a person is not texted from any of ours. A line that is wrong is named, and
-    the others count all the same, since nobody shall be texted for a slip in somebody else's line; the
-    command then ends with 2. What is on the list already stays as it is: mend the file, and import it again.
+    without a tracking number a person is opted out of all your numbers. Valid lines are imported even if
+    others are wrong; those are named, and the command ends with 2. Existing entries aren't changed: fix the
+    file, and import it again.
 
     \b
     Example:
@@ -154,12 +154,12 @@ async def import_(
         installation.require_route()
     async with open_relay(installation) as relay:
         with progress("Importing", len(listed.people)) as advance:
-            added = await relay.operations.import_suppressions(listed.people, advance)
+            added = await relay.operations.import_opt_outs(listed.people, advance)
     if as_json:
         print_json(_import_document(listed, added))
     else:
         echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
-    _tell_faults(listed)
+    _report_faults(listed)
     return UsageFault.exit_code if listed.bad_lines else 0
 
 
@@ -172,15 +172,13 @@ def _import_document(listed: "ImportedList", added: int) -> dict[str, object]:
     }
 
 
-def _tell_faults(listed: "ImportedList") -> None:
+def _report_faults(listed: "ImportedList") -> None:
     if listed.ignored_columns:
-        say(f"Passed over: the column(s) {', '.join(listed.ignored_columns)}.")
+        say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
     if listed.bad_lines:
-        complain(
-            f"{len(listed.bad_lines)} line(s) are not on the list; mend them, and import the file again."
-        )
+        complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
 
 
 @app.command("export")
@@ -193,10 +191,10 @@ async def export(
     as_json: Json = False,
 ) -> int:
     """
-    Write everybody who opted out as CSV, newest first; `opt-outs import` reads it again.
+    Write everyone who opted out as CSV, newest first; `opt-outs import` reads it again.
 
-    Cells that a spreadsheet could take for a formula begin with an apostrophe. A file is made for you alone
-    (mode 0600), and takes the place of one of that name.
+    Cells that a spreadsheet could take for a formula begin with an apostrophe. Only you can read the file
+    (mode 0600); it replaces one of that name.
 
     \b
     Example:
@@ -210,10 +208,10 @@ async def export(
 
     if as_json and file == STANDARD:
         raise UsageFault(
-            "Both the list and --json want standard output; name a file, or use `opt-outs list`."
+            "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     with output(file) as out:
         out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
     if as_json:
