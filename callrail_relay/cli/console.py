@@ -184,7 +184,7 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
-    """*document* as JSON that a terminal may show: what could steer it is written as ``\\u…``."""
+    r"""*document* as JSON that a terminal may show: what could steer it is written as ``\u…``."""
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
@@ -247,9 +247,9 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="PATH", help="The settings file, where it is not the usual one."),
+    typer.Option("--config", metavar="PATH", help="Path to the settings file."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 

@@ -22,12 +22,12 @@ from callrail_relay.errors import UsageFault
 if TYPE_CHECKING:
     from callrail_relay.domain.opt_outs import ImportedList
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List and change who opted out.")
+app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
 Recipient = Annotated[str, typer.Option("--recipient", metavar="NUMBER", help="The person's number.")]
 TrackingNumber = Annotated[
     str | None,
-    typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; all of them by default."),
+    typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; default: all of them."),
 ]
 
 
@@ -35,11 +35,10 @@ TrackingNumber = Annotated[
 @command
 async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     """
-    List everyone who opted out, newest first.
+    List the people who opted out, newest first.
 
-    \b
     Example:
-      $ callrail-relay opt-outs list
+    $ callrail-relay opt-outs list
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -63,16 +62,18 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
 async def add(
     recipient: Recipient,
     tracking_number: TrackingNumber = None,
-    reason: Annotated[str, typer.Option("--reason", help="Shown in the list.")] = "A person added it.",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown in the list.")
+    ] = "A person added it.",
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    """
-    Opt a person out, of texts from one of your numbers or from all.
+    r"""
+    Opt a person out.
 
-    \b
     Example:
-      $ callrail-relay opt-outs add --recipient +12025550122 --reason "Asked by phone."
+    $ callrail-relay opt-outs add --recipient +12025550122 \
+        --reason "Asked by phone."
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -101,12 +102,13 @@ async def remove(
     as_json: Json = False,
 ) -> int:
     """
-    Remove the opt-out of a person who agreed to be texted again. CallRail keeps a list of its own: there
-    the person has to reply START.
+    Take a person off the list.
 
-    \b
+    Do this only if they agreed to be texted again. CallRail keeps its own list:
+    to get off that one, the person has to reply START.
+
     Example:
-      $ callrail-relay opt-outs remove --recipient +12025550122
+    $ callrail-relay opt-outs remove --recipient +12025550122
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -125,22 +127,23 @@ async def remove(
 @app.command("import")
 @command
 async def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - reads standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Opt out everyone in a CSV file, as `opt-outs export` or a spreadsheet writes it.
+    Add everyone in a CSV file to the list.
 
-    The first line names the columns: tracking_number,recipient,reason,created_at. Only recipient is needed;
-    without a tracking number a person is opted out of all your numbers. Valid lines are imported even if
-    others are wrong; those are named, and the command ends with 2. Existing entries aren't changed: fix the
-    file, and import it again.
+    `opt-outs export` or a spreadsheet writes such a file. Its first line names
+    the columns: tracking_number,recipient,reason,created_at. Only recipient is
+    required; without a tracking number, the person isn't texted from any of
+    your numbers. Valid lines are imported even if others fail: each bad line is
+    named, and the command ends with 2. Existing entries aren't changed, so you
+    can fix the file and import it again.
 
-    \b
     Example:
-      $ callrail-relay opt-outs import opted-out.csv
-      $ callrail-relay opt-outs import - < opted-out.csv
+    $ callrail-relay opt-outs import opted-out.csv
+    $ callrail-relay opt-outs import - < opted-out.csv
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -185,21 +188,21 @@ def _report_faults(listed: "ImportedList") -> None:
 @command
 async def export(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
     ] = STANDARD,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Write everyone who opted out as CSV, newest first; `opt-outs import` reads it again.
+    Save the list as CSV, newest first.
 
-    Cells that a spreadsheet could take for a formula begin with an apostrophe. Only you can read the file
-    (mode 0600); it replaces one of that name.
+    `opt-outs import` reads it again. Cells that a spreadsheet could take for a
+    formula begin with an apostrophe. Only you can read the file (mode 0600). It
+    replaces one of the same name when it's complete.
 
-    \b
     Example:
-      $ callrail-relay opt-outs export opted-out.csv
-      $ callrail-relay opt-outs export > opted-out.csv
+    $ callrail-relay opt-outs export opted-out.csv
+    $ callrail-relay opt-outs export > opted-out.csv
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
