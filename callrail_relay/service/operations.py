@@ -163,9 +163,9 @@ class Operations:
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """
-        The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+        Return the ids of all texts held as one mass text with this one. Raises NotFound, NotAllowed.
 
-        *approvable* leaves out those to people who opted out: no approval lets them be sent.
+        *approvable* leaves out those to people who opted out, which can't be approved.
         """
         found = await self.find(id_)
         alike = [
@@ -208,10 +208,10 @@ class Operations:
 
     async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
-        Map held texts again that lack something, after the settings changed; returns those that were.
+        Map held texts again that lack something, after the settings changed; return those that were.
 
-        What still cannot be mapped stays held, for what is found now. The id of a submission stands for
-        those of its texts that are held so. Raises NotFound, NotAllowed.
+        What still can't be mapped stays held for what is found now. The id of a submission means all its
+        texts that are held so. Raises NotFound, NotAllowed.
         """
         found = await self.find(id_)
         lacking = [message for message in found if _lacks_something(message)]
@@ -233,9 +233,7 @@ class Operations:
         return [message for one in lacking for message in await self.find(one.id)]
 
     async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """
-        Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
-        """
+        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, actor):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
@@ -274,10 +272,9 @@ class Operations:
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
         """
-        Put an imported list on ours; says how many entries were not there before.
+        Add an imported list to ours; return how many entries are new. Existing entries aren't changed.
 
-        *told* is called with the number of people done since the last call. What is there already stays as
-        it is, so that the same list may be imported again.
+        *told* is called with the number of people done since the last call.
         """
         now = await self._store.now()
         ours = await self._our_numbers()
@@ -354,9 +351,7 @@ class Operations:
         return [account_id]
 
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
-        """
-        The messages with what they wait for, and with the segments they will have where they are not cut yet.
-        """
+        """The messages with what they wait for, and with the segments that a text will be cut into."""
         waiting = any(message.status in OPEN for message in messages)
         standings = await self.standings() if waiting else []
         by_account = {standing.account.id: standing for standing in standings}
@@ -377,9 +372,7 @@ class Operations:
 
 
 def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
-    """
-    What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
-    """
+    """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
         return (Reason("paused", _cause(account.paused_reason)),)
