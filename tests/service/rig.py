@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
@@ -34,6 +34,7 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.in_process import InProcessTransport
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -201,7 +202,7 @@ async def open_rig(
         async with open_callrail(
             url,
             connections=connections,
-            transport=None if network else transport or InProcessTransport(create_app(simulator)),
+            transport=None if network else transport or InProcessTransport(simulator),
         ) as callrail:
             yield Rig(
                 clock=clock,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.service.health import (
@@ -27,6 +27,7 @@ from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
 from tests.support.clock import START, ManualClock
+from tests.support.in_process import InProcessTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -41,9 +42,7 @@ def route_of(simulator: Simulator, **changes: str) -> Route:
 
 
 async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KEY) -> str:
-    async with open_callrail(
-        transport=InProcessTransport(create_app(simulator)), api_key=api_key
-    ) as callrail:
+    async with open_callrail(transport=InProcessTransport(simulator), api_key=api_key) as callrail:
         return await check_routes(callrail, routes)
 
 
