@@ -72,7 +72,6 @@ class Fault:
         object.__setattr__(self, "kind", Kind(self.kind))
 
     def _complaints(self) -> Iterator[str]:
-        answers, timed = ", ".join(sorted(_WITH_STATUS)), ", ".join(sorted(_TIMED))
         if self.kind not in list(Kind):
             yield f"kind must be one of {', '.join(Kind)}"
         if self.on not in get_args(On):
@@ -81,10 +80,12 @@ class Fault:
             yield "number must be a North American number such as +12025550122, and goes with sends only"
         if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
             yield "share must be a number from 0 to 1"
-        if not all(
-            count is None or (_is_whole(count) and count > 0) for count in (self.position, self.times)
-        ):
+        if not all(each is None or (_is_whole(each) and each > 0) for each in (self.position, self.times)):
             yield "position and times must be whole numbers from 1"
+        yield from self._complaints_about_the_answer()
+
+    def _complaints_about_the_answer(self) -> Iterator[str]:
+        answers, timed = ", ".join(sorted(_WITH_STATUS)), ", ".join(sorted(_TIMED))
         if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
             yield f"delay must be a number of seconds, and {timed} need one"
         if (self.status, self.retry_after) != (None, None) and self.kind not in _WITH_STATUS:

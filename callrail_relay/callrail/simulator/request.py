@@ -142,9 +142,8 @@ class Question:
         local = self.simulator.clock.now().astimezone(zone)
         until, end = local + timedelta(microseconds=1), self.params.get("end_date")
         if end is not None:
-            until = _instant(end, local, "end_date") + (
-                _DAY if len(end) == len("2026-04-07") else timedelta()
-            )
+            until = _instant(end, local, "end_date")
+            until += _DAY if len(end) == len("2026-04-07") else timedelta()
         start = self.params.get("start_date")
         since = until - 30 * _DAY if start is None else _instant(start, local, "start_date")
         if end is not None and until < since:

@@ -153,7 +153,7 @@ def _fields(
     person, ours = shown(conversation.customer_phone_number), shown(message.tracking_number)
     incoming = message.direction == "incoming"
     person_id = f"PER{int(conversation.customer_phone_number[2:]):032x}"
-    body = {
+    body: dict[str, Any] = {
         "resource_id": f"SCI{message.id:032x}",
         "source_number": person if incoming else ours,
         "destination_number": ours if incoming else person,
