@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import httpx
 
-from callrail_relay.callrail import wire
+from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import (
     CallRailText,
@@ -122,7 +122,7 @@ class CallRail:
             return Unknown(
                 f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
             )
-        return wire.read_send_answer(
+        return answers.read_send_answer(
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
 
@@ -149,9 +149,7 @@ class CallRail:
         return sorted(mine, key=lambda number: number.pooled)
 
     async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
-        """
-        Have CallRail post to our URLs, beside all that are there. Raises RefusedByCallRail, Unavailable.
-        """
+        """Have CallRail post to our URLs too. Raises RefusedByCallRail, Unavailable."""
         known = await self._integration(account_id, company_id)
         if known is None:
             path = wire.new_integration_path(account_id)
@@ -203,6 +201,7 @@ class CallRail:
         made.
         """
         found: list[tuple[CallRailText, ...]] = []
+        fault = None
         # A day of CallRail's may begin hours later than ours.
         day = (since - timedelta(days=1)).date()
         for page in range(1, MOST_REPLY_PAGES + 1):
@@ -212,11 +211,12 @@ class CallRail:
                 if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
                     break
             except (RefusedByCallRail, Unavailable) as error:
-                return SeenReplies(conversations=tuple(found), requests=page, fault=str(error))
+                fault = str(error)
+                break
             except ValueError as error:
-                fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
-                return SeenReplies(conversations=tuple(found), requests=page, fault=fault)
-        return SeenReplies(conversations=tuple(found), requests=page)
+                fault = str(self._unlike_callrail(error))
+                break
+        return SeenReplies(conversations=tuple(found), requests=page, fault=fault)
 
     async def _find_texts(
         self,
@@ -224,7 +224,7 @@ class CallRail:
         recipient: str,
         since: datetime,
         conversation_id: str | None,
-        counter: "_Counter",
+        counter: _Counter,
     ) -> tuple[FoundText, ...]:
         texts: dict[str, list[FoundText]] = {}
         if conversation_id is not None:
@@ -237,10 +237,8 @@ class CallRail:
                     texts[id_] = await self._conversation(route.account_id, id_, counter)
         return tuple(text for one in texts.values() for text in one)
 
-    async def _search(self, route: Route, recipient: str, since: datetime, counter: "_Counter") -> list[str]:
-        """
-        The conversations with a person: by E.164, by ten digits, and in the end among all of the company.
-        """
+    async def _search(self, route: Route, recipient: str, since: datetime, counter: _Counter) -> list[str]:
+        """The conversations with a person: by E.164, by ten digits, then among all of the company."""
         day = (since - timedelta(days=1)).date()
         for search in (recipient, recipient[-10:], None):
             ids = await self._pages(
@@ -254,7 +252,7 @@ class CallRail:
         return []
 
     async def _conversation(
-        self, account_id: str, conversation_id: str, counter: "_Counter"
+        self, account_id: str, conversation_id: str, counter: _Counter
     ) -> list[FoundText]:
         return await self._pages(
             lambda page: wire.conversation_path(account_id, conversation_id, page),
@@ -268,7 +266,7 @@ class CallRail:
         path: Callable[[int], str],
         read: Callable[[bytes], list[E]],
         name: str,
-        counter: "_Counter | None" = None,
+        counter: _Counter | None = None,
     ) -> list[E]:
         """All entries of a list, counting the requests that it takes."""
         entries: list[E] = []
@@ -281,11 +279,13 @@ class CallRail:
                 if wire.is_last_page(body, name, page):
                     break
             except ValueError as error:
-                raise Unavailable(
-                    f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check "
-                    "callrail.api_url."
-                ) from error
+                raise self._unlike_callrail(error) from error
         return entries
+
+    def _unlike_callrail(self, error: ValueError) -> Unavailable:
+        return Unavailable(
+            f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check callrail.api_url."
+        )
 
     async def _get(self, path: str) -> bytes:
         try:
@@ -308,8 +308,8 @@ class CallRail:
                 f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
                 "known whether it took the change; run the command again, which is safe."
             ) from error
-        if answer.status == 403 and not wire.is_html(answer.headers, answer.body):
-            words = wire.read_words(answer.body)
+        if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
+            words = answers.read_words(answer.body)
             raise RefusedByCallRail(
                 f"CallRail does not let this API key change webhooks (403): {words} Have CallRail's support "
                 "give it write access, or add the URLs in CallRail's settings, under Integrations > Webhooks."
@@ -346,7 +346,7 @@ def _cause(error: Exception) -> str:
 
 
 def _fault(answer: Answer) -> Exception:
-    words = wire.read_words(answer.body)
+    words = answers.read_words(answer.body)
     match answer.status:
         case 401:
             return RefusedByCallRail(
@@ -365,7 +365,7 @@ def _fault(answer: Answer) -> Exception:
 
 
 def _forbidden(answer: Answer, words: str) -> Exception:
-    if wire.is_html(answer.headers, answer.body):
+    if answers.is_html(answer.headers, answer.body):
         return Unavailable(
             f"A firewall in front of CallRail refused the request (403, “{words}”); try again in a few "
             "minutes, or ask CallRail's support whether it blocks this computer's internet address."
