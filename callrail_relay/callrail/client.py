@@ -132,9 +132,8 @@ class CallRail:
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
         """The active companies of an account. Raises RefusedByCallRail, Unavailable."""
-        return await self._pages(
-            lambda page: wire.companies_path(account_id, page), wire.read_companies, "companies"
-        )
+        path = partial(wire.companies_path, account_id)
+        return await self._pages(path, wire.read_companies, "companies")
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """
@@ -142,9 +141,8 @@ class CallRail:
 
         Raises RefusedByCallRail, Unavailable.
         """
-        numbers = await self._pages(
-            lambda page: wire.trackers_path(account_id, company_id, page), wire.read_numbers, "trackers"
-        )
+        path = partial(wire.trackers_path, account_id, company_id)
+        numbers = await self._pages(path, wire.read_numbers, "trackers")
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
@@ -171,12 +169,8 @@ class CallRail:
         )
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
-        integrations = await self._pages(
-            lambda page: wire.integrations_path(account_id, company_id, page),
-            wire.read_integrations,
-            "integrations",
-        )
-        return next(iter(integrations), None)
+        path = partial(wire.integrations_path, account_id, company_id)
+        return next(iter(await self._pages(path, wire.read_integrations, "integrations")), None)
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
@@ -251,15 +245,9 @@ class CallRail:
                 return ids
         return []
 
-    async def _conversation(
-        self, account_id: str, conversation_id: str, counter: _Counter
-    ) -> list[FoundText]:
-        return await self._pages(
-            lambda page: wire.conversation_path(account_id, conversation_id, page),
-            wire.read_texts,
-            "messages",
-            counter=counter,
-        )
+    async def _conversation(self, account_id: str, id_: str, counter: _Counter) -> list[FoundText]:
+        path = partial(wire.conversation_path, account_id, id_)
+        return await self._pages(path, wire.read_texts, "messages", counter=counter)
 
     async def _pages(
         self,
@@ -283,9 +271,8 @@ class CallRail:
         return entries
 
     def _unlike_callrail(self, error: ValueError) -> Unavailable:
-        return Unavailable(
-            f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check callrail.api_url."
-        )
+        host = self._http.base_url.host
+        return Unavailable(f"{host} answered, but not as CallRail does ({error}); check callrail.api_url.")
 
     async def _get(self, path: str) -> bytes:
         try:
