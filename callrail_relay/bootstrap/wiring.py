@@ -1,13 +1,12 @@
 """Builds the services on an open store, the worker, the connection to CallRail, alerts and metrics."""
 
-import asyncio
 import contextlib
 import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from callrail_relay.bootstrap.context import Installation, listener_url
@@ -17,6 +16,7 @@ from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.machine.drives import network_drive, synced_folder
@@ -31,7 +31,7 @@ from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import Gauges
+from callrail_relay.service.overview import StatsReader
 from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
@@ -53,6 +53,10 @@ class Relay:
     intake: Intake
     operations: Operations
     public_address: PublicAddress
+
+    async def facts(self) -> Facts:
+        """The facts of the verdict. Raises Unavailable."""
+        return replace(await self.operations.facts(), public_url=self.public_address.seen)
 
 
 def log_events(installation: Installation) -> EventHook:
@@ -195,6 +199,8 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
         for other in others:
             other.wake()
 
+    if installation.settings.alerts.urls:
+        others.append(_alerts(relay, hook))
     kept_for = installation.settings.retention.after
     if kept_for is not None:
         others.append(Retention(relay.outbox, kept_for, clock=relay.outbox.clock, hook=hook))
@@ -270,30 +276,13 @@ def alert_channels(installation: Installation) -> AppriseChannels:
     urls = installation.settings.alerts.urls
     if not urls:
         raise SettingsFault(
-            f"{SETTING} names nobody to tell; set it under [alerts] in {installation.config_path}, such as "
+            f"{SETTING} names no channel. Set it under [alerts] in {installation.config_path}, such as "
             '["mailto://…"] or ["slack://…"].'
         )
     return AppriseChannels.open(urls, setting=SETTING)
 
 
-@asynccontextmanager
-async def alerting(relay: Relay, hook: EventHook) -> AsyncIterator[None]:
-    """
-    Alerts beside whatever the block does, where the settings name somebody to tell. Raises SettingsFault.
-    """
-    if not relay.installation.settings.alerts.urls:
-        yield
-        return
-    alerts = _alerts(relay, alert_channels(relay.installation), hook)
-    running = asyncio.create_task(alerts.run())
-    try:
-        yield
-    finally:
-        alerts.stop()
-        await running
-
-
-def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
+def _alerts(relay: Relay, hook: EventHook) -> Alerts:
     installation = relay.installation
     settings = installation.settings.alerts
 
@@ -304,8 +293,8 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
 
     return Alerts(
         relay.outbox,
-        relay.operations,
-        channels,
+        relay.facts,
+        alert_channels(installation).tell_of,
         AlertPolicy(
             budget=settings.budget,
             waiting=settings.waiting,
@@ -329,13 +318,12 @@ def count_events(installation: Installation) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    gauges = Gauges(relay.outbox, relay.operations, relay.installation.clock)
+    stats = StatsReader(relay.outbox, relay.facts, relay.installation.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:
-            readings = await gauges.read()
+            return metrics.exposition(await stats.read(), accept)
         except Unavailable:
-            readings = None
-        return metrics.exposition(readings, accept)
+            return metrics.exposition(None, accept)
 
     return read

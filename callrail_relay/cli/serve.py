@@ -87,7 +87,7 @@ async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
-    from callrail_relay.bootstrap.wiring import alerting, count_events, log_events, open_relay, open_worker
+    from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.cli.console import stop_signal
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
@@ -102,7 +102,6 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         await relay.outbox.write_probe()
         async with (
             open_worker(relay, hook, stays=True) as worker,
-            alerting(relay, hook),
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)

@@ -1,16 +1,17 @@
 """
-What is wrong, as the store shows it, and the incidents that somebody is told of.
+What is wrong, as the store shows it, and the incidents that alerts tell of.
 
-They are the same for all nodes: whoever looks first opens one, and only one node at a time tells it.
+They are the same for all nodes: the first one that looks opens one, and only one node at a time tells it.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.alerts import FAILURE_WINDOW, Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.rows import Row
@@ -81,40 +82,34 @@ def _incident(row: Row) -> Incident:
     return Incident(
         key=row.key,
         level=Level(row.level),
-        detail=row.detail,
+        parameters=json.loads(row.detail),
         opened_at=row.opened_at,
         told_at=row.told_at,
-        in_hand=row.telling_until is not None,
+        in_hand=row.telling_until is not None and row.told_at is None,
     )
 
 
-def change_incidents(connection: sa.Connection, now: datetime, changes: Changes) -> None:
-    """Do *changes*, as far as no other node has done them."""
+def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
+    """Make these changes, as far as no other node has made another one meanwhile."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    for one in changes.opened:
+    for change in changes:
+        before, after = change.before, change.after
+        if after is None:
+            if before is not None:
+                connection.execute(sa.delete(incidents).where(_same(before)))
+            continue
         values = {
-            "level": one.level,
-            "detail": one.detail,
-            "opened_at": one.opened_at,
-            "telling_until": None,
-            "told_at": one.told_at,
+            "level": after.level,
+            "detail": json.dumps(dict(after.parameters)),
+            "opened_at": after.opened_at,
+            # That someone may have been told before stays known.
+            "telling_until": now if after.in_hand else None,
+            "told_at": after.told_at,
         }
-        statement = insert(incidents).values(key=one.key, **values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[incidents.c.key], set_=values, where=incidents.c.level == Level.OVER
-            )
-        )
-    for key, detail in changes.over.items():
-        connection.execute(
-            sa.update(incidents)
-            .where(incidents.c.key == key, incidents.c.level != Level.OVER)
-            .values(level=Level.OVER, detail=detail, telling_until=None, told_at=None)
-        )
-    if changes.dropped:
-        connection.execute(
-            sa.delete(incidents).where(incidents.c.key.in_(changes.dropped), incidents.c.level != Level.OVER)
-        )
+        if before is None:
+            connection.execute(insert(incidents).values(key=after.key, **values).on_conflict_do_nothing())
+        else:
+            connection.execute(sa.update(incidents).where(_same(before)).values(**values))
 
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
@@ -151,9 +146,10 @@ def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incide
 
 
 def _same(incident: Incident) -> sa.ColumnElement[bool]:
+    """It is as it was, whichever node is about to tell it."""
     return sa.and_(
         incidents.c.key == incident.key,
         incidents.c.level == incident.level,
         incidents.c.opened_at == incident.opened_at,
-        incidents.c.told_at.is_(None),
+        incidents.c.told_at.is_not_distinct_from(incident.told_at),
     )

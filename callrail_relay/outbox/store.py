@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, Clock
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.alerts import Changes, Incident, Undecided
+from callrail_relay.domain.alerts import Change, Incident, Undecided
 from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult, Counts, Recorded, Standing
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Contact, Running
@@ -473,7 +473,7 @@ class Outbox:
     async def read_incidents(self) -> list[Incident]:
         return await self._read(alerts.read_incidents)
 
-    async def change_incidents(self, changes: Changes) -> None:
+    async def change_incidents(self, changes: Iterable[Change]) -> None:
         await self._write(alerts.change_incidents, changes)
 
     async def claim_alerts(self, lease: timedelta) -> list[Incident]:

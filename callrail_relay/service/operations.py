@@ -110,18 +110,19 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
-        now = await self._outbox.now()
         counts = await self._outbox.count_by_status()
-        return StatusReport(
-            facts=Facts(
-                now=now,
-                running=await self._outbox.running(),
-                standings=tuple(await self.standings()),
-                waiting=await self._outbox.read_waiting(now - FAILED_LATELY),
-                contacts=await self._outbox.read_contacts(self._account_ids),
-                any_texts=any(counts.values()),
-            ),
-            counts=counts,
+        facts = replace(await self.facts(), any_texts=any(counts.values()))
+        return StatusReport(facts=facts, counts=counts)
+
+    async def facts(self) -> Facts:
+        """The facts of the verdict, as far as the store has them, without counting all messages."""
+        now = await self._outbox.now()
+        return Facts(
+            now=now,
+            running=await self._outbox.running(),
+            standings=tuple(await self.standings()),
+            waiting=await self._outbox.read_waiting(now - FAILED_LATELY),
+            contacts=await self._outbox.read_contacts(self._account_ids),
         )
 
     async def standings(self) -> list[Standing]:

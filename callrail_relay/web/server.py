@@ -169,7 +169,9 @@ class LimitedProtocol(H11Protocol):
         tidy = tidy_head(came)
         if tidy != came:
             self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
-            if tidy:  # to h11, no data is the end of the connection, and uvicorn would ask for that end forever
+            if (
+                tidy
+            ):  # to h11, no data is the end of the connection, and uvicorn would ask for that end forever
                 self.conn.receive_data(tidy)
 
 

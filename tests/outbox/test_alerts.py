@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerts import Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import Change, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Unknown
@@ -24,8 +24,12 @@ HELD = Verdict((Reason("merge_tag", "It holds a merge tag."),))
 
 
 def incident(key: str = "paused:ACC1", **changes: object) -> Incident:
-    made = Incident(key=key, level=Level.ERROR, detail=f"{key} is wrong.", opened_at=START)
+    made = Incident(key=key, level=Level.ERROR, parameters={"account": "ACC1"}, opened_at=START)
     return replace(made, **changes)  # type: ignore[arg-type]  # names are checked there
+
+
+def over(one: Incident) -> Incident:
+    return replace(one, level=Level.OVER, told_at=None)
 
 
 async def put_held(outbox: Outbox, number: int) -> None:
@@ -78,16 +82,17 @@ async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, cl
 
 
 async def test_an_incident_is_opened_once(outbox: Outbox, second_outbox: Outbox) -> None:
-    """Whichever node is first; the other's words change nothing."""
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    await second_outbox.change_incidents(Changes(opened=(incident(detail="Later.", told_at=START),)))
+    """By the first node that looks; the other's changes nothing."""
+    await outbox.change_incidents([Change(before=None, after=incident())])
+    await second_outbox.change_incidents([Change(before=None, after=incident(told_at=START))])
 
     assert [incident()] == await second_outbox.read_incidents()
 
 
 async def test_one_node_at_a_time_tells(outbox: Outbox, second_outbox: Outbox, clock: ManualClock) -> None:
     """When it dies meanwhile, another does when the lease is over."""
-    await outbox.change_incidents(Changes(opened=(incident(), incident("failures", told_at=START))))
+    told = incident("failures", told_at=START)
+    await outbox.change_incidents([Change(before=None, after=one) for one in (incident(), told)])
 
     [claimed] = await outbox.claim_alerts(MINUTE)
     assert [] == await second_outbox.claim_alerts(MINUTE)
@@ -100,42 +105,44 @@ async def test_one_node_at_a_time_tells(outbox: Outbox, second_outbox: Outbox, c
 
 
 async def test_the_end_is_told_and_then_forgotten(outbox: Outbox) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START), incident("failures"))))
+    begun = incident(told_at=START)
+    other = incident("failures")
+    await outbox.change_incidents([Change(before=None, after=one) for one in (begun, other)])
 
-    await outbox.change_incidents(
-        Changes(over={"paused:ACC1": "Well again."}, dropped=frozenset({"failures"}))
-    )
+    await outbox.change_incidents([Change(before=begun, after=over(begun)), Change(before=other, after=None)])
 
     [claimed] = await outbox.claim_alerts(MINUTE)
-    assert (Level.OVER, "Well again.") == (claimed.level, claimed.detail)
+    assert over(begun) == claimed
     await outbox.mark_told([claimed])
     assert [] == await outbox.read_incidents()
 
 
 async def test_an_end_that_was_not_told_can_begin_again(outbox: Outbox) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
-    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
+    begun = incident(told_at=START)
+    await outbox.change_incidents([Change(before=None, after=begun)])
+    await outbox.change_incidents([Change(before=begun, after=over(begun))])
+    await outbox.change_incidents([Change(before=over(begun), after=begun)])
 
-    assert [] == await outbox.claim_alerts(MINUTE)
-
-
-async def test_what_changed_while_it_was_told_is_told_anew(outbox: Outbox) -> None:
-    """The end is not lost with the word that the beginning arrived."""
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    claimed = await outbox.claim_alerts(MINUTE)
-    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
-    await outbox.mark_told(claimed)
-    await outbox.put_off_alerts(claimed, START + MINUTE)
-
-    assert ["Well again."] == [one.detail for one in await outbox.claim_alerts(MINUTE)]
+    assert [begun] == await outbox.read_incidents()
 
 
-async def test_what_was_put_off_waits(outbox: Outbox, clock: ManualClock) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    await outbox.put_off_alerts(await outbox.claim_alerts(MINUTE), START + QUARTER)
+async def test_what_another_node_changed_meanwhile_stays(outbox: Outbox, second_outbox: Outbox) -> None:
+    begun = incident(told_at=START)
+    again = incident(opened_at=START + MINUTE)
+    await outbox.change_incidents([Change(before=None, after=begun)])
 
-    clock.advance(QUARTER - timedelta(seconds=1))
-    assert [] == await outbox.claim_alerts(MINUTE)
-    clock.advance(1)
-    assert 1 == len(await outbox.claim_alerts(MINUTE))
+    await outbox.change_incidents([Change(before=begun, after=again)])
+    await second_outbox.change_incidents([Change(before=begun, after=over(begun))])
+
+    assert [again] == await outbox.read_incidents()
+
+
+async def test_that_one_may_have_been_told_is_remembered(outbox: Outbox) -> None:
+    """Though it is to be told again now."""
+    begun = incident(told_at=START)
+    again = incident(opened_at=START + MINUTE, in_hand=True)
+    await outbox.change_incidents([Change(before=None, after=begun)])
+
+    await outbox.change_incidents([Change(before=begun, after=again)])
+
+    assert [again] == await outbox.read_incidents() == await outbox.claim_alerts(MINUTE)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerts import Changes, Incident, Level
+from callrail_relay.domain.alerts import Change, Incident, Level
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.inbound import Direction, PollPolicy, ShownNumber
 from callrail_relay.domain.message import MessageFilter, Reason, Status
@@ -253,8 +253,8 @@ async def tend(outbox: Outbox, clock: ManualClock, message_id: str) -> None:
     await outbox.remap(replace(incomplete, draft=make_draft(), verdict=Verdict()), GuardPolicy())
     await outbox.read_undecided(timedelta(minutes=15))
     await outbox.count_failures([ACCOUNT])
-    incident = Incident(key="paused:ACC1", level=Level.ERROR, detail="It is paused.", opened_at=clock.now())
-    await outbox.change_incidents(Changes(opened=(incident,)))
+    incident = Incident(key="paused:ACC1", level=Level.ERROR, opened_at=clock.now())
+    await outbox.change_incidents([Change(before=None, after=incident)])
     claimed = await outbox.claim_alerts(timedelta(minutes=1))
     await outbox.put_off_alerts(claimed, clock.now())
     await outbox.mark_told(claimed)
