@@ -33,8 +33,8 @@ if sys.platform != "win32":
 MOST_FILES = 65_536
 """Open files to ask for: more than any relay needs, and a limit that other programs expect."""
 
-PIPELINE_PAUSE = 0.2
-"""Seconds before a request that came with the one before it is answered."""
+PIPELINE_PAUSE = 0.005
+"""Seconds between two requests of a listener that came behind another one, before its answer."""
 
 MALFORMED = "not HTTP"
 """Why a request is refused that cannot be parsed."""
@@ -73,6 +73,8 @@ class Connections(ServerState):
         # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
         self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._pipelined: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        self._pace: asyncio.TimerHandle | None = None
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
         """From now on *connection* waits for its peer."""
@@ -83,6 +85,27 @@ class Connections(ServerState):
 
     def stop_waiting(self, connection: "LimitedProtocol") -> None:
         self._waiting.pop(connection, None)
+
+    def pipeline(self, connection: "LimitedProtocol") -> None:
+        """
+        Have the next request of *connection* answered when its turn comes.
+
+        Hardly any client sends a request before the last one was answered; all others go first.
+        """
+        self._pipelined[connection] = None
+        if self._pace is None:
+            self._pace = connection.loop.call_later(PIPELINE_PAUSE, self._answer_next, connection.loop)
+
+    def _answer_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pace = None
+        if self._pipelined:
+            connection, _ = self._pipelined.popitem(last=False)
+            self._pace = loop.call_later(PIPELINE_PAUSE, self._answer_next, loop)
+            connection.next_request()
+
+    def forget(self, connection: "LimitedProtocol") -> None:
+        self._waiting.pop(connection, None)
+        self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
         """Drop the connection that has waited longest if there are too many."""
@@ -112,7 +135,7 @@ class LimitedProtocol(H11Protocol):
         self.server_state.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.server_state.stop_waiting(self)
+        self.server_state.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -134,10 +157,12 @@ class LimitedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         self.server_state.wait_for(self)
         if self.conn.trailing_data[0]:
-            # Hardly any client sends a request before the last one was answered; all others go first.
-            self.loop.call_later(PIPELINE_PAUSE, super().on_response_complete)
+            self.server_state.pipeline(self)
         else:
             super().on_response_complete()
+
+    def next_request(self) -> None:
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -169,9 +194,8 @@ class LimitedProtocol(H11Protocol):
         tidy = tidy_head(came)
         if tidy != came:
             self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
-            if (
-                tidy
-            ):  # to h11, no data is the end of the connection, and uvicorn would ask for that end forever
+            # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
+            if tidy:
                 self.conn.receive_data(tidy)
 
 
