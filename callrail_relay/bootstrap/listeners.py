@@ -14,6 +14,7 @@ from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
 from callrail_relay.domain.routing import is_loopback
+from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, examine
@@ -70,15 +71,17 @@ async def open_listeners(
         wake=worker.wake,
         refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.outbox, hook, worker.heard, refusals.count)
+    witness = await open_witness(installation, relay.store, hook, worker.heard, refusals.count)
     public = Listener(
         create_public_app(
             if3,
             CallRailHook(if3.gate, witness),
-            StoreProbe(relay.outbox, installation.clock).writable,
+            StoreProbe(relay.store, installation.clock).writable,
             installation.clock,
             metrics.answered,
-            prove=partial(proof, await relay.outbox.read_relay_secret(new_relay_secret())),
+            prove=partial(
+                proof, await relay.store.write(relay_secrets.read_relay_secret, new_relay_secret())
+            ),
         ),
         host=server.host,
         port=server.port,
@@ -109,7 +112,7 @@ async def open_listeners(
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(installation.data, private.url, secret))
-        await relay.outbox.note_dashboard(private.url)
+        await relay.store.note_dashboard(private.url)
         yield Listening(
             public_url=public.url,
             private_url=private.url,
@@ -134,7 +137,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
     return Dashboard(
         DashboardParts(
             operations=relay.operations,
-            history=History(relay.outbox, relay.operations),
+            history=History(relay.store, relay.operations),
             intake=relay.intake,
             mapping=installation.mapping,
             routes=installation.settings.routes_table(),

@@ -23,7 +23,7 @@ from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import Beside, Delivery, Worker
@@ -49,7 +49,7 @@ class Relay:
     """The services of one run, on one open store."""
 
     installation: Installation
-    outbox: Outbox
+    store: Store
     intake: Intake
     operations: Operations
     public_address: PublicAddress
@@ -79,10 +79,10 @@ async def open_relay(
     refuse_network_drive(installation)
     if stays and (synced := synced_store(installation)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    outbox = await Outbox.open(settings.database.url, installation.clock, serves=stays)
+    store = await Store.open(settings.database.url, installation.clock, serves=stays)
     try:
         intake = Intake(
-            outbox,
+            store,
             installation.mapping,
             clock=installation.clock,
             random=installation.random,
@@ -90,10 +90,10 @@ async def open_relay(
         )
         yield Relay(
             installation=installation,
-            outbox=outbox,
+            store=store,
             intake=intake,
             operations=Operations(
-                outbox,
+                store,
                 account_ids=installation.account_ids,
                 limits=installation.limits,
                 max_characters=settings.limits.max_characters,
@@ -102,14 +102,14 @@ async def open_relay(
             ),
             public_address=PublicAddress(
                 settings.server.public_url,
-                outbox,
+                store,
                 partial(fetch, find_network=find_network),
                 clock=installation.clock,
                 listener=listener_url(settings.server),
             ),
         )
     finally:
-        await outbox.close()
+        await store.close()
 
 
 def refuse_network_drive(installation: Installation) -> None:
@@ -155,21 +155,21 @@ async def open_worker(
         file = store_file(installation.settings.database.url)
         names = private_directory(installation.data) if file is None else names_of_store(file)
         with node_name(names) as node:
-            await relay.outbox.require_not_copied()
+            await relay.store.require_not_copied()
             delivery = Delivery(
-                relay.outbox,
+                relay.store,
                 callrail,
                 installation.delivery,
                 node=node,
-                clock=relay.outbox.clock,
+                clock=relay.store.clock,
                 random=installation.random,
                 hook=hook,
             )
             reconciliation = Reconciliation(
-                relay.outbox,
+                relay.store,
                 callrail,
                 installation.lookups,
-                clock=relay.outbox.clock,
+                clock=relay.store.clock,
                 hook=hook,
                 settled=delivery.wake,
             )
@@ -178,7 +178,7 @@ async def open_worker(
                 delivery.wake()
                 reconciliation.wake()
 
-            wakeup = Wakeup(relay.outbox, due, clock=relay.outbox.clock, hook=hook)
+            wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
             others = _others(relay, callrail, hook, delivery.wake) if stays else []
             yield Worker(delivery, reconciliation, wakeup, *others)
 
@@ -187,12 +187,12 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
     others: list[Beside] = [
-        Connection(relay.outbox, callrail, installation.account_ids, clock=relay.outbox.clock, hook=hook)
+        Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
-    if relay.outbox.beats:
-        others.append(Heartbeat(relay.outbox, clock=relay.outbox.clock, hook=hook))
+    if relay.store.beats:
+        others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(relay.public_address, relay.outbox.clock, hook))
+        others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
 
     def heard() -> None:
         changed()
@@ -203,17 +203,17 @@ def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable
         others.append(_alerts(relay, hook))
     kept_for = installation.settings.retention.after
     if kept_for is not None:
-        others.append(Retention(relay.outbox, kept_for, clock=relay.outbox.clock, hook=hook))
+        others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
-        others.append(Forwarding(relay.outbox, channels, clock=relay.outbox.clock, hook=hook))
+        others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
     if installation.polling is not None:
         polling = Polling(
-            relay.outbox,
+            relay.store,
             callrail,
             installation.polling,
             installation.witness,
-            clock=relay.outbox.clock,
+            clock=relay.store.clock,
             hook=hook,
             heard=heard,
         )
@@ -246,7 +246,7 @@ async def find_sender(relay: Relay, number: str) -> Route:
         number,
         routes=list(installation.settings.routes_table()),
         account_ids=installation.account_ids,
-        outbox=relay.outbox,
+        store=relay.store,
         ask=ask,
     )
 
@@ -292,7 +292,7 @@ def _alerts(relay: Relay, hook: EventHook) -> Alerts:
         return None
 
     return Alerts(
-        relay.outbox,
+        relay.store,
         relay.facts,
         alert_channels(installation).tell_of,
         AlertPolicy(
@@ -301,7 +301,7 @@ def _alerts(relay: Relay, hook: EventHook) -> Alerts:
             failures=settings.failures,
             little_space=LITTLE_SPACE,
         ),
-        clock=relay.outbox.clock,
+        clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,
         hook=hook,
@@ -318,7 +318,7 @@ def count_events(installation: Installation) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    stats = StatsReader(relay.outbox, relay.facts, relay.installation.clock)
+    stats = StatsReader(relay.store, relay.facts, relay.installation.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:

@@ -126,7 +126,7 @@ async def _send(
         receipts = await relay.intake.accept_saved(found, force=force)
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+        dispatch = Dispatch(relay.operations, worker, relay.store.clock)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []

@@ -65,7 +65,7 @@ async def send(
     async with open_relay(installation) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
-            dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission, Repeated
@@ -16,7 +15,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import reasons_to_json
+from callrail_relay.outbox.rows import insert_into, reasons_to_json
 from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
@@ -64,9 +63,8 @@ def _repeated(
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
         return [None] * len(batch)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
-    connection.execute(insert(repeat_keys).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, repeat_keys).on_conflict_do_nothing(), rows)
     known = {}
     for digest, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
         key = bytes(digest)
@@ -154,8 +152,7 @@ _LOCK_ACCOUNTS = (
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
     """Make the account's row where it is missing; safe against another node doing the same."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(accounts).values(id=account_id).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.rows import Row
+from callrail_relay.outbox.rows import Row, insert_into
 from callrail_relay.outbox.tables import attempts, incidents, messages, segments
 
 _MOST = 10_000
@@ -91,7 +90,6 @@ def _incident(row: Row) -> Incident:
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
     """Make these changes, as far as no other node has made another one meanwhile."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     for change in changes:
         before, after = change.before, change.after
         if after is None:
@@ -107,7 +105,8 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
             "told_at": after.told_at,
         }
         if before is None:
-            connection.execute(insert(incidents).values(key=after.key, **values).on_conflict_do_nothing())
+            insert = insert_into(connection, incidents).values(key=after.key, **values)
+            connection.execute(insert.on_conflict_do_nothing())
         else:
             connection.execute(sa.update(incidents).where(_same(before)).values(**values))
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapping import NewMessage, StoredSubmission
-from callrail_relay.domain.message import Reason, Source, Status, Verb, Word
+from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
@@ -30,14 +29,13 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     messages,
-    probe,
     segments,
     submissions,
     suppressions,
 )
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
 
@@ -110,7 +108,7 @@ def held_alike(
     ]
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
 
@@ -135,7 +133,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     return True
 
 
-def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Take a person's word that CallRail has an unknown message; False where it is not unknown.
 
@@ -183,7 +181,11 @@ def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
 
 
 def cancel(
-    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status], word: Word
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    statuses: Iterable[Status],
+    word: Word = UNSIGNED,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False where it has another by now."""
     row = _locked(connection, now, message_id, statuses)
@@ -218,17 +220,7 @@ def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
     write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
 
 
-def write_probe(connection: sa.Connection, now: datetime) -> None:
-    """Write one small row, to learn whether the store can be written."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(probe)
-        .values(id=1, written_at=now)
-        .on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now})
-    )
-
-
-def known_accounts(connection: sa.Connection) -> list[str]:
+def known_accounts(connection: sa.Connection, _now: datetime) -> list[str]:
     """Every account that the store has seen, by id."""
     return list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
 
@@ -247,7 +239,7 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
 
 
 def remap(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word
+    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED
 ) -> Status | None:
     """
     Put a new mapping in the place of one that left something out; None where it is not held so any more.

@@ -109,6 +109,17 @@ def close_to_others(engine: sa.Engine) -> None:
                 path.chmod(0o600)
 
 
+def empty_log(engine: sa.Engine) -> None:
+    """
+    Empty SQLite's log of changes, which still holds what was removed; left for later where others read it.
+    """
+    if not is_sqlite(engine):
+        return
+    path = str(engine.url.database)
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0.1)) as alone:
+        alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 class _CompilerWithHints(SQLiteCompiler):
     """
     Writes ``INDEXED BY`` where a statement asks for it by ``with_hint``; SQLAlchemy has that for others only.

@@ -158,7 +158,7 @@ def settle_abandoned(
     connection: sa.Connection,
     now: datetime,
     *,
-    node: str | None,
+    node: str | None = None,
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,

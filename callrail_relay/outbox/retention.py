@@ -5,9 +5,7 @@ Words, phones, names and raw bodies go; ids, instants, outcomes and the list of 
 queued, held or unknown is kept, however old it is: a person has still to decide on it.
 """
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,7 +13,6 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.message import ENDED, SHOWS_WHAT_WAS_TYPED, Reason
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.engine import is_sqlite
 from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
 from callrail_relay.outbox.tables import (
     attempts,
@@ -39,17 +36,6 @@ def retire(connection: sa.Connection, now: datetime, before: datetime, most: int
     CallRail told of; returns from how many of both.
     """
     return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
-
-
-def empty_log(engine: sa.Engine) -> None:
-    """
-    Empty SQLite's log of changes, which still holds what was removed; left for later where others read it.
-    """
-    if not is_sqlite(engine):
-        return
-    path = str(engine.url.database)
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0.1)) as alone:
-        alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import HOUR, Account
 from callrail_relay.domain.message import (
@@ -37,6 +38,11 @@ from callrail_relay.outbox.tables import (
 _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
 Row = sa.Row[Any]
+
+
+def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that takes ON CONFLICT, in the dialect of the database."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, str]]:

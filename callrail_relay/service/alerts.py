@@ -8,7 +8,8 @@ from callrail_relay.domain.alerts import AlertFacts, AlertPolicy, Code, Incident
 from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import alerts
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 
 LEASE = timedelta(minutes=2)
@@ -34,7 +35,7 @@ class Alerts(Repeating):
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         facts: Callable[[], Awaitable[Facts]],
         tell: Tell,
         policy: AlertPolicy,
@@ -46,7 +47,7 @@ class Alerts(Repeating):
     ) -> None:
         """*free_bytes* is what the disk of *machine* can still take; None if that can't be known."""
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._facts = facts
         self._tell = tell
         self._policy = policy
@@ -60,11 +61,12 @@ class Alerts(Repeating):
         """Look once, and tell what is to be told."""
         try:
             if await self._change():
-                claimed = await self._outbox.claim_alerts(LEASE)
+                claimed = await self._store.write(alerts.claim_alerts, LEASE)
                 if claimed and await self._told(claimed):
-                    await self._outbox.mark_told(claimed)
+                    await self._store.write(alerts.mark_told, claimed)
                 elif claimed:
-                    await self._outbox.put_off_alerts(claimed, await self._outbox.now() + self._retry_in())
+                    again_at = await self._store.now() + self._retry_in()
+                    await self._store.write(alerts.put_off, claimed, again_at)
         except Unavailable as error:
             await self._store_is_silent(error)
         else:
@@ -72,18 +74,19 @@ class Alerts(Repeating):
 
     async def _change(self) -> bool:
         """Open what is wrong, end what is over; returns whether anything is to be told."""
-        known = await self._outbox.read_incidents()
+        known = await self._store.read(alerts.read_incidents)
         verdict = await self._facts()
+        account_ids = [one.account.id for one in verdict.standings]
         facts = AlertFacts(
             health=verdict,
-            undecided=await self._outbox.read_undecided(self._policy.waiting),
-            failures=await self._outbox.count_failures([one.account.id for one in verdict.standings]),
+            undecided=await self._store.read(alerts.read_undecided, self._policy.waiting),
+            failures=await self._store.read(alerts.count_failures, account_ids),
             machine=self._machine,
             free_bytes=self._free_bytes(),
         )
         changes = decide(facts, known, self._policy)
         if changes:
-            await self._outbox.change_incidents(changes)
+            await self._store.write(alerts.change_incidents, changes)
         return bool(changes) or any(one.told_at is None for one in known)
 
     async def _told(self, incidents: Sequence[Incident]) -> bool:

@@ -26,7 +26,9 @@ from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import record
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
@@ -76,7 +78,7 @@ class Delivery:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         sender: Sender,
         policy: DeliveryPolicy,
         *,
@@ -85,7 +87,7 @@ class Delivery:
         random: Random,
         hook: EventHook = ignore,
     ) -> None:
-        self._outbox = outbox
+        self._store = store
         self._sender = sender
         self._policy = policy
         self._node = node
@@ -153,7 +155,7 @@ class Delivery:
         self._claiming += 1
         began = self._clock.monotonic()
         try:
-            result = await self._outbox.claim(self._node, self._policy.claim)
+            result = await self._store.write(store_claim.claim, self._node, self._policy.claim)
         except BaseException:
             self._sending -= 1
             # It may be in the store all the same: the connection may have broken after the commit.
@@ -205,7 +207,7 @@ class Delivery:
         ):
             return
         if await settle_abandoned(
-            self._outbox,
+            self._store,
             node=self._node if at_start else None,
             interval=self._policy.claim.recipient_interval,
             random=self._random,
@@ -213,10 +215,10 @@ class Delivery:
             lookups=self._policy.lookups,
         ):
             self._unsettled()
-        await self._outbox.take_up_forgotten()
+        await self._store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
         if self._running:
-            self._lease_ends_at = await self._outbox.next_lease_end()
+            self._lease_ends_at = await self._store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
         """
@@ -227,7 +229,8 @@ class Delivery:
         if not self._unsure or self._claiming:
             # What is being claimed now is not known to us yet.
             return
-        recorded = await self._outbox.settle_unsent(
+        recorded = await self._store.write(
+            record.settle_unsent,
             self._node,
             frozenset(self._open),
             NEVER_LEFT,
@@ -297,7 +300,8 @@ class Delivery:
         give_up_at = self._clock.now() + self._policy.claim.lease
         while True:
             try:
-                return await self._outbox.record(
+                return await self._store.write(
+                    record.record,
                     claim.attempt_id,
                     outcome,
                     interval=self._policy.claim.recipient_interval,

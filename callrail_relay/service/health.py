@@ -12,7 +12,7 @@ from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)
@@ -102,8 +102,8 @@ class StoreProbe:
     Where any other write failed since, it cannot.
     """
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
         self._asked_at: float | None = None
@@ -115,11 +115,11 @@ class StoreProbe:
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
                 self._writable = await self._write()
                 self._asked_at = now
-            return self._writable and not self._outbox.write_failed
+            return self._writable and not self._store.write_failed
 
     async def _write(self) -> bool:
         try:
-            await self._outbox.write_probe()
+            await self._store.write_probe()
         except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
             return False
         return True
@@ -138,9 +138,9 @@ async def check_store(probe: StoreProbe, name: str) -> str:
     return f"{name} can be written."
 
 
-async def check_relay(outbox: Outbox) -> str:
+async def check_relay(store: Store) -> str:
     """A ``serve`` works on the store now."""
-    running = await outbox.running()
+    running = await store.running()
     if not running:
         raise Unavailable(
             "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."

@@ -5,26 +5,27 @@ from contextlib import AbstractAsyncContextManager
 
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import UsageFault
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import numbers
+from callrail_relay.outbox.store import Store
 
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
 """Opens a connection to CallRail."""
 
 
 async def find_sending_route(
-    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], outbox: Outbox, ask: Ask
+    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
     """
     Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
 
     Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
     """
-    known = [*routes, *await outbox.known_numbers(account_ids)]
+    known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
     if found is None:
         async with ask() as discovery:
             found = await _look_up(number, account_ids, discovery)
-        await outbox.remember_number(found, {route.tracking_number for route in known})
+        await store.write(numbers.remember_number, found, {route.tracking_number for route in known})
     return found
 
 

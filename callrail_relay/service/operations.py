@@ -24,7 +24,8 @@ from callrail_relay.domain.message import (
 from callrail_relay.domain.opt_outs import ListedPerson, Suppression
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
+from callrail_relay.outbox.store import Store
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
@@ -86,7 +87,7 @@ class Operations:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         *,
         account_ids: Sequence[str],
         limits: Limits,
@@ -95,7 +96,7 @@ class Operations:
         mapping: MappingPolicy | None = None,
     ) -> None:
         """*mapping* is how a held request is mapped again; without it there is no route for any."""
-        self._outbox = outbox
+        self._store = store
         self._account_ids = account_ids
         self._limits = limits
         self._max_characters = max_characters
@@ -110,44 +111,44 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
-        counts = await self._outbox.count_by_status()
+        counts = await self._store.read(queries.count_by_status)
         facts = replace(await self.facts(), any_texts=any(counts.values()))
         return StatusReport(facts=facts, counts=counts)
 
     async def facts(self) -> Facts:
         """The facts of the verdict, as far as the store has them, without counting all messages."""
-        now = await self._outbox.now()
+        now = await self._store.now()
         return Facts(
             now=now,
-            running=await self._outbox.running(),
+            running=await self._store.running(),
             standings=tuple(await self.standings()),
-            waiting=await self._outbox.read_waiting(now - FAILED_LATELY),
-            contacts=await self._outbox.read_contacts(self._account_ids),
+            waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
+            contacts=await self._store.read(contacts.read_contacts, self._account_ids),
         )
 
     async def standings(self) -> list[Standing]:
         """How each account stands, without counting all messages."""
-        standings = await self._outbox.read_standings(self._account_ids, self._limits)
-        now = await self._outbox.now()
+        standings = await self._store.read(queries.read_standings, self._account_ids, self._limits)
+        now = await self._store.now()
         return [_without_past_waits(standing, now) for standing in standings]
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._shown(await self._outbox.list_messages(wanted))
+        return await self._shown(await self._store.read(queries.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         """How many messages an export holds: those that pass the filter, whatever its limit."""
-        return await self._outbox.plan_export(wanted)
+        return await self._store.read(queries.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
         """The messages of an export in portions, oldest first, so that no number of them is too large."""
-        found, place = await self._outbox.read_portion(export, after=0, size=PORTION)
+        found, place = await self._store.read(queries.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
-            found, place = await self._outbox.read_portion(export, after=place, size=PORTION)
+            found, place = await self._store.read(queries.read_portion, export, after=place, size=PORTION)
 
     async def find(self, id_: str) -> list[Message]:
         """The message with this id, or those of the submission with this id. Raises NotFound."""
-        found = await self._outbox.find_messages(id_)
+        found = await self._store.read(queries.find_messages, id_)
         if not found:
             raise NotFound(
                 f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
@@ -161,13 +162,17 @@ class Operations:
         *approvable* leaves out those to people who opted out: no approval lets them be sent.
         """
         found = await self.find(id_)
-        alike = [other for message in found for other in await self._outbox.held_alike(message.id)]
+        alike = [
+            other for message in found for other in await self._store.read(decisions.held_alike, message.id)
+        ]
         if not alike:
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
         if not approvable:
             return list(dict.fromkeys(alike))
         chosen = [
-            other for message in found for other in await self._outbox.held_alike(message.id, approvable=True)
+            other
+            for message in found
+            for other in await self._store.read(decisions.held_alike, message.id, approvable=True)
         ]
         if not chosen:
             raise NotAllowed(
@@ -191,7 +196,7 @@ class Operations:
             _require_complete(message)
             self._require_room(message)
             await self._require_not_suppressed(message)
-            if not await self._outbox.approve(message.id, word):
+            if not await self._store.write(decisions.approve, message.id, word):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
@@ -206,7 +211,7 @@ class Operations:
         lacking = [message for message in found if _lacks_something(message)]
         if not lacking:
             raise _not_remappable(found[0])
-        stored = await self._outbox.read_submission(lacking[0].submission_id)
+        stored = await self._store.read(decisions.read_submission, lacking[0].submission_id)
         drafts = map_stored(stored, self._mapping)
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(
@@ -217,7 +222,7 @@ class Operations:
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._outbox.remap(remapped, self._mapping.guards, word) is None:
+            if await self._store.write(decisions.remap, remapped, self._mapping.guards, word) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
@@ -226,7 +231,7 @@ class Operations:
         Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if not await self._outbox.cancel(message.id, CANCELLABLE, word):
+            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, word):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
         return await self.find(id_)
 
@@ -242,7 +247,7 @@ class Operations:
     async def _require_not_suppressed(self, message: Message) -> None:
         if message.route is None or message.recipient is None:
             return
-        if await self._outbox.is_suppressed(message.route.tracking_number, message.recipient):
+        if await self._store.read(opt_outs.is_suppressed, message.route.tracking_number, message.recipient):
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
@@ -251,12 +256,12 @@ class Operations:
 
     async def suppressions(self) -> list[Suppression]:
         """Everybody who opted out, newest first."""
-        return await self._outbox.list_suppressions()
+        return await self._store.read(opt_outs.list_suppressions)
 
     async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
         """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
-            await self._outbox.suppress(number, recipient, reason)
+            await self._store.write(opt_outs.suppress, number, recipient, reason)
         return [one for one in await self.suppressions() if one.recipient == recipient]
 
     async def import_suppressions(
@@ -268,18 +273,18 @@ class Operations:
         *told* is called with the number of people done since the last call. What is there already stays as
         it is, so that the same list may be imported again.
         """
-        now = await self._outbox.now()
+        now = await self._store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._outbox.suppress_all(self._entries(portion, ours, now))
+            added += await self._store.write(opt_outs.suppress_all, self._entries(portion, ours, now))
             told(len(portion))
         return added
 
     async def _our_numbers(self) -> list[str]:
         """Those of the settings, and those that were named with `send --from`."""
-        named = await self._outbox.known_numbers(self._account_ids)
+        named = await self._store.read(numbers.known_numbers, self._account_ids)
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod
@@ -298,7 +303,7 @@ class Operations:
 
     async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
-        lifted = await self._outbox.lift_suppression(recipient, tracking_number)
+        lifted = await self._store.write(opt_outs.lift, recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
@@ -307,14 +312,14 @@ class Operations:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
-            if not await self._outbox.resend(message.id, word):
+            if not await self._store.write(decisions.resend, message.id, word):
                 raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
         return await self.find(id_)
 
     async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
-            if not await self._outbox.mark_sent(message.id, word):
+            if not await self._store.write(decisions.mark_sent, message.id, word):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
@@ -322,18 +327,18 @@ class Operations:
         """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
-            await self._outbox.pause(one, reason)
+            await self._store.write(decisions.pause, one, reason)
         return ids
 
     async def resume(self, account_id: str | None) -> list[str]:
         """Send again, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
-            await self._outbox.resume(one)
+            await self._store.write(decisions.resume, one)
         return ids
 
     async def _accounts(self, account_id: str | None) -> list[str]:
-        known = list(dict.fromkeys([*self._account_ids, *await self._outbox.known_accounts()]))
+        known = list(dict.fromkeys([*self._account_ids, *await self._store.read(decisions.known_accounts)]))
         if account_id is None:
             return known
         if account_id not in known:

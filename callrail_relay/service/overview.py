@@ -17,7 +17,9 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import contacts, queries
+from callrail_relay.outbox import history as store_history
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
 SUPPRESSIONS = 200
@@ -58,17 +60,18 @@ class OneText:
 class History:
     """Reading for people: nothing here changes anything, and nothing costs more in a larger store."""
 
-    def __init__(self, outbox: Outbox, operations: Operations) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, operations: Operations) -> None:
+        self._store = store
         self._operations = operations
         self._past: PastArrivals | None = None
 
     async def now(self, arrivals_since: datetime) -> NowReport:
         """How all stands, and what came in since *arrivals_since*."""
         standings = tuple(await self._operations.standings())
-        now = await self._outbox.now()
+        now = await self._store.now()
         past = await self._past_arrivals(now, arrivals_since)
-        overview = await self._outbox.read_overview(
+        overview = await self._store.read(
+            store_history.read_overview,
             [standing.account.id for standing in standings],
             max(past.until, arrivals_since),
             now - FAILED_LATELY,
@@ -76,10 +79,10 @@ class History:
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
         facts = Facts(
             now=now,
-            running=await self._outbox.running(),
+            running=await self._store.running(),
             standings=standings,
             waiting=overview.waiting,
-            contacts=await self._outbox.read_contacts(self._operations.account_ids),
+            contacts=await self._store.read(contacts.read_contacts, self._operations.account_ids),
             any_texts=overview.any_texts,
         )
         return NowReport(facts=facts, overview=overview)
@@ -94,37 +97,39 @@ class History:
                 since=since,
                 until=until,
                 counted_at=now,
-                arrivals=await self._outbox.read_arrivals(since, until),
+                arrivals=await self._store.read(store_history.read_arrivals, since, until),
             )
             self._past = past
         return past
 
     async def for_person(self) -> int:
         """How many texts wait for a person."""
-        return await self._outbox.count_for_person(self._outbox.clock.now() - FAILED_LATELY)
+        return await self._store.read(store_history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
-        return await self._outbox.read_page(wanted)
+        return await self._store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:
         """The text with this id, or those of the submission with this id. Raises NotFound."""
         return [
-            OneText(message=message, history=await self._outbox.read_history(message.id))
+            OneText(message=message, history=await self._store.read(store_history.read_history, message.id))
             for message in await self._operations.find(id_)
         ]
 
     async def conversation(
         self, tracking_number: str, recipient: str, before: datetime | None = None
     ) -> Conversation:
-        return await self._outbox.read_conversation(tracking_number, recipient, before, BUBBLES)
+        return await self._store.read(
+            store_history.read_conversation, tracking_number, recipient, before, BUBBLES
+        )
 
     async def suppressions(self) -> list[Suppression]:
         """The newest opt-outs."""
-        return await self._outbox.read_suppressions(SUPPRESSIONS)
+        return await self._store.read(store_history.read_suppressions, SUPPRESSIONS)
 
     async def marker(self) -> str:
         """Words that are others after every change."""
-        return await self._outbox.read_marker()
+        return await self._store.read(store_history.read_marker)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)
@@ -134,8 +139,8 @@ OPT_OUTS_AGE = timedelta(minutes=5)
 class StatsReader:
     """Reads what metrics show of the store on every request, so that every node gives the same answer."""
 
-    def __init__(self, outbox: Outbox, facts: Callable[[], Awaitable[Facts]], clock: Clock) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, facts: Callable[[], Awaitable[Facts]], clock: Clock) -> None:
+        self._store = store
         self._facts = facts
         self._clock = clock
         self._opt_outs: tuple[float, int] | None = None
@@ -144,12 +149,12 @@ class StatsReader:
         """Raises Unavailable."""
         return StoreStats(
             facts=await self._facts(),
-            counts=await self._outbox.read_counts(),
+            counts=await self._store.read(queries.read_counts),
             opt_outs=await self._count_opt_outs(),
         )
 
     async def _count_opt_outs(self) -> int:
         now = self._clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self._outbox.count_suppressions()
+            self._opt_outs = now, await self._store.read(queries.count_suppressions)
         return self._opt_outs[1]

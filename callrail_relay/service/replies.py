@@ -32,7 +32,8 @@ from callrail_relay.domain.inbound import (
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound, polling
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
@@ -51,7 +52,7 @@ class Witness:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         policy: WitnessPolicy,
         *,
         keys: SigningKeys,
@@ -64,7 +65,7 @@ class Witness:
         *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
         *refused* is told why a request was not taken for one of CallRail's.
         """
-        self._outbox = outbox
+        self._store = store
         self._policy = policy
         self._keys = keys
         self._read = read
@@ -98,7 +99,7 @@ class Witness:
         return True
 
     async def _note(self, text: CallRailText, hint: Direction | None) -> None:
-        noted = await self._outbox.note_text(text, self._policy, hint)
+        noted = await self._store.write(inbound.note, text, self._policy, hint)
         if not noted.is_new:
             return
         tell_noted(self._hook, noted)
@@ -140,20 +141,20 @@ class Forwarding(Repeating):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
-        self, outbox: Outbox, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
+        self, store: Store, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
     ) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._channels = channels
         # Of a reply that some channels took: those that did not. Forgotten with this process.
         self._left: dict[str, list[str]] = {}
 
     async def turn(self) -> datetime | None:
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_forward()) is not None:
-            if due_at > await self._outbox.now():
+        while (due_at := await self._store.read(polling.next_forward)) is not None:
+            if due_at > await self._store.now():
                 break
-            forward = await self._outbox.claim_forward(LEASE)
+            forward = await self._store.write(polling.claim_forward, LEASE)
             if forward is None:
                 break
             await self._pass_on(forward)
@@ -163,13 +164,13 @@ class Forwarding(Repeating):
         names = self._left.pop(forward.resource_id, [*self._channels.names])
         failed = await self._channels.pass_on(forward.title, forward.words, names)
         if not failed:
-            await self._outbox.end_forward(forward.resource_id, None)
+            await self._store.write(polling.end_forward, forward.resource_id, None)
             self._hook(ReplyForwarded(resource_id=forward.resource_id))
             return
-        retry_at = forward.retry_at(await self._outbox.now())
+        retry_at = forward.retry_at(await self._store.now())
         if retry_at is not None:
             self._left[forward.resource_id] = failed
-        await self._outbox.end_forward(forward.resource_id, retry_at)
+        await self._store.write(polling.end_forward, forward.resource_id, retry_at)
         self._hook(
             ForwardFailed(
                 resource_id=forward.resource_id,
@@ -191,7 +192,7 @@ class Polling(Repeating):
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         reader: ReplyReader,
         policy: PollPolicy,
         witness: WitnessPolicy,
@@ -202,7 +203,7 @@ class Polling(Repeating):
     ) -> None:
         """*heard* is called when there was a new reply: it may let texts leave, and is to be passed on."""
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._reader = reader
         self._policy = policy
         self._witness = witness
@@ -210,11 +211,11 @@ class Polling(Repeating):
 
     async def turn(self) -> datetime:
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_poll(self._policy)) <= await self._outbox.now():
-            due = await self._outbox.claim_poll(self._policy)
+        while (due_at := await self._store.read(polling.next_poll, self._policy)) <= await self._store.now():
+            due = await self._store.write(polling.claim_poll, self._policy)
             if due is None:
                 # Another node came first, or the requests of this hour are used.
-                return await self._outbox.now() + self.look
+                return await self._store.now() + self.look
             await self._look(due)
         return due_at
 
@@ -222,10 +223,10 @@ class Polling(Repeating):
         seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
         # What was read before a fault is heeded as well: it may hold a STOP.
         for texts in seen.conversations:
-            for noted in await self._outbox.note_seen(texts, self._witness):
+            for noted in await self._store.write(inbound.note_seen, texts, self._witness):
                 if noted.is_new:
                     tell_noted(self._hook, noted)
                     self._heard()
-        await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
+        await self._store.write(polling.end_poll, due.id, seen.requests, well=seen.fault is None)
         if seen.fault is not None:
             self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker
 from tests.support.clock import ManualClock
 
@@ -29,21 +29,21 @@ def store_url(request: pytest.FixtureRequest, sqlite_path: Path) -> str:
 
 
 @pytest.fixture
-async def outbox(store_url: str, clock: ManualClock) -> AsyncIterator[Outbox]:
+async def outbox(store_url: str, clock: ManualClock) -> AsyncIterator[Store]:
     """A store that takes the time from ``clock``."""
-    store = await Outbox.open(store_url, clock, database_time=False)
+    store = await Store.open(store_url, clock, database_time=False)
     yield store
     await store.close()
 
 
 @pytest.fixture
-async def second_outbox(store_url: str, clock: ManualClock, outbox: Outbox) -> AsyncIterator[Outbox]:
+async def second_outbox(store_url: str, clock: ManualClock, outbox: Store) -> AsyncIterator[Store]:
     """Another node's door to the same store."""
-    store = await Outbox.open(store_url, clock, database_time=False)
+    store = await Store.open(store_url, clock, database_time=False)
     yield store
     await store.close()
 
 
 @pytest.fixture
-def worker(outbox: Outbox) -> Worker:
+def worker(outbox: Store) -> Worker:
     return Worker(outbox)

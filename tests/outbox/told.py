@@ -10,7 +10,8 @@ from callrail_relay.domain.inbound import (
     ShownNumber,
     WitnessPolicy,
 )
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound
+from callrail_relay.outbox.store import Store
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT, TRACKING_NUMBER
 
@@ -59,5 +60,5 @@ def make_told(
     )
 
 
-async def tell(outbox: Outbox, content: str = "Yes, Tuesday works", **what: object) -> Noted:
-    return await outbox.note_text(make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there
+async def tell(outbox: Store, content: str = "Yes, Tuesday works", **what: object) -> Noted:
+    return await outbox.write(inbound.note, make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there

@@ -27,7 +27,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -71,7 +71,7 @@ class Rig:
     clock: ManualClock
     simulator: Simulator
     path: Path
-    outbox: Outbox
+    outbox: Store
     callrail: CallRail
     mapping: MappingPolicy
     claim: ClaimPolicy
@@ -197,7 +197,7 @@ async def open_rig(
     )
     events = Events()
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
+        outbox = await Store.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,

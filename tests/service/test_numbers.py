@@ -11,6 +11,7 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
+from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.replies import Polling
 from tests.service.rig import Rig, open_rig
@@ -43,7 +44,7 @@ class Asking:
 async def find(rig: Rig, number: str, ask: Asking) -> Route:
     settings = Route(rig.account_id, rig.simulator.company_id, rig.simulator.tracking_number)
     return await find_sending_route(
-        number, routes=[settings], account_ids=[rig.account_id], outbox=rig.outbox, ask=ask
+        number, routes=[settings], account_ids=[rig.account_id], store=rig.outbox, ask=ask
     )
 
 
@@ -77,7 +78,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
         with pytest.raises(UsageFault, match="texting is switched on") as refused:
             await find(rig, number, Asking(rig))
         assert number in str(refused.value)
-    assert [] == await rig.outbox.known_numbers([rig.account_id])
+    assert [] == await rig.outbox.read(numbers.known_numbers, [rig.account_id])
 
 
 async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:
@@ -90,8 +91,8 @@ async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> Non
 
     for later in (second, third):
         await find(rig, later, Asking(rig))
-        assert await rig.outbox.is_suppressed(later, for_all)
-        assert not await rig.outbox.is_suppressed(later, for_one)
+        assert await rig.outbox.read(opt_outs.is_suppressed, later, for_all)
+        assert not await rig.outbox.read(opt_outs.is_suppressed, later, for_one)
 
 
 async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from callrail_relay.domain.events import SentTwice
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import MessageFilter, Source, Status
 from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.outbox import history
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -227,11 +228,11 @@ async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
         failed = await rig.accept("Failed")
         await rig.work(rig.delivery())
         since = rig.clock.now() - timedelta(days=1)
-        assert 1 == await rig.outbox.count_for_person(since)
+        assert 1 == await rig.outbox.read(history.count_for_person, since)
 
         await rig.operations.cancel(failed)
         assert [Status.CANCELLED] == await statuses(rig, failed)
-        assert 0 == await rig.outbox.count_for_person(since)
+        assert 0 == await rig.outbox.read(history.count_for_person, since)
         await rig.operations.resend(failed)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, failed)

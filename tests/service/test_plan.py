@@ -14,6 +14,7 @@ from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Planned, map_text
 from callrail_relay.domain.mapping import Accepted, Draft
 from callrail_relay.domain.message import Status
+from callrail_relay.outbox import opt_outs
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -89,7 +90,7 @@ def test_a_dry_run_tells_what_the_run_then_does(
             for to, text in before:
                 await rig.accept(text, to=to)
             for person in opted_out:
-                await rig.outbox.suppress(rig.simulator.tracking_number, person, "STOP")
+                await rig.outbox.write(opt_outs.suppress, rig.simulator.tracking_number, person, "STOP")
             clock.advance(later)
             found = [(b"saved", drafts(rig, wanted)) for wanted in files]
             kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]

@@ -19,6 +19,8 @@ from callrail_relay.domain.inbound import (
     SeenReplies,
     ShownNumber,
 )
+from callrail_relay.outbox import history, inbound, opt_outs
+from callrail_relay.outbox import polling as store_polling
 from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.replies import Polling, ReplyReader
 from tests.service.rig import Rig, open_rig
@@ -84,7 +86,7 @@ async def test_a_stop_is_found_within_the_set_time(rig: Rig) -> None:
     assert START + 2 * EVERY == await polling.turn()
 
     assert 2 == used(rig)
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
     assert [1] == [event.people for event in rig.events.of(OptedOut)]
 
 
@@ -111,13 +113,15 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
             direction=Direction.IN,
             conversation_id=next(iter(rig.simulator.conversations)),
         )
-        noted = await rig.outbox.note_text(text, rig.witness)
+        noted = await rig.outbox.write(inbound.note, text, rig.witness)
         assert (reply == "New") is noted.is_new
     rig.clock.advance(EVERY)
     await polling.turn()
 
     assert 3 == len(rig.events.of(ReplyReceived))
-    conversation = await rig.outbox.read_conversation(rig.simulator.tracking_number, RECIPIENT, None, 10)
+    conversation = await rig.outbox.read(
+        history.read_conversation, rig.simulator.tracking_number, RECIPIENT, None, 10
+    )
     assert ["Yes", "Yes", "New"] == [text.content for text in conversation.utterances]
 
 
@@ -142,7 +146,7 @@ async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -
 
 async def test_of_several_nodes_one_looks(rig: Rig) -> None:
     """Another one takes over when that one does not come back."""
-    first = await rig.outbox.claim_poll(policy_of(rig))
+    first = await rig.outbox.write(store_polling.claim_poll, policy_of(rig))
     assert first is not None
 
     second = polling_of(rig)
@@ -159,10 +163,10 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
     polling = polling_of(rig, reader=Recorder(), requests_per_hour=3)
     await polling.turn()
     rig.clock.advance(EVERY)
-    assert await rig.outbox.claim_poll(policy_of(rig, requests_per_hour=3)) is None
+    assert await rig.outbox.write(store_polling.claim_poll, policy_of(rig, requests_per_hour=3)) is None
 
     rig.clock.set(START + timedelta(hours=1))
-    assert await rig.outbox.claim_poll(policy_of(rig, requests_per_hour=3)) is not None
+    assert await rig.outbox.write(store_polling.claim_poll, policy_of(rig, requests_per_hour=3)) is not None
 
 
 async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
@@ -201,7 +205,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
     rig.simulator.faults.clear()
     rig.clock.advance(EVERY)
     await polling.turn()
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
@@ -212,7 +216,7 @@ async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> No
 
     await polling_of(rig).turn()
 
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:

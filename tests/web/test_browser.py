@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from callrail_relay.bootstrap.context import Installation
 from callrail_relay.clock import SystemClock
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox import decisions
 from tests.web.browser import new_page, sign_in
 from tests.web.made_up import Office, a_day, person
 from tests.web.running import Running, running
@@ -240,7 +242,7 @@ def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Runni
     """A command in a terminal tells no page; the pages look."""
     id_ = hold(relay, "From A Terminal", 403)
     page = live(open_page(f"/texts/{id_}"))
-    relay.call(relay.relay.outbox.cancel, id_, ["held"])
+    relay.call(relay.relay.store.write, decisions.cancel, id_, [Status.HELD])
 
     expect(page.locator(".title .badge")).to_have_text("Cancelled")
 

@@ -15,6 +15,7 @@ from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_d
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
+from callrail_relay.outbox import inbound
 from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.frame import SHOWN_AGE
@@ -218,7 +219,9 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
 async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None:
     """The text shows the reply; “Opt out” puts the person on the list and cancels the text."""
     async with visiting(tmp_path) as (rig, visitor):
-        await rig.outbox.note_text(make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
+        await rig.outbox.write(
+            inbound.note, make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY
+        )
         id_ = await rig.accept()
         page = await visitor.page(f"/texts/{id_}")
         assert "“leave me alone”" in page
