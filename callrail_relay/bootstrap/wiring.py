@@ -25,8 +25,9 @@ from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
+from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import find_sending_route
@@ -140,7 +141,7 @@ def synced_store(installation: Installation) -> str | None:
 @asynccontextmanager
 async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, stays: bool = False
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[TaskGroup]:
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
@@ -180,13 +181,15 @@ async def open_worker(
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
             others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, wakeup, *others)
+            yield TaskGroup(delivery, reconciliation, wakeup, *others)
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+def _others(
+    relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]
+) -> list[PeriodicTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[Beside] = [
+    others: list[PeriodicTask] = [
         Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:

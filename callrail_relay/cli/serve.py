@@ -13,7 +13,7 @@ from callrail_relay.errors import AlreadyRunning, Unavailable
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.delivery import Worker
+    from callrail_relay.service.delivery import TaskGroup
 
 
 @server
@@ -114,7 +114,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
             await _work(worker, stopped, check_listening(installation, listening, hook))
 
 
-async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
+async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
     """Deliver until the stop signal, or until *listening* fails; what is under way then finishes first."""
     running = asyncio.create_task(worker.run())
     waiting = asyncio.create_task(stopped.wait())

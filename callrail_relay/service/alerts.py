@@ -10,7 +10,7 @@ from callrail_relay.domain.health import Facts
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import alerts
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 LEASE = timedelta(minutes=2)
 """How long one node may take to tell; longer than any channel takes to give up."""
@@ -28,7 +28,7 @@ Raises Unavailable when none of them took it. To tell the same twice does no har
 """
 
 
-class Alerts(Repeating):
+class Alerts(PeriodicTask):
     """Looks now and then whether something is wrong. Whatever fails here keeps no text from being sent."""
 
     look = timedelta(seconds=15)

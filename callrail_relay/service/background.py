@@ -13,7 +13,7 @@ STORE_RETRY = timedelta(seconds=5)
 """A database that was restarted is back in seconds, and texts wait for what is looked up."""
 
 
-class Repeating(ABC):
+class PeriodicTask(ABC):
     """
     Takes turns; a fault in one of them ends that turn and nothing else.
 

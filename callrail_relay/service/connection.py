@@ -10,10 +10,10 @@ from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 from callrail_relay.outbox import contacts as store_contacts
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 
-class Connection(Repeating):
+class Connection(PeriodicTask):
     """
     Asks CallRail for its accounts when it hasn't answered for CONTACT_AGE: at the start, and on quiet days.
     """

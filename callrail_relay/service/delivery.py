@@ -29,6 +29,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
@@ -331,34 +332,24 @@ class Delivery:
             )
 
 
-class Beside(Protocol):
-    """What works beside delivery: it runs until it is told to stop."""
-
-    async def run(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def wake(self) -> None: ...
-
-
-class Worker:
+class TaskGroup:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
-    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
+    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: PeriodicTask) -> None:
         self._delivery = delivery
         self._reconciliation = reconciliation
-        self._beside: tuple[Beside, ...] = (reconciliation, *others)
+        self._others: tuple[PeriodicTask, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(
             self._delivery.run(unsettled=self._reconciliation.wake),
-            *(other.run() for other in self._beside),
+            *(other.run() for other in self._others),
         )
 
     def stop(self) -> None:
         self._delivery.stop()
-        for other in self._beside:
+        for other in self._others:
             other.stop()
 
     def wake(self) -> None:
@@ -368,5 +359,5 @@ class Worker:
     def heard(self) -> None:
         """CallRail told of a text: that may concern everybody."""
         self._delivery.wake()
-        for other in self._beside:
+        for other in self._others:
             other.wake()

@@ -28,7 +28,7 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What one check found: a sentence, which names the remedy unless all is well."""
 
     name: str
@@ -44,7 +44,7 @@ class Finding:
 class HealthReport:
     """What all checks found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
 
     @property
     def exit_code(self) -> int:
@@ -73,26 +73,28 @@ def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
     )
 
 
-class Worry(RelayError):
+class CheckWarning(RelayError):
     """What a check raises for something to know that keeps no text from leaving."""
 
 
 Check = Callable[[], Awaitable[str]]
-"""Answers with a sentence when all is well; raises Worry, or another RelayError, when not."""
+"""Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not."""
 
 
-async def examine(checks: Sequence[tuple[str, Check]]) -> HealthReport:
+async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
     """Run every check, whatever the ones before it found."""
-    return HealthReport(findings=tuple([await _examine(name, check) for name, check in checks]))
+    return HealthReport(findings=tuple([await _run_check(name, check) for name, check in checks]))
 
 
-async def _examine(name: str, check: Check) -> Finding:
+async def _run_check(name: str, check: Check) -> CheckResult:
     try:
-        return Finding(name=name, condition=Condition.OK, detail=await check())
-    except Worry as worry:
-        return Finding(name=name, condition=Condition.WARNING, detail=str(worry))
+        return CheckResult(name=name, condition=Condition.OK, detail=await check())
+    except CheckWarning as worry:
+        return CheckResult(name=name, condition=Condition.WARNING, detail=str(worry))
     except RelayError as error:
-        return Finding(name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code)
+        return CheckResult(
+            name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code
+        )
 
 
 class StoreProbe:
@@ -157,7 +159,7 @@ def check_space(free_bytes: int, directory: str) -> str:
             f"The disk of {directory} has {megabytes} MB left; free some space before texts are refused."
         )
     if free_bytes < LITTLE_SPACE:
-        raise Worry(f"The disk of {directory} has {megabytes} MB left; free some space.")
+        raise CheckWarning(f"The disk of {directory} has {megabytes} MB left; free some space.")
     return f"{megabytes} MB free in {directory}."
 
 
@@ -168,7 +170,7 @@ def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> No
     remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
     if ends_at <= now:
         raise SecretFault(f"The webhook secret here has ended, so texts are refused. {remedy}")
-    raise Worry(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
+    raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
@@ -184,7 +186,7 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     used = {route.account_id for route in routes}
     for entry in accounts:
         if len({entry.id, entry.numeric_id} & used) > 1:
-            raise Worry(
+            raise CheckWarning(
                 f"Account {entry.id} also stands in the settings by its number, so that its budget and its "
                 f"texts are counted as those of two accounts; write {entry.id} everywhere."
             )
@@ -243,7 +245,7 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
     """The two guards that keep the account from being closed are on."""
     for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
         if mode is not Mode.HOLD:
-            raise Worry(
+            raise CheckWarning(
                 f'guards.{name} is "{mode}": texts leave that CallRail closes accounts for; set it to "hold".'
             )
     return "The guards hold opt-outs and mass texts."
@@ -260,19 +262,21 @@ def check_replies(
 ) -> str:
     """Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are."""
     if not signing_keys and polled is None:
-        raise Worry(
+        raise CheckWarning(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
     told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
     passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
     if polled is None:
-        raise Worry(
+        raise CheckWarning(
             _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
         )
     if last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
         never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
-        raise Worry(_joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed))
+        raise CheckWarning(
+            _joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed)
+        )
     looked = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
     return _joined(told, looked, passed)
 
@@ -295,7 +299,7 @@ async def check_accounts(operations: Operations) -> str:
             remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
             raise Waiting(f"Account {account.id} is paused: {reason}{remedy}")
         if account.id not in operations.account_ids:
-            raise Worry(
+            raise CheckWarning(
                 f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."
             )
     return "No account is paused."
@@ -307,7 +311,7 @@ async def check_waiting(operations: Operations) -> str:
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{pile.count:,} {kind}" for pile, kind in kinds if pile.count)
     if words:
-        raise Worry(
+        raise CheckWarning(
             f"{words}: review them with `callrail-relay messages list --status held --status unknown "
             "--status failed`."
         )

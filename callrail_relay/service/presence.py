@@ -6,10 +6,10 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox.presence import BEAT
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 
-class Heartbeat(Repeating):
+class Heartbeat(PeriodicTask):
     """Says again and again that this ``serve`` is there, on a store that several may serve."""
 
     def __init__(self, store: Store, *, clock: Clock, hook: EventHook = ignore) -> None:

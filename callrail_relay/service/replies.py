@@ -34,7 +34,7 @@ from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import inbound, polling
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.tokens import SigningKeys
@@ -137,7 +137,7 @@ class ForwardChannels(Protocol):
     async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]: ...
 
 
-class Forwarding(Repeating):
+class Forwarding(PeriodicTask):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
@@ -187,7 +187,7 @@ class ReplyReader(Protocol):
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
 
-class Polling(Repeating):
+class Polling(PeriodicTask):
     """Looks for the replies of each company in turn; of several nodes one looks."""
 
     def __init__(

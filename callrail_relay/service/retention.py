@@ -6,13 +6,13 @@ from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox import retention
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 STEP = 100
 """Submissions that are looked at in one transaction: some milliseconds, for which a webhook can wait."""
 
 
-class Retention(Repeating):
+class Retention(PeriodicTask):
     """Removes what is personal from texts that ended, once they came longer ago than *after*."""
 
     look = timedelta(hours=1)

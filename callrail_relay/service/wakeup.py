@@ -8,10 +8,10 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.outbox import wakeup
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.wakeup import Due
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 
-class Wakeup(Repeating):
+class Wakeup(PeriodicTask):
     """Asks the store once a second what has become due, and calls *due* when there is something new."""
 
     look = timedelta(seconds=1)

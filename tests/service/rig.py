@@ -28,7 +28,8 @@ from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
@@ -115,9 +116,9 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()
-        return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
+        return TaskGroup(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""

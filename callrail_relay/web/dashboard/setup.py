@@ -11,7 +11,7 @@ from callrail_relay.domain.mapper import MappingPolicy, map_text
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError
-from callrail_relay.service.health import Condition, Finding
+from callrail_relay.service.health import CheckResult, Condition
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
@@ -142,7 +142,7 @@ def _for_page(words: str) -> str:
     return words
 
 
-def _gravity(finding: Finding) -> int:
+def _gravity(finding: CheckResult) -> int:
     """What is to be put right stands first."""
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
