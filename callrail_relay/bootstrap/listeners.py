@@ -71,12 +71,12 @@ async def open_listeners(
         wake=worker.wake,
         refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.store, hook, worker.heard, refusals.count)
+    witness = await open_witness(installation, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
             if3,
             CallRailHook(if3.gate, witness),
-            StoreProbe(relay.store, installation.clock).writable,
+            StoreProbe(relay.store, installation.clock, refusals.count).writable,
             installation.clock,
             metrics.answered,
             prove=partial(
@@ -147,7 +147,7 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
             public_url=lambda: relay.public_address.seen,
             read_url=read_url,
             # A person's word may let anything leave, also where nothing that comes in could.
-            wake=worker.heard,
+            wake=worker.wake_all,
             signal=signal,
             link_secret=link_secret,
             sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),

@@ -25,20 +25,16 @@ from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
-from callrail_relay.service.background import PeriodicTask
-from callrail_relay.service.connection import Connection
+from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
 from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.numbers import find_sending_route
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import StatsReader
-from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, Polling
-from callrail_relay.service.retention import Retention
-from callrail_relay.service.wakeup import Wakeup
+from callrail_relay.service.setup import find_sending_route
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics

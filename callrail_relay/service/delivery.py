@@ -356,8 +356,8 @@ class TaskGroup:
         """Something came in."""
         self._delivery.wake()
 
-    def heard(self) -> None:
-        """CallRail told of a text: that may concern everybody."""
+    def wake_all(self) -> None:
+        """CallRail reported a text: that may concern every task."""
         self._delivery.wake()
         for other in self._others:
             other.wake()

@@ -14,6 +14,7 @@ from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.refusals import Refused, uncounted
 
 PROBE_INTERVAL = timedelta(seconds=1)
 """How old an answer about the store may be: whoever may ask for it must not keep the disk busy."""
@@ -101,12 +102,13 @@ class StoreProbe:
     """
     Whether the store can be written now: it is written, at most once in PROBE_INTERVAL.
 
-    Where any other write failed since, it cannot.
+    If any other write failed since, it cannot. *refused* is told of faults that no one else tells of.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, refused: Refused = uncounted) -> None:
         self._store = store
         self._clock = clock
+        self._refused = refused
         self._lock = asyncio.Lock()
         self._asked_at: float | None = None
         self._writable = False
@@ -122,7 +124,10 @@ class StoreProbe:
     async def _write(self) -> bool:
         try:
             await self._store.write_probe()
-        except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
+        except Unavailable:
+            return False
+        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+            self._refused(f"the store cannot be written: {type(error).__name__}")
             return False
         return True
 

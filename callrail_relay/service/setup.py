@@ -1,16 +1,20 @@
 """
-Setting up: which account, company and number texts leave from.
+Which account, company and number texts are sent from.
 
-A question holds what CallRail offers and decides what needs no person; whoever
-asks it shows the choices and puts what is left to a person.
+A question holds what CallRail offers and decides what needs no person; the command that asks it shows the
+choices and puts what is left to a person.
 """
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry
-from callrail_relay.errors import RefusedByCallRail, SecretFault
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry, Route
+from callrail_relay.errors import RefusedByCallRail, SecretFault, UsageFault
+from callrail_relay.outbox import numbers
+from callrail_relay.outbox.store import Store
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.
 _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
@@ -176,3 +180,35 @@ def _comparable(name: str) -> str:
         return normalise(name)
     except BadPhone:
         return re.sub(r"[\s-]", "", name).casefold()
+
+
+Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
+"""Opens a connection to CallRail."""
+
+
+async def find_sending_route(
+    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
+) -> Route:
+    """
+    Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
+
+    Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    """
+    known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
+    found = next((route for route in known if route.tracking_number == number), None)
+    if found is None:
+        async with ask() as discovery:
+            found = await _look_up(number, account_ids, discovery)
+        await store.write(numbers.remember_number, found, {route.tracking_number for route in known})
+    return found
+
+
+async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery) -> Route:
+    for account_id in account_ids:
+        for entry in await discovery.numbers(account_id):
+            if entry.number == number and entry.company_id:
+                return Route(account_id, entry.company_id, number)
+    raise UsageFault(
+        f"--from names {number}, and CallRail has no such number that can text in account "
+        f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
+    )

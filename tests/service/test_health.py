@@ -106,6 +106,20 @@ async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
             assert not await probe.writable()
 
 
+async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is no, and the reason is told where refused requests are counted."""
+    reasons: list[str] = []
+
+    async def broken() -> None:
+        raise KeyError("x")
+
+    async with open_rig(tmp_path) as rig:
+        monkeypatch.setattr(rig.outbox, "write_probe", broken)
+        assert not await StoreProbe(rig.outbox, rig.clock, reasons.append).writable()
+
+    assert ["the store cannot be written: KeyError"] == reasons
+
+
 async def test_probe_names_no_fault() -> None:
     """Its answer is yes or no: the cause is for whoever may see it."""
     assert not issubclass(CheckWarning, Unavailable)
