@@ -140,7 +140,6 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
             history=History(relay.store, relay.operations),
             intake=relay.intake,
             mapping=installation.mapping,
-            routes=installation.settings.routes_table(),
             login=Login(installation.clock, session_key(installation)),
             clock=installation.clock,
             examine=look,

@@ -54,7 +54,6 @@ class Private:
                 history=History(rig.outbox, rig.operations),
                 intake=rig.intake,
                 mapping=rig.mapping,
-                routes=rig.mapping.routes,
                 login=self.login,
                 clock=rig.clock,
                 examine=self.examination,
