@@ -17,11 +17,11 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.refusals import Refused, uncounted
 
 PROBE_INTERVAL = timedelta(seconds=1)
-"""How old an answer about the store may be: whoever may ask for it must not keep the disk busy."""
+"""How old an answer about the store may be: anyone may ask for it, and must not keep the disk busy."""
 
 
 class Condition(StrEnum):
-    """How a check came out; a warning is nothing that keeps texts from leaving."""
+    """How a check came out; a warning keeps no text from being sent."""
 
     OK = "ok"
     WARNING = "warning"
@@ -75,7 +75,7 @@ def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
 
 
 class CheckWarning(RelayError):
-    """What a check raises for something to know that keeps no text from leaving."""
+    """What a check raises for something to know that keeps no text from being sent."""
 
 
 Check = Callable[[], Awaitable[str]]
@@ -196,9 +196,8 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
                 f"texts are counted as those of two accounts; write {entry.id} everywhere."
             )
     return (
-        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
-        "only with "
-        "the first text."
+        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows only "
+        "with the first text."
     )
 
 
@@ -213,8 +212,7 @@ async def _check_route(discovery: Discovery, route: Route) -> None:
     if route.tracking_number not in numbers:
         raise RefusedByCallRail(
             f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
-            "text; switch "
-            "texting on for it in CallRail, or run `callrail-relay configure` again."
+            "text; turn on texting for it in CallRail, or run `callrail-relay configure` again."
         )
 
 
@@ -251,7 +249,7 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
     for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
         if mode is not Mode.HOLD:
             raise CheckWarning(
-                f'guards.{name} is "{mode}": texts leave that CallRail closes accounts for; set it to "hold".'
+                f'guards.{name} is "{mode}", and CallRail closes accounts for such texts; set it to "hold".'
             )
     return "The guards hold opt-outs and mass texts."
 

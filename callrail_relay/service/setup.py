@@ -102,7 +102,7 @@ async def ask_for_account(discovery: Discovery) -> Question:
         option="--account-id",
         choices=tuple(_account(entry) for entry in await discovery.accounts()),
         when_none=(
-            "This API key sees no account. Make a key as a user of the account that the texts leave from, in "
+            "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
             "CallRail's settings under API keys."
         ),
     )
@@ -117,8 +117,7 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
         choices=tuple(_company(entry) for entry in await discovery.companies(account_id)),
         when_none=(
             f"Account {account_id} has no active company that this API key can see. Give the key's user "
-            "access "
-            "to the company in CallRail, then run `callrail-relay configure` again."
+            "access to it in CallRail, then run `callrail-relay configure` again."
         ),
     )
 
@@ -131,10 +130,9 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
         option="--tracking-number",
         choices=tuple(_number(entry) for entry in await discovery.numbers(account_id, company_id)),
         when_none=(
-            f"Company {company_id} has no active number that can text. Switch on texting for a tracking "
-            "number in "
-            "CallRail, and register the business for texts (10DLC) where that is not done; then run "
-            "`callrail-relay configure` again."
+            f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
+            "tracking number and register the business for texts (10DLC); then run `callrail-relay "
+            "configure` again."
         ),
     )
 
@@ -154,8 +152,7 @@ def read_key(pasted: str) -> str:
     if not all("!" <= character <= "~" and character not in '"\\' for character in key):
         raise SecretFault(
             "The CallRail API key has a space, a line break or another character in it that no key has. "
-            "Copy it "
-            "once more, and nothing else with it."
+            "Copy the key again, and only the key."
         )
     return key
 

@@ -68,7 +68,6 @@ class Metrics:
             buckets=_INTAKE_BUCKETS,
             registry=self._registry,
         )
-        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._delay = Histogram(
             f"{PREFIX}_delivery_delay_seconds",
             "From the arrival of a text to CallRail's word that it took all of it.",
@@ -114,19 +113,10 @@ class Metrics:
 
     def answered(self, hook: str, status: int, seconds: float) -> None:
         """A request to *hook* was answered with *status* after *seconds*."""
-        requests, intake = self._of_answers(hook, status)
-        requests.inc()
+        self._requests.labels(hook, status).inc()
         if status == 200:
             # How long strangers and broken connections take says nothing about the way in.
-            intake.observe(seconds)
-
-    def _of_answers(self, hook: str, status: int) -> tuple[Counter, Histogram]:
-        # Looking them up by their labels takes longer than counting.
-        found = self._answers.get((hook, status))
-        if found is None:
-            found = self._requests.labels(hook, status), self._intake.labels(hook)
-            self._answers[hook, status] = found
-        return found
+            self._intake.labels(hook).observe(seconds)
 
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
         """
@@ -189,38 +179,20 @@ def _info() -> Metric:
 
 
 def _read(stats: StoreStats) -> Iterator[Metric]:
-    counts = stats.counts
+    counts, now = stats.counts, stats.facts.now
     points = [point.code for point in judge(stats.facts)]
+    codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
+    of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
+    undone = [((status,), count) for status, count in counts.undone.items()]
+    ages = [((status,), _age(counts.oldest.get(status), now)) for status in counts.undone]
+    recent = [((status,), count) for status, count in counts.recent.items()]
     yield _gauge("well", "Whether all is well, as `status` judges it.", [((), Code.WELL in points)])
-    yield _gauge(
-        "points",
-        "What there is to know, as `status` says it.",
-        [
-            ((code.name.lower(), code.level), points.count(code))
-            for code in Code
-            if code not in (Code.WELL, Code.CHECK_FAILED)
-        ],
-        "code",
-        "level",
-    )
-    yield _gauge(
-        "messages",
-        "Texts that are not done, by status.",
-        [((status,), count) for status, count in counts.undone.items()],
-        "status",
-    )
-    yield _gauge(
-        "oldest_message_age_seconds",
-        "Since when the oldest text of this status has been there; 0 if there is none.",
-        [((status,), _age(counts.oldest.get(status), stats.facts.now)) for status in counts.undone],
-        "status",
-    )
-    yield _gauge(
-        "recent_messages",
-        "Texts that came in within the last 24 hours, by the status they have now.",
-        [((status,), count) for status, count in counts.recent.items()],
-        "status",
-    )
+    yield _gauge("points", "What there is to know, as `status` says it.", of_codes, "code", "level")
+    yield _gauge("messages", "Texts that are not done, by status.", undone, "status")
+    words = "Since when the oldest text of this status has been there; 0 if there is none."
+    yield _gauge("oldest_message_age_seconds", words, ages, "status")
+    words = "Texts that came in within the last 24 hours, by the status they have now."
+    yield _gauge("recent_messages", words, recent, "status")
     for name, words, number in (
         ("releasing_messages", "Held texts that are sent by themselves, such as at night.", counts.releasing),
         ("lookups_waiting", "Attempts whose outcome is looked up in CallRail.", counts.look_ups),
@@ -240,36 +212,24 @@ def _read_accounts(standings: Sequence[Standing]) -> Iterator[Metric]:
         for one in standings
         for name, window in (("hour", one.hour), ("day", one.day))
     ]
-    yield _gauge(
-        "budget_used",
-        "Texts that count in the window that ends now, those of other programs included.",
-        [(labels, window.used) for labels, window in windows],
-        "account_id",
-        "window",
-    )
-    yield _gauge(
-        "budget_allowed",
-        "Texts that may count in the window.",
-        [(labels, window.allowed) for labels, window in windows],
-        "account_id",
-        "window",
-    )
+    used = [(labels, window.used) for labels, window in windows]
+    allowed = [(labels, window.allowed) for labels, window in windows]
+    words = "Texts that count in the window that ends now, those of other programs included."
+    yield _gauge("budget_used", words, used, "account_id", "window")
+    yield _gauge("budget_allowed", "Texts that may count in the window.", allowed, "account_id", "window")
     for name, words, of in (
-        ("pending_segments", "Segments that wait to leave.", lambda one: one.pending),
+        ("pending_segments", "Segments that wait to be sent.", lambda one: one.pending),
         (
             "account_paused",
             "Whether the account is paused.",
             lambda one: one.account.paused_since is not None,
         ),
-        ("account_waiting", "Whether the account waits.", lambda one: one.account.wait_until is not None),
+        ("account_waiting", "Whether it waits for CallRail.", lambda one: one.account.wait_until is not None),
     ):
         yield _gauge(name, words, [((one.account.id,), of(one)) for one in standings], "account_id")
-    yield _gauge(
-        "queue_empty_timestamp_seconds",
-        "When the queue of the account will be empty; there is none while it is, or is paused.",
-        [((one.account.id,), one.drains_at.timestamp()) for one in standings if one.drains_at is not None],
-        "account_id",
-    )
+    empty = [((one.account.id,), one.drains_at.timestamp()) for one in standings if one.drains_at is not None]
+    words = "When the queue of the account will be empty; there is none while it is, or is paused."
+    yield _gauge("queue_empty_timestamp_seconds", words, empty, "account_id")
 
 
 def _gauge(

@@ -127,7 +127,7 @@ async def test_number_that_cannot_text_is_told() -> None:
     """A number whose texting is switched off in CallRail."""
     simulator = make_simulator()
     simulator.change_tracker(next(iter(simulator.trackers)), sms_enabled=False)
-    with pytest.raises(RefusedByCallRail, match="switch texting on"):
+    with pytest.raises(RefusedByCallRail, match="turn on texting"):
         await routes_checked(simulator, route_of(simulator))
 
 

@@ -162,7 +162,7 @@ def test_empty_key_is_refused(pasted: str) -> None:
 @pytest.mark.parametrize("pasted", ["0123 abc", "0123\nabc", "0123é", '0123"abc', "0123\x00"])
 def test_what_cannot_be_a_key_is_refused_unshown(pasted: str) -> None:
     """What would break the header is told before it gets there, and not repeated."""
-    with pytest.raises(SecretFault, match="Copy it once more") as refused:
+    with pytest.raises(SecretFault, match="Copy the key again") as refused:
         read_key(pasted)
 
     assert "0123" not in str(refused.value)
