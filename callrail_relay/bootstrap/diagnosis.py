@@ -13,9 +13,10 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
-from callrail_relay.outbox import polling as store_polling
 from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
+from callrail_relay.sentences import plural
 from callrail_relay.service.health import (
     PUBLIC_ADDRESS,
     RELAY,
@@ -115,7 +116,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
 
         raise CheckWarning(
-            f"{len(alert_channels(installation).names)} alert channel(s) are set, and not tried here: "
+            f"{plural(len(alert_channels(installation).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
         )
 
@@ -126,14 +127,14 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
             rung=None if found is None else found.rung,
             polled=installation.settings.replies.poll_every,
-            last_poll=None if polling is None else await relay.store.read(store_polling.last_poll, polling),
+            last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
             now=await relay.store.now(),
             forwarded=0 if channels is None else len(channels.names),
         )
 
     return [
         *_settings_checks(installation, relay),
-        ("store", lambda: check_store(probe, relay.store.name)),
+        ("store", lambda: check_store(relay.store, probe)),
         ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),
@@ -155,7 +156,7 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
 
     async def route() -> str:
         installation.require_route()
-        return f"Texts leave from {len(set(installation.settings.routes_table()))} number(s)."
+        return f"Texts are sent from {plural(len(set(installation.settings.routes_table())), 'number')}."
 
     async def api_key() -> str:
         return f"From the {(await installation.secrets.require(SecretName.API_KEY)).rung}."

@@ -7,12 +7,12 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.bootstrap.credentials import hook_url, open_witness, require_hook_token
+from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.domain.reaching import proof
+from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.changes import ChangeSignal
@@ -71,11 +71,11 @@ async def open_listeners(
         wake=worker.wake,
         refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.store, hook, worker.wake_all, refusals.count)
+    webhooks = await open_callrail_webhooks(installation, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
             if3,
-            CallRailHook(if3.gate, witness),
+            CallRailHook(if3.gate, webhooks),
             StoreProbe(relay.store, installation.clock, refusals.count).writable,
             installation.clock,
             metrics.answered,

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,8 +33,8 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import StatsReader
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.replies import Forwarding, Polling
-from callrail_relay.service.setup import find_sending_route
+from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
+from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -141,7 +141,7 @@ async def open_worker(
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that *stays* also does what is not about certain texts, such as looking for replies.
+    One that *stays* also does what is not about certain texts, and sends nothing before its first poll.
 
     Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
     directory for the name.
@@ -153,6 +153,7 @@ async def open_worker(
         names = private_directory(installation.data) if file is None else names_of_store(file)
         with node_name(names) as node:
             await relay.store.require_not_copied()
+            await cover_new_numbers(relay.store, installation.tracking_numbers)
             delivery = Delivery(
                 relay.store,
                 callrail,
@@ -161,6 +162,7 @@ async def open_worker(
                 clock=relay.store.clock,
                 random=installation.random,
                 hook=hook,
+                closed=installation.polling.accounts if stays and installation.polling else frozenset(),
             )
             reconciliation = Reconciliation(
                 relay.store,
@@ -176,13 +178,28 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
-            others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield TaskGroup(delivery, reconciliation, wakeup, *others)
+            others: list[PeriodicTask] = _others(relay, callrail, hook) if stays else []
+
+            def arrived() -> None:
+                worker.wake_all()
+
+            polling = installation.polling and Polling(
+                relay.store,
+                callrail,
+                installation.polling,
+                InboundTexts(relay.store, installation.inbound, hook=hook, arrived=arrived),
+                clock=relay.store.clock,
+                hook=hook,
+                opened=delivery.open,
+            )
+            if polling and stays:
+                others.append(polling)
+            poll_now = polling.poll_now if polling else None
+            worker = TaskGroup(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            yield worker
 
 
-def _others(
-    relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]
-) -> list[PeriodicTask]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
     others: list[PeriodicTask] = [
@@ -192,12 +209,6 @@ def _others(
         others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
-
-    def heard() -> None:
-        changed()
-        for other in others:
-            other.wake()
-
     if installation.settings.alerts.urls:
         others.append(_alerts(relay, hook))
     kept_for = installation.settings.retention.after
@@ -206,17 +217,6 @@ def _others(
     channels = forward_channels(installation)
     if channels is not None:
         others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
-    if installation.polling is not None:
-        polling = Polling(
-            relay.store,
-            callrail,
-            installation.polling,
-            installation.witness,
-            clock=relay.store.clock,
-            hook=hook,
-            heard=heard,
-        )
-        others.append(polling)
     return others
 
 
@@ -257,10 +257,10 @@ async def open_callrail(
     """CallRail's API for *api_key*, at *api_url* or that of the settings."""
     delivery = installation.settings.delivery
     async with CallRail.open(
-        api_url or installation.settings.callrail.api_url,
         api_key,
-        connect_timeout=delivery.connect_timeout,
-        read_timeout=delivery.read_timeout,
+        api_url=api_url or installation.settings.callrail.api_url,
+        connect_timeout=delivery.connect_timeout.total_seconds(),
+        read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
         connections=delivery.concurrency + 1,
     ) as callrail:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from callrail_relay.domain.message import Message
+    from callrail_relay.service.delivery import TaskGroup
 
 
 P = ParamSpec("P")
@@ -109,6 +109,15 @@ def say(words: str) -> None:
     typer.echo(printable(words), err=True)
 
 
+async def poll_now(worker: "TaskGroup") -> None:
+    """Read replies before texts are sent, and warn if that didn't work."""
+    if not await worker.poll_now():
+        say(
+            "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
+            "out may be texted."
+        )
+
+
 def echo(words: str = "") -> None:
     """Print a line of the result, on standard output."""
     typer.echo(printable(words))
@@ -175,12 +184,8 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
-    """*document* as JSON that a terminal may show: what could steer it is written as ``\\u…``."""
+    r"""*document* as JSON that a terminal may show: what could steer it is written as ``\u…``."""
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
-
-
-def documents(messages: "Iterable[Message]") -> list[dict[str, Any]]:
-    return [message.document() for message in messages]
 
 
 STANDARD = "-"
@@ -242,20 +247,21 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="PATH", help="The settings file, where it is not the usual one."),
+    typer.Option("--config", metavar="PATH", help="Path to the settings file."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
 def read_number(option: str, raw: str) -> str:
     """A phone number that a person typed, as E.164. Raises UsageFault."""
     from callrail_relay.domain.phone import BadPhone, normalise
+    from callrail_relay.sentences import says
 
     try:
         return normalise(raw)
     except BadPhone as error:
-        raise UsageFault(f"{option} is not a phone number to text: {error}.") from error
+        raise UsageFault(f"{option} can't be used: {says(error.reason)}") from error
 
 
 Advance = Callable[[int], None]

@@ -22,12 +22,10 @@ from callrail_relay.cli.console import (
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.message import Message, MessageFilter, Status, Word
+    from callrail_relay.domain.message import Actor, Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at texts, and decide on those that are held."
-)
+app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
 
 class Form(StrEnum):
@@ -38,7 +36,7 @@ class Form(StrEnum):
 
 
 Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Only texts with this status; may be repeated.")
+    list[str] | None, typer.Option("--status", help="Only texts with this status; can be repeated.")
 ]
 Recipient = Annotated[
     str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
@@ -51,14 +49,14 @@ Search = Annotated[
 ]
 
 Note = Annotated[
-    str | None, typer.Option("--note", metavar="WORDS", help="Why; kept with the text, beside your name.")
+    str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
 ]
 SameWording = Annotated[
     bool,
-    typer.Option("--same-wording", help="And all others that are held as one mass text together with it."),
+    typer.Option("--same-wording", help="Also all others on hold with the same wording."),
 ]
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or of submissions.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 
 @app.command("list")
@@ -75,21 +73,21 @@ async def list_messages(
     """
     List texts, newest first.
 
-    \b
     Example:
-      $ callrail-relay messages list --status held --status unknown
-      $ callrail-relay messages list --since 2h --json
+    $ callrail-relay messages list --status held --status unknown
+    $ callrail-relay messages list --since 2h --json
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import documents, print_json
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_messages
 
     installation = find_installation(config)
     wanted = _filter(status, recipient, since, search, limit=limit, now=installation.clock.now())
     async with open_relay(installation) as relay:
         found = await relay.operations.list_messages(wanted)
-    print_json(documents(found)) if as_json else print_messages(found)
+    print_json([message_document(one) for one in found]) if as_json else print_messages(found)
     return 0
 
 
@@ -97,13 +95,11 @@ async def list_messages(
 @command
 async def export(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
     ] = STANDARD,
     form: Annotated[
         Form | None,
-        typer.Option(
-            "--format", help="What to write; by the file's name, where it is left out.", show_default=False
-        ),
+        typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
     ] = None,
     status: Statuses = None,
     recipient: Recipient = None,
@@ -113,20 +109,21 @@ async def export(
     as_json: Json = False,
 ) -> int:
     """
-    Write all texts, or some of them, to a file, oldest first: as CSV for a spreadsheet, or as JSON lines.
+    Save texts to a CSV or JSON Lines file, oldest first.
 
-    A JSON line holds all that `messages show --json` does. In CSV, cells that a spreadsheet could take for a
-    formula begin with an apostrophe. A file is made for you alone (mode 0600), and takes the place of one of
-    that name when it is complete.
+    A JSON line holds all that `messages show --json` does. In CSV, cells that a
+    spreadsheet could take for a formula begin with an apostrophe. Only you can
+    read the file (mode 0600). It replaces one of the same name when it's
+    complete.
 
-    \b
     Example:
-      $ callrail-relay messages export texts.csv
-      $ callrail-relay messages export --since 30d --format jsonl > texts.jsonl
+    $ callrail-relay messages export texts.csv
+    $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
+    from callrail_relay.sentences import plural
 
     if as_json and file == STANDARD:
         raise UsageFault(
@@ -140,23 +137,23 @@ async def export(
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
     elif file != STANDARD:
-        say(f"{count} text(s), written to {file}.")
+        say(f"{plural(count, 'text')}, written to {file}.")
     return 0
 
 
 async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
     """Write the texts, and say how many they were."""
-    from callrail_relay.domain import views
+    from callrail_relay.cli import documents
 
     export = await operations.plan_export(wanted)
     count = 0
     with output(file) as out, progress("Exporting", export.count) as advance:
         if form is Form.CSV:
             # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(views.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
+            out.write(documents.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
         async for portion in operations.export(export):
-            words = views.export_rows(portion) if form is Form.CSV else _json_lines(portion)
-            out.write(words.encode())
+            rows = documents.export_rows(portion) if form is Form.CSV else _json_lines(portion)
+            out.write(rows.encode())
             count += len(portion)
             advance(len(portion))
     return count
@@ -164,33 +161,34 @@ async def _export(operations: "Operations", wanted: "MessageFilter", file: str, 
 
 def _json_lines(messages: "list[Message]") -> str:
     from callrail_relay.cli.console import json_text
+    from callrail_relay.cli.documents import message_document
 
-    return "".join(f"{json_text(message.document())}\n" for message in messages)
+    return "".join(f"{json_text(message_document(message))}\n" for message in messages)
 
 
 @app.command("show")
 @command
 async def show(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or of a submission.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Show one text with its whole way: its segments, each attempt, and CallRail's answers.
+    Show one text: its parts, its attempts and CallRail's answers.
 
-    \b
     Example:
-      $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_message
 
     async with open_relay(find_installation(config)) as relay:
         found = await relay.operations.find(id_)
     if as_json:
-        documents = [message.document() for message in found]
+        documents = [message_document(message) for message in found]
         print_json(documents[0] if len(documents) == 1 else documents)
         return 0
     for number, message in enumerate(found):
@@ -211,27 +209,28 @@ async def approve(
     as_json: Json = False,
 ) -> int:
     """
-    Let held texts leave. What is overridden is exactly the reasons that each one shows.
+    Send texts that are on hold.
 
-    A person who opted out is not texted, whoever approves; see `callrail-relay opt-outs`.
+    Only the reasons shown are overridden. A person who opted out isn't texted
+    even then; see `callrail-relay opt-outs`.
 
-    \b
     Example:
-      $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
+    from callrail_relay.sentences import plural
 
     async with open_relay(find_installation(config)) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
-        word = _word(note)
-        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, word)]
+        actor = _actor(note)
+        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, actor)]
     _show_changed(changed, as_json=as_json)
     if opted_out:
-        say(f"{opted_out} text(s) of this wording stay on hold: these people opted out.")
+        say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
     return 0
 
 
@@ -241,25 +240,27 @@ async def remap(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
     """
-    Map held texts again that came without a person, words or a route, after you changed the settings.
+    Reprocess texts after a settings change.
 
-    The request is read again as it came in. A text that lacks nothing now passes the guards, and is queued at
-    the place that it had when it arrived; what still lacks something stays held, and the command ends with 7.
+    It's for texts on hold that came without a person, words or a route. The
+    request is read again as it came in. A text that lacks nothing now is
+    checked by the rules and queued at the place it had when it arrived. What
+    still lacks something stays on hold, and the command ends with 7.
 
-    \b
     Example:
-      $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.message import Status
+    from callrail_relay.sentences import explain_all
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
-        say(f"Held: {message.id}: {message.reason}")
+        say(f"On hold: {message.id}: {explain_all(message.reasons)}")
     return Waiting.exit_code if held else 0
 
 
@@ -268,15 +269,16 @@ async def remap(
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
-    """
-    Send unknown, failed or cancelled texts again.
+    r"""
+    Send unconfirmed, failed or canceled texts again.
 
-    CallRail has no way to send a text once for certain: an unknown one may have arrived. Look into the
-    conversation first. Where both arrive, the text is shown as sent twice.
+    CallRail can't guarantee a text is sent only once, and an unconfirmed one
+    may have arrived: check the conversation in CallRail first. If both arrive,
+    the text is shown as sent twice.
 
-    \b
     Example:
-      $ callrail-relay messages resend 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
+    $ callrail-relay messages resend --yes \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -285,7 +287,7 @@ async def resend(
         say("Nothing was sent.")
         return 0
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -295,18 +297,20 @@ async def resend(
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
-    """
-    Say that CallRail has taken unknown texts after all; what of them has not left yet follows.
+    r"""
+    Mark unconfirmed texts as sent.
 
-    \b
+    Parts that haven't been sent yet follow.
+
     Example:
-      $ callrail-relay messages mark-sent 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages mark-sent \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -321,12 +325,14 @@ async def cancel(
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    """
-    Keep held, queued, unknown or failed texts from leaving; `messages resend` brings them back.
+    r"""
+    Cancel texts that haven't been sent.
 
-    \b
+    `messages resend` brings them back.
+
     Example:
-      $ callrail-relay messages cancel 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
+    $ callrail-relay messages cancel --yes \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -336,8 +342,8 @@ async def cancel(
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
             return 0
-        word = _word(note)
-        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, word)]
+        actor = _actor(note)
+        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, actor)]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -348,25 +354,26 @@ async def _with_alike(operations: "Operations", ids: list[str], *, approvable: b
     return list(dict.fromkeys(alike))
 
 
-def _word(note: str | None) -> "Word":
-    """The word of whoever is at the terminal."""
+def _actor(note: str | None) -> "Actor":
+    """Who is at the terminal."""
     import getpass
 
-    from callrail_relay.domain.message import UNSIGNED, Word
+    from callrail_relay.domain.message import ANONYMOUS, Actor
 
     try:
-        person = getpass.getuser()
+        name = getpass.getuser()
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
-        person = UNSIGNED.person
-    return Word(person=person, note=note)
+        name = ANONYMOUS.name
+    return Actor(name=name, note=note)
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
-    from callrail_relay.cli.console import documents, print_json
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
 
     if as_json:
-        print_json(documents(messages))
+        print_json([message_document(message) for message in messages])
         return
     for message in messages:
         echo(f"{message.status:<10} {message.id}")

@@ -8,8 +8,10 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.text import Text
 
+from callrail_relay import sentences
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.printable import printable
+from callrail_relay.sentences import explain, explain_all
 from callrail_relay.service.health import RELAY, Condition, HealthReport
 
 STYLES = {
@@ -63,12 +65,11 @@ def local(instant: datetime | None) -> str:
 
 def clock_time(instant: datetime, now: datetime) -> str:
     """An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM."""
-    local, today = instant.astimezone(), now.astimezone().date()
-    time = f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
-    if local.date() == today:
-        return time
-    year = "" if local.year == today.year else f", {local.year}"
-    return f"{local:%b} {local.day}{year} at {time}"
+    day, today = instant.astimezone().date(), now.astimezone().date()
+    if day == today:
+        return sentences.clock_time(instant)
+    year = "" if day.year == today.year else f", {day.year}"
+    return f"{day:%b} {day.day}{year} at {sentences.clock_time(instant)}"
 
 
 def print_messages(messages: Sequence[Message]) -> None:
@@ -84,8 +85,8 @@ def print_messages(messages: Sequence[Message]) -> None:
             soft_wrap=True,
         )
         out.print(words(f"    {_shortened(message.text)}"))
-        if message.reason and message.status is not Status.SENT:
-            _print_indented(out, words(message.reason, STYLES[message.status]))
+        if message.reasons and message.status is not Status.SENT:
+            _print_indented(out, words(explain_all(message.reasons) or "", STYLES[message.status]))
     if not messages:
         out.print("No texts.")
 
@@ -106,9 +107,9 @@ def print_message(message: Message) -> None:
     for name, value in _facts(message):
         out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")
     for decision in message.decisions:
-        why = f": {decision.word.note}" if decision.word.note else ""
+        why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(words(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
+        out.print(words(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")
@@ -128,8 +129,8 @@ def _facts(message: Message) -> Iterable[tuple[str, str]]:
     route = message.route
     yield "Id", message.id
     yield "Status", message.status
-    if message.reason:
-        yield "Reason", message.reason
+    for reason in message.reasons:
+        yield "Reason", explain(reason)
     yield "To", message.recipient or "-"
     yield "From", route.tracking_number if route else "-"
     yield "Account", f"{route.account_id}, company {route.company_id}" if route else "-"

@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 
 @command
 async def sandbox(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free port.")] = 8789,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
+    ] = 8789,
     faults: Annotated[
-        Path | None, typer.Option("--faults", metavar="FILE", help="A JSON list of faults to play.")
+        Path | None, typer.Option("--faults", metavar="FILE", help="A JSON list of errors to simulate.")
     ] = None,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
 ) -> int:
     """
-    Run a simulated CallRail on this machine: no account, no real text.
+    Run a simulated CallRail: no account, no real texts.
 
-    It prints what to configure, and stays until Ctrl-C. What it took is at /sandbox/texts; what shall go
-    wrong can be set at /sandbox/faults.
+    It prints what to configure, and runs until Ctrl-C. See the texts it took at
+    /sandbox/texts, and simulate errors at /sandbox/faults.
 
-    \b
     Example:
-      $ callrail-relay sandbox
-      $ callrail-relay sandbox --port 0 --json --faults faults.json
+    $ callrail-relay sandbox
+    $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
     from callrail_relay.cli.console import print_json, stop_signal
@@ -76,20 +77,19 @@ LONGEST = 30.0
 
 @command
 async def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Stay up until Ctrl-C, to try more.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
 ) -> int:
     """
-    Show one text on its whole way: IF3's webhook, the relay, a simulated CallRail.
+    Send one simulated text end to end.
 
-    It needs no account and sends nothing real. It uses a temporary directory, and leaves your settings
-    and your keyring alone.
+    It needs no account and sends nothing real. It uses a temporary directory,
+    and doesn't touch your settings or keyring.
 
-    \b
     Example:
-      $ callrail-relay demo
-      $ callrail-relay demo --keep
+    $ callrail-relay demo
+    $ callrail-relay demo --keep
     """
     from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 
@@ -106,6 +106,7 @@ async def _demonstrate(
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json, stop_signal
+    from callrail_relay.cli.documents import message_document
 
     tokens = await hook_tokens(installation)
     async with (
@@ -129,7 +130,7 @@ async def _demonstrate(
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")
         if as_json:
-            print_json(message.document())
+            print_json(message_document(message))
         if keep:
             say(
                 f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}\n  "
@@ -152,6 +153,7 @@ async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
 
 async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
     from callrail_relay.domain.message import Status
+    from callrail_relay.sentences import explain_all
 
     clock = relay.installation.clock
     async with asyncio.timeout(LONGEST):
@@ -160,5 +162,6 @@ async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
             if message.status is Status.SENT:
                 return message
             if message.status not in (Status.QUEUED, Status.SENDING):
-                raise Unavailable(f"The demonstration failed: the text is {message.status}. {message.reason}")
+                why = explain_all(message.reasons)
+                raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
             await clock.sleep(0.02)

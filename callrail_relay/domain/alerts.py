@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
@@ -43,8 +44,8 @@ class Code(StrEnum):
         return Level.WARNING if self in (Code.LIMIT, Code.REVIEW) else Level.ERROR
 
 
-Parameters = Mapping[str, str | int]
-"""Instants are in ISO format."""
+Parameters = Mapping[str, Any]
+"""JSON values; instants are in ISO format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ class AlertFacts:
     failures: int = 0
     machine: str = ""
     free_bytes: int | None = None
+    pauses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,8 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         yield _Finding(
             key=f"{Code.PAUSED}:{account.id}",
             wrong=paused is not None,
-            parameters={"account": account.id, "since": since, "reason": paused.detail if paused else ""},
+            parameters={"account": account.id, "since": since}
+            | _of_reason(None if paused is None else paused.reason),
         )
         contact = facts.contacts.get(account.id)
         # For a moment CallRail is often out of reach.

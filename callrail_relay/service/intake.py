@@ -14,22 +14,32 @@ from callrail_relay.domain.events import (
     SubmissionAccepted,
     ignore,
 )
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan
-from callrail_relay.domain.mapping import Accepted, Draft, NewSubmission, RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import (
+    Accepted,
+    MappedText,
+    Mapper,
+    MappingPolicy,
+    NewSubmission,
+    Planned,
+    RawSubmission,
+    Repeated,
+    is_ping,
+    plan,
+    repeat_key,
+)
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
-SavedFile = tuple[bytes, Sequence[Draft]]
+SavedFile = tuple[bytes, Sequence[MappedText]]
 """A saved file as it came, and the drafts in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What a submission became. A ping has no messages and is not stored. One that its sender repeated has the
-    id of the first.
+    What a submission became. A ping has no messages and isn't stored; a repeated one has the first one's id.
     """
 
     submission_id: str
@@ -90,21 +100,21 @@ class Intake:
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
-    async def accept_direct(self, draft: Draft) -> Receipt:
+    async def accept_direct(self, draft: MappedText) -> Receipt:
         """Store one text from the command line. Raises Unavailable."""
         [receipt] = await self._accept([self._mapper.direct(self._new_id(), draft)])
         return receipt
 
-    async def plan_direct(self, draft: Draft) -> Planned:
+    async def plan_direct(self, draft: MappedText) -> Planned:
         """Return what ``accept_direct`` would make of *draft* now. Raises Unavailable."""
         [planned] = await self._plan([self._mapper.direct(self._new_id(), draft)])
         return planned
 
     async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
         """
-        Store saved files together; a text that the store knows already is left out unless *force*.
+        Store saved files together, or none of them; leave out texts that the store has, unless *force*.
 
-        Raises Unavailable; then none of them is stored.
+        Raises Unavailable.
         """
         return await self._accept(self._saved(files, force=force))
 

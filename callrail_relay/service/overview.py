@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from callrail_relay.clock import Clock
 from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -17,12 +17,12 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox import contacts, queries
+from callrail_relay.outbox import contacts, opt_outs, queries
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
-SUPPRESSIONS = 200
+OPT_OUTS = 200
 """Opt-outs that a page shows at most."""
 
 BUBBLES = 60
@@ -123,9 +123,9 @@ class History:
             store_history.read_conversation, tracking_number, recipient, before, BUBBLES
         )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """The newest opt-outs."""
-        return await self._store.read(store_history.read_suppressions, SUPPRESSIONS)
+        return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
         """Words that are others after every change."""
@@ -156,5 +156,5 @@ class StatsReader:
     async def _count_opt_outs(self) -> int:
         now = self._clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self._store.read(queries.count_suppressions)
+            self._opt_outs = now, await self._store.read(queries.count_opt_outs)
         return self._opt_outs[1]

@@ -13,8 +13,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.alerts import Code, Incident, Level
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.sentences import explain
 
 if TYPE_CHECKING:
     import apprise
@@ -75,10 +77,8 @@ def _sentence(incident: Incident) -> str:
 
 
 def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
-    # A person wrote the reason, or CallRail's answer is in it.
-    reason = mask_all(given["reason"].strip())
-    if reason and reason[-1] not in ".!?":
-        reason += "."
+    # A person's note, or CallRail's answer, may be in it.
+    reason = mask_all(explain(Reason(**given["reason"])) if given["reason"] else "")
     remedy = "" if "callrail-relay resume" in reason else "Run `callrail-relay resume` to go on."
     return given | {"reason": f"{reason} {remedy}".strip()}
 

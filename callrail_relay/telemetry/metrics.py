@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -206,7 +206,7 @@ def _age(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
-def _read_accounts(standings: Sequence[Standing]) -> Iterator[Metric]:
+def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     windows = [
         ((one.account.id, name), window)
         for one in standings

@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 
@@ -33,8 +32,10 @@ def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
     async def register() -> str | None:
         base = f"http://127.0.0.1:{port}/hooks/callrail/"
         url = f"{base}{HOOK_TOKEN}?{EVENT}="
-        key, short = configured.environment["CALLRAIL_API_KEY"], timedelta(seconds=10)
-        async with CallRail.open(sandbox.url, key, connect_timeout=short, read_timeout=short) as callrail:
+        key, short = configured.environment["CALLRAIL_API_KEY"], 10.0
+        async with CallRail.open(
+            key, api_url=sandbox.url, connect_timeout=short, read_timeout=short
+        ) as callrail:
             urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
             done = await callrail.register_webhooks(sandbox.account_id, sandbox.company_id, urls)
         return done.signing_key
@@ -141,6 +142,20 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
     assert doctor["detail"].startswith("Replies were read ")
     assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel(s).")
+
+
+def test_an_opt_out_that_came_while_the_relay_was_off_holds_what_is_queued(
+    configured: Program, sandbox: Sandbox
+) -> None:
+    """Without any setting: the first poll comes before the first text."""
+    queued = configured.run("send", "--no-wait", "--to", PERSON, "--message", "Hello")
+    assert 0 == queued.returncode, queued.stderr
+    sandbox.reply(PERSON, "Stop texting me")
+
+    with configured.serving():
+        configured.wait_for("held", 1)
+
+    assert [] == sandbox.texts()
 
 
 def test_a_channel_that_makes_no_sense_ends_the_start(configured: Program) -> None:

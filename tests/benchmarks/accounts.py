@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.outcome import Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox import claim, record
@@ -140,7 +140,7 @@ async def _fill(outbox: Store, ids: list[str], texts: int) -> None:
     for number, account_id in enumerate(ids):
         route = Route(account_id, f"COM{number:032}", f"+1{2_000_000_000 + number}")
         drafts = [
-            Draft(recipient=f"+1{persons[text]}", text=f"Is it still for sale? {text}", route=route)
+            MappedText(recipient=f"+1{persons[text]}", text=f"Is it still for sale? {text}", route=route)
             for text in range(texts)
         ]
         await accept_one(outbox, make_submission(*(make_message(draft=draft) for draft in drafts)))

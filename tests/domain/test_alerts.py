@@ -16,8 +16,9 @@ from callrail_relay.domain.alerts import (
     Undecided,
     decide,
 )
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Contact, Facts, Node, PublicUrl, Running
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.views import Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
@@ -31,10 +32,10 @@ WELL = AlertFacts(health=HEALTH, machine="office", free_bytes=GIGABYTE)
 
 def standing(
     *, hour: int = 0, day: int = 0, paused: str | None = None, account_id: str = ACCOUNT
-) -> Standing:
+) -> AccountStatus:
     account = Account(id=account_id)
-    return Standing(
-        account=account if paused is None else account.paused(START, paused),
+    return AccountStatus(
+        account=account if paused is None else account.paused(START, Reason("by_hand", {"note": paused})),
         hour=Window(hour, 150, START + MINUTE if hour >= 150 else None),
         day=Window(day, 1000),
         pending=0,
@@ -42,7 +43,7 @@ def standing(
     )
 
 
-def accounts(*standings: Standing, now: datetime = START) -> AlertFacts:
+def accounts(*standings: AccountStatus, now: datetime = START) -> AlertFacts:
     """All is well but for these accounts."""
     return replace(WELL, health=replace(HEALTH, now=now, standings=standings))
 
@@ -91,7 +92,8 @@ def test_a_pause_is_told_once_and_its_end_too() -> None:
     paused = accounts(standing(paused="Lunch."))
 
     [told] = owner.see(paused)
-    assert (Code.PAUSED, "Lunch.") == (told.code, told.parameters["reason"])
+    assert Code.PAUSED is told.code
+    assert Reason("by_hand", {"note": "Lunch."}).document() == told.parameters["reason"]
     assert [] == owner.see(paused)
     [over] = owner.see(accounts(standing()))
     assert not over.is_open

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.mapping import Draft, NewSubmission
+from callrail_relay.domain.mapper import MappedText, NewSubmission
 from callrail_relay.domain.message import Message, MessageFilter, Reason, Source, Status
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import engine, queries
@@ -65,7 +65,7 @@ async def test_a_message_is_kept_whole(outbox: Store) -> None:
         seller="Zoë Example",
         team_id="10",
     )
-    warning = Reason("duplicate", "It came before.")
+    warning = Reason("duplicate", {"detail": "It came before."})
     message = make_message(draft=draft, verdict=Verdict(warnings=(warning,)))
     submission = make_submission(message, source=Source.SEND)
 
@@ -110,8 +110,11 @@ async def test_the_raw_body_is_kept_byte_for_byte(outbox: Store, store_url: str)
 
 async def test_what_cannot_be_mapped_is_held_with_every_fault(outbox: Store) -> None:
     """A request without recipient, text or route is stored as well."""
-    faults = (Reason("no_text", "There is no text."), Reason("no_phone", "There is no phone."))
-    message = make_message(draft=Draft(faults=faults), verdict=Verdict(holds=faults))
+    faults = (
+        Reason("no_text", {"detail": "There is no text."}),
+        Reason("no_phone", {"detail": "There is no phone."}),
+    )
+    message = make_message(draft=MappedText(reasons=faults), verdict=Verdict(holds=faults))
 
     (accepted,) = await accept_one(outbox, make_submission(message))
 

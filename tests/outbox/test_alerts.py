@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 MINUTE = timedelta(minutes=1)
 QUARTER = 15 * MINUTE
-HELD = Verdict((Reason("merge_tag", "It holds a merge tag."),))
+HELD = Verdict((Reason("merge_tag", {"detail": "It holds a merge tag."}),))
 
 
 def incident(key: str = "paused:ACC1", **changes: object) -> Incident:

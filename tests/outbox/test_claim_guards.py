@@ -9,6 +9,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox import decisions, opt_outs
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -151,7 +152,7 @@ async def test_an_opt_out_stops_a_text_under_way(outbox: Store, worker: Worker, 
     """The rest of a text does not leave once the person said no."""
     id_ = await put(outbox, words(400))
     await worker.send()
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
     clock.advance(1)
 
     assert await worker.waits() is None
@@ -165,7 +166,7 @@ async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
 ) -> None:
     """Every reason, not only the first."""
     id_ = await put(outbox, "Hello")
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They said STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They said STOP.")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
 
@@ -184,4 +185,4 @@ async def test_what_a_guard_warned_of_stays_to_be_seen(
     await worker.waits()
 
     assert "opt_out" in await codes_of(outbox, id_)
-    assert (await find(outbox, id_)).reason is not None
+    assert explain_all((await find(outbox, id_)).reasons) is not None

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Unknown
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store
@@ -195,7 +195,7 @@ async def test_a_refused_key_pauses_the_account(outbox: Store, worker: Worker, h
 
     assert recorded.account_before.paused_since is None
     assert START == recorded.account.paused_since
-    assert str(http_status) in (recorded.account.paused_reason or "")
+    assert recorded.account.paused_reason in (Reason("unauthorized"), Reason("forbidden"))
     assert [Status.QUEUED] * 3 == [await status_of(outbox, id_) for id_ in ids]
     assert await worker.waits() is None
     await outbox.write(decisions.resume, ACCOUNT)
@@ -224,7 +224,8 @@ async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
 
     account = (await worker.standing()).account
     assert START == account.paused_since
-    assert "firewall" in (account.paused_reason or "")
+    assert account.paused_reason is not None
+    assert "firewalled" == account.paused_reason.code
     assert await worker.waits() is None
     expected = [*(Status.FAILED,) * 3, *(Status.QUEUED,) * 2]
     assert expected == [await status_of(outbox, id_) for id_ in ids]
@@ -264,7 +265,10 @@ async def test_a_pause_keeps_its_first_instant(outbox: Store, worker: Worker, cl
     await outbox.write(decisions.pause, ACCOUNT, "Longer holidays.")
 
     account = (await worker.standing()).account
-    assert (START, "Longer holidays.") == (account.paused_since, account.paused_reason)
+    assert (START, Reason("by_hand", {"note": "Longer holidays."})) == (
+        account.paused_since,
+        account.paused_reason,
+    )
 
 
 async def test_an_account_may_be_paused_before_its_first_text(outbox: Store, worker: Worker) -> None:

@@ -13,7 +13,7 @@ from tests.support.factories import make_message
 
 pytestmark = pytest.mark.anyio
 
-MERGE_TAG = Reason("merge_tag", "It holds a merge tag.")
+MERGE_TAG = Reason("merge_tag", {"detail": "It holds a merge tag."})
 
 
 async def put_held(outbox: Store) -> str:

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Accepted, Draft, NewMessage
+from callrail_relay.domain.mapper import Accepted, MappedText, NewMessage
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import queries
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
 from tests.outbox.worker import Worker, accept_one, codes_of, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import make_draft, make_message, make_route, make_submission
@@ -35,7 +36,7 @@ async def test_a_double_click_is_held(outbox: Store, clock: ManualClock) -> None
     assert (Status.QUEUED, Status.HELD) == (first.status, second.status)
     assert ["duplicate"] == await codes_of(outbox, second.message_id)
     (reason,) = second.verdict.holds
-    assert first.message_id in reason.detail
+    assert first.message_id in explain(reason)
 
 
 async def test_the_same_text_later_is_meant(outbox: Store, clock: ManualClock) -> None:
@@ -57,7 +58,7 @@ async def test_the_window_is_a_setting(outbox: Store, clock: ManualClock) -> Non
     (third,) = await accept_one(outbox, make_submission(make_message(), guards=policy))
 
     assert (Status.HELD, Status.QUEUED) == (second.status, third.status)
-    assert "within 2 minutes" in second.verdict.holds[0].detail
+    assert "within 2 minutes" in explain(second.verdict.holds[0])
 
 
 async def test_a_repeat_after_the_machine_slept_is_held(
@@ -108,7 +109,7 @@ async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Store, clock:
     ],
     ids=["words", "person", "tracking number"],
 )
-async def test_another_text_is_no_duplicate(outbox: Store, other: Draft) -> None:
+async def test_another_text_is_no_duplicate(outbox: Store, other: MappedText) -> None:
     """All three must be equal: words, person, tracking number."""
     await accept(outbox, make_message())
 
@@ -126,9 +127,9 @@ async def test_who_sent_it_does_not_matter(outbox: Store) -> None:
 
 async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Store) -> None:
     """Two requests without words are not taken for the same text."""
-    await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
+    await accept(outbox, make_message(draft=MappedText(recipient="+12025550122")))
 
-    second = await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
+    second = await accept(outbox, make_message(draft=MappedText(recipient="+12025550122")))
 
     assert () == second.verdict.reasons
 
@@ -223,5 +224,5 @@ async def test_the_same_text_twice_in_one_replay_is_taken_once(outbox: Store) ->
 async def test_a_replay_of_what_cannot_be_mapped_is_kept_each_time(outbox: Store) -> None:
     """Nothing is equal to a text that is not known."""
     for _ in range(2):
-        unmapped = make_message(draft=Draft(), skip_identical=True)
+        unmapped = make_message(draft=MappedText(), skip_identical=True)
         assert (await accept(outbox, unmapped)).duplicate_of is None

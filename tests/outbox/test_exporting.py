@@ -14,7 +14,7 @@ from tests.support.factories import make_draft, make_message, make_submission, r
 
 pytestmark = pytest.mark.anyio
 
-UNMAPPED = Verdict((Reason("no_phone", "It has no number."),))
+UNMAPPED = Verdict((Reason("no_phone", {"detail": "It has no number."}),))
 
 
 async def read_all(outbox: Store, export: Export, size: int = 2) -> list[list[str | None]]:

@@ -20,6 +20,7 @@ from callrail_relay.domain.reconcile import (
 from callrail_relay.outbox import decisions, lookups, opt_outs
 from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_route, recipient
@@ -81,7 +82,7 @@ async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
     assert list(LADDER) == await climb(outbox, clock)
     message = await find(outbox, id_)
     assert Status.UNKNOWN == message.status
-    assert "CallRail does not show it." in (message.reason or "")
+    assert "conversation doesn't show it." in (explain_all(message.reasons) or "")
     assert 4 == len(evidence_of(message))
 
 
@@ -219,7 +220,7 @@ async def test_a_text_that_callrail_shows_is_sent(outbox: Store, worker: Worker,
 
     message = await find(outbox, id_)
     assert (id_, Status.SENT, False) == (settled.message_id, settled.status, settled.twice)
-    assert (Status.SENT, None, clock.now()) == (message.status, message.reason, message.sent_at)
+    assert (Status.SENT, None, clock.now()) == (message.status, explain_all(message.reasons), message.sent_at)
     assert [OutcomeKind.SENT] == [attempt.outcome for attempt in message.segments[0].attempts]
     assert "Found in CallRail's conversation" in evidence_of(message)[-1]
     assert await outbox.read(lookups.next_lookup, POLICY) is None
@@ -328,7 +329,7 @@ async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
         assert position == (await worker.send()).position
 
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_a_look_up_that_fails_is_tried_again(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -407,7 +408,7 @@ async def test_where_callrail_shows_more_than_ours_a_person_decides(
 
     message = await find(outbox, id_)
     assert Status.UNKNOWN == message.status
-    assert "CallRail shows 2 like it" in (message.reason or "")
+    assert "shows 2 like it" in (explain_all(message.reasons) or "")
 
 
 async def test_a_text_that_was_cancelled_meanwhile_is_not_sent_once_more(
@@ -543,7 +544,7 @@ async def test_a_person_marks_it_as_sent(outbox: Store, worker: Worker, clock: M
     assert Status.SENDING == await status_of(outbox, id_)
     assert 2 == (await worker.send()).position
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_only_an_unknown_text_is_marked_as_sent(outbox: Store, worker: Worker) -> None:
@@ -583,7 +584,7 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     clock.advance(HOUR)
     assert (await worker.look()).claim is None
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
@@ -606,7 +607,7 @@ async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
         clock.advance(1)
         assert position == (await worker.send()).position
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_a_found_segment_does_not_hide_why_the_text_failed(
@@ -653,7 +654,7 @@ async def test_a_look_back_at_one_segment_does_not_send_another(
 
     message = await find(outbox, id_)
     assert [Status.SENT, Status.UNKNOWN] == [segment.status for segment in message.segments]
-    assert "CallRail does not show it" not in (message.reason or "")
+    assert "doesn't show it" not in (explain_all(message.reasons) or "")
 
 
 async def test_marking_as_sent_does_not_say_twice(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -667,7 +668,7 @@ async def test_marking_as_sent_does_not_say_twice(outbox: Store, worker: Worker,
     assert await outbox.write(decisions.mark_sent, id_)
 
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
     assert [OutcomeKind.UNKNOWN, OutcomeKind.SENT] == [one.outcome for one in message.segments[0].attempts]
     clock.advance(60)
     assert "next" == (await worker.take()).content
@@ -684,11 +685,11 @@ async def test_news_of_a_text_sent_twice_outlives_an_approval(
     second = await worker.take()
     await worker.record(first, SENT)
     await worker.finish(second)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "STOP")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "STOP")
     clock.advance(5)
     await worker.look()
     assert Status.HELD == await status_of(outbox, id_)
-    await outbox.write(opt_outs.lift, RECIPIENT, None)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert await outbox.write(decisions.approve, id_)
 
     message = await find(outbox, id_)

@@ -11,6 +11,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.outbox import decisions, opt_outs
 from callrail_relay.outbox.claim import AT_ONCE
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, accept_one, codes_of, find, put, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, make_draft, make_message, make_submission
@@ -43,7 +44,7 @@ async def test_a_text_of_the_night_leaves_in_the_morning(
     id_ = await write(outbox, "Good night")
     message = await find(outbox, id_)
     assert (Status.HELD, MORNING) == (message.status, message.release_at)
-    assert "2026-03-03 13:00 UTC" in (message.reason or "")
+    assert ({"until": "2026-03-03T13:00:00.000Z"},) == tuple(one.parameters for one in message.reasons)
 
     assert MORNING == await quiet.waits()
     clock.set(MORNING - timedelta(microseconds=1))
@@ -52,7 +53,7 @@ async def test_a_text_of_the_night_leaves_in_the_morning(
 
     assert "Good night" == (await quiet.send()).content
     message = await find(outbox, id_)
-    assert (Status.SENT, None, None) == (message.status, message.reason, message.release_at)
+    assert (Status.SENT, None, None) == (message.status, explain_all(message.reasons), message.release_at)
 
 
 async def test_a_text_of_the_evening_whose_turn_comes_at_night_is_held_then(
@@ -134,7 +135,7 @@ async def test_who_opted_out_at_night_is_not_texted_in_the_morning(
     id_ = await write(outbox, "Good night")
     draft = make_draft()
     assert draft.route is not None
-    await outbox.write(opt_outs.suppress, draft.route.tracking_number, RECIPIENT, "They said STOP.")
+    await outbox.write(opt_outs.add_opt_out, draft.route.tracking_number, RECIPIENT, "They said STOP.")
     clock.set(MORNING)
 
     assert await quiet.waits() is None

@@ -17,6 +17,7 @@ from callrail_relay.domain.outcome import (
 )
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, explain_all
 from tests.outbox.worker import (
     REFUSED,
     SENT,
@@ -57,7 +58,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
         message.status,
         message.sent_at,
         message.conversation_id,
-        message.reason,
+        explain_all(message.reasons),
     )
     attempt = Attempt(
         started_at=START,
@@ -115,7 +116,7 @@ async def test_a_refusal_is_told_in_callrails_own_words(outbox: Store, worker: W
 
     message = await find(outbox, id_)
     assert ["refused"] == [reason.code for reason in message.reasons]
-    assert "CallRail refused it (400): content is invalid" == message.reason
+    assert "CallRail rejected it (400): content is invalid." == explain_all(message.reasons)
 
 
 async def test_what_a_guard_warned_of_stays_beside_the_refusal(outbox: Store, worker: Worker) -> None:
@@ -178,7 +179,7 @@ async def test_a_segment_that_did_not_pass_stops_the_rest(
     message = await find(outbox, id_)
     assert status == message.status
     assert "incomplete" == message.reasons[-1].code
-    assert message.reasons[-1].detail.startswith("1 of its 3 segments had been sent")
+    assert explain(message.reasons[-1]).startswith("1 of its 3 parts were sent")
     assert "after" == (await worker.take()).content
 
 
@@ -189,7 +190,7 @@ async def test_the_rest_of_a_failed_text_is_cancelled(outbox: Store, worker: Wor
 
     message = await find(outbox, id_)
     assert [Status.FAILED, Status.CANCELLED, Status.CANCELLED] == [one.status for one in message.segments]
-    assert message.reasons[-1].detail.startswith("0 of its 3 segments")
+    assert explain(message.reasons[-1]).startswith("0 of its 3 parts")
 
 
 async def test_a_segment_that_did_not_leave_keeps_the_text_under_way(

@@ -9,6 +9,7 @@ from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, LookupPolicy
 from callrail_relay.outbox import decisions, lookups
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, recipient
@@ -157,7 +158,7 @@ async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Store, clock:
     message = await find(outbox, id_)
     assert Status.SENT == message.status
     assert [Status.SENT, *[Status.CANCELLED] * 3] == [segment.status for segment in message.segments]
-    assert message.reason is None
+    assert explain_all(message.reasons) is None
 
 
 async def test_a_piece_that_left_before_is_told(outbox: Store, clock: ManualClock) -> None:
@@ -170,4 +171,4 @@ async def test_a_piece_that_left_before_is_told(outbox: Store, clock: ManualCloc
     assert (await worker.look()).claim is None
     message = await find(outbox, id_)
     assert Status.SENT == message.status
-    assert "twice" in (message.reason or "")
+    assert "twice" in (explain_all(message.reasons) or "")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
-from callrail_relay.domain.mapping import Draft, NewMessage, StoredSubmission
+from callrail_relay.domain.mapper import MappedText, NewMessage, StoredSubmission
 from callrail_relay.domain.message import Message, Reason, Source, Status
 from callrail_relay.outbox import decisions, opt_outs, queries
 from callrail_relay.outbox.store import Store
@@ -23,14 +23,14 @@ from tests.support.factories import (
 
 pytestmark = pytest.mark.anyio
 
-NO_ROUTE = Verdict((Reason("no_route", "No route fits."),))
+NO_ROUTE = Verdict((Reason("no_route", {"detail": "No route fits."}),))
 POLICY = GuardPolicy()
 
 
 async def put_incomplete(outbox: Store) -> NewMessage:
     """A held message without a route; returns what it is to become."""
     message = make_message()
-    draft = Draft(recipient=RECIPIENT, text="Hello", faults=NO_ROUTE.holds)
+    draft = MappedText(recipient=RECIPIENT, text="Hello", reasons=NO_ROUTE.holds)
     await accept_one(outbox, make_submission(replace(message, draft=draft, verdict=NO_ROUTE)))
     return replace(message, draft=make_draft(text="Hello"))
 
@@ -67,8 +67,8 @@ async def test_it_leaves_at_the_place_at_which_it_came(outbox: Store, worker: Wo
 
 async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
-    fault = Reason("bad_phone", "It cannot be texted.")
-    draft = Draft(text="Hello", route=remapped.draft.route, faults=(fault,))
+    fault = Reason("bad_phone", {"detail": "It cannot be texted."})
+    draft = MappedText(text="Hello", route=remapped.draft.route, reasons=(fault,))
 
     status = await outbox.write(
         decisions.remap, replace(remapped, draft=draft, verdict=Verdict((fault,))), POLICY
@@ -97,7 +97,7 @@ async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Store, t
 
 async def test_a_person_who_opted_out_meanwhile_is_not_texted(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
     assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
     assert ["opt_out"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]

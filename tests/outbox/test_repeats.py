@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.mapping import RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import RawSubmission, Repeated, repeat_key
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import decisions, queries, retention
 from callrail_relay.outbox.accept import KEY_LASTS, Stored

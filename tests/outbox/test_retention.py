@@ -12,6 +12,7 @@ from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox import decisions, retention
 from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
 from tests.outbox.worker import Worker, find, put, put_message
 from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_policy, recipient
@@ -66,7 +67,10 @@ async def test_a_text_that_failed_just_now_keeps_its_words(
 async def test_what_was_typed_goes_from_the_reasons_too(outbox: Store, clock: ManualClock) -> None:
     """A reason may show the phone or the words that were wrong; its code stays."""
     verdict = Verdict(
-        holds=(Reason("merge_tag", "It has {first_name}."), Reason("bulk", "It came with others."))
+        holds=(
+            Reason("merge_tag", {"placeholder": "{first_name}"}),
+            Reason("bulk", {"detail": "It came with others."}),
+        )
     )
     id_ = await put_message(outbox, make_message(verdict=verdict))
     assert await outbox.write(decisions.cancel, id_, [Status.HELD])
@@ -74,8 +78,8 @@ async def test_what_was_typed_goes_from_the_reasons_too(outbox: Store, clock: Ma
     assert 1 == await retire(outbox, clock)
 
     shown, other = (await find(outbox, id_)).reasons
-    assert ("merge_tag", False) == (shown.code, "first_name" in shown.detail)
-    assert Reason("bulk", "It came with others.") == other
+    assert ("merge_tag", False) == (shown.code, "first_name" in explain(shown))
+    assert Reason("bulk", {"detail": "It came with others."}) == other
 
 
 def left_of(path: Path) -> set[int]:

@@ -21,6 +21,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
 from callrail_relay.outbox import claim as store_claim
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import STORE_RETRY
 from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
@@ -68,7 +69,9 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
         rig.clock.advance(1)
         [event] = await settle(rig)
         assert id_ == event.message_id
-        assert "not sent again before that is known" in ((await rig.message(id_)).reason or "")
+        assert "checks with CallRail before it is sent again" in (
+            explain_all((await rig.message(id_)).reasons) or ""
+        )
 
 
 # --- looking up ------------------------------------------------------------------------------------------
@@ -135,8 +138,8 @@ async def test_text_that_callrail_does_not_show_is_left_to_a_person(tmp_path: Pa
         assert list(LADDER) == looked
         message = await rig.message(id_)
         assert Status.UNKNOWN == message.status
-        assert "Decide: `messages resend`, `messages mark-sent` or `messages cancel`" in (
-            message.reason or ""
+        assert "then run `messages resend`, `messages mark-sent` or `messages cancel`" in (
+            explain_all(message.reasons) or ""
         )
         assert 4 == len(message.segments[0].attempts[0].evidence)
         assert [] == rig.events.of(OutcomeFound)

@@ -97,7 +97,7 @@ async def test_nothing_to_choose_names_the_remedy() -> None:
     questions = {
         "sees no account": await ask_for_account(nobody),
         "no active company": await ask_for_company(nobody, FIRST.id),
-        "Switch on texting": await ask_for_number(nobody, FIRST.id, COMPANY.id),
+        "turn on texting": await ask_for_number(nobody, FIRST.id, COMPANY.id),
     }
 
     for words, question in questions.items():

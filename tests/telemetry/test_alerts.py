@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from callrail_relay.domain.alerts import Code, Incident, Level, Parameters
+from callrail_relay.domain.message import Reason
 from callrail_relay.telemetry.alerts import alert_text
 
 AT = datetime(2026, 4, 8, 18, 14, tzinfo=UTC)
 WHEN = f"{AT.astimezone():%I:%M %p}".lstrip("0") + f" on {AT.astimezone():%B} {AT.astimezone().day}"
+LUNCH = Reason("by_hand", {"note": "Lunch."}).document()
 LIMIT: Parameters = {
     "account": "ACC1",
     "window": "hour",
@@ -18,7 +20,11 @@ LIMIT: Parameters = {
     "free_at": "",
 }
 PARAMETERS: dict[Code, Parameters] = {
-    Code.PAUSED: {"account": "ACC1", "since": AT.isoformat(), "reason": "Lunch"},
+    Code.PAUSED: {
+        "account": "ACC1",
+        "since": AT.isoformat(),
+        "reason": Reason("by_hand", {"note": "Lunch."}).document(),
+    },
     Code.UNREACHABLE: {"account": "ACC1"},
     Code.PUBLIC_URL: {"url": "https://texts.example.com", "detail": "It doesn't answer."},
     Code.LIMIT: LIMIT,
@@ -29,7 +35,7 @@ PARAMETERS: dict[Code, Parameters] = {
 }
 
 
-def text(code: Code, *, level: Level = Level.ERROR, **changes: str | int) -> str:
+def text(code: Code, *, level: Level = Level.ERROR, **changes: object) -> str:
     parameters = {**PARAMETERS[code], **changes}
     return alert_text([Incident(key=code, level=level, parameters=parameters, opened_at=AT)])
 
@@ -46,8 +52,7 @@ def test_a_pause_names_its_reason_and_the_way_out() -> None:
     assert text(Code.PAUSED) == (
         f"Sending is paused for account ACC1 since {WHEN}. Lunch. Run `callrail-relay resume` to go on."
     )
-    reason = "CallRail refused +12025550122 with 403. Run `callrail-relay resume` when the key can send."
-    words = text(Code.PAUSED, reason=reason)
+    words = text(Code.PAUSED, reason=Reason("by_hand", {"note": "+12025550122 asked for it."}).document())
     assert 1 == words.count("callrail-relay resume")
     assert "2025550122" not in words
 

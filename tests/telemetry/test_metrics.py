@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Counts, Standing
+from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -33,7 +33,7 @@ from callrail_relay.domain.events import (
     SubmissionAccepted,
 )
 from callrail_relay.domain.health import Facts, Node, Running, StoreStats
-from callrail_relay.domain.message import Source, Status, uuid7
+from callrail_relay.domain.message import Reason, Source, Status, uuid7
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.views import Waiting
 from callrail_relay.telemetry.metrics import Metrics
@@ -85,8 +85,8 @@ STATS = StoreStats(
         running=Running(),
         waiting=Waiting(),
         standings=(
-            Standing(
-                account=make_account().paused(START, "Lunch."),
+            AccountStatus(
+                account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
                 hour=Window(150, 150, START + MINUTE),
                 day=Window(151, 1000),
                 pending=4,

@@ -7,10 +7,11 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.mapper import MappingPolicy, map_text
+from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import RelayError
+from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.sentences import says
 from callrail_relay.service.health import CheckResult, Condition
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
@@ -78,7 +79,7 @@ class SetupPage:
             well=[one for one in findings if one.condition is Condition.OK],
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._mapping.routes)),
-            suppressions=await self._history.suppressions(),
+            opt_outs=await self._history.opt_outs(),
         )
 
     async def check(self, request: Request, session: Session, form: Form) -> Response:
@@ -99,10 +100,12 @@ class SetupPage:
         """Send a text that was typed on the page, under the same rules as every other."""
         to, sender, text = form.get("to", ""), form.get("from", ""), form.get("message", "")
         try:
-            draft = map_text(to=to, text=text, sender=sender or None, policy=self._mapping)
+            draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
+            if draft.reasons:
+                raise UsageFault(" ".join(says(reason) for reason in draft.reasons))
             [accepted] = (await self._intake.accept_direct(draft)).accepted
         except RelayError as error:
-            trial = Trial(to=to, sender=sender, text=text, fault=_for_page(str(error)))
+            trial = Trial(to=to, sender=sender, text=text, fault=str(error))
             return await self.show(request, session, trial=trial)
         self._wake()
         held = accepted.status is Status.HELD
@@ -110,19 +113,12 @@ class SetupPage:
         return await self._frame.done(session, {}, words, back=f"/texts/{accepted.message_id}")
 
 
-def _for_page(words: str) -> str:
-    """A sentence about an option of the command line as one about a field of the form."""
-    for option, field in (("--to", "The number"), ("--message", "The text"), ("--from", "“From”")):
-        words = words.replace(option, field)
-    return words
-
-
 def _gravity(finding: CheckResult) -> int:
     """Errors come first."""
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
 
-def _whose(team_id: str | None, sender_id: str | None) -> str:
+def _whose(team_id: object, sender_id: object) -> str:
     parts = [f"team {team_id}" if team_id else "", f"sender {sender_id}" if sender_id else ""]
     return " and ".join(part for part in parts if part).capitalize()
 

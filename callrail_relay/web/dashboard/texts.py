@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import TextFilter, Utterance
+from callrail_relay.domain.views import ChatMessage, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
@@ -106,7 +106,7 @@ def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | Non
         day = date.fromisoformat(given)
         return _whole_day(day)
     except (ValueError, OverflowError):
-        faults.append(f"“{given}” is no day; write it as 2026-11-23.")
+        faults.append(f"“{given}” isn't a date. Write it as 2026-11-23.")
         return None, None
 
 
@@ -128,22 +128,22 @@ class ConversationPage:
         tracking_number = _number(request.path_params["tracking_number"])
         before = _instant(request.query_params.get("before", ""))
         conversation = await self._history.conversation(tracking_number, recipient, before)
-        if not conversation.utterances:
+        if not conversation.messages:
             raise NotFound("There is no text to this person from this number.")
         return await self._frame.draw(
             request,
             session,
             "conversation.html",
             conversation=conversation,
-            days=by_day(conversation.utterances),
+            days=by_day(conversation.messages),
             address=request.url.path,
             older=None if conversation.older is None else conversation.older.isoformat(),
         )
 
 
-def by_day(utterances: Sequence[Utterance]) -> list[tuple[date, list[Utterance]]]:
+def by_day(messages: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
     """The bubbles of each day, by this machine's clock."""
-    days = groupby(utterances, key=lambda one: one.at.astimezone().date())
+    days = groupby(messages, key=lambda one: one.at.astimezone().date())
     return [(day, list(ones)) for day, ones in days]
 
 
