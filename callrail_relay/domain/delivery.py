@@ -117,13 +117,3 @@ class Counts:
     recent: Mapping[Status, int]
     releasing: int
     look_ups: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
-    """The counts, how each account stands, and how many people opted out, as of ``read_at``."""
-
-    read_at: datetime
-    counts: Counts
-    standings: tuple[AccountStatus, ...]
-    opt_outs: int

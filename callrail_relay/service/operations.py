@@ -118,18 +118,19 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
-        now = await self._store.now()
         counts = await self._store.read(queries.count_by_status)
-        return StatusReport(
-            facts=Facts(
-                now=now,
-                running=await self._store.running(),
-                standings=tuple(await self.standings()),
-                waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
-                contacts=await self._store.read(contacts.read_contacts, self._account_ids),
-                any_texts=any(counts.values()),
-            ),
-            counts=counts,
+        facts = replace(await self.facts(), any_texts=any(counts.values()))
+        return StatusReport(facts=facts, counts=counts)
+
+    async def facts(self) -> Facts:
+        """The facts of the verdict, as far as the store has them, without counting all messages."""
+        now = await self._store.now()
+        return Facts(
+            now=now,
+            running=await self._store.running(),
+            standings=tuple(await self.standings()),
+            waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
+            contacts=await self._store.read(contacts.read_contacts, self._account_ids),
         )
 
     async def standings(self) -> list[AccountStatus]:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import callrail_relay
-from callrail_relay.domain.alerts import Changes, Incident, Level
+from callrail_relay.domain.alerts import Change, Incident, Level
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.inbound import Direction, PollPolicy, ShownNumber
 from callrail_relay.domain.message import MessageFilter, Reason, Status
@@ -290,8 +290,8 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     )
     await outbox.read(alerts.read_undecided, timedelta(minutes=15))
     await outbox.read(alerts.count_failures, [ACCOUNT])
-    incident = Incident(key="paused:ACC1", level=Level.ERROR, detail="It is paused.", opened_at=clock.now())
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident,)))
+    incident = Incident(key="paused:ACC1", level=Level.ERROR, opened_at=clock.now())
+    await outbox.write(alerts.change_incidents, [Change(before=None, after=incident)])
     claimed = await outbox.write(alerts.claim_alerts, timedelta(minutes=1))
     await outbox.write(alerts.put_off, claimed, clock.now())
     await outbox.write(alerts.mark_told, claimed)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
@@ -29,12 +29,14 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
-from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.in_process import InProcessTransport
 from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
@@ -122,9 +124,9 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()
-        return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
+        return TaskGroup(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
@@ -213,7 +215,7 @@ async def open_rig(
         async with open_callrail(
             url,
             connections=connections,
-            transport=None if network else transport or InProcessTransport(create_app(simulator)),
+            transport=None if network else transport or InProcessTransport(simulator),
         ) as callrail:
             yield Rig(
                 clock=clock,

@@ -33,9 +33,9 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.wakeup import Wakeup
 from tests.service.rig import KEY, Rig, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
 

@@ -12,8 +12,8 @@ from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox import numbers, opt_outs
-from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.replies import InboundTexts, Polling
+from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
 

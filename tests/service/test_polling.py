@@ -32,7 +32,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.outbox import history, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
-from callrail_relay.service.delivery import Delivery, Worker
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.replies import (
     COMMAND_WAITS,
     FIRST_POLL_WITHIN,
@@ -299,7 +299,7 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
     await delivery
 
 
-def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[Worker, Delivery, Polling]:
+def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[TaskGroup, Delivery, Polling]:
     """A worker that sends nothing before its first poll."""
     delivery = rig.delivery(closed=frozenset({rig.account_id}))
     polling = polling_of(rig, reader=reader, opened=delivery.open)
