@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from callrail_relay.domain.routing import Route, RouteRule, Routes
     from callrail_relay.domain.segmentation import split_text
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CallRail",

@@ -1,15 +1,20 @@
 """The package as a whole: its version, its first impression, and what lies beside it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 import callrail_relay
@@ -26,6 +31,8 @@ TOP_LEVEL = {
     "callrail_relay",
     "docs",
     "pyproject.toml",
+    "renovate.json",
+    "requirements.lock",
     "tests",
 }
 
@@ -100,6 +107,18 @@ def test_help_is_instant() -> None:
     assert set() == HEAVY & set(json.loads(shown.stderr.splitlines()[-1]))
 
 
+def test_help_names_every_command_on_a_line_of_its_own() -> None:
+    """On a terminal of 80 columns no sentence in the lists of commands is cut or broken."""
+    lists = {name.rpartition(" ")[0] for name in commands()}
+    lines = [line for name in lists for line in help_of(name, columns=80)]
+
+    assert max(map(len, lines)) <= 80
+    for name in commands():
+        *_, own = name.split()
+        sentence = command_of(name).help.splitlines()[0]
+        assert [own, sentence] in [line.split(maxsplit=1) for line in lines], name
+
+
 def test_every_command_of_the_contract_is_there() -> None:
     """No command that scripts rely on is missing, and none is there that is not listed here."""
     assert COMMANDS == set(commands())
@@ -135,6 +154,25 @@ def test_nothing_else_lies_at_the_top() -> None:
     assert TOP_LEVEL == {name.split("/")[0] for name in listed.stdout.split("\0") if name}
 
 
+def test_lock_has_what_the_program_and_its_tests_ask_for() -> None:
+    """Each requirement is pinned to a version that fits, and each pin has hashes and names no place."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    blocks = re.split(r"\n(?=\S)", lock.strip())
+    pins = dict(re.split(r"==|\s", block, maxsplit=2)[:2] for block in blocks)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [
+        Requirement(text)
+        for texts in (project["dependencies"], *project["optional-dependencies"].values())
+        for text in texts
+    ]
+
+    assert all(" --hash=sha256:" in block for block in blocks)
+    assert "://" not in lock
+    for one in asked:
+        if one.name != project["name"]:
+            assert one.specifier.contains(pins[canonicalize_name(one.name)]), f"{one}: see pyproject.toml"
+
+
 def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
 
@@ -154,11 +192,23 @@ def _walk(command: object, *path: str) -> Iterator[str]:
             yield from _walk(child, *path, name)
 
 
+def command_of(name: str) -> Any:  # noqa: ANN401 - typer's own click
+    command: Any = typer.main.get_command(app)
+    for part in name.split():
+        command = command.commands[part]
+    return command
+
+
+def help_of(command: str, *, columns: int) -> list[str]:
+    """The lines that a terminal of so many columns shows, without the frames."""
+    shown = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [*command.split(), "--help"])
+    assert 0 == shown.exit_code, shown.output
+    return [line.strip(" │╭╮╰╯─") for line in shown.output.splitlines()]
+
+
 def examples(command: str) -> list[str]:
     """The examples in the help that a person sees on a wide terminal."""
-    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*command.split(), "--help"])
-    assert 0 == shown.exit_code, shown.output
-    return examples_in(shown.output, command)
+    return examples_in("\n".join(help_of(command, columns=200)), command)
 
 
 def examples_in(help_text: str, command: str) -> list[str]:

@@ -18,7 +18,7 @@ from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.replies import EVENT, Witness
+from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import (
     GRACE,
     HookToken,
@@ -152,21 +152,18 @@ async def signing_keys(installation: Installation) -> SigningKeys:
     return SigningKeys(await read(), read, verify, installation.clock)
 
 
-async def open_witness(
+async def open_callrail_webhooks(
     installation: Installation,
     store: Store,
     hook: EventHook,
-    heard: Callable[[], None],
+    arrived: Callable[[], None],
     refused: Refused = uncounted,
-) -> Witness:
-    """Who takes what CallRail's webhooks tell."""
-    return Witness(
-        store,
-        installation.witness,
+) -> CallRailWebhooks:
+    return CallRailWebhooks(
+        InboundTexts(store, installation.inbound, hook=hook, arrived=arrived),
         keys=await signing_keys(installation),
         read=read_text,
         hook=hook,
-        heard=heard,
         refused=refused,
     )
 

@@ -13,8 +13,8 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
-from callrail_relay.outbox import polling as store_polling
 from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.sentences import plural
 from callrail_relay.service.health import (
@@ -127,14 +127,14 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
             rung=None if found is None else found.rung,
             polled=installation.settings.replies.poll_every,
-            last_poll=None if polling is None else await relay.store.read(store_polling.last_poll, polling),
+            last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
             now=await relay.store.now(),
             forwarded=0 if channels is None else len(channels.names),
         )
 
     return [
         *_settings_checks(installation, relay),
-        ("store", lambda: check_store(probe, relay.store.name)),
+        ("store", lambda: check_store(relay.store, probe)),
         ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),

@@ -7,7 +7,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.bootstrap.credentials import hook_url, open_witness, require_hook_token
+from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
@@ -71,11 +71,11 @@ async def open_listeners(
         wake=worker.wake,
         refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.store, hook, worker.heard, refusals.count)
+    webhooks = await open_callrail_webhooks(installation, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
             if3,
-            CallRailHook(if3.gate, witness),
+            CallRailHook(if3.gate, webhooks),
             StoreProbe(relay.store, installation.clock).writable,
             installation.clock,
             metrics.answered,
@@ -147,7 +147,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             public_url=lambda: relay.public_address.seen,
             read_url=read_url,
             # A person's word may let anything leave, also where nothing that comes in could.
-            wake=worker.heard,
+            wake=worker.wake_all,
             signal=signal,
             link_secret=link_secret,
             sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,16 +26,16 @@ from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.numbers import find_sending_route
+from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import Gauges
 from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.replies import Forwarding, Polling
+from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.retention import Retention
 from callrail_relay.service.wakeup import Wakeup
 from callrail_relay.telemetry import logs
@@ -140,7 +140,7 @@ async def open_worker(
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that *stays* also does what is not about certain texts, such as looking for replies.
+    One that *stays* also does what is not about certain texts, and sends nothing before its first poll.
 
     Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
     directory for the name.
@@ -152,6 +152,7 @@ async def open_worker(
         names = private_directory(installation.data) if file is None else names_of_store(file)
         with node_name(names) as node:
             await relay.store.require_not_copied()
+            await cover_new_numbers(relay.store, installation.tracking_numbers)
             delivery = Delivery(
                 relay.store,
                 callrail,
@@ -160,6 +161,7 @@ async def open_worker(
                 clock=relay.store.clock,
                 random=installation.random,
                 hook=hook,
+                closed=installation.polling.accounts if stays and installation.polling else frozenset(),
             )
             reconciliation = Reconciliation(
                 relay.store,
@@ -175,43 +177,43 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
-            others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, wakeup, *others)
+            others: list[BackgroundTask] = _others(relay, callrail, hook) if stays else []
+
+            def arrived() -> None:
+                worker.wake_all()
+
+            polling = installation.polling and Polling(
+                relay.store,
+                callrail,
+                installation.polling,
+                InboundTexts(relay.store, installation.inbound, hook=hook, arrived=arrived),
+                clock=relay.store.clock,
+                hook=hook,
+                opened=delivery.open,
+            )
+            if polling and stays:
+                others.append(polling)
+            poll_now = polling.poll_now if polling else None
+            worker = Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            yield worker
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[BackgroundTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[Beside] = [
+    others: list[BackgroundTask] = [
         Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:
         others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
-
-    def heard() -> None:
-        changed()
-        for other in others:
-            other.wake()
-
     kept_for = installation.settings.retention.after
     if kept_for is not None:
         others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
         others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
-    if installation.polling is not None:
-        polling = Polling(
-            relay.store,
-            callrail,
-            installation.polling,
-            installation.witness,
-            clock=relay.store.clock,
-            hook=hook,
-            heard=heard,
-        )
-        others.append(polling)
     return others
 
 

@@ -20,7 +20,6 @@ import httpx
 from callrail_relay.callrail import wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import (
-    CallRailText,
     Change,
     HookUrls,
     Registration,
@@ -38,6 +37,9 @@ IDLE_CONNECTION = 1.0
 """Seconds; a connection idle for longer may be closed on the other side, and a text sent into it be lost."""
 
 LARGEST_ANSWER = 1_048_576
+LARGEST_LIST = 16 * LARGEST_ANSWER
+"""A page of 250 conversations, each with its recent texts, may have some megabytes."""
+
 MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
@@ -67,7 +69,7 @@ class UnknownToCallRail(RefusedByCallRail):
 
 
 class AnswerTooLarge(Exception):
-    """An answer went on beyond LARGEST_ANSWER."""
+    """An answer was longer than any of CallRail's."""
 
 
 class CallRail:
@@ -217,24 +219,41 @@ class CallRail:
         """
         What people wrote to a company's numbers since then.
 
-        The list has the newest activity first: mostly one request will do, and at most MOST_REPLY_PAGES are
-        made.
+        The list has the newest activity first, 250 conversations a request: mostly one will do. A
+        conversation is read by itself only if the list may not show all that came.
         """
-        found: list[tuple[CallRailText, ...]] = []
+        counter, found = _Counter(), dict[str, wire.Replies]()
+        fault = None
+        try:
+            await self._find_replies(account_id, company_id, since, counter, found)
+        except (RefusedByCallRail, Unavailable) as error:
+            fault = str(error)
+        except ValueError as error:
+            fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
+        conversations = tuple(replies for replies in found.values() if replies)
+        return SeenReplies(conversations=conversations, requests=counter.requests, fault=fault)
+
+    async def _find_replies(
+        self,
+        account_id: str,
+        company_id: str,
+        since: datetime,
+        counter: "_Counter",
+        found: dict[str, wire.Replies],
+    ) -> None:
         # A day of CallRail's may begin hours later than ours.
         day = (since - timedelta(days=1)).date()
         for page in range(1, MOST_REPLY_PAGES + 1):
-            try:
-                body = await self._get(wire.conversations_path(account_id, company_id, day, None, page))
-                found += wire.read_replies(body, since=since)
-                if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
-                    break
-            except (RefusedByCallRail, Unavailable) as error:
-                return SeenReplies(conversations=tuple(found), requests=page, fault=str(error))
-            except ValueError as error:
-                fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
-                return SeenReplies(conversations=tuple(found), requests=page, fault=fault)
-        return SeenReplies(conversations=tuple(found), requests=page)
+            counter.requests += 1
+            body = await self._get(wire.conversations_path(account_id, company_id, day, None, page))
+            replies, cut = wire.read_replies(body, since=since)
+            found.update(replies)
+            for id_, conversation in cut.items():
+                counter.requests += 1
+                body_of_one = await self._get(wire.conversation_path(account_id, id_, page=1))
+                found[id_] = wire.replies_of(conversation, body_of_one, since=since)
+            if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
+                break
 
     async def _find_texts(
         self,
@@ -307,7 +326,7 @@ class CallRail:
 
     async def _get(self, path: str) -> bytes:
         try:
-            answer = await self._exchange(self._http.build_request("GET", path))
+            answer = await self._exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
                 f"CallRail at {self._http.base_url.host} cannot be reached ({_cause(error)}); check the "
@@ -335,11 +354,11 @@ class CallRail:
         if answer.status not in (200, 201):
             raise _fault(answer)
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
+    async def _exchange(self, request: httpx.Request, *, largest: int = LARGEST_ANSWER) -> Answer:
         async with asyncio.timeout(self._deadline):
             response = await self._http.send(request, stream=True)
             try:
-                return Answer(response.status_code, response.headers, await _read_capped(response))
+                return Answer(response.status_code, response.headers, await _read_capped(response, largest))
             finally:
                 await response.aclose()
 
@@ -352,11 +371,11 @@ def _check_address(api_url: str) -> None:
         raise ValueError("api_url must begin with https://, since the API key is sent there")
 
 
-async def _read_capped(response: httpx.Response) -> bytes:
+async def _read_capped(response: httpx.Response, largest: int) -> bytes:
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > largest:
             raise AnswerTooLarge
     return bytes(body)
 

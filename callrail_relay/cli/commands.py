@@ -16,25 +16,20 @@ from callrail_relay.cli import (
     hook_url,
     messages,
     operate,
+    opt_outs,
     replay,
     sandbox,
     send,
     serve,
     status,
-    suppressions,
 )
 
 app = typer.Typer(
     name="callrail-relay",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Plain help: the boxes take three times as long to load as the program.
-    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=(
-        "Sends the texts of InvestorFuse IF3 (Carrot CRM) through CallRail: kept, once, in order, within the "
-        "rules, in sight."
-    ),
+    help="Sends InvestorFuse IF3 (Carrot) texts through CallRail.",
     epilog="Try it without an account: callrail-relay demo",
 )
 
@@ -54,24 +49,27 @@ def callrail_relay(
     pass
 
 
-app.command("configure")(configure.configure)
-app.command("send")(send.send)
-app.command("serve")(serve.serve)
-app.command("replay")(replay.replay)
-app.command("demo")(sandbox.demo)
-app.command("dashboard")(operate.dashboard)
-app.command("doctor")(operate.doctor)
-app.command("status")(status.status)
-app.add_typer(messages.app, name="messages")
-app.command("pause")(operate.pause)
-app.command("resume")(operate.resume)
-app.add_typer(suppressions.app, name="opt-outs")
+SET_UP, SEND, WATCH, OPERATE, TRY = "Set up", "Send", "Watch", "Operate", "Try it"
+"""The panels of the help, in this order."""
+
+app.command("configure", rich_help_panel=SET_UP)(configure.configure)
+app.command("hook-url", rich_help_panel=SET_UP)(hook_url.hook_url)
+app.command("doctor", rich_help_panel=SET_UP)(operate.doctor)
+app.add_typer(operate.alerts_app, name="alerts", rich_help_panel=SET_UP)
+app.command("serve", rich_help_panel=SEND)(serve.serve)
+app.command("send", rich_help_panel=SEND)(send.send)
+app.command("replay", rich_help_panel=SEND)(replay.replay)
+app.command("status", rich_help_panel=WATCH)(status.status)
+app.command("dashboard", rich_help_panel=WATCH)(operate.dashboard)
+app.add_typer(messages.app, name="messages", rich_help_panel=WATCH)
+app.command("pause", rich_help_panel=OPERATE)(operate.pause)
+app.command("resume", rich_help_panel=OPERATE)(operate.resume)
+app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel=OPERATE)
 # Its former name, for scripts.
-app.add_typer(suppressions.app, name="suppressions", hidden=True)
-app.add_typer(operate.alerts_app, name="alerts")
-app.add_typer(operate.database_app, name="database")
-app.command("hook-url")(hook_url.hook_url)
-app.command("sandbox")(sandbox.sandbox)
+app.add_typer(opt_outs.app, name="suppressions", hidden=True)
+app.add_typer(operate.database_app, name="database", rich_help_panel=OPERATE)
+app.command("demo", rich_help_panel=TRY)(sandbox.demo)
+app.command("sandbox", rich_help_panel=TRY)(sandbox.sandbox)
 
 
 def main() -> None:

@@ -31,43 +31,73 @@ _PASTE = (
     '"Outbound Text Webhook". It is saved when you click outside the field.'
 )
 
+CALLRAIL, RELAY, SECRETS = "CallRail", "This relay", "Secrets"
+"""The panels of the options."""
+
 ApiKeyStdin = Annotated[
-    bool, typer.Option("--api-key-stdin", help="Read CallRail's API key from standard input.")
+    bool,
+    typer.Option(
+        "--api-key-stdin", rich_help_panel=SECRETS, help="Read CallRail's API key from standard input."
+    ),
 ]
 AccountId = Annotated[
     str | None,
-    typer.Option("--account-id", metavar="ID", help="ACC..., or the nine-digit account number."),
+    typer.Option(
+        "--account-id", metavar="ID", rich_help_panel=CALLRAIL, help="ACC..., or the nine-digit number."
+    ),
 ]
 CompanyId = Annotated[
-    str | None, typer.Option("--company-id", metavar="ID", help="COM..., the company to text for.")
+    str | None,
+    typer.Option("--company-id", metavar="ID", rich_help_panel=CALLRAIL, help="COM..., the company."),
 ]
 TrackingNumber = Annotated[
     str | None,
-    typer.Option("--tracking-number", metavar="PHONE", help="The number that texts leave from."),
+    typer.Option(
+        "--tracking-number", metavar="PHONE", rich_help_panel=CALLRAIL, help="The number to text from."
+    ),
 ]
 PublicUrl = Annotated[
     str | None,
-    typer.Option("--public-url", metavar="URL", help="The https address by which IF3 reaches the relay."),
+    typer.Option(
+        "--public-url",
+        metavar="URL",
+        rich_help_panel=RELAY,
+        help="The https address at which IF3 reaches the relay.",
+    ),
 ]
 AcceptTerms = Annotated[
     bool,
-    typer.Option("--accept-terms", help="A person writes each text, to one person who agreed to be texted."),
+    typer.Option(
+        "--accept-terms",
+        rich_help_panel=CALLRAIL,
+        help="A person writes each text, to one person who agreed to be texted.",
+    ),
 ]
 ApiUrl = Annotated[
-    str | None, typer.Option("--api-url", metavar="URL", help="Another CallRail, such as a sandbox.")
+    str | None,
+    typer.Option(
+        "--api-url", metavar="URL", rich_help_panel=CALLRAIL, help="Another CallRail, such as a sandbox."
+    ),
 ]
 NoVerify = Annotated[
-    bool, typer.Option("--no-verify", help="Ask nothing of CallRail: store what is given, as it is given.")
+    bool,
+    typer.Option("--no-verify", rich_help_panel=CALLRAIL, help="Save what you give without asking CallRail."),
 ]
 Webhooks = Annotated[
     bool,
     typer.Option(
-        "--webhooks", help="Have CallRail tell of replies and sent texts. On its own it asks nothing else."
+        "--webhooks",
+        rich_help_panel=RELAY,
+        help="Get replies: register webhooks at CallRail. Alone, it asks nothing.",
     ),
 ]
 SecretsFile = Annotated[
     bool,
-    typer.Option("--secrets-file", help="Keep the secrets in a file of mode 0600, not in the OS keyring."),
+    typer.Option(
+        "--secrets-file",
+        rich_help_panel=SECRETS,
+        help="Keep the secrets in a private file, not in the OS keyring.",
+    ),
 ]
 
 
@@ -87,19 +117,20 @@ async def configure(
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    """
-    Set up the relay: the API key, and the account, company and number that texts leave from.
+    r"""
+    Set up the relay: your CallRail API key, account and number.
 
-    Asks for whatever the options leave open. Without a terminal nothing is asked: where CallRail offers
-    only one, that one is taken; the rest must be given. Settings keep their comments, and a failure leaves
-    everything as it was.
+    It asks for what the options don't give. Without a terminal it asks nothing:
+    it takes the only account, company or number there is, and you give the
+    rest. Comments in the settings file stay, and a failure leaves everything as
+    it was.
 
-    \b
     Example:
-      $ callrail-relay configure
-      $ callrail-relay configure --api-key-stdin --account-id ACC... --company-id COM... \\
-            --tracking-number +12025550133 --accept-terms < key.txt
-      $ callrail-relay configure --webhooks
+    $ callrail-relay configure
+    $ callrail-relay configure --api-key-stdin --account-id ACC... \
+        --company-id COM... --tracking-number +12025550133 \
+        --accept-terms < key.txt
+    $ callrail-relay configure --webhooks
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.setup import known_api_key, save_setup

@@ -24,6 +24,8 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from callrail_relay.service.delivery import Worker
+
 
 P = ParamSpec("P")
 
@@ -107,6 +109,15 @@ def say(words: str) -> None:
     typer.echo(printable(words), err=True)
 
 
+async def poll_now(worker: "Worker") -> None:
+    """Read replies before texts are sent, and warn if that didn't work."""
+    if not await worker.poll_now():
+        say(
+            "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
+            "out may be texted."
+        )
+
+
 def echo(words: str = "") -> None:
     """Print a line of the result, on standard output."""
     typer.echo(printable(words))
@@ -173,7 +184,7 @@ def print_json(document: object, *, indent: int | None = 2) -> None:
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:
-    """*document* as JSON that a terminal may show: what could steer it is written as ``\\u…``."""
+    r"""*document* as JSON that a terminal may show: what could steer it is written as ``\u…``."""
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
@@ -236,9 +247,9 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="PATH", help="The settings file, where it is not the usual one."),
+    typer.Option("--config", metavar="PATH", help="Path to the settings file."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 

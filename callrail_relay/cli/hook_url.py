@@ -36,25 +36,26 @@ def why_not_for_if3(public_url: str | None) -> str | None:
 async def hook_url(
     rotate: Annotated[
         bool,
-        typer.Option("--rotate", help="Make a new secret first; the former URL works for another 24 hours."),
+        typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours."),
     ] = False,
     now: Annotated[
         bool,
-        typer.Option("--now", help="With --rotate: end the former URLs at once, for one that others know."),
+        typer.Option("--now", help="With --rotate: end the old URLs now, if others know them."),
     ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Print the URL to paste into IF3: Team Dashboard > Settings > Messaging > "Outbound Text Webhook".
+    Print the webhook URL to paste into IF3.
 
-    The URL holds the secret that lets texts in: treat it like a password.
+    In IF3 it goes in Team Dashboard > Settings > Messaging > "Outbound Text
+    Webhook". Anyone with this URL can send texts as you: treat it like a
+    password.
 
-    \b
     Example:
-      $ callrail-relay hook-url
-      $ callrail-relay hook-url --rotate
-      $ callrail-relay hook-url --rotate --now
+    $ callrail-relay hook-url
+    $ callrail-relay hook-url --rotate
+    $ callrail-relay hook-url --rotate --now
     """
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.context import find_installation

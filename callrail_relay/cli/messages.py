@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from callrail_relay.domain.message import Actor, Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at texts, and decide on those that are held."
-)
+app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
 
 class Form(StrEnum):
@@ -38,7 +36,7 @@ class Form(StrEnum):
 
 
 Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Only texts with this status; may be repeated.")
+    list[str] | None, typer.Option("--status", help="Only texts with this status; can be repeated.")
 ]
 Recipient = Annotated[
     str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
@@ -51,14 +49,14 @@ Search = Annotated[
 ]
 
 Note = Annotated[
-    str | None, typer.Option("--note", metavar="WORDS", help="Why; kept with the text, beside your name.")
+    str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
 ]
 SameWording = Annotated[
     bool,
-    typer.Option("--same-wording", help="And all others that are held as one mass text together with it."),
+    typer.Option("--same-wording", help="Also all others on hold with the same wording."),
 ]
 
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or of submissions.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 
 @app.command("list")
@@ -75,10 +73,9 @@ async def list_messages(
     """
     List texts, newest first.
 
-    \b
     Example:
-      $ callrail-relay messages list --status held --status unknown
-      $ callrail-relay messages list --since 2h --json
+    $ callrail-relay messages list --status held --status unknown
+    $ callrail-relay messages list --since 2h --json
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -98,13 +95,11 @@ async def list_messages(
 @command
 async def export(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Where to write; - is standard output.")
+        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
     ] = STANDARD,
     form: Annotated[
         Form | None,
-        typer.Option(
-            "--format", help="What to write; by the file's name, where it is left out.", show_default=False
-        ),
+        typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
     ] = None,
     status: Statuses = None,
     recipient: Recipient = None,
@@ -114,16 +109,16 @@ async def export(
     as_json: Json = False,
 ) -> int:
     """
-    Write all texts, or some of them, to a file, oldest first: as CSV for a spreadsheet, or as JSON lines.
+    Save texts to a CSV or JSON Lines file, oldest first.
 
-    A JSON line holds all that `messages show --json` does. In CSV, cells that a spreadsheet could take for a
-    formula begin with an apostrophe. A file is made for you alone (mode 0600), and takes the place of one of
-    that name when it is complete.
+    A JSON line holds all that `messages show --json` does. In CSV, cells that a
+    spreadsheet could take for a formula begin with an apostrophe. Only you can
+    read the file (mode 0600). It replaces one of the same name when it's
+    complete.
 
-    \b
     Example:
-      $ callrail-relay messages export texts.csv
-      $ callrail-relay messages export --since 30d --format jsonl > texts.jsonl
+    $ callrail-relay messages export texts.csv
+    $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -174,16 +169,15 @@ def _json_lines(messages: "list[Message]") -> str:
 @app.command("show")
 @command
 async def show(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or of a submission.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Show one text with its whole way: its segments, each attempt, and CallRail's answers.
+    Show one text: its parts, its attempts and CallRail's answers.
 
-    \b
     Example:
-      $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -215,13 +209,13 @@ async def approve(
     as_json: Json = False,
 ) -> int:
     """
-    Let held texts leave. What is overridden is exactly the reasons that each one shows.
+    Send texts that are on hold.
 
-    A person who opted out is not texted, whoever approves; see `callrail-relay opt-outs`.
+    Only the reasons shown are overridden. A person who opted out isn't texted
+    even then; see `callrail-relay opt-outs`.
 
-    \b
     Example:
-      $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -246,14 +240,15 @@ async def remap(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
     """
-    Map held texts again that came without a person, words or a route, after you changed the settings.
+    Reprocess texts after a settings change.
 
-    The request is read again as it came in. A text that lacks nothing now passes the guards, and is queued at
-    the place that it had when it arrived; what still lacks something stays held, and the command ends with 7.
+    It's for texts on hold that came without a person, words or a route. The
+    request is read again as it came in. A text that lacks nothing now is
+    checked by the rules and queued at the place it had when it arrived. What
+    still lacks something stays on hold, and the command ends with 7.
 
-    \b
     Example:
-      $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -274,15 +269,16 @@ async def remap(
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
-    """
-    Send unknown, failed or cancelled texts again.
+    r"""
+    Send unconfirmed, failed or canceled texts again.
 
-    CallRail has no way to send a text once for certain: an unknown one may have arrived. Look into the
-    conversation first. Where both arrive, the text is shown as sent twice.
+    CallRail can't guarantee a text is sent only once, and an unconfirmed one
+    may have arrived: check the conversation in CallRail first. If both arrive,
+    the text is shown as sent twice.
 
-    \b
     Example:
-      $ callrail-relay messages resend 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
+    $ callrail-relay messages resend --yes \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -301,12 +297,14 @@ async def resend(
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
-    """
-    Say that CallRail has taken unknown texts after all; what of them has not left yet follows.
+    r"""
+    Mark unconfirmed texts as sent.
 
-    \b
+    Parts that haven't been sent yet follow.
+
     Example:
-      $ callrail-relay messages mark-sent 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
+    $ callrail-relay messages mark-sent \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -327,12 +325,14 @@ async def cancel(
     config: Config = None,
     as_json: Json = False,
 ) -> int:
-    """
-    Keep held, queued, unknown or failed texts from leaving; `messages resend` brings them back.
+    r"""
+    Cancel texts that haven't been sent.
 
-    \b
+    `messages resend` brings them back.
+
     Example:
-      $ callrail-relay messages cancel 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf --yes
+    $ callrail-relay messages cancel --yes \
+        019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay

@@ -1,33 +1,29 @@
 """Commands that run a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from callrail_relay.cli.console import Config, Json, command, echo, say
-from callrail_relay.errors import NotAllowed, Unavailable
+from callrail_relay.errors import Unavailable
 
-if TYPE_CHECKING:
-    from callrail_relay.bootstrap.copying import TableCopy
-
-
-Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; all by default.")]
+Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; default: all.")]
 
 
 @command
 async def pause(
     account: Account = None,
-    reason: Annotated[str, typer.Option("--reason", help="Shown wherever the pause is.")] = "A person "
-    "paused it.",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown with the pause.")
+    ] = "A person paused it.",
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Accept and keep texts, and send none until `resume`.
+    Stop sending; keep accepting texts.
 
-    \b
     Example:
-      $ callrail-relay pause --reason "The office is closed today."
+    $ callrail-relay pause --reason "The office is closed today."
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -41,11 +37,12 @@ async def pause(
 @command
 async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> int:
     """
-    Send again after a pause, whoever or whatever paused it.
+    Resume sending.
 
-    \b
+    It ends every pause, also one that the relay began by itself.
+
     Example:
-      $ callrail-relay resume
+    $ callrail-relay resume
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -65,22 +62,19 @@ def _show(done: str, ids: list[str], *, as_json: bool) -> None:
     echo(f"{done}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`.")
 
 
-alerts_app = typer.Typer(
-    no_args_is_help=True, help="Try the ways by which you are told when something is wrong."
-)
+alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 
 
 @alerts_app.command("test")
 @command
 async def try_channels(config: Config = None, as_json: Json = False) -> int:
     """
-    Send a test alert on every channel of alerts.urls, and say which took it.
+    Send a test alert to every channel of alerts.urls.
 
-    Ends with 3 where no channel is set, and with 8 where one did not take it.
+    Ends with 3 if no channel is set, and with 8 if one didn't take the alert.
 
-    \b
     Example:
-      $ callrail-relay alerts test
+    $ callrail-relay alerts test
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import alert_channels
@@ -109,13 +103,13 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
 @command
 async def dashboard(config: Config = None, as_json: Json = False) -> int:
     """
-    Print a new link to the dashboard of the relay that runs on this machine.
+    Print a sign-in link to the dashboard.
 
-    The link is good for one browser, and for ten minutes. Run this as the user that runs `serve`.
+    The link works in one browser, for ten minutes. Run this on the machine and
+    as the user that runs `serve`.
 
-    \b
     Example:
-      $ callrail-relay dashboard
+    $ callrail-relay dashboard
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
@@ -130,14 +124,14 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
 @command
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
-    Check your setup, and show how to fix problems.
+    Check your setup and show how to fix problems.
 
-    It wants a relay to be running. Nothing is sent. The exit code is that of the first check that failed.
+    Run it while the relay runs. It sends nothing. The exit code is that of the
+    first check that failed.
 
-    \b
     Example:
-      $ callrail-relay doctor
-      $ callrail-relay doctor --json
+    $ callrail-relay doctor
+    $ callrail-relay doctor --json
     """
     from callrail_relay.bootstrap.diagnosis import diagnose
     from callrail_relay.cli.console import print_json
@@ -148,14 +142,14 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
     return report.exit_code
 
 
-database_app = typer.Typer(no_args_is_help=True, help="Move what is stored to another database.")
+database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 
 @database_app.command("copy")
 @command
 async def copy(
     source: Annotated[
-        str, typer.Argument(metavar="FROM", help="The store to copy, such as sqlite:///relay.db.")
+        str, typer.Argument(metavar="FROM", help="The database to copy, such as sqlite:///relay.db.")
     ],
     target: Annotated[
         str,
@@ -166,49 +160,30 @@ async def copy(
     config: Config = None,  # noqa: ARG001 - every command takes it; both stores are named here
     as_json: Json = False,
 ) -> int:
-    """
-    Copy a store into another database, from SQLite to PostgreSQL or back.
+    r"""
+    Copy a database to an empty one: SQLite or PostgreSQL.
 
-    Stop every `serve` on both first, and let `send` and `replay` finish. FROM stays as it is. To finish a
-    copy that was interrupted, give the command again: what is in TO already is left. Ends with 4 while a
-    `serve`, `send` or `replay` runs on either, and when the two do not hold the same afterwards. None of
-    them starts meanwhile.
+    Stop every `serve` on both first, and let `send` and `replay` finish. FROM
+    isn't changed. If the copy is interrupted, TO stays empty: run the command
+    again. Ends with 4 if a `serve`, `send` or `replay` is running on either, or
+    if TO isn't empty. None of them can start while it copies.
 
-    \b
     Example:
-      $ callrail-relay database copy sqlite:///relay.db postgresql://relay@db.example.com/relay
+    $ callrail-relay database copy sqlite:///relay.db \
+        postgresql://relay@db.example.com/relay
     """
     from contextlib import ExitStack
 
-    from callrail_relay.bootstrap.copying import copy_database, differing
+    from callrail_relay.bootstrap.copying import copy_database
     from callrail_relay.cli.console import print_json, progress
 
     with ExitStack() as stack:
-        copies = await copy_database(
+        copied = await copy_database(
             source, target, lambda rows: stack.enter_context(progress("Copying", rows))
         )
-    differ = differing(copies)
     if as_json:
-        print_json(
-            {
-                "same": not differ,
-                "tables": [
-                    {"table": one.table, "source": one.source, "target": one.target, "copied": one.copied}
-                    for one in copies
-                ],
-            }
-        )
+        print_json({"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]})
     else:
-        _show_copies(copies)
-    if differ:
-        raise NotAllowed(
-            f"The two do not hold the same: {', '.join(differ)}. TO holds more than came from FROM; "
-            "copy into an empty database."
-        )
+        for table, rows in copied.items():
+            echo(f"{table:<20} {rows:>10}")
     return 0
-
-
-def _show_copies(copies: "list[TableCopy]") -> None:
-    echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
-    for one in copies:
-        echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")

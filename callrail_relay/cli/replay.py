@@ -14,6 +14,7 @@ from callrail_relay.cli.console import (
     confirmed,
     echo,
     has_terminal,
+    poll_now,
     progress,
     read_input,
     say,
@@ -23,7 +24,7 @@ from callrail_relay.errors import NotFound
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned, SavedPayloads
-    from callrail_relay.service.dispatch import Ending
+    from callrail_relay.service.dispatch import DeliveryResult
     from callrail_relay.service.intake import SavedFile
 
 # Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
@@ -34,33 +35,32 @@ _LONGEST_TEXT = 54
 @command
 async def replay(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Files of saved payloads; - reads standard input.")
+        list[str], typer.Argument(metavar="FILE...", help="Files of saved requests; - for standard input.")
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Send a text again that the store holds already.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send again what the database has already.")] = False,
     yes: Yes = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="The longest time to wait.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds to wait at most.")
     ] = 120.0,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Send saved payloads: IF3's JSON or form, lists, JSON lines, and requests as
-    Zapier, n8n, Node-RED and webhook.site save them.
+    Send saved webhook requests.
 
-    Each becomes a text as if it had come by webhook. A text that the store holds already is
-    left out, unless you say --force. --dry-run, and the question before more than one text is
-    sent, tell what the run will do: by the rules, the texts in the store, and the others in the files.
+    It reads IF3's JSON or form, lists, JSON Lines, and requests as Zapier, n8n,
+    Node-RED and webhook.site save them. Each becomes a text as if it had come
+    by webhook. A text that is in the database already is skipped, unless you
+    say --force. --dry-run, and the question before more than one text is sent,
+    tell what the run will do: by the rules, the texts in the database, and the
+    others in the files.
 
-    \b
     Example:
-      $ callrail-relay replay payload.json
-      $ callrail-relay replay saved/*.json --dry-run
+    $ callrail-relay replay payload.json
+    $ callrail-relay replay saved/*.json --dry-run
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
@@ -129,6 +129,8 @@ async def _send(
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         dispatch = Dispatch(relay.operations, worker, relay.store.clock)
+        if new:
+            await poll_now(worker)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []
@@ -148,7 +150,7 @@ async def _send(
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-def _row(ending: "Ending") -> dict[str, Any]:
+def _row(ending: "DeliveryResult") -> dict[str, Any]:
     from callrail_relay.cli.documents import message_document
 
     row = message_document(ending.message)

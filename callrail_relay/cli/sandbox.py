@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 
 @command
 async def sandbox(
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free port.")] = 8789,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
+    ] = 8789,
     faults: Annotated[
-        Path | None, typer.Option("--faults", metavar="FILE", help="A JSON list of faults to play.")
+        Path | None, typer.Option("--faults", metavar="FILE", help="A JSON list of errors to simulate.")
     ] = None,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
 ) -> int:
     """
-    Run a simulated CallRail on this machine: no account, no real text.
+    Run a simulated CallRail: no account, no real texts.
 
-    It prints what to configure, and stays until Ctrl-C. What it took is at /sandbox/texts; what shall go
-    wrong can be set at /sandbox/faults.
+    It prints what to configure, and runs until Ctrl-C. See the texts it took at
+    /sandbox/texts, and simulate errors at /sandbox/faults.
 
-    \b
     Example:
-      $ callrail-relay sandbox
-      $ callrail-relay sandbox --port 0 --json --faults faults.json
+    $ callrail-relay sandbox
+    $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
     from callrail_relay.cli.console import print_json, stop_signal
@@ -76,20 +77,19 @@ LONGEST = 30.0
 
 @command
 async def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Stay up until Ctrl-C, to try more.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
 ) -> int:
     """
-    Show one text on its whole way: IF3's webhook, the relay, a simulated CallRail.
+    Send one simulated text end to end.
 
-    It needs no account and sends nothing real. It uses a temporary directory, and leaves your settings
-    and your keyring alone.
+    It needs no account and sends nothing real. It uses a temporary directory,
+    and doesn't touch your settings or keyring.
 
-    \b
     Example:
-      $ callrail-relay demo
-      $ callrail-relay demo --keep
+    $ callrail-relay demo
+    $ callrail-relay demo --keep
     """
     from callrail_relay.bootstrap.sandbox import demonstration, open_sandbox
 

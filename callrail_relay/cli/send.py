@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, complain, echo, read_number, say
+from callrail_relay.cli.console import Config, Json, command, complain, echo, poll_now, read_number, say
 from callrail_relay.errors import SettingsFault, UsageFault
 
 if TYPE_CHECKING:
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 @command
 async def send(
     to: Annotated[str, typer.Option("--to", metavar="NUMBER", help="The person's number, US or Canada.")],
-    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The words to send.")],
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="The text to send.")],
     sender: Annotated[
         str | None,
-        typer.Option("--from", metavar="NUMBER", help="Any number of your CallRail account that can text."),
+        typer.Option("--from", metavar="NUMBER", help="A number of your CallRail account that can text."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the text has left.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the text is sent.")] = True,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="The longest time to wait.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds to wait at most.")
     ] = 120.0,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Send one text, through the same outbox, rules and budget as the texts of IF3.
+    Send one text, within the same rules and limits.
 
-    Ends with 0 when CallRail took it, 5 when it refused, 6 when that is not known, 7 when
-    the text is held or waits, and 8 when CallRail cannot be reached; the text then stays queued.
-    A number in --from that is not in the settings is looked up at CallRail once, and remembered.
+    Ends with 0 if CallRail took it, 5 if CallRail refused it, 6 if that isn't
+    known, 7 if the text is on hold or waiting, and 8 if CallRail can't be
+    reached; the text then stays queued. A number in --from that isn't in the
+    settings is looked up at CallRail once, and remembered.
 
-    \b
     Example:
-      $ callrail-relay send --to +12025550122 --message "Is Tuesday at 9 good for you?"
-      $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
+    $ callrail-relay send --to +12025550122 --message "Is 9 good for you?"
+    $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
@@ -51,7 +51,7 @@ async def send(
     from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
-    from callrail_relay.service.dispatch import Dispatch, Ending
+    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 
     installation = find_installation(config)
     route = None if sender is None else await _sender(installation, to, sender)
@@ -69,11 +69,12 @@ async def send(
     async with open_relay(installation) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
+            await poll_now(worker)
             dispatch = Dispatch(relay.operations, worker, relay.store.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)
-            ending = Ending(message=stored)
+            ending = DeliveryResult(message=stored)
     if as_json:
         print_json(message_document(ending.message))
     if ending.fault is not None:

@@ -18,33 +18,36 @@ if TYPE_CHECKING:
 
 @server
 async def serve(
-    host: Annotated[str | None, typer.Option("--host", help="The public listener's address.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="ADDRESS", help="The webhook's address to listen on.")
+    ] = None,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=0, max=65535, help="The public listener's port; 0 takes a free one."),
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one."
+        ),
     ] = None,
     dashboard: Annotated[
         bool | None,
-        typer.Option("--dashboard/--no-dashboard", help="The private listener.", show_default=False),
+        typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard.", show_default=False),
     ] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
     log_level: Annotated[
-        str | None, typer.Option("--log-level", help="debug, info, warning or error.")
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Take texts from IF3's webhook and send them, until Ctrl-C.
+    Run the relay: take texts from IF3 and send them.
 
-    A text that was answered with 200 is on disk; it is sent, or shown with the reason why not.
-    Stopping is safe at any moment.
+    It runs until Ctrl-C, and you can stop it at any moment. A text that was
+    answered with 200 is on disk: it's sent, or you see why it wasn't.
 
-    \b
     Example:
-      $ callrail-relay serve
-      $ callrail-relay serve --port 8080 --no-dashboard
-      $ callrail-relay serve --sandbox
+    $ callrail-relay serve
+    $ callrail-relay serve --port 8080 --no-dashboard
+    $ callrail-relay serve --sandbox
     """
     from callrail_relay.bootstrap.context import find_installation
 

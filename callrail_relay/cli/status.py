@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 
 @command
 async def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Stay until Ctrl-C, and show every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show every change until Ctrl-C.")] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
     """
-    Show whether a relay is running, sending limits, queue and problems.
+    Show sending limits, the queue and problems.
 
-    With --watch and --json each change is one line of JSON.
+    With --watch and --json, each change is one line of JSON.
 
-    \b
     Example:
-      $ callrail-relay status
-      $ callrail-relay status --watch
+    $ callrail-relay status
+    $ callrail-relay status --watch
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay

@@ -11,7 +11,7 @@ from callrail_relay.cli.console import echo, json_text
 from callrail_relay.cli.render import STYLES, clock_time, console, local, words
 from callrail_relay.clock import Clock
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, Point, judge
 from callrail_relay.domain.message import Reason
 from callrail_relay.sentences import explain
@@ -128,7 +128,7 @@ def _queue_words(facts: Facts) -> str:
     return "The queue doesn't get shorter until CallRail can be reached."
 
 
-def _standing_lines(standing: Standing) -> Iterator[Text]:
+def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     account = standing.account
     yield words(account.id, "bold")
     yield _window_line("hour", standing.hour)

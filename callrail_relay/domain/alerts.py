@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.phone import mask_all
 
 FAILURE_WINDOW = timedelta(minutes=10)
@@ -71,7 +71,7 @@ class Facts:
     """
 
     now: datetime
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[AccountStatus, ...] = ()
     waiting: Undecided = field(default_factory=Undecided)
     failures: int = 0
     machine: str = ""
@@ -207,7 +207,7 @@ def _conditions(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) ->
         yield _disk(facts.machine, facts.free_bytes, policy.little_space)
 
 
-def _paused(standing: Standing, pauses: Mapping[str, str]) -> _Condition:
+def _paused(standing: AccountStatus, pauses: Mapping[str, str]) -> _Condition:
     account = standing.account
     key = f"paused:{account.id}"
     return _Condition(

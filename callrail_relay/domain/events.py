@@ -249,6 +249,13 @@ class RepliesNotRead(Event, level="warning"):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SendingUnpolled(Event, level="warning"):
+    """Texts of an account are sent, though its replies could not be read first."""
+
+    account_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SentByOthers(Event):
     """CallRail tells of a text that went out and not from here; it counts in the account's budget."""
 

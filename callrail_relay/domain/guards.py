@@ -100,7 +100,7 @@ class Circumstances:
 
     ``same_text``      what there is to say of the same text that came before
     ``people``         how many people got a similar text lately, this one among them
-    ``suppressed``     whether the person opted out of texts from this number
+    ``opted_out``     whether the person opted out of texts from this number
     ``possible_opt_out``  a reply that may mean that, which nobody has read yet
     ``waiting_since``  when it came, or was last released
     ``recipient``      whose night is to be kept
@@ -109,7 +109,7 @@ class Circumstances:
     now: datetime
     same_text: Reason | None = None
     people: int = 0
-    suppressed: bool = False
+    opted_out: bool = False
     possible_opt_out: PossibleOptOut | None = None
     waiting_since: datetime | None = None
     recipient: str | None = None
@@ -136,8 +136,8 @@ def judge(
     for mode, reason in answers:
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
-    verdict = verdict.joined(policy.opt_out, opt_out(suppressed=around.suppressed))
-    if around.possible_opt_out is not None and not around.suppressed:
+    verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
+    if around.possible_opt_out is not None and not around.opted_out:
         # Approving a text settles the reply that it showed: one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
     if verdict.holds or around.recipient is None or "quiet_hours" in approved:
@@ -245,8 +245,8 @@ def quiet_hours(until: datetime) -> Reason:
     return Reason("quiet_hours", {"until": instant(until)})
 
 
-def opt_out(*, suppressed: bool) -> Reason | None:
-    return Reason("opt_out") if suppressed else None
+def opt_out(*, opted_out: bool) -> Reason | None:
+    return Reason("opt_out") if opted_out else None
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:

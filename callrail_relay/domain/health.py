@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum, auto
 from typing import Any
 
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.views import Waiting
@@ -90,7 +90,7 @@ class Facts:
 
     now: datetime
     running: Running
-    standings: Sequence[Standing]
+    standings: Sequence[AccountStatus]
     waiting: Waiting
     contacts: Mapping[str, Contact] = field(default_factory=dict)
     any_texts: bool = True
@@ -105,7 +105,7 @@ class Facts:
             return None
         return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
 
-    def is_unreachable(self, standing: Standing) -> bool:
+    def is_unreachable(self, standing: AccountStatus) -> bool:
         """Whether the last requests for this account got no proper answer from CallRail."""
         account = standing.account
         if account.wait_until is not None:
@@ -228,7 +228,7 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
         yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
 
 
-def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
+def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
     account = standing.account
     contact = facts.contacts.get(account.id)
     if facts.is_unreachable(standing):

@@ -33,7 +33,7 @@ class Consequence:
 
     ``segment`` is the segment's new status; ``costs_budget`` whether the attempt keeps its place in
     the budget; ``account`` the account as it stands now; ``cut_to`` the length to cut the text to
-    before it is tried again; ``suppress`` whether this person is not to be texted any more.
+    before it is tried again; ``opts_out`` whether this person is not to be texted any more.
     """
 
     segment: Status
@@ -41,7 +41,7 @@ class Consequence:
     account: Account
     reasons: tuple[Reason, ...] = ()
     cut_to: int | None = None
-    suppress: bool = False
+    opts_out: bool = False
 
 
 def decide(
@@ -97,7 +97,7 @@ def _decide_rejected(
                 costs_budget=True,
                 account=account.answered(now),
                 reasons=(Reason("refused", answer),),
-                suppress=outcome.refusal is Refusal.OPTED_OUT,
+                opts_out=outcome.refusal is Refusal.OPTED_OUT,
             )
 
 

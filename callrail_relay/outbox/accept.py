@@ -1,6 +1,5 @@
 """Storing what came in."""
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,9 @@ from callrail_relay.outbox.tables import (
     accounts,
     accounts_in_order,
     messages,
-    microseconds,
+    opt_outs,
     repeat_keys,
     submissions,
-    suppressions,
 )
 
 V = TypeVar("V")
@@ -42,7 +40,7 @@ Stored = list[Accepted] | Repeated
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
     """
-    Store all of *batch* that was not stored before under the same key, or nothing; say what became of each.
+    Store what in *batch* was not stored before under the same key, or nothing; return what became of each.
     """
     repeated = _repeated(connection, now, batch)
     new = iter(
@@ -55,10 +53,10 @@ def _repeated(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> list[Repeated | None]:
     """
-    Which of *batch* came before under the same key; the keys of the others are taken.
+    Find what came before under the same key, and take the keys of the rest.
 
-    Of two nodes that store the same request at once, the second waits for the first one's commit here. Keys
-    are taken in one order, and before any account is locked, so that no two nodes wait for each other.
+    Of two nodes that store the same request at once, the second waits here for the first one's commit. Keys
+    are taken in one order and before any account is locked, so that no two nodes wait for each other.
     """
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
@@ -80,7 +78,7 @@ def _repeated(
 
 def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
     """
-    Give a key that has expired to the submission *new*, and return whose it is: of two nodes one gets it.
+    Give an expired key to the submission *new*; return whose it is, since another node may have been first.
     """
     of_key = repeat_keys.c.digest == key
     change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
@@ -101,9 +99,8 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     """
     Store all submissions of *batch* with their messages, or none of them.
 
-    Some guards are asked here, since only the store knows what came before: what they need to know of it is
-    read for the whole batch at once, each message is decided on in its turn, and all of them are inserted
-    together. Texts of one batch see each other, and those of two nodes come one after the other.
+    The guards that depend on earlier texts are asked here. Texts of one batch see each other, and those of
+    two nodes come one after the other.
     """
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
@@ -115,9 +112,7 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
-    """
-    Lock the rows of all accounts of *batch*, for something new in them, and make those that are missing.
-    """
+    """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
@@ -134,8 +129,7 @@ def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[New
 
 def _looked_at() -> sa.ColumnElement[datetime]:
     """
-    When an account with something new is looked at: now, or when it is not closed any more, or before that
-    where it is due anyway.
+    When an account with something new is looked at: now, or once it is not closed, unless it is due before.
     """
     now = sa.bindparam("now", type_=Instant)
     opens_at = sa.case((accounts.c.closed_until > now, accounts.c.closed_until), else_=now)
@@ -158,16 +152,15 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     """
-    What the store knows of the texts that came before those of a batch, and of those decided on already.
+    What is known of earlier texts, and of those of the batch that were decided on already.
 
-    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
-    sent. ``recent`` has for an account who was sent which words lately. ``suppressed`` are pairs of a
-    tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
+    ``earlier`` has the latest message with a fingerprint (its id and instant), ``recent`` what an account
+    sent lately, ``opted_out`` pairs of a tracking number and a person, ``possible_opt_outs`` their replies.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
     recent: dict[str, deque[guards.RecentText]]
-    suppressed: set[tuple[str, str]]
+    opted_out: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, now: datetime, message: NewMessage) -> None:
@@ -194,7 +187,7 @@ class _Facts:
             people=guards.count_people(
                 draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
             ),
-            suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            opted_out=(draft.route.tracking_number, draft.recipient) in self.opted_out,
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
@@ -220,7 +213,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=_recent(connection, now, batch),
-        suppressed=_suppressed(connection, recipients),
+        opted_out=_opted_out(connection, recipients),
         possible_opt_outs={
             pair: reply
             for portion in _portions(recipients)
@@ -270,17 +263,17 @@ _RECENT = (
 )
 
 
-def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
+def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
     """Which of *recipients* opted out, and of which number."""
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
-        rows = connection.execute(_SUPPRESSED, {"recipients": portion})
+        rows = connection.execute(_OPTED_OUT, {"recipients": portion})
         found |= {(number, recipient) for number, recipient in rows}
     return found
 
 
-_SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
-    suppressions.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
+    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
 )
 
 
@@ -298,9 +291,9 @@ def _earlier(
     on_its_way_at: datetime | None = None,
 ) -> dict[bytes, tuple[str, datetime]]:
     """
-    The latest message with each of *fingerprints*, among those that came after *since*, and when it came.
+    Return the latest message with each of *fingerprints* that came after *since*, and when it came.
 
-    With *on_its_way_at* it counts until it is sent: one that was not has that instant.
+    With *on_its_way_at*, a message that was not sent yet counts as of that instant.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
     for portion in _portions(fingerprints):
@@ -357,40 +350,25 @@ def _insert(
     """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
-    at = microseconds(now)
     for submission, accepted in zip(batch, results, strict=True):
         kept = [
-            _message_row(at, message, submission, one)
+            _message_row(now, message, submission, one)
             for message, one in zip(submission.messages, accepted, strict=True)
             if one.duplicate_of is None
         ]
         if kept:
-            new_submissions.append(_submission_row(at, submission))
+            new_submissions.append(_submission_row(now, submission))
             new_messages += kept
     if new_submissions:
-        insert_rows(connection, submissions, new_submissions)
-        insert_rows(connection, messages, new_messages)
+        connection.execute(sa.insert(submissions), new_submissions)
+        connection.execute(sa.insert(messages), new_messages)
 
 
-def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
-    """
-    Insert *rows*, which hold what the driver takes and all have the same columns, in their order.
-
-    In the driver's own words: turning each value by its column's type took longer than all the rest.
-    """
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    marks = ", ".join([mark] * len(rows[0]))
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({', '.join(rows[0])}) VALUES ({marks})",  # noqa: S608 - names of our own
-        [tuple(row.values()) for row in rows],
-    )
-
-
-def _submission_row(at: int, submission: NewSubmission) -> dict[str, object]:
+def _submission_row(now: datetime, submission: NewSubmission) -> dict[str, object]:
     return {
         "id": submission.id,
-        "source": submission.source.value,
-        "received_at": at,
+        "source": submission.source,
+        "received_at": now,
         "content_type": submission.content_type,
         "query": submission.query,
         "body": submission.body,
@@ -398,19 +376,18 @@ def _submission_row(at: int, submission: NewSubmission) -> dict[str, object]:
 
 
 def _message_row(
-    at: int, message: NewMessage, submission: NewSubmission, accepted: Accepted
+    now: datetime, message: NewMessage, submission: NewSubmission, accepted: Accepted
 ) -> dict[str, object]:
-    release_at = accepted.verdict.release_at
     return {
         "id": message.id,
         "submission_id": submission.id,
-        "status": accepted.status.value,
-        "source": submission.source.value,
-        "received_at": at,
-        "not_before": at,
-        "release_at": None if release_at is None else microseconds(release_at),
-        "reasons": _json(reasons_to_json(accepted.verdict.reasons)),
-        "approved": _json(message.approved),
+        "status": accepted.status,
+        "source": submission.source,
+        "received_at": now,
+        "not_before": now,
+        "release_at": accepted.verdict.release_at,
+        "reasons": reasons_to_json(accepted.verdict.reasons),
+        "approved": list(message.approved),
         **mapped_columns(message),
     }
 
@@ -432,7 +409,3 @@ def mapped_columns(message: NewMessage) -> dict[str, object]:
         "seller": draft.seller,
         "team_id": draft.team_id,
     }
-
-
-def _json(values: Sequence[object]) -> str:
-    return json.dumps(values) if values else "[]"

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -26,7 +25,7 @@ from callrail_relay.domain.views import (
     TextPage,
     Waiting,
 )
-from callrail_relay.outbox.opt_outs import is_suppressed
+from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, contains, mentions, reasons_from_json
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -39,8 +38,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_released_by_itself,
     messages,
+    opt_outs,
     submissions,
-    suppressions,
     tallies,
 )
 
@@ -65,11 +64,11 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.release_at,
     sa.exists()
     .where(
-        suppressions.c.tracking_number == messages.c.tracking_number,
-        suppressions.c.recipient == messages.c.recipient,
+        opt_outs.c.tracking_number == messages.c.tracking_number,
+        opt_outs.c.recipient == messages.c.recipient,
     )
     .correlate(messages)
-    .label("is_suppressed"),
+    .label("is_opted_out"),
 )
 
 
@@ -191,9 +190,7 @@ _FIRST_SINCE = (
 def read_arrivals(
     connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
 ) -> tuple[Arrivals, ...]:
-    """
-    How many texts came in from *since* to before *until*, by quarters of an hour and by what became of them.
-    """
+    """Count the texts that came from *since* to before *until*, by quarter of an hour and by status."""
     length = sa.literal(QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
     query = (
@@ -227,9 +224,10 @@ _OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
 
 def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> TextPage:
     """
-    One page of texts by *wanted*: it begins where the page before it ended, and passes over nothing twice.
+    Return a page of texts, from where the page before it ended.
 
-    Words are looked for in LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no more.
+    A search for words looks through LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no
+    more.
     """
     bounds, floor = _bounds(connection, wanted)
     where = [*_narrow(connection, wanted), *bounds]
@@ -313,9 +311,9 @@ def _is_narrow(wanted: TextFilter) -> bool:
 
 def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
     """
-    Whether a message has *status*; beside a *narrow* condition in a form that no index is used for.
+    Whether a message has *status*; beside a *narrow* condition so that no index of the status is used.
 
-    A database without statistics takes all indexes for equally good, and walks all sent texts.
+    Without statistics a database takes all indexes for equally good, and would walk all sent texts.
     """
     if status is None:
         return []
@@ -346,10 +344,10 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
         raw=RawRequest(
             received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
         ),
-        suppressed=(
+        opted_out=(
             row.recipient is not None
             and row.tracking_number is not None
-            and is_suppressed(connection, now, row.tracking_number, row.recipient)
+            and is_opted_out(connection, now, row.tracking_number, row.recipient)
         ),
     )
 
@@ -373,7 +371,7 @@ def read_conversation(
         seller=_seller(connection, recipient),
         messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
-        suppressed=is_suppressed(connection, now, tracking_number, recipient),
+        opted_out=is_opted_out(connection, now, tracking_number, recipient),
     )
 
 
@@ -401,9 +399,7 @@ def _ours(
 def _theirs(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
 ) -> Iterable[ChatMessage]:
-    """
-    What the person wrote, and what others sent from our number; our own texts stand in the outbox already.
-    """
+    """What the person wrote, and what others sent from our number."""
     table = callrail_texts
     query = (
         sa.select(table.c.written_at, table.c.direction, table.c.content)
@@ -431,29 +427,11 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
     return connection.scalar(query)
 
 
-def read_suppressions(connection: sa.Connection, now: datetime, limit: int) -> list[Suppression]:
-    """The newest *limit* entries of the list of people who opted out."""
-    query = (
-        sa.select(suppressions)
-        .order_by(suppressions.c.created_at.desc(), suppressions.c.recipient)
-        .limit(limit)
-    )
-    return [
-        Suppression(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(query)
-    ]
-
-
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """
-    Words that are others after every change that a page could show, whoever made it.
+    Return a value that changes with everything that a page could show.
 
-    It is asked for again and again while somebody looks, so that every part of it is the end of an index.
+    It is asked for all the time while a page is open, so that every part of it is the end of an index.
     """
     standing = connection.execute(_STANDING).all()
     seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
@@ -472,7 +450,7 @@ _MARKER = sa.select(
     _newest(callrail_texts.c.received_at),
     # By the account, so that the index of what is in flight is used.
     _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-    _number(suppressions),
+    _number(opt_outs),
     *(
         _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
@@ -495,5 +473,5 @@ def _text_row(row: Row) -> MessageSummary:
         text=row.text,
         sent_at=row.sent_at,
         release_at=row.release_at,
-        suppressed=row.is_suppressed,
+        opted_out=row.is_opted_out,
     )

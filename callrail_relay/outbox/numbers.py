@@ -1,7 +1,5 @@
 """
-Numbers of our accounts that are not in the settings: named with `send --from`, looked up once, remembered.
-
-Their companies count as ours from then on, so that replies to these numbers are heard of as well.
+Numbers of our accounts that are not in the settings: named with `send --from`, looked up and remembered.
 """
 
 from collections.abc import Collection
@@ -10,9 +8,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.opt_outs import suppress_from_another
+from callrail_relay.outbox.opt_outs import copy_opt_outs
 from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.tables import numbers
 
@@ -21,7 +19,7 @@ def remember_number(
     connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
 ) -> None:
     """
-    Keep the company and account of a number; what was known of it before does not count any more.
+    Keep the company and account of a number.
 
     A person who opted out of all *known* numbers of ours is not texted from this one, either.
     """
@@ -34,7 +32,7 @@ def remember_number(
             set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
         )
     )
-    suppress_from_another(connection, route.tracking_number, known)
+    copy_opt_outs(connection, now, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
@@ -50,7 +48,7 @@ _KNOWN = (
 )
 
 
-def with_known_numbers(connection: sa.Connection, now: datetime, policy: WitnessPolicy) -> WitnessPolicy:
+def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
     """*policy* for the remembered numbers as well."""
     known = known_numbers(connection, now, set(policy.accounts.values()))
     if not known:

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, Account, Limits, drains_at
-from callrail_relay.domain.delivery import RECENT, UNDONE, Counts, Standing
+from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
     Decision,
@@ -33,8 +33,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_open,
     messages,
+    opt_outs,
     segments,
-    suppressions,
     tallies,
 )
 from callrail_relay.outbox.windows import count_used, read_windows, uses
@@ -74,10 +74,9 @@ def portions(
     connection: sa.Connection, wanted: MessageFilter
 ) -> Iterator[tuple[sa.ColumnElement[bool], ...]]:
     """
-    The parts to look for messages in, newest first: more than one only where words are looked for.
+    The parts to look for messages in, newest first; more than one only if words are looked for.
 
-    No index holds the words of texts. However many are kept, no statement looks through more than
-    LOOKED_THROUGH of them, and who finds enough in the newest looks no further.
+    No index holds words, so no statement looks through more than LOOKED_THROUGH texts.
     """
     if wanted.search is None or wanted.recipient is not None:
         yield ()
@@ -182,18 +181,18 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
 
 def read_standings(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
-) -> list[Standing]:
+) -> list[AccountStatus]:
     """How each of *account_ids* stands, and each other account that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
 
-def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> Standing:
+def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> AccountStatus:
     account = read_account(connection, account_id)
     hour, day = read_windows(connection, now, account, limits, used=count_used(connection, now, account_id))
     pending = count_pending(connection, account_id)
-    return Standing(
+    return AccountStatus(
         account=account,
         hour=hour,
         day=day,
@@ -268,9 +267,9 @@ def read_portion(
     connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
 ) -> tuple[list[Message], int]:
     """
-    The next messages of *export* behind the place *after*, *size* at most, and the place of the last of them.
+    Return the next messages of *export* after the place *after*, *size* at most, and the place of the last.
 
-    Each portion is a transaction of its own: no export keeps others from writing, however long it takes.
+    Each portion is a transaction of its own, so that a long export keeps nothing from being written.
     """
     where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
     # Where it is for words, no statement looks through more than so many, as in a list.
@@ -326,6 +325,6 @@ def count_releasing(connection: sa.Connection, now: datetime) -> int:
     )
 
 
-def count_suppressions(connection: sa.Connection, now: datetime) -> int:
+def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
     """How many entries the list of opt-outs has."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(suppressions)) or 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(opt_outs)) or 0

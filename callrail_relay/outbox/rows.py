@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.account import HOUR, Account
+from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import (
     Actor,
     Attempt,
@@ -61,10 +61,9 @@ def read_account(connection: sa.Connection, account_id: str) -> Account:
 
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
     """
-    The account, locked until this transaction ends, for a change of it or of its texts.
+    Lock and return the account, for a change of it or of its texts.
 
-    Whatever the change is, something may leave because of it: so the account is looked at next. It goes
-    behind all that are due, which is how they take turns.
+    Something may be sent because of the change, so the account is looked at next, after all that are due.
     """
     row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
     return Account(id=account_id) if row is None else account_from_row(row)
@@ -157,6 +156,18 @@ def message_from_row(
     )
 
 
+def set_message(connection: sa.Connection, seq: int, **values: object) -> None:
+    connection.execute(sa.update(messages).where(messages.c.seq == seq).values(**values))
+
+
+def set_segment(connection: sa.Connection, id_: int, **values: object) -> None:
+    connection.execute(sa.update(segments).where(segments.c.id == id_).values(**values))
+
+
+def set_attempt(connection: sa.Connection, id_: int, **values: object) -> None:
+    connection.execute(sa.update(attempts).where(attempts.c.id == id_).values(**values))
+
+
 def keep_decision(
     connection: sa.Connection,
     now: datetime,
@@ -212,13 +223,51 @@ def status_of(segment_statuses: Iterable[str]) -> Status:
     return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
-def requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
-    """Requests of the last hour, for looking up texts and for looking for replies."""
+def write_segments(
+    connection: sa.Connection,
+    message_seq: int,
+    pieces: list[tuple[int, str]],
+    *,
+    replaces: int | None = None,
+    replacing: int = 0,
+) -> None:
+    """Add segments that wait to leave, each with its position; the first *replacing* replace another one."""
+    connection.execute(
+        sa.insert(segments),
+        [
+            {
+                "message_seq": message_seq,
+                "position": position,
+                "content": content,
+                "status": Status.QUEUED,
+                "replaces": replaces if number < replacing else None,
+            }
+            for number, (position, content) in enumerate(pieces)
+        ],
+    )
+    connection.execute(
+        sa.update(messages).where(messages.c.seq == message_seq).values(segment_count=pieces[-1][0])
+    )
+
+
+def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
+    """
+    Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that a day.
+
+    CallRail's general limits have the same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+    """
+    return (
+        _requests_since(connection, now - HOUR, account_id) < per_hour
+        and _requests_since(connection, now - DAY, account_id) < per_hour * 10
+    )
+
+
+def _requests_since(connection: sa.Connection, since: datetime, account_id: str) -> int:
     looked_up = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
-        evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
+        evidence.c.account_id == account_id, evidence.c.noted_at > since
     )
     polled = sa.select(sa.func.coalesce(sa.func.sum(polls.c.requests), 0)).where(
-        polls.c.account_id == account_id, polls.c.began_at > now - HOUR
+        polls.c.account_id == account_id, polls.c.began_at > since
     )
     return int(connection.execute(looked_up).scalar_one()) + int(connection.execute(polled).scalar_one())
 
@@ -230,9 +279,7 @@ def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
 
 def contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> sa.ColumnElement[bool]:
     """
-    Whether *column* contains *words*, in capitals or not.
-
-    SQLite's LIKE looks past capitals by itself, in less than half the time that lowering both sides takes.
+    Whether *column* contains *words* in any case. SQLite's LIKE ignores case by itself, and is twice as fast.
     """
     pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
     if connection.dialect.name == "sqlite":

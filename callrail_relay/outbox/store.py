@@ -17,7 +17,7 @@ from callrail_relay.clock import AdjustedClock, Clock, others_turn
 from callrail_relay.domain.health import Running
 from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
-from callrail_relay.outbox import accept, presence, setback
+from callrail_relay.outbox import accept, presence, times
 from callrail_relay.outbox.accept import Stored
 from callrail_relay.outbox.engine import (
     close_to_others,
@@ -32,7 +32,7 @@ from callrail_relay.outbox.engine import (
 )
 from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.schema import migrate
-from callrail_relay.outbox.tables import EPOCH, MICROSECOND, probe
+from callrail_relay.outbox.tables import probe
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Store:
         engine = open_engine(url)
         if database_time and not is_sqlite(engine):
             theirs = AdjustedClock(clock)
-            store = cls(engine, lambda connection: database_now(connection, theirs), theirs)
+            store = cls(engine, lambda connection: times.database_now(connection, theirs), theirs)
         else:
             store = cls(engine, lambda _: clock.now(), clock)
         try:
@@ -278,9 +278,9 @@ class Store:
             latest = self._latest
             now = self._time(connection)
             if latest is None:
-                latest = setback.latest_instant(connection, now)
+                latest = times.latest_instant(connection, now)
             if now < latest:
-                setback.bring_back(connection, now, latest)
+                times.bring_back(connection, now, latest)
             results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)
             if not keep:
@@ -297,15 +297,6 @@ class Store:
                 return function(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(threads, call)
-
-
-def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
-    """PostgreSQL's own time, by which *clock* is set."""
-    query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
-    microseconds: int = connection.execute(query).scalar_one()
-    now = EPOCH + microseconds * MICROSECOND
-    clock.adjust(now)
-    return now
 
 
 def _write_probe(connection: sa.Connection, now: datetime) -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -59,7 +59,7 @@ class Sender(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
     """
-    How to deliver: the rules of a claim and of looking up, and how many texts may be under way at one time.
+    The rules of a claim and of looking up, and how many texts may be under way at one time.
 
     Without ``lookups`` an unknown outcome is left to a person.
     """
@@ -73,8 +73,7 @@ class Delivery:
     """
     The worker of one process.
 
-    Several may work on one store, in one process or on several machines: what keeps
-    them apart is the claim, and nothing else.
+    Several may work on one store, on one machine or several: only the claim keeps them apart.
     """
 
     def __init__(
@@ -87,7 +86,9 @@ class Delivery:
         clock: Clock,
         random: Random,
         hook: EventHook = ignore,
+        closed: frozenset[str] = frozenset(),
     ) -> None:
+        """*closed* are accounts of which nothing is sent until ``open``."""
         self._store = store
         self._sender = sender
         self._policy = policy
@@ -106,6 +107,12 @@ class Delivery:
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
         self._unsettled: Callable[[], None] = nothing
+        self._closed = closed
+
+    def open(self, account_ids: Collection[str]) -> None:
+        """Send texts of these accounts from now on."""
+        self._closed -= frozenset(account_ids)
+        self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
         """
@@ -134,9 +141,9 @@ class Delivery:
 
     async def turn(self) -> datetime | None:
         """
-        Start every attempt that may start now, and say when the next one may.
+        Start every attempt that may start now, and return when the next one may.
 
-        None when only news can change anything: a new text, or the end of an attempt.
+        None if only a new text, or the end of an attempt, can change anything.
         """
         await self._settle_abandoned()
         await self._settle_unsent()
@@ -156,7 +163,10 @@ class Delivery:
         self._claiming += 1
         began = self._clock.monotonic()
         try:
-            result = await self._store.write(store_claim.claim, self._node, self._policy.claim)
+            policy = self._policy.claim
+            if self._closed:
+                policy = replace(policy, accounts=policy.accounts - self._closed)
+            result = await self._store.write(store_claim.claim, self._node, policy)
         except BaseException:
             self._sending -= 1
             # It may be in the store all the same: the connection may have broken after the commit.
@@ -194,9 +204,7 @@ class Delivery:
         return max(timedelta(), min(LEASE_CHECK, *waits)) if waits else LEASE_CHECK
 
     async def _settle_abandoned(self) -> None:
-        """
-        Take up attempts that their process left open: at the start our own, later those whose lease ran out.
-        """
+        """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
         now = self._clock.monotonic()
         at_start = self._leases_checked_at is None
         # One that is known to end now is not waited for: this turn was taken for it.
@@ -223,9 +231,7 @@ class Delivery:
 
     async def _settle_unsent(self) -> None:
         """
-        Take back attempts of ours that we know nothing of: the store made them, and could not tell us.
-
-        Nobody sends them, so that they are known not to have left.
+        Take back attempts of ours that the store made and could not tell us of: they were certainly not sent.
         """
         if not self._unsure or self._claiming:
             # What is being claimed now is not known to us yet.
@@ -274,7 +280,7 @@ class Delivery:
                 self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
                 tell(self._hook, recorded)
-            case Recorded():
+            case RecordResult():
                 self._tell(recorded)
 
     async def _go_on(self) -> None:
@@ -291,11 +297,11 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | Settled | None:
+    async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
         """
         Write the outcome, again and again while the store fails.
 
-        Given up only where the relay is to stop and the lease is over: the attempt is then settled as
+        It gives up only if the relay is to stop and the lease is over: the attempt is then settled as
         unknown, like that of a process that died.
         """
         give_up_at = self._clock.now() + self._policy.claim.lease
@@ -315,7 +321,7 @@ class Delivery:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, recorded: RecordResult) -> None:
         self._hook(attempt_finished(recorded))
         if isinstance(recorded.outcome, Unknown):
             self._unsettled()
@@ -336,7 +342,7 @@ def _code(reason: Reason | None) -> str:
     return "" if reason is None else reason.code
 
 
-class Beside(Protocol):
+class BackgroundTask(Protocol):
     """What works beside delivery: it runs until it is told to stop."""
 
     async def run(self) -> None: ...
@@ -349,10 +355,18 @@ class Beside(Protocol):
 class Worker:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
-    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        reconciliation: Reconciliation,
+        *others: BackgroundTask,
+        poll_now: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
+        self._poll_now = poll_now
         self._reconciliation = reconciliation
-        self._beside: tuple[Beside, ...] = (reconciliation, *others)
+        self._beside: tuple[BackgroundTask, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
@@ -360,6 +374,10 @@ class Worker:
             self._delivery.run(unsettled=self._reconciliation.wake),
             *(other.run() for other in self._beside),
         )
+
+    async def poll_now(self) -> bool:
+        """Read replies before a command sends by itself; False if not all could be read."""
+        return self._poll_now is None or await self._poll_now()
 
     def stop(self) -> None:
         self._delivery.stop()
@@ -370,8 +388,8 @@ class Worker:
         """Something came in."""
         self._delivery.wake()
 
-    def heard(self) -> None:
-        """CallRail told of a text: that may concern everybody."""
+    def wake_all(self) -> None:
+        """Something happened that may let any text be sent, or any other work begin."""
         self._delivery.wake()
         for other in self._beside:
             other.wake()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
@@ -28,7 +28,7 @@ LOOK = timedelta(seconds=0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class DeliveryResult:
     """How a message ended, or why it did not in time: None when it was sent."""
 
     message: Message
@@ -53,9 +53,9 @@ class Dispatch:
         *,
         timeout: timedelta,
         told: Callable[[int], None] = lambda _: None,
-    ) -> list[Ending]:
+    ) -> list[DeliveryResult]:
         """
-        The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
+        Return how each message ended, in the order asked for. Raises Unavailable if the store fails.
 
         *told* is called with the number of messages that have ended since the last call.
         """
@@ -75,14 +75,14 @@ class Dispatch:
         # Read once more: what was under way has been recorded by now.
         standings = await self._standings()
         return [
-            Ending(message=one, fault=_fault(one, _standing(one, standings)))
+            DeliveryResult(message=one, fault=_fault(one, _standing(one, standings)))
             for one in await self._read(message_ids)
         ]
 
     async def _read(self, message_ids: Sequence[str]) -> list[Message]:
         return [(await self._operations.find(id_))[0] for id_ in message_ids]
 
-    async def _standings(self) -> dict[str, Standing]:
+    async def _standings(self) -> dict[str, AccountStatus]:
         return {one.account.id: one for one in await self._operations.standings()}
 
 
@@ -96,7 +96,7 @@ async def _running(worker: Worker) -> AsyncIterator[None]:
         await task
 
 
-def _ended(message: Message, standings: dict[str, Standing], deadline: datetime) -> bool:
+def _ended(message: Message, standings: dict[str, AccountStatus], deadline: datetime) -> bool:
     """Whether a message is done, or certainly cannot leave before *deadline*."""
     if message.status is Status.UNKNOWN:
         looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
@@ -112,11 +112,11 @@ def _ended(message: Message, standings: dict[str, Standing], deadline: datetime)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _standing(message: Message, standings: Mapping[str, Standing]) -> Standing | None:
+def _standing(message: Message, standings: Mapping[str, AccountStatus]) -> AccountStatus | None:
     return standings.get(message.route.account_id) if message.route else None
 
 
-def _fault(message: Message, standing: Standing | None) -> RelayError | None:
+def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
     """Why the message is not sent, as a fault with its exit code; None when it is."""
     why = explain_all(message.reasons)
     match message.status:
@@ -134,7 +134,7 @@ def _fault(message: Message, standing: Standing | None) -> RelayError | None:
             return _still_waiting(message, standing)
 
 
-def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
+def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayError:
     """Why an open message does not leave now: by how its account stands, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
@@ -151,7 +151,7 @@ def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
     return Waiting(f"The message is queued and will be sent later. {why} `callrail-relay serve` sends it.")
 
 
-def _is_unreachable(standing: Standing | None, latest: Attempt | None) -> bool:
+def _is_unreachable(standing: AccountStatus | None, latest: Attempt | None) -> bool:
     if standing is None:
         return False
     if standing.account.wait_until is not None:

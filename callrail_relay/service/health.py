@@ -10,8 +10,10 @@ from typing import Any
 from callrail_relay.clock import Clock
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
+from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
+from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, plural
 from callrail_relay.service.operations import Operations
@@ -129,14 +131,24 @@ class StoreProbe:
 LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
+CLOCK_MARGIN = timedelta(minutes=1)
 POLL_MARGIN = timedelta(minutes=5)
 """How much later than it should a look for replies may come: a look takes a while, and may wait its turn."""
 
 
-async def check_store(probe: StoreProbe, name: str) -> str:
+async def check_store(store: Store, probe: StoreProbe) -> str:
+    """The store can be written, and no message in it is from a later time than the clock shows."""
+    now, latest = await store.now(), await store.read(times.latest_instant)
     if not await probe.writable():
-        raise Unavailable(f"The store {name} cannot be written; check its disk, its rights and its server.")
-    return f"{name} can be written."
+        raise Unavailable(
+            f"The store {store.name} cannot be written; check its disk, its rights and its server."
+        )
+    if latest > now + CLOCK_MARGIN:
+        raise Worry(
+            f"{store.name} can be written, but the newest message in it is from {instant(latest)}, and the "
+            f"clock shows {instant(now)}. If the clock is wrong now, set it right before you run `serve`."
+        )
+    return f"{store.name} can be written."
 
 
 async def check_relay(store: Store) -> str:

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import UsageFault
-from callrail_relay.outbox import numbers
+from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.outbox.store import Store
 
 Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
@@ -38,3 +38,11 @@ async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery
         f"--from names {number}, and CallRail has no such number that can text in account "
         f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
     )
+
+
+async def cover_new_numbers(store: Store, ours: Sequence[str]) -> None:
+    """Opt those who opted out of all numbers in the settings out of numbers that were added since."""
+    new = await store.read(opt_outs.new_numbers, ours)
+    known = set(ours) - set(new)
+    for number in new if known else ():
+        await store.write(opt_outs.copy_opt_outs, number, known)

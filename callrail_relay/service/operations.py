@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from callrail_relay.domain.account import Limits, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
@@ -21,7 +21,7 @@ from callrail_relay.domain.message import (
     Status,
     instant,
 )
-from callrail_relay.domain.opt_outs import ListedPerson, Suppression
+from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
@@ -62,7 +62,7 @@ class StatusReport:
         }
 
 
-def _standing_document(standing: Standing) -> dict[str, Any]:
+def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
     paused = None
     if account.paused_since is not None:
@@ -132,7 +132,7 @@ class Operations:
             counts=counts,
         )
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self) -> list[AccountStatus]:
         """How each account stands, without counting all messages."""
         standings = await self._store.read(queries.read_standings, self._account_ids, self._limits)
         now = await self._store.now()
@@ -163,9 +163,9 @@ class Operations:
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """
-        The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+        Return the ids of all texts held as one mass text with this one. Raises NotFound, NotAllowed.
 
-        *approvable* leaves out those to people who opted out: no approval lets them be sent.
+        *approvable* leaves out those to people who opted out, which can't be approved.
         """
         found = await self.find(id_)
         alike = [
@@ -193,7 +193,7 @@ class Operations:
         for message in await self.find(id_):
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
-            await self.suppress(message.recipient, message.route.tracking_number, reason)
+            await self.opt_out(message.recipient, message.route.tracking_number, reason)
         return await self.cancel(id_, actor)
 
     async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
@@ -201,17 +201,17 @@ class Operations:
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
-            await self._require_not_suppressed(message)
+            await self._require_not_opted_out(message)
             if not await self._store.write(decisions.approve, message.id, actor):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
     async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
-        Map held texts again that lack something, after the settings changed; returns those that were.
+        Map held texts again that lack something, after the settings changed; return those that were.
 
-        What still cannot be mapped stays held, for what is found now. The id of a submission stands for
-        those of its texts that are held so. Raises NotFound, NotAllowed.
+        What still can't be mapped stays held for what is found now. The id of a submission means all its
+        texts that are held so. Raises NotFound, NotAllowed.
         """
         found = await self.find(id_)
         lacking = [message for message in found if _lacks_something(message)]
@@ -233,9 +233,7 @@ class Operations:
         return [message for one in lacking for message in await self.find(one.id)]
 
     async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """
-        Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
-        """
+        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, actor):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
@@ -250,41 +248,40 @@ class Operations:
                 f"the budget allows {most}. Cancel it, and write a shorter one."
             )
 
-    async def _require_not_suppressed(self, message: Message) -> None:
+    async def _require_not_opted_out(self, message: Message) -> None:
         if message.route is None or message.recipient is None:
             return
-        if await self._store.read(opt_outs.is_suppressed, message.route.tracking_number, message.recipient):
+        if await self._store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
                 "agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """Everybody who opted out, newest first."""
-        return await self._store.read(opt_outs.list_suppressions)
+        return await self._store.read(opt_outs.list_opt_outs)
 
-    async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
+    async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:
         """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
-            await self._store.write(opt_outs.suppress, number, recipient, reason)
-        return [one for one in await self.suppressions() if one.recipient == recipient]
+            await self._store.write(opt_outs.add_opt_out, number, recipient, reason)
+        return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_suppressions(
+    async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
         """
-        Put an imported list on ours; says how many entries were not there before.
+        Add an imported list to ours; return how many entries are new. Existing entries aren't changed.
 
-        *told* is called with the number of people done since the last call. What is there already stays as
-        it is, so that the same list may be imported again.
+        *told* is called with the number of people done since the last call.
         """
         now = await self._store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._store.write(opt_outs.suppress_all, self._entries(portion, ours, now))
+            added += await self._store.write(opt_outs.add_opt_outs, self._entries(portion, ours, now))
             told(len(portion))
         return added
 
@@ -294,10 +291,10 @@ class Operations:
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod
-    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
+    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[OptOut]:
         """One entry for each person and number; a person without a number is on the list for all of ours."""
         return [
-            Suppression(
+            OptOut(
                 tracking_number=number,
                 recipient=one.recipient,
                 reason=one.reason,
@@ -307,9 +304,9 @@ class Operations:
             for number in ([one.tracking_number] if one.tracking_number else ours)
         ]
 
-    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
+    async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
-        lifted = await self._store.write(opt_outs.lift, recipient, tracking_number)
+        lifted = await self._store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
@@ -354,15 +351,13 @@ class Operations:
         return [account_id]
 
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
-        """
-        The messages with what they wait for, and with the segments they will have where they are not cut yet.
-        """
+        """The messages with what they wait for, and with the segments that a text will be cut into."""
         waiting = any(message.status in OPEN for message in messages)
         standings = await self.standings() if waiting else []
         by_account = {standing.account.id: standing for standing in standings}
         return [self._with_plan(message, by_account) for message in messages]
 
-    def _with_plan(self, message: Message, standings: Mapping[str, Standing]) -> Message:
+    def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
             planned = planned_segments(message.text, self._max_characters)
             message = replace(message, segments=planned)
@@ -376,10 +371,8 @@ class Operations:
         return replace(message, reasons=reasons)
 
 
-def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
-    """
-    What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
-    """
+def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
+    """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
         return (Reason("paused", _cause(account.paused_reason)),)
@@ -404,7 +397,7 @@ def _behind(message: Message) -> tuple[Reason, ...]:
     return (Reason("behind_unknown", {"until": instant(message.blocked_until)}),)
 
 
-def _without_past_waits(standing: Standing, now: datetime) -> Standing:
+def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
     account = standing.account
     if account.wait_until is None or account.wait_until > now:
         return standing

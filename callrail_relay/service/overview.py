@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Readings
+from callrail_relay.domain.delivery import StoreStats
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -17,12 +17,12 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox import contacts, queries
+from callrail_relay.outbox import contacts, opt_outs, queries
 from callrail_relay.outbox import history as store_history
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
-SUPPRESSIONS = 200
+OPT_OUTS = 200
 """Opt-outs that a page shows at most."""
 
 BUBBLES = 60
@@ -123,9 +123,9 @@ class History:
             store_history.read_conversation, tracking_number, recipient, before, BUBBLES
         )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """The newest opt-outs."""
-        return await self._store.read(store_history.read_suppressions, SUPPRESSIONS)
+        return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
         """Words that are others after every change."""
@@ -145,9 +145,9 @@ class Gauges:
         self._clock = clock
         self._opt_outs: tuple[float, int] | None = None
 
-    async def read(self) -> Readings:
+    async def read(self) -> StoreStats:
         """How all stands now. Raises Unavailable."""
-        return Readings(
+        return StoreStats(
             read_at=await self._store.now(),
             counts=await self._store.read(queries.read_counts),
             standings=tuple(await self._operations.standings()),
@@ -157,5 +157,5 @@ class Gauges:
     async def _count_opt_outs(self) -> int:
         now = self._clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self._store.read(queries.count_suppressions)
+            self._opt_outs = now, await self._store.read(queries.count_opt_outs)
         return self._opt_outs[1]

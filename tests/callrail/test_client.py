@@ -19,7 +19,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, CallRail
+from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, LARGEST_LIST, CallRail
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
@@ -320,7 +320,7 @@ async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_p
 
 async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
     """
-    "Opted out" fails the text and suppresses the pair: the next text is held and never asked for.
+    "Opted out" fails the text and opts the pair out: the next text is held and never asked for.
     """
     async with watched_rig(tmp_path) as (rig, transport):
         rig.simulator.opt_out(recipient(1))
@@ -1093,7 +1093,7 @@ async def test_other_server_is_told(simulator: Simulator, body: str) -> None:
     [
         Fault(Kind.REFUSE, on="read"),
         Fault(Kind.DROP, on="read"),
-        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_ANSWER + 1)),
+        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_LIST + 1)),
     ],
     ids=["refused", "dropped", "too large"],
 )

@@ -44,7 +44,7 @@ _VALUES = {
     "Networks": "list of addresses or networks",
     "OnUnknown": "`ask`, `resend_once`",
     "Percent": "1 to 100",
-    "PollEvery": "time, 1 minute or more",
+    "PollEvery": "time, 1 minute or more, or `off`",
     "Port": "0 to 65535",
     "SomeTime": "time, more than 0",
     "Text": "text",
@@ -203,14 +203,14 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: AN
 
 
 def _command(name: str, command: Any) -> str:  # noqa: ANN401 - as above
-    words, _, example = inspect.cleandoc(command.help).partition("\b\nExample:\n")
+    words, _, example = inspect.cleandoc(command.help).partition("Example:\n")
     shown = [parameter for parameter in command.params if not parameter.hidden]
     arguments = "".join(f" {one.metavar}" for one in shown if one.param_type_name == "argument")
     return _page(
         f"## {name}",
         " ".join(f"`callrail-relay {name}{arguments}`".split()),
         words,
-        f"```console\n{inspect.cleandoc(example)}\n```",
+        f"```console\n{example.strip()}\n```",
         "\n".join(["| option | default | what it does |", "|---|---|---|", *map(_option_row, shown)]),
     )
 
@@ -224,7 +224,7 @@ def _option_row(option: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _metavar(option: Any) -> str:  # noqa: ANN401 - as above
-    return "NUMBER" if option.type.name.split()[0] in {"int", "float"} else "TEXT"
+    return "NUMBER" if option.type_descriptor.annotation in {int, float} else "TEXT"
 
 
 def _option_default(option: Any) -> str:  # noqa: ANN401 - as above

@@ -92,7 +92,7 @@ def test_the_files_that_are_named_are_there() -> None:
     assert set(extras.split(",")) <= known["optional-dependencies"].keys()
     copied = {
         source
-        for sources in re.findall(r"^COPY (.+) /build/", image, re.MULTILINE)
+        for sources in re.findall(r"^COPY (.+) /\S*$", image, re.MULTILINE)
         for source in sources.split()
     }
     assert all((ROOT / source).exists() for source in copied)

@@ -18,7 +18,7 @@ from callrail_relay.domain.alerts import (
     decide,
     told_together,
 )
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import Reason
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
@@ -31,9 +31,9 @@ WELL = Facts(now=START, machine="office", free_bytes=GIGABYTE)
 
 def standing(
     *, hour: int = 0, day: int = 0, paused: str | None = None, account_id: str = ACCOUNT
-) -> Standing:
+) -> AccountStatus:
     account = Account(id=account_id)
-    return Standing(
+    return AccountStatus(
         account=account if paused is None else account.paused(START, Reason("by_hand", {"note": paused})),
         hour=Window(hour, 150, START + MINUTE if hour >= 150 else None),
         day=Window(day, 1000),

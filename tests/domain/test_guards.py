@@ -115,8 +115,8 @@ def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: f
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:
     """Whoever is on the list is not texted."""
-    assert guards.opt_out(suppressed=False) is None
-    reason = guards.opt_out(suppressed=True)
+    assert guards.opt_out(opted_out=False) is None
+    reason = guards.opt_out(opted_out=True)
 
     assert reason is not None
     assert "opt_out" == reason.code

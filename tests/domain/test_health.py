@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import (
     CONTACT_AGE,
     Code,
@@ -26,7 +26,7 @@ from tests.support.clock import START
 from tests.support.factories import ACCOUNT, make_account
 
 SOON = START + timedelta(minutes=5)
-STANDING = Standing(
+STANDING = AccountStatus(
     account=make_account(), hour=Window(0, 150), day=Window(0, 1000), pending=0, drains_at=None
 )
 PAUSED = replace(
@@ -37,7 +37,7 @@ ANSWERED = Contact(answered_at=START)
 URL = PublicUrl(url="https://texts.example.com")
 
 
-def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
+def facts(standing: AccountStatus = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
     """A relay in good standing, with what differs."""
     usual = Facts(
         now=START,

@@ -98,7 +98,7 @@ def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
 @pytest.mark.parametrize("refusal", list(Refusal))
 def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
     """Nobody is taken off the books for another refusal."""
-    assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).suppress
+    assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).opts_out
 
 
 def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:

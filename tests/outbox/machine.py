@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
 from callrail_relay.domain.message import Status
@@ -59,7 +59,9 @@ from callrail_relay.outbox.tables import (
     messages,
     metadata,
     segments,
-    suppressions,
+)
+from callrail_relay.outbox.tables import (
+    opt_outs as opt_out_table,
 )
 from callrail_relay.service.operations import CANCELLABLE
 from tests.outbox.worker import accept_one, words
@@ -200,7 +202,7 @@ class Stored:
     segments: dict[int, Row]
     attempts: dict[int, Row]
     paused: bool
-    suppressed: set[Key]
+    opted_out: set[Key]
 
     def segments_of(self, message: Row) -> list[Row]:
         return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
@@ -226,7 +228,7 @@ def read(engine: sa.Engine) -> Stored:
             messages={row.id: row for row in connection.execute(sa.select(messages))},
             segments={row.id: row for row in connection.execute(sa.select(segments))},
             attempts={row.id: row for row in connection.execute(sa.select(attempts))},
-            suppressed={key_of(row) for row in connection.execute(sa.select(suppressions))},
+            opted_out={key_of(row) for row in connection.execute(sa.select(opt_out_table))},
             paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
         )
 
@@ -421,10 +423,10 @@ class RelayMachine(RuleBasedStateMachine):
     def _lift(self) -> None:
         """Everybody may be texted again."""
         for number, recipient in KEYS:
-            self.bench.run(self.outbox.write(opt_outs.lift, recipient, number))
+            self.bench.run(self.outbox.write(opt_outs.remove_opt_out, recipient, number))
 
     def _opt_out(self, key: Key) -> None:
-        self.bench.run(self.outbox.write(opt_outs.suppress, *key, "They said STOP."))
+        self.bench.run(self.outbox.write(opt_outs.add_opt_out, *key, "They said STOP."))
 
     def _write_in_callrail(self, index: int) -> None:
         self.callrail.write(
@@ -573,7 +575,7 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert open_before == isinstance(recorded, Recorded)
+        assert open_before == isinstance(recorded, RecordResult)
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""
@@ -640,7 +642,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _check_claim(self, before: Stored, claim: Claim) -> None:
         message = before.messages[claim.message_id]
-        assert key_of(message) not in self.stored.suppressed
+        assert key_of(message) not in self.stored.opted_out
         segment_id = self.stored.attempts[claim.attempt_id].segment_id
         self._check_once(before, claim.message_id, segment_id)
         if message.status == Status.QUEUED:

@@ -152,7 +152,7 @@ async def test_an_opt_out_stops_a_text_under_way(outbox: Store, worker: Worker, 
     """The rest of a text does not leave once the person said no."""
     id_ = await put(outbox, words(400))
     await worker.send()
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
     clock.advance(1)
 
     assert await worker.waits() is None
@@ -166,7 +166,7 @@ async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
 ) -> None:
     """Every reason, not only the first."""
     id_ = await put(outbox, "Hello")
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They said STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They said STOP.")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
 

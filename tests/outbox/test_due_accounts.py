@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.outcome import NotSent
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, opt_outs
@@ -163,13 +163,13 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Store, worker: Work
     await put(outbox, "Short", to=recipient(2))
     assert (await worker.waits() or START) > START
 
-    opt_out = Suppression(
+    opt_out = OptOut(
         tracking_number=TRACKING_NUMBER, recipient=recipient(1), reason="They asked.", created_at=START
     )
     if listed:
-        await outbox.write(opt_outs.suppress_all, [opt_out])
+        await outbox.write(opt_outs.add_opt_outs, [opt_out])
     else:
-        await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "They asked.")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They asked.")
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)
@@ -205,7 +205,7 @@ async def test_what_is_held_half_way_keeps_no_room(outbox: Store, worker: Worker
     await put(outbox, "Short", to=recipient(3))
     clock.advance(2)
 
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(2), "They asked on the phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(2), "They asked on the phone.")
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)

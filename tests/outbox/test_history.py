@@ -176,13 +176,13 @@ async def test_what_waits_is_counted_to_the_last_one(
 async def test_a_row_knows_that_its_person_opted_out(outbox: Store) -> None:
     """From this number, not from another one."""
     await hold(outbox)
-    await outbox.write(opt_outs.suppress, "+12025550199", RECIPIENT, "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, "+12025550199", RECIPIENT, "Asked by phone.")
     [row] = (await outbox.read(history.read_waiting, START)).held.rows
-    assert not row.suppressed
+    assert not row.opted_out
 
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
     [row] = (await outbox.read(history.read_waiting, START)).held.rows
-    assert row.suppressed
+    assert row.opted_out
 
 
 async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -216,14 +216,14 @@ async def test_history_of_a_text(outbox: Store) -> None:
     """Its request as it came, what a person overrode, and whether the person opted out."""
     id_ = await hold(outbox)
     await outbox.write(decisions.approve, id_)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
 
     found = await outbox.read(history.read_history, id_)
 
     assert found.raw is not None
     assert (BODY, "application/json") == (found.raw.body, found.raw.content_type)
     assert ("merge_tag",) == found.approved
-    assert found.suppressed
+    assert found.opted_out
     assert (await outbox.read(history.read_history, "no-such-text")).raw is None
 
 
@@ -252,7 +252,7 @@ async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock:
     latest = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 3)
     assert ["Two", "Three", "Four"] == [one.content for one in latest.messages]
     assert [True, False, False] == [one.inbound for one in latest.messages]
-    assert ("Pat Example", False) == (latest.seller, latest.suppressed)
+    assert ("Pat Example", False) == (latest.seller, latest.opted_out)
     earlier = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, latest.older, 3)
     assert ["One"] == [one.content for one in earlier.messages]
     assert earlier.older is None
@@ -261,9 +261,9 @@ async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock:
 async def test_newest_opt_outs(outbox: Store, clock: ManualClock) -> None:
     for number in range(3):
         clock.advance(1)
-        await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(number), "Asked")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(number), "Asked")
 
-    found = await outbox.read(history.read_suppressions, 2)
+    found = await outbox.read(opt_outs.list_opt_outs, 2)
 
     assert [recipient(2), recipient(1)] == [one.recipient for one in found]
 
@@ -288,7 +288,7 @@ async def test_marker_changes_with_what_is_shown_and_with_nothing_else(
     await note()
     await second_outbox.write(decisions.pause, ACCOUNT, "Holidays")
     await note()
-    await second_outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "Asked")
+    await second_outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked")
     await note()
     assert len(seen) == len(set(seen))
     await second_outbox.write_probe()

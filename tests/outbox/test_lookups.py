@@ -685,11 +685,11 @@ async def test_news_of_a_text_sent_twice_outlives_an_approval(
     second = await worker.take()
     await worker.record(first, SENT)
     await worker.finish(second)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "STOP")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "STOP")
     clock.advance(5)
     await worker.look()
     assert Status.HELD == await status_of(outbox, id_)
-    await outbox.write(opt_outs.lift, RECIPIENT, None)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert await outbox.write(decisions.approve, id_)
 
     message = await find(outbox, id_)

@@ -69,9 +69,9 @@ async def test_what_is_undone_is_counted_however_old_it_is(
 
 
 async def test_opt_outs_are_counted(outbox: Store) -> None:
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
-    assert 1 == await outbox.read(queries.count_suppressions)
+    assert 1 == await outbox.read(queries.count_opt_outs)
 
 
 async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock) -> None:

@@ -65,20 +65,20 @@ async def open_and_close(url: str, clock: ManualClock) -> None:
 
 
 async def test_all_migrations_together_make_the_tables_of_the_code(
-    store_url: str, clock: ManualClock
+    empty_url: str, clock: ManualClock
 ) -> None:
     """Columns, types, defaults, keys and indexes."""
-    await open_and_close(store_url, clock)
+    await open_and_close(empty_url, clock)
 
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert [] == differences(connection)
         assert migrations.HEAD == current_version(connection)
 
 
-async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock: ManualClock) -> None:
+async def test_the_indexes_have_the_conditions_of_the_code(empty_url: str, clock: ManualClock) -> None:
     """A partial index of another condition would not be used, and nobody would notice."""
-    await open_and_close(store_url, clock)
-    with connected(store_url) as connection:
+    await open_and_close(empty_url, clock)
+    with connected(empty_url) as connection:
         migrated = read_indexes(connection)
         metadata.drop_all(connection)
         metadata.create_all(connection)
@@ -87,32 +87,32 @@ async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock
     assert created == migrated
 
 
-async def test_a_store_of_the_last_version_before_is_brought_over(store_url: str, clock: ManualClock) -> None:
+async def test_a_store_of_the_last_version_before_is_brought_over(empty_url: str, clock: ManualClock) -> None:
     """Its tables are the same, so that everything in it stays."""
-    outbox = await Store.open(store_url, clock, database_time=False)
+    outbox = await Store.open(empty_url, clock, database_time=False)
     id_ = await put(outbox, "From before")
     await outbox.close()
-    set_version(store_url, migrations.SAME_TABLES)
+    set_version(empty_url, migrations.SAME_TABLES)
 
-    again = await Store.open(store_url, clock, database_time=False)
+    again = await Store.open(empty_url, clock, database_time=False)
 
     assert "From before" == (await find(again, id_)).text
     await again.close()
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert migrations.HEAD == current_version(connection)
 
 
 @pytest.mark.parametrize("version", ["0001", "0015"])
-async def test_an_older_store_is_refused(store_url: str, clock: ManualClock, version: str) -> None:
+async def test_an_older_store_is_refused(empty_url: str, clock: ManualClock, version: str) -> None:
     """Nothing of it is changed, and the sentence says how to keep what is in it."""
-    await open_and_close(store_url, clock)
-    set_version(store_url, version)
+    await open_and_close(empty_url, clock)
+    set_version(empty_url, version)
 
     with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*opt-outs export") as refused:
-        await Store.open(store_url, clock, database_time=False)
+        await Store.open(empty_url, clock, database_time=False)
 
     assert 8 == refused.value.exit_code
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert version == current_version(connection)
 
 
@@ -121,8 +121,8 @@ def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) ->
     url = f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
     script = (
         "import asyncio, sys; from callrail_relay.clock import SystemClock;"
-        "from callrail_relay.outbox.store import Outbox;"
-        "asyncio.run(Outbox.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
+        "from callrail_relay.outbox.store import Store;"
+        "asyncio.run(Store.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
     )
 
     def opened() -> str:
@@ -133,13 +133,13 @@ def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) ->
     assert ["True", "False"] == [opened(), opened()]
 
 
-async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
+async def test_opening_again_is_harmless(empty_url: str, clock: ManualClock) -> None:
     """Tables and texts stay as they are."""
-    outbox = await Store.open(store_url, clock, database_time=False)
+    outbox = await Store.open(empty_url, clock, database_time=False)
     id_ = await put(outbox, "Hello")
     await outbox.close()
 
-    again = await Store.open(store_url, clock, database_time=False)
+    again = await Store.open(empty_url, clock, database_time=False)
 
     assert "Hello" == (await find(again, id_)).text
     await again.close()
@@ -178,15 +178,15 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
     assert [] == [path.name for path in tmp_path.glob(".*")]
 
 
-async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:
+async def test_a_store_of_a_newer_release_is_refused(empty_url: str, clock: ManualClock) -> None:
     """Nobody knows what it holds; nothing of it is changed."""
-    await open_and_close(store_url, clock)
-    set_version(store_url, "9999")
+    await open_and_close(empty_url, clock)
+    set_version(empty_url, "9999")
 
     with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that version"):
-        await Store.open(store_url, clock, database_time=False)
+        await Store.open(empty_url, clock, database_time=False)
 
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert "9999" == current_version(connection)
 
 
@@ -212,29 +212,29 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
 
 @pytest.mark.parametrize("serves", [False, True], ids=["a command", "a second serve"])
 async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
-    store_url: str, clock: ManualClock, *, serves: bool
+    empty_url: str, clock: ManualClock, *, serves: bool
 ) -> None:
     """It would fail in the midst of its work. When it has ended, the same command brings them up to date."""
-    with older_serve(store_url, clock):
+    with older_serve(empty_url, clock):
         with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
-            await Store.open(store_url, clock, database_time=False, serves=serves)
-        with connected(store_url) as connection:
+            await Store.open(empty_url, clock, database_time=False, serves=serves)
+        with connected(empty_url) as connection:
             assert migrations.HEAD != current_version(connection)
 
-    outbox = await Store.open(store_url, clock, database_time=False, serves=serves)
+    outbox = await Store.open(empty_url, clock, database_time=False, serves=serves)
     await outbox.close()
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert migrations.HEAD == current_version(connection)
 
 
 async def test_an_older_command_is_told_that_the_running_relay_is_newer(
-    store_url: str, clock: ManualClock
+    empty_url: str, clock: ManualClock
 ) -> None:
     """Not to restart it."""
-    with older_serve(store_url, clock):
-        set_version(store_url, "9999")
+    with older_serve(empty_url, clock):
+        set_version(empty_url, "9999")
         with pytest.raises(Unavailable, match="written by a newer callrail-relay"):
-            await Store.open(store_url, clock, database_time=False)
+            await Store.open(empty_url, clock, database_time=False)
 
 
 async def test_the_tallies_agree_with_the_messages(outbox: Store, worker: Worker, store_url: str) -> None:

@@ -32,18 +32,19 @@ from callrail_relay.outbox import (
     lookups,
     numbers,
     opt_outs,
-    polling,
     queries,
     record,
     relay_secrets,
+    replies,
     retention,
+    times,
     wakeup,
 )
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.told import POLICY as TOLD
-from tests.outbox.told import make_told, masked
+from tests.outbox.told import ingest_one, make_told, masked
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, accept_one, find, put, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -140,7 +141,7 @@ async def live(outbox: Store, clock: ManualClock) -> None:
     await outbox.write(decisions.pause, ACCOUNT, "Lunch")
     await outbox.write(decisions.resume, ACCOUNT)
     await outbox.write(decisions.approve, held)
-    await outbox.read(opt_outs.is_suppressed, TRACKING_NUMBER, recipient(1))
+    await outbox.read(opt_outs.is_opted_out, TRACKING_NUMBER, recipient(1))
     await fail(outbox, worker, clock)
     await hear(outbox, clock)
     await look(outbox, held)
@@ -172,7 +173,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     await put(outbox, words(400), to=recipient(41))
     for outcome in (REFUSED, SENT, SENT, SENT):
         await bold.send(outcome)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(42), "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(42), "Asked by phone.")
     held = [await put(outbox, "Hello", to=recipient(42)), await put(outbox, "Hello", to=recipient(42))]
     await bold.look()
     await outbox.write(decisions.cancel, held[0], (Status.HELD,))
@@ -187,21 +188,22 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
             clock.advance(timedelta(minutes=5))
             for conversation in ("CON1", "unknown"):
                 text = make_told(content, person=person, conversation_id=conversation, written_at=clock.now())
-                await outbox.write(inbound.note, text, policy)
+                await ingest_one(outbox, text, policy)
     out = make_told("Hello", person=recipient(11), direction=Direction.OUT, written_at=clock.now())
-    await outbox.write(inbound.note, out, policy)
+    await ingest_one(outbox, out, policy)
     seen = make_told("STOP", key="seen:1", seen=True, written_at=clock.now())
-    await outbox.write(inbound.note_seen, [seen, make_told("STOP", key="seen:2", seen=True)], policy)
-    await outbox.read(polling.next_forward)
-    forward = await outbox.write(polling.claim_forward, timedelta(minutes=5))
+    await outbox.write(inbound.ingest, [seen, make_told("STOP", key="seen:2", seen=True)], policy)
+    await outbox.read(replies.next_forward)
+    forward = await outbox.write(replies.claim_forward, timedelta(minutes=5))
     assert forward is not None
-    await outbox.write(polling.end_forward, forward.resource_id, None)
+    await outbox.write(replies.end_forward, forward.resource_id, None)
     polls = PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
-    poll = await outbox.write(polling.claim_poll, polls)
+    poll = await outbox.write(replies.claim_poll, polls)
     assert poll is not None
-    await outbox.write(polling.end_poll, poll.id, 1, well=True)
-    await outbox.read(polling.next_poll, polls)
-    await outbox.read(polling.last_poll, polls)
+    await outbox.write(replies.end_poll, poll.id, 1, well=True)
+    await outbox.read(replies.next_poll, polls)
+    await outbox.read(replies.last_poll, polls)
+    await outbox.read(replies.last_polls, polls)
 
 
 async def look(outbox: Store, message_id: str) -> None:
@@ -220,7 +222,7 @@ async def look(outbox: Store, message_id: str) -> None:
     await outbox.read(queries.count_by_status)
     await outbox.read(queries.read_standings, [ACCOUNT], LIMITS)
     await outbox.read(queries.read_counts)
-    await outbox.read(queries.count_suppressions)
+    await outbox.read(queries.count_opt_outs)
     await outbox.read(decisions.known_accounts)
     await outbox.rehearse(accept.accept, [make_submission()])
     await outbox.write(accept.accept, [make_submission()])
@@ -229,6 +231,7 @@ async def look(outbox: Store, message_id: str) -> None:
     await outbox.read(relay_secrets.token_ends_at, "digest")
     await outbox.write(relay_secrets.read_relay_secret, "secret")
     await outbox.read(wakeup.newest_due)
+    await outbox.read(times.latest_instant)
     await outbox.write_probe()
 
 
@@ -255,23 +258,25 @@ async def look_at_pages(outbox: Store, clock: ManualClock, message_id: str) -> N
     await outbox.read(history.read_history, message_id)
     for before in (None, clock.now()):
         await outbox.read(history.read_conversation, TRACKING_NUMBER, recipient(10), before, 20)
-    await outbox.read(history.read_suppressions, 20)
-    await outbox.read(opt_outs.list_suppressions)
+    await outbox.read(opt_outs.list_opt_outs, 20)
+    await outbox.read(opt_outs.list_opt_outs)
     await outbox.read(history.read_marker)
 
 
 async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     """Opt-outs by hand, mapping again, alerts, and removing what is old."""
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "Asked by phone.")
-    await outbox.write(opt_outs.suppress_all, await outbox.read(opt_outs.list_suppressions))
-    await outbox.write(opt_outs.lift, recipient(1), None)
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_outs, await outbox.read(opt_outs.list_opt_outs))
+    await outbox.write(opt_outs.remove_opt_out, recipient(1), None)
     for approvable in (False, True):
         await outbox.read(decisions.held_alike, message_id, approvable=approvable)
     await outbox.write(
         numbers.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )
     await outbox.read(numbers.known_numbers, [ACCOUNT])
-    await outbox.write(inbound.note, make_told("leave me alone", person=recipient(60)), TOLD)
+    await outbox.read(opt_outs.new_numbers, [TRACKING_NUMBER, "+12025550145"])
+    await outbox.write(opt_outs.copy_opt_outs, "+12025550145", {TRACKING_NUMBER})
+    await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)
     await outbox.write(decisions.approve, await put(outbox, "Hello", to=recipient(60)))
     for _ in range(2):
         await outbox.accept(replace(make_submission(), repeat_key=b"key"))
@@ -299,7 +304,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.read(relay_secrets.token_ends_at, "digest")
     await outbox.read(relay_secrets.read_ended_tokens)
     await outbox.read(
-        polling.last_poll, PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=10))
+        replies.last_poll, PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=10))
     )
     await outbox.write(contacts.note_contacts, [ACCOUNT], answered=True)
     await outbox.read(contacts.read_contacts, [ACCOUNT])
@@ -333,7 +338,7 @@ async def test_nothing_reads_through_a_table_that_grows(
     with watched() as asked:
         await live(outbox, clock)
 
-    assert not STATEMENTS - called, "the story is too short to say anything"
+    assert set() == STATEMENTS - called, "the story is too short to say anything"
     scans = scans_of_sqlite if store_url.startswith("sqlite") else scans_of_postgresql
     faults = [
         fault for statement, parameters in asked.items() for fault in scans(store_url, statement, parameters)
@@ -420,11 +425,11 @@ def _bad(node: dict[str, object], *, limited: bool) -> Iterator[dict[str, object
         yield from _bad(inner, limited=limited)
 
 
-def test_a_scan_is_noticed(store_url: str) -> None:
+def test_a_scan_is_noticed(empty_url: str) -> None:
     """The check can fail."""
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         connection.exec_driver_sql("CREATE TABLE messages (seq INTEGER PRIMARY KEY, text TEXT)")
-    scans = scans_of_sqlite if store_url.startswith("sqlite") else scans_of_postgresql
+    scans = scans_of_sqlite if empty_url.startswith("sqlite") else scans_of_postgresql
 
-    assert scans(store_url, "SELECT count(*) FROM messages WHERE text = 'x'", ())
-    assert not scans(store_url, "SELECT text FROM messages WHERE seq = 1", ())
+    assert scans(empty_url, "SELECT count(*) FROM messages WHERE text = 'x'", ())
+    assert not scans(empty_url, "SELECT text FROM messages WHERE seq = 1", ())

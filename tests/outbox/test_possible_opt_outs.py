@@ -24,11 +24,11 @@ async def test_the_next_text_waits_until_a_person_approves_it(outbox: Store, wor
     """
     The reason shows the reply; approving settles it, and the texts after that go. Others are never held.
     """
-    noted = await tell(outbox, "leave me alone")
+    ingested = await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.MAYBE_STOP, 0, 1) == (noted.keyword, noted.suppressed, noted.doubted)
+    assert (OptKeyword.MAYBE_STOP, 0, 1) == (ingested.keyword, ingested.opted_out, ingested.doubted)
     assert ["maybe_opted_out"] == await codes_of(outbox, held)
     assert "“leave me alone”" in str(explain_all((await find(outbox, held)).reasons))
     assert recipient(50) == (await worker.send()).recipient
@@ -72,14 +72,14 @@ async def test_an_opt_out_answers_the_question(outbox: Store, clock: ManualClock
     """From then on the person is on the list; once taken off it, nothing is asked any more."""
     await tell(outbox, "leave me alone")
     if answer == "by hand":
-        await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "Asked by text.")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by text.")
     else:
         await tell(outbox, answer, written_at=clock.advance(MINUTE))
     assert ["opt_out"] == await codes_of(outbox, await put(outbox, "Hello"))
 
     # What is doubtful after that asks nothing: the person is on the list.
     assert 0 == (await tell(outbox, "leave me alone!!", written_at=clock.advance(MINUTE))).doubted
-    await outbox.write(opt_outs.lift, RECIPIENT, None)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Welcome back"))
 
 
@@ -94,11 +94,11 @@ async def test_start_answers_it_whichever_comes_first(outbox: Store, clock: Manu
 
 async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Store, clock: ManualClock) -> None:
     """Once: what a person approved is not asked again when a webhook tells of the same reply."""
-    [noted] = await outbox.write(
-        inbound.note_seen, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
+    [ingested] = await outbox.write(
+        inbound.ingest, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
     )
     held = await put(outbox, "Hello")
-    assert (1, ["maybe_opted_out"]) == (noted.doubted, await codes_of(outbox, held))
+    assert (1, ["maybe_opted_out"]) == (ingested.doubted, await codes_of(outbox, held))
     await outbox.write(decisions.approve, held)
 
     clock.advance(MINUTE)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.health import Contact
 from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.errors import AlreadyRunning
-from callrail_relay.outbox import contacts, polling
+from callrail_relay.outbox import contacts, replies
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
@@ -185,10 +185,10 @@ async def test_contact_is_what_callrail_answered_last(
         return (await outbox.read(contacts.read_contacts, [ACCOUNT]))[ACCOUNT]
 
     async def look(*, well: bool, requests: int = 1) -> None:
-        due = await outbox.write(polling.claim_poll, policy)
+        due = await outbox.write(replies.claim_poll, policy)
         assert due is not None
         clock.advance(1)
-        await outbox.write(polling.end_poll, due.id, requests, well=well)
+        await outbox.write(replies.end_poll, due.id, requests, well=well)
 
     policy = PollPolicy(companies=((ACCOUNT, "COM1"),), every=timedelta(seconds=1))
     assert Contact() == await contact()

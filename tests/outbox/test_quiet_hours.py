@@ -135,7 +135,7 @@ async def test_who_opted_out_at_night_is_not_texted_in_the_morning(
     id_ = await write(outbox, "Good night")
     draft = make_draft()
     assert draft.route is not None
-    await outbox.write(opt_outs.suppress, draft.route.tracking_number, RECIPIENT, "They said STOP.")
+    await outbox.write(opt_outs.add_opt_out, draft.route.tracking_number, RECIPIENT, "They said STOP.")
     clock.set(MORNING)
 
     assert await quiet.waits() is None

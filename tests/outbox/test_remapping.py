@@ -97,7 +97,7 @@ async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Store, t
 
 async def test_a_person_who_opted_out_meanwhile_is_not_texted(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
     assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
     assert ["opt_out"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]

@@ -17,9 +17,9 @@ from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import claim as store_claim
-from callrail_relay.outbox import decisions, inbound, opt_outs, queries, record
+from callrail_relay.outbox import decisions, opt_outs, queries, record
 from tests.outbox.machine import Bench, open_bench
-from tests.outbox.told import POLICY, make_told, masked
+from tests.outbox.told import POLICY, ingest_one, make_told, masked
 from tests.outbox.worker import accept_one
 from tests.support.factories import (
     ACCOUNT,
@@ -92,7 +92,7 @@ EVENTS = st.one_of(
     REPLIES,
     REPLIES,
     st.tuples(st.just("repeat"), st.integers(0, 20)),
-    st.tuples(st.sampled_from(["write", "write", "suppress", "lift", "approve"]), st.sampled_from(PEOPLE)),
+    st.tuples(st.sampled_from(["write", "write", "opt_out", "lift", "approve"]), st.sampled_from(PEOPLE)),
     st.tuples(st.sampled_from(["deliver", "deliver", "time"])),
 )
 
@@ -136,12 +136,12 @@ class _OptOuts:
         self.told.append(text)
         people = PEOPLE if shown == "by ending" else (person,)
         self.wishes.heard(people, read_opt_keyword(content), written_at)
-        self.bench.run(self.bench.outbox.write(inbound.note, text, POLICY))
+        self.bench.run(ingest_one(self.bench.outbox, text, POLICY))
 
     def repeat(self, index: int) -> None:
         if self.told:
             again = self.told[index % len(self.told)]
-            assert not self.bench.run(self.bench.outbox.write(inbound.note, again, POLICY)).is_new
+            assert not self.bench.run(ingest_one(self.bench.outbox, again, POLICY)).is_new
 
     def write(self, person: str) -> None:
         self.texts += 1
@@ -149,14 +149,14 @@ class _OptOuts:
         self.bench.run(accept_one(self.bench.outbox, make_submission(message)))
         self.ids.append(message.id)
 
-    def suppress(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.write(opt_outs.suppress, *pair_of(person), "Asked by phone."))
+    def opt_out(self, person: str) -> None:
+        self.bench.run(self.bench.outbox.write(opt_outs.add_opt_out, *pair_of(person), "Asked by phone."))
         # Who is on the list already stays there by his own word.
         if not self.wishes.forbids(person):
             self.wishes.by_hand.add(person)
 
     def lift(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.write(opt_outs.lift, person, None))
+        self.bench.run(self.bench.outbox.write(opt_outs.remove_opt_out, person, None))
         self.wishes.lifted(person)
 
     def approve(self, person: str) -> None:
@@ -256,9 +256,9 @@ class _Sendings:
         texts = self.told if again else self.untold
         if texts:
             text = texts[index % len(texts)]
-            noted = self.bench.run(self.bench.outbox.write(inbound.note, text, POLICY))
-            assert noted.is_new is not again
-            self.by_others += noted.by_others
+            ingested = self.bench.run(ingest_one(self.bench.outbox, text, POLICY))
+            assert ingested.is_new is not again
+            self.by_others += ingested.by_others
             if not again:
                 self.untold.remove(text)
                 self.told.append(text)

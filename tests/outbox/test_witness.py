@@ -7,14 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.inbound import CallRailText, Direction, Noted, ShownNumber
+from callrail_relay.domain.inbound import CallRailText, Direction, Ingested, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
-from callrail_relay.outbox import decisions, history, inbound, lookups
+from callrail_relay.outbox import decisions, history, lookups
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
-from tests.outbox.told import POLICY, make_told, masked
+from tests.outbox.told import POLICY, ingest_one, make_told, masked
 from tests.outbox.worker import Worker, find, put, sent_with, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
@@ -39,8 +39,8 @@ def went_out(content: str = "Hello", **what: object) -> CallRailText:
     return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]  # names are checked there
 
 
-async def tell(outbox: Store, content: str = "Hello", **what: object) -> Noted:
-    return await outbox.write(inbound.note, went_out(content, **what), POLICY)
+async def tell(outbox: Store, content: str = "Hello", **what: object) -> Ingested:
+    return await ingest_one(outbox, went_out(content, **what), POLICY)
 
 
 async def used(worker: Worker) -> tuple[int, int]:
@@ -62,11 +62,15 @@ async def test_an_unknown_text_is_settled_at_once(outbox: Store, worker: Worker,
     await put(outbox, "Again")
     assert await worker.waits() is not None
 
-    noted = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
+    ingested = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
 
-    assert noted.settled is not None
-    assert (id_, Status.SENT, False) == (noted.settled.message_id, noted.settled.status, noted.settled.twice)
-    assert not noted.by_others
+    assert ingested.settled is not None
+    assert (id_, Status.SENT, False) == (
+        ingested.settled.message_id,
+        ingested.settled.status,
+        ingested.settled.twice,
+    )
+    assert not ingested.by_others
     message = await find(outbox, id_)
     assert (Status.SENT, "c0nv7", ()) == (message.status, message.conversation_id, message.reasons)
     clock.advance(SECOND)
@@ -84,9 +88,9 @@ async def test_a_masked_number_is_known_by_its_conversation(
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert noted.settled is not None
+    assert ingested.settled is not None
     assert Status.SENT == await status_of(outbox, id_)
 
 
@@ -101,11 +105,11 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
     claim = await worker.take()
     if not before_the_answer:
         await worker.finish(claim, LOST)
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
     if before_the_answer:
         await worker.finish(claim, LOST)
 
-    assert (None, False) == (noted.settled, noted.by_others)
+    assert (None, False) == (ingested.settled, ingested.by_others)
     assert Status.UNKNOWN == await status_of(outbox, id_)
     due = await outbox.write(lookups.claim_lookup, LookupPolicy(accounts=frozenset({ACCOUNT})))
     assert due is not None
@@ -119,9 +123,9 @@ async def test_a_masked_number_of_two_people_is_nobodys(outbox: Store, worker: W
         await put(outbox, "Hello", to=person)
         await worker.send(LOST)
 
-    noted = await tell(outbox, person=masked(RECIPIENT))
+    ingested = await tell(outbox, person=masked(RECIPIENT))
 
-    assert (None, True) == (noted.settled, noted.by_others)
+    assert (None, True) == (ingested.settled, ingested.by_others)
     assert (3, 3) == await used(worker)
 
 
@@ -132,9 +136,9 @@ async def test_a_text_that_is_known_to_be_sent_is_linked(
     await put(outbox, "Hello")
     claim = await worker.send()
 
-    noted = await tell(outbox)
+    ingested = await tell(outbox)
 
-    assert (None, False) == (noted.settled, noted.by_others)
+    assert (None, False) == (ingested.settled, ingested.by_others)
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
     conversation = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
@@ -241,10 +245,10 @@ async def test_identical_texts_are_linked_one_by_one(
     await put(outbox, "Hello")
     sent = await worker.send()
 
-    noted = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
+    ingested = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
 
-    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in noted]
-    assert [False, False, True] == [one.by_others for one in noted]
+    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in ingested]
+    assert [False, False, True] == [one.by_others for one in ingested]
     assert [sent.attempt_id, lost.attempt_id, None] == links(store_url)
     assert (3, 3) == await used(worker)
 
@@ -260,7 +264,7 @@ async def test_a_repeated_webhook_is_no_second_witness(
         clock.advance(10 * SECOND)
     text = went_out()
 
-    assert [True, False, False] == [(await outbox.write(inbound.note, text, POLICY)).is_new for _ in range(3)]
+    assert [True, False, False] == [(await ingest_one(outbox, text, POLICY)).is_new for _ in range(3)]
     [told] = [one for id_ in ids for one in (await find(outbox, id_)).segments if one.status is Status.SENT]
     assert "Hello" == told.content
 
@@ -282,9 +286,9 @@ async def test_what_fits_no_text_was_sent_by_others(
     await worker.send(LOST)
 
     text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]  # names are checked there
-    noted = await outbox.write(inbound.note, text, POLICY)
+    ingested = await ingest_one(outbox, text, POLICY)
 
-    assert (None, True) == (noted.settled, noted.by_others)
+    assert (None, True) == (ingested.settled, ingested.by_others)
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
@@ -341,9 +345,9 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: W
 
 async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, worker: Worker) -> None:
     """Nor do those of a company that nobody here knows."""
-    noted = await tell(outbox, person=KIM, company_id="COM-of-nobody")
+    ingested = await tell(outbox, person=KIM, company_id="COM-of-nobody")
 
-    assert (True, None) == (noted.by_others, noted.account_id)
+    assert (True, None) == (ingested.by_others, ingested.account_id)
     assert (0, 0) == await used(worker)
 
 
@@ -382,10 +386,10 @@ async def test_a_text_that_was_sent_again_and_arrived_twice_is_told(
     await worker.send()
 
     await tell(outbox, written_at=clock.now())
-    noted = await tell(outbox, written_at=clock.now())
+    ingested = await tell(outbox, written_at=clock.now())
 
-    assert noted.settled is not None
-    assert noted.settled.twice
+    assert ingested.settled is not None
+    assert ingested.settled.twice
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
@@ -394,9 +398,9 @@ async def test_another_conversation_is_another_person(outbox: Store, worker: Wor
     await put(outbox, "Hello", to=KIM)
     await worker.send(Sent(200, "c0nv2", "SMT2"))
 
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
 
-    assert noted.by_others
+    assert ingested.by_others
 
 
 async def test_texts_of_others_are_in_the_conversation(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded, Standing
+from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
@@ -63,13 +63,13 @@ class Worker:
         assert result.claim is None
         return result.wake_at
 
-    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> Recorded:
+    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult:
         """Record an outcome in time."""
         recorded = await self.record(claim, outcome)
-        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded, RecordResult)
         return recorded
 
-    async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | Settled | None:
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | Settled | None:
         return await self.outbox.write(
             record.record,
             claim.attempt_id,
@@ -85,7 +85,7 @@ class Worker:
         await self.finish(claim, outcome)
         return claim
 
-    async def settle_abandoned(self, node: str | None = None) -> list[Recorded]:
+    async def settle_abandoned(self, node: str | None = None) -> list[RecordResult]:
         return await self.outbox.write(
             record.settle_abandoned,
             node=node,
@@ -94,7 +94,7 @@ class Worker:
             lookups=self.lookups,
         )
 
-    async def standing(self, account_id: str = ACCOUNT) -> Standing:
+    async def standing(self, account_id: str = ACCOUNT) -> AccountStatus:
         (standing,) = await self.outbox.read(queries.read_standings, [account_id], self.policy.limits)
         return standing
 

@@ -20,7 +20,7 @@ from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.inbound import WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind
@@ -29,12 +29,13 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
-from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -86,14 +87,19 @@ class Rig:
         return self.simulator.account_id
 
     @property
-    def witness(self) -> WitnessPolicy:
-        return WitnessPolicy(
+    def inbound(self) -> InboundPolicy:
+        return InboundPolicy(
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
 
     def delivery(
-        self, *, node: str = "node-1", sender: Sender | None = None, concurrency: int = 4
+        self,
+        *,
+        node: str = "node-1",
+        sender: Sender | None = None,
+        concurrency: int = 4,
+        closed: frozenset[str] = frozenset(),
     ) -> Delivery:
         return Delivery(
             self.outbox,
@@ -103,6 +109,7 @@ class Rig:
             clock=self.clock,
             random=self.random,
             hook=self.events,
+            closed=closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
@@ -115,7 +122,7 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
         delivery = delivery or self.delivery()
         return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
@@ -197,8 +204,11 @@ async def open_rig(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
     )
     events = Events()
+    path = folder / "relay.db"
+    if not path.exists():
+        new_sqlite_store(path)
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Store.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
+        outbox = await Store.open(f"sqlite:///{path.as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,

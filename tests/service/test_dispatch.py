@@ -19,7 +19,7 @@ from callrail_relay.errors import (
     Waiting,
 )
 from callrail_relay.service.delivery import Worker
-from callrail_relay.service.dispatch import Dispatch, Ending
+from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
 
@@ -30,7 +30,7 @@ TIMEOUT = timedelta(seconds=120)
 
 async def dispatched(
     rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: Worker | None = None
-) -> list[Ending]:
+) -> list[DeliveryResult]:
     """The endings of these texts, while time passes for whoever waits for it."""
     work = dispatch(rig, worker).deliver(ids, timeout=timeout)
     # Whoever waits, delivery and reconciliation.
@@ -41,12 +41,12 @@ def dispatch(rig: Rig, worker: Worker | None = None) -> Dispatch:
     return Dispatch(rig.operations, worker or rig.worker(), rig.clock)
 
 
-async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> Ending:
+async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> DeliveryResult:
     [one] = await dispatched(rig, [id_], timeout=timeout)
     return one
 
 
-def assert_ends(one: Ending, error: type[RelayError], code: int, words: str) -> None:
+def assert_ends(one: DeliveryResult, error: type[RelayError], code: int, words: str) -> None:
     assert isinstance(one.fault, error)
     assert code == one.exit_code
     assert words in str(one.fault)

@@ -374,26 +374,26 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
     """For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave."""
     async with open_rig(tmp_path) as rig:
         number = rig.simulator.tracking_number
-        [entry] = await rig.operations.suppress(recipient(1), None, "They called.")
+        [entry] = await rig.operations.opt_out(recipient(1), None, "They called.")
         assert (recipient(1), number, "They called.") == (
             entry.recipient,
             entry.tracking_number,
             entry.reason,
         )
-        await rig.operations.suppress(recipient(2), number, "x")
-        assert {recipient(1), recipient(2)} == {one.recipient for one in await rig.operations.suppressions()}
+        await rig.operations.opt_out(recipient(2), number, "x")
+        assert {recipient(1), recipient(2)} == {one.recipient for one in await rig.operations.opt_outs()}
 
         id_ = await rig.accept(to=recipient(1))
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="opted out"):
             await rig.operations.approve(id_)
 
-        assert 1 == await rig.operations.lift_suppression(recipient(1), None)
+        assert 1 == await rig.operations.remove_opt_out(recipient(1), None)
         await rig.operations.approve(id_)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, id_)
         with pytest.raises(NotFound, match="not on the list"):
-            await rig.operations.lift_suppression(recipient(1), number)
+            await rig.operations.remove_opt_out(recipient(1), number)
 
 
 async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
@@ -504,12 +504,12 @@ async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(t
             for n in range(1, 8)
         ]
         held = [id_ for id_ in ids if (await rig.message(id_)).status is Status.HELD]
-        await rig.operations.suppress(str((await rig.message(held[0])).recipient), None, "By phone.")
+        await rig.operations.opt_out(str((await rig.message(held[0])).recipient), None, "By phone.")
 
         assert held == await rig.operations.held_alike(held[0])
         assert held[1:] == await rig.operations.held_alike(held[0], approvable=True)
         for id_ in held[1:]:
-            await rig.operations.suppress(str((await rig.message(id_)).recipient), None, "By phone.")
+            await rig.operations.opt_out(str((await rig.message(id_)).recipient), None, "By phone.")
         with pytest.raises(NotAllowed, match="all of the people opted out"):
             await rig.operations.held_alike(held[0], approvable=True)
 
@@ -522,5 +522,5 @@ async def test_opting_out_the_person_of_a_text_cancels_it(tmp_path: Path) -> Non
         [message] = await rig.operations.opt_out_recipient(id_, "Asked by text.")
 
         assert Status.CANCELLED is message.status
-        [entry] = await rig.operations.suppressions()
+        [entry] = await rig.operations.opt_outs()
         assert (RECIPIENT, "Asked by text.") == (entry.recipient, entry.reason)

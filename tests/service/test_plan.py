@@ -89,7 +89,7 @@ def test_a_dry_run_tells_what_the_run_then_does(
             for to, text in before:
                 await rig.accept(text, to=to)
             for person in opted_out:
-                await rig.outbox.write(opt_outs.suppress, rig.simulator.tracking_number, person, "STOP")
+                await rig.outbox.write(opt_outs.add_opt_out, rig.simulator.tracking_number, person, "STOP")
             clock.advance(later)
             found = [(b"saved", drafts(rig, wanted)) for wanted in files]
             kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]

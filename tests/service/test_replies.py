@@ -18,10 +18,11 @@ from starlette.routing import Route
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
 from callrail_relay.domain.inbound import GIVE_UP, LONGEST_RETRY, CallRailText, Direction, ShownNumber
 from callrail_relay.errors import SettingsFault
-from callrail_relay.outbox import history, inbound, polling
+from callrail_relay.outbox import history, replies
 from callrail_relay.service.replies import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.web.server import Listener
+from tests.outbox.told import ingest_one
 from tests.outbox.worker import accept_one
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
@@ -65,7 +66,7 @@ async def reply(rig: Rig, content: str = "Who is this?", *, key: str = "SCI1", f
         direction=Direction.IN,
         company_id=rig.simulator.company_id,
     )
-    assert (await rig.outbox.write(inbound.note, text, replace(rig.witness, forwards=forwards))).is_new
+    assert (await ingest_one(rig.outbox, text, replace(rig.inbound, forwards=forwards))).is_new
 
 
 async def text(rig: Rig, opportunity_id: str) -> None:
@@ -118,7 +119,7 @@ async def test_without_a_wish_nothing_is_passed_on(rig: Rig) -> None:
         direction=Direction.OUT,
         company_id=rig.simulator.company_id,
     )
-    await rig.outbox.write(inbound.note, sent, replace(rig.witness, forwards=True))
+    await ingest_one(rig.outbox, sent, replace(rig.inbound, forwards=True))
     channels = Channels()
 
     assert await forwarding_of(rig, channels).turn() is None
@@ -168,7 +169,7 @@ async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> No
 async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:
     """When the lease is over; until then nobody else takes it."""
     await reply(rig)
-    assert await rig.outbox.write(polling.claim_forward, LEASE) is not None
+    assert await rig.outbox.write(replies.claim_forward, LEASE) is not None
     channels = Channels()
     other = forwarding_of(rig, channels)
 

@@ -71,11 +71,11 @@ async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
 async def test_an_opt_out_is_for_ever(tmp_path: Path) -> None:
     """Somebody who said STOP years ago is not texted."""
     async with open_rig(tmp_path) as rig:
-        await rig.outbox.write(opt_outs.suppress, rig.simulator.tracking_number, RECIPIENT, "STOP")
+        await rig.outbox.write(opt_outs.add_opt_out, rig.simulator.tracking_number, RECIPIENT, "STOP")
         rig.clock.advance(AFTER * 3)
         await retention(rig).turn()
 
-        assert await rig.outbox.read(opt_outs.is_suppressed, rig.simulator.tracking_number, RECIPIENT)
+        assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_many_go_in_small_steps(tmp_path: Path) -> None:

@@ -15,12 +15,11 @@ from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_d
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import inbound
 from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
-from tests.outbox.told import POLICY, make_told
+from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
@@ -187,13 +186,13 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
     """Neither on its page nor on the first one, until the person is taken off the list."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
-        await rig.operations.suppress(RECIPIENT, None, "Asked by phone.")
+        await rig.operations.opt_out(RECIPIENT, None, "Asked by phone.")
         for path in ("/", f"/texts/{id_}"):
             page = await visitor.page(path)
             assert f"/texts/{id_}/approve" not in page
             assert f"/texts/{id_}/cancel" in page
 
-        await rig.operations.lift_suppression(RECIPIENT, None)
+        await rig.operations.remove_opt_out(RECIPIENT, None)
         assert f"/texts/{id_}/approve" in await visitor.page(f"/texts/{id_}")
 
 
@@ -206,7 +205,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
         ]
         held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
         opted_out = str((await rig.message(held[0])).recipient)
-        await rig.operations.suppress(opted_out, None, "Asked by phone.")
+        await rig.operations.opt_out(opted_out, None, "Asked by phone.")
 
         others = held[1:]
         question = await visitor.page(f"/texts/{others[0]}/approve-alike")
@@ -219,9 +218,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
 async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None:
     """The text shows the reply; “Opt out” puts the person on the list and cancels the text."""
     async with visiting(tmp_path) as (rig, visitor):
-        await rig.outbox.write(
-            inbound.note, make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY
-        )
+        await ingest_one(rig.outbox, make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
         id_ = await rig.accept()
         page = await visitor.page(f"/texts/{id_}")
         assert "“leave me alone”" in page
@@ -229,7 +226,7 @@ async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None
 
         await visitor.post(f"/texts/{id_}/opt-out")
         assert "cancelled" == (await rig.message(id_)).status
-        assert [RECIPIENT] == [one.recipient for one in await rig.operations.suppressions()]
+        assert [RECIPIENT] == [one.recipient for one in await rig.operations.opt_outs()]
 
 
 async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) -> None:

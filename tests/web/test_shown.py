@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.cli import status_view
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
@@ -224,7 +224,7 @@ def facts(
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[FailedCheck, ...] = (),
 ) -> Facts:
-    standing = Standing(
+    standing = AccountStatus(
         account=account or Account(id="ACC1"),
         hour=hour or Window(1, 150),
         day=Window(1, 1000),

@@ -114,19 +114,19 @@ ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
 def allowed(
-    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, suppressed: bool
+    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, opted_out: bool
 ) -> tuple[Verb, ...]:
     """
-    What a person may say of a text with this status; *complete* where it could be sent at all, *suppressed*
+    What a person may say of a text with this status; *complete* where it could be sent at all, *opted_out*
     where the person opted out.
     """
     codes = {reason.code for reason in reasons}
     left_out: set[Verb] = set()
     if "mass_text" not in codes:
         left_out |= set(ALIKE)
-    if "maybe_opted_out" not in codes or suppressed:
+    if "maybe_opted_out" not in codes or opted_out:
         left_out.add(OPT_OUT)
-    if suppressed:
+    if opted_out:
         # Nothing lets it be sent while the person is on the list.
         left_out |= {APPROVE, RESEND}
     verbs = (verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
@@ -249,7 +249,7 @@ class ListActions:
         try:
             recipient = _phone(form.get("recipient", ""))
             reason = form.get("reason", "").strip() or REASON
-            entries = await self._operations.suppress(recipient, form.get("tracking_number") or None, reason)
+            entries = await self._operations.opt_out(recipient, form.get("tracking_number") or None, reason)
             _require(entries)
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
@@ -257,7 +257,7 @@ class ListActions:
 
     async def lift(self, request: Request, session: Session, form: Form) -> Response:
         try:
-            await self._operations.lift_suppression(
+            await self._operations.remove_opt_out(
                 _phone(form.get("recipient", "")), form.get("tracking_number") or None
             )
         except RelayError as error:

@@ -85,7 +85,7 @@ class SetupPage:
             well=[one for one in findings if one.condition is Condition.OK],
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
-            suppressions=await self._history.suppressions(),
+            opt_outs=await self._history.opt_outs(),
         )
 
     async def check(self, request: Request, session: Session, form: Form) -> Response:

@@ -192,7 +192,7 @@ class TextPage:
                 message.source,
                 message.reasons,
                 complete=complete,
-                suppressed=text.history.suppressed,
+                opted_out=text.history.opted_out,
             ),
         )
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.routing import Route
 from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.outbox.store import Store
@@ -19,25 +19,25 @@ OTHER_NUMBER = "+12025550144"
 
 async def test_a_person_on_the_list_is_found(outbox: Store) -> None:
     """For that tracking number and no other."""
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
-    assert await outbox.read(opt_outs.is_suppressed, TRACKING_NUMBER, RECIPIENT)
-    assert not await outbox.read(opt_outs.is_suppressed, OTHER_NUMBER, RECIPIENT)
-    assert not await outbox.read(opt_outs.is_suppressed, TRACKING_NUMBER, recipient(50))
+    assert await outbox.read(opt_outs.is_opted_out, TRACKING_NUMBER, RECIPIENT)
+    assert not await outbox.read(opt_outs.is_opted_out, OTHER_NUMBER, RECIPIENT)
+    assert not await outbox.read(opt_outs.is_opted_out, TRACKING_NUMBER, recipient(50))
 
 
 async def test_the_list_is_told_newest_first(outbox: Store, clock: ManualClock) -> None:
     """Once is enough: the first reason and its instant stay."""
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They replied STOP.")
     later = clock.advance(60)
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "They replied STOP again.")
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(2), "A person asked for it.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They replied STOP again.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(2), "A person asked for it.")
 
-    first, second = await outbox.read(opt_outs.list_suppressions)
+    first, second = await outbox.read(opt_outs.list_opt_outs)
 
     assert (recipient(2), later) == (first.recipient, first.created_at)
     assert (
-        Suppression(
+        OptOut(
             tracking_number=TRACKING_NUMBER,
             recipient=recipient(1),
             reason="They replied STOP.",
@@ -56,21 +56,21 @@ async def test_the_list_is_told_newest_first(outbox: Store, clock: ManualClock) 
 async def test_a_person_is_taken_off_the_list(outbox: Store, worker: Worker) -> None:
     """For one number or for all, and is texted again."""
     for number in (TRACKING_NUMBER, OTHER_NUMBER):
-        await outbox.write(opt_outs.suppress, number, RECIPIENT, "They replied STOP.")
+        await outbox.write(opt_outs.add_opt_out, number, RECIPIENT, "They replied STOP.")
 
-    assert 1 == await outbox.write(opt_outs.lift, RECIPIENT, TRACKING_NUMBER)
-    assert [OTHER_NUMBER] == [one.tracking_number for one in await outbox.read(opt_outs.list_suppressions)]
-    assert 1 == await outbox.write(opt_outs.lift, RECIPIENT, None)
-    assert 0 == await outbox.write(opt_outs.lift, RECIPIENT, None)
+    assert 1 == await outbox.write(opt_outs.remove_opt_out, RECIPIENT, TRACKING_NUMBER)
+    assert [OTHER_NUMBER] == [one.tracking_number for one in await outbox.read(opt_outs.list_opt_outs)]
+    assert 1 == await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
+    assert 0 == await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     await put(outbox, "Hello")
     assert "Hello" == (await worker.take()).content
 
 
 async def test_a_list_is_put_on_ours(outbox: Store) -> None:
     """With the instants that it brings; whoever is on the list already stays as they are."""
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(1), "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They replied STOP.")
     entries = [
-        Suppression(
+        OptOut(
             tracking_number=TRACKING_NUMBER,
             recipient=recipient(number),
             reason="From a list.",
@@ -79,10 +79,10 @@ async def test_a_list_is_put_on_ours(outbox: Store) -> None:
         for number in range(1201)
     ]
 
-    assert 1200 == await outbox.write(opt_outs.suppress_all, entries)
-    assert 0 == await outbox.write(opt_outs.suppress_all, entries)
-    assert 0 == await outbox.write(opt_outs.suppress_all, [])
-    found = {one.recipient: one for one in await outbox.read(opt_outs.list_suppressions)}
+    assert 1200 == await outbox.write(opt_outs.add_opt_outs, entries)
+    assert 0 == await outbox.write(opt_outs.add_opt_outs, entries)
+    assert 0 == await outbox.write(opt_outs.add_opt_outs, [])
+    found = {one.recipient: one for one in await outbox.read(opt_outs.list_opt_outs)}
     assert "They replied STOP." == found[recipient(1)].reason
     assert START - timedelta(days=1200) == found[recipient(1200)].created_at
 
@@ -91,14 +91,14 @@ async def test_number_that_is_remembered_takes_over_who_opted_out_of_all(outbox:
     """With the reason. An entry that is there stays; an opt-out of some numbers only is not taken over."""
     new = "+12025550145"
     for number in (TRACKING_NUMBER, OTHER_NUMBER):
-        await outbox.write(opt_outs.suppress, number, RECIPIENT, "Asked by phone.")
-        await outbox.write(opt_outs.suppress, number, recipient(1), "Asked by phone.")
-    await outbox.write(opt_outs.suppress, TRACKING_NUMBER, recipient(2), "They replied STOP.")
-    await outbox.write(opt_outs.suppress, new, recipient(1), "They replied STOP.")
+        await outbox.write(opt_outs.add_opt_out, number, RECIPIENT, "Asked by phone.")
+        await outbox.write(opt_outs.add_opt_out, number, recipient(1), "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(2), "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, new, recipient(1), "They replied STOP.")
 
     await outbox.write(numbers.remember_number, Route(ACCOUNT, "COM2", new), {TRACKING_NUMBER, OTHER_NUMBER})
 
-    entries = [one for one in await outbox.read(opt_outs.list_suppressions) if one.tracking_number == new]
+    entries = [one for one in await outbox.read(opt_outs.list_opt_outs) if one.tracking_number == new]
     assert {RECIPIENT: "Asked by phone.", recipient(1): "They replied STOP."} == {
         one.recipient: one.reason for one in entries
     }

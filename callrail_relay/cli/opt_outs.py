@@ -1,0 +1,221 @@
+"""``opt-outs``: who opted out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callrail_relay.cli.console import (
+    STANDARD,
+    Config,
+    Json,
+    command,
+    complain,
+    echo,
+    output,
+    print_json,
+    progress,
+    read_input,
+    read_number,
+    say,
+)
+from callrail_relay.errors import UsageFault
+
+if TYPE_CHECKING:
+    from callrail_relay.domain.opt_outs import ImportedList
+    from callrail_relay.service.operations import Operations
+
+app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
+
+Recipient = Annotated[str, typer.Option("--recipient", metavar="NUMBER", help="The person's number.")]
+TrackingNumber = Annotated[
+    str | None,
+    typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; default: all of them."),
+]
+
+
+@asynccontextmanager
+async def _operations(config: Path | None, *, for_all: bool = False) -> AsyncIterator["Operations"]:
+    """What changes the list; *for_all* of your numbers only if there is any."""
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
+
+    installation = find_installation(config)
+    if for_all:
+        installation.require_route()
+    async with open_relay(installation) as relay:
+        yield relay.operations
+
+
+def _one_of_ours(number: str | None) -> str | None:
+    return None if number is None else read_number("--tracking-number", number)
+
+
+@app.command("list")
+@command
+async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
+    """
+    List the people who opted out, newest first.
+
+    Example:
+    $ callrail-relay opt-outs list
+    """
+    from callrail_relay.cli.render import local
+
+    async with _operations(config) as operations:
+        found = await operations.opt_outs()
+    if as_json:
+        print_json([one.document() for one in found])
+        return 0
+    for one in found:
+        echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
+    if not found:
+        echo("No opt-outs yet.")
+    return 0
+
+
+@app.command("add")
+@command
+async def add(
+    recipient: Recipient,
+    tracking_number: TrackingNumber = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Shown in the list.")
+    ] = "A person added it.",
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    r"""
+    Opt a person out.
+
+    Example:
+    $ callrail-relay opt-outs add --recipient +12025550122 \
+        --reason "Asked by phone."
+    """
+    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    async with _operations(config, for_all=ours is None) as operations:
+        entries = await operations.opt_out(person, ours, reason)
+    if as_json:
+        print_json([one.document() for one in entries])
+    else:
+        echo(f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}.")
+    return 0
+
+
+@app.command("remove")
+@command
+async def remove(
+    recipient: Recipient,
+    tracking_number: TrackingNumber = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Take a person off the list.
+
+    Do this only if they agreed to be texted again. CallRail keeps its own list:
+    to get off that one, the person has to reply START.
+
+    Example:
+    $ callrail-relay opt-outs remove --recipient +12025550122
+    """
+    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    async with _operations(config) as operations:
+        removed = await operations.remove_opt_out(person, ours)
+    if as_json:
+        print_json({"recipient": person, "removed": removed})
+    else:
+        echo(f"Removed the opt-out of {person}.")
+    return 0
+
+
+@app.command("import")
+@command
+async def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Add everyone in a CSV file to the list.
+
+    `opt-outs export` or a spreadsheet writes such a file. Its first line names
+    the columns: tracking_number,recipient,reason,created_at. Only recipient is
+    required; without a tracking number, the person isn't texted from any of
+    your numbers. Valid lines are imported even if others fail: each bad line is
+    named, and the command ends with 2. Existing entries aren't changed, so you
+    can fix the file and import it again.
+
+    Example:
+    $ callrail-relay opt-outs import opted-out.csv
+    $ callrail-relay opt-outs import - < opted-out.csv
+    """
+    from callrail_relay.clock import SystemClock
+    from callrail_relay.domain.opt_outs import read_list
+
+    listed = read_list(read_input(file), now=SystemClock().now())
+    for_all = any(person.tracking_number is None for person in listed.people)
+    async with _operations(config, for_all=for_all) as operations:
+        with progress("Importing", len(listed.people)) as advance:
+            added = await operations.import_opt_outs(listed.people, advance)
+    if as_json:
+        print_json(
+            {
+                "read": len(listed.people),
+                "added": added,
+                "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
+                "ignored_columns": list(listed.ignored_columns),
+            }
+        )
+    else:
+        echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
+    _report_faults(listed)
+    return UsageFault.exit_code if listed.bad_lines else 0
+
+
+def _report_faults(listed: "ImportedList") -> None:
+    if listed.ignored_columns:
+        say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
+    for one in listed.bad_lines:
+        say(f"Line {one.number}: {one.reason}")
+    if listed.bad_lines:
+        complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
+
+
+@app.command("export")
+@command
+async def export(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
+    ] = STANDARD,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Save the list as CSV, newest first.
+
+    `opt-outs import` reads it again. Cells that a spreadsheet could take for a
+    formula begin with an apostrophe. Only you can read the file (mode 0600). It
+    replaces one of the same name when it's complete.
+
+    Example:
+    $ callrail-relay opt-outs export opted-out.csv
+    $ callrail-relay opt-outs export > opted-out.csv
+    """
+    from callrail_relay.domain.opt_outs import write_list
+
+    if as_json and file == STANDARD:
+        raise UsageFault(
+            "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
+        )
+    async with _operations(config) as operations:
+        found = await operations.opt_outs()
+    with output(file) as out:
+        out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
+    if as_json:
+        print_json({"file": file, "entries": len(found)})
+    elif file != STANDARD:
+        say(f"{len(found)} on the list, written to {file}.")
+    return 0
