@@ -26,7 +26,7 @@ from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
 from callrail_relay.outbox.store import Store
-from callrail_relay.sentences import explain, explain_all
+from callrail_relay.sentences import explain_all, says
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
@@ -68,13 +68,13 @@ def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     if account.paused_since is not None:
         paused = {
             "since": instant(account.paused_since),
-            "reason": account.paused_reason and explain(account.paused_reason),
+            "reason": account.paused_reason and says(account.paused_reason),
         }
     waits = None
     if account.wait_until is not None:
         waits = {
             "until": instant(account.wait_until),
-            "reason": account.wait_reason and explain(account.wait_reason),
+            "reason": account.wait_reason and says(account.wait_reason),
         }
     return {
         "account_id": account.id,
@@ -426,9 +426,8 @@ def _not_remappable(message: Message) -> NotAllowed:
 def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
-            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
-            f"again "
-            "from IF3; or change the settings, and retry it (`callrail-relay messages remap`)."
+            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it again "
+            "from IF3."
         )
 
 

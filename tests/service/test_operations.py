@@ -337,7 +337,7 @@ async def test_sent_text_cannot_be_sent_again(tmp_path: Path) -> None:
         for id_ in (sent, queued, kept):
             with pytest.raises(NotAllowed, match="cannot be sent again; only a"):
                 await rig.operations.resend(id_)
-        with pytest.raises(NotAllowed, match="cannot leave"):
+        with pytest.raises(NotAllowed, match="can't be sent"):
             await rig.operations.resend(await unmapped(rig))
 
 
@@ -448,6 +448,7 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
             "id": id_,
             "status": "sent",
             "reason": None,
+            "reasons": [],
             "source": Source.SEND,
             "recipient": RECIPIENT,
             "tracking_number": rig.simulator.tracking_number,

@@ -84,7 +84,7 @@ async def test_one_of_several_is_mapped_alone(tmp_path: Path) -> None:
         assert (first, "Text 1") == (mapped.id, mapped.text)
         with pytest.raises(NotAllowed, match="cannot be mapped again"):
             await now.remap(second)
-        with pytest.raises(NotAllowed, match="held for another reason"):
+        with pytest.raises(NotAllowed, match="on hold for another reason"):
             await now.remap(await rig.accept("Hello {{name}}"))
 
 
