@@ -31,7 +31,7 @@ from callrail_relay.bootstrap.wiring import Relay, log_events, open_callrail, op
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.domain.events import AttemptFinished, MessageAccepted, PingReceived
 from callrail_relay.domain.guards import Mode
-from callrail_relay.domain.mapper import map_text
+from callrail_relay.domain.mapper import map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
@@ -43,7 +43,7 @@ from callrail_relay.errors import (
     Unavailable,
     UsageFault,
 )
-from callrail_relay.outbox import engine
+from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import open_copy
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
@@ -182,7 +182,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
     """What one run stored the next one sends."""
     async with demonstrated(tmp_path) as (installation, sandbox):
         async with open_relay(installation) as relay:
-            draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=installation.mapping)
+            draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=installation.mapping.routes)
             await relay.intake.accept_direct(draft)
         events = Events()
         async with (
@@ -456,7 +456,7 @@ async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
     clock = installation.clock
     assert isinstance(clock, ManualClock)
     async with open_relay(installation) as relay:
-        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+        running = await hook_tokens(installation, relay.store)
 
         await rotate_hook_token(installation)
 
@@ -472,7 +472,7 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
     clock = installation.clock
     assert isinstance(clock, ManualClock)
     async with open_relay(installation) as relay:
-        running = await hook_tokens(installation, relay.outbox.read_ended_tokens)
+        running = await hook_tokens(installation, relay.store)
         second = (await rotate_hook_token(installation)).token.value
         clock.advance(10)
         assert await running.opens(second)
@@ -482,7 +482,7 @@ async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
 
         clock.advance(REREAD)
         assert rotation.former_until is None
-        for tokens in (running, await hook_tokens(installation, relay.outbox.read_ended_tokens)):
+        for tokens in (running, await hook_tokens(installation, relay.store)):
             assert [False, False, True] == [
                 await tokens.opens(token) for token in ("first", second, rotation.token.value)
             ]
@@ -682,9 +682,9 @@ async def test_a_secret_that_was_replaced_elsewhere_is_named(
     config = tmp_path / "config.toml"
     config.touch()
     async with open_relay(find_installation(config)) as relay:
-        await relay.outbox.end_tokens([digest("former")], await relay.outbox.now() + GRACE)
+        await relay.store.write(relay_secrets.end_tokens, [digest("former")], await relay.store.now() + GRACE)
         assert Condition.WARNING == findings(await diagnose(config))["webhook secret"]
-        await relay.outbox.end_tokens([digest("former")])
+        await relay.store.write(relay_secrets.end_tokens, [digest("former")])
         report = await diagnose(config)
 
     assert Condition.FAILED == findings(report)["webhook secret"]

@@ -19,16 +19,17 @@ ADAPTERS = {"outbox", "callrail", "config", "telemetry", "machine"}
 
 # What each part may import of the package besides itself; "" is the package's own `__init__`.
 MAY_IMPORT: dict[str, set[str]] = {
-    "": set(),
+    "": {"callrail", "domain"},
     "errors": set(),
     "clock": set(),
     "replacing": {"clock"},
     "domain": {"errors"},
+    "sentences": {"domain"},
     **{adapter: {"", *GROUND} for adapter in ADAPTERS},
-    "service": {"", "outbox", *GROUND},
-    "bootstrap": {"", "service", "web", *GROUND, *ADAPTERS},
-    "web": {"", "bootstrap", "service", *GROUND},
-    "cli": {"", "bootstrap", "service", *GROUND},
+    "service": {"", "outbox", "sentences", *GROUND},
+    "bootstrap": {"", "sentences", "service", "web", *GROUND, *ADAPTERS},
+    "web": {"", "bootstrap", "sentences", "service", *GROUND},
+    "cli": {"", "bootstrap", "sentences", "service", *GROUND},
     "__main__": {"cli"},
 }
 

@@ -17,7 +17,7 @@ from callrail_relay.config.types import parse_duration
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
@@ -106,8 +106,8 @@ class Installation:
         )
 
     @property
-    def witness(self) -> WitnessPolicy:
-        return WitnessPolicy(
+    def inbound(self) -> InboundPolicy:
+        return InboundPolicy(
             accounts={route.company_id: route.account_id for route in self.settings.routes_table()},
             tracking_numbers=frozenset(self.tracking_numbers),
             recipient_interval=self.settings.limits.recipient_interval,
@@ -116,7 +116,7 @@ class Installation:
 
     @property
     def polling(self) -> PollPolicy | None:
-        """How to look for replies; None where nobody wants that."""
+        """How to read replies; None if that is switched off."""
         every = self.settings.replies.poll_every
         if every is None:
             return None

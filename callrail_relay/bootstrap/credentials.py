@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from callrail_relay.bootstrap.context import Installation, listener_url
@@ -13,15 +14,15 @@ from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretFault, SettingsFault, Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.replies import EVENT, Witness
+from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import (
     GRACE,
     HookToken,
     HookTokens,
-    ReadEnded,
     SigningKeys,
     digest,
     new_token,
@@ -74,8 +75,8 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
     current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
     token = new_token()
     async with open_relay(installation) as relay:
-        outbox = relay.outbox
-        now = await outbox.now()
+        store = relay.store
+        now = await store.now()
         former_until = now + GRACE
         kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
         former = [
@@ -88,15 +89,16 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
         place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
         # Last, since without a new one the former must not end.
         if at_once:
-            await outbox.end_tokens([digest(one.value) for one in former])
+            await store.write(relay_secrets.end_tokens, [digest(one.value) for one in former])
             await secrets.remove(SecretName.HOOK_TOKEN_PREVIOUS)
         else:
-            await outbox.end_tokens([digest(current)], former_until)
+            await store.write(relay_secrets.end_tokens, [digest(current)], former_until)
     return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
 
 
-async def hook_tokens(installation: Installation, read_ended: ReadEnded = none_ended) -> HookTokens:
-    """The tokens for the public listener. Raises SecretFault where there is none."""
+async def hook_tokens(installation: Installation, store: Store | None = None) -> HookTokens:
+    """The tokens for the public listener; those that ended are in *store*. Raises SecretFault for none."""
+    read_ended = none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await installation.secrets.require(SecretName.HOOK_TOKEN)
 
     async def read() -> Sequence[HookToken]:
@@ -150,21 +152,18 @@ async def signing_keys(installation: Installation) -> SigningKeys:
     return SigningKeys(await read(), read, verify, installation.clock)
 
 
-async def open_witness(
+async def open_callrail_webhooks(
     installation: Installation,
-    outbox: Outbox,
+    store: Store,
     hook: EventHook,
-    heard: Callable[[], None],
+    arrived: Callable[[], None],
     refused: Refused = uncounted,
-) -> Witness:
-    """Who takes what CallRail's webhooks tell."""
-    return Witness(
-        outbox,
-        installation.witness,
+) -> CallRailWebhooks:
+    return CallRailWebhooks(
+        InboundTexts(store, installation.inbound, hook=hook, arrived=arrived),
         keys=await signing_keys(installation),
         read=read_text,
         hook=hook,
-        heard=heard,
         refused=refused,
     )
 

@@ -13,7 +13,10 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import RelayError, SettingsFault
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
+from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
+from callrail_relay.sentences import plural
 from callrail_relay.service.health import (
     PUBLIC_ADDRESS,
     RELAY,
@@ -72,14 +75,14 @@ def _raising(error: RelayError) -> Check:
 def checks(relay: Relay) -> list[tuple[str, Check]]:
     """Everything that must hold, in the order in which it is best put right."""
     installation = relay.installation
-    probe = StoreProbe(relay.outbox, installation.clock)
+    probe = StoreProbe(relay.store, installation.clock)
 
     async def space() -> str:
         free = shutil.disk_usage(private_directory(installation.data)).free
         return check_space(free, str(installation.data))
 
     async def files() -> str:
-        store = relay.outbox.files
+        store = relay.store.files
         if linked := links(store):
             raise Worry(
                 f"A link stands in place of the store: {linked[0]}. Set database.url to the file itself, so "
@@ -113,7 +116,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
 
         raise Worry(
-            f"{len(alert_channels(installation).names)} alert channel(s) are set, and not tried here: "
+            f"{plural(len(alert_channels(installation).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
         )
 
@@ -124,20 +127,20 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
             rung=None if found is None else found.rung,
             polled=installation.settings.replies.poll_every,
-            last_poll=None if polling is None else await relay.outbox.last_poll(polling),
-            now=await relay.outbox.now(),
+            last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
+            now=await relay.store.now(),
             forwarded=0 if channels is None else len(channels.names),
         )
 
     return [
         *_settings_checks(installation, relay),
-        ("store", lambda: check_store(probe, relay.outbox.name)),
+        ("store", lambda: check_store(relay.store, probe)),
         ("place", lambda: _check_place(installation)),
         ("disk", space),
         ("files", files),
         ("CallRail", Remembered(lambda: _check_callrail(installation), installation.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
-        (RELAY, lambda: check_relay(relay.outbox)),
+        (RELAY, lambda: check_relay(relay.store)),
         ("guards", guards),
         (PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
@@ -153,7 +156,7 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
 
     async def route() -> str:
         installation.require_route()
-        return f"Texts leave from {len(set(installation.settings.routes_table()))} number(s)."
+        return f"Texts are sent from {plural(len(set(installation.settings.routes_table())), 'number')}."
 
     async def api_key() -> str:
         return f"From the {(await installation.secrets.require(SecretName.API_KEY)).rung}."
@@ -162,8 +165,8 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
         found = await installation.secrets.require(SecretName.HOOK_TOKEN)
         if relay is not None:
             check_token_end(
-                await relay.outbox.token_ends_at(digest(found.secret.reveal())),
-                await relay.outbox.now(),
+                await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal())),
+                await relay.store.now(),
                 rung=found.rung,
             )
         return f"From the {found.rung}."

@@ -7,13 +7,14 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.bootstrap.credentials import hook_url, open_witness, require_hook_token
+from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reaching import proof
 from callrail_relay.domain.routing import is_loopback
+from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, examine
@@ -70,15 +71,17 @@ async def open_listeners(
         wake=worker.wake,
         refused=refusals.count,
     )
-    witness = await open_witness(installation, relay.outbox, hook, worker.heard, refusals.count)
+    webhooks = await open_callrail_webhooks(installation, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
             if3,
-            CallRailHook(if3.gate, witness),
-            StoreProbe(relay.outbox, installation.clock).writable,
+            CallRailHook(if3.gate, webhooks),
+            StoreProbe(relay.store, installation.clock).writable,
             installation.clock,
             metrics.answered,
-            prove=partial(proof, await relay.outbox.read_relay_secret(new_relay_secret())),
+            prove=partial(
+                proof, await relay.store.write(relay_secrets.read_relay_secret, new_relay_secret())
+            ),
         ),
         host=server.host,
         port=server.port,
@@ -109,7 +112,7 @@ async def open_listeners(
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
         stack.enter_context(open_desk(installation.data, private.url, secret))
-        await relay.outbox.note_dashboard(private.url)
+        await relay.store.note_dashboard(private.url)
         yield Listening(
             public_url=public.url,
             private_url=private.url,
@@ -134,7 +137,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
     return Dashboard(
         DashboardParts(
             operations=relay.operations,
-            history=History(relay.outbox, relay.operations),
+            history=History(relay.store, relay.operations),
             intake=relay.intake,
             mapping=installation.mapping,
             routes=installation.settings.routes_table(),
@@ -144,7 +147,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             public_url=lambda: relay.public_address.seen,
             read_url=read_url,
             # A person's word may let anything leave, also where nothing that comes in could.
-            wake=worker.heard,
+            wake=worker.wake_all,
             signal=signal,
             link_secret=link_secret,
             sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,19 +23,19 @@ from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import Beside, Delivery, Worker
+from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
 from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.numbers import find_sending_route
+from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import Gauges
 from callrail_relay.service.presence import Heartbeat
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
-from callrail_relay.service.replies import Forwarding, Polling
+from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
 from callrail_relay.service.retention import Retention
 from callrail_relay.service.wakeup import Wakeup
 from callrail_relay.telemetry import logs
@@ -49,7 +49,7 @@ class Relay:
     """The services of one run, on one open store."""
 
     installation: Installation
-    outbox: Outbox
+    store: Store
     intake: Intake
     operations: Operations
     public_address: PublicAddress
@@ -75,10 +75,10 @@ async def open_relay(
     refuse_network_drive(installation)
     if stays and (synced := synced_store(installation)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    outbox = await Outbox.open(settings.database.url, installation.clock, serves=stays)
+    store = await Store.open(settings.database.url, installation.clock, serves=stays)
     try:
         intake = Intake(
-            outbox,
+            store,
             installation.mapping,
             clock=installation.clock,
             random=installation.random,
@@ -86,10 +86,10 @@ async def open_relay(
         )
         yield Relay(
             installation=installation,
-            outbox=outbox,
+            store=store,
             intake=intake,
             operations=Operations(
-                outbox,
+                store,
                 account_ids=installation.account_ids,
                 limits=installation.limits,
                 max_characters=settings.limits.max_characters,
@@ -98,14 +98,14 @@ async def open_relay(
             ),
             public_address=PublicAddress(
                 settings.server.public_url,
-                outbox,
+                store,
                 partial(fetch, find_network=find_network),
                 clock=installation.clock,
                 listener=listener_url(settings.server),
             ),
         )
     finally:
-        await outbox.close()
+        await store.close()
 
 
 def refuse_network_drive(installation: Installation) -> None:
@@ -140,7 +140,7 @@ async def open_worker(
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that *stays* also does what is not about certain texts, such as looking for replies.
+    One that *stays* also does what is not about certain texts, and sends nothing before its first poll.
 
     Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
     directory for the name.
@@ -151,21 +151,23 @@ async def open_worker(
         file = store_file(installation.settings.database.url)
         names = private_directory(installation.data) if file is None else names_of_store(file)
         with node_name(names) as node:
-            await relay.outbox.require_not_copied()
+            await relay.store.require_not_copied()
+            await cover_new_numbers(relay.store, installation.tracking_numbers)
             delivery = Delivery(
-                relay.outbox,
+                relay.store,
                 callrail,
                 installation.delivery,
                 node=node,
-                clock=relay.outbox.clock,
+                clock=relay.store.clock,
                 random=installation.random,
                 hook=hook,
+                closed=installation.polling.accounts if stays and installation.polling else frozenset(),
             )
             reconciliation = Reconciliation(
-                relay.outbox,
+                relay.store,
                 callrail,
                 installation.lookups,
-                clock=relay.outbox.clock,
+                clock=relay.store.clock,
                 hook=hook,
                 settled=delivery.wake,
             )
@@ -174,44 +176,44 @@ async def open_worker(
                 delivery.wake()
                 reconciliation.wake()
 
-            wakeup = Wakeup(relay.outbox, due, clock=relay.outbox.clock, hook=hook)
-            others = _others(relay, callrail, hook, delivery.wake) if stays else []
-            yield Worker(delivery, reconciliation, wakeup, *others)
+            wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
+            others: list[BackgroundTask] = _others(relay, callrail, hook) if stays else []
+
+            def arrived() -> None:
+                worker.wake_all()
+
+            polling = installation.polling and Polling(
+                relay.store,
+                callrail,
+                installation.polling,
+                InboundTexts(relay.store, installation.inbound, hook=hook, arrived=arrived),
+                clock=relay.store.clock,
+                hook=hook,
+                opened=delivery.open,
+            )
+            if polling and stays:
+                others.append(polling)
+            poll_now = polling.poll_now if polling else None
+            worker = Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            yield worker
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook, changed: Callable[[], None]) -> list[Beside]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[BackgroundTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[Beside] = [
-        Connection(relay.outbox, callrail, installation.account_ids, clock=relay.outbox.clock, hook=hook)
+    others: list[BackgroundTask] = [
+        Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
-    if relay.outbox.beats:
-        others.append(Heartbeat(relay.outbox, clock=relay.outbox.clock, hook=hook))
+    if relay.store.beats:
+        others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(relay.public_address, relay.outbox.clock, hook))
-
-    def heard() -> None:
-        changed()
-        for other in others:
-            other.wake()
-
+        others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
     kept_for = installation.settings.retention.after
     if kept_for is not None:
-        others.append(Retention(relay.outbox, kept_for, clock=relay.outbox.clock, hook=hook))
+        others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
     channels = forward_channels(installation)
     if channels is not None:
-        others.append(Forwarding(relay.outbox, channels, clock=relay.outbox.clock, hook=hook))
-    if installation.polling is not None:
-        polling = Polling(
-            relay.outbox,
-            callrail,
-            installation.polling,
-            installation.witness,
-            clock=relay.outbox.clock,
-            hook=hook,
-            heard=heard,
-        )
-        others.append(polling)
+        others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
     return others
 
 
@@ -240,7 +242,7 @@ async def find_sender(relay: Relay, number: str) -> Route:
         number,
         routes=list(installation.settings.routes_table()),
         account_ids=installation.account_ids,
-        outbox=relay.outbox,
+        store=relay.store,
         ask=ask,
     )
 
@@ -252,10 +254,10 @@ async def open_callrail(
     """CallRail's API for *api_key*, at *api_url* or that of the settings."""
     delivery = installation.settings.delivery
     async with CallRail.open(
-        api_url or installation.settings.callrail.api_url,
         api_key,
-        connect_timeout=delivery.connect_timeout,
-        read_timeout=delivery.read_timeout,
+        api_url=api_url or installation.settings.callrail.api_url,
+        connect_timeout=delivery.connect_timeout.total_seconds(),
+        read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
         connections=delivery.concurrency + 1,
     ) as callrail:
@@ -303,7 +305,7 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
         return None
 
     return Alerts(
-        relay.outbox,
+        relay.store,
         relay.operations,
         channels,
         AlertPolicy(
@@ -312,7 +314,7 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
             failures=settings.failures,
             little_space=LITTLE_SPACE,
         ),
-        clock=relay.outbox.clock,
+        clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,
         hook=hook,
@@ -329,7 +331,7 @@ def count_events(installation: Installation) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    gauges = Gauges(relay.outbox, relay.operations, relay.installation.clock)
+    gauges = Gauges(relay.store, relay.operations, relay.installation.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:

@@ -13,28 +13,33 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
 from callrail_relay.callrail import wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import (
-    CallRailText,
     Change,
     HookUrls,
     Registration,
     SeenReplies,
     WebhookIntegration,
 )
+from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.phone import normalise
 from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
 from callrail_relay.errors import RefusedByCallRail, Unavailable
 
 IDLE_CONNECTION = 1.0
 """Seconds; a connection idle for longer may be closed on the other side, and a text sent into it be lost."""
 
 LARGEST_ANSWER = 1_048_576
+LARGEST_LIST = 16 * LARGEST_ANSWER
+"""A page of 250 conversations, each with its recent texts, may have some megabytes."""
+
 MARGIN = 5.0
 """Seconds beyond both time-outs for a whole answer; the lease of an attempt ends after twice that."""
 
@@ -64,11 +69,16 @@ class UnknownToCallRail(RefusedByCallRail):
 
 
 class AnswerTooLarge(Exception):
-    """An answer went on beyond LARGEST_ANSWER."""
+    """An answer was longer than any of CallRail's."""
 
 
 class CallRail:
-    """CallRail's API for one key."""
+    """
+    CallRail's API v3 (https://apidocs.callrail.com) for one key; made by ``open``.
+
+        async with CallRail.open(api_key) as callrail:
+            outcome = await callrail.send_text(route, "+12025550122", "Is Tuesday at 9 good for you?")
+    """
 
     def __init__(self, http: httpx.AsyncClient, *, deadline: float) -> None:
         self._http = http
@@ -78,20 +88,24 @@ class CallRail:
     @asynccontextmanager
     async def open(
         cls,
-        api_url: str,
         api_key: str,
         *,
-        connect_timeout: timedelta,
-        read_timeout: timedelta,
+        api_url: str = "https://api.callrail.com",
+        connect_timeout: float = 5.0,
+        read_timeout: float = 60.0,
         connections: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> AsyncIterator["CallRail"]:
         """
-        A client for *api_url*, closed at the end. *transport* takes the place of the network in tests.
+        Open a client for *api_key*, closed at the end of the ``async with``. The time-outs are in seconds.
 
-        Raises SettingsFault where the environment names a proxy or certificates that can't be used.
+        *api_url* is for a simulator or a proxy of CallRail's; http is for this machine's own addresses.
+        *connections* may be open at once. *transport* takes the place of the network in tests. Raises
+        ValueError for an address that isn't allowed, and SettingsFault if the environment names a proxy or
+        certificates that can't be used.
         """
-        connect, read = connect_timeout.total_seconds(), read_timeout.total_seconds()
+        _check_address(api_url)
+        connect, read = connect_timeout, read_timeout
         limits = httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_CONNECTION)
         http = httpx.AsyncClient(
             base_url=api_url,
@@ -105,10 +119,16 @@ class CallRail:
             yield cls(http, deadline=connect + read + MARGIN)
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome:
-        """Send one segment, and say what came of it."""
-        request = self._http.build_request(
-            "POST", wire.send_path(route.account_id), json=wire.send_body(route, recipient, content)
-        )
+        """
+        Send one text to *recipient*, E.164, with exactly one request, and return what came of it.
+
+        The request is never repeated or redirected: CallRail knows no idempotency key. Every end is an
+        outcome; only ``NotSent`` and ``RateLimited`` may be sent again without looking into the conversation.
+        *content* is one segment: ``split_text`` cuts longer texts. Raises ValueError, before any request, if
+        CallRail can't text the recipient.
+        """
+        parameters = send_parameters(route, normalise(recipient), content)
+        request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         try:
             answer = await self._exchange(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
@@ -199,24 +219,41 @@ class CallRail:
         """
         What people wrote to a company's numbers since then.
 
-        The list has the newest activity first: mostly one request will do, and at most MOST_REPLY_PAGES are
-        made.
+        The list has the newest activity first, 250 conversations a request: mostly one will do. A
+        conversation is read by itself only if the list may not show all that came.
         """
-        found: list[tuple[CallRailText, ...]] = []
+        counter, found = _Counter(), dict[str, wire.Replies]()
+        fault = None
+        try:
+            await self._find_replies(account_id, company_id, since, counter, found)
+        except (RefusedByCallRail, Unavailable) as error:
+            fault = str(error)
+        except ValueError as error:
+            fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
+        conversations = tuple(replies for replies in found.values() if replies)
+        return SeenReplies(conversations=conversations, requests=counter.requests, fault=fault)
+
+    async def _find_replies(
+        self,
+        account_id: str,
+        company_id: str,
+        since: datetime,
+        counter: "_Counter",
+        found: dict[str, wire.Replies],
+    ) -> None:
         # A day of CallRail's may begin hours later than ours.
         day = (since - timedelta(days=1)).date()
         for page in range(1, MOST_REPLY_PAGES + 1):
-            try:
-                body = await self._get(wire.conversations_path(account_id, company_id, day, None, page))
-                found += wire.read_replies(body, since=since)
-                if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
-                    break
-            except (RefusedByCallRail, Unavailable) as error:
-                return SeenReplies(conversations=tuple(found), requests=page, fault=str(error))
-            except ValueError as error:
-                fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
-                return SeenReplies(conversations=tuple(found), requests=page, fault=fault)
-        return SeenReplies(conversations=tuple(found), requests=page)
+            counter.requests += 1
+            body = await self._get(wire.conversations_path(account_id, company_id, day, None, page))
+            replies, cut = wire.read_replies(body, since=since)
+            found.update(replies)
+            for id_, conversation in cut.items():
+                counter.requests += 1
+                body_of_one = await self._get(wire.conversation_path(account_id, id_, page=1))
+                found[id_] = wire.replies_of(conversation, body_of_one, since=since)
+            if wire.reaches_back(body, since) or wire.is_last_page(body, "conversations", page):
+                break
 
     async def _find_texts(
         self,
@@ -289,7 +326,7 @@ class CallRail:
 
     async def _get(self, path: str) -> bytes:
         try:
-            answer = await self._exchange(self._http.build_request("GET", path))
+            answer = await self._exchange(self._http.build_request("GET", path), largest=LARGEST_LIST)
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
             raise Unavailable(
                 f"CallRail at {self._http.base_url.host} cannot be reached ({_cause(error)}); check the "
@@ -317,20 +354,28 @@ class CallRail:
         if answer.status not in (200, 201):
             raise _fault(answer)
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
+    async def _exchange(self, request: httpx.Request, *, largest: int = LARGEST_ANSWER) -> Answer:
         async with asyncio.timeout(self._deadline):
             response = await self._http.send(request, stream=True)
             try:
-                return Answer(response.status_code, response.headers, await _read_capped(response))
+                return Answer(response.status_code, response.headers, await _read_capped(response, largest))
             finally:
                 await response.aclose()
 
 
-async def _read_capped(response: httpx.Response) -> bytes:
+def _check_address(api_url: str) -> None:
+    parts = urlsplit(api_url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("api_url must begin with https:// and a host")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("api_url must begin with https://, since the API key is sent there")
+
+
+async def _read_capped(response: httpx.Response, largest: int) -> bytes:
     body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > largest:
             raise AnswerTooLarge
     return bytes(body)
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from callrail_relay.callrail.numbers import read_number, storable
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction
-from callrail_relay.domain.parsing import Fields, Number, first, parse
+from callrail_relay.domain.payload import Fields, Number, first, parse
 
 _LONGEST_ID = 64
 # What every webhook about a text has, and one about a call has not.

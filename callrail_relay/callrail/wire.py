@@ -9,7 +9,7 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from html import unescape
@@ -33,6 +33,12 @@ from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntr
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""
+
+FEW = 3
+"""Texts of a conversation that any list shows."""
+
+Replies = tuple[CallRailText, ...]
+"""What a person wrote, oldest first."""
 
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
@@ -99,16 +105,6 @@ def authorization(api_key: str) -> dict[str, str]:
 
 def send_path(account_id: str) -> str:
     return f"/v3/a/{account_id}/text-messages.json"
-
-
-def send_body(route: Route, recipient: str, content: str) -> dict[str, str]:
-    """The parameters of one text: IF3's names end here."""
-    return {
-        "company_id": route.company_id,
-        "tracking_number": route.tracking_number,
-        "customer_phone_number": recipient,
-        "content": content,
-    }
 
 
 def read_send_answer(
@@ -461,14 +457,23 @@ def read_texts(body: bytes) -> list[FoundText]:
     ]
 
 
-def read_replies(body: bytes, *, since: datetime) -> list[tuple[CallRailText, ...]]:
+def read_replies(body: bytes, *, since: datetime) -> tuple[dict[str, Replies], dict[str, dict[str, Any]]]:
     """
-    What people wrote since then, by conversation, on one page of a list; oldest first.
+    What people wrote since then, by conversation, on one page of a list, and which may have had more.
 
-    Raises ValueError where the body is no list of conversations.
+    How many texts a list shows of one isn't documented: one may have more if all that are shown came since
+    then, and no other shows more. Raises ValueError if the body is no list of conversations.
     """
-    found = [_replies(entry, since) for entry in _page(body, "conversations")]
-    return [replies for replies in found if replies]
+    entries = {str(entry["id"]): entry for entry in _page(body, "conversations")}
+    shown = {id_: _objects(entry.get("recent_messages")) for id_, entry in entries.items()}
+    most = max((len(messages) for messages in shown.values()), default=0)
+    cut = {
+        id_: entries[id_]
+        for id_, messages in shown.items()
+        if len(messages) == most >= FEW
+        and all((_instant(message.get("created_at")) or since) >= since for message in messages)
+    }
+    return {id_: _replies(entry, shown[id_], since) for id_, entry in entries.items()}, cut
 
 
 def reaches_back(body: bytes, since: datetime) -> bool:
@@ -478,13 +483,20 @@ def reaches_back(body: bytes, since: datetime) -> bool:
     return last is not None and last < since
 
 
-def _replies(conversation: Mapping[str, Any], since: datetime) -> tuple[CallRailText, ...]:
+def replies_of(conversation: Mapping[str, Any], body: bytes, *, since: datetime) -> Replies:
+    """The same on one page of a *conversation* of that list. Raises ValueError if the body is none."""
+    return _replies(conversation, _list(body, "messages"), since)
+
+
+def _replies(
+    conversation: Mapping[str, Any], messages: Iterable[Mapping[str, Any]], since: datetime
+) -> Replies:
     ours = {conversation.get(f"{which}_tracking_number") for which in ("current", "initial")} - {None}
     # Which of several numbers a text came to is not told.
     number = read_number(_text(next(iter(ours)))) if len(ours) == 1 else ShownNumber()
     replies = [
         CallRailText(
-            key=_seen_key(str(conversation["id"]), message),
+            key=_seen_key(str(conversation["id"]), written_at, message),
             content=storable(str(message.get("content") or "")),
             source=read_number(_text(conversation.get("customer_phone_number"))),
             destination=number,
@@ -495,16 +507,16 @@ def _replies(conversation: Mapping[str, Any], since: datetime) -> tuple[CallRail
             company_id=_text(conversation.get("company_id")),
             seen=True,
         )
-        for message in _objects(conversation.get("recent_messages"))
+        for message in messages
         for written_at in [_instant(message.get("created_at"))]
         if message.get("direction") == "incoming" and written_at is not None and written_at >= since
     ]
     return tuple(sorted(replies, key=lambda reply: (reply.written_at or since, reply.key)))
 
 
-def _seen_key(conversation_id: str, message: Mapping[str, Any]) -> str:
-    """What tells a text from others of a conversation, where texts have no ids."""
-    told = json.dumps([conversation_id, message.get("created_at"), message.get("content")])
+def _seen_key(conversation_id: str, written_at: datetime, message: Mapping[str, Any]) -> str:
+    """What tells a text from others of a conversation, since its texts have no ids there."""
+    told = json.dumps([conversation_id, written_at.isoformat(), message.get("content")])
     return f"seen:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
 
 

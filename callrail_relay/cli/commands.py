@@ -16,12 +16,12 @@ from callrail_relay.cli import (
     hook_url,
     messages,
     operate,
+    opt_outs,
     replay,
     sandbox,
     send,
     serve,
     status,
-    suppressions,
 )
 
 app = typer.Typer(
@@ -64,9 +64,9 @@ app.command("dashboard", rich_help_panel=WATCH)(operate.dashboard)
 app.add_typer(messages.app, name="messages", rich_help_panel=WATCH)
 app.command("pause", rich_help_panel=OPERATE)(operate.pause)
 app.command("resume", rich_help_panel=OPERATE)(operate.resume)
-app.add_typer(suppressions.app, name="opt-outs", rich_help_panel=OPERATE)
+app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel=OPERATE)
 # Its former name, for scripts.
-app.add_typer(suppressions.app, name="suppressions", hidden=True)
+app.add_typer(opt_outs.app, name="suppressions", hidden=True)
 app.add_typer(operate.database_app, name="database", rich_help_panel=OPERATE)
 app.command("demo", rich_help_panel=TRY)(sandbox.demo)
 app.command("sandbox", rich_help_panel=TRY)(sandbox.sandbox)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from callrail_relay.domain.message import Message
+    from callrail_relay.service.delivery import Worker
 
 
 P = ParamSpec("P")
@@ -109,6 +109,15 @@ def say(words: str) -> None:
     typer.echo(printable(words), err=True)
 
 
+async def poll_now(worker: "Worker") -> None:
+    """Read replies before texts are sent, and warn if that didn't work."""
+    if not await worker.poll_now():
+        say(
+            "Warning: replies could not be read from CallRail before sending, so someone who has just opted "
+            "out may be texted."
+        )
+
+
 def echo(words: str = "") -> None:
     """Print a line of the result, on standard output."""
     typer.echo(printable(words))
@@ -179,10 +188,6 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return printable_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
-def documents(messages: "Iterable[Message]") -> list[dict[str, Any]]:
-    return [message.document() for message in messages]
-
-
 STANDARD = "-"
 
 
@@ -251,11 +256,12 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every ques
 def read_number(option: str, raw: str) -> str:
     """A phone number that a person typed, as E.164. Raises UsageFault."""
     from callrail_relay.domain.phone import BadPhone, normalise
+    from callrail_relay.sentences import says
 
     try:
         return normalise(raw)
     except BadPhone as error:
-        raise UsageFault(f"{option} is not a phone number to text: {error}.") from error
+        raise UsageFault(f"{option} can't be used: {says(error.reason)}") from error
 
 
 Advance = Callable[[int], None]

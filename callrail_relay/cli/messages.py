@@ -79,14 +79,15 @@ async def list_messages(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import documents, print_json
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_messages
 
     installation = find_installation(config)
     wanted = _filter(status, recipient, since, search, limit=limit, now=installation.clock.now())
     async with open_relay(installation) as relay:
         found = await relay.operations.list_messages(wanted)
-    print_json(documents(found)) if as_json else print_messages(found)
+    print_json([message_document(one) for one in found]) if as_json else print_messages(found)
     return 0
 
 
@@ -122,6 +123,7 @@ async def export(
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
+    from callrail_relay.sentences import plural
 
     if as_json and file == STANDARD:
         raise UsageFault(
@@ -135,23 +137,23 @@ async def export(
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
     elif file != STANDARD:
-        say(f"{count} text(s), written to {file}.")
+        say(f"{plural(count, 'text')}, written to {file}.")
     return 0
 
 
 async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
     """Write the texts, and say how many they were."""
-    from callrail_relay.domain import views
+    from callrail_relay.cli import documents
 
     export = await operations.plan_export(wanted)
     count = 0
     with output(file) as out, progress("Exporting", export.count) as advance:
         if form is Form.CSV:
             # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(views.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
+            out.write(documents.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
         async for portion in operations.export(export):
-            words = views.export_rows(portion) if form is Form.CSV else _json_lines(portion)
-            out.write(words.encode())
+            rows = documents.export_rows(portion) if form is Form.CSV else _json_lines(portion)
+            out.write(rows.encode())
             count += len(portion)
             advance(len(portion))
     return count
@@ -159,8 +161,9 @@ async def _export(operations: "Operations", wanted: "MessageFilter", file: str, 
 
 def _json_lines(messages: "list[Message]") -> str:
     from callrail_relay.cli.console import json_text
+    from callrail_relay.cli.documents import message_document
 
-    return "".join(f"{json_text(message.document())}\n" for message in messages)
+    return "".join(f"{json_text(message_document(message))}\n" for message in messages)
 
 
 @app.command("show")
@@ -179,12 +182,13 @@ async def show(
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_message
 
     async with open_relay(find_installation(config)) as relay:
         found = await relay.operations.find(id_)
     if as_json:
-        documents = [message.document() for message in found]
+        documents = [message_document(message) for message in found]
         print_json(documents[0] if len(documents) == 1 else documents)
         return 0
     for number, message in enumerate(found):
@@ -215,6 +219,7 @@ async def approve(
     """
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
+    from callrail_relay.sentences import plural
 
     async with open_relay(find_installation(config)) as relay:
         chosen, opted_out = ids, 0
@@ -225,7 +230,7 @@ async def approve(
         changed = [message for id_ in chosen for message in await relay.operations.approve(id_, word)]
     _show_changed(changed, as_json=as_json)
     if opted_out:
-        say(f"{opted_out} text(s) of this wording stay on hold: these people opted out.")
+        say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
     return 0
 
 
@@ -248,13 +253,14 @@ async def remap(
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.message import Status
+    from callrail_relay.sentences import explain_all
 
     async with open_relay(find_installation(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.remap(id_, _word(note))]
     _show_changed(changed, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
-        say(f"Held: {message.id}: {message.reason}")
+        say(f"On hold: {message.id}: {explain_all(message.reasons)}")
     return Waiting.exit_code if held else 0
 
 
@@ -363,10 +369,11 @@ def _word(note: str | None) -> "Word":
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
-    from callrail_relay.cli.console import documents, print_json
+    from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
 
     if as_json:
-        print_json(documents(messages))
+        print_json([message_document(message) for message in messages])
         return
     for message in messages:
         echo(f"{message.status:<10} {message.id}")

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.message import Status
 
 if TYPE_CHECKING:
@@ -45,15 +46,15 @@ def plan_rows(planned: "Iterable[Planned]", earlier: "Mapping[str, Message]") ->
         if one.duplicate_of is not None:
             rows.append(duplicate_row(earlier[one.duplicate_of]))
         elif one.repeats:
-            rows.append({**one.message.document(), "status": "duplicate", "reason": REPEATED})
+            rows.append({**message_document(one.message), "status": "duplicate", "reason": REPEATED})
         else:
-            rows.append(one.message.document())
+            rows.append(message_document(one.message))
     return rows
 
 
 def duplicate_row(earlier: "Message") -> dict[str, Any]:
     reason = f"The same text is in the store already, as {earlier.id}, which is {earlier.status}."
-    return {**earlier.document(), "status": "duplicate", "reason": reason}
+    return {**message_document(earlier), "status": "duplicate", "reason": reason}
 
 
 async def plan_summary(

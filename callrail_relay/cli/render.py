@@ -10,6 +10,7 @@ from rich.text import Text
 
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.printable import printable
+from callrail_relay.sentences import explain, explain_all
 from callrail_relay.service.health import RELAY, Condition, HealthReport
 
 STYLES = {
@@ -84,8 +85,8 @@ def print_messages(messages: Sequence[Message]) -> None:
             soft_wrap=True,
         )
         out.print(words(f"    {_shortened(message.text)}"))
-        if message.reason and message.status is not Status.SENT:
-            _print_indented(out, words(message.reason, STYLES[message.status]))
+        if message.reasons and message.status is not Status.SENT:
+            _print_indented(out, words(explain_all(message.reasons) or "", STYLES[message.status]))
     if not messages:
         out.print("No texts.")
 
@@ -128,8 +129,8 @@ def _facts(message: Message) -> Iterable[tuple[str, str]]:
     route = message.route
     yield "Id", message.id
     yield "Status", message.status
-    if message.reason:
-        yield "Reason", message.reason
+    for reason in message.reasons:
+        yield "Reason", explain(reason)
     yield "To", message.recipient or "-"
     yield "From", route.tracking_number if route else "-"
     yield "Account", f"{route.account_id}, company {route.company_id}" if route else "-"

@@ -14,6 +14,7 @@ from callrail_relay.cli.console import (
     confirmed,
     echo,
     has_terminal,
+    poll_now,
     progress,
     read_input,
     say,
@@ -23,7 +24,7 @@ from callrail_relay.errors import NotFound
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.mapper import Planned, SavedPayloads
-    from callrail_relay.service.dispatch import Ending
+    from callrail_relay.service.dispatch import DeliveryResult
     from callrail_relay.service.intake import SavedFile
 
 # Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
@@ -68,7 +69,7 @@ async def replay(
     documents = [read_input(file) for file in files]
     installation = find_installation(config)
     installation.require_route()
-    saved = [map_saved(document, installation.mapping) for document in documents]
+    saved = [map_saved(document, installation.mapping.routes) for document in documents]
     _tell_skipped(files, saved)
     found = [(document, one.drafts) for document, one in zip(documents, saved, strict=True) if one.drafts]
     if not found:
@@ -95,9 +96,11 @@ async def replay(
 
 
 def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
+    from callrail_relay.sentences import explain
+
     for file, payloads in zip(files, saved, strict=True):
         for reason in payloads.skipped:
-            say(f"Skipped in {file}: {reason.detail}")
+            say(f"Skipped in {file}: {explain(reason)}")
 
 
 async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
@@ -125,7 +128,9 @@ async def _send(
         receipts = await relay.intake.accept_saved(found, force=force)
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+        dispatch = Dispatch(relay.operations, worker, relay.store.clock)
+        if new:
+            await poll_now(worker)
         with progress("Sending", len(new)) as advance:
             endings = (
                 await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []
@@ -145,8 +150,10 @@ async def _send(
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
-def _row(ending: "Ending") -> dict[str, Any]:
-    row = ending.message.document()
+def _row(ending: "DeliveryResult") -> dict[str, Any]:
+    from callrail_relay.cli.documents import message_document
+
+    row = message_document(ending.message)
     if ending.fault is not None and row["reason"] is None:
         row["reason"] = str(ending.fault)
     return row

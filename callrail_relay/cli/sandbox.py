@@ -106,6 +106,7 @@ async def _demonstrate(
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json, stop_signal
+    from callrail_relay.cli.documents import message_document
 
     tokens = await hook_tokens(installation)
     async with (
@@ -129,7 +130,7 @@ async def _demonstrate(
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")
         if as_json:
-            print_json(message.document())
+            print_json(message_document(message))
         if keep:
             say(
                 f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}\n  "
@@ -152,6 +153,7 @@ async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
 
 async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
     from callrail_relay.domain.message import Status
+    from callrail_relay.sentences import explain_all
 
     clock = relay.installation.clock
     async with asyncio.timeout(LONGEST):
@@ -160,5 +162,6 @@ async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
             if message.status is Status.SENT:
                 return message
             if message.status not in (Status.QUEUED, Status.SENDING):
-                raise Unavailable(f"The demonstration failed: the text is {message.status}. {message.reason}")
+                why = explain_all(message.reasons)
+                raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
             await clock.sleep(0.02)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, complain, echo, read_number, say
+from callrail_relay.cli.console import Config, Json, command, complain, echo, poll_now, read_number, say
+from callrail_relay.errors import SettingsFault, UsageFault
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.domain.mapper import MappedText
     from callrail_relay.domain.routing import Route
 
 
@@ -45,18 +47,20 @@ async def send(
     from callrail_relay.bootstrap.context import find_installation
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json
+    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
-    from callrail_relay.domain.mapper import map_text
-    from callrail_relay.service.dispatch import Dispatch, Ending
+    from callrail_relay.domain.mapper import map_direct
+    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 
     installation = find_installation(config)
     route = None if sender is None else await _sender(installation, to, sender)
-    draft = map_text(to=to, text=message, policy=installation.mapping, sender=route)
+    draft = map_direct(to=to, text=message, routes=installation.mapping.routes, sender=route)
+    _require_complete(draft)
     if dry_run:
         async with open_relay(installation) as relay:
             planned = await relay.intake.plan_direct(draft)
-            print_json(planned.message.document()) if as_json else print_message(planned.message)
+            print_json(message_document(planned.message)) if as_json else print_message(planned.message)
             say(await plan_summary(relay, [planned]))
         say("Nothing was sent: this was a dry run.")
         return 0
@@ -65,18 +69,35 @@ async def send(
     async with open_relay(installation) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
-            dispatch = Dispatch(relay.operations, worker, relay.outbox.clock)
+            await poll_now(worker)
+            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
             [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
         else:
             [stored] = await relay.operations.find(accepted.message_id)
-            ending = Ending(message=stored)
+            ending = DeliveryResult(message=stored)
     if as_json:
-        print_json(ending.message.document())
+        print_json(message_document(ending.message))
     if ending.fault is not None:
         complain(str(ending.fault))
     elif not as_json:
         echo(f"{ending.message.status.capitalize()}: text {ending.message.id} to {ending.message.recipient}.")
     return ending.exit_code
+
+
+_OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
+
+
+def _require_complete(draft: "MappedText") -> None:
+    """Raises UsageFault for what can't be sent as it was typed, SettingsFault if there is no number."""
+    from callrail_relay.sentences import explain, says
+
+    for reason in draft.reasons:
+        option = _OPTIONS.get(reason.code)
+        if option is not None:
+            raise UsageFault(f"{option} can't be used: {says(reason)}")
+        if reason.parameters:
+            raise SettingsFault(explain(reason))
+        raise UsageFault(f"{says(reason)} Name one with --from.")
 
 
 async def _sender(installation: "Installation", to: str, sender: str) -> "Route":

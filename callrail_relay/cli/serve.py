@@ -100,9 +100,9 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     signal = ChangeSignal()
     hook = every(log_events(installation), metrics, signal)
     async with stop_signal() as stopped, open_relay(installation, hook, stays=True) as relay:
-        known = await credentials.hook_tokens(installation, relay.outbox.read_ended_tokens)
+        known = await credentials.hook_tokens(installation, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
-        await relay.outbox.write_probe()
+        await relay.store.write_probe()
         async with (
             open_worker(relay, hook, stays=True) as worker,
             alerting(relay, hook),

@@ -43,7 +43,7 @@ async def status(
             return 0
         report = await _reader(relay)()
         try:
-            await relay.outbox.write_probe()
+            await relay.store.write_probe()
         except Unavailable as error:
             report = report.with_failed_check(FailedCheck(name="the database", detail=str(error)))
             exit_code = error.exit_code

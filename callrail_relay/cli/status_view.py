@@ -11,8 +11,10 @@ from callrail_relay.cli.console import echo, json_text
 from callrail_relay.cli.render import STYLES, clock_time, console, local, words
 from callrail_relay.clock import Clock
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, Point, judge
+from callrail_relay.domain.message import Reason
+from callrail_relay.sentences import explain
 from callrail_relay.service.operations import StatusReport
 
 _GAUGE = 20
@@ -69,7 +71,7 @@ SENTENCES = {
         "`callrail-relay doctor` shows why."
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: "Problem with the public URL: {detail}",
-    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} isn't confirmed. {detail}",
+    Code.PUBLIC_URL_UNCHECKED: "The public URL {name} isn't confirmed yet. {detail}",
     Code.NEEDS_REVIEW: (
         "{messages} {need} your review. See `callrail-relay messages list --status held --status unknown "
         "--status failed`."
@@ -87,16 +89,24 @@ SENTENCES = {
 def sentence(point: Point, facts: Facts) -> str:
     """A point of the verdict as a sentence, with what to do about it."""
     time = "" if point.at is None else clock_time(point.at, facts.now)
-    return SENTENCES[point.code].format(
-        name=point.name,
-        detail=point.detail,
-        count=point.count,
-        messages=f"{point.count:,} message{'' if point.count == 1 else 's'}",
-        need="needs" if point.count == 1 else "need",
-        whose="" if len(facts.standings) == 1 else f" from account {point.account_id}",
-        time=time,
-        at=f"on {time}" if " at " in time else f"at {time}",
+    return (
+        SENTENCES[point.code]
+        .format(
+            name=point.name,
+            detail=point.detail or _why(point.reason),
+            count=point.count,
+            messages=f"{point.count:,} message{'' if point.count == 1 else 's'}",
+            need="needs" if point.count == 1 else "need",
+            whose="" if len(facts.standings) == 1 else f" from account {point.account_id}",
+            time=time,
+            at=f"on {time}" if " at " in time else f"at {time}",
+        )
+        .strip()
     )
+
+
+def _why(reason: Reason | None) -> str:
+    return "" if reason is None else explain(reason)
 
 
 def _running_lines(facts: Facts) -> Iterator[Text]:
@@ -118,15 +128,15 @@ def _queue_words(facts: Facts) -> str:
     return "The queue doesn't get shorter until CallRail can be reached."
 
 
-def _standing_lines(standing: Standing) -> Iterator[Text]:
+def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     account = standing.account
     yield words(account.id, "bold")
     yield _window_line("hour", standing.hour)
     yield _window_line("day", standing.day)
     if account.paused_since is not None:
-        yield words(f"  paused since {local(account.paused_since)}: {account.paused_reason}", "red")
+        yield words(f"  paused since {local(account.paused_since)}: {_why(account.paused_reason)}", "red")
     if account.wait_until is not None:
-        yield words(f"  waits until {local(account.wait_until)}: {account.wait_reason}", "yellow")
+        yield words(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
     if standing.pending:
         waits = "segment waits" if standing.pending == 1 else "segments wait"
         yield Text(f"  {standing.pending} {waits} to leave")

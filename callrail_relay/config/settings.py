@@ -229,11 +229,11 @@ class Guards(Table):
 
 
 class Replies(Table):
-    """What people write back: CallRail's webhooks tell of it (`configure --webhooks`)."""
+    """What people write back, read from CallRail's conversations and told by its webhooks."""
 
-    poll_every: PollEvery | None = Field(
-        default=None,
-        description="how often to look for replies at CallRail, where its webhooks cannot reach; else never",
+    poll_every: PollEvery = Field(
+        default=timedelta(minutes=10),
+        description="how often replies are read from CallRail; off if its webhooks are to be trusted alone",
     )
     forward_to: tuple[AlertUrl, ...] = Field(
         default=(),

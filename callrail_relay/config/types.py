@@ -72,16 +72,23 @@ def _some_time(raw: object) -> timedelta:
     return duration
 
 
-def _poll_every(raw: object) -> timedelta:
+def _poll_every(raw: object) -> timedelta | None:
+    """Return how often to poll; None for never."""
+    if _is_off(raw):
+        return None
     duration = parse_duration(raw)
     if duration < timedelta(minutes=1):
-        raise ValueError("must be 1 minute or more: CallRail limits requests; leave it out to look never")
+        raise ValueError('must be 1 minute or more, since CallRail limits requests, or "off"')
     return duration
+
+
+def _is_off(raw: object) -> bool:
+    return raw is None or (isinstance(raw, str) and raw.strip().lower() == "off")
 
 
 def _kept_for(raw: object) -> timedelta | None:
     """Return how long something is kept; None for ever."""
-    if raw is None or (isinstance(raw, str) and raw.strip().lower() == "off"):
+    if _is_off(raw):
         return None
     kept = parse_duration(raw)
     if kept < _SHORTEST_KEPT:
@@ -238,7 +245,7 @@ TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Networks = tuple[Annotated[Network, BeforeValidator(_network)], ...]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 SomeTime = Annotated[timedelta, BeforeValidator(_some_time)]
-PollEvery = Annotated[timedelta, BeforeValidator(_poll_every)]
+PollEvery = Annotated[timedelta | None, BeforeValidator(_poll_every)]
 KeptFor = Annotated[timedelta | None, BeforeValidator(_kept_for)]
 Minute = Annotated[time, BeforeValidator(_minute)]
 Flag = Annotated[bool, BeforeValidator(_lower)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Usage
 
 HOUR = timedelta(hours=1)
@@ -110,9 +111,9 @@ class Account:
 
     id: str
     paused_since: datetime | None = None
-    paused_reason: str | None = None
+    paused_reason: Reason | None = None
     wait_until: datetime | None = None
-    wait_reason: str | None = None
+    wait_reason: Reason | None = None
     strikes: int = 0
     hour_allowed: int | None = None
     day_allowed: int | None = None
@@ -147,13 +148,13 @@ class Account:
         """Whether it is the office's own address that the firewall refuses, and not single texts."""
         return len(self.firewalled) >= FIREWALLED_MESSAGES
 
-    def paused(self, now: datetime, reason: str) -> "Account":
+    def paused(self, now: datetime, reason: Reason) -> "Account":
         return replace(self, paused_since=self.paused_since or now, paused_reason=reason)
 
     def resumed(self) -> "Account":
         return replace(self.healthy(), paused_since=None, paused_reason=None, firewalled=())
 
-    def waiting(self, now: datetime, until: datetime, reason: str) -> "Account":
+    def waiting(self, now: datetime, until: datetime, reason: Reason) -> "Account":
         """
         The same account, one strike later, sending nothing before *until*.
 

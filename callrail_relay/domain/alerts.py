@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.phone import mask_all
 
 FAILURE_WINDOW = timedelta(minutes=10)
@@ -64,14 +64,19 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """How all stands at *now*; *free_bytes* is of this *machine*, and None where it has no disk of ours."""
+    """
+    How all stands at *now*; *free_bytes* is of this *machine*, and None where it has no disk of ours.
+
+    ``pauses`` says why accounts are paused and what to do, by their ids.
+    """
 
     now: datetime
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[AccountStatus, ...] = ()
     waiting: Undecided = field(default_factory=Undecided)
     failures: int = 0
     machine: str = ""
     free_bytes: int | None = None
+    pauses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +191,7 @@ def _forgotten(known: Sequence[Incident], families: Mapping[str, Sequence[_Condi
 
 def _conditions(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) -> Iterator[_Condition]:
     for standing in facts.standings:
-        yield _paused(standing)
+        yield _paused(standing, facts.pauses)
         yield from _budget(standing.account.id, "hour", standing.hour, policy)
         yield from _budget(standing.account.id, "day", standing.day, policy)
     yield from _waiting(facts, known, policy)
@@ -202,7 +207,7 @@ def _conditions(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) ->
         yield _disk(facts.machine, facts.free_bytes, policy.little_space)
 
 
-def _paused(standing: Standing) -> _Condition:
+def _paused(standing: AccountStatus, pauses: Mapping[str, str]) -> _Condition:
     account = standing.account
     key = f"paused:{account.id}"
     return _Condition(
@@ -210,7 +215,7 @@ def _paused(standing: Standing) -> _Condition:
         family=key,
         wrong=account.paused_since is not None,
         level=Level.ERROR,
-        detail=_paused_text(account),
+        detail=_paused_text(account, pauses.get(account.id, "")),
         over=_paused_over_text(account),
     )
 
@@ -295,14 +300,10 @@ def told_together(incidents: Iterable[Incident]) -> str:
 _MEGABYTE = 1024 * 1024
 
 
-def _paused_text(account: Account) -> str:
+def _paused_text(account: Account, why: str) -> str:
     since = "" if account.paused_since is None else f" since {_when(account.paused_since)}"
     # A person wrote the reason, or CallRail's answer is in it.
-    reason = mask_all((account.paused_reason or "").strip())
-    if reason and reason[-1] not in ".!?":
-        reason += "."
-    remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
-    return f"Account {account.id} is paused{since}, and its texts wait. {reason}{remedy}"
+    return f"Account {account.id} is paused{since}, and its texts wait. {mask_all(why)}"
 
 
 def _paused_over_text(account: Account) -> str:

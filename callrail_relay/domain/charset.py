@@ -10,6 +10,8 @@ import re
 from encodings.aliases import aliases
 from urllib.parse import unquote, unquote_to_bytes
 
+from callrail_relay.domain.message import Reason
+
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf_8"),
     (codecs.BOM_UTF32_LE, "utf_32_le"),  # before UTF-16, whose mark begins alike
@@ -78,7 +80,11 @@ _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 class UnparsedError(Exception):
-    """Raised for bytes or text that can't be read; the message says why, and what to do."""
+    """Raised for bytes or text that can't be read; ``reason`` says why."""
+
+    def __init__(self, problem: str, **parameters: str | int) -> None:
+        self.reason = Reason("unreadable", {"problem": problem, **parameters})
+        super().__init__(problem)
 
 
 def label(content_type: str | None) -> str | None:
@@ -100,26 +106,24 @@ def decode(body: bytes, content_type: str | None) -> str:
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
-            return _decode(body[len(mark) :], encoding, f"it begins with the mark of {_shown(encoding)}")
+            return _decode(body[len(mark) :], encoding)
     labeled = label(content_type)
     wide = _WIDE.get(bytes(map(bool, body[:4])))
     if wide is not None:
-        return _decode(body, wide, f"it begins as {_shown(wide)}")
+        return _decode(body, wide)
     if labeled and (
         (labeled == _SEVEN_BIT and b"\x1b" in body) or (labeled.startswith("utf_") and b"\0" in body)
     ):
-        return _decode(body, labeled, f"its content type says {_shown(labeled)}")
+        return _decode(body, labeled)
     try:
         return body.decode()
     except UnicodeDecodeError as exc:
         text = _by_label(body, labeled)
         if text is not None:
             return text
-        label_too = "" if labeled is None else f" and not {_shown(labeled)}, as its content type says,"
-        raise UnparsedError(
-            f"Its bytes are not UTF-8{label_too} from byte {exc.start + 1} on:"
-            " the sender must encode it as UTF-8."
-        ) from exc
+        if labeled is None:
+            raise UnparsedError("not_utf8", byte=exc.start + 1) from exc
+        raise UnparsedError("not_encoding", byte=exc.start + 1, encoding=_shown(labeled)) from exc
 
 
 def unescape(text: str, labeled: str | None) -> str:
@@ -150,14 +154,11 @@ def _by_label(data: bytes, labeled: str | None) -> str | None:
         return None
 
 
-def _decode(data: bytes, encoding: str, why: str) -> str:
+def _decode(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as exc:
-        raise UnparsedError(
-            f"Its bytes are not {_shown(encoding)} from byte {exc.start + 1} on, though {why}:"
-            " the sender must encode it as UTF-8."
-        ) from exc
+        raise UnparsedError("not_encoding", byte=exc.start + 1, encoding=_shown(encoding)) from exc
 
 
 def _shown(encoding: str) -> str:

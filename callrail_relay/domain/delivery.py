@@ -13,7 +13,7 @@ from callrail_relay.domain.routing import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AccountStatus:
     """How one account stands now: its budget, and the segments that still wait for it."""
 
     account: Account
@@ -24,7 +24,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class RecordResult:
     """
     What an outcome changed: the message's new status, and the account before and after.
 
@@ -120,10 +120,10 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Readings:
+class StoreStats:
     """The counts, how each account stands, and how many people opted out, as of ``read_at``."""
 
     read_at: datetime
     counts: Counts
-    standings: tuple[Standing, ...]
+    standings: tuple[AccountStatus, ...]
     opt_outs: int

@@ -283,6 +283,15 @@ class RepliesNotRead(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendingUnpolled(Event):
+    """Texts of an account are sent, though its replies could not be read first."""
+
+    action: ClassVar[str] = "sending_unpolled"
+    level: ClassVar[str] = "warning"
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentByOthers(Event):
     """CallRail tells of a text that went out and not from here; it counts in the account's budget."""
 

@@ -6,13 +6,12 @@ decides what a reason does. What holds a message at intake is released by a
 person's word; what is overridden then is exactly the reasons shown.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
-from callrail_relay.domain.message import Reason
+from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
@@ -101,7 +100,7 @@ class Circumstances:
 
     ``same_text``      what there is to say of the same text that came before
     ``people``         how many people got a similar text lately, this one among them
-    ``suppressed``     whether the person opted out of texts from this number
+    ``opted_out``     whether the person opted out of texts from this number
     ``possible_opt_out``  a reply that may mean that, which nobody has read yet
     ``waiting_since``  when it came, or was last released
     ``recipient``      whose night is to be kept
@@ -110,7 +109,7 @@ class Circumstances:
     now: datetime
     same_text: Reason | None = None
     people: int = 0
-    suppressed: bool = False
+    opted_out: bool = False
     possible_opt_out: PossibleOptOut | None = None
     waiting_since: datetime | None = None
     recipient: str | None = None
@@ -137,8 +136,8 @@ def judge(
     for mode, reason in answers:
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
-    verdict = verdict.joined(policy.opt_out, opt_out(suppressed=around.suppressed))
-    if around.possible_opt_out is not None and not around.suppressed:
+    verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
+    if around.possible_opt_out is not None and not around.opted_out:
         # Approving a text settles the reply that it showed: one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
     if verdict.holds or around.recipient is None or "quiet_hours" in approved:
@@ -190,34 +189,21 @@ def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = 
     """*earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one."""
     if earlier_id is None:
         return None
-    found = (
-        "The same text to the same person is here already, and this computer slept until a moment ago, so the"
-        " sender may have repeated it"
-        if after_sleep
-        else f"The same text to the same person came within {_span(window)}"
-    )
-    return Reason("duplicate", f"{found} (message {earlier_id}); approve it if it is to be sent twice.")
+    if after_sleep:
+        return Reason("duplicate", {"problem": "after_sleep", "message_id": earlier_id})
+    return Reason("duplicate", {"message_id": earlier_id, "window_seconds": window.total_seconds()})
 
 
 def repeated(other_id: str | None) -> Reason | None:
     """*other_id* is the same text to the same person, which came while this one could not be mapped."""
     if other_id is None:
         return None
-    return Reason(
-        "duplicate",
-        f"The same text to the same person came as well (message {other_id}); approve it if it is to be "
-        "sent twice.",
-    )
+    return Reason("duplicate", {"problem": "mapped_later", "message_id": other_id})
 
 
 def merge_tag(text: str | None) -> Reason | None:
     found = None if text is None else find_placeholder(text)
-    if found is None:
-        return None
-    return Reason(
-        "merge_tag",
-        f"This message has an unfilled placeholder: {found}. Write it again in IF3, or approve it as it is.",
-    )
+    return None if found is None else Reason("merge_tag", {"placeholder": found})
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,49 +234,27 @@ def mass_text(people: int) -> Reason | None:
     """*people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them."""
     if people < MASS_TEXT_RECIPIENTS:
         return None
-    minutes = MASS_TEXT_WINDOW // timedelta(minutes=1)
     return Reason(
         "mass_text",
-        f"It looks like a bulk message: similar words to {MASS_TEXT_RECIPIENTS} people or more within "
-        f"{minutes} minutes, and CallRail doesn't allow bulk texting. If a person wrote each of them, "
-        "`callrail-relay messages approve ID --same-wording` sends them all; otherwise cancel them.",
+        {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()},
     )
 
 
 def quiet_hours(until: datetime) -> Reason:
     """*until* is the minute, in UTC, at which the text may leave."""
-    return Reason(
-        "quiet_hours",
-        f"It is too early or too late in the day where the recipient may be; it leaves by itself at "
-        f"{until:%Y-%m-%d %H:%M} UTC.",
-    )
+    return Reason("quiet_hours", {"until": instant(until)})
 
 
-def opt_out(*, suppressed: bool) -> Reason | None:
-    if not suppressed:
-        return None
-    return Reason(
-        "opt_out",
-        "This person opted out of texts from this tracking number; nothing leaves while they are on the "
-        "list.",
-    )
+def opt_out(*, opted_out: bool) -> Reason | None:
+    return Reason("opt_out") if opted_out else None
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:
     """Return why the next text to a person is held whose reply may ask for no more texts."""
-    words = f"“{shortened(reply.words)}”" if reply.words else "words that were removed since"
-    return Reason(
-        "maybe_opted_out",
-        f"The person replied {words} at {reply.written_at:%Y-%m-%d %H:%M} UTC. Does it ask for no more "
-        "texts? If so, run `callrail-relay opt-outs add`; if not, approve this text, which settles it.",
-    )
-
-
-def without_words(reason: Reason) -> Reason:
-    """Return a reason that quotes a person without the words."""
-    return replace(
-        reason, detail=re.sub("“.*”", "words that were removed since", reason.detail, flags=re.DOTALL)
-    )
+    written_at = instant(reply.written_at)
+    if not reply.words:
+        return Reason("maybe_opted_out", {"written_at": written_at})
+    return Reason("maybe_opted_out", {"words": shortened(reply.words), "written_at": written_at})
 
 
 def shortened(words: str, most: int = 160) -> str:
@@ -302,29 +266,9 @@ def shortened(words: str, most: int = 160) -> str:
 def too_old(*, received_at: datetime, now: datetime, max_age: timedelta) -> Reason | None:
     if now - received_at <= max_age:
         return None
-    return Reason(
-        "too_old",
-        f"It waited longer than {_hours(max_age)} and may no longer make sense; approve it or cancel it.",
-    )
+    return Reason("too_old", {"max_age_seconds": max_age.total_seconds()})
 
 
 def too_long(needed: int, allowed: int) -> Reason:
     """Why a text that no window can ever take is held."""
-    return Reason(
-        "too_long",
-        f"The text needs {needed} segments, and the budget allows {allowed} at most; shorten it, or raise "
-        "limits.max_characters.",
-    )
-
-
-def _span(window: timedelta) -> str:
-    seconds = window.total_seconds()
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds > size and seconds % size == 0:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:g} seconds"
-
-
-def _hours(span: timedelta) -> str:
-    minutes = round(span.total_seconds() / 60)
-    return f"{minutes // 60} h" if minutes >= 60 and minutes % 60 == 0 else f"{minutes} min"
+    return Reason("too_long", {"needed": needed, "allowed": allowed})

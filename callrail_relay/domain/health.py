@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum, auto
 from typing import Any
 
-from callrail_relay.domain.delivery import Standing
-from callrail_relay.domain.message import instant
+from callrail_relay.domain.delivery import AccountStatus
+from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.views import Waiting
 
@@ -90,7 +90,7 @@ class Facts:
 
     now: datetime
     running: Running
-    standings: Sequence[Standing]
+    standings: Sequence[AccountStatus]
     waiting: Waiting
     contacts: Mapping[str, Contact] = field(default_factory=dict)
     any_texts: bool = True
@@ -105,7 +105,7 @@ class Facts:
             return None
         return max((one.drains_at for one in self.standings if one.drains_at is not None), default=None)
 
-    def is_unreachable(self, standing: Standing) -> bool:
+    def is_unreachable(self, standing: AccountStatus) -> bool:
         """Whether the last requests for this account got no proper answer from CallRail."""
         account = standing.account
         if account.wait_until is not None:
@@ -162,7 +162,7 @@ class Point:
     """
     One thing to know; which of the parameters it has follows from its code.
 
-    ``at`` is when it ends by itself, ``detail`` a reason, and ``name`` a check or a URL.
+    ``at`` is when it ends by itself, ``detail`` what a check found, and ``name`` a check or a URL.
     """
 
     code: Code
@@ -171,6 +171,7 @@ class Point:
     at: datetime | None = None
     name: str = ""
     detail: str = ""
+    reason: Reason | None = None
 
     @property
     def level(self) -> Level:
@@ -205,14 +206,14 @@ def _troubles(facts: Facts) -> Iterator[Point]:
     for standing in facts.standings:
         account = standing.account
         if account.paused_since is not None:
-            yield Point(code=Code.PAUSED, account_id=account.id, detail=account.paused_reason or "")
+            yield Point(code=Code.PAUSED, account_id=account.id, reason=account.paused_reason)
     # Without a relay nothing comes in by any URL.
     if facts.running and facts.public_url is not None and not facts.public_url.answered:
         checked = facts.public_url.answered is not None
         yield Point(
             code=Code.NOT_REACHABLE_FROM_OUTSIDE if checked else Code.PUBLIC_URL_UNCHECKED,
             name=facts.public_url.url,
-            detail=facts.public_url.detail or "It hasn't been checked yet.",
+            detail=facts.public_url.detail,
         )
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
@@ -227,7 +228,7 @@ def _in_progress(facts: Facts) -> Iterator[Point]:
         yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
 
 
-def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
+def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
     account = standing.account
     contact = facts.contacts.get(account.id)
     if facts.is_unreachable(standing):
@@ -237,7 +238,7 @@ def _of_sending(standing: Standing, facts: Facts) -> Iterator[Point]:
             code=Code.WAITS,
             account_id=account.id,
             at=account.wait_until,
-            detail=account.wait_reason or "",
+            reason=account.wait_reason,
         )
     elif contact is not None and not contact.is_recent(facts.now, _RECENT):
         yield Point(code=Code.NOT_CONNECTED, account_id=account.id)

@@ -54,7 +54,7 @@ class Ends:
 
     @property
     def pair(self) -> Pair | None:
-        """Both numbers, where both are shown in full."""
+        """Both numbers, if both are shown in full."""
         if self.ours.full is None or self.person.full is None:
             return None
         return self.ours.full, self.person.full
@@ -70,7 +70,7 @@ class CallRailText:
     One text as CallRail tells of it.
 
     ``key``         CallRail's id of the text, or a digest of what tells it from others
-    ``direction``   None where CallRail does not say
+    ``direction``   None if CallRail does not say
     ``source``      who sent it: the person, or one of our numbers
     ``seen``        whether it was read in a conversation, where texts have no ids
     """
@@ -108,7 +108,7 @@ class CallRailText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WitnessPolicy:
+class InboundPolicy:
     """
     Whose texts are ours: the account of each company, and the tracking numbers.
 
@@ -123,17 +123,17 @@ class WitnessPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class Ingested:
     """
     What became of a text that CallRail told of.
 
     ``is_new``      False for one that was told before
     ``keyword``     what it says about being texted
     ``people``      how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
-    ``suppressed``  how many of them are on the list of opt-outs now, and ``lifted`` how many left it
+    ``opted_out``   how many of them opted out, and ``opted_in`` how many in again
     ``doubted``     how many of them may have opted out, so that a person is asked before their next text
     ``settled``     the text of ours that it shows to have arrived
-    ``by_others``   it went out, and not from here
+    ``by_others``   it was sent, and not from here
     """
 
     key: str
@@ -142,8 +142,8 @@ class Noted:
     account_id: str | None = None
     keyword: OptKeyword | None = None
     people: int = 0
-    suppressed: int = 0
-    lifted: int = 0
+    opted_out: int = 0
+    opted_in: int = 0
     doubted: int = 0
     settled: Settled | None = None
     by_others: bool = False
@@ -163,7 +163,7 @@ class SeenReplies:
 
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]
-"""Reads a webhook's body of a content type; None where it tells of no text."""
+"""Reads a webhook's body of a content type; None if it tells of no text."""
 
 
 FIRST_RETRY = timedelta(minutes=1)
@@ -210,20 +210,20 @@ class Forward:
         return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
 
     def retry_at(self, now: datetime) -> datetime | None:
-        """When to try again after this try failed; None where it is given up."""
+        """When to try again after this try failed; None if it is given up."""
         if now - self.received_at >= GIVE_UP:
             return None
         return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
 
 
 OVERLAP = timedelta(minutes=10)
-"""How far each look reaches behind the one before it: clocks differ, and CallRail may show a text late."""
+"""How far each poll reaches behind the one before it: clocks differ, and CallRail may show a text late."""
 
 FIRST = timedelta(days=1)
-"""How far the very first look reaches back."""
+"""How far the very first poll reaches back."""
 
 LONGEST = timedelta(days=7)
-"""How far a look reaches back at most, after the relay was off."""
+"""How far a poll reaches back at most, after the relay was off."""
 
 Company = tuple[str, str]
 """An account and a company of it."""
@@ -232,26 +232,32 @@ Company = tuple[str, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
     """
-    How to look for replies.
+    How often to read replies from CallRail's conversations, and of which companies.
 
-    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one look may take.
+    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one poll may take. A poll
+    that began before ``not_before`` doesn't count. One that failed is made again after ``retry``, else
+    ``every``.
     """
 
     companies: tuple[Company, ...]
     every: timedelta
     requests_per_hour: int = 800
     lease: timedelta = timedelta(minutes=5)
+    not_before: datetime | None = None
+    retry: timedelta | None = None
 
-    def since(self, now: datetime, covered: datetime | None) -> datetime:
-        """From when on to look, where the last look that ended well began at *covered*."""
-        if covered is None:
-            return now - FIRST
-        return max(covered - OVERLAP, now - LONGEST)
+    @property
+    def accounts(self) -> frozenset[str]:
+        return frozenset(account_id for account_id, _ in self.companies)
+
+    def since(self, now: datetime, polled_at: datetime | None) -> datetime:
+        """How far back to read, if the last poll that ended well began at *polled_at*."""
+        return now - FIRST if polled_at is None else max(polled_at - OVERLAP, now - LONGEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePoll:
-    """A look for replies that is ours to make now."""
+    """A poll that is ours to make now."""
 
     id: int
     account_id: str
@@ -293,7 +299,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What was done for one company. Not *active* are webhooks that CallRail, or somebody, switched off."""
+    """What was done for one company; *active* is False if its webhooks are switched off."""
 
     company_id: str
     change: Change

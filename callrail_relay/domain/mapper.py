@@ -1,27 +1,237 @@
-"""From what came in to messages, by one policy."""
+"""
+From what came in to messages: IF3's fields become CallRail's parameters, judged as far as needs no store.
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+The webhook, ``send``, ``replay`` and the core library all map by ``map_entry``.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.mapping import (
-    Accepted,
-    Draft,
-    NewMessage,
-    NewSubmission,
-    RawSubmission,
-    StoredSubmission,
-    map_direct,
-    map_entry,
-)
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, read_request
+from callrail_relay.domain.payload import (
+    Entry,
+    Payload,
+    Unreadable,
+    from_mapping,
+    is_storable,
+    read_request,
+)
+from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
-from callrail_relay.domain.segmentation import segments
+from callrail_relay.domain.segmentation import split_text
+from callrail_relay.domain.similarity import similarity_words
+
+# Faults of a field that count only as far as the field is needed: one phone of two is enough.
+_DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class MappedText:
+    """
+    One text of IF3's as CallRail takes it, or the reasons why it can't be sent.
+
+    ``recipient`` is E.164 (``+12025550122``), ``text`` what the person wrote, unchanged, and ``route`` where
+    it is sent from. The ids and the seller's name are IF3's own. What is missing is None; ``reasons`` is
+    empty if nothing is wrong.
+    """
+
+    recipient: str | None = None
+    text: str | None = None
+    route: Route | None = None
+    reasons: tuple[Reason, ...] = ()
+    opportunity_id: str | None = None
+    sender_id: str | None = None
+    seller_id: str | None = None
+    seller: str | None = None
+    team_id: str | None = None
+
+    def callrail_parameters(self) -> dict[str, str]:
+        """
+        Return the body of CallRail's ``text-messages.json``, for a text of any length.
+
+        The keys are ``company_id``, ``tracking_number``, ``customer_phone_number`` and ``content``
+        (https://apidocs.callrail.com/#sending-a-text-message). CallRail documents 140 characters as the
+        longest content; ``split_text`` cuts a longer one. Raises ValueError if there are reasons not to send.
+        """
+        if self.reasons or self.recipient is None or self.text is None or self.route is None:
+            codes = ", ".join(reason.code for reason in self.reasons) or "it is incomplete"
+            raise ValueError(f"this text can't be sent: {codes}")
+        return send_parameters(self.route, self.recipient, self.text)
+
+    def similarity_words(self) -> frozenset[str] | None:
+        """Return the words by which mass texts are found; None if there are too few to judge."""
+        return None if self.text is None else similarity_words(self.text, self.seller)
+
+
+def send_parameters(route: Route, recipient: str, content: str) -> dict[str, str]:
+    """Return the parameters of one text at CallRail: IF3's names end here."""
+    return {
+        "company_id": route.company_id,
+        "tracking_number": route.tracking_number,
+        "customer_phone_number": recipient,
+        "content": content,
+    }
+
+
+def map_webhook(
+    body: bytes, *, content_type: str | None = None, query: str = "", routes: Routes | Route
+) -> list[MappedText]:
+    """
+    Return every text in one request of IF3's "Outbound Text Webhook", in order; ``[]`` for a ping.
+
+    *body* is as it came, already decompressed: JSON or a URL-encoded form. *content_type* is the request's
+    header, and *query* its query string, which is read if the body is empty. *routes* says where texts are
+    sent from. Nothing in a body raises: what can't be sent has ``reasons``. The fields are those of the IF3
+    help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
+    """
+    table = _as_table(routes)
+    try:
+        entries = read_request(body, content_type=content_type, query=query)
+    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+        return [MappedText(reasons=(_internal_fault(error),))]
+    return [_map_safely(entry, table) for entry in entries]
+
+
+def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> MappedText:
+    """
+    Return the text of one payload that is a mapping already, such as parsed JSON, as ``map_webhook`` does.
+
+    Names are IF3's, in any case; ids may be text or numbers. Nothing in *fields* raises.
+    """
+    table = _as_table(routes)
+    try:
+        entry = from_mapping(fields)
+    except Exception as error:  # noqa: BLE001 - as above
+        return MappedText(reasons=(_internal_fault(error),))
+    return _map_safely(entry, table)
+
+
+def _as_table(routes: Routes | Route) -> Routes:
+    return Routes(default=routes) if isinstance(routes, Route) else routes
+
+
+def _map_safely(entry: Entry, routes: Routes) -> MappedText:
+    """*entry* mapped; a fault of our own is a reason like one of the entry."""
+    try:
+        return map_entry(entry, routes)
+    except Exception as error:  # noqa: BLE001 - as above
+        return MappedText(reasons=(_internal_fault(error),))
+
+
+def _internal_fault(error: Exception) -> Reason:
+    return Reason("internal", {"error": type(error).__name__})
+
+
+def map_entry(entry: Entry, routes: Routes) -> MappedText:
+    """*entry* mapped, with every fault of it and not only the first."""
+    if isinstance(entry, Unreadable):
+        return MappedText(reasons=entry.faults)
+    recipient, phone_faults = _recipient(entry)
+    text, text_faults = _text(entry)
+    route, route_faults = _route(entry, routes)
+    others = tuple(fault for fault in entry.faults if fault.code not in _DECIDED_BY_FIELD)
+    return MappedText(
+        recipient=recipient,
+        text=text,
+        route=route,
+        reasons=(*phone_faults, *text_faults, *route_faults, *others),
+        opportunity_id=entry.opportunity_id,
+        sender_id=entry.sender_id,
+        seller_id=entry.seller_id,
+        seller=entry.seller,
+        team_id=entry.team_id,
+    )
+
+
+def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
+    """
+    A text that a person types here. *sender* is the tracking number to send it from, or its whole route.
+
+    Unlike those of a payload, the reasons of one that can't be sent are for that person, and are not stored.
+    """
+    recipient, phone_faults = _given_phone(to, "bad_phone")
+    text_faults: tuple[Reason, ...] = ()
+    if _shows_nothing(text):
+        text_faults = (Reason("no_text"),)
+    elif not is_storable(text):
+        text_faults = (Reason("bad_text", {"problem": "broken_character"}),)
+    route, route_faults = (sender, ()) if isinstance(sender, Route) else _given_route(routes, sender)
+    return MappedText(
+        recipient=recipient, text=text, route=route, reasons=(*phone_faults, *text_faults, *route_faults)
+    )
+
+
+def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
+    """The one valid phone of the two fields; an invalid one beside it does no harm."""
+    twice = tuple(fault for fault in payload.faults if fault.code == "two_phones")
+    if twice:
+        return None, twice
+    valid: list[str] = []
+    faults = [fault for fault in payload.faults if fault.code == "bad_phone"]
+    for raw in (payload.seller_phone_non_international, payload.seller_phone):
+        try:
+            valid += [normalise(raw)] if raw else []
+        except BadPhone as exc:
+            faults.append(exc.reason)
+    if not valid:
+        return None, tuple(dict.fromkeys(faults)) or (Reason("no_phone"),)
+    if len(set(valid)) > 1:
+        return None, (Reason("two_phones", {"first": valid[0], "second": valid[1]}),)
+    return valid[0], ()
+
+
+def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
+    """The person's words, unchanged, white space around them included."""
+    bad = tuple(fault for fault in payload.faults if fault.code == "bad_text")
+    if bad:
+        return None, bad
+    if payload.message is None or _shows_nothing(payload.message):
+        return None, (Reason("no_text"),)
+    return payload.message, ()
+
+
+def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason, ...]]:
+    bad = tuple(fault for fault in payload.faults if fault.code == "bad_id")
+    if bad:
+        return None, bad
+    route = routes.choose(team_id=payload.team_id, sender_id=payload.sender_id)
+    return route, () if route is not None else (Reason("no_route"),)
+
+
+def _given_phone(raw: str, code: str) -> tuple[str | None, tuple[Reason, ...]]:
+    try:
+        return normalise(raw), ()
+    except BadPhone as exc:
+        return None, (Reason(code, exc.reason.parameters),)
+
+
+def _given_route(routes: Routes, sender: str | None) -> tuple[Route | None, tuple[Reason, ...]]:
+    """The route of the tracking number *sender*, else the default, else the only one there is."""
+    known = list(routes)
+    if not known:
+        return None, (Reason("no_sender", {"problem": "none"}),)
+    if sender is not None:
+        number, faults = _given_phone(sender, "bad_sender")
+        route = next((route for route in known if route.tracking_number == number), None)
+        if number is None or route is not None:
+            return route, faults
+        return None, (Reason("bad_sender", {"problem": "not_ours", "typed": number}),)
+    chosen = routes.choose(team_id=None, sender_id=None)
+    if chosen is None and len(known) > 1:
+        return None, (Reason("no_sender"),)
+    return chosen or known[0], ()
+
+
+def _shows_nothing(text: str) -> bool:
+    """Whether *text* is empty, white space, or characters that are never seen, as a zero-width space."""
+    return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +245,97 @@ class MappingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SavedPayloads:
-    """What a saved file holds: drafts to send, and reasons why other entries are no payloads."""
+class NewMessage:
+    """
+    One text, mapped and judged, ready to be stored.
 
-    drafts: tuple[Draft, ...]
+    ``skip_identical``   leave it out when the same text is in the store already (a replay)
+    ``approved``         codes of reasons that a person overrode in advance
+    """
+
+    id: str
+    draft: MappedText
+    verdict: Verdict
+    segment_count: int
+    skip_identical: bool = False
+    approved: tuple[str, ...] = ()
+    fingerprint: bytes | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for several times, and reckoned once.
+        object.__setattr__(self, "fingerprint", fingerprint(self.draft))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """
+    One request as it came in, byte for byte, with the messages it holds.
+
+    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
+    woke, if that was lately. ``repeat_key`` is the same for a request that is sent again, if its sender marks
+    that.
+    """
+
+    id: str
+    source: Source
+    body: bytes
+    content_type: str | None = None
+    query: str | None = None
+    messages: tuple[NewMessage, ...]
+    guards: GuardPolicy = field(default_factory=GuardPolicy)
+    woke_at: datetime | None = None
+    repeat_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSubmission:
+    """One request to the webhook as it came in, byte for byte."""
+
+    id: str
+    body: bytes
+    content_type: str | None = None
+    query: str | None = None
+    repeat_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSubmission:
+    """A request as it was stored, with the ids of its messages in the order in which it held them."""
+
+    source: Source
+    body: bytes
+    content_type: str | None
+    query: str | None
+    message_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What a new message became: stored, or left out because *duplicate_of* is the same text."""
+
+    message_id: str
+    status: Status
+    verdict: Verdict
+    duplicate_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A request that its sender repeated: what came the first time is stored as *submission_id*."""
+
+    submission_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPayloads:
+    """What a saved file holds: texts to send, and reasons why other entries are no payloads."""
+
+    drafts: tuple[MappedText, ...]
     skipped: tuple[Reason, ...]
 
 
 class Mapper:
-    """Maps by one policy; *new_id* makes the ids of messages."""
+    """Makes submissions by one policy; *new_id* makes the ids of messages."""
 
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
@@ -54,16 +346,18 @@ class Mapper:
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
-            entries = read_entries(raw.body, raw.content_type, raw.query or "")
-            return self._submission(raw, [map_safely(entry, self._policy.routes) for entry in entries])
-        except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
+            texts = map_webhook(
+                raw.body, content_type=raw.content_type, query=raw.query or "", routes=self._policy.routes
+            )
+            return self._received(raw, texts)
+        except Exception as error:  # noqa: BLE001 - as above
             return self.give_up(raw, error)
 
     def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
         """*raw* with one message, held because of a fault of the program's own."""
-        return self._submission(raw, [Draft(faults=(_internal_fault(error),))])
+        return self._received(raw, [MappedText(reasons=(_internal_fault(error),))])
 
-    def direct(self, id_: str, draft: Draft) -> NewSubmission:
+    def direct(self, id_: str, draft: MappedText) -> NewSubmission:
         """One text from the command line or the dashboard."""
         return NewSubmission(
             id=id_,
@@ -74,8 +368,8 @@ class Mapper:
             woke_at=self.woke_at,
         )
 
-    def saved(self, id_: str, document: bytes, drafts: Iterable[Draft], *, force: bool) -> NewSubmission:
-        """The drafts of a saved file; what the store knows already is to be left out unless *force*."""
+    def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
+        """The texts of a saved file; what the store knows already is to be left out unless *force*."""
         return NewSubmission(
             id=id_,
             source=Source.REPLAY,
@@ -85,7 +379,7 @@ class Mapper:
             woke_at=self.woke_at,
         )
 
-    def _submission(self, raw: RawSubmission, drafts: Iterable[Draft]) -> NewSubmission:
+    def _received(self, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
         return NewSubmission(
             id=raw.id,
             source=Source.WEBHOOK,
@@ -98,7 +392,7 @@ class Mapper:
             repeat_key=raw.repeat_key,
         )
 
-    def _message(self, draft: Draft, *, replayed: bool = False, force: bool = False) -> NewMessage:
+    def _message(self, draft: MappedText, *, replayed: bool = False, force: bool = False) -> NewMessage:
         return new_message(
             self._new_id(),
             draft,
@@ -113,68 +407,64 @@ def is_ping(body: bytes, query: str) -> bool:
     return not query and body.strip() in (b"", b"{}", b"[]")
 
 
-def read_entries(body: bytes, content_type: str | None, query: str) -> list[Entry]:
-    """What a request holds; a fault of our own is held like one of the request."""
-    try:
-        return read_request(body, content_type=content_type, query=query)
-    except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-        return [Unreadable((_internal_fault(error),))]
+def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
+    """The texts of a request that came in before, under the settings of now."""
+    match stored.source:
+        case Source.WEBHOOK:
+            return map_webhook(
+                stored.body,
+                content_type=stored.content_type,
+                query=stored.query or "",
+                routes=policy.routes,
+            )
+        case Source.REPLAY:
+            return list(map_saved(stored.body, policy.routes).drafts)
+        case Source.SEND:
+            # What is mapped wrong there is never stored.
+            return []
 
 
-def map_safely(entry: Entry, routes: Routes) -> Draft:
-    """*entry* as a draft; a fault of our own is held like one of the entry."""
-    try:
-        return map_entry(entry, routes)
-    except Exception as error:  # noqa: BLE001 - as above
-        return map_entry(Unreadable((_internal_fault(error),)), routes)
+def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
+    """The payloads of a saved file."""
+    entries = read_saved(document)
+    return SavedPayloads(
+        drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
+        skipped=tuple(
+            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
+        ),
+    )
 
 
 def new_message(
     id_: str,
-    draft: Draft,
+    draft: MappedText,
     policy: MappingPolicy,
     *,
     skip_identical: bool = False,
     approved: tuple[str, ...] = (),
 ) -> NewMessage:
     """*draft* judged, as far as it can be without the store."""
-    count = _segment_count(draft, policy)
+    count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
+    holds = draft.reasons
+    most = min(policy.limits.per_hour, policy.limits.per_day)
+    if count > most:
+        holds = (*holds, guards.too_long(count, most))
     return NewMessage(
         id=id_,
         draft=draft,
-        verdict=_judge(draft, policy, count),
+        verdict=Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text)),
         segment_count=max(1, count),
         skip_identical=skip_identical,
         approved=approved,
     )
 
 
-def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[Draft]:
-    """The drafts of a request that came in before, under the settings of now."""
-    match stored.source:
-        case Source.WEBHOOK:
-            entries = read_entries(stored.body, stored.content_type, stored.query or "")
-            return [map_safely(entry, policy.routes) for entry in entries]
-        case Source.REPLAY:
-            return list(map_saved(stored.body, policy).drafts)
-        case Source.SEND:
-            # What is mapped wrong there is never stored.
-            return []
-
-
-def map_text(*, to: str, text: str, sender: str | Route | None, policy: MappingPolicy) -> Draft:
-    """The draft of a text from the command line. Raises UsageFault for a wrong number or an empty text."""
-    return map_direct(to=to, text=text, routes=policy.routes, sender=sender)
-
-
-def map_saved(document: bytes, policy: MappingPolicy) -> SavedPayloads:
-    """The payloads of a saved file as drafts."""
-    entries = read_saved(document)
-    return SavedPayloads(
-        drafts=tuple(map_entry(entry, policy.routes) for entry in entries if isinstance(entry, Payload)),
-        skipped=tuple(
-            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
-        ),
+def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
+    """The segments that a text which has not been claimed yet will be cut into."""
+    pieces = split_text(text, max_characters=max_characters) if text else []
+    return tuple(
+        Segment(position=position, content=content, status=Status.QUEUED)
+        for position, content in enumerate(pieces, start=1)
     )
 
 
@@ -212,7 +502,7 @@ def plan(
     ours = {message.id for _, message, _ in pairs}
     return [
         Planned(
-            message=_preview(message, accepted, source=source, max_characters=max_characters, now=now),
+            message=_preview(message.draft, accepted, source=source, max_characters=max_characters, now=now),
             duplicate_of=None if accepted.duplicate_of in ours else accepted.duplicate_of,
             repeats=accepted.duplicate_of in ours,
         )
@@ -221,9 +511,8 @@ def plan(
 
 
 def _preview(
-    message: NewMessage, accepted: Accepted, *, source: Source, max_characters: int, now: datetime
+    draft: MappedText, accepted: Accepted, *, source: Source, max_characters: int, now: datetime
 ) -> Message:
-    draft = message.draft
     return Message(
         id="",
         submission_id="",
@@ -244,39 +533,22 @@ def _preview(
     )
 
 
-def judge(draft: Draft, policy: MappingPolicy) -> Verdict:
+def repeat_key(key: str, body: bytes, query: str) -> bytes:
     """
-    The faults of a draft, and the guards whose answer needs nothing but the draft; the store asks the others.
+    16 bytes that are equal for the same request under the same key of its sender.
+
+    The content is part of it: under a key that a sender uses twice by mistake, no text is lost.
     """
-    return _judge(draft, policy, _segment_count(draft, policy))
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (key.encode(errors="surrogatepass"), query.encode(errors="surrogatepass"), body):
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.digest()
 
 
-def _judge(draft: Draft, policy: MappingPolicy, count: int) -> Verdict:
-    holds = draft.faults
-    most = min(policy.limits.per_hour, policy.limits.per_day)
-    if count > most:
-        holds = (*holds, guards.too_long(count, most))
-    return Verdict(holds).joined(policy.guards.merge_tag, guards.merge_tag(draft.text))
-
-
-def _segment_count(draft: Draft, policy: MappingPolicy) -> int:
-    return 0 if draft.text is None else len(segments(draft.text, policy.max_characters))
-
-
-def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """The segments that a text which has not been claimed yet will be cut into."""
-    if text is None:
-        return ()
-    return tuple(
-        Segment(position=position, content=content, status=Status.QUEUED)
-        for position, content in enumerate(segments(text, max_characters), start=1)
-    )
-
-
-def _internal_fault(error: Exception) -> Reason:
-    return Reason(
-        "internal",
-        f"The program could not read this request ({type(error).__name__}), which is a fault of its own; "
-        "the request "
-        "is kept.",
-    )
+def fingerprint(draft: MappedText) -> bytes | None:
+    """16 bytes that are equal for the same words to the same person from the same tracking number."""
+    if draft.route is None or draft.recipient is None or draft.text is None:
+        return None
+    parts = (draft.route.tracking_number, draft.recipient, draft.text)
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()

@@ -1,5 +1,6 @@
 """Messages as the outbox keeps them: submission, segments, attempts, reasons, and what people decided."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -43,21 +44,29 @@ class Decision:
     overridden: tuple[str, ...] = ()
 
 
-SHOWS_WHAT_WAS_TYPED = frozenset({"bad_phone", "two_phones", "merge_tag"})
-"""Codes of reasons whose sentence shows a phone number or words of the text, and is removed with them."""
+_TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
     """
-    One reason: a code for programs, a sentence for people.
+    Why a message is held, failed, unconfirmed or waiting.
 
-    The sentence names the remedy where there is one. It may show what was typed, so that only the code is
-    logged.
+    ``code`` is one lower-case word with ``_`` in it; ``docs/reference/library.md`` lists every one.
+    ``parameters`` are JSON values: instants are ISO 8601 in UTC, spans are in seconds and end in
+    ``_seconds``. Some show what was typed, so that only the code is logged.
     """
 
     code: str
-    detail: str
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def document(self) -> dict[str, Any]:
+        return {"code": self.code, "parameters": dict(self.parameters)}
+
+    def without_typed(self) -> "Reason":
+        """This reason without what a person typed: phone numbers and words."""
+        kept = {name: value for name, value in self.parameters.items() if name not in _TYPED_BY_PEOPLE}
+        return Reason(self.code, kept)
 
 
 class Status(StrEnum):
@@ -107,9 +116,6 @@ class Evidence:
     noted_at: datetime
     detail: str
 
-    def document(self) -> dict[str, Any]:
-        return {"noted_at": instant(self.noted_at), "detail": self.detail}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -122,17 +128,6 @@ class Attempt:
     """When its unknown outcome is looked up next; None when it is not, or not any more."""
     evidence: tuple[Evidence, ...] = ()
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "started_at": instant(self.started_at),
-            "finished_at": instant(self.finished_at),
-            "outcome": self.outcome,
-            "http_status": self.http_status,
-            "detail": self.detail,
-            "look_at": instant(self.look_at),
-            "evidence": [one.document() for one in self.evidence],
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
@@ -140,14 +135,6 @@ class Segment:
     content: str
     status: Status
     attempts: tuple[Attempt, ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "position": self.position,
-            "content": self.content,
-            "status": self.status,
-            "attempts": [attempt.document() for attempt in self.attempts],
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,34 +174,6 @@ class Message:
     def is_complete(self) -> bool:
         """Whether it has all that a text needs to leave: a person, words, and a route."""
         return self.recipient is not None and self.text is not None and self.route is not None
-
-    @property
-    def reason(self) -> str | None:
-        """All reasons in one line, or None."""
-        return " ".join(reason.detail for reason in self.reasons) or None
-
-    def document(self) -> dict[str, Any]:
-        """This message as programs read it: the keys of ``messages show --json``."""
-        return {
-            "id": self.id,
-            "status": self.status,
-            "reason": self.reason,
-            "source": self.source,
-            "recipient": self.recipient,
-            "tracking_number": self.route and self.route.tracking_number,
-            "company_id": self.route and self.route.company_id,
-            "account_id": self.route and self.route.account_id,
-            "text": self.text,
-            "segments": [segment.document() for segment in self.segments],
-            "opportunity_id": self.opportunity_id,
-            "sender_id": self.sender_id,
-            "seller_id": self.seller_id,
-            "seller": self.seller,
-            "team_id": self.team_id,
-            "received_at": instant(self.received_at),
-            "sent_at": instant(self.sent_at),
-            "conversation_id": self.conversation_id,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

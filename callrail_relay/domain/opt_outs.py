@@ -1,6 +1,4 @@
-"""
-The list of people who opted out as a CSV file: written for a spreadsheet, read from whatever one made of it.
-"""
+"""Opt-outs, and their list as a CSV file: written for a spreadsheet, read from whatever one made of it."""
 
 import csv
 import io
@@ -18,19 +16,19 @@ from callrail_relay.errors import UsageFault
 
 
 class Origin(StrEnum):
-    """Whose word put a person on the list."""
+    """Who opted the person out."""
 
     REPLY = "reply"
-    """The person's own: a keyword by which CallRail opts them out as well, and asks for YES to undo it."""
+    """The person, by a keyword for which CallRail opts them out as well, and asks for YES to undo it."""
 
     WORDS = "own words"
-    """The person's own, in words that mean nothing to CallRail: a YES then answers something else."""
+    """The person, in words that mean nothing to CallRail: a YES then answers something else."""
 
     REFUSAL = "refusal"
-    """CallRail's: it refused a text since the person had opted out there."""
+    """CallRail: it rejected a text because the person had opted out there."""
 
     BY_HAND = "by hand"
-    """Somebody's in the office, or that of a list that was imported."""
+    """The office, or a list that was imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class PossibleOptOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suppression:
+class OptOut:
     """A person who opted out of texts from one tracking number, since when and why."""
 
     tracking_number: str
@@ -79,7 +77,7 @@ class ListedPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
-    """A line that names nobody who can be put on the list: its number in the file, and why."""
+    """A line that can't be imported: its number in the file, and why."""
 
     number: int
     reason: str
@@ -87,14 +85,14 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    """What an imported file holds, and the names of its columns that were passed over."""
+    """What an imported file holds, and the names of its columns that were ignored."""
 
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()
 
 
-def write_list(entries: Iterable[Suppression]) -> str:
+def write_list(entries: Iterable[OptOut]) -> str:
     """*entries* as CSV, with a header."""
     rows = (
         (one.tracking_number, one.recipient, guarded(one.reason), instant(one.created_at) or "")
@@ -107,25 +105,32 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
     """
     The people in a CSV file, each line judged by itself: a wrong one must not keep the others off the list.
 
-    Takes commas, semicolons or tabs, columns in any order, and a file without a header
-    that holds nothing but phone numbers. Raises UsageFault where nothing of it can be read.
+    Takes commas, semicolons or tabs, columns in any order, and a file without a header that holds nothing but
+    phone numbers. Raises UsageFault if nothing of it can be read.
     """
-    text = _text(document)
-    rows = _rows(text)
-    first = next(rows, None)
-    if first is None:
-        raise UsageFault(
-            "The file is empty; it needs the header tracking_number,recipient,reason,created_at."
-        )
-    number, cells = first
-    names = [cell.strip().lower().replace(" ", "_") for cell in cells]
-    if "recipient" not in names:
-        return _without_header([(number, cells), *rows])
-    doubled = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    if doubled:
-        raise UsageFault(f"The file has the column {doubled[0]} twice; leave one.")
-    judged = [_under(names, number, cells, now) for number, cells in rows]
-    return _gathered(judged, ignored=tuple(name for name in names if name and name not in COLUMNS))
+    rows = list(_rows(_text(document)))
+    if not rows:
+        raise UsageFault(f"The file is empty; it needs the header {','.join(COLUMNS)}.")
+    names = [cell.strip().lower().replace(" ", "_") for cell in rows[0][1]]
+    if "recipient" in names:
+        doubled = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
+        if doubled:
+            raise UsageFault(f"The file has the column {doubled[0]} twice; leave one.")
+        judged = [_judge(number, names, cells, now) for number, cells in rows[1:]]
+    else:
+        alone = [(number, [cell for cell in cells if cell.strip()]) for number, cells in rows]
+        judged = [_judge(number, ["recipient"], cells, now) for number, cells in alone]
+        names = []
+        if any(len(cells) > 1 for _, cells in alone) or all(isinstance(one, BadLine) for one in judged):
+            raise UsageFault(
+                f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, of which "
+                "only recipient is needed."
+            )
+    return ImportedList(
+        people=tuple(one for one in judged if isinstance(one, ListedPerson)),
+        bad_lines=tuple(one for one in judged if isinstance(one, BadLine)),
+        ignored_columns=tuple(name for name in names if name and name not in COLUMNS),
+    )
 
 
 def _text(document: bytes) -> str:
@@ -151,48 +156,22 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
                 yield begun, cells
     except csv.Error as error:
         raise UsageFault(
-            f"Line {reader.line_num} of the file is not CSV ({error}); mend or remove it."
+            f"Line {reader.line_num} of the file is not CSV ({error}); fix or remove it."
         ) from error
 
 
-def _without_header(rows: Sequence[tuple[int, list[str]]]) -> ImportedList:
-    """A file of phone numbers alone, one on a line."""
-    alone = all(len([cell for cell in cells if cell.strip()]) == 1 for _, cells in rows)
-    judged = [_judged(number, {"recipient": _only(cells)}, None) for number, cells in rows] if alone else []
-    if not any(isinstance(one, ListedPerson) for one in judged):
-        raise UsageFault(
-            "The file has no column recipient; its first line must be tracking_number,recipient,reason,"
-            "created_at, of which only recipient is needed."
-        )
-    return _gathered(judged)
-
-
-def _only(cells: Sequence[str]) -> str:
-    return next(cell for cell in cells if cell.strip())
-
-
-def _gathered(judged: Sequence[ListedPerson | BadLine], ignored: tuple[str, ...] = ()) -> ImportedList:
-    return ImportedList(
-        people=tuple(one for one in judged if isinstance(one, ListedPerson)),
-        bad_lines=tuple(one for one in judged if isinstance(one, BadLine)),
-        ignored_columns=ignored,
-    )
-
-
-def _under(names: list[str], number: int, cells: list[str], now: datetime) -> ListedPerson | BadLine:
+def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
     if any(cell.strip() for cell in cells[len(names) :]):
-        # A comma in a reason that nobody put in quotes: what follows it stands in the wrong column.
+        # A comma in a reason without quotes: what follows it stands in the wrong column.
         return BadLine(number=number, reason="it has more cells than there are columns.")
-    return _judged(number, dict(zip(names, cells, strict=False)), now)
-
-
-def _judged(number: int, cells: dict[str, str], now: datetime | None) -> ListedPerson | BadLine:
+    row = dict(zip(names, cells, strict=False))
+    tracking_number = row.get("tracking_number", "")
     try:
         return ListedPerson(
-            recipient=_phone("recipient", cells.get("recipient", "")),
-            tracking_number=_given_phone("tracking_number", cells.get("tracking_number", "")),
-            reason=_reason(cells.get("reason", "")),
-            created_at=_instant(cells.get("created_at", ""), now),
+            recipient=_phone("recipient", row.get("recipient", "")),
+            tracking_number=_phone("tracking_number", tracking_number) if tracking_number.strip() else None,
+            reason=_reason(row.get("reason", "")),
+            created_at=_instant(row.get("created_at", ""), now),
         )
     except ValueError as fault:
         return BadLine(number=number, reason=f"{fault}.")
@@ -205,10 +184,6 @@ def _phone(name: str, cell: str) -> str:
         raise ValueError(f"its {name} cannot be used: {fault}") from fault
 
 
-def _given_phone(name: str, cell: str) -> str | None:
-    return _phone(name, cell) if cell.strip() else None
-
-
 def _reason(cell: str) -> str:
     words = unguarded(cell).strip()
     if len(words) > _LONGEST_REASON:
@@ -218,7 +193,7 @@ def _reason(cell: str) -> str:
     return words or IMPORTED
 
 
-def _instant(cell: str, now: datetime | None) -> datetime | None:
+def _instant(cell: str, now: datetime) -> datetime | None:
     words = cell.strip()
     if not words:
         return None
@@ -228,9 +203,9 @@ def _instant(cell: str, now: datetime | None) -> datetime | None:
         raise ValueError(
             "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"
         ) from fault
-    when = read if read.tzinfo is not None else read.replace(tzinfo=UTC)
-    if now is not None and when > now:
+    when = (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).astimezone(UTC)
+    if when > now:
         raise ValueError(
             "its created_at is still to come; write when the person opted out, or leave it empty"
         )
-    return when.astimezone(UTC)
+    return when

@@ -1,28 +1,36 @@
 """
-Reads what IF3 sends into payloads.
+Reads what IF3 sends into payloads: bytes to text, JSON or a form to fields, fields to a payload.
 
-Nothing that can be in a body is an error here. What reads wrong becomes a fault of the field or of the
-whole, so that a person sees it. Field names and variants: the IF3 help article "Callrail API V3"
+Nothing that can be in a body is an error here. What reads wrong becomes a reason of the field or of the
+whole, so that a person sees it. JSON and forms are told apart by what they are rather than by what they say.
+Field names and variants: the IF3 help article "Callrail API V3"
 (https://investorfuse.document360.io/docs/callrail-api-v3).
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from decimal import Decimal
+from functools import lru_cache
+from typing import Self, TypeGuard
 
+from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.csv_rows import whole_number
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.parsing import (
-    IF3_FIELDS,
-    Doubtful,
-    Fields,
-    Number,
-    first,
-    form,
-    is_blank,
-    parse,
+
+IF3_FIELDS = frozenset(
+    {
+        "opportunity_id",
+        "message",
+        "sender_id",
+        "seller_id",
+        "seller",
+        "seller_phone",
+        "seller_phone_non_international",
+        "team_id",
+    }
 )
 
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
@@ -39,6 +47,36 @@ _LONGEST_PHONE = 200
 _ROUTING_IDS = ("team_id", "sender_id")
 # PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_MOST_FORM_FIELDS = 1000
+
+# A JSON object or a form: every value a name was given, in order, so that a name given twice shows.
+Fields = dict[str, list[object]]
+
+
+class Number(str):
+    """A JSON number as it was written: no length is too long for it, and no digit gets lost."""
+
+    __slots__ = ()
+
+    def whole(self) -> str | None:
+        """The number in plain digits; None where it is not a whole one."""
+        if re.fullmatch("-?[0-9]+", self):
+            return str(self)
+        value = float(self)
+        # Beyond 2**53 a float no longer tells neighbouring whole numbers apart.
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else None
+
+
+class Doubtful(str):
+    """A value of a form that may not read as it was written; ``problem`` says why."""
+
+    __slots__ = ("problem",)
+    problem: str
+
+    def __new__(cls, text: str, problem: str) -> Self:
+        self = super().__new__(cls, text)
+        self.problem = problem
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +122,7 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
     try:
         value = parse(decode(body, content_type), content_type)
     except UnparsedError as fault:
-        return [unreadable(str(fault))]
+        return [Unreadable((fault.reason,))]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value in (None, {}, []):
@@ -109,15 +147,26 @@ def to_entry(value: object, *faults: Reason) -> Entry:
     """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
     if is_payload(value):
         return _Reader(value).payload(faults)
-    return no_payload("It names neither a message nor a phone (seller_phone), so it is not a text from IF3.")
+    return no_payload()
 
 
-def unreadable(detail: str) -> Unreadable:
-    return Unreadable((Reason("unreadable", detail),))
+def from_mapping(fields: Mapping[str, object]) -> Entry:
+    """Return what a mapping of IF3's fields holds; its numbers may be Python's own."""
+    return to_entry(_as_json(fields))
 
 
-def no_payload(detail: str) -> Unreadable:
-    return Unreadable((Reason("not_a_payload", detail),))
+def _as_json(value: object) -> object:
+    if isinstance(value, Mapping):
+        return _fields((str(name), _as_json(one)) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return Number(str(value))
+    return value
+
+
+def no_payload(**parameters: str | int) -> Unreadable:
+    return Unreadable((Reason("not_a_payload", parameters),))
 
 
 def _from_query(query: str) -> list[Entry]:
@@ -126,7 +175,7 @@ def _from_query(query: str) -> list[Entry]:
         fields = form(query, None)
     except UnparsedError as fault:
         # A form that is too large may hold a text; what is no form is of other things.
-        return [unreadable(str(fault))] if "=" in query and not query.startswith("<") else []
+        return [Unreadable((fault.reason,))] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
 
@@ -136,17 +185,8 @@ def _from_list(values: list[object]) -> list[Entry]:
     if payloads <= MOST_PAYLOADS:
         return list(_few_unreadable([to_entry(value) for value in values]))
     if payloads > MOST_ENTRIES:
-        too_many = Reason(
-            "bulk",
-            f"It holds {payloads} texts in one request, which look like a mass text, and CallRail's terms"
-            " forbid that. They are kept as one; if a person wrote each, send them again a few at a time.",
-        )
-        return [Unreadable((too_many,))]
-    bulk = Reason(
-        "bulk",
-        f"It came with {payloads - 1} others in one request, and more than {MOST_PAYLOADS} look like a"
-        " mass text, which CallRail's terms forbid. Approve it only if a person wrote it to this person.",
-    )
+        return [Unreadable((Reason("bulk", {"problem": "kept_as_one", "texts": payloads}),))]
+    bulk = Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS})
     return list(_few_unreadable([to_entry(value, bulk) for value in values]))
 
 
@@ -158,7 +198,7 @@ def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
         if isinstance(entry, Payload) or unreadable <= MOST_PAYLOADS:
             yield entry
     if unreadable > MOST_PAYLOADS:
-        yield no_payload(f"{unreadable - MOST_PAYLOADS} more elements of the list are not texts from IF3.")
+        yield no_payload(problem="more", count=unreadable - MOST_PAYLOADS)
 
 
 @dataclass(slots=True)
@@ -187,18 +227,14 @@ class _Reader:
             return None
         text = _text(value)
         if text is None:
-            self._fault("bad_text", f"The message is {_kind(value)}, not a text.")
+            self._fault("bad_text", "not_text", kind=_kind(value))
         elif "\x00" in text:
-            self._fault("bad_text", "The message holds a NUL character, which cannot be kept or sent.")
+            self._fault("bad_text", "nul")
         elif not is_storable(text):
-            self._fault(
-                "bad_text",
-                "The message holds a character that came in broken (half of an emoji, or bytes that are no"
-                " text): send it again from IF3.",
-            )
+            self._fault("bad_text", "broken_character")
         else:
             if isinstance(value, Doubtful):
-                self._fault("doubtful_text", value.why)
+                self._fault("doubtful_text", value.problem)
             return text
         return None
 
@@ -208,13 +244,11 @@ class _Reader:
             return None
         text = _text(value)
         if isinstance(value, Number) and whole_number(value) is None:
-            self._fault(
-                "bad_phone", f"{name} was rounded by a spreadsheet ({value}): its last digits are lost."
-            )
+            self._fault("bad_phone", "rounded", typed=str(value))
         elif text is None:
-            self._fault("bad_phone", f"{name} is {_kind(value)}, not a phone number.")
+            self._fault("bad_phone", "not_text", field=name, kind=_kind(value))
         elif not is_storable(text) or len(text.strip()) > _LONGEST_PHONE:
-            self._fault("bad_phone", f"{name} is not written as a phone number.")
+            self._fault("bad_phone", "not_written", field=name)
         else:
             return text.strip() or None
         return None
@@ -228,8 +262,10 @@ class _Reader:
         text = _text(value)
         plain = None if text is None else whole_number(text.strip())
         if routing and plain is None:
-            kind = _kind(value) if text is None else "a number that a spreadsheet rounded"
-            self._fault("bad_id", f"{name} is {kind}, so that no tracking number can be chosen by it.")
+            if text is None:
+                self._fault("bad_id", "not_text", field=name, kind=_kind(value))
+            else:
+                self._fault("bad_id", "rounded", field=name)
         return _shown(plain)
 
     def _one(self, name: str, code: str | None) -> object:
@@ -248,12 +284,12 @@ class _Reader:
         texts = [_text(value) for value in values]
         if None in texts or len(set(texts)) > 1:
             if code is not None:
-                self._fault(code, f"{name} is given more than once, and differently.")
+                self._fault(code, "given_twice", field=name)
             return None
         return values[0]
 
-    def _fault(self, code: str, detail: str) -> None:
-        self.faults.append(Reason(code, detail))
+    def _fault(self, code: str, problem: str, **parameters: str) -> None:
+        self.faults.append(Reason(code, {"problem": problem, **parameters}))
 
 
 def _text(value: object) -> str | None:
@@ -268,7 +304,9 @@ def _kind(value: object) -> str:
         return "true or false"
     if isinstance(value, list):
         return "a list"
-    return "an object" if isinstance(value, dict) else "a number that is not whole"
+    if isinstance(value, dict):
+        return "an object"
+    return "a number that isn't whole" if isinstance(value, Number) else "not text"
 
 
 def _shown(text: str | None) -> str | None:
@@ -289,3 +327,240 @@ def _name_in(seller: object) -> str | None:
         if any(parts):
             return _shown(" ".join(part for part in parts if part))
     return None
+
+
+# --- text to values ---
+
+
+def parse(text: str, content_type: str | None) -> object:
+    """
+    *text* as JSON values or ``Fields``, by its first character rather than by its type; None for nothing.
+
+    JSON that was encoded twice is unwrapped once. Raises UnparsedError.
+    """
+    start = len(text) - len(text.lstrip())
+    if start == len(text):
+        return None
+    if text[start] in '{["':
+        try:
+            return _whole_json(text, start)
+        except UnparsedError:
+            if "form" not in (content_type or "").lower():
+                raise
+    return form(text.strip("\r\n"), content_type)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------
+
+
+def _whole_json(text: str, start: int) -> object:
+    value, end = json_at(text, start)
+    if rest := text[end:].strip():
+        raise UnparsedError("json_twice", **_place(text, text.index(rest, end)))
+    return value
+
+
+def json_at(text: str, start: int) -> tuple[object, int]:
+    """The JSON document that begins at *start*, and where it ends. Raises UnparsedError."""
+    value, end = _json_at(text, start)
+    if not isinstance(value, str):
+        return value, end
+    inner = value.strip()
+    if inner[:1] not in ("{", "["):
+        raise UnparsedError("json_text")
+    value, inner_end = _json_at(inner, 0)
+    if inner_end < len(inner):
+        raise UnparsedError("json_in_json")
+    return value, end
+
+
+def _json_at(text: str, start: int) -> tuple[object, int]:
+    try:
+        return _DECODER.raw_decode(text, start)
+    except RecursionError as exc:
+        raise UnparsedError("json_too_deep") from exc
+    except json.JSONDecodeError as exc:
+        at, mistake, found = _mistake(text, exc)
+        raise UnparsedError(mistake, **found, **_place(text, at)) from exc
+
+
+def _place(text: str, at: int) -> dict[str, int]:
+    return {"line": text.count("\n", 0, at) + 1, "column": at - text.rfind("\n", 0, at)}
+
+
+_CURLY = "“”„‟«»″"
+_CURLY_END = re.compile(rf"[{_CURLY}]\s*[,:}}\]]")
+_CURLY_CLOSED = re.compile(rf'{_CURLY_END.pattern}\s*"$')
+_MISTAKES = {
+    "Expecting property name enclosed in double quotes": "json_no_name",
+    "Expecting ':' delimiter": "json_no_colon",
+    "Expecting ',' delimiter": "json_no_comma",
+    "Expecting value": "json_no_value",
+    "Unterminated string starting at": "json_no_quote",
+    "Invalid \\escape": "json_backslash",
+}
+
+
+def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str, dict[str, str]]:
+    """Where a person has to change the JSON, and what is wrong there."""
+    at = error.pos
+    before = text[max(0, at - 50) : at]
+    here = text[at : at + 1]
+    if here and here in _CURLY:
+        return at, "json_curly_quote", {"found": here}
+    # A curly quote in the place of the closing one: the text went on until the next straight one, or the end.
+    unclosed = error.msg.startswith("Unterminated")
+    curly = _CURLY_END.search(text, at) if unclosed else _CURLY_CLOSED.search(text, at - len(before), at)
+    if curly:
+        return curly.start(), "json_curly_quote", {"found": curly[0][0]}
+    if here and here in "'‘’`":  # noqa: RUF001 - as people type them
+        return at, "json_single_quote", {"found": here}
+    # Python points at the comma from release 3.13 on, and behind it before.
+    comma = at if here == "," else at - len(before) + len(before.rstrip()) - 1
+    closing = text[comma + 1 : comma + 50].lstrip()[:1]
+    if text[comma : comma + 1] == "," and closing and closing in "}]":
+        return comma, "json_last_comma", {"found": closing}
+    if not text[at:].strip():
+        return at, "json_cut_off", {}
+    mistakes = (name for fault, name in _MISTAKES.items() if fault in error.msg)
+    return at, next(mistakes, "json_invalid"), {}
+
+
+# --- URL-encoded forms -----------------------------------------------------------------------------------
+
+
+# The fields in which people write: only these can hold an "&".
+_WRITTEN = frozenset({"message", "seller"})
+
+# No sender that escapes a form's values lets these through.
+_NEVER_IN_FORMS = re.compile(r'[^!-~]|["<>\\^`{|}#\[\]]')
+_RAW = re.compile(rf"{_NEVER_IN_FORMS.pattern}|[=?]|://")
+_ESCAPED = re.compile(r"\+|%[0-9A-Fa-f]{2}")
+_FIELD_NAME = re.compile(r"[\w.+~!*'()$%\[\]-]+", re.ASCII)
+_LONGEST_LINK = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is between two ``&`` of a form; *name* is None where it cannot be a field of any form."""
+
+    raw: str
+    name: str | None
+    value: str
+
+
+def form(text: str, content_type: str | None) -> Fields:
+    """
+    The fields of a URL-encoded form. Raises UnparsedError.
+
+    An ``&`` that was not escaped is part of the text where that is certain; where it is not, the whole is
+    ``Doubtful``.
+    """
+    # Inside another format a person's words could look like fields.
+    if "multipart/" in (content_type or "").lower():
+        raise UnparsedError("multipart")
+    if "=" not in text or text.lstrip().startswith("<"):
+        raise UnparsedError("no_form")
+    if text.count("&") >= _MOST_FORM_FIELDS:
+        raise UnparsedError("too_many_fields", limit=_MOST_FORM_FIELDS)
+    labeled = charset.label(content_type)
+    return _fields(_pairs([_piece(raw, labeled) for raw in text.split("&")], labeled))
+
+
+def _piece(raw: str, labeled: str | None) -> _Piece:
+    name, equals, value = raw.partition("=")
+    plain = _plain_name(charset.unescape(name.replace("+", " "), labeled))
+    is_field = equals and (plain in IF3_FIELDS or _FIELD_NAME.fullmatch(name))
+    return _Piece(raw, plain if is_field else None, value)
+
+
+def _pairs(pieces: Sequence[_Piece], labeled: str | None) -> Iterator[tuple[str, str]]:
+    known = [piece.name for piece in pieces if piece.name in IF3_FIELDS]
+    # Where a text may go on behind a field's name, the field's real value is there as well.
+    twice = len(known) > len(set(known)) or any(
+        piece.name in IF3_FIELDS and piece.raw[:1].isspace() for piece in pieces
+    )
+    at = 0
+    while at < len(pieces):
+        piece, at = pieces[at], at + 1
+        if piece.name not in _WRITTEN:
+            if piece.name is not None:
+                yield piece.name, _value(piece.value, labeled)
+            continue
+        end = next((i for i in range(at, len(pieces)) if pieces[i].name in IF3_FIELDS), len(pieces))
+        yield piece.name, _written(piece.value, pieces[at:end], labeled, twice=twice)
+        at = end
+
+
+def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice: bool) -> str:
+    """
+    What a person wrote, which begins with *value*; *others* come before the next field of IF3's.
+
+    They are part of it where no form could hold them as fields, or where they go on with a link's query. A
+    sender that escapes its values means a field of its own, which is left out. All else is doubtful.
+    """
+    raw = bool(_RAW.search(value)) or any(
+        _NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others
+    )
+    escaped = not raw and bool(_ESCAPED.search(value))
+    if not raw:
+        last = max((i for i, piece in enumerate(others) if piece.raw and piece.name is None), default=-1)
+        others = others[: last + 1]
+    doubtful = raw and twice
+    for piece in others:
+        if piece.name is None and piece.raw:
+            doubtful |= escaped
+        else:
+            doubtful |= not (raw and piece.raw and _is_in_query(value))
+        value += f"&{piece.raw}"
+    if doubtful:
+        return Doubtful(_value(value, labeled), "loose_ampersand")
+    read = _value(value, labeled)
+    return Doubtful(read, "half_escaped") if _has_space(value) and read != value else read
+
+
+def _is_in_query(text: str) -> bool:
+    """Whether *text* ends inside the query of a link."""
+    tail = text[-_LONGEST_LINK:]
+    link, _, query = "".join(tail.split()[-1:] if not tail[-1:].isspace() else ()).partition("?")
+    return "=" in query and ("." in link or "/" in link)
+
+
+def _value(value: str, labeled: str | None) -> str:
+    """A value without its escapes. One with a plain space was not escaped, and a "+" in it is a plus."""
+    return charset.unescape(value if _has_space(value) else value.replace("+", " "), labeled)
+
+
+def _has_space(text: str) -> bool:
+    return re.search(r"\s", text) is not None
+
+
+# --- fields ----------------------------------------------------------------------------------------------
+
+
+def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
+    """Names without case, white space around them, or doubled underscores (``seller__phone``)."""
+    fields: Fields = {}
+    for name, value in pairs:
+        fields.setdefault(_plain_name(name), []).append(value)
+    return fields
+
+
+@lru_cache(maxsize=256)  # the same few names come all the time
+def _plain_name(name: str) -> str:
+    return re.sub("_+", "_", name.strip().lower())
+
+
+# Control characters inside a string are not strict JSON; a line break that was not escaped is still one.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_fields, parse_int=Number, parse_float=Number, parse_constant=Number, strict=False
+)
+
+
+def is_blank(value: object) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def first(fields: Fields, name: str) -> object:
+    """The first value of *name* that is not null."""
+    return next((value for value in fields.get(name, []) if value is not None), None)

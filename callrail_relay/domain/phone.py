@@ -1,5 +1,5 @@
 """
-Phone numbers: one way to write them inside, and one way to show them.
+Phone numbers: one way to write them inside.
 
 A number is refused only if it is known to be in another country or of a kind that takes no texts. An area
 code that is not in the tables here is texted, and CallRail decides: new ones come every year.
@@ -11,6 +11,7 @@ import unicodedata
 from phonenumbers import Leniency, PhoneNumberMatcher
 
 from callrail_relay.domain.csv_rows import whole_number
+from callrail_relay.domain.message import Reason
 
 # +1 is shared with other countries, and their area codes are known (https://www.nanpa.com/numbering).
 # Puerto Rico, Guam, the US Virgin Islands, American Samoa and the Northern Marianas are of the US.
@@ -70,11 +71,18 @@ _LONGEST_SHOWN = 40
 # Ten to fifteen digits, the length of E.164 numbers, with what is written between them.
 _IN_WORDS = re.compile(r"(?<![0-9A-Za-z])(?:\+ ?)?\(?[0-9](?:[\s()./-]{0,3}[0-9]){9,14}(?![0-9A-Za-z])")
 
-_ONLY = "CallRail texts US and Canadian numbers only"
-
 
 class BadPhone(ValueError):
-    """A text that is not a phone number CallRail can text; the words say why, and show what was written."""
+    """
+    Raised for text that isn't a phone number CallRail can text.
+
+    ``problem`` says why, and ``reason`` is the same for a message: ``bad_phone``, with what was typed.
+    """
+
+    def __init__(self, problem: str, raw: str = "", **more: str | int) -> None:
+        self.problem = problem
+        self.reason = Reason("bad_phone", {"problem": problem, "typed": _shown(raw), **more})
+        super().__init__(f"“{_shown(raw)}” is not a phone number that CallRail can text ({problem})")
 
 
 def normalise(raw: str) -> str:
@@ -87,16 +95,14 @@ def normalise(raw: str) -> str:
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)
     if not _NATIONAL.fullmatch(national):
-        raise BadPhone(_invalid(raw))
+        raise BadPhone("invalid", raw)
     country = _COUNTRIES.get(national[:3])
     if country is not None:
-        raise BadPhone(f"{_shown(raw)} is a number in {country}, and {_ONLY}")
+        raise BadPhone("country", raw, country=country)
     if _PREMIUM.match(national):
-        raise BadPhone(f"{_shown(raw)} is a premium-rate number, which takes no texts")
+        raise BadPhone("premium", raw)
     if _PERSONAL.match(national):
-        raise BadPhone(
-            f"{_shown(raw)} is a personal or satellite number ({national[:3]}), which takes no texts"
-        )
+        raise BadPhone("personal", raw, area_code=national[:3])
     return f"+1{national}"
 
 
@@ -121,19 +127,19 @@ def _national_number(raw: str) -> str:
     matches = list(PhoneNumberMatcher(text, "US", leniency=Leniency.POSSIBLE))
     numbers = {(match.number.country_code, match.number.national_number) for match in matches}
     if not numbers or text.startswith("-"):
-        raise BadPhone(_invalid(raw))
+        raise BadPhone("invalid", raw)
     if any(match.number.extension for match in matches):
-        raise BadPhone(f"{_shown(raw)} has an extension, and a text can't reach an extension")
+        raise BadPhone("extension", raw)
     if len(numbers) > 1:
-        raise BadPhone(f"{_shown(raw)} is more than one phone number")
+        raise BadPhone("several", raw)
     around = text
     for match in matches:
         around = around.replace(match.raw_string, " ", 1)
     if not set(_AROUND.split(around.lower())) <= {"", *_LABELS.split()}:
-        raise BadPhone(f"{_shown(raw)} is more than a phone number")
+        raise BadPhone("other_words", raw)
     [(country_code, national_number)] = numbers
     if country_code != 1:
-        raise BadPhone(f"{_shown(raw)} has the country code +{country_code}, and {_ONLY}")
+        raise BadPhone("abroad", raw, country_code=country_code or 0)
     return str(national_number)
 
 
@@ -142,23 +148,19 @@ def _cleaned(raw: str) -> str:
     text = _DOTS.sub("-", " ".join(_UNSEEN.sub("", raw).split()))
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if not text:
-        raise BadPhone("it is empty")
+        raise BadPhone("empty")
     if len(text) > _LONGEST:
-        raise BadPhone(f"{_shown(raw)} is too long for a phone number")
+        raise BadPhone("too_long", raw)
     number = text.strip("'=\"").removeprefix("+")
     whole = whole_number(number)
     if whole is None:
-        raise BadPhone(f"{_shown(raw)} was rounded by a spreadsheet, so its last digits are lost")
+        raise BadPhone("rounded", raw)
     if whole != number:
         return whole
     return _DOUBLED_ONE.sub("", _DIALED_PLUS.sub("+", _ESCAPED_PLUS.sub("+", text)))
 
 
-def _invalid(raw: str) -> str:
-    return f"{_shown(raw)} isn't a valid US/Canada phone number"
-
-
 def _shown(raw: str) -> str:
-    """*raw* as it was written, in quotes; what can't be shown, and what is too long, left out."""
+    """*raw* as it was written, without what can't be shown and what is too long."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in raw.strip())
-    return f"“{text[:_LONGEST_SHOWN]}…”" if len(text) > _LONGEST_SHOWN else f"“{text}”"
+    return f"{text[:_LONGEST_SHOWN]}…" if len(text) > _LONGEST_SHOWN else text

@@ -15,34 +15,15 @@ from callrail_relay.domain.outcome import (
     Sent,
     Unknown,
 )
-from callrail_relay.domain.segmentation import length
-
-DOCUMENTED_LENGTH = 140
-"""Characters that CallRail documents as its limit; what it refuses above that is cut to this."""
+from callrail_relay.domain.segmentation import DOCUMENTED_LENGTH, length
 
 RATE_LIMIT_FIRST = timedelta(seconds=60)
 RATE_LIMIT_LONGEST = timedelta(minutes=15)
 UNREACHABLE_FIRST = timedelta(seconds=1)
 UNREACHABLE_LONGEST = timedelta(minutes=5)
 
-UNREACHABLE = "CallRail cannot be reached."
-NO_ANSWER = "CallRail does not answer as it should."
-
-FORBIDDEN = (
-    "CallRail refused the key with 403. The likely causes, in order: the key is read-only (ask CallRail for "
-    "write access), its user does not see the company, the business has no 10DLC approval yet, or the send "
-    "endpoint is not enabled for the account. Then run `callrail-relay resume`."
-)
-UNAUTHORIZED = (
-    "CallRail does not know the API key (401). Store a valid one with `callrail-relay configure`, then run "
-    "`callrail-relay resume`."
-)
-
-FIREWALL = (
-    "A firewall in front of CallRail refused three texts in a row (403, “{words}”). It probably blocks this "
-    "computer's internet address. Ask CallRail's support, or try another connection, then run "
-    "`callrail-relay resume`."
-)
+UNREACHABLE = Reason("unreachable")
+NO_ANSWER = Reason("no_answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +33,7 @@ class Consequence:
 
     ``segment`` is the segment's new status; ``costs_budget`` whether the attempt keeps its place in
     the budget; ``account`` the account as it stands now; ``cut_to`` the length to cut the text to
-    before it is tried again; ``suppress`` whether this person is not to be texted any more.
+    before it is tried again; ``opts_out`` whether this person is not to be texted any more.
     """
 
     segment: Status
@@ -60,7 +41,7 @@ class Consequence:
     account: Account
     reasons: tuple[Reason, ...] = ()
     cut_to: int | None = None
-    suppress: bool = False
+    opts_out: bool = False
 
 
 def decide(
@@ -78,16 +59,12 @@ def decide(
             return Consequence(
                 Status.QUEUED,
                 costs_budget=False,
-                account=account.waiting(now, until, "CallRail's rate limit is reached (429)."),
+                account=account.waiting(now, until, Reason("rate_limited")),
             )
         case Rejected():
             return _decide_rejected(outcome, message_id, content, account, now)
         case Unknown():
-            reason = Reason(
-                "unknown",
-                f"It is not known whether CallRail took this text: {outcome.detail} It is "
-                "not sent again before that is known.",
-            )
+            reason = Reason("unknown", {"problem": "no_answer", "detail": outcome.detail})
             # Without a wait, an outage at CallRail would turn every text in the queue into an unknown one.
             after = account if outcome.own_fault else _backed_off(account, now, random, NO_ANSWER)
             return Consequence(Status.UNKNOWN, costs_budget=True, account=after, reasons=(reason,))
@@ -98,37 +75,33 @@ def _decide_rejected(
 ) -> Consequence:
     match outcome.refusal:
         case Refusal.AUTHORIZATION:
-            words = UNAUTHORIZED if outcome.http_status == 401 else FORBIDDEN
-            return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, words))
+            reason = Reason("unauthorized" if outcome.http_status == 401 else "forbidden")
+            return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, reason))
         case Refusal.FIREWALL if account.is_firewalled:
             # It was under way when the third one was refused: what is known of the address now counts.
             return Consequence(Status.QUEUED, costs_budget=False, account=account)
         case Refusal.FIREWALL:
             after = account.refused_by_firewall(message_id)
             if after.is_firewalled:
-                after = after.paused(now, FIREWALL.format(words=outcome.detail))
-            reason = Reason(
-                "firewall",
-                f"A firewall in front of CallRail refused this text (403, “{outcome.detail}”). Reword it, "
-                "for instance without a link, and send it again.",
-            )
+                after = after.paused(now, Reason("firewalled", {"answer": outcome.detail}))
+            reason = Reason("firewall", {"answer": outcome.detail})
             return Consequence(Status.FAILED, costs_budget=False, account=after, reasons=(reason,))
         case Refusal.CONTENT if length(content) > DOCUMENTED_LENGTH:
             return Consequence(
                 Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
             )
         case _:
-            reason = Reason("refused", f"CallRail refused it ({outcome.http_status}): {outcome.detail}")
+            answer = {"http_status": outcome.http_status, "detail": outcome.detail}
             return Consequence(
                 Status.FAILED,
                 costs_budget=True,
                 account=account.answered(now),
-                reasons=(reason,),
-                suppress=outcome.refusal is Refusal.OPTED_OUT,
+                reasons=(Reason("refused", answer),),
+                opts_out=outcome.refusal is Refusal.OPTED_OUT,
             )
 
 
-def _backed_off(account: Account, now: datetime, random: Random, reason: str) -> Account:
+def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
     strikes = account.strikes_before(now)
     return account.waiting(
         now, now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random), reason

@@ -1,7 +1,7 @@
 """Which account, company and tracking number a message is sent from, and which numbers can text."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,10 @@ from callrail_relay.domain.csv_rows import whole_number
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a message leaves from: CallRail's account and company ids, and an E.164 number."""
+    """
+    Where a text is sent from: CallRail's account id (``ACC…`` or nine digits), company id (``COM…``) and the
+    tracking number, E.164.
+    """
 
     account_id: str
     company_id: str
@@ -20,30 +23,31 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class RouteRule:
     """
-    A route for one team, one sender, or one sender of one team.
+    The *route* of one team, one sender, or one sender of one team; without ids it always matches.
 
-    Ids are compared as text, so that 0042 is not 42; the 42.0 that a spreadsheet or a float writes is 42.
+    Ids may be text or int, and are compared as text, so that 0042 is not 42; the 42.0 that a spreadsheet or
+    a float writes is 42.
     """
 
     route: Route
-    team_id: str | None = None
-    sender_id: str | None = None
+    team_id: str | int | None = None
+    sender_id: str | int | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
         return _fits(self.team_id, team_id) and _fits(self.sender_id, sender_id)
 
 
-def _fits(wanted: str | None, given: str | None) -> bool:
+def _fits(wanted: str | int | None, given: str | None) -> bool:
     if wanted is None:
         return True
-    return given is not None and whole_number(wanted.strip()) == whole_number(given.strip())
+    return given is not None and whole_number(str(wanted).strip()) == whole_number(given.strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """All routes in the order of the settings, and the one for whatever none of them matches."""
+    """Rules, of which the first that matches counts, and the *default* if none does; None holds the text."""
 
-    rules: tuple[RouteRule, ...] = ()
+    rules: Sequence[RouteRule] = ()
     default: Route | None = None
 
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:

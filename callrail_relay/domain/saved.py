@@ -6,15 +6,19 @@ from collections.abc import Iterator
 
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.parsing import Fields, first, form, is_blank, json_at, parse
 from callrail_relay.domain.payload import (
     Entry,
+    Fields,
     Payload,
     Unreadable,
+    first,
+    form,
+    is_blank,
     is_payload,
+    json_at,
     no_payload,
+    parse,
     to_entry,
-    unreadable,
 )
 
 _MOST_LEVELS = 3
@@ -29,7 +33,7 @@ def read_saved(document: bytes) -> list[Entry]:
     try:
         text = decode(document, None)
     except UnparsedError as fault:
-        return [unreadable(str(fault))]
+        return [Unreadable((fault.reason,))]
     return list(_from_lines(text))
 
 
@@ -51,10 +55,10 @@ def _from_lines(text: str) -> Iterator[Entry]:
 
 
 def _skipped(lines: list[int]) -> Iterator[Unreadable]:
-    if not lines:
-        return
-    which = f"Line {lines[0]} is" if len(lines) == 1 else f"Lines {lines[0]} to {lines[-1]} are"
-    yield unreadable(f"{which} neither JSON nor a form with IF3's fields.")
+    if len(lines) == 1:
+        yield Unreadable((Reason("unreadable", {"problem": "line", "line": lines[0]}),))
+    elif lines:
+        yield Unreadable((Reason("unreadable", {"problem": "lines", "line": lines[0], "last": lines[-1]}),))
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
@@ -77,7 +81,7 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
     try:
         value, end = json_at(text, start)
     except UnparsedError as fault:
-        return unreadable(str(fault)), _end_of_broken(text, end_of_line)
+        return Unreadable((fault.reason,)), _end_of_broken(text, end_of_line)
     end_of_last = _line_end(text, end)
     if text[end:end_of_last].strip():
         return None, end_of_line
@@ -112,11 +116,7 @@ def _walk(value: object, levels: int) -> list[Entry]:
     if is_payload(value) or not isinstance(value, dict | list):
         return [to_entry(value)]
     if levels == 0:
-        return [
-            Unreadable(
-                (Reason("too_deep", f"It is wrapped in more than {_MOST_LEVELS} lists or envelopes."),)
-            )
-        ]
+        return [Unreadable((Reason("too_deep", {"limit": _MOST_LEVELS}),))]
     if isinstance(value, list):
         return [entry for element in value for entry in _walk(element, levels - 1)]
     return _unwrap(value, levels - 1)
@@ -169,9 +169,9 @@ def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
         try:
             content = parse(content, _content_type(envelope))
         except UnparsedError as fault:
-            return [unreadable(f"In an envelope: {fault}")]
+            return [Unreadable((fault.reason,))]
     if content in (None, {}, []):
-        return [no_payload("Its envelope is empty: there is no text in it.")]
+        return [no_payload(problem="empty_envelope")]
     return _walk(content, levels)
 
 

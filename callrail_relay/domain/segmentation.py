@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
+DOCUMENTED_LENGTH = 140
+"""Characters that CallRail documents as its limit; what it refuses above that is cut to this."""
+
 LONGEST_LIMIT = 1530
 
 # 10 carrier segments of 67 UTF-16 units, or of 153 septets where the text is GSM-7 (3GPP TS 23.038).
@@ -44,9 +47,13 @@ def length(text: str) -> int:
     return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
 
 
-def segments(text: str, limit: int) -> list[str]:
+def split_text(text: str, *, max_characters: int = DOCUMENTED_LENGTH) -> list[str]:
     """
-    *text* as pieces of at most *limit* (1 to 1,530) in ``length``; a text that fits is its only piece.
+    Return the segments of *text*, as the relay sends them; a text that fits is its only segment.
+
+    *max_characters*, 1 to 1,530, is the longest segment, counted as ``length`` does: in code points or UTF-16
+    units, whichever are more. 140 is what CallRail documents
+    (https://apidocs.callrail.com/#sending-a-text-message). Raises ValueError for another limit.
 
     Every piece is a slice of the text, in order, not blank, and only white space is left out between
     them. A cut is made between words, else between grapheme clusters, and inside a cluster only
@@ -55,8 +62,9 @@ def segments(text: str, limit: int) -> list[str]:
 
     Above a limit of 670 a piece also fits ten carrier segments: 1,530 septets of GSM-7, else 670 units.
     """
+    limit = max_characters
     if not 1 <= limit <= LONGEST_LIMIT:
-        raise ValueError(f"a limit of {limit} is not between 1 and {LONGEST_LIMIT}")
+        raise ValueError(f"max_characters is {limit}, and must be between 1 and {LONGEST_LIMIT}")
     if not text or text.isspace():
         return []
     if _reach(text, 0, limit) == len(text):

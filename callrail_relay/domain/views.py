@@ -1,12 +1,9 @@
 """What the dashboard reads: pages of texts, what waits for a person, how much came in, and conversations."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callrail_relay.domain.csv_rows import guarded, lines
-from callrail_relay.domain.message import Message, Reason, Source, Status
-from callrail_relay.domain.printable import printable
+from callrail_relay.domain.message import Reason, Source, Status
 
 QUARTER = timedelta(minutes=15)
 """Arrivals are counted by quarters of an hour: every time zone's days and hours begin at one."""
@@ -35,11 +32,11 @@ class TextFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextRow:
+class MessageSummary:
     """
     One text in a list: what it takes to recognise it, and no more.
 
-    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``suppressed`` for
+    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``opted_out`` for
     one to a person who opted out of texts from its number.
     """
 
@@ -56,7 +53,7 @@ class TextRow:
     sent_at: datetime | None = None
     release_at: datetime | None = None
     looked_up: bool = False
-    suppressed: bool = False
+    opted_out: bool = False
 
     @property
     def complete(self) -> bool:
@@ -73,17 +70,17 @@ class TextPage:
     stopped for now: everything since then was looked through.
     """
 
-    rows: tuple[TextRow, ...]
+    rows: tuple[MessageSummary, ...]
     older: int | None = None
     searched_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pile:
+class Bucket:
     """Texts of one kind that wait: how many, and the newest of them."""
 
     count: int = 0
-    rows: tuple[TextRow, ...] = ()
+    rows: tuple[MessageSummary, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +89,11 @@ class Waiting:
     What waits: for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
     """
 
-    held: Pile = field(default_factory=Pile)
-    unknown: Pile = field(default_factory=Pile)
-    failed: Pile = field(default_factory=Pile)
-    looked_up: Pile = field(default_factory=Pile)
-    released_later: Pile = field(default_factory=Pile)
+    held: Bucket = field(default_factory=Bucket)
+    unknown: Bucket = field(default_factory=Bucket)
+    failed: Bucket = field(default_factory=Bucket)
+    looked_up: Bucket = field(default_factory=Bucket)
+    released_later: Bucket = field(default_factory=Bucket)
     queued: int = 0
 
     @property
@@ -149,11 +146,11 @@ class TextHistory:
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
-    suppressed: bool = False
+    opted_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
+class ChatMessage:
     """
     One bubble of a conversation.
 
@@ -178,60 +175,6 @@ class Conversation:
     recipient: str
     tracking_number: str
     seller: str | None
-    utterances: tuple[Utterance, ...]
+    utterances: tuple[ChatMessage, ...]
     older: datetime | None = None
-    suppressed: bool = False
-
-
-EXPORT_COLUMNS = (
-    "id",
-    "status",
-    "reason",
-    "source",
-    "recipient",
-    "tracking_number",
-    "company_id",
-    "account_id",
-    "text",
-    "segments",
-    "attempts",
-    "opportunity_id",
-    "sender_id",
-    "seller_id",
-    "seller",
-    "team_id",
-    "received_at",
-    "sent_at",
-    "conversation_id",
-)
-"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
-
-# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
-_OUR_OWN = frozenset({"recipient", "tracking_number"})
-
-
-def export_header() -> str:
-    """The first line."""
-    return lines([EXPORT_COLUMNS])
-
-
-def export_rows(messages: Iterable[Message]) -> str:
-    r"""
-    A line for each message, with an apostrophe before what looks like a formula.
-
-    What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
-    """
-    return lines(_cells(message) for message in messages)
-
-
-def _cells(message: Message) -> list[str]:
-    document = message.document() | {
-        "segments": len(message.segments),
-        "attempts": sum(len(segment.attempts) for segment in message.segments),
-    }
-    return [_cell(name, document[name]) for name in EXPORT_COLUMNS]
-
-
-def _cell(name: str, value: object) -> str:
-    words = "" if value is None else str(value)
-    return words if name in _OUR_OWN else guarded(printable(words))
+    opted_out: bool = False

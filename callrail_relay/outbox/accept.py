@@ -1,6 +1,5 @@
 """Storing what came in."""
 
-import json
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,25 +7,23 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.mapping import Accepted, NewMessage, NewSubmission, Repeated
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import reasons_to_json
+from callrail_relay.outbox.rows import insert_into, reasons_to_json
 from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
     accounts,
     accounts_in_order,
     messages,
-    microseconds,
+    opt_outs,
     repeat_keys,
     submissions,
-    suppressions,
 )
 
 V = TypeVar("V")
@@ -64,9 +61,8 @@ def _repeated(
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
         return [None] * len(batch)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     rows = [{"digest": key, "submission_id": new[key]} for key in sorted(new)]
-    connection.execute(insert(repeat_keys).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, repeat_keys).on_conflict_do_nothing(), rows)
     known = {}
     for digest, id_, received_at in connection.execute(_OF_KEYS, {"keys": list(new)}).all():
         key = bytes(digest)
@@ -154,8 +150,7 @@ _LOCK_ACCOUNTS = (
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
     """Make the account's row where it is missing; safe against another node doing the same."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(accounts).values(id=account_id).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +159,13 @@ class _Facts:
     What the store knows of the texts that came before those of a batch, and of those decided on already.
 
     ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
-    sent. ``recent`` has for an account who was sent which words lately. ``suppressed`` are pairs of a
+    sent. ``recent`` has for an account who was sent which words lately. ``opted_out`` are pairs of a
     tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
     recent: dict[str, deque[guards.RecentText]]
-    suppressed: set[tuple[str, str]]
+    opted_out: set[tuple[str, str]]
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
 
     def add(self, now: datetime, message: NewMessage) -> None:
@@ -197,7 +192,7 @@ class _Facts:
             people=guards.count_people(
                 draft.recipient, draft.similarity_words(), self.recent[draft.route.account_id]
             ),
-            suppressed=(draft.route.tracking_number, draft.recipient) in self.suppressed,
+            opted_out=(draft.route.tracking_number, draft.recipient) in self.opted_out,
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
@@ -223,7 +218,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
     return _Facts(
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=_recent(connection, now, batch),
-        suppressed=_suppressed(connection, recipients),
+        opted_out=_opted_out(connection, recipients),
         possible_opt_outs={
             pair: reply
             for portion in _portions(recipients)
@@ -273,17 +268,17 @@ _RECENT = (
 )
 
 
-def _suppressed(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
+def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
     """Which of *recipients* opted out, and of which number."""
     found: set[tuple[str, str]] = set()
     for portion in _portions(recipients):
-        rows = connection.execute(_SUPPRESSED, {"recipients": portion})
+        rows = connection.execute(_OPTED_OUT, {"recipients": portion})
         found |= {(number, recipient) for number, recipient in rows}
     return found
 
 
-_SUPPRESSED = sa.select(suppressions.c.tracking_number, suppressions.c.recipient).where(
-    suppressions.c.recipient.in_(sa.bindparam("recipients", expanding=True))
+_OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
+    opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
 )
 
 
@@ -360,40 +355,25 @@ def _insert(
     """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
-    at = microseconds(now)
     for submission, accepted in zip(batch, results, strict=True):
         kept = [
-            _message_row(at, message, submission, one)
+            _message_row(now, message, submission, one)
             for message, one in zip(submission.messages, accepted, strict=True)
             if one.duplicate_of is None
         ]
         if kept:
-            new_submissions.append(_submission_row(at, submission))
+            new_submissions.append(_submission_row(now, submission))
             new_messages += kept
     if new_submissions:
-        insert_rows(connection, submissions, new_submissions)
-        insert_rows(connection, messages, new_messages)
+        connection.execute(sa.insert(submissions), new_submissions)
+        connection.execute(sa.insert(messages), new_messages)
 
 
-def insert_rows(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
-    """
-    Insert *rows*, which hold what the driver takes and all have the same columns, in their order.
-
-    In the driver's own words: turning each value by its column's type took longer than all the rest.
-    """
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    marks = ", ".join([mark] * len(rows[0]))
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({', '.join(rows[0])}) VALUES ({marks})",  # noqa: S608 - names of our own
-        [tuple(row.values()) for row in rows],
-    )
-
-
-def _submission_row(at: int, submission: NewSubmission) -> dict[str, object]:
+def _submission_row(now: datetime, submission: NewSubmission) -> dict[str, object]:
     return {
         "id": submission.id,
-        "source": submission.source.value,
-        "received_at": at,
+        "source": submission.source,
+        "received_at": now,
         "content_type": submission.content_type,
         "query": submission.query,
         "body": submission.body,
@@ -401,19 +381,18 @@ def _submission_row(at: int, submission: NewSubmission) -> dict[str, object]:
 
 
 def _message_row(
-    at: int, message: NewMessage, submission: NewSubmission, accepted: Accepted
+    now: datetime, message: NewMessage, submission: NewSubmission, accepted: Accepted
 ) -> dict[str, object]:
-    release_at = accepted.verdict.release_at
     return {
         "id": message.id,
         "submission_id": submission.id,
-        "status": accepted.status.value,
-        "source": submission.source.value,
-        "received_at": at,
-        "not_before": at,
-        "release_at": None if release_at is None else microseconds(release_at),
-        "reasons": _json(reasons_to_json(accepted.verdict.reasons)),
-        "approved": _json(message.approved),
+        "status": accepted.status,
+        "source": submission.source,
+        "received_at": now,
+        "not_before": now,
+        "release_at": accepted.verdict.release_at,
+        "reasons": reasons_to_json(accepted.verdict.reasons),
+        "approved": list(message.approved),
         **mapped_columns(message),
     }
 
@@ -435,7 +414,3 @@ def mapped_columns(message: NewMessage) -> dict[str, object]:
         "seller": draft.seller,
         "team_id": draft.team_id,
     }
-
-
-def _json(values: Sequence[object]) -> str:
-    return json.dumps(values) if values else "[]"

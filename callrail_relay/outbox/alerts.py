@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.alerts import FAILURE_WINDOW, Changes, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.outbox.rows import Row
+from callrail_relay.outbox.rows import Row, insert_into
 from callrail_relay.outbox.tables import attempts, incidents, messages, segments
 
 _MOST = 10_000
@@ -90,7 +89,6 @@ def _incident(row: Row) -> Incident:
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Changes) -> None:
     """Do *changes*, as far as no other node has done them."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     for one in changes.opened:
         values = {
             "level": one.level,
@@ -99,7 +97,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Changes)
             "telling_until": None,
             "told_at": one.told_at,
         }
-        statement = insert(incidents).values(key=one.key, **values)
+        statement = insert_into(connection, incidents).values(key=one.key, **values)
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[incidents.c.key], set_=values, where=incidents.c.level == Level.OVER

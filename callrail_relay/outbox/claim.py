@@ -13,7 +13,7 @@ from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.rows import Row, reasons_from_json, reasons_to_json, try_account
 from callrail_relay.outbox.tables import (
@@ -26,9 +26,9 @@ from callrail_relay.outbox.tables import (
     is_open,
     is_released_by_itself,
     messages,
+    opt_outs,
     possible_opt_outs,
     segments,
-    suppressions,
 )
 
 LOCKED_RETRY = timedelta(seconds=0.05)
@@ -42,9 +42,6 @@ ROOM_RETRY = timedelta(seconds=60)
 
 _PORTION = 20
 """Accounts that are due are read so many at a time: mostly the first one will do."""
-
-_OF_ACCOUNT = "INDEXED BY ix_messages_open"
-"""By itself SQLite would go through the queued texts of all accounts until it comes to one of the account."""
 
 AT_ONCE = 50
 """So many texts are held or released in one transaction: while it lasts, webhooks wait for the database."""
@@ -325,10 +322,10 @@ def _candidate() -> sa.Select[Any]:
         messages,
         sa.exists()
         .where(
-            suppressions.c.tracking_number == messages.c.tracking_number,
-            suppressions.c.recipient == messages.c.recipient,
+            opt_outs.c.tracking_number == messages.c.tracking_number,
+            opt_outs.c.recipient == messages.c.recipient,
         )
-        .label("is_suppressed"),
+        .label("is_opted_out"),
         sa.exists()
         .where(
             possible_opt_outs.c.tracking_number == messages.c.tracking_number,
@@ -336,7 +333,7 @@ def _candidate() -> sa.Select[Any]:
         )
         .label("is_doubted"),
         sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
-    ).with_hint(messages, _OF_ACCOUNT, "sqlite")
+    )
 
 
 def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -421,7 +418,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
 
     A message under way is not stopped half-way, except where the person opted out since.
     """
-    around = guards.Circumstances(now=now, suppressed=row.is_suppressed)
+    around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
         waiting_since = max(row.received_at, row.release_at or row.received_at)
         around = replace(
@@ -542,7 +539,7 @@ _STORED_SEGMENTS = (
 def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
     """The same for a text that is cut now, when its turn comes, by the length that holds now."""
     limit = min(policy.max_characters, account.max_characters or policy.max_characters)
-    return list(enumerate(cut(row.text, limit), start=1))
+    return list(enumerate(split_text(row.text, max_characters=limit), start=1))
 
 
 def write_segments(

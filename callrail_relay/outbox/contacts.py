@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.health import Contact
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.tables import attempts, contacts, polls
 
 
@@ -16,10 +16,9 @@ def note_contacts(
     connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
 ) -> None:
     """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     values = {"answered_at" if answered else "failed_at": now}
     for account_id in sorted(account_ids):
-        statement = insert(contacts).values(account_id=account_id, **values)
+        statement = insert_into(connection, contacts).values(account_id=account_id, **values)
         connection.execute(
             statement.on_conflict_do_update(index_elements=[contacts.c.account_id], set_=values)
         )

@@ -16,8 +16,8 @@ from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, trans
 from callrail_relay.outbox.node_lock import has_workers, names_of_store
 from callrail_relay.outbox.presence import COPY, COPYING, SERVE, StoreLock, is_served, others_connected
 from callrail_relay.outbox.schema import current_version, migrate
-from callrail_relay.outbox.store import database_now
 from callrail_relay.outbox.tables import messages, metadata
+from callrail_relay.outbox.times import database_now
 
 PORTION = 1_000
 """Rows that are copied in one transaction."""

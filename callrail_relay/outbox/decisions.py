@@ -5,18 +5,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.mapping import NewMessage, StoredSubmission
-from callrail_relay.domain.message import Reason, Source, Status, Verb, Word
+from callrail_relay.domain.mapper import NewMessage, StoredSubmission
+from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
-from callrail_relay.outbox.opt_outs import is_suppressed, read_possible_opt_outs, settle_possible_opt_out
+from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
@@ -30,14 +29,13 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     messages,
-    probe,
+    opt_outs,
     segments,
     submissions,
-    suppressions,
 )
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
 
@@ -97,8 +95,8 @@ def held_alike(
     )
     if approvable:
         opted_out = sa.exists().where(
-            suppressions.c.tracking_number == messages.c.tracking_number,
-            suppressions.c.recipient == messages.c.recipient,
+            opt_outs.c.tracking_number == messages.c.tracking_number,
+            opt_outs.c.recipient == messages.c.recipient,
         )
         query = query.where(~opted_out)
     return [
@@ -110,7 +108,7 @@ def held_alike(
     ]
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
 
@@ -135,7 +133,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word
     return True
 
 
-def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word) -> bool:
+def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
     """
     Take a person's word that CallRail has an unknown message; False where it is not unknown.
 
@@ -183,7 +181,11 @@ def _of_message(message_seq: int) -> sa.ColumnElement[bool]:
 
 
 def cancel(
-    connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status], word: Word
+    connection: sa.Connection,
+    now: datetime,
+    message_id: str,
+    statuses: Iterable[Status],
+    word: Word = UNSIGNED,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False where it has another by now."""
     row = _locked(connection, now, message_id, statuses)
@@ -208,7 +210,7 @@ def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str
     """Let nothing more leave from an account until it is resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
-    write_account(connection, account.paused(now, reason))
+    write_account(connection, account.paused(now, Reason("by_hand", {"note": reason})))
 
 
 def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
@@ -218,17 +220,7 @@ def resume(connection: sa.Connection, now: datetime, account_id: str) -> None:
     write_account(connection, replace(account.resumed(), hour_excess=0, day_excess=0))
 
 
-def write_probe(connection: sa.Connection, now: datetime) -> None:
-    """Write one small row, to learn whether the store can be written."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(probe)
-        .values(id=1, written_at=now)
-        .on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now})
-    )
-
-
-def known_accounts(connection: sa.Connection) -> list[str]:
+def known_accounts(connection: sa.Connection, _now: datetime) -> list[str]:
     """Every account that the store has seen, by id."""
     return list(connection.scalars(sa.select(accounts.c.id).order_by(accounts.c.id)))
 
@@ -247,7 +239,7 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
 
 
 def remap(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word
+    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED
 ) -> Status | None:
     """
     Put a new mapping in the place of one that left something out; None where it is not held so any more.
@@ -301,7 +293,7 @@ def _judged(
             draft.similarity_words(),
             read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW),
         ),
-        suppressed=is_suppressed(connection, now, draft.route.tracking_number, draft.recipient),
+        opted_out=is_opted_out(connection, now, draft.route.tracking_number, draft.recipient),
         possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
             (draft.route.tracking_number, draft.recipient)
         ),

@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from callrail_relay.errors import Unavailable
 
@@ -109,14 +108,15 @@ def close_to_others(engine: sa.Engine) -> None:
                 path.chmod(0o600)
 
 
-class _CompilerWithHints(SQLiteCompiler):
+def empty_log(engine: sa.Engine) -> None:
     """
-    Writes ``INDEXED BY`` where a statement asks for it by ``with_hint``; SQLAlchemy has that for others only.
+    Empty SQLite's log of changes, which still holds what was removed; left for later where others read it.
     """
-
-    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
-        del table
-        return text
+    if not is_sqlite(engine):
+        return
+    path = str(engine.url.database)
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0.1)) as alone:
+        alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _open_sqlite(address: sa.URL) -> sa.Engine:
@@ -136,7 +136,6 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
         pool_size=8,
         hide_parameters=True,
     )
-    engine.dialect.statement_compiler = _CompilerWithHints
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -10,23 +10,22 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR
 from callrail_relay.domain.message import OPEN, Source, Status
-from callrail_relay.domain.opt_outs import Suppression
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
+    Bucket,
+    ChatMessage,
     Conversation,
+    MessageSummary,
     OldestUse,
     Overview,
-    Pile,
     RawRequest,
     TextFilter,
     TextHistory,
     TextPage,
-    TextRow,
-    Utterance,
     Waiting,
 )
-from callrail_relay.outbox.opt_outs import is_suppressed
+from callrail_relay.outbox.opt_outs import is_opted_out
 from callrail_relay.outbox.rows import Row, contains, mentions, reasons_from_json
 from callrail_relay.outbox.tables import (
     EPOCH,
@@ -39,8 +38,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_released_by_itself,
     messages,
+    opt_outs,
     submissions,
-    suppressions,
     tallies,
 )
 
@@ -65,11 +64,11 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.release_at,
     sa.exists()
     .where(
-        suppressions.c.tracking_number == messages.c.tracking_number,
-        suppressions.c.recipient == messages.c.recipient,
+        opt_outs.c.tracking_number == messages.c.tracking_number,
+        opt_outs.c.recipient == messages.c.recipient,
     )
     .correlate(messages)
-    .label("is_suppressed"),
+    .label("is_opted_out"),
 )
 
 
@@ -155,12 +154,12 @@ def read_waiting(connection: sa.Connection, now: datetime, failed_since: datetim
     )
 
 
-def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Pile:
+def _pile(connection: sa.Connection, kind: _Kind, **parameters: int | None) -> Bucket:
     rows = connection.execute(kind.rows, {"shown": PILE, **parameters}).all()
     count = len(rows)
     if count == PILE:
         count = int(connection.scalar(sa.select(kind.count), parameters) or 0)
-    return Pile(count=count, rows=tuple(_text_row(row) for row in rows))
+    return Bucket(count=count, rows=tuple(_text_row(row) for row in rows))
 
 
 def from_seq(connection: sa.Connection, since: datetime) -> sa.ColumnElement[bool]:
@@ -346,10 +345,10 @@ def read_history(connection: sa.Connection, now: datetime, message_id: str) -> T
         raw=RawRequest(
             received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
         ),
-        suppressed=(
+        opted_out=(
             row.recipient is not None
             and row.tracking_number is not None
-            and is_suppressed(connection, now, row.tracking_number, row.recipient)
+            and is_opted_out(connection, now, row.tracking_number, row.recipient)
         ),
     )
 
@@ -373,13 +372,13 @@ def read_conversation(
         seller=_seller(connection, recipient),
         utterances=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
-        suppressed=is_suppressed(connection, now, tracking_number, recipient),
+        opted_out=is_opted_out(connection, now, tracking_number, recipient),
     )
 
 
 def _ours(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[Utterance]:
+) -> Iterable[ChatMessage]:
     query = (
         sa.select(*ROW_COLUMNS)
         .where(messages.c.recipient == recipient, messages.c.tracking_number == tracking_number)
@@ -389,7 +388,7 @@ def _ours(
     if before is not None:
         query = query.where(messages.c.received_at < before)
     for row in connection.execute(query):
-        yield Utterance(
+        yield ChatMessage(
             at=row.received_at,
             inbound=False,
             content=row.text,
@@ -400,7 +399,7 @@ def _ours(
 
 def _theirs(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
-) -> Iterable[Utterance]:
+) -> Iterable[ChatMessage]:
     """
     What the person wrote, and what others sent from our number; our own texts stand in the outbox already.
     """
@@ -418,7 +417,7 @@ def _theirs(
     if before is not None:
         query = query.where(table.c.written_at < before)
     for row in connection.execute(query):
-        yield Utterance(at=row.written_at, inbound=row.direction == "in", content=row.content)
+        yield ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
 
 
 def _seller(connection: sa.Connection, recipient: str) -> str | None:
@@ -429,24 +428,6 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
         .limit(1)
     )
     return connection.scalar(query)
-
-
-def read_suppressions(connection: sa.Connection, now: datetime, limit: int) -> list[Suppression]:
-    """The newest *limit* entries of the list of people who opted out."""
-    query = (
-        sa.select(suppressions)
-        .order_by(suppressions.c.created_at.desc(), suppressions.c.recipient)
-        .limit(limit)
-    )
-    return [
-        Suppression(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-        )
-        for row in connection.execute(query)
-    ]
 
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
@@ -472,7 +453,7 @@ _MARKER = sa.select(
     _newest(callrail_texts.c.received_at),
     # By the account, so that the index of what is in flight is used.
     _number(attempts, attempts.c.account_id > "", attempts.c.finished_at.is_(None)),
-    _number(suppressions),
+    _number(opt_outs),
     *(
         _number(messages, messages.c.status == sa.literal(status, literal_execute=True))
         for status in (Status.HELD, Status.UNKNOWN, *OPEN)
@@ -481,8 +462,8 @@ _MARKER = sa.select(
 _STANDING = sa.select(accounts).order_by(accounts.c.id)
 
 
-def _text_row(row: Row) -> TextRow:
-    return TextRow(
+def _text_row(row: Row) -> MessageSummary:
+    return MessageSummary(
         seq=row.seq,
         id=row.id,
         status=Status(row.status),
@@ -495,5 +476,5 @@ def _text_row(row: Row) -> TextRow:
         text=row.text,
         sent_at=row.sent_at,
         release_at=row.release_at,
-        suppressed=row.is_suppressed,
+        opted_out=row.is_opted_out,
     )

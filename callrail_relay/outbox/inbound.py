@@ -1,30 +1,32 @@
-"""Keeping what CallRail tells of texts: replies, which may change the list of opt-outs, and what went out."""
+"""Ingesting what CallRail's webhooks and conversations tell: replies, opt-outs, and texts that were sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from callrail_relay.domain.account import DAY
 from callrail_relay.domain.guards import shortened
 from callrail_relay.domain.inbound import (
     SAME_TEXT,
     CallRailText,
     Direction,
     Ends,
-    Noted,
+    InboundPolicy,
+    Ingested,
     Pair,
-    WitnessPolicy,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
-from callrail_relay.domain.reconcile import BEFORE, normalise
+from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, Settled, normalise, owner
+from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
 from callrail_relay.outbox.numbers import with_known_numbers
-from callrail_relay.outbox.opt_outs import ask_about, settle_possible_opt_out, suppress
-from callrail_relay.outbox.rows import Row, change_account
-from callrail_relay.outbox.tables import callrail_texts, messages, suppressions
-from callrail_relay.outbox.witnessing import bear_witness
+from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out
+from callrail_relay.outbox.rows import Row, change_account, write_account
+from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
 
 E164_LENGTH = len("+12025550122")
 """Of all numbers that are texted: those of North America."""
@@ -32,91 +34,81 @@ E164_LENGTH = len("+12025550122")
 SEEN = "seen:"
 """Begins the keys of texts that were read in a conversation, where they have no ids."""
 
-
-def note(
-    connection: sa.Connection,
-    now: datetime,
-    text: CallRailText,
-    policy: WitnessPolicy,
-    hint: Direction | None = None,
-) -> Noted:
-    """
-    Keep a text that CallRail tells of, once, and act on it in the same transaction.
-
-    The account is locked first: whoever claims afterwards sees what this text says.
-    """
-    policy = with_known_numbers(connection, now, policy)
-    account_id = policy.accounts.get(text.company_id or "")
-    if account_id is not None:
-        change_account(connection, now, account_id)
-    direction = text.going(hint, policy.tracking_numbers)
-    told = _told(now, text, direction)
-    people = _people(connection, told, policy)
-    values = _values(connection, now, told, people, policy)
-    account_id = account_id or _account_of(connection, people)
-    values["account_id"] = account_id
-    if not _keep(connection, told, values, people):
-        return Noted(key=text.key, direction=direction, is_new=False)
-    noted = Noted(
-        key=text.key,
-        direction=direction,
-        is_new=True,
-        account_id=account_id,
-        keyword=told.keyword,
-        people=len(people),
-    )
-    if direction is Direction.IN:
-        applied = _apply_opt_keyword(connection, told.keyword, people, text.content, told.written_at)
-        return replace(noted, suppressed=applied.suppressed, lifted=applied.lifted, doubted=applied.doubted)
-    of_this = callrail_texts.c.resource_id == text.key
-    row = connection.execute(sa.select(callrail_texts).where(of_this)).one()
-    settled = bear_witness(connection, now, row, told.ends.allow, policy.recipient_interval)
-    attempt_id = connection.scalar(sa.select(callrail_texts.c.attempt_id).where(of_this))
-    return replace(noted, settled=settled, by_others=attempt_id is None)
-
-
-def note_seen(
-    connection: sa.Connection, now: datetime, texts: Sequence[CallRailText], policy: WitnessPolicy
-) -> list[Noted]:
-    """
-    Keep the replies that one conversation shows, as far as no webhook and no earlier look told of them.
-
-    They have no ids there: each stands for one that is stored with the same words at about the same time,
-    and two of the same words stand for two.
-    """
-    policy = with_known_numbers(connection, now, policy)
-    noted: list[Noted] = []
-    taken: set[str] = set()
-    for text in texts:
-        told = _told(now, text, Direction.IN)
-        alike = _alike(connection, text, Direction.IN, told.written_at, told.ends.pair)
-        known = next((row for row in alike if row.resource_id not in taken), None)
-        if known is None:
-            taken.add(text.key)
-            noted.append(note(connection, now, text, policy))
-            continue
-        taken.add(known.resource_id)
-        if known.written_at < told.written_at:
-            account_id = policy.accounts.get(text.company_id or "")
-            if account_id is not None:
-                change_account(connection, now, account_id)
-            _apply_again(connection, known, told, _people(connection, told, policy))
-    return noted
+WORDS = "CallRail's webhook says that it went out, at {:%Y-%m-%dT%H:%M:%SZ}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """A text with what follows from it alone."""
+class _Arrival:
+    """A text with what follows from it: which way it went, what it asks for, and whose it may be."""
 
     text: CallRailText
     direction: Direction
     ends: Ends
     written_at: datetime
     keyword: OptKeyword | None
+    people: Sequence[Pair] = ()
+
+    @property
+    def pair(self) -> Pair | None:
+        """Between whom it was, if that is certain."""
+        return self.people[0] if len(self.people) == 1 else None
 
 
-def _told(now: datetime, text: CallRailText, direction: Direction) -> _Told:
-    return _Told(
+def ingest(
+    connection: sa.Connection,
+    now: datetime,
+    texts: Sequence[CallRailText],
+    policy: InboundPolicy,
+    hint: Direction | None = None,
+) -> list[Ingested]:
+    """
+    Keep texts that CallRail tells of, each once, and act on them in the same transaction.
+
+    The account is locked first: whoever claims afterwards sees what they say. Those of a conversation come
+    together: each stands for a stored text with the same words at about the same time, two for two.
+    """
+    policy = with_known_numbers(connection, now, policy)
+    taken: set[str] = set()
+    return [_ingest(connection, now, text, policy, hint, taken) for text in texts]
+
+
+def _ingest(
+    connection: sa.Connection,
+    now: datetime,
+    text: CallRailText,
+    policy: InboundPolicy,
+    hint: Direction | None,
+    taken: set[str],
+) -> Ingested:
+    account_id = policy.accounts.get(text.company_id or "")
+    if account_id is not None:
+        change_account(connection, now, account_id)
+    arrival = _read(connection, now, text, text.going(hint, policy.tracking_numbers), policy)
+    ingested = Ingested(key=text.key, direction=arrival.direction, is_new=False)
+    known = _find_known(connection, arrival, taken)
+    if known is not None:
+        taken.add(known.resource_id)
+        _learn(connection, known, arrival)
+        return ingested
+    taken.add(text.key)
+    account_id = account_id or _account_of(connection, arrival.people)
+    row = _insert(connection, now, arrival, account_id, policy)
+    if row is None:
+        return ingested
+    ingested = replace(
+        ingested, is_new=True, account_id=account_id, keyword=arrival.keyword, people=len(arrival.people)
+    )
+    if arrival.direction is Direction.IN:
+        return _apply_opt_keyword(connection, ingested, arrival.people, text.content, arrival.written_at)
+    settled = link_sent_text(connection, now, row, arrival.ends.allow, policy.recipient_interval)
+    linked = sa.select(callrail_texts.c.attempt_id).where(callrail_texts.c.resource_id == text.key)
+    return replace(ingested, settled=settled, by_others=connection.scalar(linked) is None)
+
+
+def _read(
+    connection: sa.Connection, now: datetime, text: CallRailText, direction: Direction, policy: InboundPolicy
+) -> _Arrival:
+    arrival = _Arrival(
         text=text,
         direction=direction,
         ends=text.ends(direction),
@@ -124,111 +116,115 @@ def _told(now: datetime, text: CallRailText, direction: Direction) -> _Told:
         written_at=min(text.written_at or now, now),
         keyword=read_opt_keyword(text.content) if direction is Direction.IN else None,
     )
+    return replace(arrival, people=_people(connection, arrival, policy))
 
 
-def _values(
-    connection: sa.Connection, now: datetime, told: _Told, people: list[Pair], policy: WitnessPolicy
-) -> dict[str, object]:
-    pair = people[0] if len(people) == 1 else (None, None)
-    mine = _is_ours(connection, told, people, policy)
-    return {
-        "resource_id": told.text.key,
-        "direction": told.direction,
-        "written_at": told.written_at,
-        "received_at": now,
-        "company_id": told.text.company_id,
-        "tracking_number": pair[0],
-        "recipient": pair[1],
-        "conversation_id": told.text.conversation_id,
-        "thread_id": told.text.thread_id,
-        # CallRail tells of the texts of all the company's numbers; the words of the others are not for us.
-        "content": told.text.content if mine else None,
-        "forward_at": now if mine and policy.forwards and told.direction is Direction.IN else None,
-    }
-
-
-def _is_ours(connection: sa.Connection, told: _Told, people: list[Pair], policy: WitnessPolicy) -> bool:
-    """Whether the text may be of one of the numbers that texts leave from here."""
-    if any(not told.ends.ours.excludes(number) for number in policy.tracking_numbers):
-        return True
-    return any(_account_of(connection, [pair]) is not None for pair in people)
-
-
-def _keep(connection: sa.Connection, told: _Told, values: dict[str, object], people: list[Pair]) -> bool:
+def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -> Row | None:
     """
-    Store the text; False where it is stored already, under its own id or as it was seen in a conversation.
+    The stored text that this one is, if there is one that isn't *taken* by another.
+
+    A webhook that tells of a text that was only seen so far is of that text.
     """
-    known = sa.select(callrail_texts.c.resource_id).where(callrail_texts.c.resource_id == told.text.key)
-    if connection.execute(known).first() is not None:
-        return False
-    if not told.text.seen:
-        pair = (values["tracking_number"], values["recipient"])
-        alike = _alike(connection, told.text, told.direction, told.written_at, pair)
-        seen = [row for row in alike if row.resource_id.startswith(SEEN)]
-        if seen:
-            _apply_again(connection, seen[0], told, people)
-            # From now on it has its own id, so that a repeat is known by it.
-            connection.execute(
-                sa.update(callrail_texts)
-                .where(callrail_texts.c.resource_id == seen[0].resource_id)
-                .values(resource_id=told.text.key)
-            )
-            return False
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    kept = (
-        insert(callrail_texts).values(values).on_conflict_do_nothing().returning(callrail_texts.c.resource_id)
-    )
-    return connection.execute(kept).first() is not None
-
-
-def _alike(
-    connection: sa.Connection,
-    text: CallRailText,
-    direction: Direction,
-    written_at: datetime,
-    pair: tuple[object, object] | None,
-) -> list[Row]:
-    """What is stored of the same conversation with the same words at about the same time, nearest first."""
-    same = callrail_texts.c.conversation_id == text.conversation_id
-    if pair is not None:
-        between = (callrail_texts.c.tracking_number == pair[0], callrail_texts.c.recipient == pair[1])
-        same = sa.or_(same, sa.and_(*between))
+    text = arrival.text
+    by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
+    found = connection.execute(by_key).one_or_none()
+    if found is not None and text.key not in taken:
+        return found
+    same = []
+    if text.conversation_id is not None:
+        same.append(callrail_texts.c.conversation_id == text.conversation_id)
+    if arrival.pair is not None:
+        same.append(sa.and_(*_of(arrival.pair, callrail_texts)))
+    if not same:
+        return None
     query = sa.select(callrail_texts).where(
-        same,
-        callrail_texts.c.direction == direction,
-        callrail_texts.c.written_at.between(written_at - SAME_TEXT, written_at + SAME_TEXT),
+        sa.or_(*same),
+        callrail_texts.c.direction == arrival.direction,
+        callrail_texts.c.written_at.between(arrival.written_at - SAME_TEXT, arrival.written_at + SAME_TEXT),
     )
     words = normalise(text.content)
-    rows = [row for row in connection.execute(query) if normalise(row.content or "") == words]
-    # The very same first, then the nearest.
-    return sorted(
-        rows, key=lambda row: (row.resource_id != text.key, abs(row.written_at - written_at), row.resource_id)
+    alike = [
+        row
+        for row in connection.execute(query)
+        if row.resource_id not in taken
+        and (text.seen or row.resource_id.startswith(SEEN))
+        and normalise(row.content or "") == words
+    ]
+    return min(
+        alike, key=lambda row: (abs(row.written_at - arrival.written_at), row.resource_id), default=None
     )
 
 
-def _people(connection: sa.Connection, told: _Told, policy: WitnessPolicy) -> list[Pair]:
+def _learn(connection: sa.Connection, known: Row, arrival: _Arrival) -> None:
     """
-    Between whom a text was: one pair, unless CallRail masks the numbers; none where nobody is known.
+    Take over what CallRail tells anew of a *known* text: its id, by which it is known, or a later STOP.
 
-    A masked number is found by the conversation. Where that is not known here either, all count to whom
-    it may belong, but only where the text is a STOP, or may be one: to nobody else it does anything.
+    A later STOP may be another of the same words, after a START. The known one is then dated by it, so that
+    the same text, seen again, says nothing new: an opt-out that was removed by hand meanwhile stays removed.
     """
-    if told.ends.pair is not None:
-        return [told.ends.pair]
-    of_conversation = _of_conversation(connection, told)
+    if known.resource_id == arrival.text.key:
+        return
+    values: dict[str, object] = {} if arrival.text.seen else {"resource_id": arrival.text.key}
+    if arrival.keyword is OptKeyword.STOP and known.written_at < arrival.written_at:
+        _stop(connection, arrival.people, arrival.text.content, arrival.written_at)
+        values["written_at"] = arrival.written_at
+    if values:
+        connection.execute(
+            sa.update(callrail_texts).where(callrail_texts.c.resource_id == known.resource_id).values(values)
+        )
+
+
+def _insert(
+    connection: sa.Connection, now: datetime, arrival: _Arrival, account_id: str | None, policy: InboundPolicy
+) -> Row | None:
+    """Store the text; None if it is stored already."""
+    text, pair = arrival.text, arrival.pair or (None, None)
+    # CallRail tells of the texts of all the company's numbers; the words of the others are not for us.
+    ours = any(not arrival.ends.ours.excludes(number) for number in policy.tracking_numbers) or (
+        _account_of(connection, arrival.people) is not None
+    )
+    values = {
+        "resource_id": text.key,
+        "direction": arrival.direction,
+        "written_at": arrival.written_at,
+        "received_at": now,
+        "account_id": account_id,
+        "company_id": text.company_id,
+        "tracking_number": pair[0],
+        "recipient": pair[1],
+        "conversation_id": text.conversation_id,
+        "thread_id": text.thread_id,
+        "content": text.content if ours else None,
+        "forward_at": now if ours and policy.forwards and arrival.direction is Direction.IN else None,
+    }
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    stored = insert(callrail_texts).values(values).on_conflict_do_nothing().returning(callrail_texts)
+    return connection.execute(stored).one_or_none()
+
+
+def _people(connection: sa.Connection, arrival: _Arrival, policy: InboundPolicy) -> list[Pair]:
+    """
+    Between whom a text was: one pair, unless CallRail masks the numbers; none if no one is known.
+
+    A masked number is found by the conversation. If that isn't known here either, everyone it may belong to
+    counts, but only if the text is a STOP, or may be one: to others it does nothing.
+    """
+    if arrival.ends.pair is not None:
+        return [arrival.ends.pair]
+    of_conversation = _of_conversation(connection, arrival)
     if of_conversation:
         return of_conversation
-    person = told.ends.person.full
+    person = arrival.ends.person.full
     if person is not None:
         ours = [(number, person) for number in sorted(policy.tracking_numbers)]
-        return [pair for pair in ours if not told.ends.ours.excludes(pair[0])]
-    may_stop = told.keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
-    return _by_endings(connection, told) if may_stop else []
+        return [pair for pair in ours if not arrival.ends.ours.excludes(pair[0])]
+    may_stop = arrival.keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
+    return _by_endings(connection, arrival) if may_stop else []
 
 
-def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
-    """The pairs of a conversation as far as they are known here; of its thread alone where that is known."""
-    conversation_id = told.text.conversation_id
+def _of_conversation(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
+    """The pairs of a conversation as far as they are known here; of its thread alone if that is known."""
+    conversation_id = arrival.text.conversation_id
     if conversation_id is None:
         return []
     found: set[tuple[Pair, str | None]] = set()
@@ -239,19 +235,19 @@ def _of_conversation(connection: sa.Connection, told: _Told) -> list[Pair]:
             .distinct()
         )
         found |= {((row[0], row[1]), row[2]) for row in connection.execute(query)}
-    fitting = {(pair, thread_id) for pair, thread_id in found if told.ends.allow(pair)}
-    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == told.text.thread_id}
+    fitting = {(pair, thread_id) for pair, thread_id in found if arrival.ends.allow(pair)}
+    of_thread = {pair for pair, thread_id in fitting if thread_id and thread_id == arrival.text.thread_id}
     return sorted(of_thread or {pair for pair, _ in fitting})
 
 
-def _by_endings(connection: sa.Connection, told: _Told) -> list[Pair]:
+def _by_endings(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
     """
-    Everybody texted from here to whom the last digits fit, in the company where it is named.
+    Everyone texted from here whose number ends so, in the company if it is named.
 
     No index holds numbers by their ends. So it goes from one beginning that occurs to the next, and asks for
     the one number that has it and this end: that takes as many steps as there are exchanges, not texts.
     """
-    ours, ending = told.ends.ours, told.ends.person.ending
+    ours, ending = arrival.ends.ours, arrival.ends.person.ending
     begins = E164_LENGTH - len(ending)
     if not ending or begins <= 0:
         return []
@@ -268,18 +264,18 @@ def _by_endings(connection: sa.Connection, told: _Told) -> list[Pair]:
         .where(messages.c.tracking_number.is_not(None))
         .distinct()
     )
-    if told.text.company_id is not None:
-        query = query.where(messages.c.company_id == told.text.company_id)
+    if arrival.text.company_id is not None:
+        query = query.where(messages.c.company_id == arrival.text.company_id)
     pairs = ((row[0], row[1]) for row in connection.execute(query))
     return sorted(pair for pair in pairs if not ours.excludes(pair[0]))
 
 
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
-    """The account that the latest text to these people left from, where one did."""
-    for tracking_number, recipient in people:
+    """The account from which the latest text to these people was sent, if one was."""
+    for pair in people:
         query = (
             sa.select(messages.c.account_id)
-            .where(messages.c.recipient == recipient, messages.c.tracking_number == tracking_number)
+            .where(*_of(pair, messages))
             .order_by(messages.c.seq.desc())
             .limit(1)
         )
@@ -289,121 +285,90 @@ def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None
     return None
 
 
-def place(connection: sa.Connection, now: datetime, message_seq: int) -> None:
+def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
     """
     Give replies whose person was not known the one of a message that turns out to be of their conversation.
 
     What they say about being texted counts from now on.
     """
     message = connection.execute(sa.select(messages).where(messages.c.seq == message_seq)).one()
-    nobodys = sa.select(callrail_texts).where(
+    unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
     )
     if message.thread_id is not None:
         thread_id = callrail_texts.c.thread_id
-        nobodys = nobodys.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
+        unplaced = unplaced.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
     pair = (message.tracking_number, message.recipient)
-    for row in connection.execute(nobodys.order_by(callrail_texts.c.written_at)).all():
+    for row in connection.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
         connection.execute(
             sa.update(callrail_texts)
             .where(callrail_texts.c.resource_id == row.resource_id)
             .values(tracking_number=pair[0], recipient=pair[1])
         )
         if row.direction == Direction.IN:
-            keyword = read_opt_keyword(row.content)
-            _apply_opt_keyword(connection, keyword, [pair], row.content or "", row.written_at)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Applied:
-    """How many pairs are on the list by a reply, how many left it, and of how many the owner is asked."""
-
-    suppressed: int = 0
-    lifted: int = 0
-    doubted: int = 0
+            placed = Ingested(
+                key=row.resource_id,
+                direction=Direction.IN,
+                is_new=False,
+                keyword=read_opt_keyword(row.content),
+            )
+            _apply_opt_keyword(connection, placed, [pair], row.content or "", row.written_at)
 
 
 def _apply_opt_keyword(
-    connection: sa.Connection,
-    keyword: OptKeyword | None,
-    people: list[Pair],
-    content: str,
-    written_at: datetime,
-) -> _Applied:
+    connection: sa.Connection, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
+) -> Ingested:
     """
     Do what a reply asks for.
 
-    Where several people may be meant, all of them are put on the list or asked about, and none is taken off.
+    If several people may be meant, all of them are opted out or asked about, and no opt-out is removed.
     """
-    is_sure = len(people) == 1
-    if keyword is OptKeyword.STOP:
-        stopped = sum(_stop(connection, pair, content, written_at, is_sure=is_sure) for pair in people)
-        return _Applied(suppressed=stopped)
-    if keyword is OptKeyword.MAYBE_STOP:
-        reply = PossibleOptOut(words=content, written_at=written_at)
-        return _Applied(doubted=sum(_ask(connection, pair, reply) for pair in people))
-    if keyword is None or not is_sure:
-        return _Applied()
-    return _Applied(lifted=int(_start(connection, people[0], written_at, keyword)))
+    if reply.keyword is OptKeyword.STOP:
+        return replace(reply, opted_out=_stop(connection, people, content, written_at))
+    if reply.keyword is OptKeyword.MAYBE_STOP:
+        question = PossibleOptOut(words=content, written_at=written_at)
+        asked = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
+        return replace(reply, doubted=sum(ask_about(connection, *pair, question) for pair in asked))
+    if reply.keyword is None or len(people) != 1:
+        return reply
+    return replace(reply, opted_in=int(_start(connection, people[0], written_at, reply.keyword)))
 
 
-def _apply_again(connection: sa.Connection, known: Row, told: _Told, people: list[Pair]) -> None:
-    """
-    Apply a STOP that looks like the *known* one: it may be another of the same words, after a START.
-
-    The known one is dated by the later of the two. So the same text, seen again, says nothing new: who was
-    taken off the list by hand meanwhile stays off it.
-    """
-    if told.keyword is not OptKeyword.STOP:
-        return
-    _apply_opt_keyword(connection, told.keyword, people, told.text.content, told.written_at)
-    connection.execute(
-        sa.update(callrail_texts)
-        .where(callrail_texts.c.resource_id == known.resource_id)
-        .values(written_at=max(known.written_at, told.written_at))
-    )
-
-
-def _stop(
-    connection: sa.Connection, pair: Pair, content: str, written_at: datetime, *, is_sure: bool
-) -> bool:
-    """Put a pair on the list, unless the person said START after that: webhooks may come in any order."""
-    if _said(connection, pair, OptKeyword.START, after=written_at):
-        return False
-    reason = (
-        f"The person replied “{shortened(content)}”."
-        if is_sure
-        else f"A reply of “{shortened(content)}” may be this person's: CallRail masks its number, and the "
-        "last digits fit."
-    )
+def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, written_at: datetime) -> int:
+    """Opt *people* out, except those who said START after that: webhooks may come in any order."""
+    reason = f"The person replied “{shortened(content)}”."
+    if len(people) > 1:
+        reason = (
+            f"A reply of “{shortened(content)}” may be this person's: CallRail masks its number, and the "
+            "last digits fit."
+        )
     origin = Origin.REPLY if is_callrails_keyword(content) else Origin.WORDS
-    suppress(connection, written_at, *pair, reason, origin)
-    # A later STOP is what an earlier START that comes late is compared with.
-    connection.execute(
-        sa.update(suppressions)
-        .where(*_of(pair), suppressions.c.origin != Origin.BY_HAND, suppressions.c.created_at < written_at)
-        .values(created_at=written_at, origin=origin)
-    )
-    return True
-
-
-def _ask(connection: sa.Connection, pair: Pair, reply: PossibleOptOut) -> bool:
-    """Have the owner asked about a reply, unless the person said START after that."""
-    if _said(connection, pair, OptKeyword.START, after=reply.written_at):
-        return False
-    return ask_about(connection, *pair, reply)
+    stopped = [pair for pair in people if not _said(connection, pair, OptKeyword.START, after=written_at)]
+    for pair in stopped:
+        add_opt_out(connection, written_at, *pair, reason, origin)
+        # A later STOP is what an earlier START that comes late is compared with.
+        connection.execute(
+            sa.update(opt_outs)
+            .where(
+                *_of(pair, opt_outs),
+                opt_outs.c.origin != Origin.BY_HAND,
+                opt_outs.c.created_at < written_at,
+            )
+            .values(created_at=written_at, origin=origin)
+        )
+    return len(stopped)
 
 
 def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword: OptKeyword) -> bool:
     """
-    Take a pair off the list, unless it was put there after that.
+    Remove an opt-out, unless it was added after that.
 
     YES undoes what CallRail did: by one of its keywords, or by refusing. Only START, which means nothing
-    else, also undoes what the person asked for in other words, or what the office put there.
+    else, also undoes what the person asked for in other words, or what the office added.
     """
     if keyword is OptKeyword.START:
         settle_possible_opt_out(connection, *pair, until=written_at)
-    row = connection.execute(sa.select(suppressions).where(*_of(pair))).one_or_none()
+    row = connection.execute(sa.select(opt_outs).where(*_of(pair, opt_outs))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
     if row.origin in (Origin.REPLY, Origin.WORDS):
@@ -414,25 +379,172 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
         return False
     if keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL):
         return False
-    connection.execute(sa.delete(suppressions).where(*_of(pair)))
+    connection.execute(sa.delete(opt_outs).where(*_of(pair, opt_outs)))
     return True
 
 
 def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: datetime) -> bool:
     """Whether the person replied so after that; a STOP also at the very same time."""
-    later = (
-        callrail_texts.c.written_at >= after
-        if keyword is OptKeyword.STOP
-        else callrail_texts.c.written_at > after
-    )
+    written_at = callrail_texts.c.written_at
     query = sa.select(callrail_texts.c.content).where(
-        callrail_texts.c.tracking_number == pair[0],
-        callrail_texts.c.recipient == pair[1],
+        *_of(pair, callrail_texts),
         callrail_texts.c.direction == Direction.IN,
-        later,
+        written_at >= after if keyword is OptKeyword.STOP else written_at > after,
     )
     return any(read_opt_keyword(content) is keyword for content in connection.scalars(query))
 
 
-def _of(pair: Pair) -> tuple[sa.ColumnElement[bool], ...]:
-    return suppressions.c.tracking_number == pair[0], suppressions.c.recipient == pair[1]
+def _of(pair: Pair, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.tracking_number == pair[0], table.c.recipient == pair[1]
+
+
+def link_sent_text(
+    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool], interval: timedelta
+) -> Settled | None:
+    """
+    Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
+
+    *allows* tells between whom it can be, as far as CallRail shows its numbers. Each text is one attempt at
+    most, and each attempt one text. What links to no attempt was sent by others: from now on it is in the
+    budget by itself, and no more in what CallRail's own count had beyond ours.
+    """
+    if text.account_id is None:
+        return None
+    account = change_account(connection, now, text.account_id)
+    attempt = _attempt_of(connection, now, text, allows)
+    if attempt is None:
+        write_account(connection, account.explained(text.written_at))
+        return None
+    _link(connection, text, attempt.id)
+    if attempt.outcome != OutcomeKind.UNKNOWN:
+        # It has arrived already, or is under way: its answer comes, or the lack of one is asked below.
+        return None
+    return _settle(connection, now, attempt.id, text, interval)
+
+
+def after_outcome(
+    connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, interval: timedelta
+) -> Settled | None:
+    """
+    Bring together an outcome and what CallRail's webhook said before it was known.
+
+    An unknown one is settled by it. One that says that nothing was sent shows that the text was another's:
+    it may be that of another attempt with the same words.
+    """
+    text = connection.execute(
+        sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
+    ).one_or_none()
+    if text is None or isinstance(outcome, Sent):
+        return None
+    if outcome.kind is OutcomeKind.UNKNOWN:
+        return _settle(connection, now, attempt_id, text, interval)
+    _link(connection, text, None)
+    person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
+    return link_sent_text(connection, now, text, lambda pair: pair[1] == person, interval)
+
+
+def _attempt_of(
+    connection: sa.Connection, now: datetime, text: Row, allows: Callable[[Pair], bool]
+) -> Row | None:
+    """The attempt that a text is, by CallRail's clock and else by ours, which may differ more than usual."""
+    if text.content is None or text.written_at < now - DAY:
+        return None
+    for instant in (text.written_at, text.received_at):
+        candidates = {row.id: row for row in _candidates(connection, text, instant, allows)}
+        sendings = [
+            Sending(
+                attempt_id=row.id,
+                content=row.content,
+                started_at=row.started_at,
+                certain=row.outcome != OutcomeKind.UNKNOWN,
+            )
+            for row in candidates.values()
+        ]
+        found = owner(sendings, FoundText(content=text.content, created_at=instant))
+        if found is not None:
+            return candidates[found.attempt_id]
+    return None
+
+
+def _candidates(
+    connection: sa.Connection, text: Row, instant: datetime, allows: Callable[[Pair], bool]
+) -> list[Row]:
+    """Attempts of about that time which may have arrived, and which no other text stands for."""
+    linked = callrail_texts.alias()
+    query = (
+        sa.select(
+            attempts.c.id,
+            attempts.c.started_at,
+            attempts.c.outcome,
+            attempts.c.tracking_number,
+            attempts.c.recipient,
+            segments.c.content,
+            messages.c.conversation_id,
+        )
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .join(messages, messages.c.seq == segments.c.message_seq)
+        .where(
+            attempts.c.account_id == text.account_id,
+            # What began earlier counts from later on: this much of the index is enough.
+            attempts.c.counted_at >= instant - AFTER,
+            attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
+            sa.or_(
+                attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
+            ),
+            ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
+        )
+    )
+    if text.company_id is not None:
+        query = query.where(messages.c.company_id == text.company_id)
+    rows: list[Row] = [*connection.execute(query)]
+    if text.recipient is not None:
+        return [row for row in rows if _pair(row) == _pair(text)]
+    may_be = [
+        row
+        for row in rows
+        if allows(_pair(row)) and len({row.conversation_id, text.conversation_id} - {None}) < 2
+    ]
+    if len({row.recipient for row in may_be}) < 2:
+        return may_be
+    # CallRail masks the number: the text of one person must not make that of another look sent.
+    of_conversation = [
+        row
+        for row in may_be
+        if text.conversation_id is not None
+        and text.conversation_id in (row.conversation_id, known_conversation(connection, row))
+    ]
+    return of_conversation if len({row.recipient for row in of_conversation}) == 1 else []
+
+
+def _pair(row: Row) -> Pair:
+    return row.tracking_number, row.recipient
+
+
+def _link(connection: sa.Connection, text: Row, attempt_id: int | None) -> None:
+    connection.execute(
+        sa.update(callrail_texts)
+        .where(callrail_texts.c.resource_id == text.resource_id)
+        .values(attempt_id=attempt_id)
+    )
+
+
+def _settle(
+    connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
+) -> Settled | None:
+    """
+    Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now.
+
+    If CallRail masks the number and the conversation is new, another person's may have the same last digits,
+    and have been sent the same words by others.
+    """
+    if text.recipient is None:
+        connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(look_at=now))
+        return None
+    settled = settle_as_sent(connection, now, attempt_id, WORDS.format(text.written_at), interval)
+    if text.conversation_id is not None:
+        connection.execute(
+            sa.update(messages)
+            .where(messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
+            .values(conversation_id=text.conversation_id, thread_id=text.thread_id)
+        )
+    return settled

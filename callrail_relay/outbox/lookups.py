@@ -23,10 +23,10 @@ from callrail_relay.domain.reconcile import (
 from callrail_relay.outbox.rows import (
     Row,
     change_account,
+    has_requests,
     message_status,
     reasons_from_json,
     reasons_to_json,
-    requests_used,
     route_from_row,
 )
 from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
@@ -94,7 +94,7 @@ _FREE_ATS = (
 
 
 def _has_requests(connection: sa.Connection, now: datetime, account_id: str, policy: LookupPolicy) -> bool:
-    return requests_used(connection, now, account_id) < policy.requests_per_hour
+    return has_requests(connection, now, account_id, policy.requests_per_hour)
 
 
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
@@ -172,12 +172,12 @@ def record_failed_lookup(
         sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at, look_until=None)
     )
     if look_at is None and _is_open_question(connection, attempt):
-        _leave_to_a_person(connection, attempt, "CallRail could not be asked.")
+        _leave_to_a_person(connection, attempt, Reason("unknown", {"problem": "not_asked"}))
 
 
 def _words(lookup: Lookup) -> str:
     return (
-        f"Looked into CallRail: {len(lookup.texts)} outgoing text(s) there, in {lookup.requests} request(s)."
+        f"Checked with CallRail: outgoing texts there: {len(lookup.texts)}, requests made: {lookup.requests}."
     )
 
 
@@ -339,10 +339,7 @@ _SENT_PIECE = (
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
     """The reasons with the news that CallRail took the text twice."""
     others = [reason for reason in reasons if reason.code != "sent_twice"]
-    words = (
-        "CallRail took this text twice: the first sending arrived after all. Tell the person if it matters."
-    )
-    return [*others, Reason("sent_twice", words)]
+    return [*others, Reason("sent_twice")]
 
 
 def _not_found(
@@ -362,12 +359,8 @@ def _not_found(
         resent = _resend_once(connection, now, attempt)
         if resent:
             return resent
-    seen = (
-        f"CallRail shows {like_it} like it, more than left from here."
-        if like_it
-        else "CallRail does not show it."
-    )
-    _leave_to_a_person(connection, attempt, seen)
+    found = {"problem": "others_like_it", "count": like_it} if like_it else {"problem": "not_shown"}
+    _leave_to_a_person(connection, attempt, Reason("unknown", found))
     return []
 
 
@@ -385,13 +378,8 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _leave_to_a_person(connection: sa.Connection, attempt: Row, seen: str) -> None:
-    """Say in the message what was looked for and what there is to decide."""
-    reason = Reason(
-        "unknown",
-        f"It is not known whether CallRail took this text. {seen} Decide: `messages resend`, "
-        "`messages mark-sent` or `messages cancel`.",
-    )
+def _leave_to_a_person(connection: sa.Connection, attempt: Row, reason: Reason) -> None:
+    """Say in the message what was found, so that a person decides."""
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     others = [one for one in reasons_from_json(message.reasons) if one.code != "unknown"]
     connection.execute(

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.inbound import PollPolicy, WitnessPolicy
+from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.opt_outs import suppress_from_another
+from callrail_relay.outbox.opt_outs import copy_opt_outs
+from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.tables import numbers
 
 
@@ -25,8 +25,7 @@ def remember_number(
 
     A person who opted out of all *known* numbers of ours is not texted from this one, either.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    found = insert(numbers).values(
+    found = insert_into(connection, numbers).values(
         tracking_number=route.tracking_number, account_id=route.account_id, company_id=route.company_id
     )
     connection.execute(
@@ -35,7 +34,7 @@ def remember_number(
             set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
         )
     )
-    suppress_from_another(connection, route.tracking_number, known)
+    copy_opt_outs(connection, now, route.tracking_number, known)
 
 
 def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
@@ -51,7 +50,7 @@ _KNOWN = (
 )
 
 
-def with_known_numbers(connection: sa.Connection, now: datetime, policy: WitnessPolicy) -> WitnessPolicy:
+def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
     """*policy* for the remembered numbers as well."""
     known = known_numbers(connection, now, set(policy.accounts.values()))
     if not known:

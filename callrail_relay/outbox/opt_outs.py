@@ -1,25 +1,27 @@
-"""The list of people who opted out, each of one tracking number."""
+"""Who opted out of texts from which tracking number, and who may have."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.opt_outs import Origin, PossibleOptOut, Suppression
+from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.tables import (
     Instant,
     accounts,
     accounts_in_order,
+    attempts,
     is_open,
     messages,
+    opt_outs,
     possible_opt_outs,
-    suppressions,
 )
 
 
-def suppress(
+def add_opt_out(
     connection: sa.Connection,
     now: datetime,
     tracking_number: str,
@@ -28,24 +30,16 @@ def suppress(
     origin: Origin = Origin.BY_HAND,
 ) -> None:
     """
-    Put a person on the list of those who are not texted from this tracking number; once is enough.
+    Opt a person out of texts from this tracking number; once is enough.
 
-    What waits for them will be held, and what waits behind it may leave: so their accounts are looked at.
+    What waits for them will be held, and what waits behind it may be sent: so their accounts are looked at.
     """
     settle_possible_opt_out(connection, tracking_number, recipient)
     connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(
-        insert(suppressions)
-        .values(
-            tracking_number=tracking_number,
-            recipient=recipient,
-            reason=reason,
-            created_at=now,
-            origin=origin,
-        )
-        .on_conflict_do_nothing()
+    entry = OptOut(
+        tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now, origin=origin
     )
+    _insert(connection, [entry])
 
 
 _LOOK_AT = (
@@ -65,88 +59,90 @@ _LOOK_AT = (
 )
 
 
-def suppress_all(connection: sa.Connection, now: datetime, entries: Sequence[Suppression]) -> int:
-    """
-    Put all of *entries* on the list, with the instants they bring; says how many were not on it before.
-
-    Of texts that wait the same holds as of ``suppress``.
-    """
+def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
+    """The same for all *entries*, with the instants they bring; returns how many were not there before."""
     look_at_all(connection, now)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    rows = [
-        {
-            "tracking_number": one.tracking_number,
-            "recipient": one.recipient,
-            "reason": one.reason,
-            "created_at": one.created_at,
-        }
-        for one in entries
-    ]
     # In portions, since databases limit the number of parameters of one statement.
-    statements = (
-        insert(suppressions)
-        .values(rows[start : start + 500])
-        .on_conflict_do_nothing()
-        .returning(suppressions.c.recipient)
-        for start in range(0, len(rows), 500)
-    )
-    added = sum(len(connection.execute(statement).all()) for statement in statements)
+    added = sum(_insert(connection, entries[start : start + 500]) for start in range(0, len(entries), 500))
     connection.execute(_SETTLE_ALL)
     return added
 
 
-def suppress_from_another(connection: sa.Connection, tracking_number: str, known: Collection[str]) -> None:
-    """Put those who are on the list for all *known* numbers on it for another that was not known then."""
+def _insert(connection: sa.Connection, entries: Sequence[OptOut]) -> int:
+    """Add those that are not there yet; returns how many those were."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    added = insert(opt_outs).values([asdict(one) for one in entries]).on_conflict_do_nothing()
+    return len(connection.execute(added.returning(opt_outs.c.recipient)).all())
+
+
+def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
+    """Those that nothing was sent from, and no one opted out of: they came to ours after the opt-outs did."""
+    return [
+        number
+        for number in tracking_numbers
+        if not connection.scalar(
+            sa.select(
+                sa.exists().where(attempts.c.tracking_number == number)
+                | sa.exists().where(opt_outs.c.tracking_number == number)
+            )
+        )
+    ]
+
+
+def copy_opt_outs(
+    connection: sa.Connection, now: datetime, tracking_number: str, known: Collection[str]
+) -> None:
+    """Opt those who opted out of all *known* numbers out of another that was not known then."""
     if not known:
         return
     of_all = (
-        sa.select(suppressions.c.recipient)
-        .where(suppressions.c.tracking_number.in_(known))
-        .group_by(suppressions.c.recipient)
+        sa.select(opt_outs.c.recipient)
+        .where(opt_outs.c.tracking_number.in_(known))
+        .group_by(opt_outs.c.recipient)
         .having(sa.func.count() == len(known))
     )
     entries = sa.select(
         sa.literal(tracking_number),
-        suppressions.c.recipient,
-        suppressions.c.reason,
-        suppressions.c.created_at,
-        suppressions.c.origin,
-    ).where(suppressions.c.tracking_number == min(known), suppressions.c.recipient.in_(of_all))
+        opt_outs.c.recipient,
+        opt_outs.c.reason,
+        opt_outs.c.created_at,
+        opt_outs.c.origin,
+    ).where(opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all))
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     columns = ("tracking_number", "recipient", "reason", "created_at", "origin")
-    connection.execute(insert(suppressions).from_select(columns, entries).on_conflict_do_nothing())
+    connection.execute(insert(opt_outs).from_select(columns, entries).on_conflict_do_nothing())
 
 
-def lift(connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None) -> int:
-    """
-    Take a person off the list, for one tracking number or all; says of how many numbers they were on it.
-    """
-    query = sa.delete(suppressions).where(suppressions.c.recipient == recipient)
+def remove_opt_out(
+    connection: sa.Connection, now: datetime, recipient: str, tracking_number: str | None
+) -> int:
+    """Remove a person's opt-outs, of one tracking number or all; returns how many those were."""
+    query = sa.delete(opt_outs).where(opt_outs.c.recipient == recipient)
     if tracking_number is not None:
-        query = query.where(suppressions.c.tracking_number == tracking_number)
+        query = query.where(opt_outs.c.tracking_number == tracking_number)
     return connection.execute(query).rowcount
 
 
-def is_suppressed(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
+def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str, recipient: str) -> bool:
     """Whether a person opted out of texts from this tracking number."""
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    return connection.execute(_SUPPRESSED, pair).first() is not None
+    return connection.execute(_OPTED_OUT, pair).first() is not None
 
 
-_SUPPRESSED = sa.select(suppressions.c.recipient).where(
-    suppressions.c.tracking_number == sa.bindparam("tracking_number"),
-    suppressions.c.recipient == sa.bindparam("recipient"),
+_OPTED_OUT = sa.select(opt_outs.c.recipient).where(
+    opt_outs.c.tracking_number == sa.bindparam("tracking_number"),
+    opt_outs.c.recipient == sa.bindparam("recipient"),
 )
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
     """
-    Have the owner asked whether *reply* asks for no more texts; False for a person who opted out anyway.
+    Have the owner asked whether *reply* asks for no more texts; False if the person opted out anyway.
 
     Of several such replies the latest is asked about.
     """
     pair = {"tracking_number": tracking_number, "recipient": recipient}
-    if connection.execute(_SUPPRESSED, pair).first() is not None:
+    if connection.execute(_OPTED_OUT, pair).first() is not None:
         return False
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     asked = insert(possible_opt_outs).values(words=reply.words, written_at=reply.written_at, **pair)
@@ -179,7 +175,7 @@ _POSSIBLE = sa.select(possible_opt_outs).where(
 def settle_possible_opt_out(
     connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
-    """Ask no more about what a person replied, up to *until* where it is given."""
+    """Ask no more about what a person replied, up to *until* if it is given."""
     which = sa.delete(possible_opt_outs).where(
         possible_opt_outs.c.tracking_number == tracking_number, possible_opt_outs.c.recipient == recipient
     )
@@ -188,24 +184,14 @@ def settle_possible_opt_out(
 
 _SETTLE_ALL = sa.delete(possible_opt_outs).where(
     sa.exists().where(
-        suppressions.c.tracking_number == possible_opt_outs.c.tracking_number,
-        suppressions.c.recipient == possible_opt_outs.c.recipient,
+        opt_outs.c.tracking_number == possible_opt_outs.c.tracking_number,
+        opt_outs.c.recipient == possible_opt_outs.c.recipient,
     )
 )
 
 
-def list_suppressions(connection: sa.Connection, now: datetime) -> list[Suppression]:
-    """Everybody on the list, newest first."""
-    query = sa.select(suppressions).order_by(
-        suppressions.c.created_at.desc(), suppressions.c.recipient, suppressions.c.tracking_number
-    )
-    return [
-        Suppression(
-            tracking_number=row.tracking_number,
-            recipient=row.recipient,
-            reason=row.reason,
-            created_at=row.created_at,
-            origin=Origin(row.origin),
-        )
-        for row in connection.execute(query)
-    ]
+def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
+    """All opt-outs, or the newest *limit* of them, newest first."""
+    order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
+    rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
+    return [OptOut(**{**row, "origin": Origin(row["origin"])}) for row in rows]

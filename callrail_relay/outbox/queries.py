@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, Account, Limits, drains_at
-from callrail_relay.domain.delivery import RECENT, UNDONE, Counts, Standing
+from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
     Decision,
@@ -33,8 +33,8 @@ from callrail_relay.outbox.tables import (
     evidence,
     is_open,
     messages,
+    opt_outs,
     segments,
-    suppressions,
     tallies,
 )
 from callrail_relay.outbox.windows import count_used, read_windows, uses
@@ -182,18 +182,18 @@ def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, in
 
 def read_standings(
     connection: sa.Connection, now: datetime, account_ids: Sequence[str], limits: Limits
-) -> list[Standing]:
+) -> list[AccountStatus]:
     """How each of *account_ids* stands, and each other account that texts wait for."""
     waiting = connection.scalars(_WAITED_FOR).all()
     ids = dict.fromkeys([*account_ids, *sorted(waiting)])
     return [_standing(connection, now, account_id, limits) for account_id in ids]
 
 
-def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> Standing:
+def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> AccountStatus:
     account = read_account(connection, account_id)
     hour, day = read_windows(connection, now, account, limits, used=count_used(connection, now, account_id))
     pending = count_pending(connection, account_id)
-    return Standing(
+    return AccountStatus(
         account=account,
         hour=hour,
         day=day,
@@ -326,6 +326,6 @@ def count_releasing(connection: sa.Connection, now: datetime) -> int:
     )
 
 
-def count_suppressions(connection: sa.Connection, now: datetime) -> int:
+def count_opt_outs(connection: sa.Connection, now: datetime) -> int:
     """How many entries the list of opt-outs has."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(suppressions)) or 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(opt_outs)) or 0

@@ -9,18 +9,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.delivery import Recorded
+from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
-from callrail_relay.domain.segmentation import segments as cut
+from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
 from callrail_relay.outbox.claim import look_at_all, write_segments
-from callrail_relay.outbox.inbound import place
+from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
-from callrail_relay.outbox.opt_outs import suppress
+from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
@@ -30,7 +30,6 @@ from callrail_relay.outbox.rows import (
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
-from callrail_relay.outbox.witnessing import after_outcome
 
 RELAY_STOPPED = Unknown(
     "the relay stopped, or lost its connection, while the text was on its way.", own_fault=True
@@ -46,7 +45,7 @@ def record(
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
-) -> Recorded | Settled | None:
+) -> RecordResult | Settled | None:
     """
     Settle an attempt once: its outcome, its segment, its message and its account change together.
 
@@ -75,19 +74,19 @@ def record(
     _record_segment(connection, known, consequence)
     status = _record_message(connection, now, known, outcome, consequence, interval)
     if known.is_awaited:
-        place(connection, now, known.message_seq)
+        place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
         _flag_twice(connection, known)
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
-    if consequence.suppress:
+    if consequence.opts_out:
         detail = outcome.detail if isinstance(outcome, Rejected) else ""
         words = f"CallRail said: {detail}"
-        suppress(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
+        add_opt_out(connection, now, known.tracking_number, known.recipient, words, Origin.REFUSAL)
     settled = after_outcome(connection, now, attempt_id, outcome, interval) if known.is_told else None
-    return Recorded(
+    return RecordResult(
         message_id=known.message_id,
         account_before=account,
         account=after,
@@ -158,11 +157,11 @@ def settle_abandoned(
     connection: sa.Connection,
     now: datetime,
     *,
-    node: str | None,
+    node: str | None = None,
     interval: timedelta,
     random: Random,
     lookups: LookupPolicy | None = None,
-) -> list[Recorded]:
+) -> list[RecordResult]:
     """
     Take every attempt whose lease ran out, and with *node* every open attempt of that node, as unknown.
 
@@ -183,7 +182,7 @@ def settle_abandoned(
         record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
         for attempt_id in connection.scalars(query).all()
     )
-    return [one for one in recorded if isinstance(one, Recorded)]
+    return [one for one in recorded if isinstance(one, RecordResult)]
 
 
 def settle_unsent(
@@ -195,7 +194,7 @@ def settle_unsent(
     *,
     interval: timedelta,
     random: Random,
-) -> list[Recorded]:
+) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
     query = (
         sa.select(attempts.c.id)
@@ -207,7 +206,7 @@ def settle_unsent(
         for attempt_id in connection.scalars(query).all()
         if attempt_id not in known
     )
-    return [one for one in recorded if isinstance(one, Recorded)]
+    return [one for one in recorded if isinstance(one, RecordResult)]
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
@@ -287,8 +286,8 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
         sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
     ).all()
     connection.execute(sa.delete(segments).where(*queued))
-    its_own = cut(refused.content, limit)
-    pieces = [*its_own, *(piece for content in later for piece in cut(content, limit))]
+    its_own = split_text(refused.content, max_characters=limit)
+    pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
     write_segments(
         connection,
         refused.message_seq,
@@ -334,11 +333,7 @@ def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
     if len(statuses) == 1:
         return ()
     sent = statuses.count(Status.SENT)
-    return (
-        Reason(
-            "incomplete", f"{sent} of its {len(statuses)} segments had been sent; the rest does not leave."
-        ),
-    )
+    return (Reason("incomplete", {"sent": sent, "segments": len(statuses)}),)
 
 
 def _corrected(

@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.tables import ended_tokens, relay_secret
 
 
-def end_tokens(connection: sa.Connection, now: datetime, digests: Iterable[str], at: datetime | None) -> None:
+def end_tokens(
+    connection: sa.Connection, now: datetime, digests: Iterable[str], at: datetime | None = None
+) -> None:
     """End the tokens for every node *at* that instant, None for now; one that ends sooner stays so."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(ended_tokens)
+    statement = insert_into(connection, ended_tokens)
     sooner = sa.case(
         (ended_tokens.c.ends_at < statement.excluded.ends_at, ended_tokens.c.ends_at),
         else_=statement.excluded.ends_at,
@@ -42,6 +43,7 @@ def read_relay_secret(connection: sa.Connection, _now: datetime, proposed: str) 
     found: str | None = connection.scalar(known)
     if found is not None:
         return found
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(relay_secret).values(id=1, value=proposed).on_conflict_do_nothing())
+    connection.execute(
+        insert_into(connection, relay_secret).values(id=1, value=proposed).on_conflict_do_nothing()
+    )
     return str(connection.execute(known).scalar_one())

@@ -5,28 +5,24 @@ Words, phones, names and raw bodies go; ids, instants, outcomes and the list of 
 queued, held or unknown is kept, however old it is: a person has still to decide on it.
 """
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from callrail_relay.domain import guards
-from callrail_relay.domain.message import ENDED, SHOWS_WHAT_WAS_TYPED, Reason
+from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.engine import is_sqlite
 from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
     decisions,
     messages,
+    opt_outs,
     possible_opt_outs,
     repeat_keys,
     segments,
     submissions,
-    suppressions,
 )
 
 WITHOUT_WORDS = "The person replied that they don't want texts."
@@ -39,17 +35,6 @@ def retire(connection: sa.Connection, now: datetime, before: datetime, most: int
     CallRail told of; returns from how many of both.
     """
     return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
-
-
-def empty_log(engine: sa.Engine) -> None:
-    """
-    Empty SQLite's log of changes, which still holds what was removed; left for later where others read it.
-    """
-    if not is_sqlite(engine):
-        return
-    path = str(engine.url.database)
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=0.1)) as alone:
-        alone.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _retire_submissions(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
@@ -105,19 +90,11 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
         reasons = reasons_from_json(stored)
-        kept = [_without_words(reason) for reason in reasons]
+        kept = [reason.without_typed() for reason in reasons]
         if kept != list(reasons):
             connection.execute(
                 sa.update(messages).where(messages.c.seq == seq).values(reasons=reasons_to_json(kept))
             )
-
-
-def _without_words(reason: Reason) -> Reason:
-    if reason.code == "maybe_opted_out":
-        return guards.without_words(reason)
-    if reason.code in SHOWS_WHAT_WAS_TYPED:
-        return Reason(reason.code, "What was wrong was removed after the retention time.")
-    return reason
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
@@ -133,11 +110,11 @@ def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
     old = sa.and_(possible_opt_outs.c.written_at < before, possible_opt_outs.c.words != "")
     connection.execute(sa.update(possible_opt_outs).where(old).values(words=""))
     quoted = sa.and_(
-        suppressions.c.origin.in_([Origin.REPLY, Origin.WORDS]),
-        suppressions.c.created_at < before,
-        suppressions.c.reason != WITHOUT_WORDS,
+        opt_outs.c.origin.in_([Origin.REPLY, Origin.WORDS]),
+        opt_outs.c.created_at < before,
+        opt_outs.c.reason != WITHOUT_WORDS,
     )
-    connection.execute(sa.update(suppressions).where(quoted).values(reason=WITHOUT_WORDS))
+    connection.execute(sa.update(opt_outs).where(quoted).values(reason=WITHOUT_WORDS))
     if ids:
         connection.execute(sa.delete(callrail_texts).where(callrail_texts.c.resource_id.in_(ids)))
     return len(ids)

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from callrail_relay.domain.account import HOUR, Account
+from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import (
     Attempt,
     Decision,
@@ -39,11 +40,16 @@ _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 Row = sa.Row[Any]
 
 
-def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, str]]:
-    return [asdict(reason) for reason in reasons]
+def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that takes ON CONFLICT, in the dialect of the database."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def reasons_from_json(stored: Iterable[dict[str, str]]) -> tuple[Reason, ...]:
+def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
+    return [reason.document() for reason in reasons]
+
+
+def reasons_from_json(stored: Iterable[dict[str, Any]]) -> tuple[Reason, ...]:
     return tuple(Reason(**reason) for reason in stored)
 
 
@@ -206,13 +212,24 @@ def status_of(segment_statuses: Iterable[str]) -> Status:
     return Status.SENDING if Status.SENT in present else Status.QUEUED
 
 
-def requests_used(connection: sa.Connection, now: datetime, account_id: str) -> int:
-    """Requests of the last hour, for looking up texts and for looking for replies."""
+def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
+    """
+    Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that a day.
+
+    CallRail's general limits have the same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+    """
+    return (
+        _requests_since(connection, now - HOUR, account_id) < per_hour
+        and _requests_since(connection, now - DAY, account_id) < per_hour * 10
+    )
+
+
+def _requests_since(connection: sa.Connection, since: datetime, account_id: str) -> int:
     looked_up = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
-        evidence.c.account_id == account_id, evidence.c.noted_at > now - HOUR
+        evidence.c.account_id == account_id, evidence.c.noted_at > since
     )
     polled = sa.select(sa.func.coalesce(sa.func.sum(polls.c.requests), 0)).where(
-        polls.c.account_id == account_id, polls.c.began_at > now - HOUR
+        polls.c.account_id == account_id, polls.c.began_at > since
     )
     return int(connection.execute(looked_up).scalar_one()) + int(connection.execute(polled).scalar_one())
 

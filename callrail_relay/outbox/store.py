@@ -1,79 +1,28 @@
-"""The outbox as the services use it: every method is one transaction."""
+"""The store as the services use it: each statement of this folder runs in one transaction, in a thread."""
 
 import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 import sqlalchemy as sa
 
-from callrail_relay.clock import AdjustedClock, Clock
-from callrail_relay.domain.account import Limits
-from callrail_relay.domain.alerts import Changes, Incident, Undecided
-from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult, Counts, Recorded, Standing
-from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.health import Contact, Running
-from callrail_relay.domain.inbound import (
-    CallRailText,
-    Direction,
-    DuePoll,
-    Forward,
-    Noted,
-    PollPolicy,
-    WitnessPolicy,
-)
-from callrail_relay.domain.mapping import (
-    Accepted,
-    NewMessage,
-    NewSubmission,
-    StoredSubmission,
-)
-from callrail_relay.domain.message import UNSIGNED, Export, Message, MessageFilter, Status, Word
-from callrail_relay.domain.opt_outs import Suppression
-from callrail_relay.domain.outcome import NotSent, Outcome
-from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
-from callrail_relay.domain.routing import Route
-from callrail_relay.domain.views import (
-    Arrivals,
-    Conversation,
-    Overview,
-    TextFilter,
-    TextHistory,
-    TextPage,
-    Waiting,
-)
+from callrail_relay.clock import AdjustedClock, Clock, others_turn
+from callrail_relay.domain.health import Running
+from callrail_relay.domain.mapper import NewSubmission
 from callrail_relay.errors import AlreadyRunning, Unavailable
-from callrail_relay.outbox import (
-    accept,
-    alerts,
-    claim,
-    contacts,
-    decisions,
-    history,
-    inbound,
-    numbers,
-    opt_outs,
-    polling,
-    presence,
-    queries,
-    record,
-    relay_secrets,
-    retention,
-    setback,
-)
-from callrail_relay.outbox import lookups as looking
+from callrail_relay.outbox import accept, presence, times
 from callrail_relay.outbox.accept import Stored
-from callrail_relay.outbox.commits import SharedCommits, Work
 from callrail_relay.outbox.engine import (
     close_to_others,
     describe,
+    empty_log,
     file_identity,
     is_sqlite,
     open_engine,
@@ -81,9 +30,9 @@ from callrail_relay.outbox.engine import (
     store_files,
     translated,
 )
+from callrail_relay.outbox.rows import insert_into
 from callrail_relay.outbox.schema import migrate
-from callrail_relay.outbox.tables import EPOCH, MICROSECOND
-from callrail_relay.outbox.wakeup import Due, newest_due
+from callrail_relay.outbox.tables import probe
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,36 +41,45 @@ Time = Callable[[sa.Connection], datetime]
 
 ANSWER_IN = 10.0
 """
-Seconds until whoever brings a text, or asks whether the store can be written, learns that it does not answer.
-The system needs longer to notice that a database is cut off, and a sender that waits does not try elsewhere.
+Seconds until a sender, or a check of the store, is told that it does not answer. The system takes longer to
+notice that a database is cut off, and a sender that waits does not try another node.
 """
 
 READERS = 2
 WRITERS_POSTGRESQL = 4
 
+BATCH = 500
+"""Submissions that share one commit at most."""
 
-class Outbox:
+JOINING = 4
+"""
+Turns of the event loop before a commit begins, some microseconds: what is ready to run now may join it. So
+a text that comes in while nothing else happens is claimed in the very commit that stores it.
+"""
+
+
+class Store:
     """
     The store of one relay, on SQLite or PostgreSQL.
 
-    The drivers block, so each transaction runs in a thread. SQLite has one writer at
-    a time by nature, and gets one thread for it. Every method raises Unavailable when
-    the database cannot do its part now; then nothing of that transaction is stored.
+    The drivers block, so each transaction runs in a thread. SQLite has one writer at a time by nature, and
+    gets one thread for it. Every method raises Unavailable when the database cannot do its part now; then
+    nothing of that transaction is stored.
     """
 
     def __init__(self, engine: sa.Engine, time: Time, clock: Clock) -> None:
         self._engine = engine
         self._time = time
         self.clock = clock
-        """The time by which this store counts, for whoever waits until an instant that it named."""
+        """The time by which this store counts, to wait until an instant that it named."""
         self._file = file_identity(engine)
         self._latest: datetime | None = None
         writers = 1 if is_sqlite(engine) else WRITERS_POSTGRESQL
         self._writers = ThreadPoolExecutor(writers, "outbox-writer")
         self._readers = ThreadPoolExecutor(READERS, "outbox-reader")
         self.write_failed = False
-        """Whether a write failed, and none was tried since by ``write_probe`` that did not."""
-        self._commits = SharedCommits(self._transact, all_share=is_sqlite(engine))
+        """Whether a write failed, and no ``write_probe`` succeeded since."""
+        self._commits = _SharedCommits(self._transact, share_all=is_sqlite(engine))
         self._lock = presence.StoreLock(Path(engine.url.database or "")) if is_sqlite(engine) else None
         self._node_id = str(uuid4())
         self._serves_since: datetime | None = None
@@ -129,37 +87,37 @@ class Outbox:
     @classmethod
     async def open(
         cls, url: str, clock: Clock, *, database_time: bool = True, serves: bool = False
-    ) -> "Outbox":
+    ) -> "Store":
         """
         Open the store at *url* and bring its tables up to date.
 
-        On PostgreSQL the database tells the time, so that nodes whose clocks differ agree;
-        *database_time* False leaves it to *clock*. With *serves* it is known to run until ``close``, and on
-        SQLite no other process may serve or copy the store. Raises AlreadyRunning, Unavailable.
+        On PostgreSQL the database tells the time, so that nodes whose clocks differ agree; *database_time*
+        False leaves it to *clock*. With *serves* it is known to run until ``close``, and on SQLite no other
+        process may serve or copy the store. Raises AlreadyRunning, Unavailable.
         """
         engine = open_engine(url)
         if database_time and not is_sqlite(engine):
             theirs = AdjustedClock(clock)
-            outbox = cls(engine, lambda connection: database_now(connection, theirs), theirs)
+            store = cls(engine, lambda connection: times.database_now(connection, theirs), theirs)
         else:
-            outbox = cls(engine, lambda _: clock.now(), clock)
+            store = cls(engine, lambda _: clock.now(), clock)
         try:
-            # Before the tables are touched: another release may be at work on them.
-            if serves and outbox._lock is not None:
-                await asyncio.to_thread(outbox._lock.take, presence.SERVE, clock.now())
-            await outbox._in_thread(
-                outbox._writers, migrate, engine, lambda c: outbox._require_none_older(c, serves=serves)
+            # Before the tables are touched: a relay of another version may be running on them.
+            if serves and store._lock is not None:
+                await asyncio.to_thread(store._lock.take, presence.SERVE, clock.now())
+            await store._in_thread(
+                store._writers, migrate, engine, lambda c: store._require_none_older(c, serves=serves)
             )
-            await outbox._in_thread(outbox._writers, close_to_others, engine)
+            await store._in_thread(store._writers, close_to_others, engine)
             if serves:
-                await outbox.beat()
+                await store.beat()
         except BaseException:
-            await outbox.close()
+            await store.close()
             raise
-        return outbox
+        return store
 
     def _require_none_older(self, connection: sa.Connection, *, serves: bool) -> None:
-        """Raise Unavailable where a relay works on the tables as they are before a step."""
+        """Raise Unavailable if a relay uses the tables as they are before a migration."""
         if self._lock is None:
             served = presence.is_served(connection, self._time(connection))
         else:
@@ -176,12 +134,12 @@ class Outbox:
             )
 
     async def close(self) -> None:
-        """Finish what is being stored, and let go of the database."""
+        """Finish what is being stored, and close the database."""
         await self._commits.finish()
         if self._serves_since is not None:
-            # Where that fails the others forget this node a little later.
+            # If that fails, the others forget this node a little later.
             with contextlib.suppress(Unavailable):
-                await self._write(presence.leave, self._node_id)
+                await self.write(presence.leave, self._node_id)
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
         self._engine.dispose()
@@ -190,68 +148,41 @@ class Outbox:
 
     @property
     def name(self) -> str:
-        """What to call this store in front of people: its file, or its address without the password."""
+        """The file, or the address without the password."""
         return describe(self._engine)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files of this store, those that are not there now among them; none for PostgreSQL."""
+        """The files of this store, also those that do not exist now; none for PostgreSQL."""
         return store_files(self._engine)
 
-    @property
-    def beats(self) -> bool:
-        """Whether a ``serve`` has to say again and again that it is there, by ``beat``."""
-        return self._lock is None
+    async def read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a statement that changes nothing; it is passed the connection and the store's time."""
 
-    async def require_not_copied(self) -> None:
+        def work() -> T:
+            with self._engine.connect().execution_options(writes=False) as connection, connection.begin():
+                return statement(connection, self._time(connection), *args, **kwargs)
+
+        return await self._in_thread(self._readers, work)
+
+    async def write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a statement, and return its result once the commit is on disk."""
+        return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
+
+    async def rehearse(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
-        Raise AlreadyRunning while the store is copied: what waits in it would be sent from the copy as well.
+        Return what ``write`` would return now: the statement runs, and is rolled back.
 
-        Asked after this process can be seen to work on the store, as a copy looks after it can be seen.
+        A second set of rules for dry runs would sooner or later say something else than the run does.
         """
-        if self._lock is not None:
-            copied = await asyncio.to_thread(self._lock.is_copied)
-        else:
-            copied = await self._read(lambda c, _now: presence.others_connected(c, presence.COPYING))
-        if copied:
-            raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
 
-    async def beat(self) -> None:
-        """Say that this ``serve`` is there; a lock says it by itself."""
-        if self.beats:
-            self._serves_since = await self._write(
-                presence.beat,
-                id_=self._node_id,
-                name=f"{platform.node()}:{os.getpid()}",
-                since=self._serves_since,
-            )
+        def work(connection: sa.Connection, now: datetime) -> T:
+            return statement(connection, now, *args, **kwargs)
 
-    async def note_dashboard(self, private_url: str) -> None:
-        """Let others know that this ``serve`` has a dashboard."""
-        if self._lock is not None:
-            await asyncio.to_thread(self._lock.note_dashboard, private_url)
+        [result] = await self._in_thread(self._writers, self._writing, [work], keep=False)
+        return result  # type: ignore[no-any-return]  # what the work answered with
 
-    async def running(self) -> Running:
-        """Every ``serve`` that works on this store now."""
-        if self._lock is None:
-            return Running(await self._read(presence.read_nodes))
-        server = await asyncio.to_thread(self._lock.server)
-        return Running(() if server is None else (server,))
-
-    async def read_contacts(self, account_ids: Iterable[str]) -> dict[str, Contact]:
-        """When CallRail last answered for each of these accounts."""
-        return await self._read(contacts.read_contacts, tuple(account_ids))
-
-    async def note_contacts(self, account_ids: Iterable[str], *, answered: bool) -> None:
-        await self._write(contacts.note_contacts, account_ids, answered=answered)
-
-    async def accept(self, submission: NewSubmission) -> list[Accepted]:
-        """Store a submission that no sender repeats, as ``accept_once`` does."""
-        accepted = await self.accept_once(submission)
-        assert isinstance(accepted, list)  # noqa: S101 - without a key nothing is repeated
-        return accepted
-
-    async def accept_once(self, submission: NewSubmission) -> Stored:
+    async def accept(self, submission: NewSubmission) -> Stored:
         """
         Store a submission; when this returns it is on disk. One that came before under its key is Repeated.
 
@@ -266,293 +197,79 @@ class Outbox:
         finally:
             timer.cancel()
 
-    async def accept_all(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
-        """Store all submissions of *batch* in one transaction, or none of them."""
-        return await self._write(accept.accept, batch)
-
-    async def plan(self, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
-        """
-        Return what ``accept_all`` would make of *batch* now: it is done, and rolled back.
-
-        A second set of rules for dry runs would sooner or later say something else than the run does.
-        """
-
-        def work(connection: sa.Connection, now: datetime) -> list[list[Accepted]]:
-            return accept.accept(connection, now, batch)
-
-        [accepted] = await self._in_thread(self._writers, self._writing, [work], keep=False)
-        return accepted  # type: ignore[no-any-return]  # what the work answered with
-
-    async def newest_due(self) -> Due:
-        return await self._read(newest_due)
-
-    async def claim(self, node: str, policy: ClaimPolicy) -> ClaimResult:
-        return await self._write(claim.claim, node, policy)
-
-    async def take_up_forgotten(self) -> None:
-        await self._write(claim.take_up_forgotten)
-
-    async def next_lease_end(self) -> datetime | None:
-        return await self._read(record.next_lease_end)
-
-    async def record(
-        self,
-        attempt_id: int,
-        outcome: Outcome,
-        *,
-        interval: timedelta,
-        random: Random,
-        lookups: LookupPolicy | None = None,
-    ) -> Recorded | Settled | None:
-        return await self._write(
-            record.record, attempt_id, outcome, interval=interval, random=random, lookups=lookups
-        )
-
-    async def settle_abandoned(
-        self,
-        *,
-        node: str | None = None,
-        interval: timedelta,
-        random: Random,
-        lookups: LookupPolicy | None = None,
-    ) -> list[Recorded]:
-        return await self._write(
-            record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
-        )
-
-    async def settle_unsent(
-        self,
-        node: str,
-        known: frozenset[int],
-        outcome: NotSent,
-        *,
-        interval: timedelta,
-        random: Random,
-    ) -> list[Recorded]:
-        return await self._write(record.settle_unsent, node, known, outcome, interval=interval, random=random)
-
-    async def claim_lookup(self, policy: LookupPolicy, begun: DueLookup | None = None) -> DueLookup | None:
-        return await self._write(looking.claim_lookup, policy, begun)
-
-    async def next_lookup(self, policy: LookupPolicy) -> datetime | None:
-        return await self._read(looking.next_lookup, policy)
-
-    async def record_lookup(self, due: DueLookup, lookup: Lookup, policy: LookupPolicy) -> list[Settled]:
-        return await self._write(looking.record_lookup, due, lookup, policy)
-
-    async def record_failed_lookup(self, due: DueLookup, lookup: FailedLookup, policy: LookupPolicy) -> None:
-        await self._write(looking.record_failed_lookup, due, lookup, policy)
-
-    async def approve(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(decisions.approve, message_id, word)
-
-    async def held_alike(self, message_id: str, *, approvable: bool = False) -> list[str]:
-        return await self._read(decisions.held_alike, message_id, approvable=approvable)
-
-    async def cancel(self, message_id: str, statuses: Iterable[Status], word: Word = UNSIGNED) -> bool:
-        return await self._write(decisions.cancel, message_id, statuses, word)
-
-    async def resend(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(decisions.resend, message_id, word)
-
-    async def mark_sent(self, message_id: str, word: Word = UNSIGNED) -> bool:
-        return await self._write(decisions.mark_sent, message_id, word)
-
-    async def read_submission(self, submission_id: str) -> StoredSubmission:
-        return await self._read(decisions.read_submission, submission_id)
-
-    async def remap(self, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED) -> Status | None:
-        return await self._write(decisions.remap, remapped, policy, word)
-
-    async def retire(self, before: datetime, most: int) -> int:
-        retired = await self._write(retention.retire, before, most)
-        if retired < most:
-            await self._in_thread(self._writers, retention.empty_log, self._engine)
-        return retired
-
-    async def suppress(self, tracking_number: str, recipient: str, reason: str) -> None:
-        await self._write(opt_outs.suppress, tracking_number, recipient, reason)
-
-    async def suppress_all(self, entries: Sequence[Suppression]) -> int:
-        return await self._write(opt_outs.suppress_all, entries)
-
-    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
-        return await self._write(opt_outs.lift, recipient, tracking_number)
-
-    async def is_suppressed(self, tracking_number: str, recipient: str) -> bool:
-        return await self._read(opt_outs.is_suppressed, tracking_number, recipient)
-
-    async def list_suppressions(self) -> list[Suppression]:
-        return await self._read(opt_outs.list_suppressions)
-
-    async def remember_number(self, route: Route, known: Collection[str] = ()) -> None:
-        await self._write(numbers.remember_number, route, known)
-
-    async def known_numbers(self, account_ids: Collection[str]) -> list[Route]:
-        return await self._read(numbers.known_numbers, account_ids)
-
-    async def note_text(
-        self, text: CallRailText, policy: WitnessPolicy, hint: Direction | None = None
-    ) -> Noted:
-        return await self._write(inbound.note, text, policy, hint)
-
-    async def next_forward(self) -> datetime | None:
-        return await self._read(polling.next_forward)
-
-    async def claim_forward(self, lease: timedelta) -> Forward | None:
-        return await self._write(polling.claim_forward, lease)
-
-    async def end_forward(self, resource_id: str, retry_at: datetime | None) -> None:
-        await self._write(polling.end_forward, resource_id, retry_at)
-
-    async def note_seen(self, texts: Sequence[CallRailText], policy: WitnessPolicy) -> list[Noted]:
-        return await self._write(inbound.note_seen, texts, policy)
-
-    async def claim_poll(self, policy: PollPolicy) -> DuePoll | None:
-        return await self._write(polling.claim_poll, policy)
-
-    async def next_poll(self, policy: PollPolicy) -> datetime:
-        return await self._read(polling.next_poll, policy)
-
-    async def last_poll(self, policy: PollPolicy) -> datetime | None:
-        return await self._read(polling.last_poll, policy)
-
-    async def end_poll(self, poll_id: int, requests: int, *, well: bool) -> None:
-        await self._write(polling.end_poll, poll_id, requests, well=well)
-
-    async def pause(self, account_id: str, reason: str) -> None:
-        await self._write(decisions.pause, account_id, reason)
-
-    async def resume(self, account_id: str) -> None:
-        await self._write(decisions.resume, account_id)
-
-    async def write_probe(self) -> None:
-        try:
-            async with asyncio.timeout(ANSWER_IN):
-                await self._write(decisions.write_probe)
-        except TimeoutError as error:
-            raise self._silent() from error
-        self.write_failed = False
-
-    async def end_tokens(self, digests: Iterable[str], at: datetime | None = None) -> None:
-        await self._write(relay_secrets.end_tokens, digests, at)
-
-    async def read_ended_tokens(self) -> frozenset[str]:
-        return await self._read(relay_secrets.read_ended_tokens)
-
-    async def token_ends_at(self, digest: str) -> datetime | None:
-        return await self._read(relay_secrets.token_ends_at, digest)
-
-    async def read_relay_secret(self, proposed: str) -> str:
-        return await self._write(relay_secrets.read_relay_secret, proposed)
-
-    async def known_accounts(self) -> list[str]:
-        return await self._read(lambda connection, _now: decisions.known_accounts(connection))
-
-    async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._read(queries.list_messages, wanted)
-
-    async def plan_export(self, wanted: MessageFilter) -> Export:
-        return await self._read(queries.plan_export, wanted)
-
-    async def read_portion(self, export: Export, *, after: int, size: int) -> tuple[list[Message], int]:
-        return await self._read(queries.read_portion, export, after=after, size=size)
-
-    async def find_messages(self, id_: str) -> list[Message]:
-        return await self._read(queries.find_messages, id_)
-
-    async def count_by_status(self) -> dict[Status, int]:
-        return await self._read(queries.count_by_status)
-
-    async def read_undecided(self, longer_than: timedelta) -> Undecided:
-        return await self._read(alerts.read_undecided, longer_than)
-
-    async def count_failures(self, account_ids: Iterable[str]) -> int:
-        return await self._read(alerts.count_failures, account_ids)
-
-    async def read_incidents(self) -> list[Incident]:
-        return await self._read(alerts.read_incidents)
-
-    async def change_incidents(self, changes: Changes) -> None:
-        await self._write(alerts.change_incidents, changes)
-
-    async def claim_alerts(self, lease: timedelta) -> list[Incident]:
-        return await self._write(alerts.claim_alerts, lease)
-
-    async def put_off_alerts(self, claimed: Iterable[Incident], until: datetime) -> None:
-        await self._write(alerts.put_off, claimed, until)
-
-    async def mark_told(self, claimed: Sequence[Incident]) -> None:
-        await self._write(alerts.mark_told, claimed)
-
-    async def read_counts(self) -> Counts:
-        return await self._read(queries.read_counts)
-
-    async def count_suppressions(self) -> int:
-        return await self._read(queries.count_suppressions)
-
-    async def read_standings(self, account_ids: Sequence[str], limits: Limits) -> list[Standing]:
-        return await self._read(queries.read_standings, account_ids, limits)
-
-    async def read_overview(
-        self, account_ids: Sequence[str], arrivals_since: datetime, failed_since: datetime
-    ) -> Overview:
-        return await self._read(history.read_overview, account_ids, arrivals_since, failed_since)
-
-    async def read_arrivals(self, since: datetime, until: datetime) -> tuple[Arrivals, ...]:
-        return await self._read(history.read_arrivals, since, until)
-
-    async def read_waiting(self, failed_since: datetime) -> Waiting:
-        return await self._read(history.read_waiting, failed_since)
-
-    async def count_for_person(self, failed_since: datetime) -> int:
-        return await self._read(history.count_for_person, failed_since)
-
-    async def read_page(self, wanted: TextFilter) -> TextPage:
-        return await self._read(history.read_page, wanted)
-
-    async def read_history(self, message_id: str) -> TextHistory:
-        return await self._read(history.read_history, message_id)
-
-    async def read_conversation(
-        self, tracking_number: str, recipient: str, before: datetime | None, limit: int
-    ) -> Conversation:
-        return await self._read(history.read_conversation, tracking_number, recipient, before, limit)
-
-    async def read_suppressions(self, limit: int) -> list[Suppression]:
-        return await self._read(history.read_suppressions, limit)
-
-    async def read_marker(self) -> str:
-        return await self._read(history.read_marker)
-
-    async def now(self) -> datetime:
-        """The time by which this store counts."""
-        return await self._read(lambda _connection, now: now)
-
     def _give_up(self, stored: "asyncio.Future[Stored]") -> None:
         if not stored.done():
             stored.set_exception(self._silent())
+
+    async def write_probe(self) -> None:
+        """Write one small row, to learn whether the store can be written. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(ANSWER_IN):
+                await self.write(_write_probe)
+        except TimeoutError as error:
+            raise self._silent() from error
+        self.write_failed = False
 
     def _silent(self) -> Unavailable:
         self.write_failed = True
         return Unavailable(f"The store {self.name} does not answer; check that it runs and can be reached.")
 
-    async def _write(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
+    async def now(self) -> datetime:
+        """The time by which this store counts."""
+        return await self.read(lambda _connection, now: now)
 
-    async def _read(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._in_thread(
-            self._readers, self._reading, lambda c, now: statement(c, now, *args, **kwargs)
-        )
+    async def empty_log(self) -> None:
+        """Empty SQLite's log of changes, which still holds what was deleted."""
+        await self._in_thread(self._writers, empty_log, self._engine)
 
-    async def _transact(self, works: Sequence[Work]) -> list[Any]:
+    @property
+    def beats(self) -> bool:
+        """Whether a ``serve`` has to say again and again that it is running, by ``beat``."""
+        return self._lock is None
+
+    async def beat(self) -> None:
+        """Say that this ``serve`` is running; a lock says it by itself."""
+        if self.beats:
+            self._serves_since = await self.write(
+                presence.beat,
+                id_=self._node_id,
+                name=f"{platform.node()}:{os.getpid()}",
+                since=self._serves_since,
+            )
+
+    async def note_dashboard(self, private_url: str) -> None:
+        """Let others know that this ``serve`` has a dashboard."""
+        if self._lock is not None:
+            await asyncio.to_thread(self._lock.note_dashboard, private_url)
+
+    async def running(self) -> Running:
+        """Every ``serve`` that is running on this store now."""
+        if self._lock is None:
+            return Running(await self.read(presence.read_nodes))
+        server = await asyncio.to_thread(self._lock.server)
+        return Running(() if server is None else (server,))
+
+    async def require_not_copied(self) -> None:
+        """
+        Raise AlreadyRunning while the store is copied: what waits in it would be sent from the copy as well.
+
+        Ask after this process can be seen to use the store, as a copy looks after it can be seen.
+        """
+        if self._lock is not None:
+            copied = await asyncio.to_thread(self._lock.is_copied)
+        else:
+            copied = await self.read(lambda c, _now: presence.others_connected(c, presence.COPYING))
+        if copied:
+            raise AlreadyRunning(self.name, by=presence.COPY, pid=None, since=None, has_dashboard=False)
+
+    async def _transact(self, works: "Sequence[_Work]") -> list[Any]:
         try:
             return await self._in_thread(self._writers, self._writing, works)
         except Unavailable:
             self.write_failed = True
             raise
 
-    def _writing(self, works: Sequence[Work], *, keep: bool = True) -> list[Any]:
+    def _writing(self, works: "Sequence[_Work]", *, keep: bool = True) -> list[Any]:
         with (
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin() as transaction,
@@ -561,9 +278,9 @@ class Outbox:
             latest = self._latest
             now = self._time(connection)
             if latest is None:
-                latest = setback.latest_instant(connection, now)
+                latest = times.latest_instant(connection, now)
             if now < latest:
-                setback.bring_back(connection, now, latest)
+                times.bring_back(connection, now, latest)
             results = [work(connection, self._time(connection)) for work in works]
             require_same_file(self._engine, self._file)
             if not keep:
@@ -571,10 +288,6 @@ class Outbox:
                 return results
         self._latest = now
         return results
-
-    def _reading(self, work: Callable[[sa.Connection, datetime], T]) -> T:
-        with self._engine.connect().execution_options(writes=False) as connection, connection.begin():
-            return work(connection, self._time(connection))
 
     async def _in_thread(
         self, threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -586,10 +299,102 @@ class Outbox:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
-    """PostgreSQL's own time, by which *clock* is set."""
-    query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
-    microseconds: int = connection.execute(query).scalar_one()
-    now = EPOCH + microseconds * MICROSECOND
-    clock.adjust(now)
-    return now
+def _write_probe(connection: sa.Connection, now: datetime) -> None:
+    row = insert_into(connection, probe).values(id=1, written_at=now)
+    connection.execute(row.on_conflict_do_update(index_elements=[probe.c.id], set_={"written_at": now}))
+
+
+_Work = Callable[[sa.Connection, datetime], Any]
+"""What is done inside a transaction."""
+
+_Transact = Callable[[Sequence[_Work]], Awaitable[list[Any]]]
+"""Does all works in one transaction, in their order, or none of them."""
+
+_Waiting = tuple[_Work, "asyncio.Future[Any]"]
+_Arriving = tuple[NewSubmission, "asyncio.Future[Stored]"]
+
+
+class _SharedCommits:
+    """
+    One commit after the other, each with all that came while the one before it was made.
+
+    A commit costs a forced write to the disk, whatever it holds. So submissions always share one; with
+    *share_all* everything else does as well, which is right if there is only one writer at a time anyway.
+    Each caller is answered after the commit that holds what it wrote.
+    """
+
+    def __init__(self, transact: _Transact, *, share_all: bool) -> None:
+        self._transact = transact
+        self._share_all = share_all
+        self._arriving: list[_Arriving] = []
+        self._waiting: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+
+    def store(self, submission: NewSubmission) -> "asyncio.Future[Stored]":
+        """
+        Store a submission, and say what became of it.
+
+        If the caller ends the future before a commit began with it, nothing of it is stored.
+        """
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._arriving.append((submission, stored))
+        self._begin()
+        return stored
+
+    async def write(self, work: Callable[[sa.Connection, datetime], T]) -> T:
+        if not self._share_all:
+            [result] = await self._transact([work])
+            return result  # type: ignore[no-any-return]  # what the work answered with
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        self._begin()
+        return await done
+
+    async def finish(self) -> None:
+        """Return when nothing waits any more."""
+        while self._committing is not None:
+            with contextlib.suppress(Exception):
+                await self._committing
+
+    def _begin(self) -> None:
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._arriving or self._waiting:
+                for _ in range(JOINING):
+                    await others_turn()
+                # A sender that does not wait any more was told that nothing is stored.
+                self._arriving = [one for one in self._arriving if not one[1].done()]
+                arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
+                waiting, self._waiting = self._waiting, []
+                await self._commit(arriving, waiting)
+        finally:
+            self._committing = None
+
+    async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
+        """One commit with all of it; if it fails by something of its own, one for each."""
+        works = [work for work, _ in waiting]
+        if arriving:
+            batch = [submission for submission, _ in arriving]
+            # First, so that a claim in the same commit sees what came in.
+            works.insert(0, lambda connection, now: accept.store(connection, now, batch))
+        try:
+            results = await self._transact(works)
+        except Exception as error:  # noqa: BLE001 - handed to each that waits for it
+            if not isinstance(error, Unavailable) and len(arriving) + len(waiting) > 1:
+                # One for each: what cannot be stored must not take the others with it.
+                for submitted in arriving:
+                    await self._commit([submitted], [])
+                for one in waiting:
+                    await self._commit([], [one])
+                return
+            for _, future in (*arriving, *waiting):
+                if not future.done():
+                    future.set_exception(error)
+            return
+        answers = [*results.pop(0), *results] if arriving else results
+        for (_, future), answer in zip((*arriving, *waiting), answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

@@ -5,9 +5,12 @@ Instants are stored as microseconds since 1970 in UTC: one type that both
 databases compare and index alike.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+
+from callrail_relay.domain.message import Reason
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -29,6 +32,19 @@ class Instant(sa.types.TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, _dialect: sa.Dialect) -> datetime | None:
         return None if value is None else EPOCH + value * MICROSECOND
+
+
+class StoredReason(sa.types.TypeDecorator[Reason]):
+    """A reason, kept as JSON in a text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Reason | None, _dialect: sa.Dialect) -> str | None:
+        return None if value is None else json.dumps(value.document())
+
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> Reason | None:
+        return None if value is None else Reason(**json.loads(value))
 
 
 # SQLite numbers rows by itself only where the key is a plain INTEGER.
@@ -306,9 +322,9 @@ accounts = sa.Table(
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("paused_since", Instant),
-    sa.Column("paused_reason", sa.Text),
+    sa.Column("paused_reason", StoredReason),
     sa.Column("wait_until", Instant),
-    sa.Column("wait_reason", sa.Text),
+    sa.Column("wait_reason", StoredReason),
     sa.Column("strikes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("hour_allowed", sa.Integer),
     sa.Column("day_allowed", sa.Integer),
@@ -326,7 +342,7 @@ accounts = sa.Table(
 # In the order of their turns; all of them may be due at the same instant.
 sa.Index("ix_accounts_due", accounts.c.due_at, accounts.c.id)
 
-suppressions = sa.Table(
+opt_outs = sa.Table(
     "suppressions",
     metadata,
     sa.Column("tracking_number", sa.String(16), primary_key=True),

@@ -11,7 +11,9 @@ from callrail_relay.domain import alerts
 from callrail_relay.domain.alerts import AlertPolicy, Facts, Incident, Level, decide, told_together
 from callrail_relay.domain.events import AlertFailed, AlertTold, EventHook, ProgramFailed, ignore
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import alerts as store_alerts
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=15)
@@ -44,7 +46,7 @@ class Alerts:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         operations: Operations,
         channels: Channels,
         policy: AlertPolicy,
@@ -55,7 +57,7 @@ class Alerts:
         hook: EventHook = ignore,
     ) -> None:
         """*free_bytes* tells how much the disk of *machine* still takes; None where that cannot be known."""
-        self._outbox = outbox
+        self._store = store
         self._operations = operations
         self._channels = channels
         self._policy = policy
@@ -95,7 +97,7 @@ class Alerts:
         """Look once, and tell what is to be told."""
         try:
             if await self._look():
-                await self._tell(await self._outbox.claim_alerts(LEASE))
+                await self._tell(await self._store.write(store_alerts.claim_alerts, LEASE))
         except Unavailable as error:
             await self._store_is_silent(error)
         else:
@@ -104,18 +106,25 @@ class Alerts:
     async def _look(self) -> bool:
         """Open what is wrong, end what is over; says whether anything is to be told."""
         standings = await self._operations.standings()
-        known = await self._outbox.read_incidents()
+        known = await self._store.read(store_alerts.read_incidents)
         facts = Facts(
-            now=await self._outbox.now(),
+            now=await self._store.now(),
             standings=tuple(standings),
-            waiting=await self._outbox.read_undecided(self._policy.waiting),
-            failures=await self._outbox.count_failures([one.account.id for one in standings]),
+            waiting=await self._store.read(store_alerts.read_undecided, self._policy.waiting),
+            failures=await self._store.read(
+                store_alerts.count_failures, [one.account.id for one in standings]
+            ),
             machine=self._machine,
             free_bytes=self._free_bytes(),
+            pauses={
+                one.account.id: explain(one.account.paused_reason)
+                for one in standings
+                if one.account.paused_reason is not None
+            },
         )
         changes = decide(facts, known, self._policy)
         if changes:
-            await self._outbox.change_incidents(changes)
+            await self._store.write(store_alerts.change_incidents, changes)
         return bool(changes) or any(one.told_at is None for one in known)
 
     async def _tell(self, claimed: Sequence[Incident]) -> None:
@@ -124,9 +133,9 @@ class Alerts:
         levels = {one.level for one in claimed}
         level = next(one for one in (Level.ERROR, Level.WARNING, Level.OVER) if one in levels)
         if await self._told(told_together(claimed), level):
-            await self._outbox.mark_told(claimed)
+            await self._store.write(store_alerts.mark_told, claimed)
         else:
-            await self._outbox.put_off_alerts(claimed, await self._outbox.now() + self._retry_in())
+            await self._store.write(store_alerts.put_off, claimed, await self._store.now() + self._retry_in())
 
     async def _told(self, words: str, level: Level) -> bool:
         title = WELL_AGAIN if level is Level.OVER else ATTENTION

@@ -8,7 +8,8 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import CONTACT_AGE
 from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import contacts as store_contacts
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 
 
@@ -19,7 +20,7 @@ class Connection(Repeating):
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         callrail: Discovery,
         account_ids: Sequence[str],
         *,
@@ -27,13 +28,13 @@ class Connection(Repeating):
         hook: EventHook = ignore,
     ) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._callrail = callrail
         self._account_ids = account_ids
 
     async def turn(self) -> datetime | None:
-        now = await self._outbox.now()
-        contacts = (await self._outbox.read_contacts(self._account_ids)).values()
+        now = await self._store.now()
+        contacts = (await self._store.read(store_contacts.read_contacts, self._account_ids)).values()
         if any(not one.is_recent(now) or one.is_lost for one in contacts):
             await self._ask()
             return None
@@ -48,6 +49,6 @@ class Connection(Repeating):
         answered = [account_id for account_id in self._account_ids if account_id in visible]
         silent = [account_id for account_id in self._account_ids if account_id not in visible]
         if answered:
-            await self._outbox.note_contacts(answered, answered=True)
+            await self._store.write(store_contacts.note_contacts, answered, answered=True)
         if silent:
-            await self._outbox.note_contacts(silent, answered=False)
+            await self._store.write(store_contacts.note_contacts, silent, answered=False)

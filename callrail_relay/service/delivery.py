@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -22,11 +22,14 @@ from callrail_relay.domain.events import (
     StoreFailed,
     ignore,
 )
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import record
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
@@ -76,7 +79,7 @@ class Delivery:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         sender: Sender,
         policy: DeliveryPolicy,
         *,
@@ -84,8 +87,10 @@ class Delivery:
         clock: Clock,
         random: Random,
         hook: EventHook = ignore,
+        closed: frozenset[str] = frozenset(),
     ) -> None:
-        self._outbox = outbox
+        """*closed* are accounts of which nothing is sent until ``open``."""
+        self._store = store
         self._sender = sender
         self._policy = policy
         self._node = node
@@ -103,6 +108,12 @@ class Delivery:
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
         self._unsettled: Callable[[], None] = nothing
+        self._closed = closed
+
+    def open(self, account_ids: Collection[str]) -> None:
+        """Send texts of these accounts from now on."""
+        self._closed -= frozenset(account_ids)
+        self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
         """
@@ -153,7 +164,10 @@ class Delivery:
         self._claiming += 1
         began = self._clock.monotonic()
         try:
-            result = await self._outbox.claim(self._node, self._policy.claim)
+            policy = self._policy.claim
+            if self._closed:
+                policy = replace(policy, accounts=policy.accounts - self._closed)
+            result = await self._store.write(store_claim.claim, self._node, policy)
         except BaseException:
             self._sending -= 1
             # It may be in the store all the same: the connection may have broken after the commit.
@@ -205,7 +219,7 @@ class Delivery:
         ):
             return
         if await settle_abandoned(
-            self._outbox,
+            self._store,
             node=self._node if at_start else None,
             interval=self._policy.claim.recipient_interval,
             random=self._random,
@@ -213,10 +227,10 @@ class Delivery:
             lookups=self._policy.lookups,
         ):
             self._unsettled()
-        await self._outbox.take_up_forgotten()
+        await self._store.write(store_claim.take_up_forgotten)
         self._leases_checked_at = now
         if self._running:
-            self._lease_ends_at = await self._outbox.next_lease_end()
+            self._lease_ends_at = await self._store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
         """
@@ -227,7 +241,8 @@ class Delivery:
         if not self._unsure or self._claiming:
             # What is being claimed now is not known to us yet.
             return
-        recorded = await self._outbox.settle_unsent(
+        recorded = await self._store.write(
+            record.settle_unsent,
             self._node,
             frozenset(self._open),
             NEVER_LEFT,
@@ -270,7 +285,7 @@ class Delivery:
                 self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
                 tell(self._hook, recorded)
-            case Recorded():
+            case RecordResult():
                 self._tell(recorded)
 
     async def _go_on(self) -> None:
@@ -287,7 +302,7 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded | Settled | None:
+    async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
         """
         Write the outcome, again and again while the store fails.
 
@@ -297,7 +312,8 @@ class Delivery:
         give_up_at = self._clock.now() + self._policy.claim.lease
         while True:
             try:
-                return await self._outbox.record(
+                return await self._store.write(
+                    record.record,
                     claim.attempt_id,
                     outcome,
                     interval=self._policy.claim.recipient_interval,
@@ -310,7 +326,7 @@ class Delivery:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, recorded: RecordResult) -> None:
         self._hook(attempt_finished(recorded))
         if isinstance(recorded.outcome, Unknown):
             self._unsettled()
@@ -320,14 +336,18 @@ class Delivery:
             tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(AccountPaused(account_id=after.id, reason=after.paused_reason or ""))
+            self._hook(AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
             self._hook(
-                AccountWaits(account_id=after.id, until=after.wait_until, reason=after.wait_reason or "")
+                AccountWaits(account_id=after.id, until=after.wait_until, reason=_code(after.wait_reason))
             )
 
 
-class Beside(Protocol):
+def _code(reason: Reason | None) -> str:
+    return "" if reason is None else reason.code
+
+
+class BackgroundTask(Protocol):
     """What works beside delivery: it runs until it is told to stop."""
 
     async def run(self) -> None: ...
@@ -340,10 +360,18 @@ class Beside(Protocol):
 class Worker:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
-    def __init__(self, delivery: Delivery, reconciliation: Reconciliation, *others: Beside) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        reconciliation: Reconciliation,
+        *others: BackgroundTask,
+        poll_now: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
+        self._poll_now = poll_now
         self._reconciliation = reconciliation
-        self._beside: tuple[Beside, ...] = (reconciliation, *others)
+        self._beside: tuple[BackgroundTask, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
@@ -351,6 +379,10 @@ class Worker:
             self._delivery.run(unsettled=self._reconciliation.wake),
             *(other.run() for other in self._beside),
         )
+
+    async def poll_now(self) -> bool:
+        """Read replies before a command sends by itself; False if not all could be read."""
+        return self._poll_now is None or await self._poll_now()
 
     def stop(self) -> None:
         self._delivery.stop()
@@ -361,8 +393,8 @@ class Worker:
         """Something came in."""
         self._delivery.wake()
 
-    def heard(self) -> None:
-        """CallRail told of a text: that may concern everybody."""
+    def wake_all(self) -> None:
+        """Something happened that may let any text be sent, or any other work begin."""
         self._delivery.wake()
         for other in self._beside:
             other.wake()

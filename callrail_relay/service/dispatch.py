@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import OPEN, Attempt, Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
@@ -19,6 +19,7 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.operations import Operations
 
@@ -27,7 +28,7 @@ LOOK = timedelta(seconds=0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class DeliveryResult:
     """How a message ended, or why it did not in time: None when it was sent."""
 
     message: Message
@@ -52,7 +53,7 @@ class Dispatch:
         *,
         timeout: timedelta,
         told: Callable[[int], None] = lambda _: None,
-    ) -> list[Ending]:
+    ) -> list[DeliveryResult]:
         """
         The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
 
@@ -74,14 +75,14 @@ class Dispatch:
         # Read once more: what was under way has been recorded by now.
         standings = await self._standings()
         return [
-            Ending(message=one, fault=_fault(one, _standing(one, standings)))
+            DeliveryResult(message=one, fault=_fault(one, _standing(one, standings)))
             for one in await self._read(message_ids)
         ]
 
     async def _read(self, message_ids: Sequence[str]) -> list[Message]:
         return [(await self._operations.find(id_))[0] for id_ in message_ids]
 
-    async def _standings(self) -> dict[str, Standing]:
+    async def _standings(self) -> dict[str, AccountStatus]:
         return {one.account.id: one for one in await self._operations.standings()}
 
 
@@ -95,7 +96,7 @@ async def _running(worker: Worker) -> AsyncIterator[None]:
         await task
 
 
-def _ended(message: Message, standings: dict[str, Standing], deadline: datetime) -> bool:
+def _ended(message: Message, standings: dict[str, AccountStatus], deadline: datetime) -> bool:
     """Whether a message is done, or certainly cannot leave before *deadline*."""
     if message.status is Status.UNKNOWN:
         looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
@@ -111,45 +112,46 @@ def _ended(message: Message, standings: dict[str, Standing], deadline: datetime)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _standing(message: Message, standings: Mapping[str, Standing]) -> Standing | None:
+def _standing(message: Message, standings: Mapping[str, AccountStatus]) -> AccountStatus | None:
     return standings.get(message.route.account_id) if message.route else None
 
 
-def _fault(message: Message, standing: Standing | None) -> RelayError | None:
+def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
     """Why the message is not sent, as a fault with its exit code; None when it is."""
+    why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:
             return None
         case Status.FAILED:
-            return RefusedByCallRail(message.reason or "CallRail refused the text.")
+            return RefusedByCallRail(why or "CallRail rejected the message.")
         case Status.UNKNOWN:
-            return OutcomeUnknown(message.reason or "It is not known whether CallRail took the text.")
+            return OutcomeUnknown(why or "CallRail didn't confirm the message.")
         case Status.HELD:
-            return Waiting(f"The text is held: {message.reason}")
+            return Waiting(f"The message is on hold: {why}")
         case Status.CANCELLED:
-            return NotAllowed("The text was cancelled before it left.")
+            return NotAllowed("The message was canceled before it was sent.")
         case _:
             return _still_waiting(message, standing)
 
 
-def _still_waiting(message: Message, standing: Standing | None) -> RelayError:
+def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayError:
     """Why an open message does not leave now: by how its account stands, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
-    why = message.reason or "Others are before it."
+    why = explain_all(message.reasons) or "Others are before it."
     if standing is not None and standing.account.paused_since is not None:
         if latest is not None and latest.http_status in (401, 403):
-            return RefusedByCallRail(f"{why} The text stays queued.")
-        return Waiting(f"The text is queued and leaves later. {why}")
+            return RefusedByCallRail(f"{why} The message stays queued.")
+        return Waiting(f"The message is queued and will be sent later. {why}")
     if _is_unreachable(standing, latest):
         detail = f" {latest.detail}" if latest is not None else ""
         return Unavailable(
-            f"CallRail could not be reached.{detail} The text stays queued; `callrail-relay serve` sends it."
+            f"CallRail can't be reached.{detail} The message stays queued; `callrail-relay serve` sends it."
         )
-    return Waiting(f"The text is queued and leaves later. {why} `callrail-relay serve` sends it.")
+    return Waiting(f"The message is queued and will be sent later. {why} `callrail-relay serve` sends it.")
 
 
-def _is_unreachable(standing: Standing | None, latest: Attempt | None) -> bool:
+def _is_unreachable(standing: AccountStatus | None, latest: Attempt | None) -> bool:
     if standing is None:
         return False
     if standing.account.wait_until is not None:

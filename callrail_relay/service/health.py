@@ -10,9 +10,12 @@ from typing import Any
 from callrail_relay.clock import Clock
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
+from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import times
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, plural
 from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)
@@ -102,8 +105,8 @@ class StoreProbe:
     Where any other write failed since, it cannot.
     """
 
-    def __init__(self, outbox: Outbox, clock: Clock) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
         self._asked_at: float | None = None
@@ -115,11 +118,11 @@ class StoreProbe:
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
                 self._writable = await self._write()
                 self._asked_at = now
-            return self._writable and not self._outbox.write_failed
+            return self._writable and not self._store.write_failed
 
     async def _write(self) -> bool:
         try:
-            await self._outbox.write_probe()
+            await self._store.write_probe()
         except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
             return False
         return True
@@ -128,19 +131,29 @@ class StoreProbe:
 LITTLE_SPACE = 200 * 1024 * 1024
 NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
+CLOCK_MARGIN = timedelta(minutes=1)
 POLL_MARGIN = timedelta(minutes=5)
 """How much later than it should a look for replies may come: a look takes a while, and may wait its turn."""
 
 
-async def check_store(probe: StoreProbe, name: str) -> str:
+async def check_store(store: Store, probe: StoreProbe) -> str:
+    """The store can be written, and no message in it is from a later time than the clock shows."""
+    now, latest = await store.now(), await store.read(times.latest_instant)
     if not await probe.writable():
-        raise Unavailable(f"The store {name} cannot be written; check its disk, its rights and its server.")
-    return f"{name} can be written."
+        raise Unavailable(
+            f"The store {store.name} cannot be written; check its disk, its rights and its server."
+        )
+    if latest > now + CLOCK_MARGIN:
+        raise Worry(
+            f"{store.name} can be written, but the newest message in it is from {instant(latest)}, and the "
+            f"clock shows {instant(now)}. If the clock is wrong now, set it right before you run `serve`."
+        )
+    return f"{store.name} can be written."
 
 
-async def check_relay(outbox: Outbox) -> str:
+async def check_relay(store: Store) -> str:
     """A ``serve`` works on the store now."""
-    running = await outbox.running()
+    running = await store.running()
     if not running:
         raise Unavailable(
             "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
@@ -189,7 +202,7 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
                 f"texts are counted as those of two accounts; write {entry.id} everywhere."
             )
     return (
-        f"The API key is valid, and {len(routes)} number(s) can text. Whether the key may send shows "
+        f"The API key is valid, and {plural(len(routes), 'number')} can text. Whether the key may send shows "
         "only with "
         "the first text."
     )
@@ -264,8 +277,12 @@ def check_replies(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
-    told = f"CallRail's webhooks are known by {signing_keys} key(s) from the {rung}." if signing_keys else ""
-    passed = f"They are passed on to {forwarded} channel(s)." if forwarded else ""
+    told = (
+        f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {rung}."
+        if signing_keys
+        else ""
+    )
+    passed = f"They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
     if polled is None:
         raise Worry(
             _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
@@ -290,13 +307,12 @@ async def check_accounts(operations: Operations) -> str:
     for standing in await operations.standings():
         account = standing.account
         if account.paused_since is not None:
-            # A pause that CallRail caused names the way out itself.
-            reason = account.paused_reason or ""
-            remedy = "" if "callrail-relay resume" in reason else " Run `callrail-relay resume` to go on."
-            raise Waiting(f"Account {account.id} is paused: {reason}{remedy}")
+            why = "" if account.paused_reason is None else explain(account.paused_reason)
+            raise Waiting(f"Account {account.id} is paused: {why}")
         if account.id not in operations.account_ids:
             raise Worry(
-                f"{standing.pending} segment(s) wait for account {account.id}, which is not in the settings."
+                f"{plural(standing.pending, 'segment')} for account {account.id}, which is not in the "
+                f"settings."
             )
     return "No account is paused."
 

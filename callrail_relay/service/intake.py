@@ -14,13 +14,25 @@ from callrail_relay.domain.events import (
     SubmissionAccepted,
     ignore,
 )
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, Planned, is_ping, plan
-from callrail_relay.domain.mapping import Accepted, Draft, NewSubmission, RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import (
+    Accepted,
+    MappedText,
+    Mapper,
+    MappingPolicy,
+    NewSubmission,
+    Planned,
+    RawSubmission,
+    Repeated,
+    is_ping,
+    plan,
+    repeat_key,
+)
 from callrail_relay.domain.message import Source, uuid7
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import accept
+from callrail_relay.outbox.store import Store
 
-SavedFile = tuple[bytes, Sequence[Draft]]
+SavedFile = tuple[bytes, Sequence[MappedText]]
 """A saved file as it came, and the drafts in it."""
 
 
@@ -40,14 +52,14 @@ class Intake:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         policy: MappingPolicy,
         *,
         clock: Clock,
         random: Random,
         hook: EventHook = ignore,
     ) -> None:
-        self._outbox = outbox
+        self._store = store
         self._clock = clock
         self._random = random
         self._hook = hook
@@ -78,23 +90,23 @@ class Intake:
         )
         submission = self._mapper(raw)
         try:
-            accepted = await self._outbox.accept_once(submission)
+            accepted = await self._store.accept(submission)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
             submission = self._mapper.give_up(raw, error)
-            accepted = await self._outbox.accept_once(submission)
+            accepted = await self._store.accept(submission)
         if isinstance(accepted, Repeated):
             self._hook(RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
-    async def accept_direct(self, draft: Draft) -> Receipt:
+    async def accept_direct(self, draft: MappedText) -> Receipt:
         """Store one text from the command line. Raises Unavailable."""
         [receipt] = await self._accept([self._mapper.direct(self._new_id(), draft)])
         return receipt
 
-    async def plan_direct(self, draft: Draft) -> Planned:
+    async def plan_direct(self, draft: MappedText) -> Planned:
         """Return what ``accept_direct`` would make of *draft* now. Raises Unavailable."""
         [planned] = await self._plan([self._mapper.direct(self._new_id(), draft)])
         return planned
@@ -112,7 +124,7 @@ class Intake:
         return await self._plan(self._saved(files, force=force))
 
     async def _accept(self, batch: Sequence[NewSubmission]) -> list[Receipt]:
-        accepted = await self._outbox.accept_all(batch)
+        accepted = await self._store.write(accept.accept, batch)
         return [self._received(submission, one) for submission, one in zip(batch, accepted, strict=True)]
 
     def _saved(self, files: Iterable[SavedFile], *, force: bool) -> list[NewSubmission]:
@@ -125,7 +137,7 @@ class Intake:
         return Receipt(submission_id=submission.id, accepted=tuple(accepted))
 
     async def _plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
-        results = await self._outbox.plan(batch)
+        results = await self._store.rehearse(accept.accept, batch)
         return plan(batch, results, max_characters=self._max_characters, now=self._clock.now())
 
     def _notice_sleep(self) -> None:
@@ -133,7 +145,7 @@ class Intake:
         (last, awake), self._last_request = self._last_request, (self._clock.now(), self._clock.awake())
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):
-            self._mapper.woke_at = self._outbox.clock.now() - guards.NOTICED_WITHIN
+            self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
 
     def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
         new = [one for one in accepted if one.duplicate_of is None]

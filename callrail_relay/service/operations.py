@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from callrail_relay.domain.account import Limits, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
@@ -21,10 +21,12 @@ from callrail_relay.domain.message import (
     Word,
     instant,
 )
-from callrail_relay.domain.opt_outs import ListedPerson, Suppression
+from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, explain_all
 
 PORTION = 200
 """People of an imported list, or texts of an export, that share a transaction."""
@@ -60,14 +62,20 @@ class StatusReport:
         }
 
 
-def _standing_document(standing: Standing) -> dict[str, Any]:
+def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
     paused = None
     if account.paused_since is not None:
-        paused = {"since": instant(account.paused_since), "reason": account.paused_reason}
+        paused = {
+            "since": instant(account.paused_since),
+            "reason": account.paused_reason and explain(account.paused_reason),
+        }
     waits = None
     if account.wait_until is not None:
-        waits = {"until": instant(account.wait_until), "reason": account.wait_reason}
+        waits = {
+            "until": instant(account.wait_until),
+            "reason": account.wait_reason and explain(account.wait_reason),
+        }
     return {
         "account_id": account.id,
         "paused": paused,
@@ -86,7 +94,7 @@ class Operations:
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         *,
         account_ids: Sequence[str],
         limits: Limits,
@@ -95,7 +103,7 @@ class Operations:
         mapping: MappingPolicy | None = None,
     ) -> None:
         """*mapping* is how a held request is mapped again; without it there is no route for any."""
-        self._outbox = outbox
+        self._store = store
         self._account_ids = account_ids
         self._limits = limits
         self._max_characters = max_characters
@@ -110,43 +118,43 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
-        now = await self._outbox.now()
-        counts = await self._outbox.count_by_status()
+        now = await self._store.now()
+        counts = await self._store.read(queries.count_by_status)
         return StatusReport(
             facts=Facts(
                 now=now,
-                running=await self._outbox.running(),
+                running=await self._store.running(),
                 standings=tuple(await self.standings()),
-                waiting=await self._outbox.read_waiting(now - FAILED_LATELY),
-                contacts=await self._outbox.read_contacts(self._account_ids),
+                waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
+                contacts=await self._store.read(contacts.read_contacts, self._account_ids),
                 any_texts=any(counts.values()),
             ),
             counts=counts,
         )
 
-    async def standings(self) -> list[Standing]:
+    async def standings(self) -> list[AccountStatus]:
         """How each account stands, without counting all messages."""
-        standings = await self._outbox.read_standings(self._account_ids, self._limits)
-        now = await self._outbox.now()
+        standings = await self._store.read(queries.read_standings, self._account_ids, self._limits)
+        now = await self._store.now()
         return [_without_past_waits(standing, now) for standing in standings]
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
-        return await self._shown(await self._outbox.list_messages(wanted))
+        return await self._shown(await self._store.read(queries.list_messages, wanted))
 
     async def plan_export(self, wanted: MessageFilter) -> Export:
         """How many messages an export holds: those that pass the filter, whatever its limit."""
-        return await self._outbox.plan_export(wanted)
+        return await self._store.read(queries.plan_export, wanted)
 
     async def export(self, export: Export) -> AsyncIterator[list[Message]]:
         """The messages of an export in portions, oldest first, so that no number of them is too large."""
-        found, place = await self._outbox.read_portion(export, after=0, size=PORTION)
+        found, place = await self._store.read(queries.read_portion, export, after=0, size=PORTION)
         while found:
             yield await self._shown(found)
-            found, place = await self._outbox.read_portion(export, after=place, size=PORTION)
+            found, place = await self._store.read(queries.read_portion, export, after=place, size=PORTION)
 
     async def find(self, id_: str) -> list[Message]:
         """The message with this id, or those of the submission with this id. Raises NotFound."""
-        found = await self._outbox.find_messages(id_)
+        found = await self._store.read(queries.find_messages, id_)
         if not found:
             raise NotFound(
                 f"There is no text with the id {id_}; `callrail-relay messages list` shows the ids."
@@ -160,13 +168,17 @@ class Operations:
         *approvable* leaves out those to people who opted out: no approval lets them be sent.
         """
         found = await self.find(id_)
-        alike = [other for message in found for other in await self._outbox.held_alike(message.id)]
+        alike = [
+            other for message in found for other in await self._store.read(decisions.held_alike, message.id)
+        ]
         if not alike:
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
         if not approvable:
             return list(dict.fromkeys(alike))
         chosen = [
-            other for message in found for other in await self._outbox.held_alike(message.id, approvable=True)
+            other
+            for message in found
+            for other in await self._store.read(decisions.held_alike, message.id, approvable=True)
         ]
         if not chosen:
             raise NotAllowed(
@@ -181,7 +193,7 @@ class Operations:
         for message in await self.find(id_):
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
-            await self.suppress(message.recipient, message.route.tracking_number, reason)
+            await self.opt_out(message.recipient, message.route.tracking_number, reason)
         return await self.cancel(id_, word)
 
     async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
@@ -189,8 +201,8 @@ class Operations:
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
-            await self._require_not_suppressed(message)
-            if not await self._outbox.approve(message.id, word):
+            await self._require_not_opted_out(message)
+            if not await self._store.write(decisions.approve, message.id, word):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
@@ -205,7 +217,7 @@ class Operations:
         lacking = [message for message in found if _lacks_something(message)]
         if not lacking:
             raise _not_remappable(found[0])
-        stored = await self._outbox.read_submission(lacking[0].submission_id)
+        stored = await self._store.read(decisions.read_submission, lacking[0].submission_id)
         drafts = map_stored(stored, self._mapping)
         if len(drafts) != len(stored.message_ids):
             raise NotAllowed(
@@ -216,7 +228,7 @@ class Operations:
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._outbox.remap(remapped, self._mapping.guards, word) is None:
+            if await self._store.write(decisions.remap, remapped, self._mapping.guards, word) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
@@ -225,7 +237,7 @@ class Operations:
         Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
         """
         for message in await self.find(id_):
-            if not await self._outbox.cancel(message.id, CANCELLABLE, word):
+            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, word):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
         return await self.find(id_)
 
@@ -238,27 +250,27 @@ class Operations:
                 f"the budget allows {most}. Cancel it, and write a shorter one."
             )
 
-    async def _require_not_suppressed(self, message: Message) -> None:
+    async def _require_not_opted_out(self, message: Message) -> None:
         if message.route is None or message.recipient is None:
             return
-        if await self._outbox.is_suppressed(message.route.tracking_number, message.recipient):
+        if await self._store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
                 "When they "
                 "agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """Everybody who opted out, newest first."""
-        return await self._outbox.list_suppressions()
+        return await self._store.read(opt_outs.list_opt_outs)
 
-    async def suppress(self, recipient: str, tracking_number: str | None, reason: str) -> list[Suppression]:
+    async def opt_out(self, recipient: str, tracking_number: str | None, reason: str) -> list[OptOut]:
         """Put a person on the list, for one tracking number or all of ours; returns their entries."""
         for number in [tracking_number] if tracking_number else await self._our_numbers():
-            await self._outbox.suppress(number, recipient, reason)
-        return [one for one in await self.suppressions() if one.recipient == recipient]
+            await self._store.write(opt_outs.add_opt_out, number, recipient, reason)
+        return [one for one in await self.opt_outs() if one.recipient == recipient]
 
-    async def import_suppressions(
+    async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
         """
@@ -267,25 +279,25 @@ class Operations:
         *told* is called with the number of people done since the last call. What is there already stays as
         it is, so that the same list may be imported again.
         """
-        now = await self._outbox.now()
+        now = await self._store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._outbox.suppress_all(self._entries(portion, ours, now))
+            added += await self._store.write(opt_outs.add_opt_outs, self._entries(portion, ours, now))
             told(len(portion))
         return added
 
     async def _our_numbers(self) -> list[str]:
         """Those of the settings, and those that were named with `send --from`."""
-        named = await self._outbox.known_numbers(self._account_ids)
+        named = await self._store.read(numbers.known_numbers, self._account_ids)
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod
-    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[Suppression]:
+    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[OptOut]:
         """One entry for each person and number; a person without a number is on the list for all of ours."""
         return [
-            Suppression(
+            OptOut(
                 tracking_number=number,
                 recipient=one.recipient,
                 reason=one.reason,
@@ -295,9 +307,9 @@ class Operations:
             for number in ([one.tracking_number] if one.tracking_number else ours)
         ]
 
-    async def lift_suppression(self, recipient: str, tracking_number: str | None) -> int:
+    async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
-        lifted = await self._outbox.lift_suppression(recipient, tracking_number)
+        lifted = await self._store.write(opt_outs.remove_opt_out, recipient, tracking_number)
         if lifted == 0:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
@@ -306,14 +318,14 @@ class Operations:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
-            if not await self._outbox.resend(message.id, word):
+            if not await self._store.write(decisions.resend, message.id, word):
                 raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
         return await self.find(id_)
 
     async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
-            if not await self._outbox.mark_sent(message.id, word):
+            if not await self._store.write(decisions.mark_sent, message.id, word):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
@@ -321,18 +333,18 @@ class Operations:
         """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
-            await self._outbox.pause(one, reason)
+            await self._store.write(decisions.pause, one, reason)
         return ids
 
     async def resume(self, account_id: str | None) -> list[str]:
         """Send again, for one account or all; returns which. Raises NotFound."""
         ids = await self._accounts(account_id)
         for one in ids:
-            await self._outbox.resume(one)
+            await self._store.write(decisions.resume, one)
         return ids
 
     async def _accounts(self, account_id: str | None) -> list[str]:
-        known = list(dict.fromkeys([*self._account_ids, *await self._outbox.known_accounts()]))
+        known = list(dict.fromkeys([*self._account_ids, *await self._store.read(decisions.known_accounts)]))
         if account_id is None:
             return known
         if account_id not in known:
@@ -350,7 +362,7 @@ class Operations:
         by_account = {standing.account.id: standing for standing in standings}
         return [self._with_plan(message, by_account) for message in messages]
 
-    def _with_plan(self, message: Message, standings: Mapping[str, Standing]) -> Message:
+    def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
             planned = planned_segments(message.text, self._max_characters)
             message = replace(message, segments=planned)
@@ -364,33 +376,35 @@ class Operations:
         return replace(message, reasons=reasons)
 
 
-def wait_reasons(standing: Standing) -> tuple[Reason, ...]:
+def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
     """
     What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
     """
     account = standing.account
     if account.paused_since is not None:
-        return (Reason("paused", f"The account is paused: {account.paused_reason}"),)
+        return (Reason("paused", _cause(account.paused_reason)),)
     if account.wait_until is not None:
-        until = instant(account.wait_until)
-        return (Reason("account_waits", f"{account.wait_reason} The account waits until {until}."),)
+        waits = {**_cause(account.wait_reason), "until": instant(account.wait_until)}
+        return (Reason("account_waits", waits),)
     for name, window in (("hour", standing.hour), ("day", standing.day)):
         if window.free_at is not None:
-            used = f"{window.used} of {window.allowed}"
             until = instant(window.free_at)
-            return (Reason("budget", f"The budget of the {name} is used up ({used}) until {until}."),)
+            used = {"window": name, "used": window.used, "allowed": window.allowed, "until": until}
+            return (Reason("budget", used),)
     return ()
+
+
+def _cause(reason: Reason | None) -> dict[str, Any]:
+    return {} if reason is None else {"cause": reason.document()}
 
 
 def _behind(message: Message) -> tuple[Reason, ...]:
     if message.blocked_until is None:
         return ()
-    until = instant(message.blocked_until)
-    words = f"An earlier text to this person is being looked up in CallRail, until {until} at most."
-    return (Reason("behind_unknown", words),)
+    return (Reason("behind_unknown", {"until": instant(message.blocked_until)}),)
 
 
-def _without_past_waits(standing: Standing, now: datetime) -> Standing:
+def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
     account = standing.account
     if account.wait_until is None or account.wait_until > now:
         return standing
@@ -398,10 +412,7 @@ def _without_past_waits(standing: Standing, now: datetime) -> Standing:
 
 
 def _foreign(account_id: str) -> Reason:
-    return Reason(
-        "foreign_account",
-        f"Its account {account_id} is not in the settings; add it again, or cancel the text.",
-    )
+    return Reason("foreign_account", {"account_id": account_id})
 
 
 def _lacks_something(message: Message) -> bool:
@@ -412,8 +423,8 @@ def _lacks_something(message: Message) -> bool:
 def _not_remappable(message: Message) -> NotAllowed:
     if message.status is Status.HELD:
         return NotAllowed(
-            f"Text {message.id} is held for another reason than its mapping: {message.reason} Approve it or "
-            "cancel it."
+            f"Message {message.id} is on hold for another reason than its mapping: "
+            f"{explain_all(message.reasons)}"
         )
     return _not_allowed(message, "mapped again", "held")
 
@@ -421,8 +432,9 @@ def _not_remappable(message: Message) -> NotAllowed:
 def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
-            f"Text {message.id} cannot leave: {message.reason} Cancel it, and send it again from IF3; or "
-            "change the settings, and map it again with `callrail-relay messages remap`."
+            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
+            f"again "
+            "from IF3; or change the settings, and retry it (`callrail-relay messages remap`)."
         )
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Readings
+from callrail_relay.domain.delivery import StoreStats
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.message import Message
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import (
     QUARTER,
     Arrivals,
@@ -17,10 +17,12 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import contacts, opt_outs, queries
+from callrail_relay.outbox import history as store_history
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
-SUPPRESSIONS = 200
+OPT_OUTS = 200
 """Opt-outs that a page shows at most."""
 
 BUBBLES = 60
@@ -58,17 +60,18 @@ class OneText:
 class History:
     """Reading for people: nothing here changes anything, and nothing costs more in a larger store."""
 
-    def __init__(self, outbox: Outbox, operations: Operations) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, operations: Operations) -> None:
+        self._store = store
         self._operations = operations
         self._past: PastArrivals | None = None
 
     async def now(self, arrivals_since: datetime) -> NowReport:
         """How all stands, and what came in since *arrivals_since*."""
         standings = tuple(await self._operations.standings())
-        now = await self._outbox.now()
+        now = await self._store.now()
         past = await self._past_arrivals(now, arrivals_since)
-        overview = await self._outbox.read_overview(
+        overview = await self._store.read(
+            store_history.read_overview,
             [standing.account.id for standing in standings],
             max(past.until, arrivals_since),
             now - FAILED_LATELY,
@@ -76,10 +79,10 @@ class History:
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
         facts = Facts(
             now=now,
-            running=await self._outbox.running(),
+            running=await self._store.running(),
             standings=standings,
             waiting=overview.waiting,
-            contacts=await self._outbox.read_contacts(self._operations.account_ids),
+            contacts=await self._store.read(contacts.read_contacts, self._operations.account_ids),
             any_texts=overview.any_texts,
         )
         return NowReport(facts=facts, overview=overview)
@@ -94,37 +97,39 @@ class History:
                 since=since,
                 until=until,
                 counted_at=now,
-                arrivals=await self._outbox.read_arrivals(since, until),
+                arrivals=await self._store.read(store_history.read_arrivals, since, until),
             )
             self._past = past
         return past
 
     async def for_person(self) -> int:
         """How many texts wait for a person."""
-        return await self._outbox.count_for_person(self._outbox.clock.now() - FAILED_LATELY)
+        return await self._store.read(store_history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
-        return await self._outbox.read_page(wanted)
+        return await self._store.read(store_history.read_page, wanted)
 
     async def text(self, id_: str) -> list[OneText]:
         """The text with this id, or those of the submission with this id. Raises NotFound."""
         return [
-            OneText(message=message, history=await self._outbox.read_history(message.id))
+            OneText(message=message, history=await self._store.read(store_history.read_history, message.id))
             for message in await self._operations.find(id_)
         ]
 
     async def conversation(
         self, tracking_number: str, recipient: str, before: datetime | None = None
     ) -> Conversation:
-        return await self._outbox.read_conversation(tracking_number, recipient, before, BUBBLES)
+        return await self._store.read(
+            store_history.read_conversation, tracking_number, recipient, before, BUBBLES
+        )
 
-    async def suppressions(self) -> list[Suppression]:
+    async def opt_outs(self) -> list[OptOut]:
         """The newest opt-outs."""
-        return await self._outbox.read_suppressions(SUPPRESSIONS)
+        return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
         """Words that are others after every change."""
-        return await self._outbox.read_marker()
+        return await self._store.read(store_history.read_marker)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)
@@ -134,17 +139,17 @@ OPT_OUTS_AGE = timedelta(minutes=5)
 class Gauges:
     """Reads the outbox whenever somebody asks, so that every node gives the same answer."""
 
-    def __init__(self, outbox: Outbox, operations: Operations, clock: Clock) -> None:
-        self._outbox = outbox
+    def __init__(self, store: Store, operations: Operations, clock: Clock) -> None:
+        self._store = store
         self._operations = operations
         self._clock = clock
         self._opt_outs: tuple[float, int] | None = None
 
-    async def read(self) -> Readings:
+    async def read(self) -> StoreStats:
         """How all stands now. Raises Unavailable."""
-        return Readings(
-            read_at=await self._outbox.now(),
-            counts=await self._outbox.read_counts(),
+        return StoreStats(
+            read_at=await self._store.now(),
+            counts=await self._store.read(queries.read_counts),
             standings=tuple(await self._operations.standings()),
             opt_outs=await self._count_opt_outs(),
         )
@@ -152,5 +157,5 @@ class Gauges:
     async def _count_opt_outs(self) -> int:
         now = self._clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
-            self._opt_outs = now, await self._outbox.count_suppressions()
+            self._opt_outs = now, await self._store.read(queries.count_opt_outs)
         return self._opt_outs[1]

@@ -11,7 +11,8 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_public_url
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, is_proven, no_answer, wrong_answer
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import relay_secrets
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 from callrail_relay.service.health import Worry
 
@@ -41,9 +42,9 @@ class PublicAddress:
     The public URL of a relay. *listener* is where a proxy or tunnel on this computer finds its ``serve``.
     """
 
-    def __init__(self, url: str | None, outbox: Outbox, fetch: Fetch, *, clock: Clock, listener: str) -> None:
+    def __init__(self, url: str | None, store: Store, fetch: Fetch, *, clock: Clock, listener: str) -> None:
         self.url = url
-        self._outbox = outbox
+        self._store = store
         self._fetch = fetch
         self._clock = clock
         self._listener = listener
@@ -87,7 +88,10 @@ class PublicAddress:
 
     async def _check(self) -> str:
         url = self.require_url()
-        secret, nonce = await self._outbox.read_relay_secret(new_secret()), secrets.token_urlsafe(24)
+        secret, nonce = (
+            await self._store.write(relay_secrets.read_relay_secret, new_secret()),
+            secrets.token_urlsafe(24),
+        )
         answer: Answer | NoAnswer
         try:
             answer = await self._fetch(f"{url}/healthz?probe={nonce}")
@@ -128,7 +132,7 @@ class PublicAddress:
 
     async def _require_running(self) -> None:
         """Raises Worry unless a relay runs on this store: without one the URL can't lead to it."""
-        if not await self._outbox.running():
+        if not await self._store.running():
             raise Worry(
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."

@@ -12,7 +12,7 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Recorded
+from callrail_relay.domain.delivery import RecordResult
 from callrail_relay.domain.events import (
     AttemptFinished,
     EventHook,
@@ -24,7 +24,9 @@ from callrail_relay.domain.events import (
 from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import lookups as store_lookups
+from callrail_relay.outbox import record
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 
 
@@ -47,7 +49,7 @@ class Reconciliation(Repeating):
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         reader: ConversationReader,
         policy: LookupPolicy,
         *,
@@ -60,7 +62,7 @@ class Reconciliation(Repeating):
         that person may leave now.
         """
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._reader = reader
         self._policy = policy
         self._settled = settled
@@ -71,7 +73,7 @@ class Reconciliation(Repeating):
         Do every look-up that is due, and say when the next one is. Raises Unavailable when the store fails.
         """
         while not self._stopping:
-            due = await self._outbox.claim_lookup(self._policy, self._begun)
+            due = await self._store.write(store_lookups.claim_lookup, self._policy, self._begun)
             self._begun = None
             if due is None:
                 break
@@ -81,17 +83,17 @@ class Reconciliation(Repeating):
                 # What was found could not be stored; texts to that person wait for it.
                 self._begun = due
                 raise
-        return await self._outbox.next_lookup(self._policy)
+        return await self._store.read(store_lookups.next_lookup, self._policy)
 
     async def _look(self, due: DueLookup) -> None:
         lookup = await self._reader.find_texts(
             due.route, due.recipient, since=due.started_at, conversation_id=due.conversation_id
         )
         if isinstance(lookup, FailedLookup):
-            await self._outbox.record_failed_lookup(due, lookup, self._policy)
+            await self._store.write(store_lookups.record_failed_lookup, due, lookup, self._policy)
             self._hook(LookupFailed(message_id=due.message_id, reason=lookup.detail))
         else:
-            for settled in await self._outbox.record_lookup(due, lookup, self._policy):
+            for settled in await self._store.write(store_lookups.record_lookup, due, lookup, self._policy):
                 tell(self._hook, settled)
         self._settled()
 
@@ -104,7 +106,7 @@ def tell(hook: EventHook, settled: Settled) -> None:
 
 
 async def settle_abandoned(
-    outbox: Outbox,
+    store: Store,
     *,
     node: str | None,
     interval: timedelta,
@@ -117,7 +119,9 @@ async def settle_abandoned(
 
     Returns whether there was any, which is to be looked up now. Raises Unavailable.
     """
-    settled = await outbox.settle_abandoned(node=node, interval=interval, random=random, lookups=lookups)
+    settled = await store.write(
+        record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
+    )
     for recorded in settled:
         hook(attempt_finished(recorded))
         if recorded.settled is not None:
@@ -125,7 +129,7 @@ async def settle_abandoned(
     return bool(settled)
 
 
-def attempt_finished(recorded: Recorded) -> AttemptFinished:
+def attempt_finished(recorded: RecordResult) -> AttemptFinished:
     return AttemptFinished(
         message_id=recorded.message_id,
         account_id=recorded.account.id,

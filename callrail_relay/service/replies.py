@@ -1,6 +1,9 @@
 """Replies: what CallRail's webhooks and the poll bring, and passing them on."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -15,6 +18,7 @@ from callrail_relay.domain.events import (
     RepliesNotRead,
     ReplyForwarded,
     ReplyReceived,
+    SendingUnpolled,
     SentByOthers,
     WebhookNotUnderstood,
     ignore,
@@ -24,15 +28,17 @@ from callrail_relay.domain.inbound import (
     Direction,
     DuePoll,
     Forward,
-    Noted,
+    InboundPolicy,
+    Ingested,
     PollPolicy,
     ReadText,
     SeenReplies,
-    WitnessPolicy,
 )
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound
+from callrail_relay.outbox import replies as store_replies
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
@@ -46,37 +52,71 @@ EVENT = "event"
 EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
 
 
-class Witness:
-    """Keeps what CallRail tells, and says what came of it."""
+class InboundTexts:
+    """The one way in for what CallRail tells, by webhook and by poll: stored, acted on, and reported."""
 
     def __init__(
         self,
-        outbox: Outbox,
-        policy: WitnessPolicy,
+        store: Store,
+        policy: InboundPolicy,
+        *,
+        hook: EventHook = ignore,
+        arrived: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*arrived* is called after a new text: it may let others be sent, and a reply is to be passed on."""
+        self._store = store
+        self._policy = policy
+        self._hook = hook
+        self._arrived = arrived
+
+    async def ingest(self, texts: Sequence[CallRailText], hint: Direction | None = None) -> None:
+        """Ingest texts of one conversation; *hint* is which way they went if nothing else tells."""
+        for ingested in await self._store.write(inbound.ingest, texts, self._policy, hint):
+            if ingested.is_new:
+                self._report(ingested)
+                self._arrived()
+
+    def _report(self, text: Ingested) -> None:
+        if text.settled is not None:
+            tell(self._hook, text.settled)
+        if text.by_others:
+            self._hook(SentByOthers(resource_id=text.key, account_id=text.account_id))
+        if text.direction is Direction.IN:
+            self._hook(ReplyReceived(resource_id=text.key, account_id=text.account_id))
+        if text.opted_out:
+            self._hook(OptedOut(resource_id=text.key, people=text.opted_out))
+        if text.doubted:
+            self._hook(MaybeOptedOut(resource_id=text.key, people=text.doubted))
+        if text.keyword is OptKeyword.STOP and not text.people:
+            self._hook(OptOutUnplaced(resource_id=text.key))
+        if text.opted_in:
+            self._hook(OptedIn(resource_id=text.key))
+
+
+class CallRailWebhooks:
+    """Takes CallRail's webhooks."""
+
+    def __init__(
+        self,
+        texts: InboundTexts,
         *,
         keys: SigningKeys,
         read: ReadText,
         hook: EventHook = ignore,
-        heard: Callable[[], None] = lambda: None,
         refused: Refused = uncounted,
     ) -> None:
-        """
-        *heard* is called when there was a new text: it may let others leave, and a reply is to be passed on.
-        *refused* is told why a request was not taken for one of CallRail's.
-        """
-        self._outbox = outbox
-        self._policy = policy
+        """*refused* is told why a request was not taken for one of CallRail's."""
+        self._texts = texts
         self._keys = keys
         self._read = read
         self._hook = hook
-        self._heard = heard
         self._refused = refused
 
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
         """
-        Take a webhook's body as it came; False where CallRail did not sign it, and nothing was read.
+        Take a webhook's body as it came; False if CallRail did not sign it, and nothing was read.
 
         What CallRail signed is never refused: it sends nothing twice, and after too many refusals it
         stops sending. What cannot be read is told to a person. Raises Unavailable when the store fails.
@@ -90,37 +130,12 @@ class Witness:
             if text is None:
                 self._hook(WebhookNotUnderstood(reason="It tells of no text."))
             else:
-                await self._note(text, EVENTS.get(event or ""))
+                await self._texts.ingest([text], EVENTS.get(event or ""))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of ours is no reason to be sent no more
             self._hook(WebhookNotUnderstood(reason=type(error).__name__))
         return True
-
-    async def _note(self, text: CallRailText, hint: Direction | None) -> None:
-        noted = await self._outbox.note_text(text, self._policy, hint)
-        if not noted.is_new:
-            return
-        tell_noted(self._hook, noted)
-        self._heard()
-
-
-def tell_noted(hook: EventHook, noted: Noted) -> None:
-    """Say what became of a text that CallRail told of."""
-    if noted.settled is not None:
-        tell(hook, noted.settled)
-    if noted.by_others:
-        hook(SentByOthers(resource_id=noted.key, account_id=noted.account_id))
-    if noted.direction is Direction.IN:
-        hook(ReplyReceived(resource_id=noted.key, account_id=noted.account_id))
-    if noted.suppressed:
-        hook(OptedOut(resource_id=noted.key, people=noted.suppressed))
-    if noted.doubted:
-        hook(MaybeOptedOut(resource_id=noted.key, people=noted.doubted))
-    if noted.keyword is OptKeyword.STOP and not noted.people:
-        hook(OptOutUnplaced(resource_id=noted.key))
-    if noted.lifted:
-        hook(OptedIn(resource_id=noted.key))
 
 
 LEASE = timedelta(minutes=5)
@@ -140,20 +155,20 @@ class Forwarding(Repeating):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
-        self, outbox: Outbox, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
+        self, store: Store, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
     ) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._channels = channels
         # Of a reply that some channels took: those that did not. Forgotten with this process.
         self._left: dict[str, list[str]] = {}
 
     async def turn(self) -> datetime | None:
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_forward()) is not None:
-            if due_at > await self._outbox.now():
+        while (due_at := await self._store.read(store_replies.next_forward)) is not None:
+            if due_at > await self._store.now():
                 break
-            forward = await self._outbox.claim_forward(LEASE)
+            forward = await self._store.write(store_replies.claim_forward, LEASE)
             if forward is None:
                 break
             await self._pass_on(forward)
@@ -163,13 +178,13 @@ class Forwarding(Repeating):
         names = self._left.pop(forward.resource_id, [*self._channels.names])
         failed = await self._channels.pass_on(forward.title, forward.words, names)
         if not failed:
-            await self._outbox.end_forward(forward.resource_id, None)
+            await self._store.write(store_replies.end_forward, forward.resource_id, None)
             self._hook(ReplyForwarded(resource_id=forward.resource_id))
             return
-        retry_at = forward.retry_at(await self._outbox.now())
+        retry_at = forward.retry_at(await self._store.now())
         if retry_at is not None:
             self._left[forward.resource_id] = failed
-        await self._outbox.end_forward(forward.resource_id, retry_at)
+        await self._store.write(store_replies.end_forward, forward.resource_id, retry_at)
         self._hook(
             ForwardFailed(
                 resource_id=forward.resource_id,
@@ -186,46 +201,114 @@ class ReplyReader(Protocol):
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
 
+FIRST_POLL_WITHIN = timedelta(minutes=2)
+"""How long texts wait for the first poll of a run; then they are sent without it."""
+
+FIRST_RETRY = timedelta(seconds=10)
+"""How soon a poll that failed is made again while texts wait for it."""
+
+COMMAND_WAITS = 10.0
+"""Seconds that a command which sends by itself takes for polling."""
+
+
 class Polling(Repeating):
-    """Looks for the replies of each company in turn; of several nodes one looks."""
+    """
+    Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
+
+    An account's texts wait for its first poll: someone may have opted out while the relay was off.
+    """
 
     def __init__(
         self,
-        outbox: Outbox,
+        store: Store,
         reader: ReplyReader,
         policy: PollPolicy,
-        witness: WitnessPolicy,
+        texts: InboundTexts,
         *,
         clock: Clock,
         hook: EventHook = ignore,
-        heard: Callable[[], None] = lambda: None,
+        opened: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
-        """*heard* is called when there was a new reply: it may let texts leave, and is to be passed on."""
+        """*opened* is called with accounts whose texts may be sent from now on."""
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._reader = reader
         self._policy = policy
-        self._witness = witness
-        self._heard = heard
+        self._texts = texts
+        self._opened = opened
+        self._closed = policy.accounts
+        self._began: datetime | None = None
+
+    async def run(self) -> None:
+        late = asyncio.create_task(self._open_late())
+        try:
+            await super().run()
+        finally:
+            late.cancel()
 
     async def turn(self) -> datetime:
+        if self._began is None:
+            self._began = await self._store.now()
+        policy = self._policy
+        if self._closed:
+            policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._outbox.next_poll(self._policy)) <= await self._outbox.now():
-            due = await self._outbox.claim_poll(self._policy)
+        while (due_at := await self._store.read(store_replies.next_poll, policy)) <= await self._store.now():
+            due = await self._store.write(store_replies.claim_poll, policy)
             if due is None:
                 # Another node came first, or the requests of this hour are used.
-                return await self._outbox.now() + self.look
-            await self._look(due)
-        return due_at
+                due_at = await self._store.now() + self.look
+                break
+            await self._poll(due)
+        if self._closed:
+            self._open(self._closed & await self._polled(policy))
+        # While texts wait for the poll of another node, its end is not to be missed.
+        return min(due_at, await self._store.now() + FIRST_RETRY / 10) if self._closed else due_at
 
-    async def _look(self, due: DuePoll) -> None:
-        seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
-        # What was read before a fault is heeded as well: it may hold a STOP.
-        for texts in seen.conversations:
-            for noted in await self._outbox.note_seen(texts, self._witness):
-                if noted.is_new:
-                    tell_noted(self._hook, noted)
-                    self._heard()
-        await self._outbox.end_poll(due.id, seen.requests, well=seen.fault is None)
-        if seen.fault is not None:
-            self._hook(RepliesNotRead(account_id=due.account_id, reason=seen.fault))
+    async def poll_now(self) -> bool:
+        """
+        Poll unless that was done within ``poll_every``, for at most COMMAND_WAITS seconds.
+
+        False if not all replies could be read.
+        """
+        not_before = await self._store.now() - self._policy.every
+        policy = replace(self._policy, not_before=not_before, retry=FIRST_RETRY)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMAND_WAITS):
+                while (due := await self._store.write(store_replies.claim_poll, policy)) is not None:
+                    await self._poll(due)
+        return self._policy.accounts <= await self._polled(policy)
+
+    async def _poll(self, due: DuePoll) -> None:
+        requests = 1
+        fault: str | None = "The poll was broken off."
+        try:
+            seen = await self._reader.find_replies(due.account_id, due.company_id, since=due.since)
+            requests = seen.requests
+            # What was read before a fault counts as well: it may hold a STOP.
+            for texts in seen.conversations:
+                await self._texts.ingest(texts)
+            fault = seen.fault
+        finally:
+            # Also when this run ends, so that another one polls at once.
+            await self._store.write(store_replies.end_poll, due.id, requests, well=fault is None)
+        if fault is not None:
+            self._hook(RepliesNotRead(account_id=due.account_id, reason=fault))
+
+    async def _polled(self, policy: PollPolicy) -> frozenset[str]:
+        """The accounts that were polled since ``not_before``, here or by another node."""
+        polled = await self._store.read(store_replies.last_polls, policy)
+        return frozenset(
+            one for one, at in polled.items() if policy.not_before is None or at >= policy.not_before
+        )
+
+    def _open(self, account_ids: frozenset[str]) -> None:
+        if account_ids:
+            self._closed -= account_ids
+            self._opened(account_ids)
+
+    async def _open_late(self) -> None:
+        await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
+        for account_id in sorted(self._closed):
+            self._hook(SendingUnpolled(account_id=account_id))
+        self._open(self._closed)

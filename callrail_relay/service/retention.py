@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import retention
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Repeating
 
 STEP = 100
@@ -16,13 +17,15 @@ class Retention(Repeating):
 
     look = timedelta(hours=1)
 
-    def __init__(self, outbox: Outbox, after: timedelta, *, clock: Clock, hook: EventHook = ignore) -> None:
+    def __init__(self, store: Store, after: timedelta, *, clock: Clock, hook: EventHook = ignore) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._after = after
 
     async def turn(self) -> datetime | None:
         """Remove one step's worth; where there may be more, the next turn is due at once."""
-        now = await self._outbox.now()
-        retired = await self._outbox.retire(now - self._after, STEP)
+        now = await self._store.now()
+        retired = await self._store.write(retention.retire, now - self._after, STEP)
+        if retired < STEP:
+            await self._store.empty_log()
         return now if retired >= STEP else None

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import wakeup
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.wakeup import Due
 from callrail_relay.service.background import Repeating
 
@@ -16,15 +17,15 @@ class Wakeup(Repeating):
     look = timedelta(seconds=1)
 
     def __init__(
-        self, outbox: Outbox, due: Callable[[], None], *, clock: Clock, hook: EventHook = ignore
+        self, store: Store, due: Callable[[], None], *, clock: Clock, hook: EventHook = ignore
     ) -> None:
         super().__init__(clock, hook)
-        self._outbox = outbox
+        self._store = store
         self._due = due
         self._known: Due = (None, None)
 
     async def turn(self) -> None:
-        newest = await self._outbox.newest_due()
+        newest = await self._store.read(wakeup.newest_due)
         if newest != self._known:
             self._known = newest
             self._due()

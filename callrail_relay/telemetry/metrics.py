@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import Readings, Standing
+from callrail_relay.domain.delivery import AccountStatus, StoreStats
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -116,7 +116,7 @@ class Metrics:
             self._answers[hook, status] = found
         return found
 
-    def exposition(self, readings: Readings | None, accept: str) -> tuple[bytes, str]:
+    def exposition(self, readings: StoreStats | None, accept: str) -> tuple[bytes, str]:
         """
         All metrics in the format that *accept* asks for, and its content type.
 
@@ -195,7 +195,7 @@ class Metrics:
 class _Together(Collector):
     """What was counted and what was read, as one."""
 
-    def __init__(self, counted: Collector, readings: Readings | None) -> None:
+    def __init__(self, counted: Collector, readings: StoreStats | None) -> None:
         self._counted = counted
         self._readings = readings
 
@@ -216,7 +216,7 @@ def _info() -> Metric:
     return info
 
 
-def _read(readings: Readings) -> Iterator[Metric]:
+def _read(readings: StoreStats) -> Iterator[Metric]:
     counts = readings.counts
     yield _gauge(
         "messages",
@@ -252,7 +252,7 @@ def _age(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
-def _read_accounts(standings: Iterable[Standing]) -> Iterator[Metric]:
+def _read_accounts(standings: Iterable[AccountStatus]) -> Iterator[Metric]:
     standings = tuple(standings)
     windows = [
         ((one.account.id, name), window)

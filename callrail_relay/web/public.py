@@ -19,7 +19,7 @@ from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, Witness
+from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, CallRailWebhooks
 from callrail_relay.service.tokens import HookTokens
 
 MOST_FAILURES = 20
@@ -233,12 +233,12 @@ class CallRailHook(WebhookApp):
 
     name = "callrail"
 
-    def __init__(self, gate: Gate, witness: Witness) -> None:
+    def __init__(self, gate: Gate, webhooks: CallRailWebhooks) -> None:
         super().__init__(gate)
-        self._witness = witness
+        self._webhooks = webhooks
 
     async def take(self, request: Request, body: bytes) -> Response:
-        signed = await self._witness.take(
+        signed = await self._webhooks.take(
             body,
             signature=request.headers.get(SIGNATURE_HEADER),
             content_type=request.headers.get("content-type"),

@@ -169,7 +169,8 @@ class LimitedProtocol(H11Protocol):
         tidy = tidy_head(came)
         if tidy != came:
             self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
-            self.conn.receive_data(tidy)
+            if tidy:  # no data means the end of the connection to h11, and uvicorn would ask for it forever
+                self.conn.receive_data(tidy)
 
 
 def tidy_head(head: bytes) -> bytes:

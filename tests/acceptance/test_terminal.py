@@ -71,15 +71,15 @@ def test_bars_are_for_people(program: Program) -> None:
     listed = "".join(f"{recipient(number)}\n" for number in range(1000))
     (program.folder / "list.csv").write_text(listed, "utf-8")
 
-    seen = shown(program, "suppressions", "import", "list.csv")
-    piped = program.run("suppressions", "import", "list.csv")
+    seen = shown(program, "opt-outs", "import", "list.csv")
+    piped = program.run("opt-outs", "import", "list.csv")
 
     assert "Importing" in seen
     assert "1000/1000" in seen
     assert COLOUR.search(seen)
     assert [] == too_wide(seen)
     assert ("1000 line(s) read; 0 new on the list.\n", "") == (piped.stdout, piped.stderr)
-    plain = shown(program, "suppressions", "import", "list.csv", env={"NO_COLOR": "1"})
+    plain = shown(program, "opt-outs", "import", "list.csv", env={"NO_COLOR": "1"})
     assert "Importing" in plain
     assert not re.search(r"\x1b\[(?:[0-9;]*;)?(?:3[0-9]|38;[0-9;]+|9[0-7])m", plain)
 

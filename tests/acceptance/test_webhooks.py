@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 
@@ -33,8 +32,10 @@ def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
     async def register() -> str | None:
         base = f"http://127.0.0.1:{port}/hooks/callrail/"
         url = f"{base}{HOOK_TOKEN}?{EVENT}="
-        key, short = configured.environment["CALLRAIL_API_KEY"], timedelta(seconds=10)
-        async with CallRail.open(sandbox.url, key, connect_timeout=short, read_timeout=short) as callrail:
+        key, short = configured.environment["CALLRAIL_API_KEY"], 10.0
+        async with CallRail.open(
+            key, api_url=sandbox.url, connect_timeout=short, read_timeout=short
+        ) as callrail:
             urls = HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
             done = await callrail.register_webhooks(sandbox.account_id, sandbox.company_id, urls)
         return done.signing_key

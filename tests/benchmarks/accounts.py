@@ -27,13 +27,15 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.outcome import Sent
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim, record
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import attempts
 from tests.benchmarks.texts import people
 from tests.outbox.database import connected
+from tests.outbox.worker import accept_one
 from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_submission
 from tests.support.postgres import running_cluster
@@ -101,7 +103,7 @@ def _store(name: str) -> Iterator[str]:
 async def simulate(url: str, number: int, limits: Limits) -> Day:
     """One day of *number* accounts, each with more texts than *limits* let leave in it."""
     clock = ManualClock()
-    outbox = await Outbox.open(url, clock, database_time=False)
+    outbox = await Store.open(url, clock, database_time=False)
     ids = [f"ACC{account:032}" for account in range(number)]
     await _fill(outbox, ids, limits.per_day + BEYOND)
     policy = ClaimPolicy(
@@ -115,7 +117,7 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
     cpu = time.process_time()
     while clock.now() < ends:
         began = time.perf_counter()
-        result = await outbox.claim("node", policy)
+        result = await outbox.write(claim.claim, "node", policy)
         took = time.perf_counter() - began
         if result.claim is None:
             day.nothing.append(took)
@@ -123,23 +125,25 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
         else:
             day.found.append(took)
             sent = Sent(200, "CON1")
-            await outbox.record(result.claim.attempt_id, sent, interval=INTERVAL, random=Random(1))
+            await outbox.write(
+                record.record, result.claim.attempt_id, sent, interval=INTERVAL, random=Random(1)
+            )
     day.cpu = time.process_time() - cpu
     await outbox.close()
     day.over_limit = _over_limit(url, limits)
     return day
 
 
-async def _fill(outbox: Outbox, ids: list[str], texts: int) -> None:
+async def _fill(outbox: Store, ids: list[str], texts: int) -> None:
     """So many texts for each account, each to a person of its own, as webhooks would bring them."""
     persons = people()
     for number, account_id in enumerate(ids):
         route = Route(account_id, f"COM{number:032}", f"+1{2_000_000_000 + number}")
         drafts = [
-            Draft(recipient=f"+1{persons[text]}", text=f"Is it still for sale? {text}", route=route)
+            MappedText(recipient=f"+1{persons[text]}", text=f"Is it still for sale? {text}", route=route)
             for text in range(texts)
         ]
-        await outbox.accept(make_submission(*(make_message(draft=draft) for draft in drafts)))
+        await accept_one(outbox, make_submission(*(make_message(draft=draft) for draft in drafts)))
 
 
 def _over_limit(url: str, limits: Limits) -> int:

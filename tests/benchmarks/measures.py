@@ -24,7 +24,8 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.domain.outcome import Sent, Usage
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim, record
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from tests.benchmarks import history, servers
@@ -376,7 +377,7 @@ LOOKS = ("intake of one text", "claim and outcome", "status", "the latest 50 tex
 
 async def looks(folder: Path) -> list[float]:
     """CPU seconds for what the outbox is asked, in this process: the medians of many times."""
-    outbox = await Outbox.open(f"sqlite:///{folder / 'relay.db'}", SystemClock())
+    outbox = await Store.open(f"sqlite:///{folder / 'relay.db'}", SystemClock())
     try:
         operations = Operations(outbox, account_ids=[servers.ACCOUNT], limits=PLENTY, max_characters=140)
         begin = time.time_ns() // 1000 % 8_000_000  # another range of numbers in every run
@@ -389,15 +390,17 @@ async def looks(folder: Path) -> list[float]:
         async def accept(number: int) -> None:
             await intake.accept_request(body(begin + number, persons), content_type="application/json")
 
-        async def claim(_: int) -> None:
-            taken = (await outbox.claim("bench", claims)).claim
+        async def claim_one(_: int) -> None:
+            taken = (await outbox.write(claim.claim, "bench", claims)).claim
             assert taken is not None
             sent = Sent(200, "c0nv1", None, Usage())
-            await outbox.record(taken.attempt_id, sent, interval=timedelta(seconds=1), random=Random(1))
+            await outbox.write(
+                record.record, taken.attempt_id, sent, interval=timedelta(seconds=1), random=Random(1)
+            )
 
         return [
             await _median_cpu(200, accept),
-            await _median_cpu(150, claim),
+            await _median_cpu(150, claim_one),
             await _median_cpu(20, lambda _: operations.status()),
             await _median_cpu(50, lambda _: operations.list_messages(MessageFilter())),
         ]

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, CallRail
+from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, LARGEST_LIST, CallRail
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
@@ -28,6 +28,7 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Sent, U
 from callrail_relay.domain.reconcile import FailedLookup, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, RelayError, Unavailable
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.delivery import LEASE_CHECK, Delivery
 from callrail_relay.web.server import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
@@ -139,7 +140,7 @@ async def assert_unknown(rig: Rig, id_: str, *, taken: int, status: int | None =
     assert (Status.SENT if taken else Status.UNKNOWN) == settled.status
     assert [SENT if taken else UNKNOWN] == outcomes(settled)
     if not taken:
-        assert "CallRail does not show it. Decide:" in (settled.reason or "")
+        assert "its conversation doesn't show it. Check" in (explain_all(settled.reasons) or "")
     return text
 
 
@@ -229,7 +230,7 @@ async def closed_port() -> str:
 
 
 async def unknown_name() -> str:
-    return "http://callrail.invalid"
+    return "https://callrail.invalid"
 
 
 @pytest.mark.parametrize("address", [closed_port, unknown_name])
@@ -300,7 +301,7 @@ async def test_refused_text_fails_with_callrails_words(tmp_path: Path, status: i
 
         assert Status.FAILED == text.status
         assert [REJECTED] == outcomes(text)
-        assert f"CallRail refused it ({status}): Color is not included" == text.reason
+        assert f"CallRail rejected it ({status}): Color is not included." == explain_all(text.reasons)
         assert text == await rig.message(id_)
         assert 1 == len(transport.requests)
         assert [] == rig.simulator.texts
@@ -319,7 +320,7 @@ async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_p
 
 async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
     """
-    "Opted out" fails the text and suppresses the pair: the next text is held and never asked for.
+    "Opted out" fails the text and opts the pair out: the next text is held and never asked for.
     """
     async with watched_rig(tmp_path) as (rig, transport):
         rig.simulator.opt_out(recipient(1))
@@ -340,7 +341,7 @@ async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "does not know the API key"), (403, "read-only")])
+@pytest.mark.parametrize(("status", "words"), [(401, "doesn't know the API key"), (403, "read-only")])
 async def test_refused_key_pauses_the_account_and_keeps_the_queue(
     tmp_path: Path, status: int, words: str
 ) -> None:
@@ -371,7 +372,9 @@ async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_
         assert [Status.FAILED, Status.FAILED, Status.SENT] == [
             (await rig.message(id_)).status for id_ in first
         ]
-        assert "Attention Required! | Cloudflare" in ((await rig.message(first[0])).reason or "")
+        assert "Attention Required! | Cloudflare" in (
+            explain_all((await rig.message(first[0])).reasons) or ""
+        )
         assert await rig.paused_reason() is None
         assert 1 == await used(rig)
 
@@ -400,7 +403,7 @@ async def test_opt_out_in_other_words_puts_the_person_on_the_list(tmp_path: Path
 
         assert 1 == len(transport.requests)
         assert [Status.FAILED, Status.HELD] == [(await rig.message(id_)).status for id_ in (refused, held)]
-        assert "opted" in ((await rig.message(refused)).reason or "")
+        assert "opted" in (explain_all((await rig.message(refused)).reasons) or "")
 
 
 async def test_read_only_key_pauses_the_account(tmp_path: Path) -> None:
@@ -594,7 +597,7 @@ async def test_connection_that_breaks_leaves_the_text_unknown(
 
         text = await assert_unknown(rig, id_, taken=int(taken))
         assert KEY not in str(text)
-        assert error.__name__ in (text.reason or "")
+        assert error.__name__ in (explain_all(text.reasons) or "")
 
 
 def with_broken_gzip(app: ASGIApp, *, cut: bool) -> ASGIApp:
@@ -647,8 +650,8 @@ async def test_fault_of_our_own_while_sending_is_unknown(tmp_path: Path, *, take
         await rig.work(rig.delivery(sender=Broken(rig)))
 
         text = await assert_unknown(rig, id_, taken=int(taken))
-        assert "RuntimeError" in (text.reason or "")
-        assert TEXT not in (text.reason or "")
+        assert "RuntimeError" in (explain_all(text.reasons) or "")
+        assert TEXT not in (explain_all(text.reasons) or "")
 
 
 async def crashed(rig: Rig) -> str:
@@ -725,7 +728,7 @@ async def test_answer_that_does_not_come_is_unknown(tmp_path: Path, monkeypatch:
 
         rig.clock.advance(70)
         text = await assert_unknown(rig, id_, taken=1)
-        assert "ReadTimeout" in (text.reason or "")
+        assert "ReadTimeout" in (explain_all(text.reasons) or "")
 
 
 async def test_answer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -748,7 +751,7 @@ async def test_answer_that_trickles_is_cut_off(tmp_path: Path, monkeypatch: pyte
             rig.clock.advance(10)
             await asyncio.sleep(0)
         text = await assert_unknown(rig, id_, taken=1)
-        assert "did not finish its answer in time" in (text.reason or "")
+        assert "did not finish its answer in time" in (explain_all(text.reasons) or "")
 
 
 async def test_connection_that_is_reset_while_writing_is_unknown() -> None:
@@ -1090,7 +1093,7 @@ async def test_other_server_is_told(simulator: Simulator, body: str) -> None:
     [
         Fault(Kind.REFUSE, on="read"),
         Fault(Kind.DROP, on="read"),
-        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_ANSWER + 1)),
+        Fault(Kind.STATUS, on="read", status=200, body=" " * (LARGEST_LIST + 1)),
     ],
     ids=["refused", "dropped", "too large"],
 )

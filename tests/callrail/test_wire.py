@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.callrail import wire
+from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import (
     Outcome,
     RateLimited,
@@ -75,7 +76,7 @@ def test_request_is_in_callrails_words() -> None:
         "tracking_number": route.tracking_number,
         "customer_phone_number": RECIPIENT,
         "content": "Hello",
-    } == wire.send_body(route, RECIPIENT, "Hello")
+    } == send_parameters(route, RECIPIENT, "Hello")
 
 
 @pytest.mark.parametrize("status", [200, 201])

@@ -13,9 +13,10 @@ from callrail_relay.cli import app
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import AlreadyRunning
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, Copy, open_copy
 from callrail_relay.outbox.node_lock import node_name
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import metadata
 from tests.outbox.database import connected
 from tests.outbox.worker import REFUSED, Worker, put
@@ -46,14 +47,14 @@ def fill(url: str, *, texts: int = 6) -> None:
     """Texts of every kind: sent, refused, on their way, waiting; and an opt-out."""
 
     async def work() -> None:
-        outbox = await Outbox.open(url, ManualClock(), database_time=False)
+        outbox = await Store.open(url, ManualClock(), database_time=False)
         for number in range(texts):
             await put(outbox, f"Text {number} with a 🏠", to=recipient(number))
         worker = Worker(outbox)
         await worker.send()
         await worker.send(REFUSED)
         await worker.take()
-        await outbox.suppress("+12025550133", recipient(9), "asked by phone")
+        await outbox.write(opt_outs.add_opt_out, "+12025550133", recipient(9), "asked by phone")
         await outbox.close()
 
     asyncio.run(work())
@@ -98,9 +99,9 @@ def test_a_copy_goes_on_where_the_store_stopped(both: tuple[str, str]) -> None:
     assert 0 == copy(source, target).exit_code
 
     async def go_on() -> None:
-        outbox = await Outbox.open(target, ManualClock(), database_time=False)
+        outbox = await Store.open(target, ManualClock(), database_time=False)
         await put(outbox, "One more", to=recipient(7))
-        newest, *_ = await outbox.list_messages(MessageFilter())
+        newest, *_ = await outbox.read(queries.list_messages, MessageFilter())
         assert "One more" == newest.text
         assert 1 == len(await Worker(outbox).settle_abandoned("node-1"))
         await outbox.close()
@@ -193,7 +194,7 @@ def test_a_store_in_use_is_not_copied(both: tuple[str, str]) -> None:
 
 
 async def _while_serving(served: str, source: str, target: str) -> Result:
-    outbox = await Outbox.open(served, SystemClock(), serves=True)
+    outbox = await Store.open(served, SystemClock(), serves=True)
     try:
         return await asyncio.to_thread(copy, source, target)
     finally:

@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> None:
     assert 7 == run("replay", str(saved), "--timeout", "0").exit_code
     assert 0 == run("pause", "--reason", HOSTILE).exit_code
     opted_out = ("--recipient", "+12025550123", "--reason", HOSTILE)
-    assert 0 == run("suppressions", "add", *opted_out).exit_code
+    assert 0 == run("opt-outs", "add", *opted_out).exit_code
 
 
 COMMANDS = [
@@ -68,9 +68,9 @@ COMMANDS = [
     ("messages", "export", "--format", "jsonl"),
     ("status",),
     ("status", "--json"),
-    ("suppressions", "list"),
+    ("opt-outs", "list"),
     ("suppressions", "list", "--json"),
-    ("suppressions", "import", "-"),
+    ("opt-outs", "import", "-"),
     ("doctor",),
     ("status", "--config", f"/nonexistent/{STEERING}.toml"),
 ]
@@ -82,7 +82,7 @@ def test_no_command_shows_it_raw() -> None:
     [message] = json.loads(run("messages", "list", "--json").stdout)
     shows = [("messages", "show", message["id"]), ("messages", "show", message["id"], "--json")]
     for command in [*COMMANDS, *shows]:
-        piped = f"recipient\n{STEERING}\n" if "suppressions" in command else json.dumps(PAYLOAD)
+        piped = f"recipient\n{STEERING}\n" if "opt-outs" in command else json.dumps(PAYLOAD)
         ended = run(*command, piped=piped)
 
         raw = NEVER_RAW & set(ended.stdout + ended.stderr)

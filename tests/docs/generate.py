@@ -44,7 +44,7 @@ _VALUES = {
     "Networks": "list of addresses or networks",
     "OnUnknown": "`ask`, `resend_once`",
     "Percent": "1 to 100",
-    "PollEvery": "time, 1 minute or more",
+    "PollEvery": "time, 1 minute or more, or `off`",
     "Port": "0 to 65535",
     "SomeTime": "time, more than 0",
     "Text": "text",
@@ -88,7 +88,7 @@ again after a change.
   `SSL_CERT_DIR`. One that can't be used ends the command with code 3, and is a failed check of `doctor`.
 - Secrets are not settings: see [where secrets are kept](../explanation/security.md#where-secrets-are-kept).
 - The addresses of `alerts.urls` and `replies.forward_to` hold secrets, too: see
-  [how to be told](../how-to/alerts-and-metrics.md#be-told-when-something-is-wrong).
+  [how to get alerts](../how-to/alerts-and-metrics.md#get-alerts).
 """
 
 _ROUTES = f"""\

@@ -20,11 +20,20 @@ from random import Random
 
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.mapper import Mapper, MappingPolicy, map_saved, map_stored
-from callrail_relay.domain.mapping import NewSubmission, RawSubmission, StoredSubmission, repeat_key
+from callrail_relay.domain.mapper import (
+    Mapper,
+    MappingPolicy,
+    NewSubmission,
+    RawSubmission,
+    StoredSubmission,
+    map_saved,
+    map_stored,
+    repeat_key,
+)
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.payload import MOST_ENTRIES, is_storable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
+from callrail_relay.sentences import explain
 from callrail_relay.web.public import LARGEST_BODY
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
@@ -122,7 +131,7 @@ def _try(tried: Input, report: Report) -> object:
             report.slowest, report.slowest_input = seconds, tried
         if seconds > report.limit:
             report.faults.append(f"took {seconds * 1000:.0f} ms: {tried}")
-        saved = map_saved(tried.body, POLICY)
+        saved = map_saved(tried.body, POLICY.routes)
         stored = StoredSubmission(
             source=Source.WEBHOOK,
             body=tried.body,
@@ -151,7 +160,7 @@ def _try(tried: Input, report: Report) -> object:
             report.faults.append(f"no database keeps what it became: {tried}")
     if any(reason.code == "internal" for reason in reasons):
         report.faults.append(f"a fault of our own: {tried}")
-    told = frozenset((reason.code, *reason.detail.split()[:6]) for reason in (*reasons, *saved.skipped))
+    told = frozenset((reason.code, *explain(reason).split()[:6]) for reason in (*reasons, *saved.skipped))
     return told, min(len(mapped.messages), 3), min(len(saved.drafts), 3)
 
 

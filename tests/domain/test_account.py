@@ -7,43 +7,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Usage
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 WELL = Account(id="ACC1")
+HOLIDAYS, REFUSED = Reason("by_hand", {"note": "Holidays."}), Reason("unauthorized")
+LIMITED, UNREACHABLE = Reason("rate_limited"), Reason("unreachable")
 
 
 def test_a_pause_keeps_its_first_instant_and_its_latest_reason() -> None:
     """Since when nothing leaves, and what to do about it now."""
-    account = WELL.paused(NOW, "Holidays.").paused(LATER, "The key was refused.")
+    account = WELL.paused(NOW, HOLIDAYS).paused(LATER, REFUSED)
 
-    assert (NOW, "The key was refused.") == (account.paused_since, account.paused_reason)
+    assert (NOW, REFUSED) == (account.paused_since, account.paused_reason)
 
 
 def test_resuming_forgets_the_pause_and_the_wait() -> None:
     """What CallRail said of the limits stays."""
     known = Account(id="ACC1", hour_allowed=100, max_characters=140)
 
-    assert known == known.waiting(NOW, LATER, "It was limited.").paused(NOW, "Holidays.").resumed()
+    assert known == known.waiting(NOW, LATER, LIMITED).paused(NOW, HOLIDAYS).resumed()
 
 
 def test_a_wait_is_a_strike() -> None:
     """The next one after it is another."""
-    once = WELL.waiting(NOW, LATER, "It was limited.")
-    twice = once.waiting(LATER, LATER + timedelta(minutes=2), "It was limited.")
+    once = WELL.waiting(NOW, LATER, LIMITED)
+    twice = once.waiting(LATER, LATER + timedelta(minutes=2), LIMITED)
 
-    assert (1, LATER, "It was limited.") == (once.strikes, once.wait_until, once.wait_reason)
+    assert (1, LATER, LIMITED) == (once.strikes, once.wait_until, once.wait_reason)
     assert (2, LATER + timedelta(minutes=2)) == (twice.strikes, twice.wait_until)
 
 
 def test_refusals_during_a_wait_are_the_same_strike() -> None:
     """The longest of the waits holds, with its reason."""
-    waiting = WELL.waiting(NOW, LATER, "It was limited.")
-    longer = waiting.waiting(NOW, LATER + timedelta(minutes=1), "It cannot be reached.")
+    waiting = WELL.waiting(NOW, LATER, LIMITED)
+    longer = waiting.waiting(NOW, LATER + timedelta(minutes=1), UNREACHABLE)
 
-    assert waiting == waiting.waiting(NOW, LATER - timedelta(seconds=1), "It cannot be reached.")
-    assert (1, LATER + timedelta(minutes=1), "It cannot be reached.") == (
+    assert waiting == waiting.waiting(NOW, LATER - timedelta(seconds=1), UNREACHABLE)
+    assert (1, LATER + timedelta(minutes=1), UNREACHABLE) == (
         longer.strikes,
         longer.wait_until,
         longer.wait_reason,
@@ -52,7 +55,7 @@ def test_refusals_during_a_wait_are_the_same_strike() -> None:
 
 def test_a_wait_is_over_at_its_instant() -> None:
     """From then on one probe may go; the strike is not forgotten before it has passed."""
-    waiting = WELL.waiting(NOW, LATER, "It was limited.")
+    waiting = WELL.waiting(NOW, LATER, LIMITED)
 
     assert (True, False) == (waiting.waits(NOW), waiting.waits(LATER))
     assert not WELL.waits(NOW)
@@ -61,7 +64,7 @@ def test_a_wait_is_over_at_its_instant() -> None:
 
 def test_an_answer_ends_a_wait_that_is_over() -> None:
     """One that goes on stays: the answer is to an earlier request."""
-    waiting = WELL.waiting(NOW, LATER, "It was limited.")
+    waiting = WELL.waiting(NOW, LATER, LIMITED)
 
     assert waiting == waiting.answered(NOW)
     assert WELL == waiting.answered(LATER)

@@ -18,7 +18,8 @@ from callrail_relay.domain.alerts import (
     decide,
     told_together,
 )
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
+from callrail_relay.domain.message import Reason
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
 
@@ -30,10 +31,10 @@ WELL = Facts(now=START, machine="office", free_bytes=GIGABYTE)
 
 def standing(
     *, hour: int = 0, day: int = 0, paused: str | None = None, account_id: str = ACCOUNT
-) -> Standing:
+) -> AccountStatus:
     account = Account(id=account_id)
-    return Standing(
-        account=account if paused is None else account.paused(START, paused),
+    return AccountStatus(
+        account=account if paused is None else account.paused(START, Reason("by_hand", {"note": paused})),
         hour=Window(hour, 150, START + MINUTE if hour >= 150 else None),
         day=Window(day, 1000),
         pending=0,
@@ -83,9 +84,12 @@ def test_nothing_is_told_while_all_is_well() -> None:
     assert not decide(WELL, [], POLICY)
 
 
+WHY = "CallRail rejected the key of +12025550122 (403). Then run `callrail-relay resume`."
+
+
 def test_a_pause_is_told_once_and_its_end_too() -> None:
     owner = Owner()
-    paused = replace(WELL, standings=(standing(paused="CallRail refused the key of +12025550122 with 403."),))
+    paused = replace(WELL, standings=(standing(paused="Lunch."),), pauses={ACCOUNT: WHY})
 
     [told] = owner.see(paused)
     assert "paused since" in told

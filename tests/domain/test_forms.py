@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.payload import Payload, read_request
+from callrail_relay.sentences import explain
 
 FORM = "application/x-www-form-urlencoded"
 PHONE = "&seller_phone=%2B12025550142"
@@ -66,7 +67,7 @@ def test_what_may_be_cut_is_on_hold(text: str, shown: str | None) -> None:
     payload = posted(f"message={text}{PHONE}")
 
     assert (shown or text, ["doubtful_text"]) == (payload.message, codes(payload))
-    assert "did not escape" in payload.faults[0].detail
+    assert "did not escape" in explain(payload.faults[0])
 
 
 @pytest.mark.parametrize("name", ["source", "First+Name", "answers[0]", "utm_source", "charset", "%5F"])
@@ -105,7 +106,7 @@ def test_a_text_that_was_escaped_in_part_is_on_hold() -> None:
     payload = posted("message=See example.com/a%20b now")
 
     assert ("See example.com/a b now", ["doubtful_text"]) == (payload.message, codes(payload))
-    assert "both spaces and %XX" in payload.faults[0].detail
+    assert "both spaces and %XX" in explain(payload.faults[0])
 
 
 def test_a_phone_is_read_as_a_person_writes_it() -> None:
@@ -131,7 +132,7 @@ def test_a_multipart_form_says_what_to_send() -> None:
     """It is kept, and the reason is true."""
     (entry,) = read_request(b"--b\r\n\r\nmessage=Hi", content_type="multipart/form-data; boundary=b")
 
-    assert "multipart form" in entry.faults[0].detail
+    assert "multipart form" in explain(entry.faults[0])
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

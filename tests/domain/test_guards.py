@@ -7,11 +7,12 @@ import pytest
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import Mode, Verdict
 from callrail_relay.domain.message import Reason
+from callrail_relay.sentences import explain
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 WINDOW = timedelta(seconds=5)
-FOUND = Reason("found", "Something was found.")
-BEFORE = Reason("before", "Something was found before.")
+FOUND = Reason("found", {"detail": "Something was found."})
+BEFORE = Reason("before", {"detail": "Something was found before."})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_placeholder_that_was_not_filled_in_is_shown() -> None:
     assert reason is not None
     assert ("merge_tag", True) == (
         reason.code,
-        reason.detail.startswith("This message has an unfilled placeholder: {first_name}. "),
+        explain(reason).startswith("This message has an unfilled placeholder: {first_name}. "),
     )
 
 
@@ -63,21 +64,21 @@ def test_a_duplicate_names_the_earlier_text() -> None:
     assert reason is not None
     assert ("duplicate", True, True) == (
         reason.code,
-        "the-earlier-id" in reason.detail,
-        "within 5 seconds" in reason.detail,
+        "the-earlier-id" in explain(reason),
+        "within 5 seconds" in explain(reason),
     )
 
 
 @pytest.mark.parametrize(
     ("window", "words"),
-    [(0.5, "0.5 seconds"), (60, "60 seconds"), (90, "90 seconds"), (600, "10 minutes"), (14_400, "4 hours")],
+    [(0.5, "0.5 seconds"), (60, "1 minute"), (90, "90 seconds"), (600, "10 minutes"), (14_400, "4 hours")],
 )
 def test_a_duplicate_names_the_window(window: float, words: str) -> None:
     """The one that is set."""
     reason = guards.duplicate("id", timedelta(seconds=window))
 
     assert reason is not None
-    assert f"within {words} " in reason.detail
+    assert f"within {words} " in explain(reason)
 
 
 def test_a_duplicate_after_sleep_says_so() -> None:
@@ -85,7 +86,7 @@ def test_a_duplicate_after_sleep_says_so() -> None:
     reason = guards.duplicate("id", WINDOW, after_sleep=True)
 
     assert reason is not None
-    assert "this computer slept" in reason.detail
+    assert "This computer was asleep" in explain(reason)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,8 @@ def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: f
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:
     """Whoever is on the list is not texted."""
-    assert guards.opt_out(suppressed=False) is None
-    reason = guards.opt_out(suppressed=True)
+    assert guards.opt_out(opted_out=False) is None
+    reason = guards.opt_out(opted_out=True)
 
     assert reason is not None
     assert "opt_out" == reason.code
@@ -135,11 +136,11 @@ def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) ->
 @pytest.mark.parametrize(
     ("max_age", "words"),
     [
-        (timedelta(hours=4), "longer than 4 h "),
-        (timedelta(hours=1), "longer than 1 h "),
-        (timedelta(minutes=90), "longer than 90 min "),
-        (timedelta(minutes=5), "longer than 5 min "),
-        (timedelta(days=2), "longer than 48 h "),
+        (timedelta(hours=4), "more than 4 hours."),
+        (timedelta(hours=1), "more than 1 hour."),
+        (timedelta(minutes=90), "more than 90 minutes."),
+        (timedelta(minutes=5), "more than 5 minutes."),
+        (timedelta(days=2), "more than 48 hours."),
     ],
 )
 def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: str) -> None:
@@ -148,7 +149,7 @@ def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: st
 
     assert reason is not None
     assert "too_old" == reason.code
-    assert words in reason.detail
+    assert words in explain(reason)
 
 
 def test_a_text_that_is_too_long_names_both_numbers() -> None:
@@ -156,8 +157,8 @@ def test_a_text_that_is_too_long_names_both_numbers() -> None:
     reason = guards.too_long(200, 150)
 
     assert "too_long" == reason.code
-    for word in ("200 segments", "150 at most", "limits.max_characters"):
-        assert word in reason.detail
+    for word in ("200 parts", "allow 150", "limits.max_characters"):
+        assert word in explain(reason)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_mass_text_names_the_way_out() -> None:
         "callrail-relay messages approve ID --same-wording",
         "cancel",
     ):
-        assert words in reason.detail
+        assert words in explain(reason)
 
 
 def test_quiet_hours_name_the_minute_of_release() -> None:
@@ -188,4 +189,5 @@ def test_quiet_hours_name_the_minute_of_release() -> None:
     reason = guards.quiet_hours(datetime(2026, 3, 2, 13, 0, tzinfo=UTC))
 
     assert "quiet_hours" == reason.code
-    assert "it leaves by itself at 2026-03-02 13:00 UTC" in reason.detail
+    assert {"until": "2026-03-02T13:00:00.000Z"} == reason.parameters
+    assert "Quiet hours" in explain(reason)

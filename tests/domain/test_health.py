@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import (
     CONTACT_AGE,
     Code,
@@ -19,22 +19,25 @@ from callrail_relay.domain.health import (
     Running,
     judge,
 )
+from callrail_relay.domain.message import Reason
 from callrail_relay.domain.retry import UNREACHABLE
-from callrail_relay.domain.views import Pile, Waiting
+from callrail_relay.domain.views import Bucket, Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, make_account
 
 SOON = START + timedelta(minutes=5)
-STANDING = Standing(
+STANDING = AccountStatus(
     account=make_account(), hour=Window(0, 150), day=Window(0, 1000), pending=0, drains_at=None
 )
-PAUSED = replace(STANDING, account=make_account().paused(START, "Lunch."), pending=3)
+PAUSED = replace(
+    STANDING, account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})), pending=3
+)
 QUEUED = replace(STANDING, pending=3, drains_at=SOON)
 ANSWERED = Contact(answered_at=START)
 URL = PublicUrl(url="https://texts.example.com")
 
 
-def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
+def facts(standing: AccountStatus = STANDING, contact: Contact = ANSWERED, **others: object) -> Facts:
     """A relay in good standing, with what differs."""
     usual = Facts(
         now=START,
@@ -47,7 +50,7 @@ def facts(standing: Standing = STANDING, contact: Contact = ANSWERED, **others: 
 
 
 def waiting(kind: str) -> Waiting:
-    return replace(Waiting(), **{kind: Pile(count=1)})  # type: ignore[arg-type]  # names are checked there
+    return replace(Waiting(), **{kind: Bucket(count=1)})  # type: ignore[arg-type]  # names are checked there
 
 
 def codes(found: Facts) -> list[Code]:
@@ -74,7 +77,10 @@ def test_all_is_well_when_everything_was_seen(found: Facts) -> None:
         (facts(running=Running()), Code.NOT_RUNNING),
         (facts(failed_checks=[FailedCheck(name="disk", detail="Full.")]), Code.CHECK_FAILED),
         (facts(PAUSED), Code.PAUSED),
-        (facts(replace(STANDING, account=make_account().waiting(START, SOON, "Busy."))), Code.WAITS),
+        (
+            facts(replace(STANDING, account=make_account().waiting(START, SOON, Reason("rate_limited")))),
+            Code.WAITS,
+        ),
         (
             facts(replace(STANDING, account=make_account().waiting(START, SOON, UNREACHABLE))),
             Code.UNREACHABLE,
@@ -101,7 +107,9 @@ def test_the_worst_comes_first() -> None:
     """What keeps messages from being sent or received, what needs a person, what ends by itself."""
     found = facts(
         replace(PAUSED, hour=Window(150, 150, SOON)),
-        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1), queued=4),
+        waiting=Waiting(
+            held=Bucket(count=2), looked_up=Bucket(count=1), released_later=Bucket(count=1), queued=4
+        ),
         failed_checks=[FailedCheck(name="disk", detail="Full.")],
         public_url=replace(URL, answered=False),
     )
@@ -128,7 +136,7 @@ def test_nothing_is_promised_while_no_relay_is_running() -> None:
         replace(STANDING, hour=Window(150, 150, SOON)),
         Contact(is_lost=True),
         running=Running(),
-        waiting=Waiting(held=Pile(count=2), looked_up=Pile(count=1), released_later=Pile(count=1)),
+        waiting=Waiting(held=Bucket(count=2), looked_up=Bucket(count=1), released_later=Bucket(count=1)),
         public_url=URL,
     )
 
@@ -148,7 +156,7 @@ def test_quiet_hours_are_no_trouble() -> None:
         (facts(PAUSED), False),
         (facts(QUEUED, Contact(is_lost=True)), False),
         (facts(replace(QUEUED, account=make_account().waiting(START, SOON, UNREACHABLE))), False),
-        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, "Busy."))), True),
+        (facts(replace(QUEUED, account=make_account().waiting(START, SOON, Reason("rate_limited")))), True),
     ],
 )
 def test_the_end_of_the_queue_is_named_only_while_something_sends(found: Facts, *, named: bool) -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.mapping import Draft, map_direct, map_entry
+from callrail_relay.domain.mapper import MappedText, map_direct, map_entry
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.payload import Payload, Unreadable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
-from callrail_relay.errors import SettingsFault, UsageFault
+from callrail_relay.sentences import explain
 
 MAIN = Route("ACC1", "COM1", "+12025550133")
 OTHER = Route("ACC1", "COM2", "+12025550144")
@@ -31,13 +31,13 @@ def make_payload(**changes: object) -> Payload:
     return replace(payload, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
-def codes(draft: Draft) -> list[str]:
-    return [fault.code for fault in draft.faults]
+def codes(draft: MappedText) -> list[str]:
+    return [fault.code for fault in draft.reasons]
 
 
 def test_payload_becomes_a_draft() -> None:
     """Recipient, text and route, and IF3's ids beside them."""
-    expected = Draft(
+    expected = MappedText(
         recipient="+12025550122",
         text="Hi Dana",
         route=MAIN,
@@ -55,7 +55,7 @@ def test_contact_without_ids_is_sent() -> None:
     """Nothing depends on the ids."""
     payload = Payload(message="Hi", seller_phone="+12025550122")
 
-    assert Draft(recipient="+12025550122", text="Hi", route=MAIN) == map_entry(payload, ROUTES)
+    assert MappedText(recipient="+12025550122", text="Hi", route=MAIN) == map_entry(payload, ROUTES)
 
 
 def test_team_chooses_the_route() -> None:
@@ -78,15 +78,15 @@ def test_one_valid_phone_is_enough(local: str | None, international: str | None)
     """A missing or an invalid phone beside a valid one does no harm."""
     draft = map_entry(make_payload(seller_phone_non_international=local, seller_phone=international), ROUTES)
 
-    assert ("+12025550122", ()) == (draft.recipient, draft.faults)
+    assert ("+12025550122", ()) == (draft.recipient, draft.reasons)
 
 
 def test_unusable_phone_field_beside_a_valid_one_does_no_harm() -> None:
     """Nor does one that reading already found wrong."""
-    fault = Reason("bad_phone", "seller_phone is a list, not a phone number.")
+    fault = Reason("bad_phone", {"detail": "seller_phone is a list, not a phone number."})
     draft = map_entry(make_payload(seller_phone=None, faults=(fault,)), ROUTES)
 
-    assert ("+12025550122", ()) == (draft.recipient, draft.faults)
+    assert ("+12025550122", ()) == (draft.recipient, draft.reasons)
 
 
 def test_two_valid_phones_that_differ_are_held() -> None:
@@ -94,21 +94,21 @@ def test_two_valid_phones_that_differ_are_held() -> None:
     draft = map_entry(make_payload(seller_phone="2025550199"), ROUTES)
 
     assert (None, ["two_phones"]) == (draft.recipient, codes(draft))
-    assert "+12025550122 and +12025550199" in draft.faults[0].detail
+    assert "+12025550122 and +12025550199" in explain(draft.reasons[0])
 
 
 def test_phone_field_given_twice_is_held() -> None:
     """Even where the other field is valid."""
-    twice = Reason("two_phones", "seller_phone is given more than once, and differently.")
+    twice = Reason("two_phones", {"detail": "seller_phone is given more than once, and differently."})
     draft = map_entry(make_payload(seller_phone=None, faults=(twice,)), ROUTES)
 
-    assert (None, (twice,)) == (draft.recipient, draft.faults)
+    assert (None, (twice,)) == (draft.recipient, draft.reasons)
 
 
 def test_invalid_phones_are_all_named() -> None:
     """With their reasons, as they were written; the same one in both fields once."""
     same = map_entry(make_payload(seller_phone_non_international="12", seller_phone="12"), ROUTES)
-    listed = Reason("bad_phone", "seller_phone is a list, not a phone number.")
+    listed = Reason("bad_phone", {"detail": "seller_phone is a list, not a phone number."})
     one = map_entry(make_payload(seller_phone_non_international="202555012", seller_phone="n/a"), ROUTES)
     other = map_entry(
         make_payload(seller_phone_non_international="202555012", seller_phone=None, faults=(listed,)), ROUTES
@@ -116,8 +116,7 @@ def test_invalid_phones_are_all_named() -> None:
 
     assert ["bad_phone", "bad_phone"] == codes(one)
     assert ["bad_phone", "bad_phone"] == codes(other)
-    sentence = "“12” isn't a valid US/Canada phone number. Fix the contact in IF3."
-    assert (Reason("bad_phone", sentence),) == same.faults
+    assert (Reason("bad_phone", {"problem": "invalid", "typed": "12"}),) == same.reasons
 
 
 @pytest.mark.parametrize("text", [" Hi ", "\nHi\n", "{{first_name}}", "0", "<b>", "\u200bHi"])
@@ -136,7 +135,7 @@ def test_text_that_shows_nothing_is_held(text: str | None) -> None:
 
 def test_every_fault_is_listed() -> None:
     """A person who mends one finds no other behind it."""
-    bulk = Reason("bulk", "It came with others.")
+    bulk = Reason("bulk", {"detail": "It came with others."})
 
     assert ["no_phone", "no_text", "no_route", "bulk"] == codes(map_entry(Payload(faults=(bulk,)), Routes()))
 
@@ -144,31 +143,31 @@ def test_every_fault_is_listed() -> None:
 def test_faults_of_reading_replace_those_of_missing_fields() -> None:
     """A message that is a list is not missing as well, nor is a route that could not be chosen."""
     faults = (
-        Reason("bad_text", "The message is a list, not a text."),
-        Reason("bad_phone", "seller_phone is a list, not a phone number."),
-        Reason("bad_id", "team_id is a list, so that no tracking number can be chosen by it."),
+        Reason("bad_text", {"detail": "The message is a list, not a text."}),
+        Reason("bad_phone", {"detail": "seller_phone is a list, not a phone number."}),
+        Reason("bad_id", {"detail": "team_id is a list, so that no tracking number can be chosen by it."}),
     )
 
     draft = map_entry(Payload(faults=faults), ROUTES)
 
     assert ["bad_phone", "bad_text", "bad_id"] == codes(draft)
-    assert Draft(faults=draft.faults) == draft
+    assert MappedText(reasons=draft.reasons) == draft
 
 
 def test_bulk_leaves_the_draft_complete() -> None:
     """A person can approve it as it is."""
-    bulk = Reason("bulk", "It came with others.")
+    bulk = Reason("bulk", {"detail": "It came with others."})
     draft = map_entry(make_payload(faults=(bulk,)), ROUTES)
 
-    assert map_entry(make_payload(), ROUTES) == replace(draft, faults=())
-    assert (bulk,) == draft.faults
+    assert map_entry(make_payload(), ROUTES) == replace(draft, reasons=())
+    assert (bulk,) == draft.reasons
 
 
 def test_unreadable_entry_keeps_its_faults() -> None:
     """And nothing else can be said of it."""
-    entry = Unreadable((Reason("unreadable", "It is neither JSON nor a form."),))
+    entry = Unreadable((Reason("unreadable", {"detail": "It is neither JSON nor a form."}),))
 
-    assert Draft(faults=entry.faults) == map_entry(entry, ROUTES)
+    assert MappedText(reasons=entry.faults) == map_entry(entry, ROUTES)
 
 
 payloads = st.builds(
@@ -187,7 +186,7 @@ def test_nothing_breaks_it_and_nothing_incomplete_is_without_fault(payload: Payl
     """A draft has all that a message needs, or says what is missing."""
     draft = map_entry(payload, routes)
 
-    assert draft.faults or None not in (draft.recipient, draft.text, draft.route)
+    assert draft.reasons or None not in (draft.recipient, draft.text, draft.route)
 
 
 # --- send ------------------------------------------------------------------------------------------------
@@ -195,7 +194,7 @@ def test_nothing_breaks_it_and_nothing_incomplete_is_without_fault(payload: Payl
 
 def test_direct_text() -> None:
     """Given words and phone, from the default number."""
-    expected = Draft(recipient="+12025550122", text=" Hi ", route=MAIN)
+    expected = MappedText(recipient="+12025550122", text=" Hi ", route=MAIN)
 
     assert expected == map_direct(to="(202) 555-0122", text=" Hi ", routes=ROUTES, sender=None)
 
@@ -215,25 +214,20 @@ def test_direct_text_from_the_only_number() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"to": "+442071838750"}, "--to cannot be used"),
-        ({"to": ""}, "--to cannot be used"),
-        ({"text": " "}, "--message is empty"),
-        ({"text": "Hi \udcff"}, "no text"),
-        ({"text": "Hi \x00"}, "no text"),
+        ({"to": "+442071838750"}, "has the country code +44"),
+        ({"to": ""}, "The phone number is empty."),
+        ({"text": " "}, "The message is empty."),
+        ({"text": "Hi \udcff"}, "broken character"),
+        ({"text": "Hi \x00"}, "broken character"),
         ({"sender": "+12025550199"}, "not one of your tracking numbers"),
-        ({"sender": "x"}, "--from cannot be used"),
-        ({"routes": Routes(rules=(RouteRule(MAIN, "1"), RouteRule(OTHER, "2")))}, "name one with --from"),
+        ({"sender": "x"}, "“x” isn't a valid"),
+        ({"routes": Routes(rules=(RouteRule(MAIN, "1"), RouteRule(OTHER, "2")))}, "no default"),
+        ({"routes": Routes()}, "callrail-relay configure"),
     ],
 )
-def test_direct_text_that_makes_no_sense_is_refused(changes: dict[str, str], words: str) -> None:
+def test_direct_text_that_makes_no_sense_has_a_reason(changes: dict[str, str], words: str) -> None:
     """In a sentence."""
     given_words = {"to": "2025550122", "text": "Hi", "routes": ROUTES, "sender": None, **changes}
 
-    with pytest.raises(UsageFault, match=words):
-        map_direct(**given_words)  # type: ignore[arg-type]  # the cases name real arguments
-
-
-def test_direct_text_without_any_number_is_a_matter_of_settings() -> None:
-    """Not of the command line."""
-    with pytest.raises(SettingsFault, match="configure"):
-        map_direct(to="2025550122", text="Hi", routes=Routes(), sender=None)
+    [reason] = map_direct(**given_words).reasons  # type: ignore[arg-type]  # the cases name real arguments
+    assert words in explain(reason)

@@ -1,123 +1,11 @@
-"""Messages as programs read them: the keys of the contract, instants in UTC."""
+"""Messages: instants as programs read them, and what is open."""
 
-import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
-import pytest
-
-from callrail_relay.domain.message import (
-    OPEN,
-    Attempt,
-    Evidence,
-    Message,
-    Reason,
-    Segment,
-    Source,
-    Status,
-    instant,
-)
-from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.message import OPEN, Reason, Status, instant
 
 NOW = datetime(2026, 3, 2, 15, 0, 0, 123456, tzinfo=UTC)
 TOLD = "2026-03-02T15:00:00.123Z"
-
-BARE = Message(id="M1", submission_id="S1", status=Status.HELD, source=Source.WEBHOOK, received_at=NOW)
-ATTEMPT = Attempt(
-    started_at=NOW, finished_at=NOW, outcome=OutcomeKind.RATE_LIMITED, http_status=429, detail="too many"
-)
-WHOLE = replace(
-    BARE,
-    status=Status.SENT,
-    reasons=(Reason("one", "First reason."), Reason("two", "Second reason.")),
-    recipient="+12025550122",
-    text="Hello",
-    route=Route("ACC1", "COM1", "+12025550133"),
-    segments=(Segment(position=1, content="Hello", status=Status.SENT, attempts=(ATTEMPT,)),),
-    opportunity_id="1",
-    sender_id="2",
-    seller_id="3",
-    seller="Pat Example",
-    team_id="4",
-    sent_at=NOW,
-    conversation_id="CON1",
-)
-
-KEYS = [
-    *("id", "status", "reason", "source", "recipient", "tracking_number", "company_id", "account_id"),
-    *("text", "segments", "opportunity_id", "sender_id", "seller_id", "seller", "team_id"),
-    *("received_at", "sent_at", "conversation_id"),
-]
-
-
-def test_a_document_holds_all_that_is_known() -> None:
-    """Under the names of the contract, in its order."""
-    assert {
-        "id": "M1",
-        "status": "sent",
-        "reason": "First reason. Second reason.",
-        "source": "webhook",
-        "recipient": "+12025550122",
-        "tracking_number": "+12025550133",
-        "company_id": "COM1",
-        "account_id": "ACC1",
-        "text": "Hello",
-        "segments": [segment.document() for segment in WHOLE.segments],
-        "opportunity_id": "1",
-        "sender_id": "2",
-        "seller_id": "3",
-        "seller": "Pat Example",
-        "team_id": "4",
-        "received_at": TOLD,
-        "sent_at": TOLD,
-        "conversation_id": "CON1",
-    } == WHOLE.document()
-
-
-@pytest.mark.parametrize("message", [BARE, WHOLE], ids=["bare", "whole"])
-def test_a_document_has_exactly_the_keys_of_the_contract(message: Message) -> None:
-    """What is not known is null, not absent."""
-    assert KEYS == list(message.document())
-
-
-def test_a_segment_and_its_attempts_have_the_keys_of_the_contract() -> None:
-    """What was learnt of an attempt afterwards stands behind them."""
-    segment = WHOLE.segments[0].document()
-    (attempt,) = segment["attempts"]
-
-    assert ["position", "content", "status", "attempts"] == list(segment)
-    assert ["started_at", "finished_at", "outcome", "http_status", "detail"] == list(attempt)[:5]
-    assert [TOLD, TOLD, "RateLimited", 429, "too many"] == list(attempt.values())[:5]
-
-
-def test_an_attempt_tells_what_was_learnt_of_it_afterwards() -> None:
-    """And when its outcome is looked up next."""
-    learnt = replace(ATTEMPT, look_at=NOW, evidence=(Evidence(noted_at=NOW, detail="Not there yet."),))
-
-    assert {"look_at": TOLD, "evidence": [{"noted_at": TOLD, "detail": "Not there yet."}]} == {
-        key: value for key, value in learnt.document().items() if key in ("look_at", "evidence")
-    }
-
-
-def test_an_attempt_under_way_has_no_outcome_yet() -> None:
-    """Three nulls."""
-    under_way = Attempt(started_at=NOW, finished_at=None, outcome=None, http_status=None, detail=None)
-
-    assert [None, None, None] == [under_way.document()[key] for key in ("finished_at", "outcome", "detail")]
-
-
-def test_a_document_is_json() -> None:
-    """Statuses and outcomes are written as their words."""
-    document = json.loads(json.dumps(WHOLE.document()))
-
-    assert ("sent", "webhook") == (document["status"], document["source"])
-
-
-def test_a_message_without_reasons_has_none_to_tell() -> None:
-    """Null, and not an empty text."""
-    assert BARE.reason is None
-    assert BARE.document()["reason"] is None
 
 
 def test_instants_are_told_in_utc_to_the_millisecond() -> None:
@@ -131,3 +19,11 @@ def test_instants_are_told_in_utc_to_the_millisecond() -> None:
 def test_what_is_open_is_what_delivery_works_on() -> None:
     """Everything else is settled, or waits for a person."""
     assert {Status.QUEUED, Status.SENDING} == set(OPEN)
+
+
+def test_a_reason_without_what_was_typed_keeps_the_rest() -> None:
+    """Phone numbers and words are removed after the retention time."""
+    typed = Reason("maybe_opted_out", {"words": "go away", "written_at": TOLD})
+
+    assert Reason("maybe_opted_out", {"written_at": TOLD}) == typed.without_typed()
+    assert len({Reason("a", {"b": 1}), Reason("a", {"b": 1})}) == 1

@@ -11,7 +11,7 @@ from callrail_relay.domain.opt_outs import (
     BadLine,
     ImportedList,
     ListedPerson,
-    Suppression,
+    OptOut,
     read_list,
     write_list,
 )
@@ -36,7 +36,7 @@ instants = st.integers(0, 10**12).map(lambda ms: START - timedelta(milliseconds=
 def test_what_is_written_is_read(entries: list[tuple[int, str, datetime]]) -> None:
     """Every entry comes back: line breaks, quotes and formulas in its reason as well."""
     stored = [
-        Suppression(tracking_number=TRACKING_NUMBER, recipient=recipient(who), reason=why, created_at=when)
+        OptOut(tracking_number=TRACKING_NUMBER, recipient=recipient(who), reason=why, created_at=when)
         for who, why, when in entries
     ]
 
@@ -44,7 +44,7 @@ def test_what_is_written_is_read(entries: list[tuple[int, str, datetime]]) -> No
 
     assert ((), ()) == (listed.bad_lines, listed.ignored_columns)
     assert stored == [
-        Suppression(
+        OptOut(
             tracking_number=one.tracking_number or "",
             recipient=one.recipient,
             reason=one.reason,

@@ -20,6 +20,7 @@ from callrail_relay.domain.payload import (
     read_request,
 )
 from callrail_relay.domain.saved import read_saved
+from callrail_relay.sentences import explain
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
 TEXT = "Hi Dana, are you still thinking of selling 12 Oak St?"
@@ -103,7 +104,7 @@ def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
     payload = posted(b'{"message":"Hi","seller_phone":2.02555E+09}')
 
     assert (None, ["bad_phone"]) == (payload.seller_phone, [fault.code for fault in payload.faults])
-    assert "2.02555E+09" in payload.faults[0].detail
+    assert "2.02555E+09" in explain(payload.faults[0])
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_v11_thousands_of_other_elements_are_summed_up() -> None:
     entries = read_request(b"[" + b"0," * 5000 + body() + b"]", content_type=JSON_TYPE)
 
     assert [*[Unreadable] * MOST_PAYLOADS, Payload, Unreadable] == shapes(entries)
-    assert "4980 more" in entries[-1].faults[0].detail
+    assert "4980 more" in explain(entries[-1].faults[0])
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_v16_query_of_too_many_fields_is_kept() -> None:
 
     [entry] = read_request(b"", content_type=None, query=query)
     assert [Unreadable] == shapes([entry])
-    assert "more than 1000 fields" in entry.faults[0].detail
+    assert "more than 1000 fields" in explain(entry.faults[0])
 
 
 def test_v16_query_without_a_text_is_kept() -> None:
@@ -436,8 +437,8 @@ def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: 
     (entry,) = read_request(data.encode(), content_type=JSON_TYPE)
 
     assert ["unreadable"] == codes(entry)
-    assert place in entry.faults[0].detail
-    assert remedy in entry.faults[0].detail
+    assert place in explain(entry.faults[0])
+    assert remedy in explain(entry.faults[0])
 
 
 @pytest.mark.parametrize("data", [b'{"text":"Hi"}', b'{"team_id":42}', b"hello=there", b'[["Hi"]]', b"[7]"])
@@ -551,7 +552,7 @@ def test_no_json_breaks_it(value: object, wrapped: bool) -> None:  # noqa: FBT00
 
 
 def assert_storable(entry: Entry) -> None:
-    texts = [fault.code + fault.detail for fault in entry.faults]
+    texts = [fault.code + explain(fault) for fault in entry.faults]
     if isinstance(entry, Payload):
         texts += [value for f in fields(entry) if isinstance(value := getattr(entry, f.name), str)]
     assert all(is_storable(text) for text in texts)
@@ -715,7 +716,7 @@ def test_saved_lines_are_read_one_by_one() -> None:
     entries = read_saved(document.encode())
 
     assert [Payload, *[Unreadable] * 2, Payload, Unreadable, Payload, Unreadable] == shapes(entries)
-    details = " ".join(fault.detail for entry in entries for fault in entry.faults)
+    details = " ".join(explain(fault) for entry in entries for fault in entry.faults)
     assert ["Line 2", "line 4", "Line 6", "Lines 8 to 9"] == re.findall(r"[Ll]ines? \d+(?: to \d+)?", details)
 
 
@@ -726,7 +727,7 @@ def test_saved_document_with_a_mistake_is_not_read_in_part() -> None:
     broken, whole = read_saved(document.encode())
 
     assert (["unreadable"], HI) == (codes(broken), whole)
-    assert "line 9, column 4: remove the comma before ]" in broken.faults[0].detail
+    assert "line 9, column 4: remove the comma before ]" in explain(broken.faults[0])
 
 
 def test_saved_document_that_breaks_off_is_reported_once() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import (
     NotSent,
     Outcome,
@@ -19,7 +19,7 @@ from callrail_relay.domain.outcome import (
     Unknown,
 )
 from callrail_relay.domain.retry import (
-    DOCUMENTED_LENGTH,
+    NO_ANSWER,
     RATE_LIMIT_FIRST,
     RATE_LIMIT_LONGEST,
     UNREACHABLE_FIRST,
@@ -27,10 +27,12 @@ from callrail_relay.domain.retry import (
     Consequence,
     decide,
 )
+from callrail_relay.domain.segmentation import DOCUMENTED_LENGTH
+from callrail_relay.sentences import explain
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 WELL = Account(id="ACC1")
-STRUCK = Account(id="ACC1", strikes=3, wait_until=NOW, wait_reason="It was limited.")
+STRUCK = Account(id="ACC1", strikes=3, wait_until=NOW, wait_reason=Reason("rate_limited"))
 LONG = "x" * (DOCUMENTED_LENGTH + 1)
 
 
@@ -90,13 +92,13 @@ def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
     """They are all that a person can act on."""
     (reason,) = consequence_of(Rejected(status, "Content is spam.", Refusal.CONTENT)).reasons
 
-    assert ("refused", f"CallRail refused it ({status}): Content is spam.") == (reason.code, reason.detail)
+    assert ("refused", f"CallRail rejected it ({status}): Content is spam.") == (reason.code, explain(reason))
 
 
 @pytest.mark.parametrize("refusal", list(Refusal))
 def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
     """Nobody is taken off the books for another refusal."""
-    assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).suppress
+    assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).opts_out
 
 
 def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
@@ -104,7 +106,7 @@ def test_an_unknown_outcome_is_left_to_whoever_looks_it_up() -> None:
     consequence = consequence_of(Unknown("the relay stopped.", own_fault=True), account=STRUCK)
 
     assert ["unknown"] == [reason.code for reason in consequence.reasons]
-    assert "the relay stopped." in consequence.reasons[0].detail
+    assert "the relay stopped." in explain(consequence.reasons[0])
     assert STRUCK == consequence.account
 
 
@@ -114,14 +116,14 @@ def test_a_lost_answer_makes_the_account_wait() -> None:
 
     assert STRUCK.strikes + 1 == after.strikes
     assert after.wait_until is not None
-    assert "does not answer" in (after.wait_reason or "")
+    assert NO_ANSWER == after.wait_reason
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
     [
         (401, ["401", "callrail-relay configure", "callrail-relay resume"]),
-        (403, ["403", "read-only", "company", "10DLC", "not enabled", "callrail-relay resume"]),
+        (403, ["403", "read-only", "company", "10DLC", "isn't enabled", "callrail-relay resume"]),
     ],
 )
 def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None:
@@ -129,7 +131,8 @@ def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None
     consequence = consequence_of(Rejected(status, "no", Refusal.AUTHORIZATION))
 
     assert (NOW, ()) == (consequence.account.paused_since, consequence.reasons)
-    reason = consequence.account.paused_reason or ""
+    assert consequence.account.paused_reason is not None
+    reason = explain(consequence.account.paused_reason)
     places = [reason.find(word) for word in words]
     assert sorted(places) == places
     assert -1 not in places
@@ -148,7 +151,7 @@ def test_a_firewall_refuses_one_text_and_the_account_goes_on() -> None:
     consequence = consequence_of(Rejected(403, "Attention Required!", Refusal.FIREWALL), content=LONG)
 
     assert ["firewall"] == [reason.code for reason in consequence.reasons]
-    assert "firewall in front of CallRail refused this text (403, “Attention" in consequence.reasons[0].detail
+    assert "firewall in front of CallRail rejected it (403, “Attention" in explain(consequence.reasons[0])
     assert (None, None) == (consequence.account.paused_since, consequence.cut_to)
 
 
@@ -158,8 +161,7 @@ def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account() -> Non
 
     account = after_firewall("one", "two", "three")
     assert NOW == account.paused_since
-    assert "Attention Required!" in (account.paused_reason or "")
-    assert "firewall" in (account.paused_reason or "")
+    assert Reason("firewalled", {"answer": "Attention Required!"}) == account.paused_reason
 
 
 def test_a_text_that_was_under_way_when_the_third_was_refused_stays_queued() -> None:
@@ -187,7 +189,7 @@ def test_the_same_text_again_is_no_other_text() -> None:
 )
 def test_an_answer_of_callrails_own_shows_that_the_address_is_not_blocked(outcome: Outcome) -> None:
     """The row begins again, also while the account waits for something else."""
-    waiting = after_firewall("one", "two").waiting(NOW, NOW + timedelta(minutes=1), "It was limited.")
+    waiting = after_firewall("one", "two").waiting(NOW, NOW + timedelta(minutes=1), Reason("rate_limited"))
     account = consequence_of(outcome, account=waiting).account
 
     assert after_firewall("three", "four", account=account).paused_since is None
@@ -278,7 +280,7 @@ def test_without_its_word_the_wait_doubles(strikes: int, minutes: int) -> None:
 
     assert NOW + timedelta(minutes=minutes) == consequence.account.wait_until
     assert strikes + 1 == consequence.account.strikes
-    assert "429" in (consequence.account.wait_reason or "")
+    assert Reason("rate_limited") == consequence.account.wait_reason
 
 
 @given(strikes=st.integers(0, 10_000), seed=st.integers())

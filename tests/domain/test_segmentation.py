@@ -10,7 +10,7 @@ import regex  # type: ignore[import-untyped]  # the library ships no types
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.segmentation import length, segments
+from callrail_relay.domain.segmentation import length, split_text
 
 GSM_SAMPLE = "Hello Dana, 12 Oak St? @£$¥ÄÖÑÜ§à\n"
 GSM_DOUBLE = "\f^{}\\[~]|€"
@@ -78,7 +78,7 @@ def is_gsm(text: str) -> bool:
 
 
 def assert_lawful(text: str, limit: int) -> None:
-    pieces = segments(text, limit)
+    pieces = split_text(text, max_characters=limit)
     spans = list(located(text, pieces))
     ends_of_clusters = boundaries(text)
     clusters = sorted(ends_of_clusters)
@@ -137,7 +137,7 @@ def test_white_space_around_a_text_stays_where_it_fits(
     """White space around a text is part of it."""
     core = f"x{core}y"
 
-    pieces = segments(before + core + after, limit)
+    pieces = split_text(before + core + after, max_characters=limit)
 
     if len(before) < limit:
         assert pieces[0].startswith(before + "x")
@@ -148,13 +148,13 @@ def test_white_space_around_a_text_stays_where_it_fits(
 @pytest.mark.parametrize("text", ["Hi", " Hi ", "\n\nHi", "🙏", "a" * 140, "🙏" * 70])
 def test_text_that_fits_is_one_segment(text: str) -> None:
     """Nothing is done to a text that fits."""
-    assert [text] == segments(text, 140)
+    assert [text] == split_text(text, max_characters=140)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u00a0", " " * 500, "\r\n"])
 def test_blank_text_has_no_segments(text: str) -> None:
     """There is nothing to send in it."""
-    assert [] == segments(text, 10)
+    assert [] == split_text(text, max_characters=10)
 
 
 @pytest.mark.parametrize(
@@ -187,20 +187,21 @@ def test_blank_text_has_no_segments(text: str) -> None:
 )
 def test_where_a_text_is_cut(text: str, limit: int, pieces: list[str]) -> None:
     """Between words, else between clusters, and inside a cluster only when there is no other way."""
-    assert pieces == segments(text, limit)
+    assert pieces == split_text(text, max_characters=limit)
 
 
 def test_carrier_limit_counts_extension_characters_twice() -> None:
     """1,530 septets: 765 of the characters that GSM-7 escapes."""
-    assert [765, 235] == [len(piece) for piece in segments("^" * 1000, 1530)]
+    assert [765, 235] == [len(piece) for piece in split_text("^" * 1000, max_characters=1530)]
 
 
 def test_carrier_limit_of_other_alphabets_is_670_units() -> None:
     """One emoji makes the whole segment UCS-2, so the longest GSM-7 piece before it is taken first."""
-    assert [1400, 2] == [len(piece) for piece in segments("a" * 1400 + "🙏!", 1530)]
-    assert [335, 65] == [len(piece) for piece in segments("🙏" * 400, 1530)]
+    assert [1400, 2] == [len(piece) for piece in split_text("a" * 1400 + "🙏!", max_characters=1530)]
+    assert [335, 65] == [len(piece) for piece in split_text("🙏" * 400, max_characters=1530)]
     assert [1530] == [
-        len(piece) for piece in segments((GSM_SAMPLE * 60)[:1530].strip().ljust(1530, "."), 1530)
+        len(piece)
+        for piece in split_text((GSM_SAMPLE * 60)[:1530].strip().ljust(1530, "."), max_characters=1530)
     ]
 
 
@@ -208,7 +209,7 @@ def test_limit_outside_callrails_range_is_a_mistake() -> None:
     """The settings check it; a caller that does not is wrong."""
     for limit in (0, 1531, -1):
         with pytest.raises(ValueError, match="between 1 and 1530"):
-            segments("Hi", limit)
+            split_text("Hi", max_characters=limit)
 
 
 @pytest.mark.parametrize("limit", [140, 1530])
@@ -243,7 +244,7 @@ def test_time_grows_with_the_length_and_no_faster(unit: str, limit: int) -> None
 
 def taken(text: str, limit: int) -> float:
     began = time.process_time()
-    segments(text, limit)
+    split_text(text, max_characters=limit)
     return time.process_time() - began
 
 
@@ -253,4 +254,6 @@ def test_white_space_is_what_python_takes_for_it() -> None:
 
     for space in spaces:
         expected = ["aaa" + space, "b"] if space in NO_BREAK else ["aaa", "b"]
-        assert expected == segments(f"aaa{space}b", 4), unicodedata.name(space, hex(ord(space)))
+        assert expected == split_text(f"aaa{space}b", max_characters=4), unicodedata.name(
+            space, hex(ord(space))
+        )

@@ -22,10 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import Claim, ClaimResult, Recorded
+from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapper import Mapper, MappingPolicy
-from callrail_relay.domain.mapping import RawSubmission, Repeated
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
     NotSent,
@@ -48,9 +47,11 @@ from callrail_relay.domain.reconcile import (
     normalise,
 )
 from callrail_relay.domain.routing import RouteRule, Routes
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import decisions, lookups, opt_outs, record
 from callrail_relay.outbox.accept import Stored as Answer
 from callrail_relay.outbox.engine import open_engine
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import (
     EPOCH,
     accounts,
@@ -58,10 +59,12 @@ from callrail_relay.outbox.tables import (
     messages,
     metadata,
     segments,
-    suppressions,
+)
+from callrail_relay.outbox.tables import (
+    opt_outs as opt_out_table,
 )
 from callrail_relay.service.operations import CANCELLABLE
-from tests.outbox.worker import words
+from tests.outbox.worker import accept_one, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -143,7 +146,7 @@ def make_raw(key: Key, text: str) -> RawSubmission:
     return RawSubmission(id=make_id(), body=body)
 
 
-class OneThread(Outbox):
+class OneThread(Store):
     """The store without its threads, which only cost time where one thing happens after the other."""
 
     async def _in_thread(
@@ -157,7 +160,7 @@ class Bench:
     """A store that is emptied for each example, the loop it runs in, and how many examples there were."""
 
     runner: asyncio.Runner
-    outbox: Outbox
+    outbox: Store
     engine: sa.Engine
     clock: ManualClock
     examples: int = 0
@@ -199,7 +202,7 @@ class Stored:
     segments: dict[int, Row]
     attempts: dict[int, Row]
     paused: bool
-    suppressed: set[Key]
+    opted_out: set[Key]
 
     def segments_of(self, message: Row) -> list[Row]:
         return [segment for segment in self.segments.values() if segment.message_seq == message.seq]
@@ -225,7 +228,7 @@ def read(engine: sa.Engine) -> Stored:
             messages={row.id: row for row in connection.execute(sa.select(messages))},
             segments={row.id: row for row in connection.execute(sa.select(segments))},
             attempts={row.id: row for row in connection.execute(sa.select(attempts))},
-            suppressed={key_of(row) for row in connection.execute(sa.select(suppressions))},
+            opted_out={key_of(row) for row in connection.execute(sa.select(opt_out_table))},
             paused=any(connection.scalars(sa.select(accounts.c.paused_since.is_not(None)))),
         )
 
@@ -339,7 +342,7 @@ class RelayMachine(RuleBasedStateMachine):
         for key, text in texts:
             draft = make_draft(recipient=key[1], text=text, route=make_route(tracking_number=key[0]))
             message = make_message(draft=draft, max_characters=POLICY.max_characters)
-            self.bench.run(self.outbox.accept(make_submission(message, duplicates=duplicates)))
+            self.bench.run(accept_one(self.outbox, make_submission(message, duplicates=duplicates)))
             self.accepted.append(message.id)
 
     @rule(texts=st.lists(WRITTEN, min_size=1, max_size=8))
@@ -348,7 +351,7 @@ class RelayMachine(RuleBasedStateMachine):
         raws = [make_raw(key, text) for key, text in texts]
 
         async def take_all() -> list[Answer]:
-            return await asyncio.gather(*(self.outbox.accept_once(MAPPER(raw)) for raw in raws))
+            return await asyncio.gather(*(self.outbox.accept(MAPPER(raw)) for raw in raws))
 
         for raw, accepted in zip(raws, self.bench.run(take_all()), strict=True):
             self.arrived.append(raw.id)
@@ -368,17 +371,17 @@ class RelayMachine(RuleBasedStateMachine):
             say(pick(ids, index))
 
     def _approve(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.approve(id_))
+        assert self.bench.run(self.outbox.write(decisions.approve, id_))
 
     def _cancel(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.cancel(id_, CANCELLABLE))
+        assert self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE))
 
     def _resend(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.resend(id_))
+        assert self.bench.run(self.outbox.write(decisions.resend, id_))
         self.resends[id_] += 1
 
     def _mark_sent(self, id_: str) -> None:
-        assert self.bench.run(self.outbox.mark_sent(id_))
+        assert self.bench.run(self.outbox.write(decisions.mark_sent, id_))
         for attempt in read(self.bench.engine).attempts.values():
             before = self.stored.attempts[attempt.id]
             if before.outcome == OutcomeKind.UNKNOWN and attempt.outcome == OutcomeKind.SENT:
@@ -412,18 +415,18 @@ class RelayMachine(RuleBasedStateMachine):
         happen[event]()
 
     def _pause(self) -> None:
-        self.bench.run(self.outbox.pause(ACCOUNT, "A person said so."))
+        self.bench.run(self.outbox.write(decisions.pause, ACCOUNT, "A person said so."))
 
     def _resume(self) -> None:
-        self.bench.run(self.outbox.resume(ACCOUNT))
+        self.bench.run(self.outbox.write(decisions.resume, ACCOUNT))
 
     def _lift(self) -> None:
         """Everybody may be texted again."""
         for number, recipient in KEYS:
-            self.bench.run(self.outbox.lift_suppression(recipient, number))
+            self.bench.run(self.outbox.write(opt_outs.remove_opt_out, recipient, number))
 
     def _opt_out(self, key: Key) -> None:
-        self.bench.run(self.outbox.suppress(*key, "They said STOP."))
+        self.bench.run(self.outbox.write(opt_outs.add_opt_out, *key, "They said STOP."))
 
     def _write_in_callrail(self, index: int) -> None:
         self.callrail.write(
@@ -444,13 +447,13 @@ class RelayMachine(RuleBasedStateMachine):
         id_ = pick(self.accepted, index)
         status = self.stored.messages[id_].status
         if status != Status.HELD:
-            assert not self.bench.run(self.outbox.approve(id_))
+            assert not self.bench.run(self.outbox.write(decisions.approve, id_))
         if status not in CANCELLABLE:
-            assert not self.bench.run(self.outbox.cancel(id_, CANCELLABLE))
+            assert not self.bench.run(self.outbox.write(decisions.cancel, id_, CANCELLABLE))
         if status not in AGAIN:
-            assert not self.bench.run(self.outbox.resend(id_))
+            assert not self.bench.run(self.outbox.write(decisions.resend, id_))
         if status != Status.UNKNOWN:
-            assert not self.bench.run(self.outbox.mark_sent(id_))
+            assert not self.bench.run(self.outbox.write(decisions.mark_sent, id_))
         assert self.stored == read(self.bench.engine)
 
     # --- nodes ---
@@ -497,8 +500,12 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _settle(self, node: str | None) -> None:
         settled = self.bench.run(
-            self.outbox.settle_abandoned(
-                node=node, interval=POLICY.recipient_interval, random=Random(1), lookups=self.lookups
+            self.outbox.write(
+                record.settle_abandoned,
+                node=node,
+                interval=POLICY.recipient_interval,
+                random=Random(1),
+                lookups=self.lookups,
             )
         )
         assert all(one.outcome.kind is OutcomeKind.UNKNOWN for one in settled)
@@ -506,7 +513,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _claim(self, node: str) -> ClaimResult:
         before = self.stored
-        result = self.bench.run(self.outbox.claim(node, POLICY))
+        result = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
         self.stored = read(self.bench.engine)
         if result.claim is not None:
             assert not before.paused
@@ -526,7 +533,7 @@ class RelayMachine(RuleBasedStateMachine):
         with self.bench.engine.begin() as connection:
             closed_until = connection.scalar(sa.select(sa.func.max(accounts.c.closed_until)))
             connection.execute(sa.update(accounts).values(due_at=EPOCH, closed_until=None))
-        thorough = self.bench.run(self.outbox.claim(node, POLICY))
+        thorough = self.bench.run(self.outbox.write(store_claim.claim, node, POLICY))
         assert thorough.claim is None
         # That a text is too old by now is asked when there is room for it.
         assert {"too_old"} >= {reason.code for held in thorough.held for reason in held.reasons}
@@ -559,7 +566,8 @@ class RelayMachine(RuleBasedStateMachine):
         self.flights.remove(flight)
         open_before = self.stored.attempts[flight.claim.attempt_id].finished_at is None
         recorded = self.bench.run(
-            self.outbox.record(
+            self.outbox.write(
+                record.record,
                 flight.claim.attempt_id,
                 outcome,
                 interval=POLICY.recipient_interval,
@@ -567,7 +575,7 @@ class RelayMachine(RuleBasedStateMachine):
                 lookups=self.lookups,
             )
         )
-        assert open_before == isinstance(recorded, Recorded)
+        assert open_before == isinstance(recorded, RecordResult)
 
     def _reach(self, flight: Flight) -> None:
         """CallRail takes the text, unless its client has given up by now."""
@@ -588,14 +596,14 @@ class RelayMachine(RuleBasedStateMachine):
     @rule(ending=st.sampled_from(["answer", "answer", "answer", "fault", "none yet"]))
     def look_up(self, ending: str) -> None:
         """When the next one is due; what it reads is what CallRail shows then."""
-        due_at = self.bench.run(self.outbox.next_lookup(self.lookups))
+        due_at = self.bench.run(self.outbox.read(lookups.next_lookup, self.lookups))
         if due_at is not None:
             self.clock.set(max(self.clock.now(), due_at))
             self._begin_lookup()
             self.look_up_ends(-1, ending)
 
     def _begin_lookup(self) -> None:
-        due = self.bench.run(self.outbox.claim_lookup(self.lookups))
+        due = self.bench.run(self.outbox.write(lookups.claim_lookup, self.lookups))
         if due is not None:
             texts = tuple(self.callrail.shown[due.recipient])
             self.looking.append((due, Lookup(texts=texts, requests=2)))
@@ -609,13 +617,14 @@ class RelayMachine(RuleBasedStateMachine):
         if ending == "answer":
             self._record_lookup(due, lookup)
         elif ending == "fault":
-            self.bench.run(self.outbox.record_failed_lookup(due, FAILED, self.lookups))
+            self.bench.run(self.outbox.write(lookups.record_failed_lookup, due, FAILED, self.lookups))
 
     def _record_lookup(self, due: DueLookup, lookup: Lookup) -> None:
         before = self.stored = read(self.bench.engine)
         attempt = before.attempts[due.attempt_id]
         found = {
-            one.message_id for one in self.bench.run(self.outbox.record_lookup(due, lookup, self.lookups))
+            one.message_id
+            for one in self.bench.run(self.outbox.write(lookups.record_lookup, due, lookup, self.lookups))
         }
         after = read(self.bench.engine)
         if after.attempts[due.attempt_id].outcome != OutcomeKind.UNKNOWN:
@@ -633,7 +642,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _check_claim(self, before: Stored, claim: Claim) -> None:
         message = before.messages[claim.message_id]
-        assert key_of(message) not in self.stored.suppressed
+        assert key_of(message) not in self.stored.opted_out
         segment_id = self.stored.attempts[claim.attempt_id].segment_id
         self._check_once(before, claim.message_id, segment_id)
         if message.status == Status.QUEUED:
@@ -809,7 +818,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     def _wait_for(self, wake_at: datetime | None) -> None:
         """Until something may leave, or is to be looked up."""
-        look_at = self.bench.run(self.outbox.next_lookup(self.lookups))
+        look_at = self.bench.run(self.outbox.read(lookups.next_lookup, self.lookups))
         instants = [instant for instant in (wake_at, look_at) if instant is not None]
         if not instants:
             assert not self.ids_of(Status.QUEUED, Status.SENDING)

@@ -4,8 +4,7 @@ import json
 
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapper import Mapper, MappingPolicy
-from callrail_relay.domain.mapping import RawSubmission
+from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission
 from callrail_relay.domain.routing import Routes
 from tests.support.factories import RECIPIENT, make_id, make_route
 

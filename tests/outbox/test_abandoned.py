@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import Settled
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import recipient
@@ -19,7 +19,7 @@ LEASE = timedelta(seconds=75)
 
 
 async def test_an_attempt_whose_lease_ran_out_is_unknown(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """It may have reached CallRail, so it is shown to a person and not sent again."""
     id_ = await put(outbox, "Hello")
@@ -41,7 +41,7 @@ async def test_an_attempt_whose_lease_ran_out_is_unknown(
     assert await worker.waits() is None
 
 
-async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_lease_that_runs_is_left_alone(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Its process may still be waiting for the answer."""
     await put(outbox, "Hello")
     await worker.take()
@@ -50,7 +50,7 @@ async def test_a_lease_that_runs_is_left_alone(outbox: Outbox, worker: Worker, c
     assert [] == await worker.settle_abandoned()
 
 
-async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Outbox, worker: Worker) -> None:
+async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Store, worker: Worker) -> None:
     """Those of other nodes are left to them."""
     other = replace(worker, node="node-2")
     mine = await put(outbox, "mine", to=recipient(1))
@@ -65,7 +65,7 @@ async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Outbox,
 
 
 async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Whoever held them."""
     id_ = await put(outbox, "theirs")
@@ -76,7 +76,7 @@ async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
 
 
 async def test_several_accounts_are_settled_together(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """One after the other, by account."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"])
@@ -90,7 +90,7 @@ async def test_several_accounts_are_settled_together(
 
 @pytest.mark.parametrize("late", [REFUSED, TOO_MANY, NotSent("no route."), Unknown("no answer.")])
 async def test_a_late_result_changes_nothing(
-    outbox: Outbox, worker: Worker, clock: ManualClock, late: Outcome
+    outbox: Store, worker: Worker, clock: ManualClock, late: Outcome
 ) -> None:
     """What was settled stays settled until a person looks."""
     id_ = await put(outbox, "Hello")
@@ -104,7 +104,7 @@ async def test_a_late_result_changes_nothing(
     assert (before, standing) == (await find(outbox, id_), await worker.standing())
 
 
-async def test_a_late_yes_is_proof(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_late_yes_is_proof(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """CallRail's answer came after all: the text is sent, and nobody need look."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
@@ -120,7 +120,7 @@ async def test_a_late_yes_is_proof(outbox: Outbox, worker: Worker, clock: Manual
 
 
 async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """CallRail may have counted it."""
     await put(outbox, "Hello")
@@ -132,7 +132,7 @@ async def test_an_abandoned_attempt_keeps_its_place_in_the_budget(
 
 
 async def test_the_rest_of_an_abandoned_text_does_not_leave(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The next text to that person does."""
     await put(outbox, words(400))
@@ -147,7 +147,7 @@ async def test_the_rest_of_an_abandoned_text_does_not_leave(
 
 
 async def test_a_crash_is_seen_after_the_store_was_opened_again(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker
+    outbox: Store, second_outbox: Store, worker: Worker
 ) -> None:
     """The claim is on disk: whoever opens the store next finds it."""
     id_ = await put(outbox, "Hello")

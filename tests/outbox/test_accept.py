@@ -10,15 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.guards import Verdict
-from callrail_relay.domain.mapping import Draft, NewSubmission
+from callrail_relay.domain.mapper import MappedText, NewSubmission
 from callrail_relay.domain.message import Message, MessageFilter, Reason, Source, Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import engine
-from callrail_relay.outbox.commits import BATCH
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import engine, queries
+from callrail_relay.outbox.store import BATCH, Store
 from callrail_relay.outbox.tables import submissions
 from tests.outbox.database import connected
-from tests.outbox.worker import plain
+from tests.outbox.worker import accept_one, plain
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -54,7 +53,7 @@ def commits() -> Iterator[list[int]]:
     sa.event.remove(sa.Engine, "commit", count)
 
 
-async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
+async def test_a_message_is_kept_whole(outbox: Store) -> None:
     """What is read back is what was handed in."""
     draft = make_draft(
         recipient=RECIPIENT,
@@ -66,11 +65,11 @@ async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
         seller="Zoë Example",
         team_id="10",
     )
-    warning = Reason("duplicate", "It came before.")
+    warning = Reason("duplicate", {"detail": "It came before."})
     message = make_message(draft=draft, verdict=Verdict(warnings=(warning,)))
     submission = make_submission(message, source=Source.SEND)
 
-    (accepted,) = await outbox.accept(submission)
+    (accepted,) = await accept_one(outbox, submission)
 
     assert Status.QUEUED == accepted.status
     assert [
@@ -90,15 +89,15 @@ async def test_a_message_is_kept_whole(outbox: Outbox) -> None:
             seller="Zoë Example",
             team_id="10",
         )
-    ] == await outbox.find_messages(message.id)
+    ] == await outbox.read(queries.find_messages, message.id)
 
 
-async def test_the_raw_body_is_kept_byte_for_byte(outbox: Outbox, store_url: str) -> None:
+async def test_the_raw_body_is_kept_byte_for_byte(outbox: Store, store_url: str) -> None:
     """Bytes that are no text in any encoding come back as they came."""
     body = bytes(range(256)) * 4 + b"\r\n\0"
     submission = make_submission(body=body, content_type="text/plain; charset=x", query="a=1&b=%00")
 
-    await outbox.accept(submission)
+    await accept_one(outbox, submission)
 
     row = read_row(store_url, submission.id)
     assert (body, "text/plain; charset=x", "a=1&b=%00", START) == (
@@ -109,78 +108,83 @@ async def test_the_raw_body_is_kept_byte_for_byte(outbox: Outbox, store_url: str
     )
 
 
-async def test_what_cannot_be_mapped_is_held_with_every_fault(outbox: Outbox) -> None:
+async def test_what_cannot_be_mapped_is_held_with_every_fault(outbox: Store) -> None:
     """A request without recipient, text or route is stored as well."""
-    faults = (Reason("no_text", "There is no text."), Reason("no_phone", "There is no phone."))
-    message = make_message(draft=Draft(faults=faults), verdict=Verdict(holds=faults))
+    faults = (
+        Reason("no_text", {"detail": "There is no text."}),
+        Reason("no_phone", {"detail": "There is no phone."}),
+    )
+    message = make_message(draft=MappedText(reasons=faults), verdict=Verdict(holds=faults))
 
-    (accepted,) = await outbox.accept(make_submission(message))
+    (accepted,) = await accept_one(outbox, make_submission(message))
 
     assert Status.HELD == accepted.status
-    (stored,) = await outbox.find_messages(message.id)
+    (stored,) = await outbox.read(queries.find_messages, message.id)
     assert faults == stored.reasons
     assert (None, None, None) == (stored.recipient, stored.text, stored.route)
 
 
-async def test_a_submission_may_hold_several_messages(outbox: Outbox) -> None:
+async def test_a_submission_may_hold_several_messages(outbox: Store) -> None:
     """They are stored together and found by the id of the submission, in their order."""
     messages = [plain(f"Text {number}") for number in range(3)]
     submission = make_submission(*messages)
 
-    accepted = await outbox.accept(submission)
+    accepted = await accept_one(outbox, submission)
 
     ids = [message.id for message in messages]
     assert ids == [one.message_id for one in accepted]
-    assert ids == [message.id for message in await outbox.find_messages(submission.id)]
+    assert ids == [message.id for message in await outbox.read(queries.find_messages, submission.id)]
 
 
-async def test_many_submissions_share_commits(outbox: Outbox, commits: list[int]) -> None:
+async def test_many_submissions_share_commits(outbox: Store, commits: list[int]) -> None:
     """A burst costs a few commits, not one for each request."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(BATCH + 100)]
 
-    await asyncio.gather(*(outbox.accept(submission) for submission in burst))
+    await asyncio.gather(*(accept_one(outbox, submission) for submission in burst))
 
     assert 2 == len(commits)
-    assert len(burst) == len(await outbox.list_messages(MessageFilter(limit=0)))
+    assert len(burst) == len(await outbox.read(queries.list_messages, MessageFilter(limit=0)))
 
 
-async def test_each_is_answered_after_its_commit(outbox: Outbox, store_url: str) -> None:
+async def test_each_is_answered_after_its_commit(outbox: Store, store_url: str) -> None:
     """Whoever got an answer finds the submission on disk from outside."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(50)]
 
     async def accept_and_read(submission: NewSubmission) -> str:
-        await outbox.accept(submission)
+        await accept_one(outbox, submission)
         return str(read_row(store_url, submission.id).id)
 
     assert [one.id for one in burst] == await asyncio.gather(*map(accept_and_read, burst))
 
 
-async def test_submissions_that_arrive_together_keep_their_order(outbox: Outbox) -> None:
+async def test_submissions_that_arrive_together_keep_their_order(outbox: Store) -> None:
     """Arrival is the order of the queue, also inside one commit."""
     burst = [make_submission(plain(f"Text {number}")) for number in range(20)]
 
-    await asyncio.gather(*(outbox.accept(submission) for submission in burst))
+    await asyncio.gather(*(accept_one(outbox, submission) for submission in burst))
 
-    newest_first = [message.submission_id for message in await outbox.list_messages(MessageFilter())]
+    newest_first = [
+        message.submission_id for message in await outbox.read(queries.list_messages, MessageFilter())
+    ]
     assert [one.id for one in reversed(burst)] == newest_first
 
 
-async def test_a_poisoned_submission_does_not_take_others_with_it(outbox: Outbox) -> None:
+async def test_a_poisoned_submission_does_not_take_others_with_it(outbox: Store) -> None:
     """What the database refuses is refused alone; the others of its commit are stored."""
     known = make_submission()
-    await outbox.accept(known)
+    await accept_one(outbox, known)
     good = [make_submission(plain("Hello", to=recipient(number))) for number in range(3)]
     bad = make_submission(plain("Hello", to=recipient(3)), id_=known.id)
 
     answers = await asyncio.gather(
-        *(outbox.accept(one) for one in (good[0], bad, *good[1:])), return_exceptions=True
+        *(accept_one(outbox, one) for one in (good[0], bad, *good[1:])), return_exceptions=True
     )
 
     assert [False, True, False, False] == [isinstance(answer, Exception) for answer in answers]
     assert isinstance(answers[1], sa.exc.IntegrityError)
     for submission in good:
-        assert 1 == len(await outbox.find_messages(submission.id))
-    assert 1 == len(await outbox.find_messages(known.id))
+        assert 1 == len(await outbox.read(queries.find_messages, submission.id))
+    assert 1 == len(await outbox.read(queries.find_messages, known.id))
 
 
 @dataclass(frozen=True)
@@ -189,17 +193,17 @@ class FailingStore:
     A store of which somebody else holds the lock: SQLite gives up soon, PostgreSQL loses its connection.
     """
 
-    outbox: Outbox
+    outbox: Store
     end_of_trouble: Callable[[], None]
 
 
 @pytest.fixture
 async def failing(
-    outbox: Outbox, store_url: str, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+    outbox: Store, store_url: str, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> AsyncIterator[FailingStore]:
     if store_url.startswith("sqlite"):
         monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
-        impatient = await Outbox.open(store_url, clock, database_time=False)
+        impatient = await Store.open(store_url, clock, database_time=False)
         other = sqlite3.connect(store_url.removeprefix("sqlite:///"), isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         yield FailingStore(impatient, other.rollback)
@@ -228,7 +232,9 @@ async def test_all_who_wait_learn_that_the_store_failed(failing: FailingStore) -
     """Nobody is answered with success, and nobody waits for ever."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(10)]
 
-    answers = await asyncio.gather(*(failing.outbox.accept(one) for one in burst), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(accept_one(failing.outbox, one) for one in burst), return_exceptions=True
+    )
 
     assert [Unavailable] * 10 == [type(answer) for answer in answers]
 
@@ -237,22 +243,22 @@ async def test_a_store_that_failed_takes_the_next_submission(failing: FailingSto
     """Trouble ends with its cause, and of what was refused nothing is stored."""
     refused, taken = make_submission(), make_submission()
     with pytest.raises(Unavailable):
-        await failing.outbox.accept(refused)
+        await accept_one(failing.outbox, refused)
     failing.end_of_trouble()
 
-    await failing.outbox.accept(taken)
+    await accept_one(failing.outbox, taken)
 
-    assert [] == await failing.outbox.find_messages(refused.id)
-    assert 1 == len(await failing.outbox.find_messages(taken.id))
+    assert [] == await failing.outbox.read(queries.find_messages, refused.id)
+    assert 1 == len(await failing.outbox.read(queries.find_messages, taken.id))
 
 
-async def test_a_caller_who_is_cancelled_does_no_harm(outbox: Outbox) -> None:
+async def test_a_caller_who_is_cancelled_does_no_harm(outbox: Store) -> None:
     """
     The others of the commit are answered, and their texts are kept; that of the one who left before the
     commit began is not, as they were told.
     """
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(3)]
-    tasks = [asyncio.create_task(outbox.accept(submission)) for submission in burst]
+    tasks = [asyncio.create_task(accept_one(outbox, submission)) for submission in burst]
     await asyncio.sleep(0)
     tasks[1].cancel()
 
@@ -260,14 +266,14 @@ async def test_a_caller_who_is_cancelled_does_no_harm(outbox: Outbox) -> None:
 
     assert isinstance(answers[1], asyncio.CancelledError)
     assert [1, 1] == [len(answer) for answer in answers if isinstance(answer, list)]
-    kept = {message.recipient for message in await outbox.list_messages(MessageFilter())}
+    kept = {message.recipient for message in await outbox.read(queries.list_messages, MessageFilter())}
     assert {recipient(0), recipient(2)} == kept
 
 
 async def test_a_caller_who_is_cancelled_while_the_store_fails_does_no_harm(failing: FailingStore) -> None:
     """The others learn of it all the same."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(2)]
-    tasks = [asyncio.create_task(failing.outbox.accept(submission)) for submission in burst]
+    tasks = [asyncio.create_task(accept_one(failing.outbox, submission)) for submission in burst]
     await asyncio.sleep(0)
     tasks[0].cancel()
 
@@ -278,16 +284,16 @@ async def test_a_caller_who_is_cancelled_while_the_store_fails_does_no_harm(fail
 
 async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: ManualClock) -> None:
     """A stop in the middle of a burst loses nothing that was taken in."""
-    outbox = await Outbox.open(store_url, clock, database_time=False)
+    outbox = await Store.open(store_url, clock, database_time=False)
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(20)]
-    tasks = [asyncio.create_task(outbox.accept(submission)) for submission in burst]
+    tasks = [asyncio.create_task(accept_one(outbox, submission)) for submission in burst]
     await asyncio.sleep(0)
 
     await outbox.close()
 
     assert 20 == len(await asyncio.gather(*tasks))
-    again = await Outbox.open(store_url, clock, database_time=False)
-    assert 20 == len(await again.list_messages(MessageFilter()))
+    again = await Store.open(store_url, clock, database_time=False)
+    assert 20 == len(await again.read(queries.list_messages, MessageFilter()))
     await again.close()
 
 
@@ -306,6 +312,6 @@ def test_no_option_of_the_url_tells_a_password(option: str) -> None:
     assert ("host=" in option) == ("host=" in name)
 
 
-async def test_the_store_tells_its_name_without_a_password(outbox: Outbox, store_url: str) -> None:
+async def test_the_store_tells_its_name_without_a_password(outbox: Store, store_url: str) -> None:
     """The file, or the address."""
     assert outbox.name in store_url

@@ -10,9 +10,10 @@ from callrail_relay.domain.alerts import Changes, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import alerts
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import messages
-from tests.outbox.worker import REFUSED, Worker, put
+from tests.outbox.worker import REFUSED, Worker, accept_one, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_draft, make_message, make_submission, recipient
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 MINUTE = timedelta(minutes=1)
 QUARTER = 15 * MINUTE
-HELD = Verdict((Reason("merge_tag", "It holds a merge tag."),))
+HELD = Verdict((Reason("merge_tag", {"detail": "It holds a merge tag."}),))
 
 
 def incident(key: str = "paused:ACC1", **changes: object) -> Incident:
@@ -28,13 +29,13 @@ def incident(key: str = "paused:ACC1", **changes: object) -> Incident:
     return replace(made, **changes)  # type: ignore[arg-type]  # names are checked there
 
 
-async def put_held(outbox: Outbox, number: int) -> None:
+async def put_held(outbox: Store, number: int) -> None:
     draft = make_draft(recipient=recipient(number), text="Hello {{name}}")
-    await outbox.accept(make_submission(make_message(draft=draft, verdict=HELD)))
+    await accept_one(outbox, make_submission(make_message(draft=draft, verdict=HELD)))
 
 
 async def test_texts_wait_since_they_were_held_or_became_unknown(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     await put_held(outbox, 1)
     await put(outbox, "Hello", to=recipient(2))
@@ -43,13 +44,15 @@ async def test_texts_wait_since_they_were_held_or_became_unknown(
     clock.advance(5 * MINUTE)
     await put_held(outbox, 3)
 
-    assert Undecided(held=(START,)) == await outbox.read_undecided(QUARTER)
+    assert Undecided(held=(START,)) == await outbox.read(alerts.read_undecided, QUARTER)
     clock.advance(10 * MINUTE)
-    assert Undecided(held=(START,), unknown=(START + 10 * MINUTE,)) == await outbox.read_undecided(QUARTER)
+    assert Undecided(held=(START,), unknown=(START + 10 * MINUTE,)) == await outbox.read(
+        alerts.read_undecided, QUARTER
+    )
 
 
 async def test_what_leaves_by_itself_waits_for_nobody(
-    store_url: str, outbox: Outbox, clock: ManualClock
+    store_url: str, outbox: Store, clock: ManualClock
 ) -> None:
     """As a text that is held for quiet hours."""
     await put_held(outbox, 1)
@@ -59,10 +62,10 @@ async def test_what_leaves_by_itself_waits_for_nobody(
     engine.dispose()
     clock.advance(30 * MINUTE)
 
-    assert Undecided() == await outbox.read_undecided(QUARTER)
+    assert Undecided() == await outbox.read(alerts.read_undecided, QUARTER)
 
 
-async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_failures_count_for_ten_minutes(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Those of these accounts, refused or unknown; a text that was sent is none."""
     for number in range(3):
         await put(outbox, "Hello", to=recipient(number))
@@ -70,72 +73,78 @@ async def test_failures_count_for_ten_minutes(outbox: Outbox, worker: Worker, cl
     await worker.finish(await worker.take(), REFUSED)
     await worker.finish(await worker.take(), Unknown("CallRail did not answer."))
 
-    assert 2 == await outbox.count_failures([ACCOUNT])
-    assert 0 == await outbox.count_failures(["ACC2"])
-    assert 0 == await outbox.count_failures([])
+    assert 2 == await outbox.read(alerts.count_failures, [ACCOUNT])
+    assert 0 == await outbox.read(alerts.count_failures, ["ACC2"])
+    assert 0 == await outbox.read(alerts.count_failures, [])
     clock.advance(10 * MINUTE)
-    assert 0 == await outbox.count_failures([ACCOUNT])
+    assert 0 == await outbox.read(alerts.count_failures, [ACCOUNT])
 
 
-async def test_an_incident_is_opened_once(outbox: Outbox, second_outbox: Outbox) -> None:
+async def test_an_incident_is_opened_once(outbox: Store, second_outbox: Store) -> None:
     """Whichever node is first; the other's words change nothing."""
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    await second_outbox.change_incidents(Changes(opened=(incident(detail="Later.", told_at=START),)))
-
-    assert [incident()] == await second_outbox.read_incidents()
-
-
-async def test_one_node_at_a_time_tells(outbox: Outbox, second_outbox: Outbox, clock: ManualClock) -> None:
-    """When it dies meanwhile, another does when the lease is over."""
-    await outbox.change_incidents(Changes(opened=(incident(), incident("failures", told_at=START))))
-
-    [claimed] = await outbox.claim_alerts(MINUTE)
-    assert [] == await second_outbox.claim_alerts(MINUTE)
-    clock.advance(MINUTE)
-    assert ["paused:ACC1"] == [one.key for one in await second_outbox.claim_alerts(MINUTE)]
-    await second_outbox.mark_told([claimed])
-    clock.advance(MINUTE)
-    assert [] == await outbox.claim_alerts(MINUTE)
-    assert {START + MINUTE, START} == {one.told_at for one in await outbox.read_incidents()}
-
-
-async def test_the_end_is_told_and_then_forgotten(outbox: Outbox) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START), incident("failures"))))
-
-    await outbox.change_incidents(
-        Changes(over={"paused:ACC1": "Well again."}, dropped=frozenset({"failures"}))
+    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
+    await second_outbox.write(
+        alerts.change_incidents, Changes(opened=(incident(detail="Later.", told_at=START),))
     )
 
-    [claimed] = await outbox.claim_alerts(MINUTE)
+    assert [incident()] == await second_outbox.read(alerts.read_incidents)
+
+
+async def test_one_node_at_a_time_tells(outbox: Store, second_outbox: Store, clock: ManualClock) -> None:
+    """When it dies meanwhile, another does when the lease is over."""
+    await outbox.write(
+        alerts.change_incidents, Changes(opened=(incident(), incident("failures", told_at=START)))
+    )
+
+    [claimed] = await outbox.write(alerts.claim_alerts, MINUTE)
+    assert [] == await second_outbox.write(alerts.claim_alerts, MINUTE)
+    clock.advance(MINUTE)
+    assert ["paused:ACC1"] == [one.key for one in await second_outbox.write(alerts.claim_alerts, MINUTE)]
+    await second_outbox.write(alerts.mark_told, [claimed])
+    clock.advance(MINUTE)
+    assert [] == await outbox.write(alerts.claim_alerts, MINUTE)
+    assert {START + MINUTE, START} == {one.told_at for one in await outbox.read(alerts.read_incidents)}
+
+
+async def test_the_end_is_told_and_then_forgotten(outbox: Store) -> None:
+    await outbox.write(
+        alerts.change_incidents, Changes(opened=(incident(told_at=START), incident("failures")))
+    )
+
+    await outbox.write(
+        alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}, dropped=frozenset({"failures"}))
+    )
+
+    [claimed] = await outbox.write(alerts.claim_alerts, MINUTE)
     assert (Level.OVER, "Well again.") == (claimed.level, claimed.detail)
-    await outbox.mark_told([claimed])
-    assert [] == await outbox.read_incidents()
+    await outbox.write(alerts.mark_told, [claimed])
+    assert [] == await outbox.read(alerts.read_incidents)
 
 
-async def test_an_end_that_was_not_told_can_begin_again(outbox: Outbox) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
-    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
-    await outbox.change_incidents(Changes(opened=(incident(told_at=START),)))
+async def test_an_end_that_was_not_told_can_begin_again(outbox: Store) -> None:
+    await outbox.write(alerts.change_incidents, Changes(opened=(incident(told_at=START),)))
+    await outbox.write(alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}))
+    await outbox.write(alerts.change_incidents, Changes(opened=(incident(told_at=START),)))
 
-    assert [] == await outbox.claim_alerts(MINUTE)
+    assert [] == await outbox.write(alerts.claim_alerts, MINUTE)
 
 
-async def test_what_changed_while_it_was_told_is_told_anew(outbox: Outbox) -> None:
+async def test_what_changed_while_it_was_told_is_told_anew(outbox: Store) -> None:
     """The end is not lost with the word that the beginning arrived."""
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    claimed = await outbox.claim_alerts(MINUTE)
-    await outbox.change_incidents(Changes(over={"paused:ACC1": "Well again."}))
-    await outbox.mark_told(claimed)
-    await outbox.put_off_alerts(claimed, START + MINUTE)
+    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
+    claimed = await outbox.write(alerts.claim_alerts, MINUTE)
+    await outbox.write(alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}))
+    await outbox.write(alerts.mark_told, claimed)
+    await outbox.write(alerts.put_off, claimed, START + MINUTE)
 
-    assert ["Well again."] == [one.detail for one in await outbox.claim_alerts(MINUTE)]
+    assert ["Well again."] == [one.detail for one in await outbox.write(alerts.claim_alerts, MINUTE)]
 
 
-async def test_what_was_put_off_waits(outbox: Outbox, clock: ManualClock) -> None:
-    await outbox.change_incidents(Changes(opened=(incident(),)))
-    await outbox.put_off_alerts(await outbox.claim_alerts(MINUTE), START + QUARTER)
+async def test_what_was_put_off_waits(outbox: Store, clock: ManualClock) -> None:
+    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
+    await outbox.write(alerts.put_off, await outbox.write(alerts.claim_alerts, MINUTE), START + QUARTER)
 
     clock.advance(QUARTER - timedelta(seconds=1))
-    assert [] == await outbox.claim_alerts(MINUTE)
+    assert [] == await outbox.write(alerts.claim_alerts, MINUTE)
     clock.advance(1)
-    assert 1 == len(await outbox.claim_alerts(MINUTE))
+    assert 1 == len(await outbox.write(alerts.claim_alerts, MINUTE))

@@ -8,14 +8,16 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown
+from callrail_relay.outbox import decisions
 from callrail_relay.outbox.claim import ROOM_RETRY
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import (
     FIREWALL,
     REFUSED,
     SENT,
     TOO_MANY,
     Worker,
+    accept_one,
     codes_of,
     find,
     plain,
@@ -32,13 +34,13 @@ pytestmark = pytest.mark.anyio
 NEVER_TOO_OLD = GuardPolicy(too_old=Mode.OFF)
 
 
-async def put_many(outbox: Outbox, count: int, *, account_id: str = ACCOUNT, first: int = 0) -> None:
+async def put_many(outbox: Store, count: int, *, account_id: str = ACCOUNT, first: int = 0) -> None:
     """Store as many texts, each to a person of its own."""
     texts = [
         plain(f"Text {number}", to=recipient(number), account_id=account_id)
         for number in range(first, first + count)
     ]
-    await outbox.accept(make_submission(*texts))
+    await accept_one(outbox, make_submission(*texts))
 
 
 async def send_all(worker: Worker, clock: ManualClock) -> list[datetime]:
@@ -68,7 +70,7 @@ def most_in_any(window: timedelta, departures: list[datetime]) -> int:
     return most
 
 
-async def test_400_texts_take_two_hours(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_400_texts_take_two_hours(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """150 leave at once, 150 an hour later, and 100 after two."""
     await put_many(outbox, 400)
 
@@ -77,7 +79,7 @@ async def test_400_texts_take_two_hours(outbox: Outbox, worker: Worker, clock: M
     assert [START] * 150 + [START + HOUR] * 150 + [START + 2 * HOUR] * 100 == departures
 
 
-async def test_1500_texts_take_a_day(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_1500_texts_take_a_day(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """1,000 leave on the first day, 150 an hour; the rest a day after those whose places they take."""
     worker = worker.under(guards=NEVER_TOO_OLD)
     await put_many(outbox, 1500)
@@ -90,7 +92,7 @@ async def test_1500_texts_take_a_day(outbox: Outbox, worker: Worker, clock: Manu
     assert START + DAY + 3 * HOUR == departures[-1]
 
 
-async def test_the_windows_roll(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_the_windows_roll(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """A place is free an hour after its own use, not at the full hour."""
     worker = worker.under(limits=Limits(3, 100))
     await put_many(outbox, 6)
@@ -106,7 +108,7 @@ async def test_the_windows_roll(outbox: Outbox, worker: Worker, clock: ManualClo
 
 
 async def test_a_place_is_taken_until_the_hour_is_over(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Not a microsecond earlier."""
     worker = worker.under(limits=Limits(1, 100))
@@ -119,7 +121,7 @@ async def test_a_place_is_taken_until_the_hour_is_over(
     await worker.take()
 
 
-async def test_a_text_under_way_has_its_place(outbox: Outbox, worker: Worker) -> None:
+async def test_a_text_under_way_has_its_place(outbox: Store, worker: Worker) -> None:
     """The claim takes it, not the answer."""
     worker = worker.under(limits=Limits(2, 100))
     await put_many(outbox, 3)
@@ -127,9 +129,7 @@ async def test_a_text_under_way_has_its_place(outbox: Outbox, worker: Worker) ->
     assert 2 == len(await worker.take_all())
 
 
-async def test_the_hour_is_counted_from_the_answer(
-    outbox: Outbox, worker: Worker, clock: ManualClock
-) -> None:
+async def test_the_hour_is_counted_from_the_answer(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """CallRail may have counted it at the very end of the request."""
     worker = worker.under(limits=Limits(1, 100))
     await put_many(outbox, 2)
@@ -140,7 +140,7 @@ async def test_the_hour_is_counted_from_the_answer(
     assert START + timedelta(seconds=30) + HOUR == await worker.waits()
 
 
-async def test_accounts_have_budgets_of_their_own(outbox: Outbox, worker: Worker) -> None:
+async def test_accounts_have_budgets_of_their_own(outbox: Store, worker: Worker) -> None:
     """One account's full hour is no other's."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"], limits=Limits(2, 100))
     await put_many(outbox, 5, account_id="ACC-1")
@@ -151,7 +151,7 @@ async def test_accounts_have_budgets_of_their_own(outbox: Outbox, worker: Worker
     assert ["ACC-1", "ACC-1", "ACC-2", "ACC-2"] == [claim.route.account_id for claim in claims]
 
 
-async def test_the_sooner_of_two_accounts_wakes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_the_sooner_of_two_accounts_wakes(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """With both full, the one whose place is free first says when to look again."""
     worker = worker.under(accounts=["ACC-1", "ACC-2"], limits=Limits(1, 100))
     await put_many(outbox, 2, account_id="ACC-2")
@@ -165,7 +165,7 @@ async def test_the_sooner_of_two_accounts_wakes(outbox: Outbox, worker: Worker, 
 
 @pytest.mark.parametrize(("limits", "window"), [(Limits(4, 100), HOUR), (Limits(100, 4), DAY)])
 async def test_a_text_of_which_only_half_fits_is_not_begun(
-    outbox: Outbox, worker: Worker, clock: ManualClock, limits: Limits, window: timedelta
+    outbox: Store, worker: Worker, clock: ManualClock, limits: Limits, window: timedelta
 ) -> None:
     """
     It waits until the window has room for all of it. A shorter one would have room now, so that it is asked
@@ -187,7 +187,7 @@ async def test_a_text_of_which_only_half_fits_is_not_begun(
 
 
 async def test_segments_of_a_text_under_way_are_reserved(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Others get only what it leaves, also between its segments."""
     worker = worker.under(limits=Limits(4, 100))
@@ -208,7 +208,7 @@ async def test_segments_of_a_text_under_way_are_reserved(
 
 
 async def test_the_rest_of_a_text_is_not_forgotten_behind_one_that_does_not_fit(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """While the next text waits for room, the wake-up is that of the segment that is due sooner."""
     worker = worker.under(limits=Limits(3, 100))
@@ -219,7 +219,7 @@ async def test_the_rest_of_a_text_is_not_forgotten_behind_one_that_does_not_fit(
     assert START + timedelta(seconds=1) == await worker.waits()
 
 
-async def test_a_text_that_no_hour_can_take_is_held(outbox: Outbox, worker: Worker) -> None:
+async def test_a_text_that_no_hour_can_take_is_held(outbox: Store, worker: Worker) -> None:
     """It would wait for ever; the others go on."""
     worker = worker.under(limits=Limits(2, 100))
     long = await put(outbox, words(400), to=recipient(50))
@@ -236,12 +236,12 @@ async def test_a_text_that_no_hour_can_take_is_held(outbox: Outbox, worker: Work
 
 
 async def test_a_text_held_for_its_length_goes_when_the_settings_allow_it(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """The remedy that the reason names is one."""
     id_ = await put(outbox, words(400))
     assert await worker.under(limits=Limits(2, 100)).waits() is None
-    await outbox.approve(id_)
+    await outbox.write(decisions.approve, id_)
 
     claim = await worker.under(limits=Limits(2, 100), max_characters=1000).take()
 
@@ -260,7 +260,7 @@ async def test_a_text_held_for_its_length_goes_when_the_settings_allow_it(
     ids=["NotSent", "RateLimited", "401", "403", "403 with HTML"],
 )
 async def test_what_did_not_leave_costs_nothing(
-    outbox: Outbox, worker: Worker, outcome: NotSent | Rejected
+    outbox: Store, worker: Worker, outcome: NotSent | Rejected
 ) -> None:
     """Its place is free again at once."""
     await put(outbox, "Hello")
@@ -277,7 +277,7 @@ async def test_what_did_not_leave_costs_nothing(
     "outcome", [SENT, REFUSED, Unknown("no answer.")], ids=lambda outcome: str(outcome.kind.value)
 )
 async def test_what_may_have_left_keeps_its_place(
-    outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Unknown | Rejected
+    outbox: Store, worker: Worker, clock: ManualClock, outcome: Unknown | Rejected
 ) -> None:
     """For an hour of one window and a day of the other."""
     await put(outbox, "Hello")
@@ -295,7 +295,7 @@ async def test_what_may_have_left_keeps_its_place(
 
 
 async def test_another_program_on_the_account_counts(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """CallRail's own count is higher than ours: the difference takes places, for as long as a window is."""
     worker = worker.under(limits=Limits(10, 100))
@@ -311,7 +311,7 @@ async def test_another_program_on_the_account_counts(
     assert (0, 8 + 4) == (standing.hour.used, standing.day.used)
 
 
-async def test_a_lower_count_of_callrail_is_not_believed(outbox: Outbox, worker: Worker) -> None:
+async def test_a_lower_count_of_callrail_is_not_believed(outbox: Store, worker: Worker) -> None:
     """Its window may have begun later than ours."""
     worker = worker.under(limits=Limits(3, 100))
     await put_many(outbox, 5)
@@ -323,7 +323,7 @@ async def test_a_lower_count_of_callrail_is_not_believed(outbox: Outbox, worker:
 
 
 async def test_the_excess_of_another_program_ends_before_ours(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The next text fits when what the other program used is over, though our own uses are newer."""
     worker = worker.under(limits=Limits(10, 100))
@@ -340,7 +340,7 @@ async def test_the_excess_of_another_program_ends_before_ours(
 
 
 async def test_a_window_full_of_newer_uses_frees_with_the_older_excess(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Where the excess is the oldest in the window, its end is the next place."""
     worker = worker.under(limits=Limits(4, 100))
@@ -355,7 +355,7 @@ async def test_a_window_full_of_newer_uses_frees_with_the_older_excess(
 
 
 async def test_a_window_filled_by_others_frees_when_they_end(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Also where none of the uses is ours."""
     worker = worker.under(limits=Limits(3, 100))
@@ -370,7 +370,7 @@ async def test_a_window_filled_by_others_frees_when_they_end(
     assert long == (await worker.take()).message_id
 
 
-async def test_a_lower_limit_of_callrail_holds(outbox: Outbox, worker: Worker) -> None:
+async def test_a_lower_limit_of_callrail_holds(outbox: Store, worker: Worker) -> None:
     """The smaller of the setting and CallRail's own."""
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=3, day_allowed=4))
@@ -380,7 +380,7 @@ async def test_a_lower_limit_of_callrail_holds(outbox: Outbox, worker: Worker) -
     assert 2 == len(await worker.take_all())
 
 
-async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Outbox, worker: Worker) -> None:
+async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Store, worker: Worker) -> None:
     """A person who set less meant it."""
     worker = worker.under(limits=Limits(2, 3))
     await put_many(outbox, 5)
@@ -390,7 +390,7 @@ async def test_a_higher_limit_of_callrail_does_not_raise_the_setting(outbox: Out
     assert (2, 3) == (standing.hour.allowed, standing.day.allowed)
 
 
-async def test_a_limit_that_callrail_raises_again_holds(outbox: Outbox, worker: Worker) -> None:
+async def test_a_limit_that_callrail_raises_again_holds(outbox: Store, worker: Worker) -> None:
     """The latest answer counts."""
     await put_many(outbox, 5)
     await worker.send(sent_with(hour_allowed=2, day_allowed=2))
@@ -400,7 +400,7 @@ async def test_a_limit_that_callrail_raises_again_holds(outbox: Outbox, worker: 
 
 
 async def test_a_text_that_began_waits_where_callrail_lowers_the_limit(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The limit is kept even for the rest of a text."""
     id_ = await put(outbox, words(400))
@@ -414,7 +414,7 @@ async def test_a_text_that_began_waits_where_callrail_lowers_the_limit(
     ]
 
 
-async def test_an_account_that_may_send_nothing_waits(outbox: Outbox, worker: Worker) -> None:
+async def test_an_account_that_may_send_nothing_waits(outbox: Store, worker: Worker) -> None:
     """A limit of zero is no reason to hold the texts: it may be raised again."""
     await put_many(outbox, 2)
     await worker.send(sent_with(hour_allowed=0))

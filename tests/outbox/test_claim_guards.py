@@ -7,7 +7,9 @@ import pytest
 from callrail_relay.domain.guards import GuardPolicy, Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, opt_outs
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, codes_of, find, put, put_message, status_of, words
 from tests.support.clock import ManualClock
 from tests.support.factories import (
@@ -26,9 +28,7 @@ MOMENT = timedelta(microseconds=1)
 OPTED_OUT = Rejected(400, "recipient has opted out", Refusal.OPTED_OUT)
 
 
-async def test_a_text_that_waited_too_long_is_held(
-    outbox: Outbox, worker: Worker, clock: ManualClock
-) -> None:
+async def test_a_text_that_waited_too_long_is_held(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Every one of them, and the claim says so; what came in since goes."""
     old = [await put(outbox, "old", to=recipient(number)) for number in range(2)]
     clock.advance(MAX_AGE + MOMENT)
@@ -44,7 +44,7 @@ async def test_a_text_that_waited_too_long_is_held(
         assert ["too_old"] == await codes_of(outbox, id_)
 
 
-async def test_a_text_of_just_that_age_goes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_text_of_just_that_age_goes(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Longer than the setting, not as long."""
     await put(outbox, "Hello")
     clock.advance(MAX_AGE)
@@ -53,7 +53,7 @@ async def test_a_text_of_just_that_age_goes(outbox: Outbox, worker: Worker, cloc
 
 
 async def test_with_nothing_else_to_do_the_held_are_told(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A claim without a segment also says what it held."""
     id_ = await put(outbox, "Hello")
@@ -67,20 +67,20 @@ async def test_with_nothing_else_to_do_the_held_are_told(
 
 
 async def test_an_old_text_that_a_person_approved_goes(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """It is not held a second time for the same reason."""
     id_ = await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
-    await outbox.approve(id_)
+    await outbox.write(decisions.approve, id_)
     clock.advance(MAX_AGE + MOMENT)
 
     assert id_ == (await worker.take()).message_id
 
 
 async def test_a_text_under_way_is_not_stopped_for_its_age(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Half a text makes less sense than a late one."""
     id_ = await put(outbox, words(200))
@@ -92,7 +92,7 @@ async def test_a_text_under_way_is_not_stopped_for_its_age(
 
 @pytest.mark.parametrize("mode", [Mode.WARN, Mode.OFF])
 async def test_a_guard_that_does_not_hold_lets_it_go(
-    outbox: Outbox, worker: Worker, clock: ManualClock, mode: Mode
+    outbox: Store, worker: Worker, clock: ManualClock, mode: Mode
 ) -> None:
     """The mode of the settings counts."""
     await put(outbox, "Hello")
@@ -101,7 +101,7 @@ async def test_a_guard_that_does_not_hold_lets_it_go(
     await worker.under(guards=GuardPolicy(too_old=mode)).take()
 
 
-async def test_an_age_of_ones_own(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_age_of_ones_own(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The longest wait is a setting."""
     await put(outbox, "Hello")
     clock.advance(61)
@@ -109,14 +109,14 @@ async def test_an_age_of_ones_own(outbox: Outbox, worker: Worker, clock: ManualC
     assert await worker.under(guards=GuardPolicy(max_age=timedelta(minutes=1))).waits() is None
 
 
-async def opt_out(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def opt_out(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Let CallRail say that the usual person opted out."""
     await put(outbox, "the one that is refused")
     await worker.send(OPTED_OUT)
     clock.advance(1)
 
 
-async def test_whoever_opted_out_is_not_texted(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_whoever_opted_out_is_not_texted(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """CallRail's refusal is remembered: the next text to that person is held before it leaves."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
@@ -126,7 +126,7 @@ async def test_whoever_opted_out_is_not_texted(outbox: Outbox, worker: Worker, c
 
 
 async def test_an_opt_out_is_of_one_tracking_number(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """As with CallRail: the pair of tracking number and person."""
     await opt_out(outbox, worker, clock)
@@ -137,22 +137,22 @@ async def test_an_opt_out_is_of_one_tracking_number(
     await worker.take()
 
 
-async def test_an_opt_out_cannot_be_approved_away(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_opt_out_cannot_be_approved_away(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Nothing leaves while the person is on the list."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
     await worker.waits()
-    await outbox.approve(id_)
+    await outbox.write(decisions.approve, id_)
 
     assert await worker.waits() is None
     assert Status.HELD == await status_of(outbox, id_)
 
 
-async def test_an_opt_out_stops_a_text_under_way(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_opt_out_stops_a_text_under_way(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The rest of a text does not leave once the person said no."""
     id_ = await put(outbox, words(400))
     await worker.send()
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
     clock.advance(1)
 
     assert await worker.waits() is None
@@ -162,11 +162,11 @@ async def test_an_opt_out_stops_a_text_under_way(outbox: Outbox, worker: Worker,
 
 
 async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Every reason, not only the first."""
     id_ = await put(outbox, "Hello")
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They said STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They said STOP.")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
 
@@ -174,15 +174,15 @@ async def test_an_old_text_of_somebody_who_opted_out_shows_both_reasons(
 
 
 async def test_what_a_guard_warned_of_stays_to_be_seen(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A later reason is added to an earlier one."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
     await worker.waits()
-    await outbox.approve(id_)
+    await outbox.write(decisions.approve, id_)
     await worker.waits()
 
     assert "opt_out" in await codes_of(outbox, id_)
-    assert (await find(outbox, id_)).reason is not None
+    assert explain_all((await find(outbox, id_)).reasons) is not None

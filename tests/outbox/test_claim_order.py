@@ -7,7 +7,8 @@ import pytest
 from callrail_relay.domain.delivery import Claim
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import REFUSED, TOO_MANY, Worker, find, put, put_message, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -25,7 +26,7 @@ INTERVAL = timedelta(seconds=1)
 SOMEBODY_ELSE = recipient(77)
 
 
-async def test_a_claim_names_all_that_a_request_needs(outbox: Outbox, worker: Worker) -> None:
+async def test_a_claim_names_all_that_a_request_needs(outbox: Store, worker: Worker) -> None:
     """Route, person, words and position, and the attempt to be settled later."""
     id_ = await put(outbox, "Hello")
 
@@ -44,7 +45,7 @@ async def test_a_claim_names_all_that_a_request_needs(outbox: Outbox, worker: Wo
     )
 
 
-async def test_the_attempt_is_on_disk_before_anything_leaves(outbox: Outbox, worker: Worker) -> None:
+async def test_the_attempt_is_on_disk_before_anything_leaves(outbox: Store, worker: Worker) -> None:
     """A claim that nobody records reads as under way, never as untried."""
     id_ = await put(outbox, "Hello")
 
@@ -63,7 +64,7 @@ async def test_an_empty_store_has_nothing_to_claim(worker: Worker) -> None:
 
 
 async def test_texts_to_one_person_leave_in_the_order_in_which_they_came(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """First come, first sent."""
     for text in ("one", "two", "three"):
@@ -76,7 +77,7 @@ async def test_texts_to_one_person_leave_in_the_order_in_which_they_came(
     assert ["one", "two", "three"] == sent
 
 
-async def test_one_text_to_one_person_is_under_way_at_a_time(outbox: Outbox, worker: Worker) -> None:
+async def test_one_text_to_one_person_is_under_way_at_a_time(outbox: Store, worker: Worker) -> None:
     """The second waits for the outcome of the first."""
     await put(outbox, "one")
     await put(outbox, "two")
@@ -84,7 +85,7 @@ async def test_one_text_to_one_person_is_under_way_at_a_time(outbox: Outbox, wor
     assert ["one"] == [claim.content for claim in await worker.take_all()]
 
 
-async def test_other_people_do_not_wait(outbox: Outbox, worker: Worker) -> None:
+async def test_other_people_do_not_wait(outbox: Store, worker: Worker) -> None:
     """The first text to each person goes, in the order of arrival."""
     for text, to in (("A1", 1), ("A2", 1), ("B1", 2), ("C1", 3), ("B2", 2)):
         await put(outbox, text, to=recipient(to))
@@ -93,7 +94,7 @@ async def test_other_people_do_not_wait(outbox: Outbox, worker: Worker) -> None:
 
 
 async def test_the_same_person_by_another_tracking_number_does_not_wait(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """The ordering key is tracking number and recipient together."""
     for number in ("+12025550133", "+12025550144"):
@@ -107,7 +108,7 @@ async def test_the_same_person_by_another_tracking_number_does_not_wait(
     "outcome", [REFUSED, Unknown("no answer.")], ids=lambda outcome: str(outcome.kind.value)
 )
 async def test_what_is_settled_lets_the_next_one_go(
-    outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome
+    outbox: Store, worker: Worker, clock: ManualClock, outcome: Outcome
 ) -> None:
     """A text that failed, or whose outcome is not known, blocks nobody."""
     await put(outbox, "one")
@@ -118,30 +119,30 @@ async def test_what_is_settled_lets_the_next_one_go(
     assert "two" == (await worker.take()).content
 
 
-async def test_what_is_held_lets_the_next_one_go(outbox: Outbox, worker: Worker) -> None:
+async def test_what_is_held_lets_the_next_one_go(outbox: Store, worker: Worker) -> None:
     """A text that waits for a person blocks nobody, and once approved takes its turn again."""
     await put(outbox, "one")
     held = await put(outbox, "one")
     await put(outbox, "two")
     assert Status.HELD == await status_of(outbox, held)
     await worker.send()
-    await outbox.approve(held)
+    await outbox.write(decisions.approve, held)
     worker = worker.under(recipient_interval=timedelta())
 
     assert [held, "two"] == [(await worker.send()).message_id, (await worker.send()).content]
 
 
-async def test_what_was_cancelled_lets_the_next_one_go(outbox: Outbox, worker: Worker) -> None:
+async def test_what_was_cancelled_lets_the_next_one_go(outbox: Store, worker: Worker) -> None:
     """A text that a person took back blocks nobody and does not leave."""
     first = await put(outbox, "one")
     await put(outbox, "two")
-    await outbox.cancel(first, [Status.QUEUED])
+    await outbox.write(decisions.cancel, first, [Status.QUEUED])
 
     assert ["two"] == [claim.content for claim in await worker.take_all()]
 
 
 async def test_two_texts_to_one_person_have_a_pause_between_them(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The pause begins when the first one's outcome is known; other people do not wait for it."""
     await put(outbox, "one")
@@ -159,7 +160,7 @@ async def test_two_texts_to_one_person_have_a_pause_between_them(
 
 
 async def test_a_text_that_cost_nothing_makes_nobody_pause(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """After a refusal for the moment the same text goes as soon as the account may send."""
     worker = worker.under(recipient_interval=timedelta(hours=1))
@@ -174,7 +175,7 @@ async def test_a_text_that_cost_nothing_makes_nobody_pause(
     "outcome", [NotSent("no route."), TOO_MANY], ids=lambda outcome: str(outcome.kind.value)
 )
 async def test_a_text_that_did_not_leave_keeps_its_place(
-    outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome
+    outbox: Store, worker: Worker, clock: ManualClock, outcome: Outcome
 ) -> None:
     """It goes before the later ones, to the same person and to others."""
     for text, to in (("A1", 1), ("A2", 1), ("B1", 2)):
@@ -188,7 +189,7 @@ async def test_a_text_that_did_not_leave_keeps_its_place(
     assert "A2" == (await worker.send()).content
 
 
-async def test_the_parts_of_a_text_stay_together(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_the_parts_of_a_text_stay_together(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """All segments leave in order, with the pause between them, before the next text to that person."""
     long = words(400)
     await put(outbox, long)
@@ -207,7 +208,7 @@ async def test_the_parts_of_a_text_stay_together(outbox: Outbox, worker: Worker,
 
 
 async def test_a_text_that_began_goes_before_those_that_did_not(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Its next segment comes before an earlier text to somebody else that has only now become free."""
     await put(outbox, "A1", to=recipient(1))
@@ -221,9 +222,7 @@ async def test_a_text_that_began_goes_before_those_that_did_not(
     assert 2 == (await worker.take()).position
 
 
-async def test_a_text_is_cut_by_the_length_of_the_day_on_which_it_goes(
-    outbox: Outbox, worker: Worker
-) -> None:
+async def test_a_text_is_cut_by_the_length_of_the_day_on_which_it_goes(outbox: Store, worker: Worker) -> None:
     """What changed in the settings since it came in counts."""
     id_ = await put(outbox, words(400))
 
@@ -233,7 +232,7 @@ async def test_a_text_is_cut_by_the_length_of_the_day_on_which_it_goes(
     assert 1 == len((await find(outbox, id_)).segments)
 
 
-async def test_accounts_outside_the_settings_stay_as_they_are(outbox: Outbox, worker: Worker) -> None:
+async def test_accounts_outside_the_settings_stay_as_they_are(outbox: Store, worker: Worker) -> None:
     """Their texts are neither sent nor held, and the others flow."""
     foreign = await put(outbox, "foreign", account_id="ACC-OLD", to=recipient(1))
     await put(outbox, "ours", to=recipient(2))
@@ -243,7 +242,7 @@ async def test_accounts_outside_the_settings_stay_as_they_are(outbox: Outbox, wo
     assert ["foreign"] == [c.content for c in await worker.under(accounts=["ACC-OLD"]).take_all()]
 
 
-async def test_no_accounts_at_all_is_nothing_to_claim(outbox: Outbox, worker: Worker) -> None:
+async def test_no_accounts_at_all_is_nothing_to_claim(outbox: Store, worker: Worker) -> None:
     """A relay without settings sends nothing."""
     await put(outbox, "Hello")
 

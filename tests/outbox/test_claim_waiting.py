@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.message import Status
+from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Unknown
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import (
     FIREWALL,
     REFUSED,
@@ -27,30 +28,30 @@ pytestmark = pytest.mark.anyio
 MINUTE = timedelta(minutes=1)
 
 
-async def put_three(outbox: Outbox) -> list[str]:
+async def put_three(outbox: Store) -> list[str]:
     return [await put(outbox, f"Text {number}", to=recipient(number)) for number in range(3)]
 
 
-async def test_nothing_leaves_from_a_paused_account(outbox: Outbox, worker: Worker) -> None:
+async def test_nothing_leaves_from_a_paused_account(outbox: Store, worker: Worker) -> None:
     """Only a person's word changes that, so there is nothing to wait for."""
     await put_three(outbox)
-    await outbox.pause(ACCOUNT, "Holidays.")
+    await outbox.write(decisions.pause, ACCOUNT, "Holidays.")
 
     assert await worker.waits() is None
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
     assert 3 == len(await worker.take_all())
 
 
-async def test_other_accounts_go_on(outbox: Outbox, worker: Worker) -> None:
+async def test_other_accounts_go_on(outbox: Store, worker: Worker) -> None:
     """A pause concerns its account alone."""
     await put(outbox, "A", account_id="ACC-1")
     await put(outbox, "B", account_id="ACC-2", to=recipient(2))
-    await outbox.pause("ACC-1", "Holidays.")
+    await outbox.write(decisions.pause, "ACC-1", "Holidays.")
 
     assert ["B"] == [c.content for c in await worker.under(accounts=["ACC-1", "ACC-2"]).take_all()]
 
 
-async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Outbox, worker: Worker) -> None:
+async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Store, worker: Worker) -> None:
     """All of its texts wait for as long as CallRail said."""
     await put_three(outbox)
     await worker.send(RateLimited(429, "Rate limit exceeded.", retry_after=30))
@@ -61,7 +62,7 @@ async def test_after_a_refusal_for_the_moment_the_account_waits(outbox: Outbox, 
     assert account.wait_reason is not None
 
 
-async def test_one_probe_goes_after_the_wait(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_one_probe_goes_after_the_wait(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """It is the text that was refused; the others follow when it has passed."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
@@ -76,7 +77,7 @@ async def test_one_probe_goes_after_the_wait(outbox: Outbox, worker: Worker, clo
 
 
 async def test_a_probe_that_is_refused_doubles_the_wait(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """One minute, two, four, eight, and never more than fifteen."""
     await put_three(outbox)
@@ -92,7 +93,7 @@ async def test_a_probe_that_is_refused_doubles_the_wait(
 
 
 async def test_a_probe_without_an_answer_is_followed_by_another(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The account waits for longer, and then the next text goes alone as well."""
     await put_three(outbox)
@@ -108,7 +109,7 @@ async def test_a_probe_without_an_answer_is_followed_by_another(
 
 
 async def test_a_probe_that_is_refused_for_its_words_shows_that_the_account_can_send(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The fault lies with the text, and the others follow together."""
     await put_three(outbox)
@@ -120,7 +121,7 @@ async def test_a_probe_that_is_refused_for_its_words_shows_that_the_account_can_
 
 
 async def test_refusals_of_texts_that_left_together_are_one_strike(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Four texts under way at one time do not make the first wait fifteen minutes long."""
     await put_three(outbox)
@@ -133,7 +134,7 @@ async def test_refusals_of_texts_that_left_together_are_one_strike(
     assert (1, START + MINUTE + timedelta(seconds=2)) == (account.strikes, account.wait_until)
 
 
-async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Outbox, worker: Worker) -> None:
+async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Store, worker: Worker) -> None:
     """The last word is the longest."""
     await put_three(outbox)
     first, second, _ = await worker.take_all()
@@ -145,7 +146,7 @@ async def test_a_shorter_wait_does_not_shorten_a_longer_one(outbox: Outbox, work
 
 @pytest.mark.parametrize("outcome", [SENT, REFUSED], ids=lambda outcome: str(outcome.kind.value))
 async def test_an_answer_to_an_earlier_text_does_not_end_the_wait(
-    outbox: Outbox, worker: Worker, outcome: Outcome
+    outbox: Store, worker: Worker, outcome: Outcome
 ) -> None:
     """It was under way before CallRail asked for patience."""
     await put_three(outbox)
@@ -157,7 +158,7 @@ async def test_an_answer_to_an_earlier_text_does_not_end_the_wait(
 
 
 async def test_a_text_that_is_still_under_way_is_the_probe(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Nothing is claimed beside it when the wait is over."""
     await put_three(outbox)
@@ -171,7 +172,7 @@ async def test_a_text_that_is_still_under_way_is_the_probe(
 
 
 async def test_callrail_that_cannot_be_reached_is_tried_again_soon(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Within a second at first, by chance, so that many relays do not come back together."""
     await put_three(outbox)
@@ -185,7 +186,7 @@ async def test_callrail_that_cannot_be_reached_is_tried_again_soon(
 
 
 @pytest.mark.parametrize("http_status", [401, 403])
-async def test_a_refused_key_pauses_the_account(outbox: Outbox, worker: Worker, http_status: int) -> None:
+async def test_a_refused_key_pauses_the_account(outbox: Store, worker: Worker, http_status: int) -> None:
     """The text goes back to its place, the queue is not burnt, and the reason says what to do."""
     ids = await put_three(outbox)
     claim = await worker.take()
@@ -194,14 +195,14 @@ async def test_a_refused_key_pauses_the_account(outbox: Outbox, worker: Worker, 
 
     assert recorded.account_before.paused_since is None
     assert START == recorded.account.paused_since
-    assert str(http_status) in (recorded.account.paused_reason or "")
+    assert recorded.account.paused_reason in (Reason("unauthorized"), Reason("forbidden"))
     assert [Status.QUEUED] * 3 == [await status_of(outbox, id_) for id_ in ids]
     assert await worker.waits() is None
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
     assert ids[0] == (await worker.take()).message_id
 
 
-async def test_a_refused_key_leaves_a_trace(outbox: Outbox, worker: Worker) -> None:
+async def test_a_refused_key_leaves_a_trace(outbox: Store, worker: Worker) -> None:
     """The attempt stays to be seen."""
     id_ = await put(outbox, "Hello")
     await worker.send(Rejected(403, "read-only key", Refusal.AUTHORIZATION))
@@ -212,7 +213,7 @@ async def test_a_refused_key_leaves_a_trace(outbox: Outbox, worker: Worker) -> N
 
 
 async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker
+    outbox: Store, second_outbox: Store, worker: Worker
 ) -> None:
     """They fail with that reason, and later ones stay queued, whichever node sent them."""
     ids = [await put(outbox, f"Text {number}", to=recipient(number)) for number in range(5)]
@@ -223,18 +224,19 @@ async def test_three_texts_that_a_firewall_refuses_in_a_row_pause_the_account(
 
     account = (await worker.standing()).account
     assert START == account.paused_since
-    assert "firewall" in (account.paused_reason or "")
+    assert account.paused_reason is not None
+    assert "firewalled" == account.paused_reason.code
     assert await worker.waits() is None
     expected = [*(Status.FAILED,) * 3, *(Status.QUEUED,) * 2]
     assert expected == [await status_of(outbox, id_) for id_ in ids]
     assert ["firewall"] == await codes_of(outbox, ids[2])
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
     await worker.send(FIREWALL)
     assert (await worker.standing()).account.paused_since is None
 
 
 async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """The firewall takes offense at single texts."""
     for number in range(5):
@@ -245,38 +247,41 @@ async def test_a_text_sent_between_shows_that_the_address_is_not_blocked(
     assert (await worker.standing()).account.paused_since is None
 
 
-async def test_resuming_forgets_what_made_the_account_wait(outbox: Outbox, worker: Worker) -> None:
+async def test_resuming_forgets_what_made_the_account_wait(outbox: Store, worker: Worker) -> None:
     """A person who resumes wants it to send now: no wait, no strikes, no excess of other programs."""
     await put_three(outbox)
     await worker.send(TOO_MANY)
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
 
     assert 3 == len(await worker.take_all())
     account = (await worker.standing()).account
     assert (0, None, None) == (account.strikes, account.wait_until, account.wait_reason)
 
 
-async def test_a_pause_keeps_its_first_instant(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_pause_keeps_its_first_instant(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The latest reason, and since when nothing leaves."""
-    await outbox.pause(ACCOUNT, "Holidays.")
+    await outbox.write(decisions.pause, ACCOUNT, "Holidays.")
     clock.advance(60)
-    await outbox.pause(ACCOUNT, "Longer holidays.")
+    await outbox.write(decisions.pause, ACCOUNT, "Longer holidays.")
 
     account = (await worker.standing()).account
-    assert (START, "Longer holidays.") == (account.paused_since, account.paused_reason)
+    assert (START, Reason("by_hand", {"note": "Longer holidays."})) == (
+        account.paused_since,
+        account.paused_reason,
+    )
 
 
-async def test_an_account_may_be_paused_before_its_first_text(outbox: Outbox, worker: Worker) -> None:
+async def test_an_account_may_be_paused_before_its_first_text(outbox: Store, worker: Worker) -> None:
     """Nothing need be known of it, and resuming what never paused does no harm."""
-    await outbox.resume("ACC-NEW")
-    await outbox.pause(ACCOUNT, "Not yet.")
+    await outbox.write(decisions.resume, "ACC-NEW")
+    await outbox.write(decisions.pause, ACCOUNT, "Not yet.")
     await put_message(outbox, make_message())
 
     assert await worker.waits() is None
-    assert {ACCOUNT, "ACC-NEW"} == set(await outbox.known_accounts())
+    assert {ACCOUNT, "ACC-NEW"} == set(await outbox.read(decisions.known_accounts))
 
 
-async def test_the_first_of_those_who_pause_wakes(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_the_first_of_those_who_pause_wakes(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Of several people with a text just sent, the one who was first."""
     worker = worker.under(recipient_interval=timedelta(seconds=10))
     for text in ("one", "two"):
@@ -289,7 +294,7 @@ async def test_the_first_of_those_who_pause_wakes(outbox: Outbox, worker: Worker
     assert START + timedelta(seconds=10) == await worker.waits()
 
 
-async def test_a_pause_after_the_last_text_to_somebody_wakes_nobody(outbox: Outbox, worker: Worker) -> None:
+async def test_a_pause_after_the_last_text_to_somebody_wakes_nobody(outbox: Store, worker: Worker) -> None:
     """There is nothing to wake for."""
     await put(outbox, "one", to=recipient(1))
     await worker.send()
@@ -299,7 +304,7 @@ async def test_a_pause_after_the_last_text_to_somebody_wakes_nobody(outbox: Outb
     assert await worker.waits() is None
 
 
-async def test_all_under_way_is_nothing_to_wait_for(outbox: Outbox, worker: Worker) -> None:
+async def test_all_under_way_is_nothing_to_wait_for(outbox: Store, worker: Worker) -> None:
     """The end of an attempt is news."""
     await put(outbox, "one")
     await put(outbox, "two")

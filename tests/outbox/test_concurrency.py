@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox import queries
 from callrail_relay.outbox.claim import LOCKED_RETRY
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected
-from tests.outbox.worker import SENT, TOO_MANY, Worker, plain, put
+from tests.outbox.worker import SENT, TOO_MANY, Worker, accept_one, plain, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import make_message, make_submission, recipient
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def workers(outbox: Outbox, second_outbox: Outbox) -> list[Worker]:
+def workers(outbox: Store, second_outbox: Store) -> list[Worker]:
     return [Worker(outbox, node="node-1"), Worker(second_outbox, node="node-2")]
 
 
@@ -35,10 +36,10 @@ async def look_together(workers: list[Worker], times: int) -> list[Claim]:
     return [result.claim for result in results if result.claim is not None]
 
 
-async def test_no_text_is_claimed_twice(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_no_text_is_claimed_twice(outbox: Store, workers: list[Worker]) -> None:
     """Each goes to one of them."""
-    await outbox.accept(
-        make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
+    await accept_one(
+        outbox, make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
     )
 
     claims = await look_together(workers, 30)
@@ -46,10 +47,10 @@ async def test_no_text_is_claimed_twice(outbox: Outbox, workers: list[Worker]) -
     assert sorted(f"Text {number}" for number in range(40)) == sorted(claim.content for claim in claims)
 
 
-async def test_the_budget_is_not_passed(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_the_budget_is_not_passed(outbox: Store, workers: list[Worker]) -> None:
     """Two nodes have one budget."""
-    await outbox.accept(
-        make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
+    await accept_one(
+        outbox, make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(40)))
     )
     limited = [worker.under(limits=Limits(25, 100)) for worker in workers]
 
@@ -58,7 +59,7 @@ async def test_the_budget_is_not_passed(outbox: Outbox, workers: list[Worker]) -
     assert 25 == len(claims)
 
 
-async def test_one_text_to_one_person_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_one_text_to_one_person_at_a_time(outbox: Store, workers: list[Worker]) -> None:
     """Also where both look at once."""
     for number in range(4):
         await put(outbox, f"A{number}", to=recipient(1))
@@ -67,7 +68,7 @@ async def test_one_text_to_one_person_at_a_time(outbox: Outbox, workers: list[Wo
     assert ["A0", "B0"] == sorted(claim.content for claim in await look_together(workers, 10))
 
 
-async def test_one_probe_at_a_time(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_one_probe_at_a_time(outbox: Store, workers: list[Worker]) -> None:
     """One of all nodes."""
     for number in range(4):
         await put(outbox, "Hello", to=recipient(number))
@@ -76,7 +77,7 @@ async def test_one_probe_at_a_time(outbox: Outbox, workers: list[Worker]) -> Non
     assert 1 == len(await look_together(workers, 5))
 
 
-async def test_an_attempt_is_settled_once(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_an_attempt_is_settled_once(outbox: Store, workers: list[Worker]) -> None:
     """Its own node and the one that takes it for abandoned may record at one time."""
     await put(outbox, "Hello")
     claim = await workers[0].take()
@@ -87,7 +88,7 @@ async def test_an_attempt_is_settled_once(outbox: Outbox, workers: list[Worker])
     assert 1 == (await workers[0].standing()).hour.used
 
 
-async def test_a_held_text_is_held_once(outbox: Outbox, workers: list[Worker]) -> None:
+async def test_a_held_text_is_held_once(outbox: Store, workers: list[Worker]) -> None:
     """One claim tells of it."""
     id_ = await put(outbox, "word " * 100)
     strict = [worker.under(limits=Limits(1, 1)) for worker in workers]
@@ -97,19 +98,19 @@ async def test_a_held_text_is_held_once(outbox: Outbox, workers: list[Worker]) -
     assert [id_] == [held.message_id for held in chain.from_iterable(one.held for one in results)]
 
 
-async def test_a_double_click_that_two_nodes_took_is_held(outbox: Outbox, second_outbox: Outbox) -> None:
+async def test_a_double_click_that_two_nodes_took_is_held(outbox: Store, second_outbox: Store) -> None:
     """The guard sees what another node is storing at the same instant."""
     await put(outbox, "before", to=recipient(99))
     for number in range(10):
         draft = plain("Hello", to=recipient(number)).draft
         both = await asyncio.gather(
-            *(one.accept(make_submission(make_message(draft=draft))) for one in (outbox, second_outbox))
+            *(accept_one(one, make_submission(make_message(draft=draft))) for one in (outbox, second_outbox))
         )
         assert [Status.HELD, Status.QUEUED] == sorted(accepted.status for (accepted,) in both)
 
 
 async def test_nodes_that_need_several_accounts_do_not_block_each_other(
-    outbox: Outbox, second_outbox: Outbox
+    outbox: Store, second_outbox: Store
 ) -> None:
     """Claims, answers and new texts for two accounts, in both orders at one time, all come to their end."""
     account_ids = ["ACC-1", "ACC-2"]
@@ -124,13 +125,13 @@ async def test_nodes_that_need_several_accounts_do_not_block_each_other(
                 plain("Hello", to=recipient(2 * number + account_ids.index(account)), account_id=account)
                 for account in order
             ]
-            await worker.outbox.accept(make_submission(*texts))
+            await accept_one(worker.outbox, make_submission(*texts))
             while (claim := (await worker.look()).claim) is not None:
                 await worker.finish(claim)
 
     await asyncio.gather(work(workers[0], account_ids, 0), work(workers[1], account_ids[::-1], 100))
 
-    ends = {message.status for message in await outbox.list_messages(MessageFilter(limit=0))}
+    ends = {message.status for message in await outbox.read(queries.list_messages, MessageFilter(limit=0))}
     assert {Status.SENT} == ends
 
 
@@ -138,7 +139,7 @@ async def test_an_account_that_another_node_has_in_hand_is_passed_by(
     postgres_url: str, clock: ManualClock
 ) -> None:
     """So that several nodes claim at the same time, each for another account."""
-    outbox = await Outbox.open(postgres_url, clock, database_time=False)
+    outbox = await Store.open(postgres_url, clock, database_time=False)
     worker = Worker(outbox).under(accounts=["ACC-1", "ACC-2"])
     await put(outbox, "First", account_id="ACC-1")
     await put(outbox, "Second", account_id="ACC-2", to=recipient(1))
@@ -155,7 +156,7 @@ async def test_an_account_that_another_node_has_in_hand_is_passed_by(
 
 async def test_a_node_that_starts_does_not_block_webhooks(postgres_url: str, clock: ManualClock) -> None:
     """It looks at all accounts, and a burst needs several: both take them in one order, wherever they lie."""
-    outbox = await Outbox.open(postgres_url, clock, database_time=False)
+    outbox = await Store.open(postgres_url, clock, database_time=False)
     await put(outbox, "First", account_id="ACC-1")
     await put(outbox, "Second", account_id="ACC-2", to=recipient(1))
     with connected(postgres_url) as connection:
@@ -169,7 +170,7 @@ async def test_a_node_that_starts_does_not_block_webhooks(postgres_url: str, clo
         connection.execute(sa.select(accounts).where(accounts.c.id == "ACC-2").with_for_update()).all()
         start = asyncio.create_task(Worker(outbox).settle_abandoned("node-1"))
         await until_waiting(postgres_url, 1)
-        accept = asyncio.create_task(outbox.accept(burst))
+        accept = asyncio.create_task(accept_one(outbox, burst))
         await until_waiting(postgres_url, 2)
 
     await asyncio.gather(start, accept)

@@ -4,7 +4,8 @@ import pytest
 
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions
+from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, find, put, put_message, status_of
 from tests.support.clock import ManualClock
@@ -12,59 +13,59 @@ from tests.support.factories import make_message
 
 pytestmark = pytest.mark.anyio
 
-MERGE_TAG = Reason("merge_tag", "It holds a merge tag.")
+MERGE_TAG = Reason("merge_tag", {"detail": "It holds a merge tag."})
 
 
-async def put_held(outbox: Outbox) -> str:
+async def put_held(outbox: Store) -> str:
     return await put_message(outbox, make_message(verdict=Verdict(holds=(MERGE_TAG,))))
 
 
-async def test_an_approved_text_leaves(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_approved_text_leaves(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Its reasons are gone, and it takes its turn."""
     id_ = await put_held(outbox)
     assert await worker.waits() is None
     clock.advance(60)
 
-    assert await outbox.approve(id_)
+    assert await outbox.write(decisions.approve, id_)
 
     assert (Status.QUEUED, ()) == ((message := await find(outbox, id_)).status, message.reasons)
     assert id_ == (await worker.take()).message_id
 
 
-async def test_only_a_held_text_can_be_approved(outbox: Outbox, worker: Worker) -> None:
+async def test_only_a_held_text_can_be_approved(outbox: Store, worker: Worker) -> None:
     """Whoever was quicker decided."""
     id_ = await put(outbox, "Hello")
 
-    assert not await outbox.approve(id_)
+    assert not await outbox.write(decisions.approve, id_)
     await worker.send()
-    assert not await outbox.approve(id_)
-    assert not await outbox.approve("no such id")
+    assert not await outbox.write(decisions.approve, id_)
+    assert not await outbox.write(decisions.approve, "no such id")
     assert Status.SENT == await status_of(outbox, id_)
 
 
-async def test_a_cancelled_text_does_not_leave(outbox: Outbox, worker: Worker) -> None:
+async def test_a_cancelled_text_does_not_leave(outbox: Store, worker: Worker) -> None:
     """Whether it was held or queued."""
     ids = [await put(outbox, "one"), await put_held(outbox)]
 
     for id_ in ids:
-        assert await outbox.cancel(id_, [Status.QUEUED, Status.HELD])
+        assert await outbox.write(decisions.cancel, id_, [Status.QUEUED, Status.HELD])
 
     assert [Status.CANCELLED] * 2 == [await status_of(outbox, id_) for id_ in ids]
     assert await worker.waits() is None
 
 
-async def test_a_text_of_another_status_is_not_cancelled(outbox: Outbox, worker: Worker) -> None:
+async def test_a_text_of_another_status_is_not_cancelled(outbox: Store, worker: Worker) -> None:
     """What is under way, or sent, cannot be taken back."""
     id_ = await put(outbox, "one")
     claim = await worker.take()
 
-    assert not await outbox.cancel(id_, [Status.QUEUED, Status.HELD])
+    assert not await outbox.write(decisions.cancel, id_, [Status.QUEUED, Status.HELD])
     await worker.finish(claim)
-    assert not await outbox.cancel(id_, [Status.QUEUED, Status.HELD])
+    assert not await outbox.write(decisions.cancel, id_, [Status.QUEUED, Status.HELD])
     assert Status.SENT == await status_of(outbox, id_)
 
 
-async def test_the_probe_writes_each_time(outbox: Outbox, store_url: str, clock: ManualClock) -> None:
+async def test_the_probe_writes_each_time(outbox: Store, store_url: str, clock: ManualClock) -> None:
     """One row, with the instant of the last time."""
     await outbox.write_probe()
     clock.advance(5)
@@ -75,7 +76,7 @@ async def test_the_probe_writes_each_time(outbox: Outbox, store_url: str, clock:
     assert (1, clock.now().timestamp()) == (id_, written_at / 1_000_000)
 
 
-async def test_the_store_tells_the_time_by_which_it_counts(outbox: Outbox, clock: ManualClock) -> None:
+async def test_the_store_tells_the_time_by_which_it_counts(outbox: Store, clock: ManualClock) -> None:
     """Whoever shows a span until then asks the store, not its own clock."""
     clock.advance(5)
 

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.account import HOUR, Limits
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.opt_outs import Suppression
+from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.outcome import NotSent
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import decisions, opt_outs
 from callrail_relay.outbox.claim import AT_ONCE
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import accounts
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, codes_of, put, words
@@ -37,14 +39,14 @@ def statements() -> Iterator[list[str]]:
     sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
-async def fill(outbox: Outbox, *account_ids: str, texts: int = 2) -> None:
+async def fill(outbox: Store, *account_ids: str, texts: int = 2) -> None:
     """Texts of each account, to different people."""
     for number, account_id in enumerate(account_ids):
         for text in range(texts):
             await put(outbox, f"{account_id} {text}", to=recipient(number * 10 + text), account_id=account_id)
 
 
-async def test_accounts_take_turns(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_accounts_take_turns(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """None waits until another has nothing more to send."""
     await fill(outbox, "ACC1", "ACC2", "ACC3")
     worker = worker.under(accounts=["ACC1", "ACC2", "ACC3"])
@@ -58,7 +60,7 @@ async def test_accounts_take_turns(outbox: Outbox, worker: Worker, clock: Manual
     assert ["ACC1", "ACC2", "ACC3"] == sorted(sent[3:])
 
 
-async def test_a_look_passes_by_accounts_at_their_limit(outbox: Outbox, worker: Worker) -> None:
+async def test_a_look_passes_by_accounts_at_their_limit(outbox: Store, worker: Worker) -> None:
     """However many there are: what a claim costs is the same."""
     worker = worker.under(accounts=MANY, limits=Limits(1, 10))
     await fill(outbox, *MANY)
@@ -74,7 +76,7 @@ async def test_a_look_passes_by_accounts_at_their_limit(outbox: Outbox, worker: 
 
 
 async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """It makes nobody look, and leaves when there is room again."""
     worker = worker.under(limits=Limits(1, 10))
@@ -93,7 +95,7 @@ async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
 
 
 async def test_what_costs_nothing_after_all_opens_the_account(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A text that did not leave gives its place back, and nobody waits for the end of the hour."""
     worker = worker.under(limits=Limits(1, 10))
@@ -111,7 +113,7 @@ async def test_what_costs_nothing_after_all_opens_the_account(
     await worker.take()
 
 
-async def test_a_start_looks_at_all_accounts(outbox: Outbox, worker: Worker) -> None:
+async def test_a_start_looks_at_all_accounts(outbox: Store, worker: Worker) -> None:
     """Under settings that allow more, nobody waits for what the former ones said."""
     await put(outbox, "First")
     await worker.under(limits=Limits(1, 10)).send()
@@ -123,33 +125,33 @@ async def test_a_start_looks_at_all_accounts(outbox: Outbox, worker: Worker) -> 
     assert "Second" == (await worker.take()).content
 
 
-async def test_a_forgotten_account_is_taken_up(outbox: Outbox, worker: Worker, store_url: str) -> None:
+async def test_a_forgotten_account_is_taken_up(outbox: Store, worker: Worker, store_url: str) -> None:
     """Should a fault leave it unknown when to look at it, its texts wait for a minute and not for ever."""
     await put(outbox, "Hello")
     with connected(store_url) as connection:
         connection.execute(sa.update(accounts).values(due_at=None))
     assert await worker.waits() is None
 
-    await outbox.take_up_forgotten()
+    await outbox.write(store_claim.take_up_forgotten)
 
     assert "Hello" == (await worker.take()).content
 
 
-async def test_a_paused_account_is_not_forgotten(outbox: Outbox, worker: Worker) -> None:
+async def test_a_paused_account_is_not_forgotten(outbox: Store, worker: Worker) -> None:
     """It is looked at when it is resumed."""
     await put(outbox, "Hello")
-    await outbox.pause(ACCOUNT, "Lunch")
+    await outbox.write(decisions.pause, ACCOUNT, "Lunch")
     assert await worker.waits() is None
-    await outbox.take_up_forgotten()
+    await outbox.write(store_claim.take_up_forgotten)
     assert await worker.waits() is None
 
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
 
     assert "Hello" == (await worker.take()).content
 
 
 @pytest.mark.parametrize("listed", [False, True])
-async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Worker, *, listed: bool) -> None:
+async def test_an_opt_out_lets_those_behind_it_leave(outbox: Store, worker: Worker, *, listed: bool) -> None:
     """
     A long text that waits for room is held when its person opts out, alone or in a list; the short one behind
     it has room now.
@@ -161,20 +163,20 @@ async def test_an_opt_out_lets_those_behind_it_leave(outbox: Outbox, worker: Wor
     await put(outbox, "Short", to=recipient(2))
     assert (await worker.waits() or START) > START
 
-    opt_out = Suppression(
+    opt_out = OptOut(
         tracking_number=TRACKING_NUMBER, recipient=recipient(1), reason="They asked.", created_at=START
     )
     if listed:
-        await outbox.suppress_all([opt_out])
+        await outbox.write(opt_outs.add_opt_outs, [opt_out])
     else:
-        await outbox.suppress(TRACKING_NUMBER, recipient(1), "They asked.")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They asked.")
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)
 
 
 async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A webhook that comes meanwhile does not wait until all of them are held."""
     for number in range(AT_ONCE + 2):
@@ -191,9 +193,7 @@ async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
     assert "New" == second.claim.content
 
 
-async def test_what_is_held_half_way_keeps_no_room(
-    outbox: Outbox, worker: Worker, clock: ManualClock
-) -> None:
+async def test_what_is_held_half_way_keeps_no_room(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """
     When a person opts out while the rest of their text waits, the next text gets its room in the same look.
     """
@@ -205,14 +205,14 @@ async def test_what_is_held_half_way_keeps_no_room(
     await put(outbox, "Short", to=recipient(3))
     clock.advance(2)
 
-    await outbox.suppress(TRACKING_NUMBER, recipient(2), "They asked on the phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(2), "They asked on the phone.")
 
     assert "Short" == (await worker.take()).content
     assert ["opt_out"] == await codes_of(outbox, long)
 
 
 async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """At the very moment at which it will not leave any more."""
     worker = worker.under(limits=Limits(3, 10), guards=GuardPolicy(max_age=timedelta(seconds=30)))

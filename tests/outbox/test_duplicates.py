@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapping import Accepted, Draft, NewMessage
+from callrail_relay.domain.mapper import Accepted, MappedText, NewMessage
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import Worker, codes_of, status_of
+from callrail_relay.outbox import queries
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
+from tests.outbox.worker import Worker, accept_one, codes_of, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import make_draft, make_message, make_route, make_submission
 
@@ -19,12 +21,12 @@ MOMENT = timedelta(microseconds=1)
 DUPLICATE_WINDOW = timedelta(seconds=5)
 
 
-async def accept(outbox: Outbox, message: NewMessage, *, duplicates: Mode = Mode.HOLD) -> Accepted:
-    (accepted,) = await outbox.accept(make_submission(message, duplicates=duplicates))
+async def accept(outbox: Store, message: NewMessage, *, duplicates: Mode = Mode.HOLD) -> Accepted:
+    (accepted,) = await accept_one(outbox, make_submission(message, duplicates=duplicates))
     return accepted
 
 
-async def test_a_double_click_is_held(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_double_click_is_held(outbox: Store, clock: ManualClock) -> None:
     """The second of two equal texts within five seconds waits for a person, and names the first."""
     first = await accept(outbox, make_message())
     clock.advance(DUPLICATE_WINDOW - MOMENT)
@@ -34,10 +36,10 @@ async def test_a_double_click_is_held(outbox: Outbox, clock: ManualClock) -> Non
     assert (Status.QUEUED, Status.HELD) == (first.status, second.status)
     assert ["duplicate"] == await codes_of(outbox, second.message_id)
     (reason,) = second.verdict.holds
-    assert first.message_id in reason.detail
+    assert first.message_id in explain(reason)
 
 
-async def test_the_same_text_later_is_meant(outbox: Outbox, clock: ManualClock) -> None:
+async def test_the_same_text_later_is_meant(outbox: Store, clock: ManualClock) -> None:
     """After five seconds nobody is asked."""
     await accept(outbox, make_message())
     clock.advance(DUPLICATE_WINDOW)
@@ -45,22 +47,22 @@ async def test_the_same_text_later_is_meant(outbox: Outbox, clock: ManualClock) 
     assert Status.QUEUED == (await accept(outbox, make_message())).status
 
 
-async def test_the_window_is_a_setting(outbox: Outbox, clock: ManualClock) -> None:
+async def test_the_window_is_a_setting(outbox: Store, clock: ManualClock) -> None:
     """Who knows a sender that repeats after a minute makes it longer."""
     policy = GuardPolicy(duplicate_window=timedelta(minutes=2))
     await accept(outbox, make_message())
     clock.advance(timedelta(minutes=2) - MOMENT)
 
-    (second,) = await outbox.accept(make_submission(make_message(), guards=policy))
+    (second,) = await accept_one(outbox, make_submission(make_message(), guards=policy))
     clock.advance(timedelta(minutes=2))
-    (third,) = await outbox.accept(make_submission(make_message(), guards=policy))
+    (third,) = await accept_one(outbox, make_submission(make_message(), guards=policy))
 
     assert (Status.HELD, Status.QUEUED) == (second.status, third.status)
-    assert "within 2 minutes" in second.verdict.holds[0].detail
+    assert "within 2 minutes" in explain(second.verdict.holds[0])
 
 
 async def test_a_repeat_after_the_machine_slept_is_held(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
     What came or was sent since it woke is not sent again for five minutes; what was sent before the sleep is.
@@ -77,7 +79,7 @@ async def test_a_repeat_after_the_machine_slept_is_held(
 
     async def status(text: str, recipient: str = "+12025550122") -> Status:
         message = make_message(draft=make_draft(text=text, recipient=recipient))
-        (accepted,) = await outbox.accept(replace(make_submission(message), woke_at=woke))
+        (accepted,) = await accept_one(outbox, replace(make_submission(message), woke_at=woke))
         return accepted.status
 
     assert Status.QUEUED == await status("Sent before")
@@ -90,7 +92,7 @@ async def test_a_repeat_after_the_machine_slept_is_held(
     assert Status.QUEUED == await status("New")
 
 
-async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Store, clock: ManualClock) -> None:
     """Each is compared with the one before it, held or not."""
     await accept(outbox, make_message())
     for _ in range(3):
@@ -107,14 +109,14 @@ async def test_a_row_of_clicks_is_held_as_long_as_it_lasts(outbox: Outbox, clock
     ],
     ids=["words", "person", "tracking number"],
 )
-async def test_another_text_is_no_duplicate(outbox: Outbox, other: Draft) -> None:
+async def test_another_text_is_no_duplicate(outbox: Store, other: MappedText) -> None:
     """All three must be equal: words, person, tracking number."""
     await accept(outbox, make_message())
 
     assert Status.QUEUED == (await accept(outbox, make_message(draft=other))).status
 
 
-async def test_who_sent_it_does_not_matter(outbox: Outbox) -> None:
+async def test_who_sent_it_does_not_matter(outbox: Store) -> None:
     """Two people who send the same words to the same person are a duplicate as well."""
     await accept(outbox, make_message(draft=make_draft(sender_id="1", team_id="1")))
 
@@ -123,16 +125,16 @@ async def test_who_sent_it_does_not_matter(outbox: Outbox) -> None:
     assert Status.HELD == second.status
 
 
-async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Outbox) -> None:
+async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Store) -> None:
     """Two requests without words are not taken for the same text."""
-    await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
+    await accept(outbox, make_message(draft=MappedText(recipient="+12025550122")))
 
-    second = await accept(outbox, make_message(draft=Draft(recipient="+12025550122")))
+    second = await accept(outbox, make_message(draft=MappedText(recipient="+12025550122")))
 
     assert () == second.verdict.reasons
 
 
-async def test_a_warning_lets_it_pass(outbox: Outbox) -> None:
+async def test_a_warning_lets_it_pass(outbox: Store) -> None:
     """With the guard at "warn" the reason is shown, and the text leaves."""
     await accept(outbox, make_message())
 
@@ -142,7 +144,7 @@ async def test_a_warning_lets_it_pass(outbox: Outbox) -> None:
     assert ["duplicate"] == await codes_of(outbox, second.message_id)
 
 
-async def test_a_guard_that_is_off_says_nothing(outbox: Outbox) -> None:
+async def test_a_guard_that_is_off_says_nothing(outbox: Store) -> None:
     """With the guard off both leave without a word."""
     await accept(outbox, make_message())
 
@@ -152,14 +154,14 @@ async def test_a_guard_that_is_off_says_nothing(outbox: Outbox) -> None:
     assert [] == await codes_of(outbox, second.message_id)
 
 
-async def test_texts_of_one_batch_see_each_other(outbox: Outbox) -> None:
+async def test_texts_of_one_batch_see_each_other(outbox: Store) -> None:
     """The same text twice in one submission is held once."""
-    accepted = await outbox.accept(make_submission(make_message(), make_message()))
+    accepted = await accept_one(outbox, make_submission(make_message(), make_message()))
 
     assert [Status.QUEUED, Status.HELD] == [one.status for one in accepted]
 
 
-async def test_what_was_approved_in_advance_is_not_held(outbox: Outbox) -> None:
+async def test_what_was_approved_in_advance_is_not_held(outbox: Store) -> None:
     """A person who forced it is not asked again."""
     await accept(outbox, make_message())
 
@@ -170,7 +172,7 @@ async def test_what_was_approved_in_advance_is_not_held(outbox: Outbox) -> None:
 
 
 async def test_a_replay_leaves_out_what_the_store_has(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """However long ago it was, and whatever became of it."""
     first = await accept(outbox, make_message())
@@ -183,19 +185,19 @@ async def test_a_replay_leaves_out_what_the_store_has(
     assert Status.SENT == await status_of(outbox, first.message_id)
 
 
-async def test_a_replay_with_nothing_new_leaves_nothing_behind(outbox: Outbox) -> None:
+async def test_a_replay_with_nothing_new_leaves_nothing_behind(outbox: Store) -> None:
     """No message and no submission."""
     await accept(outbox, make_message())
     replay = make_submission(make_message(skip_identical=True))
 
-    await outbox.accept(replay)
+    await accept_one(outbox, replay)
     # The id is free again: had the submission been kept, this would fail.
-    await outbox.accept(make_submission(make_message(draft=make_draft(text="New")), id_=replay.id))
+    await accept_one(outbox, make_submission(make_message(draft=make_draft(text="New")), id_=replay.id))
 
-    assert 2 == len(await outbox.list_messages(MessageFilter()))
+    assert 2 == len(await outbox.read(queries.list_messages, MessageFilter()))
 
 
-async def test_a_replay_takes_in_what_is_new(outbox: Outbox) -> None:
+async def test_a_replay_takes_in_what_is_new(outbox: Store) -> None:
     """Of one file, the known texts are left out and the others stored."""
     known = await accept(outbox, make_message())
     replay = make_submission(
@@ -203,24 +205,24 @@ async def test_a_replay_takes_in_what_is_new(outbox: Outbox) -> None:
         make_message(draft=make_draft(text="New"), skip_identical=True),
     )
 
-    old, new = await outbox.accept(replay)
+    old, new = await accept_one(outbox, replay)
 
     assert known.message_id == old.duplicate_of
     assert (None, Status.QUEUED) == (new.duplicate_of, new.status)
-    assert [new.message_id] == [one.id for one in await outbox.find_messages(replay.id)]
+    assert [new.message_id] == [one.id for one in await outbox.read(queries.find_messages, replay.id)]
 
 
-async def test_the_same_text_twice_in_one_replay_is_taken_once(outbox: Outbox) -> None:
+async def test_the_same_text_twice_in_one_replay_is_taken_once(outbox: Store) -> None:
     """The first of them is the earlier one of the second."""
-    first, second = await outbox.accept(
-        make_submission(make_message(skip_identical=True), make_message(skip_identical=True))
+    first, second = await accept_one(
+        outbox, make_submission(make_message(skip_identical=True), make_message(skip_identical=True))
     )
 
     assert (None, first.message_id) == (first.duplicate_of, second.duplicate_of)
 
 
-async def test_a_replay_of_what_cannot_be_mapped_is_kept_each_time(outbox: Outbox) -> None:
+async def test_a_replay_of_what_cannot_be_mapped_is_kept_each_time(outbox: Store) -> None:
     """Nothing is equal to a text that is not known."""
     for _ in range(2):
-        unmapped = make_message(draft=Draft(), skip_identical=True)
+        unmapped = make_message(draft=MappedText(), skip_identical=True)
         assert (await accept(outbox, unmapped)).duplicate_of is None

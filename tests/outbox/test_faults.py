@@ -11,18 +11,18 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import engine
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import engine, queries
+from callrail_relay.outbox.store import Store
 from tests.outbox.disk import allow, damage, modes, ordinary_user, public_folder
-from tests.outbox.worker import put
+from tests.outbox.worker import accept_one, put
 from tests.support.clock import ManualClock
 from tests.support.factories import make_submission
 
 pytestmark = pytest.mark.anyio
 
 
-async def open_store(path: Path, clock: ManualClock) -> Outbox:
-    return await Outbox.open(f"sqlite:///{path}", clock)
+async def open_store(path: Path, clock: ManualClock) -> Store:
+    return await Store.open(f"sqlite:///{path}", clock)
 
 
 async def make_store(path: Path, clock: ManualClock) -> None:
@@ -35,7 +35,7 @@ async def make_store(path: Path, clock: ManualClock) -> None:
 
 
 @pytest.fixture
-async def store(sqlite_path: Path, clock: ManualClock) -> AsyncIterator[Outbox]:
+async def store(sqlite_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
     outbox = await open_store(sqlite_path, clock)
     yield outbox
     await outbox.close()
@@ -72,7 +72,7 @@ async def test_nobody_else_can_read_the_store(tmp_path: Path, clock: ManualClock
 
 
 @pytest.mark.usefixtures("impatience")
-async def test_a_store_that_another_program_locks(store: Outbox, sqlite_path: Path) -> None:
+async def test_a_store_that_another_program_locks(store: Store, sqlite_path: Path) -> None:
     """Writing is refused in words, and works again when the lock is gone; reading goes on."""
     with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -82,7 +82,7 @@ async def test_a_store_that_another_program_locks(store: Outbox, sqlite_path: Pa
             await put(store, "Hello")
         with pytest.raises(Unavailable, match="locked"):
             await store.write_probe()
-        assert [] == await store.list_messages(MessageFilter())
+        assert [] == await store.read(queries.list_messages, MessageFilter())
 
     await put(store, "Hello")
 
@@ -104,9 +104,9 @@ async def test_a_store_that_is_read_only(folder: Path, clock: ManualClock) -> No
     allow(folder, 0o777)
     with ordinary_user():
         outbox = await open_store(path, clock)
-        assert 1 == len(await outbox.list_messages(MessageFilter()))
+        assert 1 == len(await outbox.read(queries.list_messages, MessageFilter()))
         with pytest.raises(Unavailable, match="is read-only; give this user the right to write to the file"):
-            await outbox.accept(make_submission())
+            await accept_one(outbox, make_submission())
         await outbox.close()
 
 
@@ -209,9 +209,9 @@ async def test_a_full_disk(sqlite_path: Path, clock: ManualClock, request: pytes
     outbox = await open_store(sqlite_path, clock)
 
     with pytest.raises(Unavailable, match="cannot grow: the disk is full; free some space"):
-        await outbox.accept(make_submission(body=b"x" * 1_000_000))
+        await accept_one(outbox, make_submission(body=b"x" * 1_000_000))
 
-    assert 1 == len(await outbox.list_messages(MessageFilter()))
+    assert 1 == len(await outbox.read(queries.list_messages, MessageFilter()))
     await outbox.close()
 
 
@@ -220,17 +220,17 @@ def move(path: Path, target: Path) -> None:
 
 
 @posix_only  # Windows does not let go of a file that is open
-async def test_a_store_that_is_moved_away(store: Outbox, sqlite_path: Path) -> None:
+async def test_a_store_that_is_moved_away(store: Store, sqlite_path: Path) -> None:
     """What would be stored in a file that nobody finds again is refused; put back, it goes on."""
     await put(store, "Hello")
     away = sqlite_path.with_suffix(".away")
     move(sqlite_path, away)
-    for work in (store.accept(make_submission()), store.write_probe()):
+    for work in (accept_one(store, make_submission()), store.write_probe()):
         with pytest.raises(Unavailable, match=r"relay\.db was moved or deleted while the relay runs; put it"):
             await work
 
     move(away, sqlite_path)
-    assert 1 == len(await store.list_messages(MessageFilter()))
+    assert 1 == len(await store.read(queries.list_messages, MessageFilter()))
     await put(store, "Hello")
 
 
@@ -247,7 +247,7 @@ async def test_a_folder_that_is_replaced(tmp_path: Path, clock: ManualClock) -> 
     await outbox.close()
 
 
-async def test_a_fault_without_a_name(store: Outbox, sqlite_path: Path) -> None:
+async def test_a_fault_without_a_name(store: Store, sqlite_path: Path) -> None:
     """The database's own words are better than none."""
     with closing(sqlite3.connect(sqlite_path)) as other:
         other.execute("DROP TABLE probe")
@@ -261,7 +261,7 @@ async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
     url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"  # nothing listens at port 1
 
     with pytest.raises(Unavailable, match=r"relay:\*\*\*@127\.0\.0\.1:1/relay does not answer") as caught:
-        await Outbox.open(url, clock)
+        await Store.open(url, clock)
 
     assert "s3cret-word" not in str(caught.value)
 
@@ -269,7 +269,7 @@ async def test_a_postgresql_that_does_not_run(clock: ManualClock) -> None:
 async def test_a_database_that_does_not_exist(postgres_url: str, clock: ManualClock) -> None:
     """The server runs, the rest is wrong."""
     with pytest.raises(Unavailable, match=r"check that PostgreSQL runs, that database\.url is right"):
-        await Outbox.open(postgres_url + "_other", clock)
+        await Store.open(postgres_url + "_other", clock)
 
 
 async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,4 +277,4 @@ async def test_postgresql_without_its_driver(clock: ManualClock, monkeypatch: py
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
     with pytest.raises(Unavailable, match=r"pip install 'callrail-relay\[postgres\]'"):
-        await Outbox.open("postgresql://relay@127.0.0.1/relay", clock)
+        await Store.open("postgresql://relay@127.0.0.1/relay", clock)

@@ -11,11 +11,11 @@ from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.views import TextFilter
-from callrail_relay.outbox import history
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, history, opt_outs
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import callrail_texts, messages
 from tests.outbox.database import connected
-from tests.outbox.worker import REFUSED, SENT, Worker, put
+from tests.outbox.worker import REFUSED, SENT, Worker, accept_one, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -30,37 +30,37 @@ from tests.support.factories import (
 
 pytestmark = pytest.mark.anyio
 
-HELD = Verdict((Reason("merge_tag", "A merge tag was not filled in."),))
+HELD = Verdict((Reason("merge_tag", {"detail": "A merge tag was not filled in."}),))
 
 
-async def hold(outbox: Outbox, text: str = "Held") -> str:
+async def hold(outbox: Store, text: str = "Held") -> str:
     message = make_message(draft=make_draft(text=text), verdict=HELD)
-    await outbox.accept(make_submission(message))
+    await accept_one(outbox, make_submission(message))
     return message.id
 
 
-async def texts_of(outbox: Outbox, wanted: TextFilter) -> list[str | None]:
-    return [row.text for row in (await outbox.read_page(wanted)).rows]
+async def texts_of(outbox: Store, wanted: TextFilter) -> list[str | None]:
+    return [row.text for row in (await outbox.read(history.read_page, wanted)).rows]
 
 
 # --- pages -----------------------------------------------------------------------------------------------
 
 
-async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Outbox) -> None:
+async def test_pages_follow_each_other_without_gap_or_repetition(outbox: Store) -> None:
     """Newest first; also when new texts come in between."""
     for number in range(7):
         await put(outbox, f"Text {number}", to=recipient(number))
-    first = await outbox.read_page(TextFilter(limit=3))
+    first = await outbox.read(history.read_page, TextFilter(limit=3))
     await put(outbox, "Later", to=recipient(8))
-    second = await outbox.read_page(TextFilter(limit=3, before=first.older))
-    third = await outbox.read_page(TextFilter(limit=3, before=second.older))
+    second = await outbox.read(history.read_page, TextFilter(limit=3, before=first.older))
+    third = await outbox.read(history.read_page, TextFilter(limit=3, before=second.older))
 
     shown = [row.text for page in (first, second, third) for row in page.rows]
     assert [f"Text {number}" for number in reversed(range(7))] == shown
     assert third.older is None
 
 
-async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_page_is_narrowed(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """By each field, and by several at once."""
     await put(outbox, "House on Elm", to=recipient(1))
     await worker.finish(await worker.take(), SENT)
@@ -89,7 +89,7 @@ async def test_page_is_narrowed(outbox: Outbox, worker: Worker, clock: ManualClo
 
 
 async def test_search_stops_and_goes_on(
-    outbox: Outbox, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    outbox: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A word that is far back costs one look at a time, and each says how far it came."""
     monkeypatch.setattr(history, "LOOKED_THROUGH", 3)
@@ -98,10 +98,10 @@ async def test_search_stops_and_goes_on(
         clock.advance(60)
         await put(outbox, f"Hay {number}", to=recipient(number))
 
-    first = await outbox.read_page(TextFilter(words=("needle",)))
+    first = await outbox.read(history.read_page, TextFilter(words=("needle",)))
     assert () == first.rows
     assert START + timedelta(minutes=1) == first.searched_to
-    second = await outbox.read_page(TextFilter(words=("needle",), before=first.older))
+    second = await outbox.read(history.read_page, TextFilter(words=("needle",), before=first.older))
     assert ["Needle"] == [row.text for row in second.rows]
     assert (None, None) == (second.older, second.searched_to)
 
@@ -110,7 +110,7 @@ async def test_search_stops_and_goes_on(
 
 
 async def test_what_waits_is_told_apart(
-    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+    outbox: Store, worker: Worker, clock: ManualClock, store_url: str
 ) -> None:
     """What waits for a person, what is looked up or released by itself, and what failed lately."""
     await put(outbox, "Fails", to=recipient(1))
@@ -124,18 +124,22 @@ async def test_what_waits_is_told_apart(
         connection.execute(sa.update(messages).where(messages.c.id == later).values(release_at=START))
     await put(outbox, "Queued", to=recipient(3))
 
-    waiting = await outbox.read_waiting(clock.now() - timedelta(days=1))
+    waiting = await outbox.read(history.read_waiting, clock.now() - timedelta(days=1))
 
     assert (1, 1, 0) == (waiting.held.count, waiting.failed.count, waiting.unknown.count)
     assert ["Fails again"] == [row.text for row in waiting.failed.rows]
     assert ["Released later"] == [row.text for row in waiting.released_later.rows]
     assert 1 == waiting.queued
-    assert 2 == waiting.for_person == await outbox.count_for_person(clock.now() - timedelta(days=1))
-    assert 1 == await outbox.count_for_person(clock.now() + timedelta(days=1))
+    assert (
+        2
+        == waiting.for_person
+        == await outbox.read(history.count_for_person, clock.now() - timedelta(days=1))
+    )
+    assert 1 == await outbox.read(history.count_for_person, clock.now() + timedelta(days=1))
 
 
 async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Until then it is on its way to be settled by itself."""
     looked_up = replace(worker, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
@@ -145,7 +149,7 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
     await put(outbox, "Left", to=recipient(1))
     await worker.finish(await worker.take(), Unknown("It broke."))
 
-    waiting = await outbox.read_waiting(START)
+    waiting = await outbox.read(history.read_waiting, START)
 
     assert ["Looked up"] == [row.text for row in waiting.looked_up.rows]
     assert [True] == [row.looked_up for row in waiting.looked_up.rows]
@@ -153,7 +157,7 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
 
 
 async def test_what_waits_is_counted_to_the_last_one(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, store_url: str
+    outbox: Store, monkeypatch: pytest.MonkeyPatch, store_url: str
 ) -> None:
     """A page shows a few of them and says truly how many there are."""
     monkeypatch.setattr(history, "PILE", 2)
@@ -162,28 +166,28 @@ async def test_what_waits_is_counted_to_the_last_one(
         later = sa.update(messages).where(messages.c.id.in_(held[:2]))
         connection.execute(later.values(release_at=START))
 
-    waiting = await outbox.read_waiting(START)
+    waiting = await outbox.read(history.read_waiting, START)
 
     assert (4, 2) == (waiting.held.count, len(waiting.held.rows))
     assert 2 == waiting.released_later.count
-    assert 4 == await outbox.count_for_person(START)
+    assert 4 == await outbox.read(history.count_for_person, START)
 
 
-async def test_a_row_knows_that_its_person_opted_out(outbox: Outbox) -> None:
+async def test_a_row_knows_that_its_person_opted_out(outbox: Store) -> None:
     """From this number, not from another one."""
     await hold(outbox)
-    await outbox.suppress("+12025550199", RECIPIENT, "Asked by phone.")
-    [row] = (await outbox.read_waiting(START)).held.rows
-    assert not row.suppressed
+    await outbox.write(opt_outs.add_opt_out, "+12025550199", RECIPIENT, "Asked by phone.")
+    [row] = (await outbox.read(history.read_waiting, START)).held.rows
+    assert not row.opted_out
 
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
-    [row] = (await outbox.read_waiting(START)).held.rows
-    assert row.suppressed
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
+    [row] = (await outbox.read(history.read_waiting, START)).held.rows
+    assert row.opted_out
 
 
-async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_overview_counts_what_came_in(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """By quarters of an hour and by what became of it; and says which use of the budget ends next."""
-    empty = await outbox.read_overview([ACCOUNT], START, START)
+    empty = await outbox.read(history.read_overview, [ACCOUNT], START, START)
     assert not empty.any_texts
     assert (None, None) == (empty.oldest[ACCOUNT].hour, empty.oldest[ACCOUNT].day)
     await put(outbox, "Sent", to=recipient(1))
@@ -192,38 +196,38 @@ async def test_overview_counts_what_came_in(outbox: Outbox, worker: Worker, cloc
     await hold(outbox)
     await hold(outbox)
 
-    overview = await outbox.read_overview([ACCOUNT], START, START)
+    overview = await outbox.read(history.read_overview, [ACCOUNT], START, START)
 
     assert overview.any_texts
     assert [(START, Status.SENT, 1), (START + timedelta(minutes=15), Status.HELD, 2)] == sorted(
         (one.begins, one.status, one.count) for one in overview.arrivals
     )
     assert START == overview.oldest[ACCOUNT].hour == overview.oldest[ACCOUNT].day
-    past = await outbox.read_arrivals(START, START + timedelta(minutes=15))
+    past = await outbox.read(history.read_arrivals, START, START + timedelta(minutes=15))
     assert [Status.SENT] == [one.status for one in past]
     clock.advance(timedelta(hours=1))
-    assert (await outbox.read_overview([ACCOUNT], START, START)).oldest[ACCOUNT].hour is None
+    assert (await outbox.read(history.read_overview, [ACCOUNT], START, START)).oldest[ACCOUNT].hour is None
 
 
 # --- one text, one person --------------------------------------------------------------------------------
 
 
-async def test_history_of_a_text(outbox: Outbox) -> None:
+async def test_history_of_a_text(outbox: Store) -> None:
     """Its request as it came, what a person overrode, and whether the person opted out."""
     id_ = await hold(outbox)
-    await outbox.approve(id_)
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Replied STOP")
+    await outbox.write(decisions.approve, id_)
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Replied STOP")
 
-    found = await outbox.read_history(id_)
+    found = await outbox.read(history.read_history, id_)
 
     assert found.raw is not None
     assert (BODY, "application/json") == (found.raw.body, found.raw.content_type)
     assert ("merge_tag",) == found.approved
-    assert found.suppressed
-    assert (await outbox.read_history("no-such-text")).raw is None
+    assert found.opted_out
+    assert (await outbox.read(history.read_history, "no-such-text")).raw is None
 
 
-async def test_conversation_has_both_sides(outbox: Outbox, store_url: str, clock: ManualClock) -> None:
+async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock: ManualClock) -> None:
     """In the order in which it was written, a page at a time, and only between these two."""
     await put(outbox, "One")
     said = [("in", 1, "Two", None), ("out", 2, "Three", None)]
@@ -245,47 +249,47 @@ async def test_conversation_has_both_sides(outbox: Outbox, store_url: str, clock
     await put(outbox, "Four")
     await put(outbox, "To somebody else", to=recipient(1))
 
-    latest = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 3)
+    latest = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 3)
     assert ["Two", "Three", "Four"] == [one.content for one in latest.utterances]
     assert [True, False, False] == [one.inbound for one in latest.utterances]
-    assert ("Pat Example", False) == (latest.seller, latest.suppressed)
-    earlier = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, latest.older, 3)
+    assert ("Pat Example", False) == (latest.seller, latest.opted_out)
+    earlier = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, latest.older, 3)
     assert ["One"] == [one.content for one in earlier.utterances]
     assert earlier.older is None
 
 
-async def test_newest_opt_outs(outbox: Outbox, clock: ManualClock) -> None:
+async def test_newest_opt_outs(outbox: Store, clock: ManualClock) -> None:
     for number in range(3):
         clock.advance(1)
-        await outbox.suppress(TRACKING_NUMBER, recipient(number), "Asked")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(number), "Asked")
 
-    found = await outbox.read_suppressions(2)
+    found = await outbox.read(opt_outs.list_opt_outs, 2)
 
     assert [recipient(2), recipient(1)] == [one.recipient for one in found]
 
 
 async def test_marker_changes_with_what_is_shown_and_with_nothing_else(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker
+    outbox: Store, second_outbox: Store, worker: Worker
 ) -> None:
     """Whoever changes it; asking changes nothing."""
-    seen = [await outbox.read_marker()]
+    seen = [await outbox.read(history.read_marker)]
 
     async def note() -> None:
-        seen.append(await outbox.read_marker())
-        assert seen[-1] == await second_outbox.read_marker()
+        seen.append(await outbox.read(history.read_marker))
+        assert seen[-1] == await second_outbox.read(history.read_marker)
 
     id_ = await hold(second_outbox)
     await note()
-    await second_outbox.approve(id_)
+    await second_outbox.write(decisions.approve, id_)
     await note()
     claim = await worker.take()
     await note()
     await worker.finish(claim, SENT)
     await note()
-    await second_outbox.pause(ACCOUNT, "Holidays")
+    await second_outbox.write(decisions.pause, ACCOUNT, "Holidays")
     await note()
-    await second_outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked")
+    await second_outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked")
     await note()
     assert len(seen) == len(set(seen))
     await second_outbox.write_probe()
-    assert seen[-1] == await outbox.read_marker()
+    assert seen[-1] == await outbox.read(history.read_marker)

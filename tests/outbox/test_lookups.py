@@ -17,8 +17,10 @@ from callrail_relay.domain.reconcile import (
     LookupPolicy,
     OnUnknown,
 )
+from callrail_relay.outbox import decisions, lookups, opt_outs
 from callrail_relay.outbox.lookups import NO_REQUESTS_RETRY
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_route, recipient
@@ -34,7 +36,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def worker(outbox: Outbox) -> Worker:
+def worker(outbox: Store) -> Worker:
     return Worker(outbox, lookups=POLICY)
 
 
@@ -43,24 +45,24 @@ def showing(*contents: str) -> Lookup:
     return Lookup(texts=tuple(FoundText(content=one, created_at=START) for one in contents), requests=2)
 
 
-async def take_lookup(outbox: Outbox, policy: LookupPolicy = POLICY) -> DueLookup:
-    due = await outbox.claim_lookup(policy)
+async def take_lookup(outbox: Store, policy: LookupPolicy = POLICY) -> DueLookup:
+    due = await outbox.write(lookups.claim_lookup, policy)
     assert due is not None
     return due
 
 
-async def climb(outbox: Outbox, clock: ManualClock, policy: LookupPolicy = POLICY) -> list[timedelta]:
+async def climb(outbox: Store, clock: ManualClock, policy: LookupPolicy = POLICY) -> list[timedelta]:
     """Look up, and find nothing, as often as the store asks for it; how long after the start that was."""
     looks = []
-    while (look_at := await outbox.next_lookup(policy)) is not None:
+    while (look_at := await outbox.read(lookups.next_lookup, policy)) is not None:
         clock.set(look_at)
         looks.append(look_at - START)
-        await outbox.record_lookup(await take_lookup(outbox, policy), NOTHING, policy)
+        await outbox.write(lookups.record_lookup, await take_lookup(outbox, policy), NOTHING, policy)
     return looks
 
 
-async def next_look(outbox: Outbox) -> datetime:
-    due_at = await outbox.next_lookup(POLICY)
+async def next_look(outbox: Store) -> datetime:
+    due_at = await outbox.read(lookups.next_lookup, POLICY)
     assert due_at is not None
     return due_at
 
@@ -71,7 +73,7 @@ def evidence_of(message: Message) -> list[str]:
 
 
 async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """At 15 seconds, 1, 5 and 15 minutes; then a person decides."""
     id_ = await put(outbox, "Hello")
@@ -80,11 +82,11 @@ async def test_an_unknown_outcome_is_looked_up_by_the_ladder(
     assert list(LADDER) == await climb(outbox, clock)
     message = await find(outbox, id_)
     assert Status.UNKNOWN == message.status
-    assert "CallRail does not show it." in (message.reason or "")
+    assert "conversation doesn't show it." in (explain_all(message.reasons) or "")
     assert 4 == len(evidence_of(message))
 
 
-async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_look_up_names_all_that_is_needed(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Whom the text went to, from where, when, and the conversation if one is known."""
     await put(outbox, "before")
     await worker.send()
@@ -104,18 +106,18 @@ async def test_a_look_up_names_all_that_is_needed(outbox: Outbox, worker: Worker
     ) == await take_lookup(outbox)
 
 
-async def test_nothing_is_looked_up_before_its_time(outbox: Outbox, worker: Worker) -> None:
+async def test_nothing_is_looked_up_before_its_time(outbox: Store, worker: Worker) -> None:
     """And nothing of an account outside the settings."""
     await put(outbox, "Hello")
     await worker.send(LOST)
     others = LookupPolicy(accounts=frozenset({"ACC-OTHER"}))
 
-    assert await outbox.claim_lookup(POLICY) is None
-    assert START + timedelta(seconds=15) == await outbox.next_lookup(POLICY)
-    assert await outbox.next_lookup(others) is None
+    assert await outbox.write(lookups.claim_lookup, POLICY) is None
+    assert START + timedelta(seconds=15) == await outbox.read(lookups.next_lookup, POLICY)
+    assert await outbox.read(lookups.next_lookup, others) is None
 
 
-async def test_without_look_ups_nothing_waits(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_without_look_ups_nothing_waits(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Where nobody looks up, an unknown outcome is a person's at once."""
     worker = replace(worker, lookups=None)
     await put(outbox, "one")
@@ -123,28 +125,30 @@ async def test_without_look_ups_nothing_waits(outbox: Outbox, worker: Worker, cl
     await worker.send(LOST)
     clock.advance(1)
 
-    assert await outbox.next_lookup(POLICY) is None
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
     assert "two" == (await worker.take()).content
 
 
 async def test_a_look_up_is_taken_by_one(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, second_outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """And again when its lease is over, should its node have died."""
     await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
 
-    taken = await asyncio.gather(*(one.claim_lookup(POLICY) for one in (outbox, second_outbox) * 3))
+    taken = await asyncio.gather(
+        *(one.write(lookups.claim_lookup, POLICY) for one in (outbox, second_outbox) * 3)
+    )
 
     assert 1 == sum(due is not None for due in taken)
-    assert clock.now() + POLICY.lease == await outbox.next_lookup(POLICY)
+    assert clock.now() + POLICY.lease == await outbox.read(lookups.next_lookup, POLICY)
     clock.advance(POLICY.lease)
     await take_lookup(outbox)
 
 
 async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, second_outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """At once, before others and by nobody else; not where its end was stored after all."""
     for number in range(2):
@@ -154,21 +158,21 @@ async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
     first, second = await take_lookup(outbox), await take_lookup(outbox)
     clock.advance(1)
 
-    assert await second_outbox.claim_lookup(POLICY) is None
-    again = await outbox.claim_lookup(POLICY, second)
+    assert await second_outbox.write(lookups.claim_lookup, POLICY) is None
+    again = await outbox.write(lookups.claim_lookup, POLICY, second)
     assert again is not None
     assert (second.attempt_id, clock.now() + POLICY.lease) == (again.attempt_id, again.lease_until)
-    assert await outbox.claim_lookup(POLICY, second) is None, "it has another lease now"
+    assert await outbox.write(lookups.claim_lookup, POLICY, second) is None, "it has another lease now"
 
-    await outbox.record_lookup(first, NOTHING, POLICY)
-    assert await outbox.claim_lookup(POLICY, first) is None
+    await outbox.write(lookups.record_lookup, first, NOTHING, POLICY)
+    assert await outbox.write(lookups.claim_lookup, POLICY, first) is None
     clock.set(first.lease_until)
-    due = await outbox.claim_lookup(POLICY, first)
+    due = await outbox.write(lookups.claim_lookup, POLICY, first)
     assert due is not None
     assert first.attempt_id == due.attempt_id
 
 
-async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_the_one_that_was_begun_comes_first(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Also where another, which is due longer, has become free meanwhile."""
     for number in range(2):
         await put(outbox, "Hello", to=recipient(number))
@@ -180,13 +184,13 @@ async def test_the_one_that_was_begun_comes_first(outbox: Outbox, worker: Worker
     begun = await take_lookup(outbox)
     clock.advance(POLICY.lease - timedelta(seconds=1))
 
-    again = await outbox.claim_lookup(POLICY, begun)
+    again = await outbox.write(lookups.claim_lookup, POLICY, begun)
 
     assert again is not None
     assert begun.attempt_id == again.attempt_id
 
 
-async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_look_ups_have_a_budget(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """
     CallRail counts general requests as well; after an hour there is room again. Until then it is asked once
     in a while, and not all the time.
@@ -196,48 +200,52 @@ async def test_look_ups_have_a_budget(outbox: Outbox, worker: Worker, clock: Man
         await put(outbox, "Hello", to=recipient(number))
         await worker.send(LOST)
     clock.advance(15)
-    await outbox.record_lookup(await take_lookup(outbox), replace(NOTHING, requests=2), frugal)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), replace(NOTHING, requests=2), frugal)
 
-    assert await outbox.claim_lookup(frugal) is None
-    assert clock.now() + NO_REQUESTS_RETRY == await outbox.next_lookup(frugal)
+    assert await outbox.write(lookups.claim_lookup, frugal) is None
+    assert clock.now() + NO_REQUESTS_RETRY == await outbox.read(lookups.next_lookup, frugal)
     clock.advance(HOUR)
     await take_lookup(outbox, frugal)
 
 
-async def test_a_text_that_callrail_shows_is_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_text_that_callrail_shows_is_sent(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The attempt tells how that is known."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
 
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY
+    )
 
     message = await find(outbox, id_)
     assert (id_, Status.SENT, False) == (settled.message_id, settled.status, settled.twice)
-    assert (Status.SENT, None, clock.now()) == (message.status, message.reason, message.sent_at)
+    assert (Status.SENT, None, clock.now()) == (message.status, explain_all(message.reasons), message.sent_at)
     assert [OutcomeKind.SENT] == [attempt.outcome for attempt in message.segments[0].attempts]
     assert "Found in CallRail's conversation" in evidence_of(message)[-1]
-    assert await outbox.next_lookup(POLICY) is None
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
 
 
 async def test_a_text_that_another_attempt_accounts_for_proves_nothing(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The same words were sent before; CallRail shows them once."""
     await put(outbox, "Hello")
     await worker.send()
     second = await put(outbox, "Hello")
-    await outbox.approve(second)
+    await outbox.write(decisions.approve, second)
     clock.advance(1)
     await worker.send(LOST)
     clock.advance(15)
 
-    assert [] == await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    assert [] == await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY
+    )
     assert Status.UNKNOWN == await status_of(outbox, second)
 
 
 async def test_later_texts_wait_while_it_is_looked_up(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Those to other people do not; the wake-up is the end of the ladder."""
     await put(outbox, "one")
@@ -253,21 +261,21 @@ async def test_later_texts_wait_while_it_is_looked_up(
 
 
 async def test_later_texts_follow_when_it_was_found(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """In their order."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
     clock.advance(15)
-    await outbox.record_lookup(await take_lookup(outbox), showing("one"), POLICY)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("one"), POLICY)
     clock.advance(1)
 
     assert "two" == (await worker.take()).content
 
 
 async def test_later_texts_follow_after_the_last_look_up(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """What a person decides may take days."""
     await put(outbox, "one")
@@ -279,72 +287,72 @@ async def test_later_texts_follow_after_the_last_look_up(
 
 
 async def test_later_texts_follow_when_a_person_gives_it_up(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A cancelled text stops nobody."""
     id_ = await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
     clock.advance(1)
-    assert await outbox.cancel(id_, [Status.UNKNOWN])
+    assert await outbox.write(decisions.cancel, id_, [Status.UNKNOWN])
 
     assert "two" == (await worker.take()).content
 
 
 async def test_a_cancelled_text_that_is_found_stays_cancelled(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The attempt tells that it arrived all the same."""
     id_ = await put(outbox, "one")
     await worker.send(LOST)
-    await outbox.cancel(id_, [Status.UNKNOWN])
+    await outbox.write(decisions.cancel, id_, [Status.UNKNOWN])
     clock.advance(15)
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("one"), POLICY)
+    (settled,) = await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("one"), POLICY)
 
     assert Status.CANCELLED == settled.status == await status_of(outbox, id_)
 
 
 async def test_the_rest_of_a_text_follows_a_segment_that_was_found(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """And nothing says any more that it does not."""
     id_ = await put(outbox, words(400))
     claim = await worker.send(LOST)
     assert "incomplete" in [reason.code for reason in (await find(outbox, id_)).reasons]
     clock.advance(15)
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing(claim.content), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing(claim.content), POLICY
+    )
     assert Status.SENDING == settled.status
     for position in (2, 3):
         clock.advance(1)
         assert position == (await worker.send()).position
 
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
-async def test_a_look_up_that_fails_is_tried_again(
-    outbox: Outbox, worker: Worker, clock: ManualClock
-) -> None:
+async def test_a_look_up_that_fails_is_tried_again(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """
     After a minute, later after a quarter of an hour, and for a day at most; no rung of the ladder is lost.
     """
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
-    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
-    assert clock.now() + timedelta(minutes=1) == await outbox.next_lookup(POLICY)
+    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
+    assert clock.now() + timedelta(minutes=1) == await outbox.read(lookups.next_lookup, POLICY)
     clock.advance(HOUR)
-    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
-    assert clock.now() + timedelta(minutes=15) == await outbox.next_lookup(POLICY)
+    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
+    assert clock.now() + timedelta(minutes=15) == await outbox.read(lookups.next_lookup, POLICY)
     assert ["CallRail answered 500."] * 2 == evidence_of(await find(outbox, id_))
     clock.advance(timedelta(days=1))
-    await outbox.record_failed_lookup(await take_lookup(outbox), FAILED, POLICY)
+    await outbox.write(lookups.record_failed_lookup, await take_lookup(outbox), FAILED, POLICY)
 
-    assert await outbox.next_lookup(POLICY) is None
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
-async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_late_answer_ends_the_look_ups(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Also where one is under way, whatever that one comes to."""
     id_ = await put(outbox, "Hello")
     claim = await worker.send(LOST)
@@ -352,26 +360,26 @@ async def test_a_late_answer_ends_the_look_ups(outbox: Outbox, worker: Worker, c
     due = await take_lookup(outbox)
     assert await worker.record(claim, SENT) is not None
 
-    await outbox.record_lookup(due, NOTHING, POLICY)
-    assert await outbox.next_lookup(POLICY) is None
-    await outbox.record_failed_lookup(due, FAILED, POLICY)
-    assert await outbox.next_lookup(POLICY) is None
+    await outbox.write(lookups.record_lookup, due, NOTHING, POLICY)
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
+    await outbox.write(lookups.record_failed_lookup, due, FAILED, POLICY)
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
     message = await find(outbox, id_)
     assert (Status.SENT, "CON1") == (message.status, message.conversation_id)
 
 
-async def test_an_abandoned_attempt_is_looked_up(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_abandoned_attempt_is_looked_up(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The ladder begins when it was settled."""
     await put(outbox, "Hello")
     await worker.take()
     clock.advance(75)
     await worker.settle_abandoned()
 
-    assert clock.now() + timedelta(seconds=15) == await outbox.next_lookup(POLICY)
+    assert clock.now() + timedelta(seconds=15) == await outbox.read(lookups.next_lookup, POLICY)
 
 
 async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Once: the second time a person decides."""
     worker = replace(worker, lookups=RESEND_ONCE)
@@ -387,7 +395,7 @@ async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
 
 
 async def test_where_callrail_shows_more_than_ours_a_person_decides(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Somebody else wrote the same words to this person: which of them is ours is not certain."""
     policy = replace(RESEND_ONCE, ladder=(timedelta(seconds=15),))
@@ -396,65 +404,67 @@ async def test_where_callrail_shows_more_than_ours_a_person_decides(
     clock.advance(15)
     due = await take_lookup(outbox, policy)
 
-    assert [] == await outbox.record_lookup(due, showing("Hello", "Hello"), policy)
+    assert [] == await outbox.write(lookups.record_lookup, due, showing("Hello", "Hello"), policy)
 
     message = await find(outbox, id_)
     assert Status.UNKNOWN == message.status
-    assert "CallRail shows 2 like it" in (message.reason or "")
+    assert "shows 2 like it" in (explain_all(message.reasons) or "")
 
 
 async def test_a_text_that_was_cancelled_meanwhile_is_not_sent_once_more(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A person's word comes first, and their message keeps it."""
     for policy in (POLICY, RESEND_ONCE):
         begun = clock.now()
         id_ = await put(outbox, f"Hello {policy.on_unknown}")
         await replace(worker, lookups=policy).send(LOST)
-        await outbox.cancel(id_, [Status.UNKNOWN])
+        await outbox.write(decisions.cancel, id_, [Status.UNKNOWN])
         await climb(outbox, clock, policy)
 
         assert Status.CANCELLED == await status_of(outbox, id_)
         assert clock.now() > begun
 
 
-async def test_a_person_sends_it_again(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_person_sends_it_again(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """At once, without regard to its age, and the first sending is looked up once more."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(timedelta(days=1))
     await climb(outbox, clock)
 
-    assert await outbox.resend(id_)
+    assert await outbox.write(decisions.resend, id_)
 
-    assert clock.now() + timedelta(minutes=2) == await outbox.next_lookup(POLICY)
+    assert clock.now() + timedelta(minutes=2) == await outbox.read(lookups.next_lookup, POLICY)
     assert (id_, []) == ((await worker.send()).message_id, list((await find(outbox, id_)).reasons))
     assert Status.SENT == await status_of(outbox, id_)
 
 
 async def test_a_text_that_arrived_twice_is_flagged(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The first sending arrived after all."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(1)
     await worker.send()
     clock.advance(timedelta(minutes=2))
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello", "Hello"), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing("Hello", "Hello"), POLICY
+    )
 
     assert (Status.SENT, True) == (settled.status, settled.twice)
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
 async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_its_end(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Nobody could stop it any more."""
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(1)
     second = await worker.take()
     await worker.record(first, SENT)
@@ -467,12 +477,12 @@ async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_
 
 
 async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """Once is enough."""
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     await worker.record(first, SENT)
 
     assert Status.SENT == await status_of(outbox, id_)
@@ -480,14 +490,14 @@ async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
 
 
 async def test_what_failed_or_was_cancelled_can_be_sent_again(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """All of it: what had left does not leave twice."""
     id_ = await put(outbox, words(400))
     await worker.send()
     clock.advance(1)
     await worker.send(REFUSED)
-    assert await outbox.resend(id_)
+    assert await outbox.write(decisions.resend, id_)
     sent = []
     for _ in range(2):
         clock.advance(1)
@@ -498,52 +508,52 @@ async def test_what_failed_or_was_cancelled_can_be_sent_again(
 
 
 async def test_the_long_segment_of_a_text_that_was_recut_is_not_sent_again(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """Its pieces are."""
     bold = worker.under(max_characters=1000, recipient_interval=timedelta())
     id_ = await put(outbox, words(200))
     await bold.send(REFUSED)
     await bold.send(REFUSED)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
 
     sent = [await bold.send() for _ in range(2)]
     assert words(200) == " ".join(claim.content for claim in sent)
     assert Status.SENT == await status_of(outbox, id_)
 
 
-async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Outbox, worker: Worker) -> None:
+async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Store, worker: Worker) -> None:
     """Only what came to an end that a person may want to change."""
     id_ = await put(outbox, "Hello")
-    assert not await outbox.resend(id_)
+    assert not await outbox.write(decisions.resend, id_)
     await worker.send()
 
-    assert not await outbox.resend(id_)
-    assert not await outbox.resend("no such id")
+    assert not await outbox.write(decisions.resend, id_)
+    assert not await outbox.write(decisions.resend, "no such id")
 
 
-async def test_a_person_marks_it_as_sent(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_person_marks_it_as_sent(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The look-ups end, and the rest of it follows."""
     id_ = await put(outbox, words(200))
     await worker.send(LOST)
     clock.advance(1)
 
-    assert await outbox.mark_sent(id_)
+    assert await outbox.write(decisions.mark_sent, id_)
 
-    assert await outbox.next_lookup(POLICY) is None
+    assert await outbox.read(lookups.next_lookup, POLICY) is None
     assert Status.SENDING == await status_of(outbox, id_)
     assert 2 == (await worker.send()).position
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
-async def test_only_an_unknown_text_is_marked_as_sent(outbox: Outbox, worker: Worker) -> None:
+async def test_only_an_unknown_text_is_marked_as_sent(outbox: Store, worker: Worker) -> None:
     """Of the others it is known."""
     id_ = await put(outbox, "Hello")
-    assert not await outbox.mark_sent(id_)
+    assert not await outbox.write(decisions.mark_sent, id_)
     await worker.send(REFUSED)
 
-    assert not await outbox.mark_sent(id_)
+    assert not await outbox.write(decisions.mark_sent, id_)
     assert Status.FAILED == await status_of(outbox, id_)
 
 
@@ -554,7 +564,7 @@ async def test_only_an_unknown_text_is_marked_as_sent(outbox: Outbox, worker: Wo
     "end", [NotSent("no route."), TOO_MANY, LOST, REFUSED], ids=["not sent", "too many", "lost", "refused"]
 )
 async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
-    outbox: Outbox, worker: Worker, clock: ManualClock, end: Outcome
+    outbox: Store, worker: Worker, clock: ManualClock, end: Outcome
 ) -> None:
     """
     The text arrived: it is sent, and does not leave a third time, neither by itself nor by the settings.
@@ -562,7 +572,7 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     worker = replace(worker, lookups=RESEND_ONCE)
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(5)
     second = await worker.take()
     await worker.record(first, SENT)
@@ -574,44 +584,46 @@ async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     clock.advance(HOUR)
     assert (await worker.look()).claim is None
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_a_resend_that_was_refused_does_not_fail_what_arrived(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The first sending is found afterwards: the text goes on with its next segment."""
     id_ = await put(outbox, words(400))
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(5)
     await worker.send(REFUSED)
     assert Status.FAILED == await status_of(outbox, id_)
     clock.set(await next_look(outbox))
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing(first.content), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing(first.content), POLICY
+    )
 
     assert Status.SENDING == settled.status
     for position in (2, 3):
         clock.advance(1)
         assert position == (await worker.send()).position
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
 
 
 async def test_a_found_segment_does_not_hide_why_the_text_failed(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Its next segment was refused since: that is still so, and still said."""
     id_ = await put(outbox, words(400))
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(5)
     await worker.send()
     clock.advance(5)
     await worker.send(REFUSED)
     clock.set(await next_look(outbox))
     shown = showing(first.content, first.content)
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), shown, POLICY)
+    (settled,) = await outbox.write(lookups.record_lookup, await take_lookup(outbox), shown, POLICY)
 
     assert (Status.FAILED, True) == (settled.status, settled.twice)
     codes = [reason.code for reason in (await find(outbox, id_)).reasons]
@@ -619,7 +631,7 @@ async def test_a_found_segment_does_not_hide_why_the_text_failed(
 
 
 async def test_a_look_back_at_one_segment_does_not_send_another(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
     The first segment was sent once more by the settings; the second one is unknown, and not yet looked up.
@@ -629,54 +641,56 @@ async def test_a_look_back_at_one_segment_does_not_send_another(
     await worker.send(LOST)
     for _ in LADDER:
         clock.set(await next_look(outbox))
-        await outbox.record_lookup(await take_lookup(outbox, RESEND_ONCE), NOTHING, RESEND_ONCE)
+        await outbox.write(
+            lookups.record_lookup, await take_lookup(outbox, RESEND_ONCE), NOTHING, RESEND_ONCE
+        )
     await worker.send()
     clock.advance(110)
     await worker.send(LOST)
     # Two minutes after the first segment was sent again it is looked back at.
     clock.advance(10)
     due = await take_lookup(outbox, RESEND_ONCE)
-    await outbox.record_lookup(due, NOTHING, RESEND_ONCE)
+    await outbox.write(lookups.record_lookup, due, NOTHING, RESEND_ONCE)
 
     message = await find(outbox, id_)
     assert [Status.SENT, Status.UNKNOWN] == [segment.status for segment in message.segments]
-    assert "CallRail does not show it" not in (message.reason or "")
+    assert "doesn't show it" not in (explain_all(message.reasons) or "")
 
 
-async def test_marking_as_sent_does_not_say_twice(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_marking_as_sent_does_not_say_twice(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Of two sendings that are both unknown, a person's word is for one; nobody waits for the other."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(5)
     await worker.send(LOST)
     await put(outbox, "next")
-    assert await outbox.mark_sent(id_)
+    assert await outbox.write(decisions.mark_sent, id_)
 
     message = await find(outbox, id_)
-    assert (Status.SENT, None) == (message.status, message.reason)
+    assert (Status.SENT, None) == (message.status, explain_all(message.reasons))
     assert [OutcomeKind.UNKNOWN, OutcomeKind.SENT] == [one.outcome for one in message.segments[0].attempts]
     clock.advance(60)
     assert "next" == (await worker.take()).content
 
 
 async def test_news_of_a_text_sent_twice_outlives_an_approval(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The rest of it was held half-way; what is approved goes on there, behind nobody."""
     id_ = await put(outbox, words(200))
     first = await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(5)
     second = await worker.take()
     await worker.record(first, SENT)
     await worker.finish(second)
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "STOP")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "STOP")
     clock.advance(5)
     await worker.look()
     assert Status.HELD == await status_of(outbox, id_)
-    await outbox.lift_suppression(RECIPIENT, None)
-    assert await outbox.approve(id_)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
+    assert await outbox.write(decisions.approve, id_)
 
     message = await find(outbox, id_)
     assert (Status.SENDING, ["sent_twice"]) == (message.status, [reason.code for reason in message.reasons])
@@ -687,7 +701,7 @@ async def test_news_of_a_text_sent_twice_outlives_an_approval(
 
 
 async def test_of_two_unknown_ones_with_the_same_words_the_first_is_the_one_found(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """One text proves one sending; with two texts there, one look-up settles both."""
     ids = []
@@ -696,18 +710,22 @@ async def test_of_two_unknown_ones_with_the_same_words_the_first_is_the_one_foun
         await replace(worker, lookups=replace(POLICY, ladder=(timedelta(seconds=15),))).send(LOST)
         clock.advance(77)
 
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY
+    )
     assert ids[0] == settled.message_id
-    await outbox.record_lookup(await take_lookup(outbox), showing("Hello"), POLICY)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox), showing("Hello"), POLICY)
     assert [Status.SENT, Status.UNKNOWN] == [await status_of(outbox, id_) for id_ in ids]
 
     clock.set(await next_look(outbox))
-    (settled,) = await outbox.record_lookup(await take_lookup(outbox), showing("Hello", "Hello"), POLICY)
+    (settled,) = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), showing("Hello", "Hello"), POLICY
+    )
     assert ids[1] == settled.message_id
 
 
 async def test_parts_of_two_texts_to_one_person_do_not_mix(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
     The first was given up as unknown, the second has begun, and only now the first is known to have arrived.
@@ -730,7 +748,7 @@ async def test_parts_of_two_texts_to_one_person_do_not_mix(
 
 
 async def test_an_account_whose_requests_are_used_does_not_stop_another(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Though its own look-up is due first."""
     policy = replace(POLICY, accounts=frozenset({ACCOUNT, "ACC-2"}), requests_per_hour=1)
@@ -738,23 +756,23 @@ async def test_an_account_whose_requests_are_used_does_not_stop_another(
     await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(15)
-    await outbox.record_lookup(await take_lookup(outbox, policy), NOTHING, policy)
+    await outbox.write(lookups.record_lookup, await take_lookup(outbox, policy), NOTHING, policy)
     other = await put(outbox, "Hello", to=recipient(50), account_id="ACC-2")
     await worker.send(LOST)
     clock.advance(60)
 
     assert other == (await take_lookup(outbox, policy)).message_id
-    assert await outbox.claim_lookup(policy) is None
+    assert await outbox.write(lookups.claim_lookup, policy) is None
 
 
 async def test_each_text_has_its_owner_however_far_the_chain_reaches(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The first sending never arrived. The second could own either text, the third the later one only."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.set(START + timedelta(minutes=5))
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     await worker.send()
     clock.set(START + timedelta(minutes=15))
     await put(outbox, "Hello")
@@ -763,7 +781,9 @@ async def test_each_text_has_its_owner_however_far_the_chain_reaches(
         FoundText(content="Hello", created_at=START + timedelta(minutes=minutes)) for minutes in (5, 15)
     )
 
-    settled = await outbox.record_lookup(await take_lookup(outbox), Lookup(texts=texts, requests=2), POLICY)
+    settled = await outbox.write(
+        lookups.record_lookup, await take_lookup(outbox), Lookup(texts=texts, requests=2), POLICY
+    )
 
     assert [] == settled
     first, second = (await find(outbox, id_)).segments[0].attempts

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import MASS_TEXT_WINDOW, GuardPolicy, Mode
-from callrail_relay.domain.mapping import Accepted, NewMessage
+from callrail_relay.domain.mapper import Accepted, NewMessage
 from callrail_relay.domain.message import Status, Word
-from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import codes_of, find, status_of
+from callrail_relay.outbox import decisions
+from callrail_relay.outbox.store import Store
+from tests.outbox.worker import accept_one, codes_of, find, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import make_draft, make_message, make_route, make_submission, recipient
 
@@ -28,22 +29,22 @@ def text_to(number: int, template: str = OURS, *, account_id: str | None = None)
     return make_message(draft=draft)
 
 
-async def accept(outbox: Outbox, *new: NewMessage, guards: GuardPolicy | None = None) -> list[Accepted]:
-    return await outbox.accept(make_submission(*new, guards=guards))
+async def accept(outbox: Store, *new: NewMessage, guards: GuardPolicy | None = None) -> list[Accepted]:
+    return await accept_one(outbox, make_submission(*new, guards=guards))
 
 
-async def accept_each(outbox: Outbox, *new: NewMessage) -> list[Status]:
+async def accept_each(outbox: Store, *new: NewMessage) -> list[Status]:
     return [(await accept(outbox, one))[0].status for one in new]
 
 
-async def test_the_first_four_go(outbox: Outbox) -> None:
+async def test_the_first_four_go(outbox: Store) -> None:
     """The fifth and all after it are held, in requests of their own."""
     statuses = await accept_each(outbox, *(text_to(number) for number in range(7)))
 
     assert [QUEUED] * 4 + [HELD] * 3 == statuses
 
 
-async def test_those_of_one_request_are_counted_too(outbox: Outbox) -> None:
+async def test_those_of_one_request_are_counted_too(outbox: Store) -> None:
     """Also together with those that came before it."""
     await accept(outbox, text_to(0), text_to(1))
     accepted = await accept(outbox, *(text_to(number) for number in range(2, 6)))
@@ -51,7 +52,7 @@ async def test_those_of_one_request_are_counted_too(outbox: Outbox) -> None:
     assert [QUEUED, QUEUED, HELD, HELD] == [one.status for one in accepted]
 
 
-async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClock) -> None:
+async def test_people_are_counted_and_not_texts(outbox: Store, clock: ManualClock) -> None:
     """Four people may be texted the same again and again."""
     for _ in range(3):
         assert [QUEUED] * 4 == await accept_each(outbox, *(text_to(number) for number in range(4)))
@@ -60,7 +61,7 @@ async def test_people_are_counted_and_not_texts(outbox: Outbox, clock: ManualClo
     assert [HELD] == await accept_each(outbox, text_to(4))
 
 
-async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Outbox) -> None:
+async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Store) -> None:
     """And a text that is too short to judge is not counted at all."""
     await accept_each(outbox, *(text_to(number) for number in range(4)))
     others = [
@@ -72,7 +73,7 @@ async def test_other_texts_and_other_accounts_are_counted_apart(outbox: Outbox) 
     assert {QUEUED} == {*await accept_each(outbox, *others)}
 
 
-async def test_ten_minutes_later_it_may_be_sent_again(outbox: Outbox, clock: ManualClock) -> None:
+async def test_ten_minutes_later_it_may_be_sent_again(outbox: Store, clock: ManualClock) -> None:
     """The window moves with each text."""
     await accept_each(outbox, *(text_to(number) for number in range(4)))
     clock.advance(MASS_TEXT_WINDOW - timedelta(microseconds=1))
@@ -84,7 +85,7 @@ async def test_ten_minutes_later_it_may_be_sent_again(outbox: Outbox, clock: Man
 
 
 @pytest.mark.parametrize("mode", [Mode.WARN, Mode.OFF])
-async def test_the_guard_may_warn_or_be_off(outbox: Outbox, mode: Mode) -> None:
+async def test_the_guard_may_warn_or_be_off(outbox: Store, mode: Mode) -> None:
     """A warning is kept with the text, which goes."""
     policy = GuardPolicy(mass_text=mode)
     accepted = await accept(outbox, *(text_to(number) for number in range(6)), guards=policy)
@@ -94,16 +95,16 @@ async def test_the_guard_may_warn_or_be_off(outbox: Outbox, mode: Mode) -> None:
     assert expected == await codes_of(outbox, accepted[-1].message_id)
 
 
-async def test_approving_one_approves_nothing_else(outbox: Outbox) -> None:
+async def test_approving_one_approves_nothing_else(outbox: Store) -> None:
     """All that are held with it are approved together where a person asks for that, and only those."""
     accepted = await accept(outbox, *(text_to(number) for number in range(7)))
     other = await accept(outbox, *(text_to(number, OTHER) for number in range(5)))
     held = [one.message_id for one in accepted if one.status is HELD]
 
-    assert await outbox.approve(held[1], Word(person="pat", note="An answer to each."))
+    assert await outbox.write(decisions.approve, held[1], Word(person="pat", note="An answer to each."))
 
     assert [HELD, QUEUED, HELD] == [await status_of(outbox, id_) for id_ in held]
-    assert [held[0], held[2]] == await outbox.held_alike(held[0])
+    assert [held[0], held[2]] == await outbox.read(decisions.held_alike, held[0])
     assert HELD is await status_of(outbox, other[-1].message_id)
     (decision,) = (await find(outbox, held[1])).decisions
     assert ("pat", "An answer to each.") == (decision.word.person, decision.word.note)

@@ -11,9 +11,9 @@ from callrail_relay.domain.delivery import RECENT
 from callrail_relay.domain.message import Status, uuid7
 from callrail_relay.domain.outcome import Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
-from callrail_relay.outbox import queries
-from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import REFUSED, Worker
+from callrail_relay.outbox import opt_outs, queries
+from callrail_relay.outbox.store import Store
+from tests.outbox.worker import REFUSED, Worker, accept_one
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
     ACCOUNT,
@@ -28,15 +28,15 @@ from tests.support.factories import (
 pytestmark = pytest.mark.anyio
 
 
-async def put(outbox: Outbox, clock: ManualClock, number: int) -> None:
+async def put(outbox: Store, clock: ManualClock, number: int) -> None:
     """A text to person *number*, with an id of now."""
     id_ = uuid7(clock.now(), Random(number))
     draft = make_draft(recipient=recipient(number), text=f"Text {number}")
-    await outbox.accept(make_submission(make_message(id_=id_, draft=draft)))
+    await accept_one(outbox, make_submission(make_message(id_=id_, draft=draft)))
 
 
-async def test_an_empty_store_counts_nothing(outbox: Outbox) -> None:
-    counts = await outbox.read_counts()
+async def test_an_empty_store_counts_nothing(outbox: Store) -> None:
+    counts = await outbox.read(queries.read_counts)
 
     assert dict.fromkeys(Status, 0) == counts.recent
     assert {0} == set(counts.undone.values())
@@ -44,7 +44,7 @@ async def test_an_empty_store_counts_nothing(outbox: Outbox) -> None:
 
 
 async def test_what_is_undone_is_counted_however_old_it_is(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """What is done counts for a day."""
     worker = Worker(outbox, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
@@ -58,7 +58,7 @@ async def test_what_is_undone_is_counted_however_old_it_is(
         await put(outbox, clock, number)
     await worker.send()
 
-    counts = await outbox.read_counts()
+    counts = await outbox.read(queries.read_counts)
 
     assert {Status.HELD: 0, Status.QUEUED: 1, Status.SENDING: 0, Status.UNKNOWN: 1} == counts.undone
     assert {Status.UNKNOWN: START, Status.QUEUED: clock.now()} == counts.oldest
@@ -68,10 +68,10 @@ async def test_what_is_undone_is_counted_however_old_it_is(
     assert 1 == counts.look_ups
 
 
-async def test_opt_outs_are_counted(outbox: Outbox) -> None:
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+async def test_opt_outs_are_counted(outbox: Store) -> None:
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
-    assert 1 == await outbox.count_suppressions()
+    assert 1 == await outbox.read(queries.count_opt_outs)
 
 
 async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock) -> None:
@@ -81,7 +81,7 @@ async def test_no_count_reads_what_is_done(sqlite_path: Path, clock: ManualClock
     SQLite shows its plans in words; PostgreSQL has the same indexes.
     """
     url = f"sqlite:///{sqlite_path}"
-    await (await Outbox.open(url, clock)).close()
+    await (await Store.open(url, clock)).close()
     statements: list[str] = []
     engine = sa.create_engine(url)
     sa.event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))

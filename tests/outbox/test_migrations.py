@@ -1,6 +1,8 @@
 """Migrations: they make the tables of the code, once, and refuse what a newer release wrote."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,15 +15,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from callrail_relay.clock import SystemClock
-from callrail_relay.domain.mapping import Draft
+from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import migrations, presence
-from callrail_relay.outbox.schema import current_version, steps, upgrade
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, migrations, presence, queries
+from callrail_relay.outbox.engine import open_engine
+from callrail_relay.outbox.schema import current_version, migrate
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
 from tests.outbox.database import connected
-from tests.outbox.worker import Worker, find, put
+from tests.outbox.worker import Worker, accept_one, find, put
 from tests.support.clock import ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, make_message, make_submission, recipient
 from tests.support.postgres import PostgresCluster
@@ -52,25 +55,30 @@ def read_indexes(connection: sa.Connection) -> Definitions:
     return {str(name): str(definition) for name, definition in rows if "alembic" not in name}
 
 
+def set_version(url: str, version: str) -> None:
+    with connected(url) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+
+
 async def open_and_close(url: str, clock: ManualClock) -> None:
-    await (await Outbox.open(url, clock, database_time=False)).close()
+    await (await Store.open(url, clock, database_time=False)).close()
 
 
 async def test_all_migrations_together_make_the_tables_of_the_code(
-    store_url: str, clock: ManualClock
+    empty_url: str, clock: ManualClock
 ) -> None:
     """Columns, types, defaults, keys and indexes."""
-    await open_and_close(store_url, clock)
+    await open_and_close(empty_url, clock)
 
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert [] == differences(connection)
         assert migrations.HEAD == current_version(connection)
 
 
-async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock: ManualClock) -> None:
+async def test_the_indexes_have_the_conditions_of_the_code(empty_url: str, clock: ManualClock) -> None:
     """A partial index of another condition would not be used, and nobody would notice."""
-    await open_and_close(store_url, clock)
-    with connected(store_url) as connection:
+    await open_and_close(empty_url, clock)
+    with connected(empty_url) as connection:
         migrated = read_indexes(connection)
         metadata.drop_all(connection)
         metadata.create_all(connection)
@@ -79,53 +87,59 @@ async def test_the_indexes_have_the_conditions_of_the_code(store_url: str, clock
     assert created == migrated
 
 
-def test_the_newest_step_is_the_head() -> None:
-    """A store at the head is opened without looking at the steps, so the name must be right."""
-    assert migrations.HEAD == list(steps())[-1]
-
-
-@pytest.mark.parametrize("revision", steps())
-async def test_every_earlier_store_is_brought_up_to_date(
-    store_url: str, clock: ManualClock, revision: str
-) -> None:
-    """What a release of that time stored is still there."""
-    with connected(store_url) as connection:
-        upgrade(connection, revision)
-        connection.exec_driver_sql(
-            "INSERT INTO submissions (id, source, received_at, body) VALUES ('s', 'send', 1, '')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO messages (id, submission_id, status, source, received_at, not_before, segment_count,"
-            " text, reasons, approved)"
-            " VALUES ('m', 's', 'sent', 'send', 1, 1, 1, 'From before', '[]', '[]')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO segments (message_seq, position, content, status)"
-            " VALUES (1, 1, 'From before', 'sent')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO attempts (segment_id, message_seq, account_id, tracking_number, recipient, node,"
-            " started_at, lease_until, finished_at, counted_at, outcome)"
-            " VALUES (1, 1, 'ACC1', '+12025550133', '+12025550122', 'n', 1, 2, 2, 2, 'Sent')"
-        )
-
-    outbox = await Outbox.open(store_url, clock, database_time=False)
-
-    message = await find(outbox, "m")
-    assert "From before" == message.text
-    assert ["Sent"] == [attempt.outcome for attempt in message.segments[0].attempts]
+async def test_a_store_of_the_last_version_before_is_brought_over(empty_url: str, clock: ManualClock) -> None:
+    """Its tables are the same, so that everything in it stays."""
+    outbox = await Store.open(empty_url, clock, database_time=False)
+    id_ = await put(outbox, "From before")
     await outbox.close()
-    with connected(store_url) as connection:
-        assert [] == differences(connection)
+    set_version(empty_url, migrations.SAME_TABLES)
+
+    again = await Store.open(empty_url, clock, database_time=False)
+
+    assert "From before" == (await find(again, id_)).text
+    await again.close()
+    with connected(empty_url) as connection:
+        assert migrations.HEAD == current_version(connection)
 
 
-async def test_opening_again_is_harmless(store_url: str, clock: ManualClock) -> None:
+@pytest.mark.parametrize("version", ["0001", "0015"])
+async def test_an_older_store_is_refused(empty_url: str, clock: ManualClock, version: str) -> None:
+    """Nothing of it is changed, and the sentence says how to keep what is in it."""
+    await open_and_close(empty_url, clock)
+    set_version(empty_url, version)
+
+    with pytest.raises(Unavailable, match=r"before 0\.2\.0.*messages export.*opt-outs export") as refused:
+        await Store.open(empty_url, clock, database_time=False)
+
+    assert 8 == refused.value.exit_code
+    with connected(empty_url) as connection:
+        assert version == current_version(connection)
+
+
+def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
+    """It would be nine megabytes, and a tenth of a second of every start."""
+    url = f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
+    script = (
+        "import asyncio, sys; from callrail_relay.clock import SystemClock;"
+        "from callrail_relay.outbox.store import Outbox;"
+        "asyncio.run(Outbox.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
+    )
+
+    def opened() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script, url], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert ["True", "False"] == [opened(), opened()]
+
+
+async def test_opening_again_is_harmless(empty_url: str, clock: ManualClock) -> None:
     """Tables and texts stay as they are."""
-    outbox = await Outbox.open(store_url, clock, database_time=False)
+    outbox = await Store.open(empty_url, clock, database_time=False)
     id_ = await put(outbox, "Hello")
     await outbox.close()
 
-    again = await Outbox.open(store_url, clock, database_time=False)
+    again = await Store.open(empty_url, clock, database_time=False)
 
     assert "Hello" == (await find(again, id_)).text
     await again.close()
@@ -144,9 +158,9 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
     all_there = Barrier(AT_ONCE)
 
     async def start(url: str) -> None:
-        node = await Outbox.open(url, SystemClock())
+        node = await Store.open(url, SystemClock())
         await node.write_probe()
-        await node.resume(ACCOUNT)
+        await node.write(decisions.resume, ACCOUNT)
         await node.close()
 
     def begin(url: str) -> None:
@@ -164,24 +178,26 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
     assert [] == [path.name for path in tmp_path.glob(".*")]
 
 
-async def test_a_store_of_a_newer_release_is_refused(store_url: str, clock: ManualClock) -> None:
+async def test_a_store_of_a_newer_release_is_refused(empty_url: str, clock: ManualClock) -> None:
     """Nobody knows what it holds; nothing of it is changed."""
-    await open_and_close(store_url, clock)
-    with connected(store_url) as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    await open_and_close(empty_url, clock)
+    set_version(empty_url, "9999")
 
-    with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that release"):
-        await Outbox.open(store_url, clock, database_time=False)
+    with pytest.raises(Unavailable, match="written by a newer callrail-relay; install that version"):
+        await Store.open(empty_url, clock, database_time=False)
 
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert "9999" == current_version(connection)
 
 
 @contextmanager
 def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
-    """A store of the release before, with a `serve` of it at work."""
+    """A store of the version before, with a `serve` of it at work."""
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    set_version(url, migrations.SAME_TABLES)
     with connected(url) as connection:
-        upgrade(connection, list(steps())[-2])
         if connection.dialect.name == "postgresql":
             presence.beat(connection, clock.now(), id_="older", name="other:1", since=None)
     lock = presence.StoreLock(Path(str(sa.make_url(url).database)))
@@ -196,37 +212,36 @@ def older_serve(url: str, clock: ManualClock) -> Iterator[None]:
 
 @pytest.mark.parametrize("serves", [False, True], ids=["a command", "a second serve"])
 async def test_tables_stay_as_they_are_while_an_older_relay_works_on_them(
-    store_url: str, clock: ManualClock, *, serves: bool
+    empty_url: str, clock: ManualClock, *, serves: bool
 ) -> None:
     """It would fail in the midst of its work. When it has ended, the same command brings them up to date."""
-    with older_serve(store_url, clock):
+    with older_serve(empty_url, clock):
         with pytest.raises(Unavailable, match=r"older version|`serve` is running"):
-            await Outbox.open(store_url, clock, database_time=False, serves=serves)
-        with connected(store_url) as connection:
+            await Store.open(empty_url, clock, database_time=False, serves=serves)
+        with connected(empty_url) as connection:
             assert migrations.HEAD != current_version(connection)
 
-    outbox = await Outbox.open(store_url, clock, database_time=False, serves=serves)
+    outbox = await Store.open(empty_url, clock, database_time=False, serves=serves)
     await outbox.close()
-    with connected(store_url) as connection:
+    with connected(empty_url) as connection:
         assert migrations.HEAD == current_version(connection)
 
 
 async def test_an_older_command_is_told_that_the_running_relay_is_newer(
-    store_url: str, clock: ManualClock
+    empty_url: str, clock: ManualClock
 ) -> None:
     """Not to restart it."""
-    with older_serve(store_url, clock):
-        with connected(store_url) as connection:
-            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with older_serve(empty_url, clock):
+        set_version(empty_url, "9999")
         with pytest.raises(Unavailable, match="written by a newer callrail-relay"):
-            await Outbox.open(store_url, clock, database_time=False)
+            await Store.open(empty_url, clock, database_time=False)
 
 
-async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worker, store_url: str) -> None:
+async def test_the_tallies_agree_with_the_messages(outbox: Store, worker: Worker, store_url: str) -> None:
     """Whatever is done to messages, singly or many at a time, the triggers count it; and where none is, 0."""
     for number in range(6):
         await put(outbox, f"Text {number}", to=recipient(number))
-    await outbox.accept(make_submission(make_message(draft=Draft(recipient=RECIPIENT))))
+    await accept_one(outbox, make_submission(make_message(draft=MappedText(recipient=RECIPIENT))))
     await worker.send()
     with connected(store_url) as connection:
         connection.execute(sa.update(messages).where(messages.c.seq > 3).values(status="cancelled"))
@@ -242,9 +257,9 @@ async def test_the_tallies_agree_with_the_messages(outbox: Outbox, worker: Worke
         tallied = connection.execute(sa.select(tallies).where(tallies.c.messages > 0)).all()
 
     assert {tuple(row) for row in counted} == {tuple(row) for row in tallied}
-    assert 4 == (await outbox.count_by_status())[Status.CANCELLED]
+    assert 4 == (await outbox.read(queries.count_by_status))[Status.CANCELLED]
     with connected(store_url) as connection:
         connection.execute(sa.delete(attempts))
         connection.execute(sa.delete(segments))
         connection.execute(sa.delete(messages))
-    assert {0} == set((await outbox.count_by_status()).values())
+    assert {0} == set((await outbox.read(queries.count_by_status)).values())

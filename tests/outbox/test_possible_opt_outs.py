@@ -6,7 +6,9 @@ import pytest
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_keywords import OptKeyword
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, inbound, opt_outs, retention
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.told import POLICY, make_told, masked, tell
 from tests.outbox.worker import Worker, codes_of, find, put, status_of
 from tests.support.clock import START, ManualClock
@@ -18,27 +20,27 @@ MINUTE = timedelta(minutes=1)
 DOUBTFUL = "Leave me alone, John"
 
 
-async def test_the_next_text_waits_until_a_person_approves_it(outbox: Outbox, worker: Worker) -> None:
+async def test_the_next_text_waits_until_a_person_approves_it(outbox: Store, worker: Worker) -> None:
     """
     The reason shows the reply; approving settles it, and the texts after that go. Others are never held.
     """
-    noted = await tell(outbox, "leave me alone")
+    ingested = await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.MAYBE_STOP, 0, 1) == (noted.keyword, noted.suppressed, noted.doubted)
+    assert (OptKeyword.MAYBE_STOP, 0, 1) == (ingested.keyword, ingested.opted_out, ingested.doubted)
     assert ["maybe_opted_out"] == await codes_of(outbox, held)
-    assert "“leave me alone”" in str((await find(outbox, held)).reason)
+    assert "“leave me alone”" in str(explain_all((await find(outbox, held)).reasons))
     assert recipient(50) == (await worker.send()).recipient
     assert await worker.waits() is None
 
-    assert await outbox.approve(held)
+    assert await outbox.write(decisions.approve, held)
     assert "Hello" == (await worker.send()).content
     later = await put(outbox, "Is Tuesday good?")
     assert Status.QUEUED == await status_of(outbox, later)
 
 
-async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Outbox, worker: Worker) -> None:
+async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Store, worker: Worker) -> None:
     """The reply may come after the text."""
     queued = await put(outbox, "Hello")
     await tell(outbox, "wrong number")
@@ -48,40 +50,40 @@ async def test_a_text_that_waits_already_is_held_when_its_turn_comes(outbox: Out
 
 
 async def test_approving_settles_no_reply_that_was_not_shown(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A second doubtful reply that came after the text was held has to be read as well."""
     await tell(outbox, "leave me alone")
     held = await put(outbox, "Hello")
     await tell(outbox, "go to hell", written_at=clock.advance(MINUTE))
 
-    assert await outbox.approve(held)
+    assert await outbox.write(decisions.approve, held)
     assert await worker.waits() is None
 
     message = await find(outbox, held)
     assert Status.HELD is message.status
-    assert "“go to hell”" in str(message.reason)
-    assert await outbox.approve(held)
+    assert "“go to hell”" in str(explain_all(message.reasons))
+    assert await outbox.write(decisions.approve, held)
     assert "Hello" == (await worker.take()).content
 
 
 @pytest.mark.parametrize("answer", ["by hand", "STOP"])
-async def test_an_opt_out_answers_the_question(outbox: Outbox, clock: ManualClock, answer: str) -> None:
+async def test_an_opt_out_answers_the_question(outbox: Store, clock: ManualClock, answer: str) -> None:
     """From then on the person is on the list; once taken off it, nothing is asked any more."""
     await tell(outbox, "leave me alone")
     if answer == "by hand":
-        await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by text.")
+        await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by text.")
     else:
         await tell(outbox, answer, written_at=clock.advance(MINUTE))
     assert ["opt_out"] == await codes_of(outbox, await put(outbox, "Hello"))
 
     # What is doubtful after that asks nothing: the person is on the list.
     assert 0 == (await tell(outbox, "leave me alone!!", written_at=clock.advance(MINUTE))).doubted
-    await outbox.lift_suppression(RECIPIENT, None)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Welcome back"))
 
 
-async def test_start_answers_it_whichever_comes_first(outbox: Outbox, clock: ManualClock) -> None:
+async def test_start_answers_it_whichever_comes_first(outbox: Store, clock: ManualClock) -> None:
     """Webhooks may come in any order."""
     await tell(outbox, "leave me alone")
     await tell(outbox, "START", written_at=clock.advance(2 * MINUTE))
@@ -90,19 +92,21 @@ async def test_start_answers_it_whichever_comes_first(outbox: Outbox, clock: Man
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Hello"))
 
 
-async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Store, clock: ManualClock) -> None:
     """Once: what a person approved is not asked again when a webhook tells of the same reply."""
-    [noted] = await outbox.note_seen([make_told("leave me alone", key="seen:1", seen=True)], POLICY)
+    [ingested] = await outbox.write(
+        inbound.ingest, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
+    )
     held = await put(outbox, "Hello")
-    assert (1, ["maybe_opted_out"]) == (noted.doubted, await codes_of(outbox, held))
-    await outbox.approve(held)
+    assert (1, ["maybe_opted_out"]) == (ingested.doubted, await codes_of(outbox, held))
+    await outbox.write(decisions.approve, held)
 
     clock.advance(MINUTE)
     await tell(outbox, "leave me alone", key="SCI1")
     assert Status.QUEUED == await status_of(outbox, await put(outbox, "Hello again"))
 
 
-async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Outbox) -> None:
+async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Store) -> None:
     """As a STOP of a masked number holds the texts of all of them."""
     for person in (RECIPIENT, "+13035550122", recipient(50)):
         await put(outbox, "Hello", to=person)
@@ -111,16 +115,16 @@ async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Outbox) -> N
     assert 2 == (await tell(outbox, "leave me alone", **shown)).doubted
 
 
-async def test_the_words_go_after_their_time(outbox: Outbox, clock: ManualClock) -> None:
+async def test_the_words_go_after_their_time(outbox: Store, clock: ManualClock) -> None:
     """The question stays open, and a cancelled text quotes nobody any more."""
     await tell(outbox, DOUBTFUL)
     cancelled = await put(outbox, "Hello")
-    await outbox.cancel(cancelled, [Status.HELD])
+    await outbox.write(decisions.cancel, cancelled, [Status.HELD])
     clock.advance(timedelta(days=400))
-    assert await outbox.retire(clock.now() - timedelta(days=365), 100)
+    assert await outbox.write(retention.retire, clock.now() - timedelta(days=365), 100)
 
     new = await put(outbox, "Hello")
     for id_ in (cancelled, new):
         assert ["maybe_opted_out"] == await codes_of(outbox, id_)
-        assert "removed since" in str((await find(outbox, id_)).reason)
-        assert DOUBTFUL not in str((await find(outbox, id_)).reason)
+        assert "removed since" in str(explain_all((await find(outbox, id_)).reasons))
+        assert DOUBTFUL not in str(explain_all((await find(outbox, id_)).reasons))

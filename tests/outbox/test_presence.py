@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from callrail_relay.domain.health import Contact
 from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.errors import AlreadyRunning
+from callrail_relay.outbox import contacts, replies
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock
@@ -142,7 +143,7 @@ async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding,
     """Its tables too: a newer release must not change them under a relay that works on them."""
     holding.start()
     with pytest.raises(AlreadyRunning):
-        await Outbox.open(f"sqlite:///{sqlite_path}", ManualClock(), serves=True)
+        await Store.open(f"sqlite:///{sqlite_path}", ManualClock(), serves=True)
     with connected(f"sqlite:///{sqlite_path}") as connection:
         assert [] == sa.inspect(connection).get_table_names()
 
@@ -153,9 +154,9 @@ async def test_serve_that_is_refused_leaves_the_store_as_it_is(holding: Holding,
 async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
     """Each is there from its start to its clean stop, or until it said nothing for GONE."""
     clock, later = ManualClock(), ManualClock(START + timedelta(minutes=1))
-    first = await Outbox.open(postgres_url, clock, database_time=False, serves=True)
-    watching = await Outbox.open(postgres_url, clock, database_time=False)
-    second = await Outbox.open(postgres_url, clock, database_time=False, serves=True)
+    first = await Store.open(postgres_url, clock, database_time=False, serves=True)
+    watching = await Store.open(postgres_url, clock, database_time=False)
+    second = await Store.open(postgres_url, clock, database_time=False, serves=True)
     assert 2 == len((await watching.running()).nodes)
 
     await second.close()
@@ -163,7 +164,7 @@ async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
 
     clock.advance(GONE)
     assert not await watching.running()
-    third = await Outbox.open(postgres_url, later, database_time=False, serves=True)
+    third = await Store.open(postgres_url, later, database_time=False, serves=True)
     await first.beat()
     assert [START, later.now()] == [node.since for node in (await watching.running()).nodes]
     for outbox in (first, third, watching):
@@ -174,20 +175,20 @@ async def test_several_nodes_serve_one_store(postgres_url: str) -> None:
 
 
 async def test_contact_is_what_callrail_answered_last(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
     A text that was sent, a look for replies, or a request that was made to learn it; a later failure is told.
     """
 
     async def contact() -> Contact:
-        return (await outbox.read_contacts([ACCOUNT]))[ACCOUNT]
+        return (await outbox.read(contacts.read_contacts, [ACCOUNT]))[ACCOUNT]
 
     async def look(*, well: bool, requests: int = 1) -> None:
-        due = await outbox.claim_poll(policy)
+        due = await outbox.write(replies.claim_poll, policy)
         assert due is not None
         clock.advance(1)
-        await outbox.end_poll(due.id, requests, well=well)
+        await outbox.write(replies.end_poll, due.id, requests, well=well)
 
     policy = PollPolicy(companies=((ACCOUNT, "COM1"),), every=timedelta(seconds=1))
     assert Contact() == await contact()
@@ -197,7 +198,7 @@ async def test_contact_is_what_callrail_answered_last(
     assert Contact(answered_at=START) == await contact()
 
     clock.advance(1)
-    await outbox.note_contacts([ACCOUNT], answered=False)
+    await outbox.write(contacts.note_contacts, [ACCOUNT], answered=False)
     assert (await contact()).is_lost
     clock.advance(1)
     await look(well=True)
@@ -210,5 +211,5 @@ async def test_contact_is_what_callrail_answered_last(
     await look(well=False)
     assert (await contact()).is_lost
     clock.advance(1)
-    await outbox.note_contacts([ACCOUNT], answered=True)
+    await outbox.write(contacts.note_contacts, [ACCOUNT], answered=True)
     assert Contact(answered_at=clock.now()) == await contact()

@@ -15,7 +15,9 @@ from callrail_relay.domain.outcome import (
     Sent,
     Unknown,
 )
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain, explain_all
 from tests.outbox.worker import (
     REFUSED,
     SENT,
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_sent_text_is_told_with_all_that_is_known(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """When it left, how CallRail answered, and in which conversation it is."""
     id_ = await put(outbox, "Hello")
@@ -56,7 +58,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
         message.status,
         message.sent_at,
         message.conversation_id,
-        message.reason,
+        explain_all(message.reasons),
     )
     attempt = Attempt(
         started_at=START,
@@ -86,7 +88,7 @@ async def test_a_sent_text_is_told_with_all_that_is_known(
     ids=lambda value: f"{value.kind} {value.http_status}" if hasattr(value, "kind") else str(value),
 )
 async def test_every_other_outcome_is_on_disk(
-    outbox: Outbox, worker: Worker, outcome: Outcome, status: Status
+    outbox: Store, worker: Worker, outcome: Outcome, status: Status
 ) -> None:
     """The attempt keeps what happened, and the text has the status that follows."""
     id_ = await put(outbox, "Hello")
@@ -107,29 +109,29 @@ async def test_every_other_outcome_is_on_disk(
     assert (None, None) == (message.sent_at, message.conversation_id)
 
 
-async def test_a_refusal_is_told_in_callrails_own_words(outbox: Outbox, worker: Worker) -> None:
+async def test_a_refusal_is_told_in_callrails_own_words(outbox: Store, worker: Worker) -> None:
     """The reason holds them, and the status."""
     id_ = await put(outbox, "Hello")
     await worker.send(REFUSED)
 
     message = await find(outbox, id_)
     assert ["refused"] == [reason.code for reason in message.reasons]
-    assert "CallRail refused it (400): content is invalid" == message.reason
+    assert "CallRail rejected it (400): content is invalid." == explain_all(message.reasons)
 
 
-async def test_what_a_guard_warned_of_stays_beside_the_refusal(outbox: Outbox, worker: Worker) -> None:
+async def test_what_a_guard_warned_of_stays_beside_the_refusal(outbox: Store, worker: Worker) -> None:
     """Reasons add up."""
     await put(outbox, "Hello")
     await worker.send()
     held = await put(outbox, "Hello")
-    await outbox.approve(held)
+    await outbox.write(decisions.approve, held)
     worker = worker.under(recipient_interval=timedelta())
     await worker.send(REFUSED)
 
     assert ["refused"] == await codes_of(outbox, held)
 
 
-async def test_a_second_result_changes_nothing(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_second_result_changes_nothing(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """The first one holds, whatever comes later."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
@@ -146,7 +148,7 @@ async def test_a_second_result_changes_nothing(outbox: Outbox, worker: Worker, c
 
 
 async def test_a_text_of_several_segments_is_sent_when_all_are(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Until then it is under way."""
     id_ = await put(outbox, words(400))
@@ -164,7 +166,7 @@ async def test_a_text_of_several_segments_is_sent_when_all_are(
     ("outcome", "status"), [(REFUSED, Status.FAILED), (Unknown("no answer."), Status.UNKNOWN)]
 )
 async def test_a_segment_that_did_not_pass_stops_the_rest(
-    outbox: Outbox, worker: Worker, clock: ManualClock, outcome: Outcome, status: Status
+    outbox: Store, worker: Worker, clock: ManualClock, outcome: Outcome, status: Status
 ) -> None:
     """The text says how much of it had left, and the next text to that person goes."""
     id_ = await put(outbox, words(400))
@@ -177,22 +179,22 @@ async def test_a_segment_that_did_not_pass_stops_the_rest(
     message = await find(outbox, id_)
     assert status == message.status
     assert "incomplete" == message.reasons[-1].code
-    assert message.reasons[-1].detail.startswith("1 of its 3 segments had been sent")
+    assert explain(message.reasons[-1]).startswith("1 of its 3 parts were sent")
     assert "after" == (await worker.take()).content
 
 
-async def test_the_rest_of_a_failed_text_is_cancelled(outbox: Outbox, worker: Worker) -> None:
+async def test_the_rest_of_a_failed_text_is_cancelled(outbox: Store, worker: Worker) -> None:
     """None of its segments waits for anything any more."""
     id_ = await put(outbox, words(400))
     await worker.send(REFUSED)
 
     message = await find(outbox, id_)
     assert [Status.FAILED, Status.CANCELLED, Status.CANCELLED] == [one.status for one in message.segments]
-    assert message.reasons[-1].detail.startswith("0 of its 3 segments")
+    assert explain(message.reasons[-1]).startswith("0 of its 3 parts")
 
 
 async def test_a_segment_that_did_not_leave_keeps_the_text_under_way(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The same segment goes again, and the one that left is not sent twice."""
     id_ = await put(outbox, words(200))
@@ -208,7 +210,7 @@ async def test_a_segment_that_did_not_leave_keeps_the_text_under_way(
 
 
 async def test_an_unknown_text_is_never_claimed_again(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Also not days later."""
     id_ = await put(outbox, "Hello")
@@ -220,7 +222,7 @@ async def test_an_unknown_text_is_never_claimed_again(
 
 
 async def test_callrails_words_about_an_opt_out_do_not_stay_with_one_text(
-    outbox: Outbox, worker: Worker
+    outbox: Store, worker: Worker
 ) -> None:
     """A second refusal of the same pair is no fault."""
     refusal = Rejected(400, "recipient has opted out", Refusal.OPTED_OUT)
@@ -232,7 +234,7 @@ async def test_callrails_words_about_an_opt_out_do_not_stay_with_one_text(
     assert ["opt_out"] == await codes_of(outbox, id_)
 
 
-async def test_an_answer_without_headers_says_nothing_of_the_limits(outbox: Outbox, worker: Worker) -> None:
+async def test_an_answer_without_headers_says_nothing_of_the_limits(outbox: Store, worker: Worker) -> None:
     """What an earlier one said stays."""
     await put(outbox, "one")
     await worker.send(SENT)

@@ -7,7 +7,9 @@ import pytest
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, LookupPolicy
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, lookups
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, recipient
@@ -21,7 +23,7 @@ def bold(worker: Worker) -> Worker:
     return worker.under(max_characters=1000, recipient_interval=timedelta())
 
 
-async def test_a_refused_long_segment_is_cut_at_140(outbox: Outbox, bold: Worker) -> None:
+async def test_a_refused_long_segment_is_cut_at_140(outbox: Store, bold: Worker) -> None:
     """The text waits its turn again, in pieces, and nothing of it is lost."""
     id_ = await put(outbox, words(400))
     recorded = await bold.finish(await bold.take(), REFUSED)
@@ -35,7 +37,7 @@ async def test_a_refused_long_segment_is_cut_at_140(outbox: Outbox, bold: Worker
     assert all(len(piece.content) <= 140 for piece in pieces)
 
 
-async def test_the_pieces_are_sent(outbox: Outbox, bold: Worker) -> None:
+async def test_the_pieces_are_sent(outbox: Store, bold: Worker) -> None:
     """In their order, until the text is sent."""
     id_ = await put(outbox, words(400))
     await bold.send(REFUSED)
@@ -46,7 +48,7 @@ async def test_the_pieces_are_sent(outbox: Outbox, bold: Worker) -> None:
     assert (await bold.standing()).pending == 0
 
 
-async def test_later_texts_wait_for_the_pieces(outbox: Outbox, bold: Worker) -> None:
+async def test_later_texts_wait_for_the_pieces(outbox: Store, bold: Worker) -> None:
     """Order is kept."""
     await put(outbox, words(200))
     await put(outbox, "after")
@@ -56,7 +58,7 @@ async def test_later_texts_wait_for_the_pieces(outbox: Outbox, bold: Worker) -> 
 
 
 async def test_the_segments_behind_it_are_cut_as_well(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Those that left before stay as they are."""
     worker = worker.under(max_characters=300)
@@ -76,7 +78,7 @@ async def test_the_segments_behind_it_are_cut_as_well(
 
 
 async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
-    outbox: Outbox, bold: Worker
+    outbox: Store, bold: Worker
 ) -> None:
     """The next long text is cut at 140 from the start."""
     await put(outbox, words(200))
@@ -90,7 +92,7 @@ async def test_the_account_remembers_the_length_when_the_shorter_one_passed(
     assert len((await bold.take()).content) <= 140
 
 
-async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Outbox, bold: Worker) -> None:
+async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Store, bold: Worker) -> None:
     """The shorter one is refused as well: it was something in the words."""
     id_ = await put(outbox, words(400))
     await bold.send(REFUSED)
@@ -102,7 +104,7 @@ async def test_the_account_does_not_remember_what_was_not_the_reason(outbox: Out
     assert words(300) == (await bold.take()).content
 
 
-async def test_a_short_segment_that_is_refused_has_failed(outbox: Outbox, bold: Worker) -> None:
+async def test_a_short_segment_that_is_refused_has_failed(outbox: Store, bold: Worker) -> None:
     """At 140 characters or less the length is not the reason."""
     id_ = await put(outbox, words(135))
     await bold.send(REFUSED)
@@ -110,7 +112,7 @@ async def test_a_short_segment_that_is_refused_has_failed(outbox: Outbox, bold: 
     assert Status.FAILED == await status_of(outbox, id_)
 
 
-async def test_the_pieces_count_as_pending(outbox: Outbox, bold: Worker) -> None:
+async def test_the_pieces_count_as_pending(outbox: Store, bold: Worker) -> None:
     """The status tells how many requests are still to come."""
     await put(outbox, words(400))
     await bold.send(REFUSED)
@@ -124,17 +126,17 @@ LOST = Unknown("the relay stopped.", own_fault=True)
 LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
 
 
-async def resend_and_refuse(outbox: Outbox, clock: ManualClock) -> tuple[Worker, str, DueLookup]:
+async def resend_and_refuse(outbox: Store, clock: ManualClock) -> tuple[Worker, str, DueLookup]:
     """
     A long text that arrived, of which the answer was lost; it was sent again, refused, and cut in three.
     """
     worker = Worker(outbox, lookups=LOOKUPS).under(max_characters=1000, recipient_interval=timedelta())
     id_ = await put(outbox, words(400))
     await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     await worker.send(REFUSED)
     clock.advance(timedelta(minutes=2))
-    due = await outbox.claim_lookup(LOOKUPS)
+    due = await outbox.write(lookups.claim_lookup, LOOKUPS)
     assert due is not None
     return worker, id_, due
 
@@ -142,13 +144,13 @@ async def resend_and_refuse(outbox: Outbox, clock: ManualClock) -> tuple[Worker,
 FOUND = Lookup(texts=(FoundText(content=words(400), created_at=START),), requests=1)
 
 
-async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Outbox, clock: ManualClock) -> None:
+async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Store, clock: ManualClock) -> None:
     """
     A look-up shows that the first sending had reached CallRail; also where the last piece was under way.
     """
     worker, id_, due = await resend_and_refuse(outbox, clock)
     piece = await worker.take()
-    await outbox.record_lookup(due, FOUND, LOOKUPS)
+    await outbox.write(lookups.record_lookup, due, FOUND, LOOKUPS)
     await worker.record(piece, NotSent("no route to CallRail."))
     clock.advance(timedelta(hours=1))
 
@@ -156,17 +158,17 @@ async def test_pieces_do_not_leave_where_the_whole_arrived(outbox: Outbox, clock
     message = await find(outbox, id_)
     assert Status.SENT == message.status
     assert [Status.SENT, *[Status.CANCELLED] * 3] == [segment.status for segment in message.segments]
-    assert message.reason is None
+    assert explain_all(message.reasons) is None
 
 
-async def test_a_piece_that_left_before_is_told(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_piece_that_left_before_is_told(outbox: Store, clock: ManualClock) -> None:
     """The person has part of the text twice, and the rest of the pieces stays here."""
     worker, id_, due = await resend_and_refuse(outbox, clock)
     await worker.send()
-    (settled,) = await outbox.record_lookup(due, FOUND, LOOKUPS)
+    (settled,) = await outbox.write(lookups.record_lookup, due, FOUND, LOOKUPS)
 
     assert settled.twice
     assert (await worker.look()).claim is None
     message = await find(outbox, id_)
     assert Status.SENT == message.status
-    assert "twice" in (message.reason or "")
+    assert "twice" in (explain_all(message.reasons) or "")

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
-from callrail_relay.domain.mapping import Draft, NewMessage, StoredSubmission
+from callrail_relay.domain.mapper import MappedText, NewMessage, StoredSubmission
 from callrail_relay.domain.message import Message, Reason, Source, Status
-from callrail_relay.outbox.store import Outbox
-from tests.outbox.worker import Worker, put
+from callrail_relay.outbox import decisions, opt_outs, queries
+from callrail_relay.outbox.store import Store
+from tests.outbox.worker import Worker, accept_one, put
 from tests.support.clock import ManualClock
 from tests.support.factories import (
     BODY,
@@ -22,28 +23,28 @@ from tests.support.factories import (
 
 pytestmark = pytest.mark.anyio
 
-NO_ROUTE = Verdict((Reason("no_route", "No route fits."),))
+NO_ROUTE = Verdict((Reason("no_route", {"detail": "No route fits."}),))
 POLICY = GuardPolicy()
 
 
-async def put_incomplete(outbox: Outbox) -> NewMessage:
+async def put_incomplete(outbox: Store) -> NewMessage:
     """A held message without a route; returns what it is to become."""
     message = make_message()
-    draft = Draft(recipient=RECIPIENT, text="Hello", faults=NO_ROUTE.holds)
-    await outbox.accept(make_submission(replace(message, draft=draft, verdict=NO_ROUTE)))
+    draft = MappedText(recipient=RECIPIENT, text="Hello", reasons=NO_ROUTE.holds)
+    await accept_one(outbox, make_submission(replace(message, draft=draft, verdict=NO_ROUTE)))
     return replace(message, draft=make_draft(text="Hello"))
 
 
-async def only(outbox: Outbox, id_: str) -> Message:
-    [message] = await outbox.find_messages(id_)
+async def only(outbox: Store, id_: str) -> Message:
+    [message] = await outbox.read(queries.find_messages, id_)
     return message
 
 
-async def test_a_request_is_read_as_it_came(outbox: Outbox) -> None:
+async def test_a_request_is_read_as_it_came(outbox: Store) -> None:
     """With its messages in the order in which it held them."""
     messages = [make_message(draft=make_draft(text=f"Text {number}")) for number in range(3)]
     submission = make_submission(*messages, query="a=1")
-    await outbox.accept(submission)
+    await accept_one(outbox, submission)
 
     assert StoredSubmission(
         source=Source.WEBHOOK,
@@ -51,25 +52,27 @@ async def test_a_request_is_read_as_it_came(outbox: Outbox) -> None:
         content_type="application/json",
         query="a=1",
         message_ids=tuple(message.id for message in messages),
-    ) == await outbox.read_submission(submission.id)
+    ) == await outbox.read(decisions.read_submission, submission.id)
 
 
-async def test_it_leaves_at_the_place_at_which_it_came(outbox: Outbox, worker: Worker) -> None:
+async def test_it_leaves_at_the_place_at_which_it_came(outbox: Store, worker: Worker) -> None:
     """Before a later text to the same person."""
     remapped = await put_incomplete(outbox)
     await put(outbox, "Later")
 
-    assert Status.QUEUED is await outbox.remap(remapped, POLICY)
+    assert Status.QUEUED is await outbox.write(decisions.remap, remapped, POLICY)
     assert "Hello" == (await worker.take()).content
     assert () == (await only(outbox, remapped.id)).reasons
 
 
-async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: Outbox) -> None:
+async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
-    fault = Reason("bad_phone", "It cannot be texted.")
-    draft = Draft(text="Hello", route=remapped.draft.route, faults=(fault,))
+    fault = Reason("bad_phone", {"detail": "It cannot be texted."})
+    draft = MappedText(text="Hello", route=remapped.draft.route, reasons=(fault,))
 
-    status = await outbox.remap(replace(remapped, draft=draft, verdict=Verdict((fault,))), POLICY)
+    status = await outbox.write(
+        decisions.remap, replace(remapped, draft=draft, verdict=Verdict((fault,))), POLICY
+    )
 
     message = await only(outbox, remapped.id)
     assert (Status.HELD, Status.HELD, (fault,)) == (status, message.status, message.reasons)
@@ -77,37 +80,39 @@ async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: 
 
 
 @pytest.mark.parametrize("text", ["queued", "mapped", "cancelled"])
-async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Outbox, text: str) -> None:
+async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Store, text: str) -> None:
     """Neither what a guard holds, nor what somebody decided on meanwhile."""
     remapped = await put_incomplete(outbox)
     if text == "cancelled":
-        await outbox.cancel(remapped.id, [Status.HELD])
+        await outbox.write(decisions.cancel, remapped.id, [Status.HELD])
     else:
-        await outbox.remap(replace(remapped, verdict=Verdict() if text == "queued" else NO_ROUTE), POLICY)
+        await outbox.write(
+            decisions.remap, replace(remapped, verdict=Verdict() if text == "queued" else NO_ROUTE), POLICY
+        )
     before = await only(outbox, remapped.id)
 
-    assert None is await outbox.remap(remapped, POLICY)
+    assert None is await outbox.write(decisions.remap, remapped, POLICY)
     assert before == await only(outbox, remapped.id)
 
 
-async def test_a_person_who_opted_out_meanwhile_is_not_texted(outbox: Outbox) -> None:
+async def test_a_person_who_opted_out_meanwhile_is_not_texted(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
 
-    assert Status.HELD is await outbox.remap(remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
     assert ["opt_out"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
-async def test_age_counts_from_the_arrival(outbox: Outbox, clock: ManualClock) -> None:
+async def test_age_counts_from_the_arrival(outbox: Store, clock: ManualClock) -> None:
     remapped = await put_incomplete(outbox)
     clock.advance(POLICY.max_age + timedelta(seconds=1))
 
-    assert Status.HELD is await outbox.remap(remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
     assert ["too_old"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_the_same_text_beside_it_holds_it(outbox: Outbox, clock: ManualClock, when: str) -> None:
+async def test_the_same_text_beside_it_holds_it(outbox: Store, clock: ManualClock, when: str) -> None:
     """One that came just before it, and one that somebody wrote in its place while it was held."""
     if when == "before":
         await put(outbox, "Hello")
@@ -117,21 +122,23 @@ async def test_the_same_text_beside_it_holds_it(outbox: Outbox, clock: ManualClo
         clock.advance(3600)
         await put(outbox, "Hello")
 
-    assert Status.HELD is await outbox.remap(remapped, POLICY)
+    assert Status.HELD is await outbox.write(decisions.remap, remapped, POLICY)
     assert ["duplicate"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]
 
 
-async def test_a_text_of_long_before_does_not_hold_it(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_text_of_long_before_does_not_hold_it(outbox: Store, clock: ManualClock) -> None:
     await put(outbox, "Hello")
     clock.advance(6)
     remapped = await put_incomplete(outbox)
 
-    assert Status.QUEUED is await outbox.remap(remapped, POLICY)
+    assert Status.QUEUED is await outbox.write(decisions.remap, remapped, POLICY)
 
 
-async def test_a_guard_that_only_warns_lets_it_leave(outbox: Outbox) -> None:
+async def test_a_guard_that_only_warns_lets_it_leave(outbox: Store) -> None:
     remapped = await put_incomplete(outbox)
     await put(outbox, "Hello")
 
-    assert Status.QUEUED is await outbox.remap(remapped, replace(POLICY, duplicate=Mode.WARN))
+    assert Status.QUEUED is await outbox.write(
+        decisions.remap, remapped, replace(POLICY, duplicate=Mode.WARN)
+    )
     assert ["duplicate"] == [reason.code for reason in (await only(outbox, remapped.id)).reasons]

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.mapping import RawSubmission, Repeated, repeat_key
+from callrail_relay.domain.mapper import RawSubmission, Repeated, repeat_key
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox import decisions, queries, retention
 from callrail_relay.outbox.accept import KEY_LASTS, Stored
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import repeat_keys
 from tests.outbox.database import connected
 from tests.outbox.requests import make_mapper, make_raw
@@ -30,16 +31,18 @@ def keyed(key: str, text: str = "Hello", *, to: str = recipient(1)) -> RawSubmis
     )
 
 
-async def take(*taken: tuple[Outbox, RawSubmission]) -> list[Stored]:
+async def take(*taken: tuple[Store, RawSubmission]) -> list[Stored]:
     mapper = make_mapper()
-    return await asyncio.gather(*(outbox.accept_once(mapper(raw)) for outbox, raw in taken))
+    return await asyncio.gather(*(outbox.accept(mapper(raw)) for outbox, raw in taken))
 
 
-async def texts(outbox: Outbox) -> list[str]:
-    return sorted(message.text or "" for message in await outbox.list_messages(MessageFilter(limit=0)))
+async def texts(outbox: Store) -> list[str]:
+    return sorted(
+        message.text or "" for message in await outbox.read(queries.list_messages, MessageFilter(limit=0))
+    )
 
 
-async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_repeat_is_known_by_its_key(outbox: Store, clock: ManualClock) -> None:
     """Case 33: for a day."""
     first = keyed("one")
     await take((outbox, first))
@@ -49,7 +52,7 @@ async def test_a_repeat_is_known_by_its_key(outbox: Outbox, clock: ManualClock) 
     assert ["Hello"] == await texts(outbox)
 
 
-async def test_a_fixed_key_swallows_no_text(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_fixed_key_swallows_no_text(outbox: Store, clock: ManualClock) -> None:
     """A sender with a fixed header may write the same words to a person another day."""
     await take((outbox, keyed("fixed")))
     clock.advance(KEY_LASTS)
@@ -62,7 +65,7 @@ async def test_a_fixed_key_swallows_no_text(outbox: Outbox, clock: ManualClock) 
     assert ["Hello", "Hello"] == await texts(outbox)
 
 
-async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None:
+async def test_other_content_under_a_key_is_another_text(outbox: Store) -> None:
     """A sender that uses a key twice by mistake loses nothing; and other keys are other texts."""
     for raw in (keyed("one"), keyed("one", "Other"), keyed("two", to=recipient(2))):
         [stored] = await take((outbox, raw))
@@ -71,7 +74,7 @@ async def test_other_content_under_a_key_is_another_text(outbox: Outbox) -> None
     assert ["Hello", "Hello", "Other"] == await texts(outbox)
 
 
-async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualClock) -> None:
+async def test_without_a_key_nothing_is_a_repeat(outbox: Store, clock: ManualClock) -> None:
     """After the guard's window the same text is meant twice."""
     await take((outbox, make_raw()))
     clock.advance(timedelta(seconds=6))
@@ -81,7 +84,7 @@ async def test_without_a_key_nothing_is_a_repeat(outbox: Outbox, clock: ManualCl
     assert [Status.QUEUED] == [one.status for one in again]
 
 
-async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
+async def test_repeats_of_one_burst_are_stored_once(outbox: Store) -> None:
     """The first of them is stored, also when they share a commit."""
     raws = [keyed(str(number % 6), f"Text {number % 6}", to=recipient(number % 6)) for number in range(18)]
 
@@ -92,7 +95,7 @@ async def test_repeats_of_one_burst_are_stored_once(outbox: Outbox) -> None:
     assert [f"Text {number}" for number in range(6)] == await texts(outbox)
 
 
-async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outbox) -> None:
+async def test_two_nodes_store_a_repeat_once(outbox: Store, second_outbox: Store) -> None:
     """Also when it comes to both at the same instant, many times, in another order."""
     for turn in range(10):
         ours = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in range(3)]
@@ -104,7 +107,7 @@ async def test_two_nodes_store_a_repeat_once(outbox: Outbox, second_outbox: Outb
     assert 30 == len(await texts(outbox))
 
 
-async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
+async def test_what_was_not_stored_may_be_repeated(outbox: Store) -> None:
     """The key is taken in the transaction that stores the request, or not at all."""
     first = keyed("one")
     await take((outbox, replace(keyed("two", "Other"), id=first.id)))
@@ -117,16 +120,18 @@ async def test_what_was_not_stored_may_be_repeated(outbox: Outbox) -> None:
 
 
 async def test_keys_are_removed_with_what_is_personal(
-    outbox: Outbox, clock: ManualClock, store_url: str
+    outbox: Store, clock: ManualClock, store_url: str
 ) -> None:
     """A digest of a text is removed when the text is."""
     for key, text in (("one", "Hello"), ("two", "Kept")):
         await take((outbox, keyed(key, text)))
-    [message] = [one for one in await outbox.list_messages(MessageFilter()) if one.text == "Hello"]
-    assert await outbox.cancel(message.id, [Status.QUEUED])
+    [message] = [
+        one for one in await outbox.read(queries.list_messages, MessageFilter()) if one.text == "Hello"
+    ]
+    assert await outbox.write(decisions.cancel, message.id, [Status.QUEUED])
     clock.advance(timedelta(days=3))
 
-    assert 1 == await outbox.retire(clock.now() - timedelta(days=2), 10)
+    assert 1 == await outbox.write(retention.retire, clock.now() - timedelta(days=2), 10)
 
     with connected(store_url) as connection:
         assert 1 == len(connection.execute(sa.select(repeat_keys)).all())

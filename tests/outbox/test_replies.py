@@ -9,10 +9,11 @@ from callrail_relay.domain.inbound import ShownNumber
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.opt_outs import Origin
 from callrail_relay.domain.outcome import Refusal, Rejected, Sent
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound, opt_outs
+from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import EPOCH, MICROSECOND
 from tests.outbox.database import connected
-from tests.outbox.told import POLICY, make_told, masked, tell
+from tests.outbox.told import POLICY, ingest_one, make_told, masked, new_keys, tell
 from tests.outbox.worker import Worker, codes_of, put, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, recipient
@@ -25,8 +26,8 @@ KIM = "+13035550122"
 """Whose last digits are those of RECIPIENT."""
 
 
-async def is_suppressed(outbox: Outbox, person: str = RECIPIENT) -> bool:
-    return await outbox.is_suppressed(TRACKING_NUMBER, person)
+async def is_opted_out(outbox: Store, person: str = RECIPIENT) -> bool:
+    return await outbox.read(opt_outs.is_opted_out, TRACKING_NUMBER, person)
 
 
 def rows(store_url: str, columns: str = "*") -> list[tuple[object, ...]]:
@@ -35,54 +36,54 @@ def rows(store_url: str, columns: str = "*") -> list[tuple[object, ...]]:
         return [tuple(row) for row in connection.execute(query)]
 
 
-async def test_stop_keeps_the_next_text_back(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_stop_keeps_the_next_text_back(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Until the person says START; others are texted as before."""
-    noted = await tell(outbox, "Stop.")
+    ingested = await tell(outbox, "Stop.")
     held, sent = await put(outbox, "Hello"), await put(outbox, "Hello", to=recipient(50))
 
-    assert (OptKeyword.STOP, 1, 1) == (noted.keyword, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 1, 1) == (ingested.keyword, ingested.people, ingested.opted_out)
     assert recipient(50) == (await worker.take()).recipient
     assert await worker.waits() is None
     assert ["opt_out"] == await codes_of(outbox, held)
     assert "sending" == await status_of(outbox, sent)
 
-    assert 1 == (await tell(outbox, "START", written_at=clock.advance(MINUTE))).lifted
+    assert 1 == (await tell(outbox, "START", written_at=clock.advance(MINUTE))).opted_in
     await put(outbox, "Welcome back")
     assert "Welcome back" == (await worker.take()).content
 
 
-async def test_a_repeated_webhook_counts_once(outbox: Outbox, clock: ManualClock, store_url: str) -> None:
+async def test_a_repeated_webhook_counts_once(outbox: Store, clock: ManualClock, store_url: str) -> None:
     """A STOP that comes again after START does not undo it."""
     stop = make_told("STOP")
-    await outbox.note_text(stop, POLICY)
+    await ingest_one(outbox, stop, POLICY)
     clock.advance(MINUTE)
     await tell(outbox, "START", written_at=clock.now())
     clock.advance(MINUTE)
 
-    again = await outbox.note_text(stop, POLICY)
+    again = await ingest_one(outbox, stop, POLICY)
 
-    assert (False, 0) == (again.is_new, again.suppressed)
-    assert not await is_suppressed(outbox)
+    assert (False, 0) == (again.is_new, again.opted_out)
+    assert not await is_opted_out(outbox)
     assert 2 == len(rows(store_url))
 
 
-async def test_the_later_word_counts_whenever_it_comes(outbox: Outbox, clock: ManualClock) -> None:
+async def test_the_later_word_counts_whenever_it_comes(outbox: Store, clock: ManualClock) -> None:
     """Webhooks may overtake each other: what was written later holds, and of two at one time the STOP."""
     clock.advance(10 * MINUTE)
     await tell(outbox, "START", written_at=START + 2 * MINUTE)
     await tell(outbox, "STOP", written_at=START + MINUTE)
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
     await tell(outbox, "STOP", written_at=START + 4 * MINUTE)
     await tell(outbox, "START", written_at=START + 3 * MINUTE)
     await tell(outbox, "START", written_at=START + 4 * MINUTE)
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
     await tell(outbox, "START", written_at=START + 5 * MINUTE)
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
 
-async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Store, clock: ManualClock) -> None:
     """Also where CallRail masks whose STOP it was."""
     await put(outbox, "Hello")
     clock.advance(10 * MINUTE)
@@ -90,82 +91,82 @@ async def test_a_second_stop_is_not_undone_by_an_older_start(outbox: Outbox, clo
     await tell(outbox, "STOP", written_at=START + 5 * MINUTE, person=masked(RECIPIENT), conversation_id=None)
     await tell(outbox, "START", written_at=START + 2 * MINUTE)
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
 
 @pytest.mark.parametrize(
     ("word", "lifted"), [("START", True), ("unstop", True), ("YES", False), ("Sure, go on", False)]
 )
-async def test_what_the_office_put_there_wants_a_start(outbox: Outbox, word: str, lifted: bool) -> None:  # noqa: FBT001 - a column of the table
+async def test_what_the_office_put_there_wants_a_start(outbox: Store, word: str, lifted: bool) -> None:  # noqa: FBT001 - a column of the table
     """YES is also what people answer to a question; START means nothing else."""
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
 
     await tell(outbox, word)
 
-    assert lifted is not await is_suppressed(outbox)
+    assert lifted is not await is_opted_out(outbox)
 
 
-async def test_yes_lifts_what_stop_did(outbox: Outbox, clock: ManualClock) -> None:
+async def test_yes_lifts_what_stop_did(outbox: Store, clock: ManualClock) -> None:
     await tell(outbox, "STOP")
-    [entry] = await outbox.list_suppressions()
+    [entry] = await outbox.read(opt_outs.list_opt_outs)
     assert (Origin.REPLY, START) == (entry.origin, entry.created_at)
 
     clock.advance(MINUTE)
     await tell(outbox, "Yes!", written_at=clock.now())
 
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
 
-async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Outbox, clock: ManualClock) -> None:
+async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Store, clock: ManualClock) -> None:
     """CallRail did not ask for it: it answers something else. After the keyword as well, it counts."""
     await tell(outbox, "Stop texting me")
     await tell(outbox, "YES", written_at=clock.advance(MINUTE))
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
     await tell(outbox, "STOP", written_at=clock.advance(MINUTE))
     await tell(outbox, "YES", written_at=clock.advance(MINUTE))
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
     await tell(outbox, "Take me off your list", written_at=clock.advance(MINUTE))
     await tell(outbox, "START", written_at=clock.advance(MINUTE))
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
 
-async def test_yes_lifts_what_a_refusal_did(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_yes_lifts_what_a_refusal_did(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """CallRail's refusal tells of a STOP that was not heard here. Its clock may be behind ours."""
     await put(outbox, "Hello")
     await worker.send(Rejected(400, "recipient has opted out", Refusal.OPTED_OUT))
-    assert [Origin.REFUSAL] == [one.origin for one in await outbox.list_suppressions()]
+    assert [Origin.REFUSAL] == [one.origin for one in await outbox.read(opt_outs.list_opt_outs)]
 
     await tell(outbox, "yes", written_at=clock.now() - MINUTE)
 
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
 
-async def test_a_start_from_before_the_office_spoke_lifts_nothing(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_start_from_before_the_office_spoke_lifts_nothing(outbox: Store, clock: ManualClock) -> None:
     clock.advance(timedelta(hours=1))
-    await outbox.suppress(TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
+    await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "Asked by phone.")
 
     await tell(outbox, "START", written_at=START)
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
 
-async def test_masked_numbers_are_found_by_the_conversation(outbox: Outbox, worker: Worker) -> None:
+async def test_masked_numbers_are_found_by_the_conversation(outbox: Store, worker: Worker) -> None:
     """That of a text that CallRail took; of another person with these last digits there is none."""
     await put(outbox, "Hello", to=KIM)
     await put(outbox, "Hello")
     await worker.send(Sent(200, "c0nv2", "SMT2"))
     await worker.send(Sent(200, "CON1", "SMT1"))
 
-    noted = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert (1, 1) == (noted.people, noted.suppressed)
-    assert await is_suppressed(outbox)
-    assert not await is_suppressed(outbox, KIM)
+    assert (1, 1) == (ingested.people, ingested.opted_out)
+    assert await is_opted_out(outbox)
+    assert not await is_opted_out(outbox, KIM)
 
 
-async def test_the_thread_tells_which_of_our_numbers(outbox: Outbox, worker: Worker) -> None:
+async def test_the_thread_tells_which_of_our_numbers(outbox: Store, worker: Worker) -> None:
     """A conversation may go over several of them."""
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))
@@ -174,34 +175,32 @@ async def test_the_thread_tells_which_of_our_numbers(outbox: Outbox, worker: Wor
 
     await tell(outbox, "STOP", person=ShownNumber(), ours=ShownNumber(), thread_id="SMT2")
 
-    assert not await is_suppressed(outbox)
-    assert await outbox.is_suppressed(OTHER_NUMBER, RECIPIENT)
+    assert not await is_opted_out(outbox)
+    assert await outbox.read(opt_outs.is_opted_out, OTHER_NUMBER, RECIPIENT)
 
 
-async def test_everybody_who_may_be_meant_is_left_alone(outbox: Outbox, store_url: str) -> None:
+async def test_everybody_who_may_be_meant_is_left_alone(outbox: Store, store_url: str) -> None:
     """Where nothing but the last digits is known: better two too many than one too few."""
     for person in (RECIPIENT, KIM, recipient(50)):
         await put(outbox, "Hello", to=person)
     shown = {"person": masked(RECIPIENT), "ours": masked(TRACKING_NUMBER), "conversation_id": "unknown"}
 
-    noted = await tell(outbox, "STOP", **shown)
+    ingested = await tell(outbox, "STOP", **shown)
 
-    assert (2, 2) == (noted.people, noted.suppressed)
-    assert [True, True, False] == [
-        await is_suppressed(outbox, one) for one in (RECIPIENT, KIM, recipient(50))
-    ]
+    assert (2, 2) == (ingested.people, ingested.opted_out)
+    assert [True, True, False] == [await is_opted_out(outbox, one) for one in (RECIPIENT, KIM, recipient(50))]
     assert [
         "A reply of “STOP” may be this person's: CallRail masks its number, and the last digits fit."
-    ] * 2 == [one.reason for one in await outbox.list_suppressions()]
+    ] * 2 == [one.reason for one in await outbox.read(opt_outs.list_opt_outs)]
     assert [(None, None)] == rows(store_url, "tracking_number, recipient")
 
     # Of START it must be certain whose it is.
-    assert 0 == (await tell(outbox, "START", written_at=START + MINUTE, **shown)).lifted
-    assert await is_suppressed(outbox)
+    assert 0 == (await tell(outbox, "START", written_at=START + MINUTE, **shown)).opted_in
+    assert await is_opted_out(outbox)
 
 
 @pytest.mark.parametrize("shown", [1, 2, 4, 7, 10, 11, 12, 13])
-async def test_any_number_of_last_digits_finds_everybody_they_fit(outbox: Outbox, shown: int) -> None:
+async def test_any_number_of_last_digits_finds_everybody_they_fit(outbox: Store, shown: int) -> None:
     """Several people of one exchange, and the same digits in several."""
     people = [RECIPIENT, KIM, "+12025550123", "+12025560122", "+12125550122", "+13035559922", "+19995559999"]
     for person in people:
@@ -210,33 +209,33 @@ async def test_any_number_of_last_digits_finds_everybody_they_fit(outbox: Outbox
 
     await tell(outbox, "STOP", person=ShownNumber(ending=ending), conversation_id="unknown")
 
-    stopped = [entry.recipient for entry in await outbox.list_suppressions()]
+    stopped = [entry.recipient for entry in await outbox.read(opt_outs.list_opt_outs)]
     assert sorted(person for person in people if person.endswith(ending)) == sorted(stopped)
 
 
-async def test_a_masked_number_of_ours_stands_for_each_that_it_may_be(outbox: Outbox) -> None:
+async def test_a_masked_number_of_ours_stands_for_each_that_it_may_be(outbox: Store) -> None:
     await tell(outbox, "STOP", ours=masked(TRACKING_NUMBER))
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
 
 async def test_a_stop_of_nobody_known_is_placed_by_the_next_text(
-    outbox: Outbox, worker: Worker, store_url: str
+    outbox: Store, worker: Worker, store_url: str
 ) -> None:
     """The conversation of a text that CallRail takes tells whose it was."""
-    noted = await tell(
+    ingested = await tell(
         outbox, "STOP", person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER), thread_id="SMT1"
     )
-    assert (OptKeyword.STOP, 0, 0) == (noted.keyword, noted.people, noted.suppressed)
+    assert (OptKeyword.STOP, 0, 0) == (ingested.keyword, ingested.people, ingested.opted_out)
 
     await put(outbox, "Hello")
     await worker.send(Sent(200, "CON1", "SMT1"))
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
     assert [("STOP", RECIPIENT)] == rows(store_url, "content, recipient")
 
 
-async def test_the_account_is_known_by_the_company_or_by_the_texts(outbox: Outbox, store_url: str) -> None:
+async def test_the_account_is_known_by_the_company_or_by_the_texts(outbox: Store, store_url: str) -> None:
     await put(outbox, "Hello")
     await tell(outbox, key="SCI-a")
     await tell(outbox, key="SCI-b", company_id="COM-of-nobody")
@@ -247,16 +246,16 @@ async def test_the_account_is_known_by_the_company_or_by_the_texts(outbox: Outbo
     )
 
 
-async def test_the_words_of_numbers_that_are_not_ours_are_not_kept(outbox: Outbox, store_url: str) -> None:
+async def test_the_words_of_numbers_that_are_not_ours_are_not_kept(outbox: Store, store_url: str) -> None:
     """CallRail tells of all the company's numbers. A STOP to one of them is heeded all the same."""
     await tell(outbox, "STOP", ours=OTHER_NUMBER)
 
     assert [(None, OTHER_NUMBER)] == rows(store_url, "content, tracking_number")
-    assert await outbox.is_suppressed(OTHER_NUMBER, RECIPIENT)
-    assert not await is_suppressed(outbox)
+    assert await outbox.read(opt_outs.is_opted_out, OTHER_NUMBER, RECIPIENT)
+    assert not await is_opted_out(outbox)
 
 
-async def test_a_reply_of_the_future_was_written_now(outbox: Outbox, store_url: str) -> None:
+async def test_a_reply_of_the_future_was_written_now(outbox: Store, store_url: str) -> None:
     """CallRail's clock may be ahead, and some bodies have no time at all."""
     await tell(outbox, "one", written_at=START + 9 * MINUTE)
     await tell(outbox, "two", written_at=None)
@@ -266,12 +265,12 @@ async def test_a_reply_of_the_future_was_written_now(outbox: Outbox, store_url: 
 
 
 async def test_what_was_seen_in_a_conversation_and_told_counts_once(
-    outbox: Outbox, clock: ManualClock, store_url: str
+    outbox: Store, clock: ManualClock, store_url: str
 ) -> None:
     """The webhook of a text that was seen gives it its id."""
     clock.advance(MINUTE)
     seen = make_told("STOP", key="seen:1", seen=True)
-    assert (await outbox.note_text(seen, POLICY)).is_new
+    assert (await ingest_one(outbox, seen, POLICY)).is_new
 
     told = await tell(outbox, "STOP", key="SCI-late", written_at=START + timedelta(seconds=1))
 
@@ -279,37 +278,37 @@ async def test_what_was_seen_in_a_conversation_and_told_counts_once(
     assert [("SCI-late",)] == rows(store_url, "resource_id")
 
 
-async def test_a_second_stop_counts(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_second_stop_counts(outbox: Store, clock: ManualClock) -> None:
     """It looks like the late webhook of the first one, which was seen, and a START came between them."""
     half = timedelta(seconds=30)
     clock.advance(3 * half)
-    await outbox.note_seen([make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY)
+    await outbox.write(inbound.ingest, [make_told("STOP", key="seen:1", seen=True, written_at=START)], POLICY)
     await tell(outbox, "START", written_at=START + half)
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
     await tell(outbox, "STOP", written_at=START + 2 * half)
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
 
 
-async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_second_stop_counts_that_only_a_look_shows(outbox: Store, clock: ManualClock) -> None:
     """It looks like the first one, whose webhook came; that of the second one did not."""
     half = timedelta(seconds=30)
     clock.advance(3 * half)
     await tell(outbox, "STOP", written_at=START)
     await tell(outbox, "START", written_at=START + half)
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)
 
     second = make_told("STOP", key="seen:2", seen=True, written_at=START + 2 * half)
-    assert [] == await outbox.note_seen([second], POLICY)
+    assert [] == await new_keys(outbox, [second])
 
-    assert await is_suppressed(outbox)
+    assert await is_opted_out(outbox)
     await tell(outbox, "START", written_at=START + half)
-    assert await is_suppressed(outbox), "an old START came once more"
+    assert await is_opted_out(outbox), "an old START came once more"
 
 
 async def test_a_look_says_nothing_new_of_a_stop_that_it_showed_before(
-    outbox: Outbox, clock: ManualClock
+    outbox: Store, clock: ManualClock
 ) -> None:
     """
     CallRail's conversation dates it otherwise than its webhook did; the office took the person off the list.
@@ -317,9 +316,9 @@ async def test_a_look_says_nothing_new_of_a_stop_that_it_showed_before(
     clock.advance(MINUTE)
     await tell(outbox, "STOP", written_at=START)
     seen = make_told("STOP", key="seen:1", seen=True, written_at=START + timedelta(seconds=2))
-    await outbox.note_seen([seen], POLICY)
+    await outbox.write(inbound.ingest, [seen], POLICY)
 
-    await outbox.lift_suppression(RECIPIENT, None)
-    await outbox.note_seen([seen], POLICY)
+    await outbox.write(opt_outs.remove_opt_out, RECIPIENT, None)
+    await outbox.write(inbound.ingest, [seen], POLICY)
 
-    assert not await is_suppressed(outbox)
+    assert not await is_opted_out(outbox)

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from callrail_relay.domain.inbound import OVERLAP, PollPolicy
-from callrail_relay.outbox.store import Outbox
-from tests.outbox.told import POLICY, make_told
+from callrail_relay.outbox import replies
+from callrail_relay.outbox.store import Store
+from tests.outbox.told import POLICY, ingest_one, make_told, new_keys
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, COMPANY
 
@@ -17,58 +18,58 @@ MINUTE = timedelta(minutes=1)
 POLLS = PollPolicy(companies=((ACCOUNT, COMPANY), (ACCOUNT, "COM2")), every=EVERY)
 
 
-async def test_each_look_is_made_by_one_node(
-    outbox: Outbox, second_outbox: Outbox, clock: ManualClock
-) -> None:
+async def test_each_look_is_made_by_one_node(outbox: Store, second_outbox: Store, clock: ManualClock) -> None:
     """And each company has its own; one that was dropped is made again when its lease is over."""
-    assert START == await outbox.next_poll(POLLS)
-    first = await outbox.claim_poll(POLLS)
-    second = await second_outbox.claim_poll(POLLS)
+    assert START == await outbox.read(replies.next_poll, POLLS)
+    first = await outbox.write(replies.claim_poll, POLLS)
+    second = await second_outbox.write(replies.claim_poll, POLLS)
     assert first is not None
     assert second is not None
     assert (COMPANY, "COM2") == (first.company_id, second.company_id)
-    assert await outbox.claim_poll(POLLS) is None
+    assert await outbox.write(replies.claim_poll, POLLS) is None
 
-    await outbox.end_poll(first.id, 1, well=True)
-    assert START + EVERY == await second_outbox.next_poll(POLLS)
+    await outbox.write(replies.end_poll, first.id, 1, well=True)
+    assert START + EVERY == await second_outbox.read(replies.next_poll, POLLS)
     clock.advance(EVERY)
-    again = [await second_outbox.claim_poll(POLLS) for _ in range(3)]
+    again = [await second_outbox.write(replies.claim_poll, POLLS) for _ in range(3)]
 
     assert [(COMPANY, START - OVERLAP), ("COM2", clock.now() - timedelta(days=1))] == [
         (one.company_id, one.since) for one in again if one is not None
     ]
 
 
-async def test_a_reply_that_was_seen_and_told_is_one(outbox: Outbox) -> None:
+async def test_a_reply_that_was_seen_and_told_is_one(outbox: Store) -> None:
     """In either order, twice, and each of two with the same words."""
     seen = [make_told("Yes", key=f"seen:{n}", seen=True, written_at=START - n * MINUTE / 2) for n in (2, 1)]
     told = [make_told("Yes", key=f"SCI{n}", written_at=START - n * MINUTE / 2) for n in (2, 1)]
 
-    assert (await outbox.note_text(told[0], POLICY)).is_new
-    assert [seen[1].key] == [noted.key for noted in await outbox.note_seen(seen, POLICY)]
-    assert not (await outbox.note_text(told[1], POLICY)).is_new
-    assert [] == await outbox.note_seen(seen, POLICY)
+    assert (await ingest_one(outbox, told[0], POLICY)).is_new
+    assert [seen[1].key] == await new_keys(outbox, seen)
+    assert not (await ingest_one(outbox, told[1], POLICY)).is_new
+    assert [] == await new_keys(outbox, seen)
 
 
 async def test_each_reply_is_passed_on_by_one_node(
-    outbox: Outbox, second_outbox: Outbox, clock: ManualClock
+    outbox: Store, second_outbox: Store, clock: ManualClock
 ) -> None:
     """The one that waited longest first."""
     policy = POLICY.__class__(
         accounts=POLICY.accounts, tracking_numbers=POLICY.tracking_numbers, forwards=True
     )
-    assert await outbox.next_forward() is None
+    assert await outbox.read(replies.next_forward) is None
     for number in range(2):
-        await outbox.note_text(make_told(f"Reply {number}", key=f"SCI{number}"), policy)
+        await ingest_one(outbox, make_told(f"Reply {number}", key=f"SCI{number}"), policy)
         clock.advance(MINUTE)
 
-    assert START == await outbox.next_forward()
-    taken = [await store.claim_forward(5 * MINUTE) for store in (outbox, second_outbox, outbox)]
+    assert START == await outbox.read(replies.next_forward)
+    taken = [
+        await store.write(replies.claim_forward, 5 * MINUTE) for store in (outbox, second_outbox, outbox)
+    ]
     assert ["Reply 0", "Reply 1", None] == [one and one.text for one in taken]
 
-    await outbox.end_forward("SCI0", None)
-    await outbox.end_forward("SCI1", clock.now() + MINUTE)
+    await outbox.write(replies.end_forward, "SCI0", None)
+    await outbox.write(replies.end_forward, "SCI1", clock.now() + MINUTE)
     clock.advance(MINUTE)
-    again = await second_outbox.claim_forward(5 * MINUTE)
+    again = await second_outbox.write(replies.claim_forward, 5 * MINUTE)
     assert again is not None
     assert ("Reply 1", 2) == (again.text, again.tries)

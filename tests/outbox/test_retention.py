@@ -10,7 +10,9 @@ from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Refusal, Rejected
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, retention
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
 from tests.outbox.worker import Worker, find, put, put_message
 from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_policy, recipient
@@ -23,36 +25,36 @@ TEXTS = 120
 REFUSED = Rejected(422, "content is invalid", Refusal.CONTENT)
 
 
-async def cancelled(outbox: Outbox) -> str:
+async def cancelled(outbox: Store) -> str:
     id_ = await put(outbox, "Hello")
-    assert await outbox.cancel(id_, [Status.QUEUED])
+    assert await outbox.write(decisions.cancel, id_, [Status.QUEUED])
     return id_
 
 
-async def retire(outbox: Outbox, clock: ManualClock) -> int:
-    return await outbox.retire(clock.now() - KEPT_FOR, 10)
+async def retire(outbox: Store, clock: ManualClock) -> int:
+    return await outbox.write(retention.retire, clock.now() - KEPT_FOR, 10)
 
 
 async def test_what_has_no_words_any_more_is_not_sent_again(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """They were removed between a person's look and their word; and it keeps nobody else from leaving."""
     id_ = await cancelled(outbox)
     clock.advance(LATER)
     assert 1 == await retire(outbox, clock)
 
-    assert not await outbox.resend(id_)
+    assert not await outbox.write(decisions.resend, id_)
     other = await put(outbox, "Hello to you", to=recipient(7))
     assert other == (await worker.take()).message_id
 
 
 async def test_a_text_that_failed_just_now_keeps_its_words(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """However long ago it came: a person has to see what failed."""
     id_ = await cancelled(outbox)
     clock.advance(LATER)
-    assert await outbox.resend(id_)
+    assert await outbox.write(decisions.resend, id_)
     await worker.send(REFUSED)
 
     assert 0 == await retire(outbox, clock)
@@ -62,19 +64,22 @@ async def test_a_text_that_failed_just_now_keeps_its_words(
     assert (await find(outbox, id_)).text is None
 
 
-async def test_what_was_typed_goes_from_the_reasons_too(outbox: Outbox, clock: ManualClock) -> None:
+async def test_what_was_typed_goes_from_the_reasons_too(outbox: Store, clock: ManualClock) -> None:
     """A reason may show the phone or the words that were wrong; its code stays."""
     verdict = Verdict(
-        holds=(Reason("merge_tag", "It has {first_name}."), Reason("bulk", "It came with others."))
+        holds=(
+            Reason("merge_tag", {"placeholder": "{first_name}"}),
+            Reason("bulk", {"detail": "It came with others."}),
+        )
     )
     id_ = await put_message(outbox, make_message(verdict=verdict))
-    assert await outbox.cancel(id_, [Status.HELD])
+    assert await outbox.write(decisions.cancel, id_, [Status.HELD])
     clock.advance(LATER)
     assert 1 == await retire(outbox, clock)
 
     shown, other = (await find(outbox, id_)).reasons
-    assert ("merge_tag", False) == (shown.code, "first_name" in shown.detail)
-    assert Reason("bulk", "It came with others.") == other
+    assert ("merge_tag", False) == (shown.code, "first_name" in explain(shown))
+    assert Reason("bulk", {"detail": "It came with others."}) == other
 
 
 def left_of(path: Path) -> set[int]:
@@ -94,7 +99,7 @@ async def test_what_is_removed_is_in_no_file_of_the_store(
     """
     Neither in free pages nor in the log of changes, while it stays open; without the pragma it would be.
     """
-    outbox = await Outbox.open(f"sqlite:///{sqlite_path.as_posix()}", clock)
+    outbox = await Store.open(f"sqlite:///{sqlite_path.as_posix()}", clock)
     if not overwrites:
         sa.event.listen(sa.Engine, "begin", _overwrite_nothing)
     try:
@@ -106,7 +111,7 @@ async def test_what_is_removed_is_in_no_file_of_the_store(
             clock.advance(2)
         assert set(range(TEXTS)) == left_of(sqlite_path)
         clock.advance(LATER)
-        while await outbox.retire(clock.now() - KEPT_FOR, 50) == 50:
+        while await outbox.write(retention.retire, clock.now() - KEPT_FOR, 50) == 50:
             pass
 
         assert (set() if overwrites else set(range(TEXTS))) == left_of(sqlite_path)

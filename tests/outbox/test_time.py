@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker, find, put
 from tests.support.clock import START, ManualClock
 
@@ -24,7 +24,7 @@ async def test_postgresql_tells_the_time(postgres_url: str, clock: ManualClock) 
     """A node whose own clock is years off stores, claims and counts by the server's."""
     clock.set(datetime(2001, 1, 1, tzinfo=UTC))
     before = server_time(postgres_url)
-    outbox = await Outbox.open(postgres_url, clock)
+    outbox = await Store.open(postgres_url, clock)
     id_ = await put(outbox, "Hello")
     await Worker(outbox).send()
     now = await outbox.now()
@@ -41,7 +41,7 @@ async def test_postgresql_tells_the_time(postgres_url: str, clock: ManualClock) 
     await outbox.close()
 
 
-async def test_the_clock_tells_the_time_where_it_is_asked(outbox: Outbox) -> None:
+async def test_the_clock_tells_the_time_where_it_is_asked(outbox: Store) -> None:
     """With ``database_time`` off, on either database."""
     assert START == await outbox.now()
 
@@ -49,7 +49,7 @@ async def test_the_clock_tells_the_time_where_it_is_asked(outbox: Outbox) -> Non
 async def test_sqlite_has_no_clock_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One machine, one clock: the one that is handed in."""
     path = tmp_path_factory.mktemp("store") / "relay.db"
-    outbox = await Outbox.open(f"sqlite:///{path}", ManualClock())
+    outbox = await Store.open(f"sqlite:///{path}", ManualClock())
 
     assert START == await outbox.now()
     await outbox.close()

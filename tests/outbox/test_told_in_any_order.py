@@ -16,8 +16,11 @@ from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import decisions, opt_outs, queries, record
 from tests.outbox.machine import Bench, open_bench
-from tests.outbox.told import POLICY, make_told, masked
+from tests.outbox.told import POLICY, ingest_one, make_told, masked
+from tests.outbox.worker import accept_one
 from tests.support.factories import (
     ACCOUNT,
     LIMITS,
@@ -89,7 +92,7 @@ EVENTS = st.one_of(
     REPLIES,
     REPLIES,
     st.tuples(st.just("repeat"), st.integers(0, 20)),
-    st.tuples(st.sampled_from(["write", "write", "suppress", "lift", "approve"]), st.sampled_from(PEOPLE)),
+    st.tuples(st.sampled_from(["write", "write", "opt_out", "lift", "approve"]), st.sampled_from(PEOPLE)),
     st.tuples(st.sampled_from(["deliver", "deliver", "time"])),
 )
 
@@ -133,46 +136,48 @@ class _OptOuts:
         self.told.append(text)
         people = PEOPLE if shown == "by ending" else (person,)
         self.wishes.heard(people, read_opt_keyword(content), written_at)
-        self.bench.run(self.bench.outbox.note_text(text, POLICY))
+        self.bench.run(ingest_one(self.bench.outbox, text, POLICY))
 
     def repeat(self, index: int) -> None:
         if self.told:
             again = self.told[index % len(self.told)]
-            assert not self.bench.run(self.bench.outbox.note_text(again, POLICY)).is_new
+            assert not self.bench.run(ingest_one(self.bench.outbox, again, POLICY)).is_new
 
     def write(self, person: str) -> None:
         self.texts += 1
         message = make_message(draft=make_draft(recipient=person, text=f"Text {self.texts}"))
-        self.bench.run(self.bench.outbox.accept(make_submission(message)))
+        self.bench.run(accept_one(self.bench.outbox, make_submission(message)))
         self.ids.append(message.id)
 
-    def suppress(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.suppress(*pair_of(person), "Asked by phone."))
+    def opt_out(self, person: str) -> None:
+        self.bench.run(self.bench.outbox.write(opt_outs.add_opt_out, *pair_of(person), "Asked by phone."))
         # Who is on the list already stays there by his own word.
         if not self.wishes.forbids(person):
             self.wishes.by_hand.add(person)
 
     def lift(self, person: str) -> None:
-        self.bench.run(self.bench.outbox.lift_suppression(person, None))
+        self.bench.run(self.bench.outbox.write(opt_outs.remove_opt_out, person, None))
         self.wishes.lifted(person)
 
     def approve(self, person: str) -> None:
         """Past the service, which refuses that while the person is on the list."""
         for id_ in self.ids:
-            self.bench.run(self.bench.outbox.approve(id_))
+            self.bench.run(self.bench.outbox.write(decisions.approve, id_))
 
     def time(self) -> None:
         self.bench.clock.advance(100 * SECOND)
 
     def deliver(self) -> None:
         while True:
-            claim = self.bench.run(self.bench.outbox.claim("node-1", CLAIMS)).claim
+            claim = self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claim
             if claim is None:
                 return
             assert not self.wishes.forbids(claim.recipient)
             sent = Sent(200, f"of {claim.recipient}", f"thread of {claim.recipient}")
             self.bench.run(
-                self.bench.outbox.record(claim.attempt_id, sent, interval=timedelta(), random=Random(1))
+                self.bench.outbox.write(
+                    record.record, claim.attempt_id, sent, interval=timedelta(), random=Random(1)
+                )
             )
 
 
@@ -226,8 +231,8 @@ class _Sendings:
         """One text; its answer comes later."""
         self.bench.clock.advance(6 * SECOND)
         message = make_message(draft=make_draft(recipient=person, text=content))
-        self.bench.run(self.bench.outbox.accept(make_submission(message)))
-        claim = self.bench.run(self.bench.outbox.claim("node-1", CLAIMS)).claim
+        self.bench.run(accept_one(self.bench.outbox, make_submission(message)))
+        claim = self.bench.run(self.bench.outbox.write(store_claim.claim, "node-1", CLAIMS)).claim
         if claim is None:
             return
         answers: dict[str, Outcome] = {
@@ -251,9 +256,9 @@ class _Sendings:
         texts = self.told if again else self.untold
         if texts:
             text = texts[index % len(texts)]
-            noted = self.bench.run(self.bench.outbox.note_text(text, POLICY))
-            assert noted.is_new is not again
-            self.by_others += noted.by_others
+            ingested = self.bench.run(ingest_one(self.bench.outbox, text, POLICY))
+            assert ingested.is_new is not again
+            self.by_others += ingested.by_others
             if not again:
                 self.untold.remove(text)
                 self.told.append(text)
@@ -262,7 +267,8 @@ class _Sendings:
         if self.waiting:
             attempt_id, outcome = self.waiting.pop(index % len(self.waiting))
             self.bench.run(
-                self.bench.outbox.record(
+                self.bench.outbox.write(
+                    record.record,
                     attempt_id,
                     outcome,
                     interval=timedelta(),
@@ -270,7 +276,7 @@ class _Sendings:
                     lookups=LookupPolicy(accounts=frozenset({ACCOUNT}), ladder=(SECOND,)),
                 )
             )
-            self.bench.run(self.bench.outbox.resume(ACCOUNT))
+            self.bench.run(self.bench.outbox.write(decisions.resume, ACCOUNT))
 
     def _text(self, person: str, content: str) -> CallRailText:
         return make_told(
@@ -284,7 +290,7 @@ class _Sendings:
 
     @property
     def used(self) -> int:
-        [standing] = self.bench.run(self.bench.outbox.read_standings([ACCOUNT], LIMITS))
+        [standing] = self.bench.run(self.bench.outbox.read(queries.read_standings, [ACCOUNT], LIMITS))
         return standing.day.used
 
     def check(self) -> None:
@@ -301,9 +307,9 @@ class _Sendings:
         real = sum(self.taken.values()) + self.theirs
         assert real <= self.used <= real + self.lost.total() + max(0, self.by_others - self.theirs)
         wanted = MessageFilter(statuses=(Status.UNKNOWN,), limit=0)
-        unknown = self.bench.run(self.bench.outbox.list_messages(wanted))
+        unknown = self.bench.run(self.bench.outbox.read(queries.list_messages, wanted))
         sent = self.bench.run(
-            self.bench.outbox.list_messages(MessageFilter(statuses=(Status.SENT,), limit=0))
+            self.bench.outbox.read(queries.list_messages, MessageFilter(statuses=(Status.SENT,), limit=0))
         )
         # Nothing is taken for sent that is not there, though another may have written it.
         assert Counter((one.recipient, one.text) for one in sent) <= self.taken + self.written

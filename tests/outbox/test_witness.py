@@ -7,13 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.inbound import CallRailText, Direction, Noted, ShownNumber
+from callrail_relay.domain.inbound import CallRailText, Direction, Ingested, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, history, lookups
+from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
-from tests.outbox.told import POLICY, make_told, masked
+from tests.outbox.told import POLICY, ingest_one, make_told, masked
 from tests.outbox.worker import Worker, find, put, sent_with, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
@@ -28,7 +29,7 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def worker(outbox: Outbox) -> Worker:
+def worker(outbox: Store) -> Worker:
     """One that has unknown outcomes looked up, as later texts to that person wait for it then."""
     policy = make_policy(recipient_interval=timedelta())
     return Worker(outbox, policy=policy, lookups=LookupPolicy(accounts=policy.accounts))
@@ -38,8 +39,8 @@ def went_out(content: str = "Hello", **what: object) -> CallRailText:
     return make_told(content, direction=Direction.OUT, **what)  # type: ignore[arg-type]  # names are checked there
 
 
-async def tell(outbox: Outbox, content: str = "Hello", **what: object) -> Noted:
-    return await outbox.note_text(went_out(content, **what), POLICY)
+async def tell(outbox: Store, content: str = "Hello", **what: object) -> Ingested:
+    return await ingest_one(outbox, went_out(content, **what), POLICY)
 
 
 async def used(worker: Worker) -> tuple[int, int]:
@@ -54,18 +55,22 @@ def links(store_url: str) -> list[int | None]:
         return [row[0] for row in connection.execute(query)]
 
 
-async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_unknown_text_is_settled_at_once(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """As a look-up would settle it, and the next text to that person leaves."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await put(outbox, "Again")
     assert await worker.waits() is not None
 
-    noted = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
+    ingested = await tell(outbox, f"Hello{WORDING}", conversation_id="c0nv7", thread_id="SMT7")
 
-    assert noted.settled is not None
-    assert (id_, Status.SENT, False) == (noted.settled.message_id, noted.settled.status, noted.settled.twice)
-    assert not noted.by_others
+    assert ingested.settled is not None
+    assert (id_, Status.SENT, False) == (
+        ingested.settled.message_id,
+        ingested.settled.status,
+        ingested.settled.twice,
+    )
+    assert not ingested.by_others
     message = await find(outbox, id_)
     assert (Status.SENT, "c0nv7", ()) == (message.status, message.conversation_id, message.reasons)
     clock.advance(SECOND)
@@ -74,7 +79,7 @@ async def test_an_unknown_text_is_settled_at_once(outbox: Outbox, worker: Worker
 
 
 async def test_a_masked_number_is_known_by_its_conversation(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """That of an earlier text."""
     await put(outbox, "First")
@@ -83,15 +88,15 @@ async def test_a_masked_number_is_known_by_its_conversation(
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
 
-    assert noted.settled is not None
+    assert ingested.settled is not None
     assert Status.SENT == await status_of(outbox, id_)
 
 
 @pytest.mark.parametrize("before_the_answer", [False, True])
 async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
-    outbox: Outbox, worker: Worker, clock: ManualClock, *, before_the_answer: bool
+    outbox: Store, worker: Worker, clock: ManualClock, *, before_the_answer: bool
 ) -> None:
     """
     Somebody else's may end alike, and others may have sent the same words: CallRail's conversation tells.
@@ -100,47 +105,47 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
     claim = await worker.take()
     if not before_the_answer:
         await worker.finish(claim, LOST)
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=masked(TRACKING_NUMBER))
     if before_the_answer:
         await worker.finish(claim, LOST)
 
-    assert (None, False) == (noted.settled, noted.by_others)
+    assert (None, False) == (ingested.settled, ingested.by_others)
     assert Status.UNKNOWN == await status_of(outbox, id_)
-    due = await outbox.claim_lookup(LookupPolicy(accounts=frozenset({ACCOUNT})))
+    due = await outbox.write(lookups.claim_lookup, LookupPolicy(accounts=frozenset({ACCOUNT})))
     assert due is not None
     assert claim.attempt_id == due.attempt_id
     assert (1, 1) == await used(worker)
 
 
-async def test_a_masked_number_of_two_people_is_nobodys(outbox: Outbox, worker: Worker) -> None:
+async def test_a_masked_number_of_two_people_is_nobodys(outbox: Store, worker: Worker) -> None:
     """Whose text did arrive is left to the look-ups. Until then it costs one more."""
     for person in (RECIPIENT, KIM):
         await put(outbox, "Hello", to=person)
         await worker.send(LOST)
 
-    noted = await tell(outbox, person=masked(RECIPIENT))
+    ingested = await tell(outbox, person=masked(RECIPIENT))
 
-    assert (None, True) == (noted.settled, noted.by_others)
+    assert (None, True) == (ingested.settled, ingested.by_others)
     assert (3, 3) == await used(worker)
 
 
 async def test_a_text_that_is_known_to_be_sent_is_linked(
-    outbox: Outbox, worker: Worker, store_url: str
+    outbox: Store, worker: Worker, store_url: str
 ) -> None:
     """And is in the conversation and in the budget once."""
     await put(outbox, "Hello")
     claim = await worker.send()
 
-    noted = await tell(outbox)
+    ingested = await tell(outbox)
 
-    assert (None, False) == (noted.settled, noted.by_others)
+    assert (None, False) == (ingested.settled, ingested.by_others)
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
-    conversation = await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 10)
+    conversation = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
     assert ["Hello"] == [one.content for one in conversation.utterances]
 
 
-async def test_the_webhook_may_come_before_the_answer(outbox: Outbox, worker: Worker, store_url: str) -> None:
+async def test_the_webhook_may_come_before_the_answer(outbox: Store, worker: Worker, store_url: str) -> None:
     """The answer comes as usual."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
@@ -155,9 +160,7 @@ async def test_the_webhook_may_come_before_the_answer(outbox: Outbox, worker: Wo
     assert (1, 1) == await used(worker)
 
 
-async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(
-    outbox: Outbox, worker: Worker
-) -> None:
+async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(outbox: Store, worker: Worker) -> None:
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     await tell(outbox)
@@ -167,11 +170,11 @@ async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(
     assert recorded.settled is not None
     assert (id_, Status.SENT) == (recorded.settled.message_id, recorded.settled.status)
     assert Status.SENT == await status_of(outbox, id_)
-    assert await outbox.next_lookup(LookupPolicy(accounts=frozenset({ACCOUNT}))) is None
+    assert await outbox.read(lookups.next_lookup, LookupPolicy(accounts=frozenset({ACCOUNT}))) is None
 
 
 async def test_a_crash_after_the_webhook_is_no_question(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     id_ = await put(outbox, "Hello")
     await worker.take()
@@ -193,7 +196,7 @@ async def test_a_crash_after_the_webhook_is_no_question(
     ],
 )
 async def test_what_did_not_leave_was_anothers(
-    outbox: Outbox, worker: Worker, store_url: str, outcome: NotSent | RateLimited | Rejected
+    outbox: Store, worker: Worker, store_url: str, outcome: NotSent | RateLimited | Rejected
 ) -> None:
     """Somebody wrote the same words in CallRail just then."""
     await put(outbox, "Hello")
@@ -207,14 +210,14 @@ async def test_what_did_not_leave_was_anothers(
 
 
 async def test_what_did_not_leave_lends_its_text_to_one_that_did(
-    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+    outbox: Store, worker: Worker, clock: ManualClock, store_url: str
 ) -> None:
     """Of two with the same words, the older one unknown: the webhook was that of the older one."""
     older = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(HOUR / 60)
     # Looking it up has ended, so that the next one leaves.
-    await outbox.cancel(older, [Status.UNKNOWN])
+    await outbox.write(decisions.cancel, older, [Status.UNKNOWN])
     newer = await put(outbox, "Hello")
     claim = await worker.take()
     assert (await tell(outbox, written_at=clock.now())).settled is None
@@ -229,7 +232,7 @@ async def test_what_did_not_leave_lends_its_text_to_one_that_did(
 
 
 async def test_identical_texts_are_linked_one_by_one(
-    outbox: Outbox, worker: Worker, clock: ManualClock, store_url: str
+    outbox: Store, worker: Worker, clock: ManualClock, store_url: str
 ) -> None:
     """
     The one that is known to have arrived takes the first webhook, the unknown one the second.
@@ -237,31 +240,31 @@ async def test_identical_texts_are_linked_one_by_one(
     """
     unknown = await put(outbox, "Hello")
     lost = await worker.send(LOST)
-    await outbox.cancel(unknown, [Status.UNKNOWN])
+    await outbox.write(decisions.cancel, unknown, [Status.UNKNOWN])
     clock.advance(10 * SECOND)
     await put(outbox, "Hello")
     sent = await worker.send()
 
-    noted = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
+    ingested = [await tell(outbox, written_at=clock.advance(SECOND)) for _ in range(3)]
 
-    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in noted]
-    assert [False, False, True] == [one.by_others for one in noted]
+    assert [None, unknown, None] == [one.settled and one.settled.message_id for one in ingested]
+    assert [False, False, True] == [one.by_others for one in ingested]
     assert [sent.attempt_id, lost.attempt_id, None] == links(store_url)
     assert (3, 3) == await used(worker)
 
 
 async def test_a_repeated_webhook_is_no_second_witness(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     ids = []
     for _ in range(2):
         ids.append(await put(outbox, "Hello"))
         await worker.send(LOST)
-        await outbox.cancel(ids[-1], [Status.UNKNOWN])
+        await outbox.write(decisions.cancel, ids[-1], [Status.UNKNOWN])
         clock.advance(10 * SECOND)
     text = went_out()
 
-    assert [True, False, False] == [(await outbox.note_text(text, POLICY)).is_new for _ in range(3)]
+    assert [True, False, False] == [(await ingest_one(outbox, text, POLICY)).is_new for _ in range(3)]
     [told] = [one for id_ in ids for one in (await find(outbox, id_)).segments if one.status is Status.SENT]
     assert "Hello" == told.content
 
@@ -276,21 +279,21 @@ async def test_a_repeated_webhook_is_no_second_witness(
     ],
 )
 async def test_what_fits_no_text_was_sent_by_others(
-    outbox: Outbox, worker: Worker, what: dict[str, object]
+    outbox: Store, worker: Worker, what: dict[str, object]
 ) -> None:
     """Other words, another person, another number."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
 
     text = went_out(**{"content": "Hello"} | what)  # type: ignore[arg-type]  # names are checked there
-    noted = await outbox.note_text(text, POLICY)
+    ingested = await ingest_one(outbox, text, POLICY)
 
-    assert (None, True) == (noted.settled, noted.by_others)
+    assert (None, True) == (ingested.settled, ingested.by_others)
     assert Status.UNKNOWN == await status_of(outbox, id_)
 
 
 async def test_a_text_of_another_time_was_sent_by_others(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """By CallRail's clock and by ours."""
     id_ = await put(outbox, "Hello")
@@ -303,7 +306,7 @@ async def test_a_text_of_another_time_was_sent_by_others(
 
 
 async def test_a_clock_that_differs_much_is_no_obstacle(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """A webhook comes soon after its text: by our clock it is in time, whatever CallRail's clock says."""
     id_ = await put(outbox, "Hello")
@@ -315,7 +318,7 @@ async def test_a_clock_that_differs_much_is_no_obstacle(
     assert Status.SENT == await status_of(outbox, id_)
 
 
-async def test_texts_of_others_use_the_budget(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_texts_of_others_use_the_budget(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """For an hour and a day from when they were written."""
     worker = replace(worker, policy=make_policy(limits=Limits(3, 5), recipient_interval=timedelta()))
     for number in range(2):
@@ -332,7 +335,7 @@ async def test_texts_of_others_use_the_budget(outbox: Outbox, worker: Worker, cl
     assert (4, None) == (standing.day.used, standing.drains_at)
 
 
-async def test_the_end_of_the_queue_reckons_with_others(outbox: Outbox, worker: Worker) -> None:
+async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: Worker) -> None:
     worker = replace(worker, policy=make_policy(limits=Limits(1, 5)))
     await tell(outbox, "From CallRail's page", person=KIM)
     await put(outbox, "Hello")
@@ -340,16 +343,16 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Outbox, worker: 
     assert START + HOUR == (await worker.standing()).drains_at
 
 
-async def test_texts_of_others_of_another_account_cost_nothing(outbox: Outbox, worker: Worker) -> None:
+async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, worker: Worker) -> None:
     """Nor do those of a company that nobody here knows."""
-    noted = await tell(outbox, person=KIM, company_id="COM-of-nobody")
+    ingested = await tell(outbox, person=KIM, company_id="COM-of-nobody")
 
-    assert (True, None) == (noted.by_others, noted.account_id)
+    assert (True, None) == (ingested.by_others, ingested.account_id)
     assert (0, 0) == await used(worker)
 
 
 async def test_what_callrail_had_counted_is_not_counted_twice(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
     The headers of an answer told of two texts of others in sum; now the webhooks tell of them one by one.
@@ -374,41 +377,43 @@ async def test_what_callrail_had_counted_is_not_counted_twice(
 
 
 async def test_a_text_that_was_sent_again_and_arrived_twice_is_told(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
-    await outbox.resend(id_)
+    await outbox.write(decisions.resend, id_)
     clock.advance(SECOND)
     await worker.send()
 
     await tell(outbox, written_at=clock.now())
-    noted = await tell(outbox, written_at=clock.now())
+    ingested = await tell(outbox, written_at=clock.now())
 
-    assert noted.settled is not None
-    assert noted.settled.twice
+    assert ingested.settled is not None
+    assert ingested.settled.twice
     assert ["sent_twice"] == [reason.code for reason in (await find(outbox, id_)).reasons]
 
 
-async def test_another_conversation_is_another_person(outbox: Outbox, worker: Worker) -> None:
+async def test_another_conversation_is_another_person(outbox: Store, worker: Worker) -> None:
     """Where CallRail masks the number, and the conversations of both are known."""
     await put(outbox, "Hello", to=KIM)
     await worker.send(Sent(200, "c0nv2", "SMT2"))
 
-    noted = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
+    ingested = await tell(outbox, person=masked(RECIPIENT), ours=ShownNumber(), conversation_id="CON1")
 
-    assert noted.by_others
+    assert ingested.by_others
 
 
 async def test_texts_of_others_are_in_the_conversation(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     await put(outbox, "Hello")
     await worker.send()
     await tell(outbox)
     await tell(outbox, "From CallRail's page", written_at=clock.advance(SECOND))
 
-    ours, theirs = (await outbox.read_conversation(TRACKING_NUMBER, RECIPIENT, None, 10)).utterances
+    ours, theirs = (
+        await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
+    ).utterances
 
     assert ours.message_id is not None
     assert ("From CallRail's page", False, None) == (theirs.content, theirs.inbound, theirs.message_id)

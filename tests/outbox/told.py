@@ -1,20 +1,22 @@
 """Texts as CallRail tells of them, with defaults, and telling the store."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
-    Noted,
+    InboundPolicy,
+    Ingested,
     ShownNumber,
-    WitnessPolicy,
 )
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import inbound
+from callrail_relay.outbox.store import Store
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT, TRACKING_NUMBER
 
-POLICY = WitnessPolicy(
+POLICY = InboundPolicy(
     accounts={COMPANY: ACCOUNT},
     tracking_numbers=frozenset({TRACKING_NUMBER}),
     recipient_interval=timedelta(seconds=1),
@@ -59,5 +61,17 @@ def make_told(
     )
 
 
-async def tell(outbox: Outbox, content: str = "Yes, Tuesday works", **what: object) -> Noted:
-    return await outbox.note_text(make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there
+async def ingest_one(
+    outbox: Store, text: CallRailText, policy: InboundPolicy = POLICY, hint: Direction | None = None
+) -> Ingested:
+    [ingested] = await outbox.write(inbound.ingest, [text], policy, hint)
+    return ingested
+
+
+async def new_keys(outbox: Store, texts: Sequence[CallRailText]) -> list[str]:
+    """The keys of *texts* that were not known."""
+    return [one.key for one in await outbox.write(inbound.ingest, texts, POLICY) if one.is_new]
+
+
+async def tell(outbox: Store, content: str = "Yes, Tuesday works", **what: object) -> Ingested:
+    return await ingest_one(outbox, make_told(content, **what), POLICY)  # type: ignore[arg-type]  # names are checked there

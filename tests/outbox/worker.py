@@ -4,12 +4,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
-from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Recorded, Standing
-from callrail_relay.domain.mapping import NewMessage
+from callrail_relay.domain.delivery import AccountStatus, Claim, ClaimPolicy, ClaimResult, RecordResult
+from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Usage
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import queries, record
+from callrail_relay.outbox.store import Store
 from tests.support.factories import (
     ACCOUNT,
     RECIPIENT,
@@ -30,7 +32,7 @@ FIREWALL = Rejected(403, "Attention Required!", Refusal.FIREWALL)
 class Worker:
     """One node that claims from *outbox* by *policy*."""
 
-    outbox: Outbox
+    outbox: Store
     policy: ClaimPolicy = field(default_factory=make_policy)
     node: str = "node-1"
     lookups: LookupPolicy | None = None
@@ -40,7 +42,7 @@ class Worker:
         return replace(self, policy=make_policy(**rules))  # type: ignore[arg-type]  # names are checked there
 
     async def look(self) -> ClaimResult:
-        return await self.outbox.claim(self.node, self.policy)
+        return await self.outbox.write(store_claim.claim, self.node, self.policy)
 
     async def take(self) -> Claim:
         """Claim a segment; there must be one."""
@@ -61,14 +63,15 @@ class Worker:
         assert result.claim is None
         return result.wake_at
 
-    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> Recorded:
+    async def finish(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult:
         """Record an outcome in time."""
         recorded = await self.record(claim, outcome)
-        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded, RecordResult)
         return recorded
 
-    async def record(self, claim: Claim, outcome: Outcome = SENT) -> Recorded | Settled | None:
-        return await self.outbox.record(
+    async def record(self, claim: Claim, outcome: Outcome = SENT) -> RecordResult | Settled | None:
+        return await self.outbox.write(
+            record.record,
             claim.attempt_id,
             outcome,
             interval=self.policy.recipient_interval,
@@ -82,23 +85,34 @@ class Worker:
         await self.finish(claim, outcome)
         return claim
 
-    async def settle_abandoned(self, node: str | None = None) -> list[Recorded]:
-        return await self.outbox.settle_abandoned(
-            node=node, interval=self.policy.recipient_interval, random=Random(1), lookups=self.lookups
+    async def settle_abandoned(self, node: str | None = None) -> list[RecordResult]:
+        return await self.outbox.write(
+            record.settle_abandoned,
+            node=node,
+            interval=self.policy.recipient_interval,
+            random=Random(1),
+            lookups=self.lookups,
         )
 
-    async def standing(self, account_id: str = ACCOUNT) -> Standing:
-        (standing,) = await self.outbox.read_standings([account_id], self.policy.limits)
+    async def standing(self, account_id: str = ACCOUNT) -> AccountStatus:
+        (standing,) = await self.outbox.read(queries.read_standings, [account_id], self.policy.limits)
         return standing
 
 
-async def put(outbox: Outbox, text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> str:
+async def put(outbox: Store, text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> str:
     """Store a message that nothing holds; its id."""
     return await put_message(outbox, plain(text, to=to, account_id=account_id))
 
 
-async def put_message(outbox: Outbox, message: NewMessage) -> str:
-    await outbox.accept(make_submission(message))
+async def accept_one(outbox: Store, submission: NewSubmission) -> list[Accepted]:
+    """Store a submission that its sender does not repeat."""
+    accepted = await outbox.accept(submission)
+    assert isinstance(accepted, list)
+    return accepted
+
+
+async def put_message(outbox: Store, message: NewMessage) -> str:
+    await accept_one(outbox, make_submission(message))
     return message.id
 
 
@@ -106,16 +120,16 @@ def plain(text: str, *, to: str = RECIPIENT, account_id: str = ACCOUNT) -> NewMe
     return make_message(draft=make_draft(text=text, recipient=to, route=make_route(account_id=account_id)))
 
 
-async def find(outbox: Outbox, message_id: str) -> Message:
-    (message,) = await outbox.find_messages(message_id)
+async def find(outbox: Store, message_id: str) -> Message:
+    (message,) = await outbox.read(queries.find_messages, message_id)
     return message
 
 
-async def status_of(outbox: Outbox, message_id: str) -> Status:
+async def status_of(outbox: Store, message_id: str) -> Status:
     return (await find(outbox, message_id)).status
 
 
-async def codes_of(outbox: Outbox, message_id: str) -> list[str]:
+async def codes_of(outbox: Store, message_id: str) -> list[str]:
     return [reason.code for reason in (await find(outbox, message_id)).reasons]
 
 

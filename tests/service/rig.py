@@ -20,20 +20,22 @@ from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.inbound import WitnessPolicy
-from callrail_relay.domain.mapper import MappingPolicy, map_text
+from callrail_relay.domain.inbound import InboundPolicy
+from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
-from callrail_relay.outbox.store import Outbox
-from callrail_relay.service.delivery import Beside, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.outbox.store import Store
+from callrail_relay.sentences import explain
+from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -70,7 +72,7 @@ class Rig:
     clock: ManualClock
     simulator: Simulator
     path: Path
-    outbox: Outbox
+    outbox: Store
     callrail: CallRail
     mapping: MappingPolicy
     claim: ClaimPolicy
@@ -85,14 +87,19 @@ class Rig:
         return self.simulator.account_id
 
     @property
-    def witness(self) -> WitnessPolicy:
-        return WitnessPolicy(
+    def inbound(self) -> InboundPolicy:
+        return InboundPolicy(
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
 
     def delivery(
-        self, *, node: str = "node-1", sender: Sender | None = None, concurrency: int = 4
+        self,
+        *,
+        node: str = "node-1",
+        sender: Sender | None = None,
+        concurrency: int = 4,
+        closed: frozenset[str] = frozenset(),
     ) -> Delivery:
         return Delivery(
             self.outbox,
@@ -102,6 +109,7 @@ class Rig:
             clock=self.clock,
             random=self.random,
             hook=self.events,
+            closed=closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
@@ -114,13 +122,13 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[Beside] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
         delivery = delivery or self.delivery()
         return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
-        draft = map_text(to=to, text=text, sender=None, policy=self.mapping)
+        draft = map_direct(to=to, text=text, sender=None, routes=self.mapping.routes)
         [accepted] = (await self.intake.accept_direct(draft)).accepted
         return accepted.message_id
 
@@ -130,7 +138,8 @@ class Rig:
 
     async def paused_reason(self) -> str | None:
         [standing] = await self.operations.standings()
-        return standing.account.paused_reason
+        reason = standing.account.paused_reason
+        return None if reason is None else explain(reason)
 
     async def work(self, delivery: Delivery, *, turns: int = 1, step: float = 1.0) -> None:
         """Turns of *delivery*, each to the end of what it starts, with *step* seconds after each."""
@@ -195,8 +204,11 @@ async def open_rig(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
     )
     events = Events()
+    path = folder / "relay.db"
+    if not path.exists():
+        new_sqlite_store(path)
     with patch.object(engine, "BUSY_TIMEOUT", patience):
-        outbox = await Outbox.open(f"sqlite:///{(folder / 'relay.db').as_posix()}", clock, serves=serves)
+        outbox = await Store.open(f"sqlite:///{path.as_posix()}", clock, serves=serves)
     try:
         async with open_callrail(
             url,
@@ -245,10 +257,10 @@ async def open_callrail(
     api_key: str = KEY,
 ) -> AsyncIterator[CallRail]:
     async with CallRail.open(
-        url,
         api_key,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
+        api_url=url,
+        connect_timeout=CONNECT_TIMEOUT.total_seconds(),
+        read_timeout=READ_TIMEOUT.total_seconds(),
         connections=connections,
         transport=transport,
     ) as callrail:

@@ -12,6 +12,7 @@ import pytest
 from callrail_relay.domain.alerts import AlertPolicy, Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
 from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.service.alerts import ATTENTION, LONGEST_RETRY, WELL_AGAIN, Alerts
 from callrail_relay.telemetry.alerts import AppriseChannels
 from tests.service.rig import Rig, open_rig
@@ -58,7 +59,7 @@ async def test_the_owner_hears_of_a_pause_and_of_its_end(tmp_path: Path, receive
         assert "The office is closed." in receiver.messages[0]
         assert ["failure", "success"] == [one["type"] for one in receiver.taken]
         assert 2 == len(rig.events.of(AlertTold))
-        assert [] == await rig.outbox.read_incidents()
+        assert [] == await rig.outbox.read(store_alerts.read_incidents)
 
 
 async def test_what_begins_together_is_told_together(tmp_path: Path, receiver: Receiver) -> None:

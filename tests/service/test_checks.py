@@ -55,9 +55,20 @@ def elsewhere(rig: Rig) -> Operations:
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
     """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
     async with open_rig(tmp_path, patience=0) as rig:
-        assert "relay.db can be written." == await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
+        detail = await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+        assert detail.endswith("relay.db can be written.")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
-            await check_store(StoreProbe(rig.outbox, rig.clock), "relay.db")
+            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+
+
+async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> None:
+    """It was ahead when the message came, or it is wrong now."""
+    async with open_rig(tmp_path) as rig:
+        await rig.accept()
+        rig.clock.advance(timedelta(hours=-1))
+
+        with pytest.raises(Worry, match=r"newest message in it is from .* and the clock shows"):
+            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
 
 
 async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
@@ -161,7 +172,7 @@ async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
     """Texts that wait for an account which the settings no longer name."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        with pytest.raises(Worry, match=r"1 segment\(s\) wait for account ACC.*not in the settings"):
+        with pytest.raises(Worry, match=r"1 segment for account ACC.*not in the settings"):
             await check_accounts(elsewhere(rig))
 
 

@@ -4,7 +4,7 @@ The worker: what it starts, how it stops, and what it does when the store or ano
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,7 +14,6 @@ from random import Random
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.delivery import ClaimPolicy, ClaimResult
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -32,7 +31,8 @@ from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox.store import Store
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.wakeup import Wakeup
@@ -159,7 +159,7 @@ async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
 async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
     """Nobody wakes it for a text of another process; it looks every second."""
     async with open_rig(tmp_path) as rig:
-        other = await Outbox.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
+        other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         delivery = rig.delivery()
         wakeup = Wakeup(rig.outbox, delivery.wake, clock=rig.clock)
         looking = asyncio.create_task(wakeup.run())
@@ -314,7 +314,7 @@ async def test_failing_store_at_the_start_does_not_lose_the_crash_before(tmp_pat
     """What the process before left open is still taken up when the store answers at last."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await rig.accept()
-        await rig.outbox.claim("node-1", rig.claim)
+        await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
         delivery = rig.delivery()
         with rig.failing_store():
             task = asyncio.create_task(delivery.run())
@@ -344,7 +344,7 @@ async def test_fault_of_our_own_does_not_end_the_worker(
 
         delivery = rig.delivery()
         with monkeypatch.context() as broken_claim:
-            broken_claim.setattr(rig.outbox, "claim", broken)
+            broken_claim.setattr(rig.outbox, "write", broken)
             task = asyncio.create_task(delivery.run())
             [failure] = await rig.events.until(ProgramFailed)
             await rig.clock.until_asleep()
@@ -431,7 +431,7 @@ async def test_leases_are_looked_at_every_now_and_then(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         delivery = rig.delivery(node="node-2")
         id_ = await rig.accept()
-        await rig.outbox.claim("node-1", rig.claim)
+        await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
         await delivery.turn()
         rig.clock.advance(rig.claim.lease - timedelta(seconds=1))
         await delivery.turn()
@@ -637,14 +637,16 @@ async def test_a_claim_that_nobody_heard_of_is_taken_back(
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
-        claim = rig.outbox.claim
+        write = rig.outbox.write
 
-        async def unheard(node: str, policy: ClaimPolicy) -> ClaimResult:
-            await claim(node, policy)
-            raise Unavailable("The store does not answer.")
+        async def unheard(statement: Callable[..., object], *given: object, **options: object) -> object:
+            result = await write(statement, *given, **options)
+            if statement is store_claim.claim:
+                raise Unavailable("The store does not answer.")
+            return result
 
         with monkeypatch.context() as patched:
-            patched.setattr(rig.outbox, "claim", unheard)
+            patched.setattr(rig.outbox, "write", unheard)
             with pytest.raises(Unavailable):
                 await delivery.turn()
         assert Status.SENDING == (await rig.message(id_)).status
@@ -662,15 +664,16 @@ async def test_a_claim_that_took_too_long_does_not_leave(
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
-        claim = rig.outbox.claim
+        write = rig.outbox.write
 
-        async def late(node: str, policy: ClaimPolicy) -> ClaimResult:
-            result = await claim(node, policy)
-            rig.clock.advance(STALE)
+        async def late(statement: Callable[..., object], *given: object, **options: object) -> object:
+            result = await write(statement, *given, **options)
+            if statement is store_claim.claim:
+                rig.clock.advance(STALE)
             return result
 
         with monkeypatch.context() as patched:
-            patched.setattr(rig.outbox, "claim", late)
+            patched.setattr(rig.outbox, "write", late)
             await delivery.turn()
         await delivery.settle()
         assert [] == rig.simulator.texts

@@ -19,7 +19,7 @@ from callrail_relay.errors import (
     Waiting,
 )
 from callrail_relay.service.delivery import Worker
-from callrail_relay.service.dispatch import Dispatch, Ending
+from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
 
@@ -30,7 +30,7 @@ TIMEOUT = timedelta(seconds=120)
 
 async def dispatched(
     rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: Worker | None = None
-) -> list[Ending]:
+) -> list[DeliveryResult]:
     """The endings of these texts, while time passes for whoever waits for it."""
     work = dispatch(rig, worker).deliver(ids, timeout=timeout)
     # Whoever waits, delivery and reconciliation.
@@ -41,12 +41,12 @@ def dispatch(rig: Rig, worker: Worker | None = None) -> Dispatch:
     return Dispatch(rig.operations, worker or rig.worker(), rig.clock)
 
 
-async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> Ending:
+async def ending(rig: Rig, id_: str, *, timeout: timedelta = TIMEOUT) -> DeliveryResult:
     [one] = await dispatched(rig, [id_], timeout=timeout)
     return one
 
 
-def assert_ends(one: Ending, error: type[RelayError], code: int, words: str) -> None:
+def assert_ends(one: DeliveryResult, error: type[RelayError], code: int, words: str) -> None:
     assert isinstance(one.fault, error)
     assert code == one.exit_code
     assert words in str(one.fault)
@@ -159,7 +159,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
         await rig.work(rig.delivery())
         [one] = await dispatch(rig).deliver([await rig.accept("Second", to=recipient(2))], timeout=TIMEOUT)
 
-        assert_ends(one, Waiting, 7, "budget of the hour is used up (1 of 1)")
+        assert_ends(one, Waiting, 7, "hour's sending limit is reached (1 of 1)")
 
 
 async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_rate_limit_that_lasts_ends_with_7(tmp_path: Path) -> None:
         one = await ending(rig, await rig.accept())
 
         assert_ends(one, Waiting, 7, "rate limit is reached (429)")
-        assert "The account waits until" in str(one.fault)
+        assert "Sending waits until" in str(one.fault)
 
 
 async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: Path) -> None:

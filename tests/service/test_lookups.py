@@ -9,12 +9,14 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, create_app
+from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
-from callrail_relay.domain.mapper import MappingPolicy, map_text
+from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
 from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.sentences import explain_all
 from tests.service.rig import Rig, make_simulator, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
@@ -148,7 +150,7 @@ async def test_text_that_did_not_arrive_is_left_to_a_person(tmp_path: Path, faul
         message = await rig.message(id_)
         assert (Status.UNKNOWN, [OutcomeKind.UNKNOWN]) == (message.status, outcomes(message))
         assert ended_at - unknown_since == LADDER[-1]
-        assert "CallRail does not show it. Decide:" in (message.reason or "")
+        assert "its conversation doesn't show it. Check" in (explain_all(message.reasons) or "")
         assert posts + 1 == transport.posts
         assert len(LADDER) == len(evidence_of(message))
         assert [] == rig.events.of(OutcomeFound)
@@ -215,7 +217,7 @@ async def test_the_same_words_from_another_number_of_the_company_are_not_this_te
         )
         await send(rig)
         rig.simulator.fault(Fault(Kind.DROP, position=1))
-        draft = map_text(to=RECIPIENT, text=TEXT, sender=None, policy=mapping)
+        draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=mapping.routes)
         [lost] = (await rig.intake.accept_direct(draft)).accepted
         await rig.work(rig.delivery(), step=0)
         await climb(rig)
@@ -272,7 +274,7 @@ async def test_after_an_outage_one_answer_is_enough(tmp_path: Path) -> None:
 
         message = await rig.message(id_)
         assert before + 1 == len(evidence_of(message))
-        assert "CallRail does not show it." in (message.reason or "")
+        assert "conversation doesn't show it." in (explain_all(message.reasons) or "")
 
 
 async def test_an_outage_of_a_day_is_told(tmp_path: Path) -> None:
@@ -284,7 +286,7 @@ async def test_an_outage_of_a_day_is_told(tmp_path: Path) -> None:
 
         message = await rig.message(id_)
         assert Status.UNKNOWN == message.status
-        assert "CallRail could not be asked. Decide:" in (message.reason or "")
+        assert "the relay couldn't check. Check the conversation" in (explain_all(message.reasons) or "")
 
 
 async def test_a_limit_for_requests_is_waited_for(tmp_path: Path) -> None:
@@ -317,7 +319,9 @@ async def test_same_words_written_in_callrail_too_are_left_to_a_person(
 
         message = await rig.message(id_)
         assert Status.UNKNOWN == message.status
-        assert "CallRail shows 2 like it, more than left from here. Decide:" in (message.reason or "")
+        assert "conversation shows 2 like it, more than were sent from here. Check" in (
+            explain_all(message.reasons) or ""
+        )
         assert 1 == transport.posts
 
 
@@ -331,7 +335,7 @@ async def test_same_words_written_in_callrail_long_ago_are_no_matter(tmp_path: P
         await climb(rig)
 
         message = await rig.message(id_)
-        assert "CallRail does not show it." in (message.reason or "")
+        assert "conversation doesn't show it." in (explain_all(message.reasons) or "")
 
 
 async def test_same_words_from_the_person_are_no_matter(tmp_path: Path) -> None:
@@ -406,7 +410,7 @@ async def test_what_was_learnt_is_in_the_document(tmp_path: Path) -> None:
         rig.clock.advance(LADDER[0])
         await rig.reconciliation().turn()
 
-        [attempt] = (await rig.message(id_)).document()["segments"][0]["attempts"]
+        [attempt] = message_document(await rig.message(id_))["segments"][0]["attempts"]
         assert [
             {
                 "noted_at": "2026-03-02T15:00:15.000Z",

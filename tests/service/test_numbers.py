@@ -11,8 +11,9 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
-from callrail_relay.service.numbers import find_sending_route
-from callrail_relay.service.replies import Polling
+from callrail_relay.outbox import numbers, opt_outs
+from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
+from callrail_relay.service.replies import InboundTexts, Polling
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
 
@@ -43,7 +44,7 @@ class Asking:
 async def find(rig: Rig, number: str, ask: Asking) -> Route:
     settings = Route(rig.account_id, rig.simulator.company_id, rig.simulator.tracking_number)
     return await find_sending_route(
-        number, routes=[settings], account_ids=[rig.account_id], outbox=rig.outbox, ask=ask
+        number, routes=[settings], account_ids=[rig.account_id], store=rig.outbox, ask=ask
     )
 
 
@@ -77,7 +78,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
         with pytest.raises(UsageFault, match="texting is switched on") as refused:
             await find(rig, number, Asking(rig))
         assert number in str(refused.value)
-    assert [] == await rig.outbox.known_numbers([rig.account_id])
+    assert [] == await rig.outbox.read(numbers.known_numbers, [rig.account_id])
 
 
 async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:
@@ -85,13 +86,13 @@ async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> Non
     for_all, for_one = RECIPIENT, "+12025550150"
     first, second, third = (rig.simulator.add_tracker().tracking_numbers[0] for _ in range(3))
     await find(rig, first, Asking(rig))
-    await rig.operations.suppress(for_all, None, "Asked by phone.")
-    await rig.operations.suppress(for_one, first, "Asked by phone.")
+    await rig.operations.opt_out(for_all, None, "Asked by phone.")
+    await rig.operations.opt_out(for_one, first, "Asked by phone.")
 
     for later in (second, third):
         await find(rig, later, Asking(rig))
-        assert await rig.outbox.is_suppressed(later, for_all)
-        assert not await rig.outbox.is_suppressed(later, for_one)
+        assert await rig.outbox.read(opt_outs.is_opted_out, later, for_all)
+        assert not await rig.outbox.read(opt_outs.is_opted_out, later, for_one)
 
 
 async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
@@ -103,11 +104,33 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     await find(rig, number, Asking(rig))
     companies = ((rig.account_id, rig.simulator.company_id),)
     policy = PollPolicy(companies=companies, every=EVERY)
-    polling = Polling(rig.outbox, rig.callrail, policy, rig.witness, clock=rig.clock, hook=rig.events)
+    texts = InboundTexts(rig.outbox, rig.inbound, hook=rig.events)
+    polling = Polling(rig.outbox, rig.callrail, policy, texts, clock=rig.clock, hook=rig.events)
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)
 
     await polling.turn()
-    assert [number] == [one.tracking_number for one in await rig.operations.suppressions()]
+    assert [number] == [one.tracking_number for one in await rig.operations.opt_outs()]
 
-    entries = await rig.operations.suppress("+12025550150", None, "Asked by phone.")
+    entries = await rig.operations.opt_out("+12025550150", None, "Asked by phone.")
     assert number in {one.tracking_number for one in entries}
+
+
+async def test_a_number_that_is_added_to_the_settings_takes_over_who_opted_out_of_all(rig: Rig) -> None:
+    """Once: an opt-out that was removed for it alone, while others stay, doesn't come back."""
+    ours = rig.simulator.tracking_number
+    added = "+12025550144"
+    for person in ("+12025550150", "+12025550151"):
+        await rig.outbox.write(opt_outs.add_opt_out, ours, person, "Asked by phone.")
+    await cover_new_numbers(rig.outbox, [ours])
+
+    await cover_new_numbers(rig.outbox, [ours, added])
+    entries = await rig.outbox.read(opt_outs.list_opt_outs)
+    assert {"+12025550150", "+12025550151"} == {
+        one.recipient for one in entries if one.tracking_number == added
+    }
+
+    await rig.outbox.write(opt_outs.remove_opt_out, "+12025550150", added)
+    await rig.outbox.write(opt_outs.add_opt_out, ours, "+12025550152", "Replied STOP.")
+    await cover_new_numbers(rig.outbox, [ours, added])
+    entries = await rig.outbox.read(opt_outs.list_opt_outs)
+    assert ["+12025550151"] == [one.recipient for one in entries if one.tracking_number == added]

@@ -8,11 +8,14 @@ from uuid import uuid4
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
+from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import SentTwice
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.domain.message import MessageFilter, Source, Status
+from callrail_relay.domain.message import MessageFilter, Reason, Source, Status
 from callrail_relay.errors import NotAllowed, NotFound
+from callrail_relay.outbox import history
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -106,7 +109,9 @@ async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
             "until": "2026-03-02T15:00:30.000Z",
             "reason": "CallRail's rate limit is reached (429).",
         } == account["waits"]
-        assert "account waits until 2026-03-02T15:00:30.000Z" in ((await rig.message(id_)).reason or "")
+        assert "CallRail's rate limit is reached (429). Sending waits until" in (
+            explain_all((await rig.message(id_)).reasons) or ""
+        )
 
         rig.clock.advance(30)
         [account] = (await rig.operations.status()).document()["accounts"]
@@ -120,7 +125,9 @@ async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
         id_ = await rig.accept()
         await rig.work(rig.delivery(), turns=3)
         assert [] == rig.simulator.texts
-        assert "The account is paused: Holidays." == (await rig.message(id_)).reason
+        assert "Sending is paused. Holidays. Run `callrail-relay resume` to go on." == explain_all(
+            (await rig.message(id_)).reasons
+        )
 
         await rig.operations.resume(None)
         await rig.work(rig.delivery())
@@ -159,7 +166,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
 
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)
-        assert "is not in the settings" in (message.reason or "")
+        assert "isn't in the settings" in (explain_all(message.reasons) or "")
         assert ["ACC2", rig.account_id] == [standing.account.id for standing in await changed.standings()]
 
 
@@ -227,11 +234,11 @@ async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
         failed = await rig.accept("Failed")
         await rig.work(rig.delivery())
         since = rig.clock.now() - timedelta(days=1)
-        assert 1 == await rig.outbox.count_for_person(since)
+        assert 1 == await rig.outbox.read(history.count_for_person, since)
 
         await rig.operations.cancel(failed)
         assert [Status.CANCELLED] == await statuses(rig, failed)
-        assert 0 == await rig.outbox.count_for_person(since)
+        assert 0 == await rig.outbox.read(history.count_for_person, since)
         await rig.operations.resend(failed)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, failed)
@@ -367,26 +374,26 @@ async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None
     """For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave."""
     async with open_rig(tmp_path) as rig:
         number = rig.simulator.tracking_number
-        [entry] = await rig.operations.suppress(recipient(1), None, "They called.")
+        [entry] = await rig.operations.opt_out(recipient(1), None, "They called.")
         assert (recipient(1), number, "They called.") == (
             entry.recipient,
             entry.tracking_number,
             entry.reason,
         )
-        await rig.operations.suppress(recipient(2), number, "x")
-        assert {recipient(1), recipient(2)} == {one.recipient for one in await rig.operations.suppressions()}
+        await rig.operations.opt_out(recipient(2), number, "x")
+        assert {recipient(1), recipient(2)} == {one.recipient for one in await rig.operations.opt_outs()}
 
         id_ = await rig.accept(to=recipient(1))
         await rig.work(rig.delivery())
         with pytest.raises(NotAllowed, match="opted out"):
             await rig.operations.approve(id_)
 
-        assert 1 == await rig.operations.lift_suppression(recipient(1), None)
+        assert 1 == await rig.operations.remove_opt_out(recipient(1), None)
         await rig.operations.approve(id_)
         await rig.work(rig.delivery())
         assert [Status.SENT] == await statuses(rig, id_)
         with pytest.raises(NotFound, match="not on the list"):
-            await rig.operations.lift_suppression(recipient(1), number)
+            await rig.operations.remove_opt_out(recipient(1), number)
 
 
 async def test_only_unknown_texts_can_be_marked_as_sent(tmp_path: Path) -> None:
@@ -434,7 +441,7 @@ async def test_text_is_shown_as_programs_read_it(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.work(rig.delivery())
-        document = (await rig.message(id_)).document()
+        document = message_document(await rig.message(id_))
 
         [taken] = rig.simulator.texts
         assert {
@@ -483,9 +490,9 @@ async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
         await rig.work(rig.delivery())
         id_ = await rig.accept("Second", to=recipient(2))
 
-        assert "The budget of the day is used up (1 of 1) until 2026-03-03T15:00:00.000Z." == (
-            (await rig.message(id_)).reason
-        )
+        assert (
+            Reason("budget", {"window": "day", "used": 1, "allowed": 1, "until": "2026-03-03T15:00:00.000Z"}),
+        ) == (await rig.message(id_)).reasons
 
 
 async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(tmp_path: Path) -> None:
@@ -496,12 +503,12 @@ async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(t
             for n in range(1, 8)
         ]
         held = [id_ for id_ in ids if (await rig.message(id_)).status is Status.HELD]
-        await rig.operations.suppress(str((await rig.message(held[0])).recipient), None, "By phone.")
+        await rig.operations.opt_out(str((await rig.message(held[0])).recipient), None, "By phone.")
 
         assert held == await rig.operations.held_alike(held[0])
         assert held[1:] == await rig.operations.held_alike(held[0], approvable=True)
         for id_ in held[1:]:
-            await rig.operations.suppress(str((await rig.message(id_)).recipient), None, "By phone.")
+            await rig.operations.opt_out(str((await rig.message(id_)).recipient), None, "By phone.")
         with pytest.raises(NotAllowed, match="all of the people opted out"):
             await rig.operations.held_alike(held[0], approvable=True)
 
@@ -514,5 +521,5 @@ async def test_opting_out_the_person_of_a_text_cancels_it(tmp_path: Path) -> Non
         [message] = await rig.operations.opt_out_recipient(id_, "Asked by text.")
 
         assert Status.CANCELLED is message.status
-        [entry] = await rig.operations.suppressions()
+        [entry] = await rig.operations.opt_outs()
         assert (RECIPIENT, "Asked by text.") == (entry.recipient, entry.reason)

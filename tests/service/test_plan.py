@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callrail_relay.domain.guards import GuardPolicy, Mode
-from callrail_relay.domain.mapper import Planned, map_text
-from callrail_relay.domain.mapping import Accepted, Draft
+from callrail_relay.domain.mapper import Accepted, MappedText, Planned, map_direct
 from callrail_relay.domain.message import Status
+from callrail_relay.outbox import opt_outs
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -30,8 +30,8 @@ a_text = st.tuples(st.sampled_from(PEOPLE), st.sampled_from(TEXTS))
 texts = st.lists(a_text, max_size=8)
 
 
-def drafts(rig: Rig, wanted: Sequence[tuple[str, str]]) -> list[Draft]:
-    return [map_text(to=to, text=text, sender=None, policy=rig.mapping) for to, text in wanted]
+def drafts(rig: Rig, wanted: Sequence[tuple[str, str]]) -> list[MappedText]:
+    return [map_direct(to=to, text=text, sender=None, routes=rig.mapping.routes) for to, text in wanted]
 
 
 def told(planned: Planned) -> tuple[object, ...]:
@@ -46,7 +46,7 @@ def told(planned: Planned) -> tuple[object, ...]:
     )
 
 
-async def done(rig: Rig, draft: Draft, accepted: Accepted) -> tuple[object, ...]:
+async def done(rig: Rig, draft: MappedText, accepted: Accepted) -> tuple[object, ...]:
     if accepted.duplicate_of is not None:
         return "duplicate", draft.recipient, draft.text
     message = await rig.message(accepted.message_id)
@@ -89,7 +89,7 @@ def test_a_dry_run_tells_what_the_run_then_does(
             for to, text in before:
                 await rig.accept(text, to=to)
             for person in opted_out:
-                await rig.outbox.suppress(rig.simulator.tracking_number, person, "STOP")
+                await rig.outbox.write(opt_outs.add_opt_out, rig.simulator.tracking_number, person, "STOP")
             clock.advance(later)
             found = [(b"saved", drafts(rig, wanted)) for wanted in files]
             kept = [rig.stored("*", table) for table in ("messages", "submissions", "accounts", "decisions")]

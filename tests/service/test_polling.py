@@ -1,14 +1,23 @@
 """Looking for replies at the simulator, where no webhook tells of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.events import OptedOut, ProgramFailed, RepliesNotRead, ReplyReceived
+from callrail_relay.callrail.simulator.shapes import RECENT_MESSAGES
+from callrail_relay.domain.events import (
+    AttemptFinished,
+    MessageHeld,
+    OptedOut,
+    ProgramFailed,
+    RepliesNotRead,
+    ReplyReceived,
+    SendingUnpolled,
+)
 from callrail_relay.domain.inbound import (
     FIRST,
     LONGEST,
@@ -19,9 +28,21 @@ from callrail_relay.domain.inbound import (
     SeenReplies,
     ShownNumber,
 )
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox import history, opt_outs
+from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
-from callrail_relay.service.replies import Polling, ReplyReader
-from tests.service.rig import Rig, open_rig
+from callrail_relay.service.delivery import Delivery, Worker
+from callrail_relay.service.replies import (
+    COMMAND_WAITS,
+    FIRST_POLL_WITHIN,
+    FIRST_RETRY,
+    InboundTexts,
+    Polling,
+    ReplyReader,
+)
+from tests.outbox.told import ingest_one
+from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
 
@@ -42,14 +63,21 @@ def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
     return PollPolicy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
 
 
-def polling_of(rig: Rig, *, reader: ReplyReader | None = None, requests_per_hour: int = 800) -> Polling:
+def polling_of(
+    rig: Rig,
+    *,
+    reader: ReplyReader | None = None,
+    requests_per_hour: int = 800,
+    opened: Callable[[Collection[str]], None] = lambda _: None,
+) -> Polling:
     return Polling(
         rig.outbox,
         reader or rig.callrail,
         policy_of(rig, requests_per_hour=requests_per_hour),
-        rig.witness,
+        InboundTexts(rig.outbox, rig.inbound, hook=rig.events),
         clock=rig.clock,
         hook=rig.events,
+        opened=opened,
     )
 
 
@@ -84,7 +112,7 @@ async def test_a_stop_is_found_within_the_set_time(rig: Rig) -> None:
     assert START + 2 * EVERY == await polling.turn()
 
     assert 2 == used(rig)
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
     assert [1] == [event.people for event in rig.events.of(OptedOut)]
 
 
@@ -111,13 +139,15 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
             direction=Direction.IN,
             conversation_id=next(iter(rig.simulator.conversations)),
         )
-        noted = await rig.outbox.note_text(text, rig.witness)
-        assert (reply == "New") is noted.is_new
+        ingested = await ingest_one(rig.outbox, text, rig.inbound)
+        assert (reply == "New") is ingested.is_new
     rig.clock.advance(EVERY)
     await polling.turn()
 
     assert 3 == len(rig.events.of(ReplyReceived))
-    conversation = await rig.outbox.read_conversation(rig.simulator.tracking_number, RECIPIENT, None, 10)
+    conversation = await rig.outbox.read(
+        history.read_conversation, rig.simulator.tracking_number, RECIPIENT, None, 10
+    )
     assert ["Yes", "Yes", "New"] == [text.content for text in conversation.utterances]
 
 
@@ -142,14 +172,14 @@ async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -
 
 async def test_of_several_nodes_one_looks(rig: Rig) -> None:
     """Another one takes over when that one does not come back."""
-    first = await rig.outbox.claim_poll(policy_of(rig))
+    first = await rig.outbox.write(store_replies.claim_poll, policy_of(rig))
     assert first is not None
 
     second = polling_of(rig)
-    assert START + EVERY == await second.turn()
+    assert START + timedelta(seconds=1) == await second.turn()
     assert 0 == used(rig)
 
-    rig.clock.set(START + EVERY)
+    rig.clock.set(START + policy_of(rig).lease)
     await second.turn()
     assert 1 == used(rig)
 
@@ -159,10 +189,10 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
     polling = polling_of(rig, reader=Recorder(), requests_per_hour=3)
     await polling.turn()
     rig.clock.advance(EVERY)
-    assert await rig.outbox.claim_poll(policy_of(rig, requests_per_hour=3)) is None
+    assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is None
 
     rig.clock.set(START + timedelta(hours=1))
-    assert await rig.outbox.claim_poll(policy_of(rig, requests_per_hour=3)) is not None
+    assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is not None
 
 
 async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
@@ -179,6 +209,42 @@ async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:
 
     seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=START)
     assert (2, 260) == (seen.requests, len(seen.conversations))
+
+
+async def test_a_conversation_is_read_only_if_the_list_cannot_show_all_that_came(rig: Rig) -> None:
+    """The list shows the last 25 texts of each; one with fewer new ones costs no request."""
+    rig.simulator.receive(RECIPIENT, "STOP")
+    for number in range(RECENT_MESSAGES):
+        rig.clock.advance(1)
+        rig.simulator.receive(RECIPIENT, f"And another thing: {number}")
+        rig.simulator.receive(recipient(50), "Hello")
+    for number in range(5):
+        rig.simulator.receive(recipient(51), f"Hello {number}")
+    since = START - MINUTE
+
+    seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=since)
+
+    assert 3 == seen.requests
+    assert [5, 25, 26] == sorted(len(texts) for texts in seen.conversations)
+    [ours] = [texts for texts in seen.conversations if texts[0].source == ShownNumber(RECIPIENT)]
+    assert "STOP" == ours[0].content
+
+    later = await rig.callrail.find_replies(
+        rig.account_id, rig.simulator.company_id, since=START + timedelta(seconds=2)
+    )
+    assert (1, [5, 24, 24]) == (later.requests, sorted(len(texts) for texts in later.conversations))
+
+
+async def test_a_page_may_have_many_long_conversations(rig: Rig) -> None:
+    """Some megabytes in one answer."""
+    for number in range(120):
+        for text in range(RECENT_MESSAGES):
+            rig.simulator.receive(recipient(number), f"{text} {'long ' * 60}")
+
+    seen = await rig.callrail.find_replies(rig.account_id, rig.simulator.company_id, since=rig.clock.now())
+
+    assert seen.fault is None
+    assert 120 == len(seen.conversations)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +267,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
     rig.simulator.faults.clear()
     rig.clock.advance(EVERY)
     await polling.turn()
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
@@ -212,7 +278,7 @@ async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> No
 
     await polling_of(rig).turn()
 
-    assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
@@ -231,3 +297,96 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
     worker.stop()
     rig.clock.advance(5)
     await delivery
+
+
+def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[Worker, Delivery, Polling]:
+    """A worker that sends nothing before its first poll."""
+    delivery = rig.delivery(closed=frozenset({rig.account_id}))
+    polling = polling_of(rig, reader=reader, opened=delivery.open)
+    return rig.worker(delivery, beside=[polling]), delivery, polling
+
+
+async def test_an_opt_out_that_came_while_the_relay_was_off_is_known_before_the_first_text(rig: Rig) -> None:
+    """The poll of an earlier run doesn't count, however short a time ago it was."""
+    await polling_of(rig).turn()
+    rig.clock.advance(1)
+    rig.simulator.receive(RECIPIENT, "STOP")
+    stopped, other = await rig.accept("Hello"), await rig.accept("Hello", to=recipient(50))
+
+    worker, delivery, _ = held_back(rig)
+    await delivery.turn()
+    assert [] == rig.simulator.texts
+    running = asyncio.create_task(worker.run())
+    await rig.events.until(MessageHeld)
+    await rig.events.until(AttemptFinished)
+    worker.stop()
+    await running
+
+    assert (Status.HELD, Status.SENT) == (
+        (await rig.message(stopped)).status,
+        (await rig.message(other)).status,
+    )
+    assert [recipient(50)] == [text.customer_phone_number for text in rig.simulator.texts]
+
+
+async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None:
+    """With a warning; until then the poll is tried again every few seconds."""
+    rig.simulator.fault(Fault(Kind.STATUS, on="read", status=503))
+    worker, _, polling = held_back(rig)
+    await rig.accept("Hello")
+    running = asyncio.create_task(worker.run())
+    tries = int(FIRST_POLL_WITHIN / FIRST_RETRY)
+    for count in range(1, tries + 1):
+        await rig.events.until(RepliesNotRead, count)
+        assert [] == rig.simulator.texts
+        rig.clock.advance(FIRST_RETRY)
+        polling.wake()
+    [late] = await rig.events.until(SendingUnpolled)
+    await rig.events.until(AttemptFinished)
+    worker.stop()
+    await running
+
+    assert rig.account_id == late.account_id
+    assert 1 == len(rig.simulator.texts)
+    assert rig.clock.now() + EVERY == await polling.turn()
+
+
+async def test_the_first_poll_of_one_node_counts_for_those_that_started_before_it(rig: Rig) -> None:
+    opened: list[str] = []
+    waiting = polling_of(rig, reader=Recorder(fault="CallRail has trouble (503)."), opened=opened.extend)
+    await waiting.turn()
+    assert [] == opened
+    rig.clock.advance(FIRST_RETRY)
+    await polling_of(rig).turn()
+
+    await waiting.turn()
+
+    assert [rig.account_id] == opened
+    assert 1 == used(rig)
+
+
+async def test_a_command_polls_before_it_sends_unless_that_was_done_lately(rig: Rig) -> None:
+    assert await polling_of(rig).poll_now()
+    rig.clock.advance(EVERY - MINUTE)
+    rig.simulator.receive(RECIPIENT, "STOP")
+    assert await polling_of(rig).poll_now()
+    assert 1 == used(rig)
+    rig.clock.advance(MINUTE * 2)
+    assert await polling_of(rig).poll_now()
+    assert 2 == used(rig)
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
+
+
+async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And leaves it to others: no lease stays behind."""
+    time = LoopTime(monkeypatch)
+
+    class Silent:
+        async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:
+            time.jump(COMMAND_WAITS)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    assert not await polling_of(rig, reader=Silent()).poll_now()
+    rig.clock.advance(FIRST_RETRY)
+    assert await polling_of(rig).poll_now()

@@ -12,6 +12,7 @@ from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, proof
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
+from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.health import Worry
 from callrail_relay.service.public_address import (
     AGAIN,
@@ -60,7 +61,7 @@ def address_of(rig: Rig, world: World, *, url: str | None = URL) -> PublicAddres
 async def the_world(folder: Path, *, serves: bool = True) -> AsyncIterator[tuple[Rig, World]]:
     async with open_rig(folder, serves=serves) as rig:
         world = World()
-        world.secret = await rig.outbox.read_relay_secret("secret of this relay")
+        world.secret = await rig.outbox.write(relay_secrets.read_relay_secret, "secret of this relay")
         yield rig, world
 
 

@@ -20,6 +20,8 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import LADDER, OnUnknown
+from callrail_relay.outbox import claim as store_claim
+from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import STORE_RETRY
 from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
@@ -45,8 +47,8 @@ async def test_open_attempts_of_a_node_are_settled_at_its_start(tmp_path: Path) 
     """Its own are unknown at once, those of another node are left alone; each is told once."""
     async with open_rig(tmp_path) as rig:
         mine, theirs = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
-        await rig.outbox.claim("node-1", rig.claim)
-        await rig.outbox.claim("node-2", rig.claim)
+        await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
+        await rig.outbox.write(store_claim.claim, "node-2", rig.claim)
 
         [event] = await settle(rig, "node-1")
         assert (mine, OutcomeKind.UNKNOWN, Status.UNKNOWN) == (event.message_id, event.outcome, event.status)
@@ -59,7 +61,7 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
     """A node that did not come back keeps nothing open for ever."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        await rig.outbox.claim("node-1", rig.claim)
+        await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
         assert [] == await settle(rig)
         rig.clock.advance(rig.claim.lease - timedelta(seconds=1))
         assert [] == await settle(rig)
@@ -67,7 +69,9 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
         rig.clock.advance(1)
         [event] = await settle(rig)
         assert id_ == event.message_id
-        assert "not sent again before that is known" in ((await rig.message(id_)).reason or "")
+        assert "checks with CallRail before it is sent again" in (
+            explain_all((await rig.message(id_)).reasons) or ""
+        )
 
 
 # --- looking up ------------------------------------------------------------------------------------------
@@ -134,8 +138,8 @@ async def test_text_that_callrail_does_not_show_is_left_to_a_person(tmp_path: Pa
         assert list(LADDER) == looked
         message = await rig.message(id_)
         assert Status.UNKNOWN == message.status
-        assert "Decide: `messages resend`, `messages mark-sent` or `messages cancel`" in (
-            message.reason or ""
+        assert "then run `messages resend`, `messages mark-sent` or `messages cancel`" in (
+            explain_all(message.reasons) or ""
         )
         assert 4 == len(message.segments[0].attempts[0].evidence)
         assert [] == rig.events.of(OutcomeFound)
@@ -385,7 +389,7 @@ async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) 
     """Its lease ends soon after leases were looked at; the look-up is due as after an outcome of our own."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        claim = (await rig.outbox.claim("node-2", rig.claim)).claim
+        claim = (await rig.outbox.write(store_claim.claim, "node-2", rig.claim)).claim
         assert claim is not None
         begun = rig.clock.now()
         await rig.callrail.send_text(claim.route, claim.recipient, claim.content)

@@ -123,7 +123,7 @@ async def test_a_saved_file_is_mapped_again_only_as_a_whole(tmp_path: Path) -> N
     async with open_rig(tmp_path) as rig:
         document = json.dumps([payload(message="A"), payload(message="B", team_id=7)]).encode()
         intake = Intake(rig.outbox, teams(rig, "42"), clock=rig.clock, random=rig.random)
-        drafts = map_saved(document, teams(rig, "42")).drafts
+        drafts = map_saved(document, teams(rig, "42").routes).drafts
         [first] = await intake.accept_saved([(document, drafts)], force=False)
         [again] = await intake.accept_saved([(document, drafts)], force=False)
         [_, whole], [_, partly] = first.accepted, again.accepted

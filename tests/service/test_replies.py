@@ -18,9 +18,12 @@ from starlette.routing import Route
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
 from callrail_relay.domain.inbound import GIVE_UP, LONGEST_RETRY, CallRailText, Direction, ShownNumber
 from callrail_relay.errors import SettingsFault
+from callrail_relay.outbox import history, replies
 from callrail_relay.service.replies import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.web.server import Listener
+from tests.outbox.told import ingest_one
+from tests.outbox.worker import accept_one
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_draft, make_message, make_route, make_submission
@@ -63,14 +66,14 @@ async def reply(rig: Rig, content: str = "Who is this?", *, key: str = "SCI1", f
         direction=Direction.IN,
         company_id=rig.simulator.company_id,
     )
-    assert (await rig.outbox.note_text(text, replace(rig.witness, forwards=forwards))).is_new
+    assert (await ingest_one(rig.outbox, text, replace(rig.inbound, forwards=forwards))).is_new
 
 
 async def text(rig: Rig, opportunity_id: str) -> None:
     """A text to the same person from our number, about an opportunity."""
     route = make_route(tracking_number=rig.simulator.tracking_number)
     draft = make_draft(route=route, opportunity_id=opportunity_id, text=f"About {opportunity_id}")
-    await rig.outbox.accept(make_submission(make_message(draft=draft)))
+    await accept_one(rig.outbox, make_submission(make_message(draft=draft)))
 
 
 async def test_a_reply_goes_to_every_channel_once(rig: Rig) -> None:
@@ -116,7 +119,7 @@ async def test_without_a_wish_nothing_is_passed_on(rig: Rig) -> None:
         direction=Direction.OUT,
         company_id=rig.simulator.company_id,
     )
-    await rig.outbox.note_text(sent, replace(rig.witness, forwards=True))
+    await ingest_one(rig.outbox, sent, replace(rig.inbound, forwards=True))
     channels = Channels()
 
     assert await forwarding_of(rig, channels).turn() is None
@@ -157,14 +160,16 @@ async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> No
     assert failures[-1].retry_at is None
     assert rig.clock.now() - START >= GIVE_UP
     assert 20 < len(failures) < 40
-    conversation = await rig.outbox.read_conversation(rig.simulator.tracking_number, RECIPIENT, None, 10)
+    conversation = await rig.outbox.read(
+        history.read_conversation, rig.simulator.tracking_number, RECIPIENT, None, 10
+    )
     assert ["Who is this?"] == [one.content for one in conversation.utterances]
 
 
 async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:
     """When the lease is over; until then nobody else takes it."""
     await reply(rig)
-    assert await rig.outbox.claim_forward(LEASE) is not None
+    assert await rig.outbox.write(replies.claim_forward, LEASE) is not None
     channels = Channels()
     other = forwarding_of(rig, channels)
 

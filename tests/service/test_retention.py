@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.service.retention import STEP, Retention
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
@@ -70,11 +71,11 @@ async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
 async def test_an_opt_out_is_for_ever(tmp_path: Path) -> None:
     """Somebody who said STOP years ago is not texted."""
     async with open_rig(tmp_path) as rig:
-        await rig.outbox.suppress(rig.simulator.tracking_number, RECIPIENT, "STOP")
+        await rig.outbox.write(opt_outs.add_opt_out, rig.simulator.tracking_number, RECIPIENT, "STOP")
         rig.clock.advance(AFTER * 3)
         await retention(rig).turn()
 
-        assert await rig.outbox.is_suppressed(rig.simulator.tracking_number, RECIPIENT)
+        assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
 
 
 async def test_many_go_in_small_steps(tmp_path: Path) -> None:
@@ -87,6 +88,6 @@ async def test_many_go_in_small_steps(tmp_path: Path) -> None:
 
         assert rig.clock.now() == await retention(rig).turn()
         assert await retention(rig).turn() is None
-        left = await rig.outbox.list_messages(MessageFilter(limit=0))
+        left = await rig.outbox.read(queries.list_messages, MessageFilter(limit=0))
         assert {None} == {message.text for message in left}
         assert STEP + 3 == len(left)

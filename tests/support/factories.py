@@ -8,10 +8,10 @@ from uuid import UUID
 from callrail_relay.domain.account import Account, Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
-from callrail_relay.domain.mapping import Draft, NewMessage, NewSubmission
+from callrail_relay.domain.mapper import MappedText, NewMessage, NewSubmission
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.routing import Route
-from callrail_relay.domain.segmentation import segments
+from callrail_relay.domain.segmentation import split_text
 
 ACCOUNT = "ACC0000000000000000000000000000001"
 COMPANY = "COM0000000000000000000000000000001"
@@ -51,8 +51,8 @@ def make_draft(
     seller_id: str | None = "202",
     seller: str | None = "Pat Example",
     team_id: str | None = "42",
-) -> Draft:
-    return Draft(
+) -> MappedText:
+    return MappedText(
         recipient=recipient,
         text=text,
         route=route or make_route(),
@@ -67,7 +67,7 @@ def make_draft(
 def make_message(
     *,
     id_: str | None = None,
-    draft: Draft | None = None,
+    draft: MappedText | None = None,
     verdict: Verdict | None = None,
     max_characters: int = 140,
     skip_identical: bool = False,
@@ -78,7 +78,7 @@ def make_message(
         id=id_ or make_id(),
         draft=draft,
         verdict=verdict or Verdict(),
-        segment_count=len(segments(draft.text, max_characters)) if draft.text else 0,
+        segment_count=len(split_text(draft.text, max_characters=max_characters)) if draft.text else 0,
         skip_identical=skip_identical,
         approved=approved,
     )

@@ -74,10 +74,11 @@ class PostgresCluster:
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(owns), sql.Identifier(name))
         )
 
-    def create_database(self) -> str:
-        """Make an empty database; return its name."""
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database, an empty one or a copy of *template*; return its name."""
         name = f"test_{next(self._numbers)}"
-        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._execute(copied.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
     def drop_database(self, name: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import Counts, Readings, Standing
+from callrail_relay.domain.delivery import AccountStatus, Counts, StoreStats
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -32,7 +32,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
-from callrail_relay.domain.message import Source, Status, uuid7
+from callrail_relay.domain.message import Reason, Source, Status, uuid7
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.telemetry.metrics import Metrics
 from tests.support.clock import START, ManualClock
@@ -70,7 +70,7 @@ EVENTS: list[Event] = [
     ProgramFailed(reason="KeyError", retry_in=MINUTE),
 ]
 
-READINGS = Readings(
+READINGS = StoreStats(
     read_at=START,
     counts=Counts(
         undone={Status.HELD: 2, Status.QUEUED: 0, Status.SENDING: 0, Status.UNKNOWN: 1},
@@ -80,8 +80,8 @@ READINGS = Readings(
         look_ups=1,
     ),
     standings=(
-        Standing(
-            account=make_account().paused(START, "Lunch."),
+        AccountStatus(
+            account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
             hour=Window(150, 150, START + MINUTE),
             day=Window(151, 1000),
             pending=4,
@@ -111,11 +111,11 @@ def metrics(clock: ManualClock) -> Metrics:
     return metrics
 
 
-def text_of(metrics: Metrics, readings: Readings | None = READINGS) -> str:
+def text_of(metrics: Metrics, readings: StoreStats | None = READINGS) -> str:
     return metrics.exposition(readings, "")[0].decode()
 
 
-def samples(metrics: Metrics, readings: Readings | None = READINGS) -> Samples:
+def samples(metrics: Metrics, readings: StoreStats | None = READINGS) -> Samples:
     """The value of each sample by its name and its labels' values."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value

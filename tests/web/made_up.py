@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from callrail_relay.bootstrap.context import Installation
-from callrail_relay.domain.message import uuid7
+from callrail_relay.domain.message import Reason, uuid7
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import migrate
@@ -70,7 +70,7 @@ class Planned:
     status: str
     who: Person
     words: str | None = None
-    reasons: Sequence[tuple[str, str]] = ()
+    reasons: Sequence[Reason] = ()
     tries: Sequence[tuple[str, int | None, str]] = ()
     look_at: datetime | None = None
     evidence: Sequence[tuple[datetime, str]] = ()
@@ -144,7 +144,9 @@ class Office:
         if not tries and status in ("sent", "failed", "unknown"):
             tries = (_USUAL[status],)
         if not reasons and status == "failed":
-            reasons = (("rejected", "CallRail refused the text: This number cannot receive texts."),)
+            reasons = (
+                Reason("refused", {"http_status": 400, "detail": "This number cannot receive texts."}),
+            )
         self._rows[messages].append(
             {
                 "seq": number,
@@ -160,7 +162,7 @@ class Office:
                 "company_id": self._route.company_id,
                 "tracking_number": self._route.tracking_number,
                 "segment_count": 1,
-                "reasons": [{"code": code, "detail": detail} for code, detail in reasons],
+                "reasons": [reason.document() for reason in reasons],
                 "approved": [],
                 "opportunity_id": str(body["opportunity_id"]),
                 "sender_id": str(body["sender_id"]),
@@ -289,39 +291,21 @@ def a_day(office: Office, now: datetime) -> None:
         "held",
         who=person(31),
         words="Hi {{seller_first_name}}, are you still thinking of selling your house?",
-        reasons=(
-            (
-                "merge_tag",
-                "A merge tag was not filled in; approve it to send it as it is, or cancel it.",
-            ),
-        ),
+        reasons=(Reason("merge_tag", {"placeholder": "{{seller_first_name}}"}),),
     )
     office.text(
         ago(minutes=12),
         "held",
         who=person(57),
         words="Our offer for 77 Birch Ln stands until Friday.",
-        reasons=(
-            (
-                "too_old",
-                "It waited longer than 4 h and may no longer make sense; approve it or cancel it.",
-            ),
-        ),
+        reasons=(Reason("too_old", {"max_age_seconds": 14_400}),),
     )
     office.text(
         ago(minutes=33),
         "unknown",
         who=person(64),
         words="Thanks for the call today. I'll send the offer for 140 Mill Rd by Friday.",
-        reasons=(
-            (
-                "not_found",
-                (
-                    "The connection broke while the text left, and it does not show in CallRail's "
-                    "conversation. Look there yourself; then send it again, mark it as sent, or cancel it."
-                ),
-            ),
-        ),
+        reasons=(Reason("unknown", {"problem": "not_shown"}),),
         evidence=[
             (ago(minutes=32 - minutes), "CallRail's conversation does not show it yet.") for minutes in (1, 5)
         ],

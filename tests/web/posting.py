@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.refusals import Refused, uncounted
-from callrail_relay.service.replies import Witness
+from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
 from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
 from tests.service.rig import Rig
@@ -75,13 +75,17 @@ def public_app(
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    witness = Witness(
-        rig.outbox, rig.witness, keys=keys, read=read_text, hook=rig.events, heard=wake, refused=refused
+    webhooks = CallRailWebhooks(
+        InboundTexts(rig.outbox, rig.inbound, hook=rig.events, arrived=wake),
+        keys=keys,
+        read=read_text,
+        hook=rig.events,
+        refused=refused,
     )
     writable = StoreProbe(rig.outbox, rig.clock).writable
     return create_public_app(
         hook,
-        CallRailHook(hook.gate, witness),
+        CallRailHook(hook.gate, webhooks),
         writable,
         rig.clock,
         answered,

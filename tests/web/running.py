@@ -19,6 +19,7 @@ from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
 from callrail_relay.domain.message import MessageFilter, Status
+from callrail_relay.outbox import contacts
 from callrail_relay.service.changes import ChangeSignal
 
 T = TypeVar("T")
@@ -120,7 +121,7 @@ async def _parts(
         ):
             if deliver:
                 tasks.start_soon(worker.run)
-            await relay.outbox.note_contacts(installation.account_ids, answered=True)
+            await relay.store.write(contacts.note_contacts, installation.account_ids, answered=True)
             token = await require_hook_token(installation)
             yield Parts(
                 installation=installation,

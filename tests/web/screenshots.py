@@ -67,7 +67,7 @@ def main(folder: Path | None) -> None:
         context = browser.new_context()
         sign_in(context.new_page(), relay.login_url)
         state = context.storage_state()
-        relay.call(relay.relay.operations.suppress, person(71).phone, None, "Replied STOP")
+        relay.call(relay.relay.operations.opt_out, person(71).phone, None, "Replied STOP")
         if folder is None:
             _picture(browser, relay, state)
             return

@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from callrail_relay.bootstrap.context import Installation
 from callrail_relay.clock import SystemClock
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox import decisions
 from tests.web.browser import new_page, sign_in
 from tests.web.made_up import Office, a_day, person
 from tests.web.running import Running, running
@@ -166,7 +168,7 @@ def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.textContent.trim()"))
     assert "Review" in reached
-    assert any("Approve" in one or "Send again" in one for one in reached)
+    assert any("Send anyway" in one or "Send again" in one for one in reached)
 
 
 # --- actions ---------------------------------------------------------------------------------------------
@@ -187,11 +189,11 @@ def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Runni
     card = page.get_by_role("listitem").filter(has_text="Click Once")
     expect(card).to_be_visible(timeout=SENDING)
     waiting = int(page.locator("#count .count").inner_text().split()[0])
-    card.get_by_role("button", name="Approve").click()
+    card.get_by_role("button", name="Send anyway").click()
 
     expect(card).to_have_count(0)
     expect(page.locator("#count .count")).to_have_text(re.compile(rf"^{waiting - 1}\b"))
-    expect(page.get_by_text("Approved: the text leaves")).to_be_visible()
+    expect(page.get_by_text("Queued to send")).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "notice"
     assert page.evaluate("window.sameDocument")
     assert HELD in [text.content for text in until(lambda: relay.simulator.texts, lambda texts: texts)]
@@ -223,7 +225,7 @@ def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) 
         began = time.monotonic()
         actor.get_by_role("button", name="Cancel").click()
         expect(row).to_have_count(0)
-        expect(other.locator(".title .badge")).to_have_text("Cancelled")
+        expect(other.locator(".title .badge")).to_have_text("Canceled")
         times.append(time.monotonic() - began)
 
     assert statistics.median(times) < 1, times
@@ -240,9 +242,9 @@ def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Runni
     """A command in a terminal tells no page; the pages look."""
     id_ = hold(relay, "From A Terminal", 403)
     page = live(open_page(f"/texts/{id_}"))
-    relay.call(relay.relay.outbox.cancel, id_, ["held"])
+    relay.call(relay.relay.store.write, decisions.cancel, id_, [Status.HELD])
 
-    expect(page.locator(".title .badge")).to_have_text("Cancelled")
+    expect(page.locator(".title .badge")).to_have_text("Canceled")
 
 
 def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, relay: Running) -> None:
@@ -297,10 +299,10 @@ def test_action_that_came_too_late_says_so(
     page.context.route("**/events*", lambda route: route.abort())
     page.goto(f"{relay.url}/texts/{id_}")
     relay.call(relay.relay.operations.cancel, id_)
-    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("button", name="Send anyway").click()
 
     expect(page.locator("#notice")).to_contain_text("cannot be approved")
-    expect(page.locator(".title .badge")).to_have_text("Cancelled")
+    expect(page.locator(".title .badge")).to_have_text("Canceled")
     complaints.clear()  # of the stream that was cut
 
 
@@ -315,7 +317,7 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
 
     page.get_by_role("link", name="Setup").click()
     page.get_by_role("button", name=re.compile("^Remove")).first.click()
-    expect(page.get_by_text("Taken off the opt-outs")).to_be_visible()
+    expect(page.get_by_text("Opt-out removed")).to_be_visible()
     page.get_by_label("Number").fill("303 555 0142")
     page.get_by_label("Why").fill("Asked by phone")
     page.get_by_role("button", name="Add").click()
@@ -359,7 +361,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
     page.get_by_label("Text", exact=True).fill("Is this thing on?")
     page.get_by_label("To").fill("12")
     page.get_by_role("button", name="Send it").click()
-    expect(page.get_by_role("alert")).to_contain_text("The number cannot be used")
+    expect(page.get_by_role("alert")).to_contain_text("valid US/Canada phone number")
     expect(page.get_by_label("Text", exact=True)).to_have_value("Is this thing on?")
     page.get_by_label("To").fill("(312) 555-0177")
     page.get_by_role("button", name="Send it").click()
@@ -430,7 +432,7 @@ def test_way_of_a_text_and_its_request(open_page: OpenPage, relay: Running) -> N
     id_ = relay.ids("failed")[-1]
     page = open_page(f"/texts/{id_}")
     way = page.get_by_role("region", name="What happened")
-    for words in ("Came in from IF3", "Goes to", "CallRail refused it (answer 400)", "cannot receive texts"):
+    for words in ("Received from IF3", "To (", "Rejected by CallRail (400)", "cannot receive texts"):
         expect(way).to_contain_text(words)
     assert "seller_phone" not in page.content()
     page.get_by_role("link", name="Show the request").click()
@@ -457,7 +459,7 @@ def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signe
     page.get_by_role("button", name="Show").click()
     page.locator("table.texts a").first.click()
     page.get_by_role("button", name="Cancel").click()
-    assert "Cancelled: the text does not leave" in page.content()
+    assert "Canceled: it won" in page.content()
     assert id_ in page.url
     page.goto(f"{relay.url}/texts/{relay.ids('unknown')[0]}")
     page.get_by_role("link", name="Send again").click()

@@ -212,7 +212,7 @@ async def test_a_fault_of_ours_is_told_and_answered_with_200(
     async def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rig.outbox, "note_text", fail)
+    monkeypatch.setattr(rig.outbox, "write", fail)
     async with client_of(public_app(rig)) as client:
         assert 200 == await post(client, reply(rig, "STOP"))
 

@@ -19,7 +19,7 @@ from callrail_relay.service.health import Condition
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
-from tests.outbox.told import POLICY, make_told
+from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
@@ -81,7 +81,7 @@ async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
 
         assert "150 of 150" in page
         assert "none left" in page
-        assert "Room again at" in page
+        assert "Available again at" in page
 
 
 async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
@@ -152,13 +152,13 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
         before = visitor.private.signal.count
         approved = await visitor.post(f"/texts/{id_}/approve", back="/texts?status=held")
         assert "/texts?status=held&said=" in str(approved.url)
-        assert "Approved: the text leaves" in approved.text
+        assert "Queued to send" in approved.text
         assert "queued" == (await rig.message(id_)).status
         assert (1, before + 1) == (visitor.private.woken, visitor.private.signal.count)
 
-        assert "Cancelled" in (await visitor.post(f"/texts/{id_}/cancel")).text
+        assert "Canceled" in (await visitor.post(f"/texts/{id_}/cancel")).text
         assert "cancelled" == (await rig.message(id_)).status
-        assert "in the queue again" in (await visitor.post(f"/texts/{id_}/resend")).text
+        assert "Queued to send again" in (await visitor.post(f"/texts/{id_}/resend")).text
         assert "queued" == (await rig.message(id_)).status
 
 
@@ -173,7 +173,7 @@ async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None
         assert len(held) > 1
         assert f"/texts/{held[0]}/approve-alike" in await visitor.page(f"/texts/{held[0]}")
         question = await visitor.page(f"/texts/{held[0]}/approve-alike")
-        assert f"in {len(held)} texts that are held together" in question
+        assert f"Applies to {len(held)} messages" in question
         await visitor.post(f"/texts/{held[0]}/approve-alike")
         assert {"queued"} == {(await rig.message(id_)).status for id_ in ids}
 
@@ -186,13 +186,13 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
     """Neither on its page nor on the first one, until the person is taken off the list."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
-        await rig.operations.suppress(RECIPIENT, None, "Asked by phone.")
+        await rig.operations.opt_out(RECIPIENT, None, "Asked by phone.")
         for path in ("/", f"/texts/{id_}"):
             page = await visitor.page(path)
             assert f"/texts/{id_}/approve" not in page
             assert f"/texts/{id_}/cancel" in page
 
-        await rig.operations.lift_suppression(RECIPIENT, None)
+        await rig.operations.remove_opt_out(RECIPIENT, None)
         assert f"/texts/{id_}/approve" in await visitor.page(f"/texts/{id_}")
 
 
@@ -205,11 +205,11 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
         ]
         held = [id_ for id_ in ids if (await rig.message(id_)).status == "held"]
         opted_out = str((await rig.message(held[0])).recipient)
-        await rig.operations.suppress(opted_out, None, "Asked by phone.")
+        await rig.operations.opt_out(opted_out, None, "Asked by phone.")
 
         others = held[1:]
         question = await visitor.page(f"/texts/{others[0]}/approve-alike")
-        assert f"in {len(others)} text" in question
+        assert f"Applies to {len(others)} message" in question
         await visitor.post(f"/texts/{others[0]}/approve-alike")
         assert {"queued"} == {(await rig.message(id_)).status for id_ in others}
         assert "held" == (await rig.message(held[0])).status
@@ -218,7 +218,7 @@ async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Pat
 async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None:
     """The text shows the reply; “Opt out” puts the person on the list and cancels the text."""
     async with visiting(tmp_path) as (rig, visitor):
-        await rig.outbox.note_text(make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
+        await ingest_one(rig.outbox, make_told("leave me alone", ours=rig.simulator.tracking_number), POLICY)
         id_ = await rig.accept()
         page = await visitor.page(f"/texts/{id_}")
         assert "“leave me alone”" in page
@@ -226,7 +226,7 @@ async def test_doubtful_reply_is_decided_with_one_button(tmp_path: Path) -> None
 
         await visitor.post(f"/texts/{id_}/opt-out")
         assert "cancelled" == (await rig.message(id_)).status
-        assert [RECIPIENT] == [one.recipient for one in await rig.operations.suppressions()]
+        assert [RECIPIENT] == [one.recipient for one in await rig.operations.opt_outs()]
 
 
 async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
         id_ = await rig.accept("Held {{name}}")
         await visitor.post(f"/texts/{id_}/approve")
         [decision] = (await rig.message(id_)).decisions
-        assert "somebody on the dashboard" == decision.word.person
-        assert "Somebody on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
+        assert "a person on the dashboard" == decision.word.person
+        assert "A person on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
 
 
 async def test_notice_is_told_once(tmp_path: Path) -> None:
@@ -293,8 +293,8 @@ async def test_text_that_lacks_something_is_mapped_again(tmp_path: Path) -> None
         assert f"/texts/{id_}/cancel" in page
         assert f"/texts/{id_}/approve" not in page
         again = await visitor.post(f"/texts/{id_}/remap")
-        assert "and it cannot leave yet" in again.text
-        assert "names no phone number" in again.text
+        assert "be sent yet: see the reason" in again.text
+        assert "no phone number to send to" in again.text
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ async def test_url_for_if3_is_shown_to_whoever_asks_by_a_form(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("to", "text", "said"),
-    [("12", "Hello", "The number cannot be used"), (RECIPIENT, " ", "The text is empty")],
+    [("12", "Hello", "valid US/Canada phone number"), (RECIPIENT, " ", "The message is empty")],
 )
 async def test_wrong_test_text_is_refused_in_words(tmp_path: Path, to: str, text: str, said: str) -> None:
     async with visiting(tmp_path) as (_, visitor):

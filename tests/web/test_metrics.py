@@ -7,6 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from callrail_relay.outbox import opt_outs
 from callrail_relay.service.overview import OPT_OUTS_AGE, Gauges
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import COOKIE, Login
@@ -70,7 +71,7 @@ async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         gauges = Gauges(rig.outbox, rig.operations, rig.clock)
         assert 0 == (await gauges.read()).opt_outs
-        await rig.outbox.suppress(TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
+        await rig.outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
         assert 0 == (await gauges.read()).opt_outs
         rig.clock.advance(OPT_OUTS_AGE)
         assert 1 == (await gauges.read()).opt_outs

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from callrail_relay.domain.events import MessageAccepted, PingReceived
 from callrail_relay.domain.message import Message, Status
+from callrail_relay.sentences import explain
 from callrail_relay.service.tokens import REREAD, HookToken
 from callrail_relay.web.public import LARGEST_BODY, MOST_FAILURES, REPEAT_HEADERS
 from tests.service.rig import Rig, open_rig
@@ -172,7 +173,7 @@ async def test_every_variant_is_taken(tmp_path: Path, variant: Variant) -> None:
         assert [(variant.body, variant.content_type, variant.query or None)] == rig.stored(
             "body, content_type, query", "submissions"
         )
-        assert all(reason.detail for reason in message.reasons)
+        assert all(explain(reason) for reason in message.reasons)
 
 
 async def test_ids_are_kept_as_text(tmp_path: Path) -> None:

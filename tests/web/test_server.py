@@ -292,6 +292,22 @@ async def test_line_that_follows_a_body_is_no_request(tmp_path: Path) -> None:
             answer = await talk.head()
             assert answer.startswith(b"HTTP/1.1 200 ")
             await talk.body(answer)
+        await talk.say(b"\r\n")
+        await talk.say(WHOLE)
+        assert (await talk.head()).startswith(b"HTTP/1.1 200 ")
+
+        assert 3 == len(stored(rig))
+
+
+async def test_line_breaks_alone_wait_for_a_request(tmp_path: Path) -> None:
+    """They are no end of the connection, and other connections are served meanwhile."""
+    async with open_rig(tmp_path) as rig, listening(rig) as url:
+        async with talking_to(url) as empty, talking_to(url) as other:
+            await empty.say(b"\r\n\r\n")
+            await other.say(WHOLE)
+            assert (await other.head()).startswith(b"HTTP/1.1 200 ")
+            await empty.say(WHOLE)
+            assert (await empty.head()).startswith(b"HTTP/1.1 200 ")
 
         assert 2 == len(stored(rig))
 

@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.cli import status_view
 from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import Standing
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
@@ -21,15 +21,17 @@ from callrail_relay.domain.message import (
     Status,
     Verb,
     Word,
+    instant,
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.views import (
     Arrivals,
-    Pile,
+    Bucket,
     RawRequest,
     TextHistory,
     Waiting,
 )
+from callrail_relay.sentences import plural
 from callrail_relay.service.overview import OneText
 from callrail_relay.web.dashboard import now, words
 from callrail_relay.web.dashboard.text import readable, steps
@@ -62,47 +64,40 @@ def test_instants_are_said_as_one_says_them(instant: datetime | None, said: str)
     assert said == shown
 
 
-def test_sentence_is_for_a_person() -> None:
-    """Instants by this clock, ids as links, commands set apart, and no mark-up of others."""
-    until = NOW.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    shown = words.sentence(
-        f"<b>Wait</b> until {until} (message 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf); `callrail-relay resume`.",
-        NOW,
-    )
+def test_reason_is_for_a_person_at_a_page() -> None:
+    """Instants by this clock, ids as links, buttons in place of commands, and no mark-up of others."""
+    id_ = "019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf"
+    came_before = Reason("duplicate", {"problem": "mapped_later", "message_id": id_})
     assert (
-        "&lt;b&gt;Wait&lt;/b&gt; until 3:30 PM "
-        '(message <a href="/texts/019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf">019a0f8e…</a>); '
-        "<code>callrail-relay resume</code>."
-    ) == shown
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("Then run `callrail-relay resume`.", "Then press “Resume sending”."),
-        ("`callrail-relay messages list` shows the ids.", '<a href="/texts">Texts</a> shows the ids.'),
-        ("Run `callrail-relay configure`.", "Run <code>callrail-relay configure</code>."),
-        ("1 key(s), 3 request(s), 0 outgoing text(s)", "1 key, 3 requests, 0 outgoing texts"),
-        ("a wait(s)", "a wait(s)"),
-        (f"it leaves at {NOW.astimezone(UTC):%Y-%m-%d %H:%M} UTC.", "it leaves at 3:30 PM."),
-        (
-            f"it leaves at {NOW.astimezone(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}.",
-            "it leaves tomorrow at 3:30 PM.",
-        ),
-    ],
-)
-def test_sentence_is_one_of_a_page(written: str, shown: str) -> None:
-    """Buttons and links in place of commands, numbers with their words, times as one says them."""
-    assert shown == words.sentence(written, NOW)
-
-
-def test_beginning_of_a_sentence() -> None:
-    """Without links, and without half a word."""
-    assert "See Now, and decide…" == words.brief(
-        "See `callrail-relay messages list --status held --status unknown`, and decide on each of them.",
-        NOW,
-        22,
+        f'The same text to the same person came as well (message <a href="/texts/{id_}">019a0f8e…</a>). '
+        "Press “Send anyway” to send it."
+    ) == words.sentence(came_before, NOW)
+    assert "an unfilled placeholder: &lt;b&gt;{name}." in words.sentence(
+        Reason("merge_tag", {"placeholder": "<b>{name}"}), NOW
     )
+    assert words.sentence(Reason("unauthorized"), NOW).endswith(
+        "<code>callrail-relay configure</code>. Then press “Resume sending”."
+    )
+
+
+@pytest.mark.parametrize(("days", "said"), [(0, "at 3:30 PM"), (1, "tomorrow at 3:30 PM")])
+def test_reason_says_when(days: int, said: str) -> None:
+    """As one says it today."""
+    until = instant(NOW.astimezone(UTC) + timedelta(days=days))
+
+    assert words.sentence(Reason("quiet_hours", {"until": until}), NOW).endswith(f"will be sent {said}.")
+
+
+def test_sentence_of_the_program_is_escaped() -> None:
+    """Commands are set apart."""
+    shown = words.sentence("<b>Run</b> `callrail-relay resume`.", NOW)
+
+    assert "&lt;b&gt;Run&lt;/b&gt; <code>callrail-relay resume</code>." == shown
+
+
+def test_beginning_of_a_reason() -> None:
+    """Without links, and without half a word."""
+    assert "This person opted…" == words.brief(Reason("opt_out"), NOW, 22)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +111,7 @@ def test_numbers_and_counts() -> None:
     assert "(202) 555-0122" == words.phone(RECIPIENT)
     assert "no number" == words.phone(None)
     assert "12345" == words.phone("12345")
-    assert ["1 text", "2 texts", "1,200 texts"] == [words.plural(count, "text") for count in (1, 2, 1200)]
+    assert ["1 text", "2 texts", "1,200 texts"] == [plural(count, "text") for count in (1, 2, 1200)]
     assert "Hi there,…" == words.shortened(" Hi \n there, you", 10)
     assert ["Hi…", "There…"] == [words.shortened(text, 6) for text in ("Hi there, you", "Thereabouts")]
 
@@ -229,7 +224,7 @@ def facts(
     nodes: tuple[Node, ...] = (Node(name="office", since=NOW),),
     failed_checks: tuple[FailedCheck, ...] = (),
 ) -> Facts:
-    standing = Standing(
+    standing = AccountStatus(
         account=account or Account(id="ACC1"),
         hour=hour or Window(1, 150),
         day=Window(1, 1000),
@@ -260,8 +255,8 @@ def test_all_is_well() -> None:
 
 def test_what_is_worst_is_said_first() -> None:
     """A pause before what waits for a person, and that before what ends by itself."""
-    waiting = Waiting(held=Pile(count=2), failed=Pile(count=1), looked_up=Pile(count=1), queued=1)
-    paused = Account(id="ACC1", paused_since=NOW, paused_reason="Holidays.")
+    waiting = Waiting(held=Bucket(count=2), failed=Bucket(count=1), looked_up=Bucket(count=1), queued=1)
+    paused = Account(id="ACC1", paused_since=NOW, paused_reason=Reason("by_hand", {"note": "Holidays."}))
     refused = FailedCheck(name="CallRail", detail="The key is refused.")
     found = now.render(facts(waiting=waiting, account=paused, failed_checks=(refused,)))
 
@@ -285,7 +280,13 @@ def test_what_is_worst_is_said_first() -> None:
             "Sending resumes at 3:35 PM.",
         ),
         (
-            facts(account=Account(id="ACC1", wait_until=NOW + timedelta(minutes=1), wait_reason="{Busy}.")),
+            facts(
+                account=Account(
+                    id="ACC1",
+                    wait_until=NOW + timedelta(minutes=1),
+                    wait_reason=Reason("by_hand", {"note": "{Busy}."}),
+                )
+            ),
             "Sending waits until 3:31 PM.",
             "{Busy}.",
         ),
@@ -382,12 +383,12 @@ def test_steps_are_in_the_order_of_time() -> None:
         )
     )
     assert [
-        "Came in from IF3, and is on disk",
-        "Goes to (202) 555-0122 from (202) 555-0133",
-        "It is not known whether CallRail took it",
+        "Received from IF3",
+        "To (202) 555-0122 from (202) 555-0133",
+        "No confirmation from CallRail",
         "Sam sent it again",
-        "CallRail took it",
-        "Looked up in CallRail",
+        "Accepted by CallRail",
+        "Checked with CallRail",
     ] == [step.title for step in shown]
     assert ("Asked for.", "Overridden: x y.") == shown[3].details
 
@@ -396,21 +397,19 @@ def test_what_is_ahead_stands_at_the_end() -> None:
     """The next look-up, the hour of release, and the turn that has not come."""
     later = NOW + timedelta(minutes=5)
     unknown = steps(text(Status.UNKNOWN, attempt(OutcomeKind.UNKNOWN, 1, look_at=later)))
-    assert ("Will be looked up in CallRail", later, True) == (
+    assert ("Will be checked with CallRail", later, True) == (
         unknown[-1].title,
         unknown[-1].at,
         unknown[-1].ahead,
     )
-    held = steps(text(Status.HELD, reasons=(Reason("quiet_hours", "Night."),), release_at=later))
-    assert ["Held", "Leaves by itself"] == [step.title for step in held[-2:]]
-    queued = steps(text(Status.QUEUED, reasons=(Reason("budget", "Full."),)))
-    assert ["Waits", "Leaves for CallRail when its turn comes"] == [step.title for step in queued[-2:]]
+    held = steps(text(Status.HELD, reasons=(Reason("quiet_hours", {"detail": "Night."}),), release_at=later))
+    assert ["On hold", "Will be sent"] == [step.title for step in held[-2:]]
+    queued = steps(text(Status.QUEUED, reasons=(Reason("budget", {"detail": "Full."}),)))
+    assert ["Waiting", "Next: sent to CallRail"] == [step.title for step in queued[-2:]]
     sending = steps(text(Status.SENDING, attempt(None, 1)))
-    assert "On its way to CallRail" == sending[2].title
+    assert "Being sent to CallRail" == sending[2].title
     cancelled = steps(text(Status.CANCELLED, approved=("duplicate",)))
-    assert ["A person overrode what held it", "Cancelled: it does not leave"] == [
-        step.title for step in cancelled[-2:]
-    ]
+    assert ["A person overrode what held it", "Canceled"] == [step.title for step in cancelled[-2:]]
 
 
 @pytest.mark.parametrize(

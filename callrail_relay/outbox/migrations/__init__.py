@@ -1,9 +1,10 @@
-"""
-The steps from an empty database to the tables of today: each a file in ``versions``, taken in their order.
+"""The migrations of the store, run by Alembic: each file in ``versions`` names the one before it."""
 
-A file is named for its number and what it is about; its ``upgrade`` gets an ``Op``. Alembic, which others use
-for this, would be 9 MB of memory in the first run on a store, and 4 MB on every disk.
-"""
+HEAD = "1"
+"""The newest revision. A store that has it is opened without importing Alembic."""
 
-HEAD = "0016"
-"""The newest step; a store at this one is opened without loading any."""
+SAME_TABLES = "0016"
+"""The last revision of the releases before 0.2.0, whose tables are those of revision 1."""
+
+EARLIER = frozenset(f"{number:04}" for number in range(1, 16))
+"""Those before it, from which no migration leads to the tables of today."""

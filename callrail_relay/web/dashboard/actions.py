@@ -9,6 +9,7 @@ from starlette.responses import Response
 from callrail_relay.domain.message import Message, Reason, Source, Status, Word
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
+from callrail_relay.sentences import says
 from callrail_relay.service.operations import CANCELLABLE, Operations
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
@@ -16,7 +17,7 @@ from callrail_relay.web.dashboard.frame import Form, Frame, own_address
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."
-WORD = Word(person="somebody on the dashboard")
+WORD = Word(person="a person on the dashboard")
 """A link is for a browser: it does not tell whose."""
 
 
@@ -42,25 +43,25 @@ class Verb:
 
 APPROVE = Verb(
     name="approve",
-    label="Approve",
-    done="Approved: the text leaves as soon as its turn comes.",
+    label="Send anyway",
+    done="Queued to send.",
     statuses=(Status.HELD,),
     main=True,
 )
 REMAP = Verb(
     name="remap",
-    label="Map again",
-    done="Read again with the settings of now.",
+    label="Retry",
+    done="Retried with the current settings.",
     statuses=(Status.HELD,),
 )
 RESEND = Verb(
     name="resend",
     label="Send again",
-    done="The text is in the queue again.",
+    done="Queued to send again.",
     statuses=RESENDABLE,
     question=(
-        "The outcome of this text is unknown: CallRail may have taken it. If it did, the person gets it "
-        "twice. Look into the conversation in CallRail first."
+        "This message may already have been delivered. Resending could text this person twice. Check the "
+        "conversation in CallRail first."
     ),
     asked_of=(Status.UNKNOWN,),
 )
@@ -70,39 +71,39 @@ MARK_SENT = Verb(
     done="Marked as sent.",
     statuses=(Status.UNKNOWN,),
     question=(
-        "Have you seen this text in CallRail's conversation? It is not sent again, and this cannot be undone."
+        "Did you see this message in CallRail's conversation? It won't be sent again. You can't undo this."
     ),
     asked_of=(Status.UNKNOWN,),
 )
 APPROVE_ALIKE = Verb(
     name="approve-alike",
-    label="Approve all alike",
-    done="Approved: all of them leave as their turns come.",
+    label="Send all alike",
+    done="Queued to send, one after the other.",
     statuses=(Status.HELD,),
     question=(
-        "Each of these texts leaves, one after the other. CallRail's terms allow texts from a person to a "
-        "person only: was each of them meant for the person it goes to?"
+        "This sends each of these messages. CallRail allows only person-to-person texts. Did a person write "
+        "each of these?"
     ),
     asked_of=(Status.HELD,),
 )
 CANCEL_ALIKE = Verb(
     name="cancel-alike",
     label="Cancel all alike",
-    done="Cancelled: none of them leaves.",
+    done="Canceled: none of them will be sent.",
     statuses=(Status.HELD,),
-    question="None of these texts leaves then. “Send again” brings back each of them, one by one.",
+    question="None of these will be sent. “Send again” brings them back, one by one.",
     asked_of=(Status.HELD,),
 )
 CANCEL = Verb(
     name="cancel",
     label="Cancel",
-    done="Cancelled: the text does not leave. “Send again” brings it back.",
+    done="Canceled: it won't be sent. “Send again” brings it back.",
     statuses=CANCELLABLE,
 )
 OPT_OUT = Verb(
     name="opt-out",
     label="Opt out",
-    done="Opted out: you can't text this person from this number any more, and the text is cancelled.",
+    done="Opted out: you can't text this person from this number any more, and the message is canceled.",
     statuses=(Status.HELD,),
 )
 VERBS = {
@@ -113,19 +114,19 @@ ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 
 
 def allowed(
-    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, suppressed: bool
+    status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, opted_out: bool
 ) -> tuple[Verb, ...]:
     """
-    What a person may say of a text with this status; *complete* where it could be sent at all, *suppressed*
+    What a person may say of a text with this status; *complete* where it could be sent at all, *opted_out*
     where the person opted out.
     """
     codes = {reason.code for reason in reasons}
     left_out: set[Verb] = set()
     if "mass_text" not in codes:
         left_out |= set(ALIKE)
-    if "maybe_opted_out" not in codes or suppressed:
+    if "maybe_opted_out" not in codes or opted_out:
         left_out.add(OPT_OUT)
-    if suppressed:
+    if opted_out:
         # Nothing lets it be sent while the person is on the list.
         left_out |= {APPROVE, RESEND}
     verbs = (verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
@@ -182,9 +183,7 @@ class TextActions:
         self._changed()
         words = verb.done
         if verb is REMAP and not message.is_complete:
-            words = (
-                "Read again with the settings of now, and it cannot leave yet: the reason is shown with it."
-            )
+            words = "Retried with the current settings, and it can't be sent yet: see the reason."
         return await self._frame.done(session, form, words, back=back)
 
     async def _run(self, verb: Verb, id_: str) -> Message:
@@ -238,32 +237,32 @@ class ListActions:
     async def pause(self, request: Request, session: Session, form: Form) -> Response:
         reason = form.get("reason", "").strip() or "Paused on the dashboard."
         await self._operations.pause(form.get("account") or None, reason)
-        return await self._done(session, form, "Paused: texts are kept, and none leaves.")
+        return await self._done(session, form, "Paused: messages are saved but not sent.")
 
     async def resume(self, request: Request, session: Session, form: Form) -> Response:
         await self._operations.resume(form.get("account") or None)
         self._outdate_checks()
         self._wake()
-        return await self._done(session, form, "Resumed: texts leave again.")
+        return await self._done(session, form, "Resumed sending.")
 
     async def opt_out(self, request: Request, session: Session, form: Form) -> Response:
         try:
             recipient = _phone(form.get("recipient", ""))
             reason = form.get("reason", "").strip() or REASON
-            entries = await self._operations.suppress(recipient, form.get("tracking_number") or None, reason)
+            entries = await self._operations.opt_out(recipient, form.get("tracking_number") or None, reason)
             _require(entries)
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
-        return await self._done(session, form, "Added to the opt-outs: nothing leaves to this person.")
+        return await self._done(session, form, "Opted out: you can't text this person.")
 
     async def lift(self, request: Request, session: Session, form: Form) -> Response:
         try:
-            await self._operations.lift_suppression(
+            await self._operations.remove_opt_out(
                 _phone(form.get("recipient", "")), form.get("tracking_number") or None
             )
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
-        return await self._done(session, form, "Taken off the opt-outs.")
+        return await self._done(session, form, "Opt-out removed.")
 
     async def _done(self, session: Session, form: Form, words: str) -> Response:
         self._changed()
@@ -274,9 +273,9 @@ def _phone(raw: str) -> str:
     try:
         return normalise(raw)
     except BadPhone as exc:
-        raise UsageFault(f"This number cannot be used: {exc}.") from exc
+        raise UsageFault(says(exc.reason)) from exc
 
 
 def _require(entries: Iterable[object]) -> None:
     if not list(entries):
-        raise NotAllowed("There is no tracking number yet to opt out of; run `callrail-relay configure`.")
+        raise NotAllowed("There is no tracking number yet to opt out of. Run `callrail-relay configure`.")

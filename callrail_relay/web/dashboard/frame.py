@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from callrail_relay.clock import Clock
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
+from callrail_relay.sentences import plural
 from callrail_relay.service.changes import ChangeFeed
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.overview import History
@@ -210,7 +211,7 @@ def _templates() -> "Environment":
     }
     environment.globals |= {
         "static": _static_address,
-        "plural": words.plural,
+        "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
         "source_words": words.SOURCE_WORDS,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,12 +16,13 @@ from callrail_relay.domain.health import Code, Facts, Level, PublicUrl, judge
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
+from callrail_relay.sentences import plural
 from callrail_relay.service.health import failed_checks
 from callrail_relay.service.overview import History, NowReport
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Examiner, Frame
-from callrail_relay.web.dashboard.words import at, clock_time, plural, when
+from callrail_relay.web.dashboard.words import at, clock_time, sentence, when
 
 SeenUrl = Callable[[], PublicUrl | None]
 """Gives the public URL with the result of its last check."""
@@ -125,10 +127,10 @@ SERIES = {
 NAMES = {
     "sent": "Sent",
     "waiting": "Queued",
-    "held": "Held",
-    "unknown": "Unknown",
+    "held": "On hold",
+    "unknown": "Unconfirmed",
     "failed": "Failed",
-    "cancelled": "Cancelled",
+    "cancelled": "Canceled",
 }
 
 
@@ -336,7 +338,7 @@ SENTENCES = {
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: ("Problem: the public URL", "{detail}"),
     Code.PUBLIC_URL_UNCHECKED: (
-        "The public URL isn't confirmed",
+        "The public URL isn't confirmed yet",
         "{detail}",
     ),
     Code.NEEDS_REVIEW: ("{messages} {need} your review", "{kinds}"),
@@ -376,7 +378,7 @@ def _point(finding: Finding, facts: Facts) -> Point:
         )
     parameters = {
         "name": finding.name,
-        "detail": finding.detail,
+        "detail": sentence(finding.reason, facts.now) if finding.reason else finding.detail,
         "count": finding.count,
         "messages": plural(finding.count, "message"),
         "need": "needs" if finding.count == 1 else "need",
@@ -386,7 +388,7 @@ def _point(finding: Finding, facts: Facts) -> Point:
         "at": "" if finding.at is None else at(finding.at, facts.now),
         "queue": queue_words(facts) if finding.count else "All messages sent. Nothing in the queue.",
     }
-    words, detail = (text.format(**parameters).strip() for text in SENTENCES[finding.code])
+    words, detail = (Markup(text).format(**parameters).strip() for text in SENTENCES[finding.code])  # noqa: S704 - ours
     link, link_words = _LINKS.get(finding.code, (None, None))
     return Point(
         level=finding.level,

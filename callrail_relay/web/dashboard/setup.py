@@ -7,10 +7,11 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.mapper import MappingPolicy, map_text
+from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route, Routes
-from callrail_relay.errors import RelayError
+from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.sentences import says
 from callrail_relay.service.health import Condition, Finding
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
@@ -84,7 +85,7 @@ class SetupPage:
             well=[one for one in findings if one.condition is Condition.OK],
             routes=self._rules(),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
-            suppressions=await self._history.suppressions(),
+            opt_outs=await self._history.opt_outs(),
         )
 
     async def check(self, request: Request, session: Session, form: Form) -> Response:
@@ -114,19 +115,21 @@ class TestText:
 
     async def send(self, request: Request, session: Session, form: Form) -> Response:
         try:
-            draft = map_text(
+            draft = map_direct(
                 to=form.get("to", ""),
                 text=form.get("message", ""),
                 sender=form.get("from") or None,
-                policy=self._mapping,
+                routes=self._mapping.routes,
             )
+            if draft.reasons:
+                raise UsageFault(" ".join(says(reason) for reason in draft.reasons))
             [accepted] = (await self._intake.accept_direct(draft)).accepted
         except RelayError as error:
             trial = Trial(
                 to=form.get("to", ""),
                 sender=form.get("from", ""),
                 text=form.get("message", ""),
-                fault=_for_page(str(error)),
+                fault=str(error),
             )
             return await self._page.show_again(request, session, trial)
         self._wake()
@@ -135,19 +138,12 @@ class TestText:
         return await self._frame.done(session, {}, words, back=f"/texts/{accepted.message_id}")
 
 
-def _for_page(words: str) -> str:
-    """A sentence about an option of the command line as one about a field of the form."""
-    for option, field in (("--to", "The number"), ("--message", "The text"), ("--from", "“From”")):
-        words = words.replace(option, field)
-    return words
-
-
 def _gravity(finding: Finding) -> int:
     """What is to be put right stands first."""
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
 
-def _whose(team_id: str | None, sender_id: str | None) -> str:
+def _whose(team_id: object, sender_id: object) -> str:
     parts = [f"team {team_id}" if team_id else "", f"sender {sender_id}" if sender_id else ""]
     return " and ".join(part for part in parts if part).capitalize()
 

@@ -9,29 +9,30 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.message import OPEN, Attempt, Message, Segment, Status, Verb
+from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Segment, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.views import RawRequest
+from callrail_relay.sentences import plural
 from callrail_relay.service.overview import History, OneText
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Frame
-from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone, plural
+from callrail_relay.web.dashboard.words import SOURCE_WORDS, STATUS_WORDS, phone
 
 OUTCOMES = {
-    OutcomeKind.SENT: ("sent", "CallRail took it"),
-    OutcomeKind.NOT_SENT: ("queued", "CallRail was not reached, so nothing was sent"),
-    OutcomeKind.REJECTED: ("failed", "CallRail refused it"),
+    OutcomeKind.SENT: ("sent", "Accepted by CallRail"),
+    OutcomeKind.NOT_SENT: ("queued", "CallRail wasn't reached, so nothing was sent"),
+    OutcomeKind.REJECTED: ("failed", "Rejected by CallRail"),
     OutcomeKind.RATE_LIMITED: ("queued", "CallRail asked to wait"),
-    OutcomeKind.UNKNOWN: ("unknown", "It is not known whether CallRail took it"),
+    OutcomeKind.UNKNOWN: ("unknown", "No confirmation from CallRail"),
 }
 
 DECISIONS = {
     Verb.APPROVE: "approved it",
-    Verb.CANCEL: "cancelled it",
+    Verb.CANCEL: "canceled it",
     Verb.RESEND: "sent it again",
     Verb.MARK_SENT: "marked it as sent",
-    Verb.REMAP: "had it read again",
+    Verb.REMAP: "retried it",
 }
 
 
@@ -45,7 +46,7 @@ class Step:
     icon: str
     title: str
     at: datetime | None = None
-    details: tuple[str, ...] = ()
+    details: tuple[str | Reason, ...] = ()
     ahead: bool = False
 
 
@@ -61,16 +62,16 @@ def _arrival(text: OneText) -> Iterator[Step]:
     message = text.message
     yield Step(
         icon="arrived",
-        title=f"Came in {SOURCE_WORDS[message.source]}, and is on disk",
+        title=f"Received {SOURCE_WORDS[message.source]}",
         at=message.received_at,
     )
     if message.route is None or message.recipient is None or message.text is None:
         return
     parts = len(message.segments)
-    size = "" if parts < 2 else f", in {plural(parts, 'segment')}"
+    size = "" if parts < 2 else f", {plural(parts, 'part')}"
     yield Step(
         icon="mapped",
-        title=f"Goes to {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}",
+        title=f"To {phone(message.recipient)} from {phone(message.route.tracking_number)}{size}",
         at=message.received_at,
     )
 
@@ -103,15 +104,15 @@ def _attempts(message: Message) -> Iterator[Step]:
     several = len(message.segments) > 1
     for segment in message.segments:
         for attempt in segment.attempts:
-            yield from _attempt(attempt, f"Segment {segment.position}: " if several else "")
+            yield from _attempt(attempt, f"Part {segment.position}: " if several else "")
 
 
 def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
     if attempt.outcome is None:
-        yield Step(icon="sending", title=f"{segment}On its way to CallRail", at=attempt.started_at)
+        yield Step(icon="sending", title=f"{segment}Being sent to CallRail", at=attempt.started_at)
         return
     icon, words = OUTCOMES[attempt.outcome]
-    code = f" (answer {attempt.http_status})" if attempt.http_status else ""
+    code = f" ({attempt.http_status})" if attempt.http_status else ""
     yield Step(
         icon=icon,
         title=f"{segment}{words}{code}",
@@ -122,7 +123,7 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
     for one in attempt.evidence:
         yield Step(
             icon="looked",
-            title=f"{segment}Looked up in CallRail",
+            title=f"{segment}Checked with CallRail",
             at=one.noted_at,
             details=(one.detail,),
         )
@@ -131,16 +132,16 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
 def _standing(text: OneText) -> Iterator[Step]:
     """Where the text stands now. What keeps it there is at the top of its page."""
     message = text.message
-    details = tuple(reason.detail for reason in message.reasons)
+    details = message.reasons
     match message.status:
         case Status.HELD | Status.FAILED | Status.UNKNOWN:
             yield Step(icon=message.status, title=STATUS_WORDS[message.status])
         case Status.CANCELLED:
-            yield Step(icon="cancelled", title="Cancelled: it does not leave", details=details)
+            yield Step(icon="cancelled", title="Canceled", details=details)
         case Status.SENT if details:
             yield Step(icon="note", title="Good to know", details=details)
         case _ if details:
-            yield Step(icon="waiting", title="Waits")
+            yield Step(icon="waiting", title="Waiting")
 
 
 def _ahead(text: OneText) -> Iterator[Step]:
@@ -149,10 +150,10 @@ def _ahead(text: OneText) -> Iterator[Step]:
         for attempt in segment.attempts:
             if attempt.look_at is not None:
                 yield Step(
-                    icon="looked", title="Will be looked up in CallRail", at=attempt.look_at, ahead=True
+                    icon="looked", title="Will be checked with CallRail", at=attempt.look_at, ahead=True
                 )
     if message.status is Status.HELD and text.history.release_at is not None:
-        yield Step(icon="waiting", title="Leaves by itself", at=text.history.release_at, ahead=True)
+        yield Step(icon="waiting", title="Will be sent", at=text.history.release_at, ahead=True)
     if message.status in OPEN:
         yield Step(icon="sending", title=_to_leave(message.segments), ahead=True)
 
@@ -160,8 +161,8 @@ def _ahead(text: OneText) -> Iterator[Step]:
 def _to_leave(segments: tuple[Segment, ...]) -> str:
     left = sum(segment.status in OPEN for segment in segments)
     if left < 2:
-        return "Leaves for CallRail when its turn comes"
-    return f"{plural(left, 'segment')} leave for CallRail when their turn comes"
+        return "Next: sent to CallRail"
+    return f"Next: {plural(left, 'part')} sent to CallRail"
 
 
 class TextPage:
@@ -191,7 +192,7 @@ class TextPage:
                 message.source,
                 message.reasons,
                 complete=complete,
-                suppressed=text.history.suppressed,
+                opted_out=text.history.opted_out,
             ),
         )
 

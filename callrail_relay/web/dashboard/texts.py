@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.views import TextFilter, Utterance
+from callrail_relay.domain.views import ChatMessage, TextFilter
 from callrail_relay.errors import NotFound
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
@@ -106,7 +106,7 @@ def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | Non
         day = date.fromisoformat(given)
         return _whole_day(day)
     except (ValueError, OverflowError):
-        faults.append(f"“{given}” is no day; write it as 2026-11-23.")
+        faults.append(f"“{given}” isn't a date. Write it as 2026-11-23.")
         return None, None
 
 
@@ -141,7 +141,7 @@ class ConversationPage:
         )
 
 
-def by_day(utterances: Sequence[Utterance]) -> list[tuple[date, list[Utterance]]]:
+def by_day(utterances: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
     """The bubbles of each day, by this machine's clock."""
     days = groupby(utterances, key=lambda one: one.at.astimezone().date())
     return [(day, list(ones)) for day, ones in days]

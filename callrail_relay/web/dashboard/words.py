@@ -2,29 +2,31 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import partial
 
 from markupsafe import Markup, escape
 
-from callrail_relay.domain.message import Source, Status
+from callrail_relay.domain.message import Reason, Source, Status
+from callrail_relay.sentences import explain, plural, shown
 
 STATUS_WORDS = {
-    Status.HELD: "Held",
+    Status.HELD: "On hold",
     Status.QUEUED: "Queued",
     Status.SENDING: "Sending",
-    Status.UNKNOWN: "Unknown",
+    Status.UNKNOWN: "Unconfirmed",
     Status.SENT: "Sent",
     Status.FAILED: "Failed",
-    Status.CANCELLED: "Cancelled",
+    Status.CANCELLED: "Canceled",
 }
 
 STATUS_MEANINGS = {
-    Status.HELD: "Kept back by a rule or a fault.",
-    Status.QUEUED: "Leaves as soon as its turn comes.",
-    Status.SENDING: "On its way to CallRail.",
-    Status.UNKNOWN: "CallRail may or may not have taken it.",
-    Status.SENT: "CallRail took it.",
-    Status.FAILED: "CallRail refused it.",
-    Status.CANCELLED: "Somebody decided that it does not leave.",
+    Status.HELD: "A rule or an error holds it for review.",
+    Status.QUEUED: "It will be sent when its turn comes.",
+    Status.SENDING: "Being sent to CallRail.",
+    Status.UNKNOWN: "CallRail didn't confirm it.",
+    Status.SENT: "CallRail accepted it.",
+    Status.FAILED: "CallRail rejected it.",
+    Status.CANCELLED: "It won't be sent.",
 }
 
 SOURCE_WORDS = {
@@ -33,27 +35,7 @@ SOURCE_WORDS = {
     Source.REPLAY: "from a saved file",
 }
 
-_INSTANT = re.compile(r"(\bat )?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?:Z| UTC)")
-_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
-_COUNT = re.compile(r"\b(\d[\d,]*) ((?:\w+ )?\w+)\(s\)")
 _COMMAND = re.compile(r"`([^`]+)`")
-
-BUTTONS = {
-    "run `callrail-relay resume`": "press “Resume sending”",
-    "Run `callrail-relay resume`": "Press “Resume sending”",
-    "`callrail-relay messages approve ID --same-wording`": "“Approve all alike”",
-    "`callrail-relay messages remap`": "“Map again”",
-    "`messages resend`": "“Send again”",
-    "`messages mark-sent`": "“Mark as sent”",
-    "`messages cancel`": "“Cancel”",
-    "`callrail-relay messages list --status held --status unknown`": '<a href="/#waiting">Now</a>',
-    "`callrail-relay messages list`": '<a href="/texts">Texts</a>',
-    "with `callrail-relay opt-outs remove`": 'in <a href="/setup#opt-outs">Setup</a>',
-    "run `callrail-relay opt-outs add`": "press “Opt out”",
-    "`callrail-relay opt-outs list`": '<a href="/setup#opt-outs">Setup</a>',
-    "`callrail-relay status`": '<a href="/">Now</a>',
-}
-"""What a page has in place of a command."""
 
 
 def clock_time(instant: datetime, *, seconds: bool = False) -> str:
@@ -125,28 +107,30 @@ def phone(number: str | None) -> str:
     return f"({digits[:3]}) {digits[3:6]}-{digits[6:]}"
 
 
-def plural(count: int, word: str) -> str:
-    """A count with its word: 1 text, 2,000 texts."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+def sentence(words: str | Reason | None, now: datetime) -> Markup:
+    """A sentence, or a reason with links, instants by this clock, and the buttons of a page."""
+    if isinstance(words, Reason):
+        explained = explain(words, page=True, show=partial(_shown, now=now), text=_commands)
+        return Markup(explained)  # noqa: S704 - escaped by `_commands`
+    return _commands(words or "")
 
 
-def sentence(words: str | None, now: datetime) -> Markup:
-    """
-    A sentence of the program for a person at a page: instants by this clock, ids as links, the buttons that
-    a page has in place of commands, and other commands set apart.
-    """
-    shown = str(escape(words or ""))
-    for command, button in BUTTONS.items():
-        shown = shown.replace(command, button)
-    shown = _COUNT.sub(lambda found: f"{found[1]} {found[2]}{'' if found[1] == '1' else 's'}", shown)
-    shown = _INSTANT.sub(lambda found: _local(found, now), shown)
-    shown = _UUID.sub(lambda found: f'<a href="/texts/{found[0]}">{found[0][:8]}…</a>', shown)
-    return Markup(_COMMAND.sub(r"<code>\1</code>", shown))  # noqa: S704 - escaped above
+def _commands(words: str) -> Markup:
+    """*words* escaped, with commands set apart."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped in it
 
 
-def _local(found: re.Match[str], now: datetime) -> str:
-    instant = datetime.fromisoformat(f"{found[2]}T{found[3]}Z")
-    return at(instant, now) if found[1] else when(instant, now)
+def _shown(name: str, value: object, now: datetime) -> str:
+    """A parameter of a reason on a page. What is no Markup is escaped when the sentence is filled in."""
+    match name:
+        case "message_id":
+            return Markup('<a href="/texts/{0}">{1}…</a>').format(value, str(value)[:8])
+        case "until" | "written_at":
+            return when(datetime.fromisoformat(str(value)), now)
+        case "at_until" | "at_written_at":
+            return at(datetime.fromisoformat(str(value)), now)
+        case _:
+            return shown(name, value)
 
 
 def shortened(text: str | None, most: int = 160) -> str:
@@ -158,6 +142,6 @@ def shortened(text: str | None, most: int = 160) -> str:
     return f"{whole or line[: most - 1]}…"
 
 
-def brief(words: str | None, now: datetime, most: int = 90) -> str:
-    """The beginning of a sentence of the program, without links."""
-    return shortened(sentence(words, now).striptags(), most)
+def brief(reason: Reason, now: datetime, most: int = 90) -> str:
+    """The beginning of a reason, without links."""
+    return shortened(sentence(reason, now).striptags(), most)

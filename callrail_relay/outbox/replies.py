@@ -1,5 +1,6 @@
-"""When conversations are due to be read again, and replies that wait to be passed on."""
+"""The work on replies that nodes share: polling CallRail's conversations, and passing replies on."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -7,28 +8,26 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.numbers import with_known_companies
-from callrail_relay.outbox.rows import Row, change_account, requests_used
-from callrail_relay.outbox.tables import callrail_texts, messages, polls
+from callrail_relay.outbox.rows import Row, change_account, has_requests
+from callrail_relay.outbox.tables import EPOCH, callrail_texts, messages, polls
 
 
 def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> DuePoll | None:
-    """Take a look that is due; nobody else takes it while its lease lasts. None where none is."""
+    """Take a poll that is due, so that no other node does while its lease lasts; None if none is due."""
     policy = with_known_companies(connection, now, policy)
     for company in policy.companies:
         account_id, company_id = company
-        due_at = _due_at(connection, company, policy)
-        if due_at is not None and due_at > now:
+        if _due_at(connection, company, policy) > now:
             continue
         ensure_account(connection, account_id)
         change_account(connection, now, account_id)
         # Another node may have taken it while this one waited for the lock.
-        due_at = _due_at(connection, company, policy)
-        if due_at is not None and due_at > now:
+        if _due_at(connection, company, policy) > now:
             continue
-        if requests_used(connection, now, account_id) >= policy.requests_per_hour:
+        if not has_requests(connection, now, account_id, policy.requests_per_hour):
             continue
-        since = policy.since(now, _covered(connection, company))
-        _forget(connection, now, company)
+        since = policy.since(now, _polled_at(connection, company))
+        connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
         id_ = connection.execute(
             sa.insert(polls)
             .values(
@@ -41,20 +40,33 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
 
 
 def next_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime:
-    """When the next look is due."""
+    """When the next poll is due."""
     policy = with_known_companies(connection, now, policy)
-    due_ats = [_due_at(connection, company, policy) or now for company in policy.companies]
-    return min(due_ats, default=now + policy.every)
+    due_ats = [_due_at(connection, company, policy) for company in policy.companies]
+    return max(now, min(due_ats, default=now + policy.every))
 
 
-def last_poll(connection: sa.Connection, _now: datetime, policy: PollPolicy) -> datetime | None:
-    """Return since when all companies have been looked at well; None while one never was."""
-    covered = [_covered(connection, company) for company in policy.companies]
-    return min((one for one in covered if one is not None), default=None) if all(covered) else None
+def last_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> Mapping[str, datetime]:
+    """Since when each account was polled: all of its companies, to the end. Without those never polled."""
+    policy = with_known_companies(connection, now, policy)
+    polled: dict[str, list[datetime | None]] = {}
+    for company in policy.companies:
+        polled.setdefault(company[0], []).append(_polled_at(connection, company))
+    return {
+        account_id: min(instant for instant in instants if instant is not None)
+        for account_id, instants in polled.items()
+        if None not in instants
+    }
+
+
+def last_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime | None:
+    """Since when all accounts were polled; None while one never was."""
+    polled = last_polls(connection, now, policy)
+    return min(polled.values()) if policy.accounts <= polled.keys() else None
 
 
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
-    """Note what a look took; what one that did not end *well* should have covered is covered by the next."""
+    """Note what a poll took; what one that did not end *well* should have covered is covered by the next."""
     connection.execute(
         sa.update(polls)
         .where(polls.c.id == poll_id)
@@ -62,31 +74,24 @@ def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: i
     )
 
 
-def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime | None:
-    """When the next look at a company is due; None where there was none yet."""
+def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime:
+    """When the next poll of a company is due; EPOCH if none counts yet."""
     latest = connection.execute(
-        sa.select(polls.c.began_at, polls.c.lease_until)
-        .where(*_of(company))
-        .order_by(polls.c.began_at.desc(), polls.c.id.desc())
-        .limit(1)
+        sa.select(polls).where(*_of(company)).order_by(polls.c.began_at.desc(), polls.c.id.desc()).limit(1)
     ).first()
-    if latest is None:
-        return None
-    due_at: datetime = max(latest.began_at + policy.every, latest.lease_until)
+    if latest is None or latest.began_at < (policy.not_before or EPOCH):
+        return EPOCH
+    pause = policy.every if latest.finished_at is not None else policy.retry or policy.every
+    due_at: datetime = max(latest.began_at + pause, latest.lease_until)
     return due_at
 
 
-def _covered(connection: sa.Connection, company: Company) -> datetime | None:
-    """When the last look that ended well began."""
-    covered: datetime | None = connection.scalar(
+def _polled_at(connection: sa.Connection, company: Company) -> datetime | None:
+    """When the last poll of a company that ended well began."""
+    polled_at: datetime | None = connection.scalar(
         sa.select(sa.func.max(polls.c.began_at)).where(*_of(company), polls.c.finished_at.is_not(None))
     )
-    return covered
-
-
-def _forget(connection: sa.Connection, now: datetime, company: Company) -> None:
-    """Leave out looks that are so old that nothing follows from them."""
-    connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
+    return polled_at
 
 
 def _of(company: Company) -> tuple[sa.ColumnElement[bool], ...]:

@@ -4,8 +4,8 @@ import csv
 import io
 from dataclasses import replace
 
+from callrail_relay.cli.documents import EXPORT_COLUMNS, export_header, export_rows
 from callrail_relay.domain.message import Attempt, Message, Reason, Segment, Source, Status
-from callrail_relay.domain.views import EXPORT_COLUMNS, export_header, export_rows
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
 
@@ -16,7 +16,7 @@ MESSAGE = Message(
     status=Status.HELD,
     source=Source.WEBHOOK,
     received_at=START,
-    reasons=(Reason("merge_tag", "The text holds a merge tag."),),
+    reasons=(Reason("opt_out"),),
     recipient=RECIPIENT,
     text='=HYPERLINK("http://example.com";"Hi")',
     route=make_route(),
@@ -42,7 +42,7 @@ def test_a_row_has_a_cell_for_each_key() -> None:
         "seller": "Dana, of 12 Oak St",
         "received_at": "2026-03-02T15:00:00.000Z",
         "sent_at": "",
-        "reason": "The text holds a merge tag.",
+        "reason": "This person opted out. You can't text them from this number.",
     }.items() <= row.items()
 
 

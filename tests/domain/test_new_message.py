@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.mapping import Draft, NewMessage, fingerprint
+from callrail_relay.domain.mapper import MappedText, NewMessage, fingerprint
 from callrail_relay.domain.routing import Route
 from tests.support.factories import make_draft, make_message, make_route
 
@@ -31,7 +31,7 @@ def test_different_texts_have_different_fingerprints(
 
     def made_from(parts: tuple[str, str, str]) -> bytes | None:
         number, recipient, text = (part.replace("\0", "") for part in parts)
-        return fingerprint(Draft(recipient=recipient, text=text, route=Route("A", "C", number)))
+        return fingerprint(MappedText(recipient=recipient, text=text, route=Route("A", "C", number)))
 
     same = [part.replace("\0", "") for part in one] == [part.replace("\0", "") for part in other]
     assert same == (made_from(one) == made_from(other))
@@ -40,7 +40,7 @@ def test_different_texts_have_different_fingerprints(
 
 def test_what_is_not_complete_has_no_fingerprint() -> None:
     """Nothing can be said to be the same as a text that could not be mapped."""
-    assert fingerprint(Draft(recipient="+12025550122", text="Hello")) is None
+    assert fingerprint(MappedText(recipient="+12025550122", text="Hello")) is None
     assert fingerprint(make_draft(recipient=None)) is None
     assert fingerprint(make_draft(text=None)) is None
 

@@ -33,7 +33,7 @@ TrackingNumber = Annotated[
 
 @app.command("list")
 @command
-async def list_suppressions(config: Config = None, as_json: Json = False) -> int:
+async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     """
     List the people who opted out, newest first.
 
@@ -46,7 +46,7 @@ async def list_suppressions(config: Config = None, as_json: Json = False) -> int
     from callrail_relay.cli.render import local
 
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     if as_json:
         print_json([one.document() for one in found])
         return 0
@@ -85,11 +85,11 @@ async def add(
     if ours is None:
         installation.require_route()
     async with open_relay(installation) as relay:
-        entries = await relay.operations.suppress(person, ours, reason)
+        entries = await relay.operations.opt_out(person, ours, reason)
     if as_json:
         print_json([one.document() for one in entries])
     else:
-        echo(f"{person} is not texted any more from {', '.join(one.tracking_number for one in entries)}.")
+        echo(f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}.")
     return 0
 
 
@@ -117,8 +117,10 @@ async def remove(
     person = read_number("--recipient", recipient)
     ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
     async with open_relay(find_installation(config)) as relay:
-        lifted = await relay.operations.lift_suppression(person, ours)
-    print_json({"recipient": person, "removed": lifted}) if as_json else echo(f"{person} is off the list.")
+        removed = await relay.operations.remove_opt_out(person, ours)
+    print_json({"recipient": person, "removed": removed}) if as_json else echo(
+        f"Removed the opt-out of {person}."
+    )
     return 0
 
 
@@ -155,12 +157,12 @@ async def import_(
         installation.require_route()
     async with open_relay(installation) as relay:
         with progress("Importing", len(listed.people)) as advance:
-            added = await relay.operations.import_suppressions(listed.people, advance)
+            added = await relay.operations.import_opt_outs(listed.people, advance)
     if as_json:
         print_json(_import_document(listed, added))
     else:
         echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
-    _tell_faults(listed)
+    _report_faults(listed)
     return UsageFault.exit_code if listed.bad_lines else 0
 
 
@@ -173,15 +175,13 @@ def _import_document(listed: "ImportedList", added: int) -> dict[str, object]:
     }
 
 
-def _tell_faults(listed: "ImportedList") -> None:
+def _report_faults(listed: "ImportedList") -> None:
     if listed.ignored_columns:
-        say(f"Passed over: the column(s) {', '.join(listed.ignored_columns)}.")
+        say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
     if listed.bad_lines:
-        complain(
-            f"{len(listed.bad_lines)} line(s) are not on the list; mend them, and import the file again."
-        )
+        complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
 
 
 @app.command("export")
@@ -211,10 +211,10 @@ async def export(
 
     if as_json and file == STANDARD:
         raise UsageFault(
-            "Both the list and --json want standard output; name a file, or use `opt-outs list`."
+            "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
     async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.suppressions()
+        found = await relay.operations.opt_outs()
     with output(file) as out:
         out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
     if as_json:

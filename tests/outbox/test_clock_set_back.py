@@ -9,7 +9,8 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy
-from callrail_relay.outbox.store import Outbox
+from callrail_relay.outbox import decisions, lookups
+from callrail_relay.outbox.store import Store
 from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, recipient
@@ -23,7 +24,7 @@ LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
 
 @pytest.mark.parametrize("span", [HOUR, YEAR])
 async def test_an_accepted_text_leaves_at_once(
-    outbox: Outbox, worker: Worker, clock: ManualClock, span: timedelta
+    outbox: Store, worker: Worker, clock: ManualClock, span: timedelta
 ) -> None:
     """It was accepted when the clock was ahead."""
     id_ = await put(outbox, "Hello")
@@ -37,23 +38,23 @@ async def test_an_accepted_text_leaves_at_once(
 
 @pytest.mark.parametrize("span", [timedelta(seconds=1), HOUR - timedelta(minutes=1)])
 async def test_an_account_that_was_just_changed_is_looked_at(
-    outbox: Outbox, worker: Worker, clock: ManualClock, span: timedelta
+    outbox: Store, worker: Worker, clock: ManualClock, span: timedelta
 ) -> None:
     """
     Also where nothing but when to look at it was written by the clock that was ahead, were it by a second.
     """
-    await outbox.pause(ACCOUNT, "Lunch")
+    await outbox.write(decisions.pause, ACCOUNT, "Lunch")
     await put(outbox, "Hello")
     assert await worker.waits() is None
     clock.advance(HOUR)
-    await outbox.resume(ACCOUNT)
+    await outbox.write(decisions.resume, ACCOUNT)
 
     clock.set(clock.now() - span)
 
     assert "Hello" == (await worker.take()).content
 
 
-async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_a_retry_is_not_looked_at_late(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """Something about another text was decided after it was due, and then the clock went back before that."""
     await put(outbox, "Hello")
     other = await put(outbox, "Hello", to=recipient(1))
@@ -62,7 +63,7 @@ async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clo
     assert retry_at is not None
     assert clock.now() < retry_at < clock.now() + timedelta(seconds=1)
     clock.advance(1)
-    assert await outbox.cancel(other, [Status.QUEUED])
+    assert await outbox.write(decisions.cancel, other, [Status.QUEUED])
 
     clock.set(START)
 
@@ -70,7 +71,7 @@ async def test_a_retry_is_not_looked_at_late(outbox: Outbox, worker: Worker, clo
 
 
 async def test_the_budget_fills_up_no_longer_than_it_would_have(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """What left half an hour ago is half an hour old on the new clock too."""
     frugal = worker.under(limits=Limits(2, 1000))
@@ -88,7 +89,7 @@ async def test_the_budget_fills_up_no_longer_than_it_would_have(
     await frugal.send()
 
 
-async def test_what_is_looked_up_is_looked_up_in_time(outbox: Outbox, clock: ManualClock) -> None:
+async def test_what_is_looked_up_is_looked_up_in_time(outbox: Store, clock: ManualClock) -> None:
     """And later texts to that person wait no longer than for the ladder."""
     worker = Worker(outbox, lookups=LOOKUPS)
     await put(outbox, "Hello")
@@ -98,13 +99,13 @@ async def test_what_is_looked_up_is_looked_up_in_time(outbox: Outbox, clock: Man
     clock.set(START - DAY)
 
     assert (await worker.look()).claim is None
-    assert clock.now() + LOOKUPS.ladder[0] == await outbox.next_lookup(LOOKUPS)
+    assert clock.now() + LOOKUPS.ladder[0] == await outbox.read(lookups.next_lookup, LOOKUPS)
     clock.set(LOOKUPS.blocks_until(clock.now()))
     await worker.send()
     assert Status.SENT == await status_of(outbox, later)
 
 
-async def test_an_account_waits_no_longer(outbox: Outbox, worker: Worker, clock: ManualClock) -> None:
+async def test_an_account_waits_no_longer(outbox: Store, worker: Worker, clock: ManualClock) -> None:
     """A minute after CallRail's 429, whatever the clock shows."""
     await put(outbox, "Hello")
     await worker.send(TOO_MANY)
@@ -115,7 +116,7 @@ async def test_an_account_waits_no_longer(outbox: Outbox, worker: Worker, clock:
 
 
 async def test_an_attempt_under_way_keeps_its_lease(
-    outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Neither given up at once nor kept for ever."""
     id_ = await put(outbox, "Hello")
@@ -134,7 +135,7 @@ async def test_an_attempt_under_way_keeps_its_lease(
 
 
 async def test_a_restart_notices_it_too(
-    outbox: Outbox, worker: Worker, second_outbox: Outbox, clock: ManualClock
+    outbox: Store, worker: Worker, second_outbox: Store, clock: ManualClock
 ) -> None:
     """And what one process has moved is not moved again by another."""
     await put(outbox, "Hello")
@@ -152,7 +153,7 @@ async def test_a_restart_notices_it_too(
 
 
 async def test_a_budget_that_two_processes_move_is_free_no_earlier(
-    outbox: Outbox, second_outbox: Outbox, worker: Worker, clock: ManualClock
+    outbox: Store, second_outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """The first one has written nothing since the clock was set ahead, and so sees it go back by less."""
     frugal = worker.under(limits=Limits(1, 1000))
@@ -170,7 +171,7 @@ async def test_a_budget_that_two_processes_move_is_free_no_earlier(
     assert clock.now() + HOUR == await frugal.waits()
 
 
-async def test_a_small_correction_moves_nothing(outbox: Outbox, clock: ManualClock) -> None:
+async def test_a_small_correction_moves_nothing(outbox: Store, clock: ManualClock) -> None:
     """Clocks are corrected by a second all the time."""
     id_ = await put(outbox, "Hello")
     clock.set(START - timedelta(seconds=1))

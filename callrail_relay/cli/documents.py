@@ -1,0 +1,108 @@
+"""Messages as programs read them: the keys of ``messages show --json``, and the rows of an export."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from callrail_relay.domain.csv_rows import guarded, lines
+from callrail_relay.domain.message import Attempt, Message, Segment, instant
+from callrail_relay.domain.printable import printable
+from callrail_relay.sentences import explain_all
+
+
+def message_document(message: Message) -> dict[str, Any]:
+    route = message.route
+    return {
+        "id": message.id,
+        "status": message.status,
+        "reason": explain_all(message.reasons),
+        "reasons": [reason.document() for reason in message.reasons],
+        "source": message.source,
+        "recipient": message.recipient,
+        "tracking_number": route and route.tracking_number,
+        "company_id": route and route.company_id,
+        "account_id": route and route.account_id,
+        "text": message.text,
+        "segments": [_segment(segment) for segment in message.segments],
+        "opportunity_id": message.opportunity_id,
+        "sender_id": message.sender_id,
+        "seller_id": message.seller_id,
+        "seller": message.seller,
+        "team_id": message.team_id,
+        "received_at": instant(message.received_at),
+        "sent_at": instant(message.sent_at),
+        "conversation_id": message.conversation_id,
+    }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    return {
+        "position": segment.position,
+        "content": segment.content,
+        "status": segment.status,
+        "attempts": [_attempt(attempt) for attempt in segment.attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "started_at": instant(attempt.started_at),
+        "finished_at": instant(attempt.finished_at),
+        "outcome": attempt.outcome,
+        "http_status": attempt.http_status,
+        "detail": attempt.detail,
+        "look_at": instant(attempt.look_at),
+        "evidence": [{"noted_at": instant(one.noted_at), "detail": one.detail} for one in attempt.evidence],
+    }
+
+
+EXPORT_COLUMNS = (
+    "id",
+    "status",
+    "reason",
+    "source",
+    "recipient",
+    "tracking_number",
+    "company_id",
+    "account_id",
+    "text",
+    "segments",
+    "attempts",
+    "opportunity_id",
+    "sender_id",
+    "seller_id",
+    "seller",
+    "team_id",
+    "received_at",
+    "sent_at",
+    "conversation_id",
+)
+"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
+
+# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
+_OUR_OWN = frozenset({"recipient", "tracking_number"})
+
+
+def export_header() -> str:
+    return lines([EXPORT_COLUMNS])
+
+
+def export_rows(messages: Iterable[Message]) -> str:
+    r"""
+    A line for each message, with an apostrophe before what looks like a formula.
+
+    What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
+    """
+    return lines(_cells(message) for message in messages)
+
+
+def _cells(message: Message) -> list[str]:
+    document = message_document(message) | {
+        "segments": len(message.segments),
+        "attempts": sum(len(segment.attempts) for segment in message.segments),
+    }
+    return [_cell(name, document[name]) for name in EXPORT_COLUMNS]
+
+
+def _cell(name: str, value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if name in _OUR_OWN else guarded(printable(text))

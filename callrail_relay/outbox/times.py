@@ -1,0 +1,88 @@
+"""
+The time of the store, and a clock that is set back.
+
+What the budget counts, when a text may be sent, when an outcome is looked up: all of it is kept as instants.
+Those that lie ahead once the clock was set back are moved by as much, so that each is as far from now as it
+was. Counting them as now when they are read would not do: an hour's budget would not become free before the
+old time has come again, and a text that CallRail shows at the right time would not be found. What is only
+shown stays.
+"""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from callrail_relay.clock import AdjustedClock
+from callrail_relay.outbox.claim import look_at_all
+from callrail_relay.outbox.tables import (
+    EPOCH,
+    MICROSECOND,
+    Instant,
+    accounts,
+    attempts,
+    callrail_texts,
+    evidence,
+    incidents,
+    messages,
+    polls,
+)
+
+TOLERANCE = timedelta(seconds=2)
+"""Clocks are corrected by less than this all the time, and no text waits long for it."""
+
+_DECIDING = (
+    *(messages.c[name] for name in ("received_at", "not_before", "release_at")),
+    *(attempts.c[name] for name in ("started_at", "lease_until", "finished_at", "counted_at")),
+    *(attempts.c[name] for name in ("look_at", "look_until", "blocks_until")),
+    *(polls.c[name] for name in ("began_at", "lease_until", "finished_at")),
+    accounts.c.wait_until,
+    accounts.c.excess_at,
+    evidence.c.noted_at,
+    callrail_texts.c.forward_at,
+    incidents.c.telling_until,
+)
+"""The instants by which it is decided what happens when."""
+
+
+def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
+    """PostgreSQL's own time, by which *clock* is set."""
+    query = sa.select(sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
+    microseconds: int = connection.execute(query).scalar_one()
+    now = EPOCH + microseconds * MICROSECOND
+    clock.adjust(now)
+    return now
+
+
+def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
+    """The latest instant at which something was written, as far as the newest rows tell; *now* for none."""
+    newest = (
+        sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
+        sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
+        sa.select(attempts.c.finished_at).order_by(attempts.c.id.desc()).limit(1),
+        sa.select(evidence.c.noted_at).order_by(evidence.c.id.desc()).limit(1),
+    )
+    instants = [connection.scalar(query) for query in newest]
+    return max((instant for instant in instants if instant is not None), default=now)
+
+
+def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
+    """
+    Move what lies after *now* by as much as the clock was set back from *latest*.
+
+    If another process saw it and came first, nothing is ahead any more. When accounts are to be looked at is
+    found anew in any case: it may have been written when nothing else was.
+    """
+    look_at_all(connection, now)
+    newest = latest_instant(connection, now)
+    if newest <= now + TOLERANCE:
+        return
+    # Another process may have seen the clock later than this one. All of it at once: moved in part here and
+    # as a whole there, a use of the budget would be free again too early.
+    back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
+    for column in _DECIDING:
+        stored = sa.type_coerce(column, sa.BigInteger)
+        connection.execute(
+            sa.update(column.table)
+            .where(stored > (now - EPOCH) // MICROSECOND)
+            .values({column: sa.type_coerce(stored - back, Instant)})
+        )
