@@ -15,7 +15,6 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
-from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsFault, Unavailable
@@ -27,7 +26,6 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.connection import Connection
 from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
-from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.operations import Operations
@@ -91,8 +89,6 @@ async def open_relay(
             operations=Operations(
                 store,
                 account_ids=installation.account_ids,
-                limits=installation.limits,
-                max_characters=settings.limits.max_characters,
                 tracking_numbers=installation.tracking_numbers,
                 mapping=installation.mapping,
             ),
@@ -297,7 +293,6 @@ async def alerting(relay: Relay, hook: EventHook) -> AsyncIterator[None]:
 
 def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
     installation = relay.installation
-    settings = installation.settings.alerts
 
     def free_bytes() -> int | None:
         with contextlib.suppress(OSError):
@@ -308,12 +303,7 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
         relay.store,
         relay.operations,
         channels,
-        AlertPolicy(
-            budget=settings.budget,
-            waiting=settings.waiting,
-            failures=settings.failures,
-            little_space=LITTLE_SPACE,
-        ),
+        installation.alerts,
         clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,

@@ -44,10 +44,10 @@ class AlertPolicy:
     ``little_space`` bytes on the disk
     """
 
-    budget: tuple[int, ...] = (50, 70, 90, 100)
-    waiting: timedelta = timedelta(minutes=15)
-    failures: int = 5
-    little_space: int = 200 * 1024 * 1024
+    budget: tuple[int, ...]
+    waiting: timedelta
+    failures: int
+    little_space: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.alerts import (
-    AlertPolicy,
     Changes,
     Facts,
     Incident,
@@ -22,8 +21,9 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.message import Reason
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
+from tests.support.policies import alert_policy
 
-POLICY = AlertPolicy()
+POLICY = alert_policy()
 MINUTE = timedelta(minutes=1)
 GIGABYTE = 1024**3
 WELL = Facts(now=START, machine="office", free_bytes=GIGABYTE)
