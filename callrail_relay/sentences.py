@@ -339,12 +339,18 @@ def shown(name: str, value: object) -> str:
         return span(float(str(value)))
     if _parameter(name) in ("until", "written_at"):
         local = datetime.fromisoformat(str(value)).astimezone()
-        hour = f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
-        return f"{'at ' if name.startswith('at_') else ''}{hour} on {local:%b} {local.day}"
+        return f"{'at ' if name.startswith('at_') else ''}{clock_time(local)} on {local:%b} {local.day}"
     if name in ("note", "detail"):  # other people's words, before more of ours
         words = str(value).strip()
         return words if words.endswith((".", "!", "?")) else f"{words}."
     return str(value)
+
+
+def clock_time(instant: datetime, *, seconds: bool = False) -> str:
+    """Return the time of day by this machine's clock: 2:05 PM."""
+    local = instant.astimezone()
+    tail = f":{local.second:02}" if seconds else ""
+    return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
 def plural(count: int, word: str) -> str:

@@ -5,11 +5,12 @@ import io
 import json
 import logging
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from unittest.mock import patch
 
 import httpx
@@ -44,7 +45,7 @@ from callrail_relay.errors import (
     UsageFault,
 )
 from callrail_relay.outbox import engine, relay_secrets
-from callrail_relay.outbox.copying import open_copy
+from callrail_relay.outbox.copying import copy_store
 from callrail_relay.service.delivery import Worker
 from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
@@ -252,8 +253,7 @@ async def test_store_that_a_send_works_on_is_not_copied(store_url: str, tmp_path
     other = f"sqlite:///{(tmp_path / 'other' / 'relay.db').as_posix()}"
 
     def copy() -> None:
-        with open_copy(store_url, other, now=START):
-            pass
+        copy_store(store_url, other, lambda _: lambda _: None, now=START)
 
     async with relay_on(store_url, tmp_path) as relay, open_worker(relay):
         with pytest.raises(NotAllowed, match="Stop every `serve`"):
@@ -268,11 +268,23 @@ async def test_nothing_is_sent_from_a_store_that_is_copied(store_url: str, tmp_p
         async with relay_on(url, tmp_path):
             pass
     for names in ((source, store_url), (store_url, source)):
-        with open_copy(*names, now=START):
+        begun, checked = Event(), Event()
+
+        def begin(_rows: int, begun: Event = begun, checked: Event = checked) -> Callable[[int], None]:
+            begun.set()
+            assert checked.wait(30)
+            return lambda _: None
+
+        copying = asyncio.create_task(asyncio.to_thread(copy_store, *names, begin, now=START))
+        assert await asyncio.to_thread(begun.wait, 30)
+        try:
             async with relay_on(store_url, tmp_path) as relay:
                 with pytest.raises(AlreadyRunning, match=r"`database copy` is running on .+ Wait until"):
                     async with open_worker(relay):
                         raise AssertionError
+        finally:
+            checked.set()
+        await copying
     async with relay_on(store_url, tmp_path) as relay, open_worker(relay):
         pass
 

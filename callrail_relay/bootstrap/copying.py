@@ -2,38 +2,41 @@
 
 import asyncio
 from collections.abc import Callable
+from threading import Event
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.types import check_database_url
 from callrail_relay.errors import UsageFault
-from callrail_relay.outbox.copying import Copy, TableCopy, differing, open_copy
-
-__all__ = ["TableCopy", "copy_database", "differing"]
-
-Begin = Callable[[int], Callable[[int], None]]
-"""Takes the number of rows to look at, and gives what is called with how many more were looked at."""
+from callrail_relay.outbox.copying import Begin, copy_store
 
 
-async def copy_database(source: str, target: str, begin: Begin) -> list[TableCopy]:
+async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
     """
-    Copy the store at one address into the other. Raises UsageFault, NotFound, NotAllowed, Unavailable.
+    Copy the store at one address into the other; return the rows of each table.
 
-    An interrupt ends it after the portion under way; a later copy goes on from there.
+    An interrupt ends it after the portion under way, and nothing was copied. Raises UsageFault, NotFound,
+    NotAllowed, Unavailable.
     """
     for name, url in (("FROM", source), ("TO", target)):
         try:
             check_database_url(url)
         except ValueError as error:
             raise UsageFault(f"{name} {error}.") from error
-    copies: list[Copy] = []
+    stopped = Event()
 
-    def work() -> list[TableCopy]:
-        with open_copy(source, target, now=SystemClock().now()) as copy:
-            copies.append(copy)
-            return copy.run(begin(copy.rows))
+    def begin_unless_stopped(rows: int) -> Callable[[int], None]:
+        told = begin(rows)
+
+        def tell(count: int) -> None:
+            if stopped.is_set():
+                raise asyncio.CancelledError
+            told(count)
+
+        return tell
 
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.to_thread(
+            copy_store, source, target, begin_unless_stopped, now=SystemClock().now()
+        )
     finally:
-        for copy in copies:
-            copy.stop()
+        stopped.set()

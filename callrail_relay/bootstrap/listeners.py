@@ -12,7 +12,7 @@ from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, ses
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
-from callrail_relay.domain.reaching import proof
+from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.changes import ChangeSignal

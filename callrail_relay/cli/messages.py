@@ -22,7 +22,7 @@ from callrail_relay.cli.console import (
 from callrail_relay.errors import UsageFault, Waiting
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.message import Message, MessageFilter, Status, Word
+    from callrail_relay.domain.message import Actor, Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
@@ -226,8 +226,8 @@ async def approve(
         if same_wording:
             chosen = await _with_alike(relay.operations, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
-        word = _word(note)
-        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, word)]
+        actor = _actor(note)
+        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, actor)]
     _show_changed(changed, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
@@ -256,7 +256,7 @@ async def remap(
     from callrail_relay.sentences import explain_all
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
@@ -287,7 +287,7 @@ async def resend(
         say("Nothing was sent.")
         return 0
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -310,7 +310,7 @@ async def mark_sent(
     from callrail_relay.bootstrap.wiring import open_relay
 
     async with open_relay(find_installation(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _word(note))]
+        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -342,8 +342,8 @@ async def cancel(
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
             return 0
-        word = _word(note)
-        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, word)]
+        actor = _actor(note)
+        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, actor)]
     _show_changed(changed, as_json=as_json)
     return 0
 
@@ -354,18 +354,18 @@ async def _with_alike(operations: "Operations", ids: list[str], *, approvable: b
     return list(dict.fromkeys(alike))
 
 
-def _word(note: str | None) -> "Word":
-    """The word of whoever is at the terminal."""
+def _actor(note: str | None) -> "Actor":
+    """Who is at the terminal."""
     import getpass
 
-    from callrail_relay.domain.message import UNSIGNED, Word
+    from callrail_relay.domain.message import ANONYMOUS, Actor
 
     try:
-        person = getpass.getuser()
+        name = getpass.getuser()
     except (OSError, KeyError, ImportError):
         # A user without a name, as in some containers.
-        person = UNSIGNED.person
-    return Word(person=person, note=note)
+        name = ANONYMOUS.name
+    return Actor(name=name, note=note)
 
 
 def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:

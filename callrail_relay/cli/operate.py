@@ -1,15 +1,11 @@
 """Commands that run a relay: ``pause``, ``resume``, ``doctor``, ``dashboard``, ``alerts``, ``database``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from callrail_relay.cli.console import Config, Json, command, echo, say
-from callrail_relay.errors import NotAllowed, Unavailable
-
-if TYPE_CHECKING:
-    from callrail_relay.bootstrap.copying import TableCopy
-
+from callrail_relay.errors import Unavailable
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account; default: all.")]
 
@@ -165,13 +161,12 @@ async def copy(
     as_json: Json = False,
 ) -> int:
     r"""
-    Copy a database to another one: SQLite or PostgreSQL.
+    Copy a database to an empty one: SQLite or PostgreSQL.
 
     Stop every `serve` on both first, and let `send` and `replay` finish. FROM
-    isn't changed. To finish a copy that was interrupted, run the command again:
-    it skips what is in TO already. Ends with 4 if a `serve`, `send` or `replay`
-    is running on either, or if the two differ afterwards. None of them can
-    start while it copies.
+    isn't changed. If the copy is interrupted, TO stays empty: run the command
+    again. Ends with 4 if a `serve`, `send` or `replay` is running on either, or
+    if TO isn't empty. None of them can start while it copies.
 
     Example:
     $ callrail-relay database copy sqlite:///relay.db \
@@ -179,35 +174,16 @@ async def copy(
     """
     from contextlib import ExitStack
 
-    from callrail_relay.bootstrap.copying import copy_database, differing
+    from callrail_relay.bootstrap.copying import copy_database
     from callrail_relay.cli.console import print_json, progress
 
     with ExitStack() as stack:
-        copies = await copy_database(
+        copied = await copy_database(
             source, target, lambda rows: stack.enter_context(progress("Copying", rows))
         )
-    differ = differing(copies)
     if as_json:
-        print_json(
-            {
-                "same": not differ,
-                "tables": [
-                    {"table": one.table, "source": one.source, "target": one.target, "copied": one.copied}
-                    for one in copies
-                ],
-            }
-        )
+        print_json({"tables": [{"table": table, "copied": rows} for table, rows in copied.items()]})
     else:
-        _show_copies(copies)
-    if differ:
-        raise NotAllowed(
-            f"The two do not hold the same: {', '.join(differ)}. TO holds more than came from FROM; "
-            "copy into an empty database."
-        )
+        for table, rows in copied.items():
+            echo(f"{table:<20} {rows:>10}")
     return 0
-
-
-def _show_copies(copies: "list[TableCopy]") -> None:
-    echo(f"{'':<16} {'FROM':>10} {'TO':>10} {'copied now':>12}")
-    for one in copies:
-        echo(f"{one.table:<16} {one.source:>10} {one.target:>10} {one.copied:>12}")

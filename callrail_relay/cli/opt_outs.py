@@ -1,5 +1,8 @@
 """``opt-outs``: who opted out."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +15,7 @@ from callrail_relay.cli.console import (
     complain,
     echo,
     output,
+    print_json,
     progress,
     read_input,
     read_number,
@@ -21,6 +25,7 @@ from callrail_relay.errors import UsageFault
 
 if TYPE_CHECKING:
     from callrail_relay.domain.opt_outs import ImportedList
+    from callrail_relay.service.operations import Operations
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
@@ -29,6 +34,23 @@ TrackingNumber = Annotated[
     str | None,
     typer.Option("--tracking-number", metavar="NUMBER", help="One of your numbers; default: all of them."),
 ]
+
+
+@asynccontextmanager
+async def _operations(config: Path | None, *, for_all: bool = False) -> AsyncIterator["Operations"]:
+    """What changes the list; *for_all* of your numbers only if there is any."""
+    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.wiring import open_relay
+
+    installation = find_installation(config)
+    if for_all:
+        installation.require_route()
+    async with open_relay(installation) as relay:
+        yield relay.operations
+
+
+def _one_of_ours(number: str | None) -> str | None:
+    return None if number is None else read_number("--tracking-number", number)
 
 
 @app.command("list")
@@ -40,13 +62,10 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     Example:
     $ callrail-relay opt-outs list
     """
-    from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import local
 
-    async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.opt_outs()
+    async with _operations(config) as operations:
+        found = await operations.opt_outs()
     if as_json:
         print_json([one.document() for one in found])
         return 0
@@ -75,17 +94,9 @@ async def add(
     $ callrail-relay opt-outs add --recipient +12025550122 \
         --reason "Asked by phone."
     """
-    from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-
-    person = read_number("--recipient", recipient)
-    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
-    installation = find_installation(config)
-    if ours is None:
-        installation.require_route()
-    async with open_relay(installation) as relay:
-        entries = await relay.operations.opt_out(person, ours, reason)
+    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    async with _operations(config, for_all=ours is None) as operations:
+        entries = await operations.opt_out(person, ours, reason)
     if as_json:
         print_json([one.document() for one in entries])
     else:
@@ -110,17 +121,13 @@ async def remove(
     Example:
     $ callrail-relay opt-outs remove --recipient +12025550122
     """
-    from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-
-    person = read_number("--recipient", recipient)
-    ours = None if tracking_number is None else read_number("--tracking-number", tracking_number)
-    async with open_relay(find_installation(config)) as relay:
-        removed = await relay.operations.remove_opt_out(person, ours)
-    print_json({"recipient": person, "removed": removed}) if as_json else echo(
-        f"Removed the opt-out of {person}."
-    )
+    person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
+    async with _operations(config) as operations:
+        removed = await operations.remove_opt_out(person, ours)
+    if as_json:
+        print_json({"recipient": person, "removed": removed})
+    else:
+        echo(f"Removed the opt-out of {person}.")
     return 0
 
 
@@ -145,34 +152,27 @@ async def import_(
     $ callrail-relay opt-outs import opted-out.csv
     $ callrail-relay opt-outs import - < opted-out.csv
     """
-    from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
+    from callrail_relay.clock import SystemClock
     from callrail_relay.domain.opt_outs import read_list
 
-    document = read_input(file)
-    installation = find_installation(config)
-    listed = read_list(document, now=installation.clock.now())
-    if any(person.tracking_number is None for person in listed.people):
-        installation.require_route()
-    async with open_relay(installation) as relay:
+    listed = read_list(read_input(file), now=SystemClock().now())
+    for_all = any(person.tracking_number is None for person in listed.people)
+    async with _operations(config, for_all=for_all) as operations:
         with progress("Importing", len(listed.people)) as advance:
-            added = await relay.operations.import_opt_outs(listed.people, advance)
+            added = await operations.import_opt_outs(listed.people, advance)
     if as_json:
-        print_json(_import_document(listed, added))
+        print_json(
+            {
+                "read": len(listed.people),
+                "added": added,
+                "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
+                "ignored_columns": list(listed.ignored_columns),
+            }
+        )
     else:
         echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
     _report_faults(listed)
     return UsageFault.exit_code if listed.bad_lines else 0
-
-
-def _import_document(listed: "ImportedList", added: int) -> dict[str, object]:
-    return {
-        "read": len(listed.people),
-        "added": added,
-        "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
-        "ignored_columns": list(listed.ignored_columns),
-    }
 
 
 def _report_faults(listed: "ImportedList") -> None:
@@ -204,17 +204,14 @@ async def export(
     $ callrail-relay opt-outs export opted-out.csv
     $ callrail-relay opt-outs export > opted-out.csv
     """
-    from callrail_relay.bootstrap.context import find_installation
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
     from callrail_relay.domain.opt_outs import write_list
 
     if as_json and file == STANDARD:
         raise UsageFault(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
-    async with open_relay(find_installation(config)) as relay:
-        found = await relay.operations.opt_outs()
+    async with _operations(config) as operations:
+        found = await operations.opt_outs()
     with output(file) as out:
         out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
     if as_json:

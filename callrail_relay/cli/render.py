@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.text import Text
 
+from callrail_relay import sentences
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.printable import printable
 from callrail_relay.sentences import explain, explain_all
@@ -64,12 +65,11 @@ def local(instant: datetime | None) -> str:
 
 def clock_time(instant: datetime, now: datetime) -> str:
     """An instant as a person says it at *now*: 2:14 PM, or Nov 23 at 2:14 PM."""
-    local, today = instant.astimezone(), now.astimezone().date()
-    time = f"{local.hour % 12 or 12}:{local.minute:02} {'AM' if local.hour < 12 else 'PM'}"
-    if local.date() == today:
-        return time
-    year = "" if local.year == today.year else f", {local.year}"
-    return f"{local:%b} {local.day}{year} at {time}"
+    day, today = instant.astimezone().date(), now.astimezone().date()
+    if day == today:
+        return sentences.clock_time(instant)
+    year = "" if day.year == today.year else f", {day.year}"
+    return f"{day:%b} {day.day}{year} at {sentences.clock_time(instant)}"
 
 
 def print_messages(messages: Sequence[Message]) -> None:
@@ -107,9 +107,9 @@ def print_message(message: Message) -> None:
     for name, value in _facts(message):
         out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")
     for decision in message.decisions:
-        why = f": {decision.word.note}" if decision.word.note else ""
+        why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(words(f"{local(decision.decided_at)}  {decision.word.person}: {decision.verb}{over}{why}"))
+        out.print(words(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")

@@ -28,11 +28,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """
-    One window of an account's budget: what is used of what is allowed.
-
-    ``free_at`` is the instant at which the next text fits, and None while one fits now.
-    """
+    """One window of a budget; ``free_at`` is when the next text fits, None if one fits now."""
 
     used: int
     allowed: int
@@ -50,10 +46,9 @@ class Window:
 
 def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limits: Limits) -> datetime | None:
     """
-    When the last of *pending* segments can leave, if each leaves as early as both windows allow.
+    Return when the last of *pending* segments can be sent, if each is sent as early as both windows allow.
 
-    *counted* holds the instants that still count, oldest first. None when nothing is pending or nothing
-    is allowed.
+    *counted* holds the instants that still count, oldest first. None if nothing is pending or allowed.
     """
     if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
         return None
@@ -134,7 +129,7 @@ class Account:
         """
         The same account after an answer that shows that it can send.
 
-        A wait goes on: such an answer is to a request that left before the wait began.
+        A wait goes on: the request left before it began.
         """
         reached = replace(self, firewalled=())
         return reached if self.waits(now) else reached.healthy()
@@ -158,8 +153,8 @@ class Account:
         """
         The same account, one strike later, sending nothing before *until*.
 
-        Several requests may have been under way when the first was refused: they are
-        one strike together, and the longest of their waits holds.
+        Several requests may have been under way when the first was refused: they are one strike, and the
+        longest wait holds.
         """
         if not self.waits(now):
             return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
@@ -173,8 +168,8 @@ class Account:
 
     def used_by_others(self) -> list[datetime]:
         """
-        An instant for each use that others made: those of the hour when they were told, others of the day
-        an hour before, since nothing tells when they really were.
+        An instant for each use by others: those of the hour when they were told, others of the day an hour
+        before.
         """
         if self.excess_at is None:
             return []
@@ -183,10 +178,10 @@ class Account:
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
         """
-        The same account after CallRail told its own count, beside what this relay counted itself.
+        The same account after CallRail told its own count, beside what this relay counted.
 
-        Another program that shares the account shows up as excess; a smaller count
-        than ours is not believed, since CallRail's window may have begun later.
+        Another program that shares the account shows up as excess; a smaller count than ours is not believed,
+        since CallRail's window may have begun later.
         """
         account = replace(
             self,
@@ -207,9 +202,9 @@ class Account:
 
     def explained(self, written_at: datetime) -> "Account":
         """
-        The same account after one use turned up that this relay did not make, and now counts by itself.
+        The same account after a use by others turned up that counts by itself from now on.
 
-        Where CallRail's last count had it already, it is no excess any more.
+        If CallRail's last count had it already, it is no excess any more.
         """
         if self.excess_at is None or written_at > self.excess_at:
             return self

@@ -28,8 +28,8 @@ class RecordResult:
     """
     What an outcome changed: the message's new status, and the account before and after.
 
-    ``twice`` is true where it now shows that CallRail took the text more than once. ``settled`` is what
-    CallRail's webhook, which came before the outcome, made of it, or of another text with the same words.
+    ``twice`` is true if CallRail took the text more than once. ``settled`` is what CallRail's webhook, which
+    came before the outcome, made of it or of another text with the same words.
     """
 
     message_id: str
@@ -47,8 +47,8 @@ class ClaimPolicy:
     """
     The rules a claim keeps.
 
-    ``accounts`` are those of the settings: texts of any other account stay where
-    they are. ``lease`` is how long an attempt may take before it counts as unknown.
+    ``accounts`` are those of the settings: texts of any other stay where they are. ``lease`` is how long an
+    attempt may take before it counts as unknown.
     """
 
     accounts: frozenset[str]
@@ -82,10 +82,10 @@ class Held:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
     """
-    What one look at the outbox came to.
+    What one look at the store came to.
 
-    Without a ``claim``, ``wake_at`` is the instant at which something may become
-    claimable by itself; None when only news can change that.
+    Without a ``claim``, ``wake_at`` is when something may be claimed next; None if that depends on something
+    new.
     """
 
     claim: Claim | None = None

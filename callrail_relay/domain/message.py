@@ -23,15 +23,14 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class Actor:
     """Who decides, and why, in their own words."""
 
-    person: str
+    name: str
     note: str | None = None
 
 
-UNSIGNED = Word(person="somebody")
-"""Where nobody says who decides."""
+ANONYMOUS = Actor(name="a person")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class Decision:
 
     decided_at: datetime
     verb: Verb
-    word: Word
+    actor: Actor
     overridden: tuple[str, ...] = ()
 
 

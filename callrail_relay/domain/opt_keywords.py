@@ -176,17 +176,8 @@ def _is_signed(text: str) -> bool:
 
 # A keyword mistyped.
 
-_SLIPS = {
-    "stop": 1,
-    "cancel": 1,
-    "remove": 1,
-    "remove me": 1,
-    "opt out": 1,
-    "unsubscribe": 3,
-    "desabonner": 2,
-    "quit": 1,
-    "quite": 0,
-}
+_SLIPS = {"stop": 1, "cancel": 1, "remove": 1, "remove me": 1, "opt out": 1, "quit": 1, "quite": 0}
+_SLIPS |= {"unsubscribe": 3, "desabonner": 2}
 
 
 def _is_slip(core: str) -> bool:

@@ -31,9 +31,8 @@ class LookupPolicy:
     """
     When and how to look up.
 
-    ``ladder`` holds the spans from the moment an outcome became unknown to each look-up.
-    ``requests_per_hour`` is how many of CallRail's 1,000 general requests an hour may
-    go into look-ups. ``lease`` is how long one may take.
+    ``ladder`` holds the spans from when an outcome became unknown to each look-up. ``requests_per_hour`` is
+    how many of CallRail's 1,000 general requests an hour look-ups may use, ``lease`` how long one may take.
     """
 
     accounts: frozenset[str]
@@ -45,10 +44,10 @@ class LookupPolicy:
 
     def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
         """
-        When to look again after a look-up; None when no more is to be expected of it.
+        Return when to look again after a look-up; None if nothing more is to be expected.
 
-        One that CallRail did not answer is no rung of the ladder: it is tried again. One that it
-        answered late stands for all the rungs before it.
+        One that CallRail did not answer is tried again, and is no rung of the ladder. One that it answered
+        late stands for all the rungs before it.
         """
         if answered:
             rungs = (unknown_since + rung for rung in self.ladder)
@@ -65,9 +64,7 @@ class LookupPolicy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueLookup:
     """
-    An attempt to be looked up now; *conversation_id* is that of the person, where it is known.
-
-    Nobody else looks it up before ``lease_until``.
+    An attempt to be looked up now, by one node until ``lease_until``; *conversation_id* is None if not known.
     """
 
     attempt_id: int
@@ -81,11 +78,7 @@ class DueLookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """
-    What a look-up, or a late answer, made of a message.
-
-    ``twice`` is true where it now shows that CallRail took the text more than once.
-    """
+    """What a look-up, or a late answer, made of a message; ``twice`` if CallRail took it more than once."""
 
     message_id: str
     status: Status
@@ -172,8 +165,8 @@ class Matches:
     """
     What a conversation proves: the *matches*, and what it leaves *unclear*.
 
-    A sending is unclear where more texts could be it than were sent from here; by its id,
-    how many. Somebody may have written the same words in CallRail.
+    A sending is unclear if more texts could be it than were sent from here (by its id, how many): someone may
+    have written the same words in CallRail.
     """
 
     matches: tuple[Match, ...] = ()
@@ -224,9 +217,9 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
 
 def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
     """
-    Whose text *found* is: that of a sending that is known to have arrived before that of a questionable one.
+    Return whose text *found* is: that of a certain sending before that of a questionable one.
 
-    So no text lends itself to an older sending with the same words, while its own has yet to be told.
+    So no text is lent to an older sending with the same words while its own is still under way.
     """
     ordered = sorted(
         sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
@@ -237,9 +230,9 @@ def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
 
 def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int], *, tried: set[int]) -> bool:
     """
-    Give a sending a text, which an earlier one may have to swap for another; none goes back to having none.
+    Give a sending a text, for which an earlier one may have to swap; none goes back to having none.
 
-    This is the augmenting path of Kuhn's algorithm: whoever comes first is not worse off for those after.
+    This is the augmenting path of Kuhn's algorithm.
     """
     for text in fitting[number]:
         if text in tried:

@@ -15,7 +15,7 @@ class TextFilter:
     Which texts a page shows, newest first.
 
     ``name`` and ``words`` are parts of the seller's name and of the text; each word must occur in one of
-    them. ``before`` is the place where the page before this one ended.
+    them. ``before`` is where the page before this one ended.
     """
 
     statuses: tuple[Status, ...] = ()
@@ -34,10 +34,9 @@ class TextFilter:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary:
     """
-    One text in a list: what it takes to recognise it, and no more.
+    One text in a list.
 
-    ``looked_up`` is true while its unknown outcome is still being looked up by itself, and ``opted_out`` for
-    one to a person who opted out of texts from its number.
+    ``looked_up`` is true while its unknown outcome is being looked up, ``opted_out`` if the person opted out.
     """
 
     seq: int
@@ -66,7 +65,7 @@ class TextPage:
     """
     One page of texts.
 
-    ``older`` is where the next page begins, None at the end. ``searched_to`` is set where a search for words
+    ``older`` is where the next page begins, None at the end. ``searched_to`` is set if a search for words
     stopped for now: everything since then was looked through.
     """
 
@@ -86,7 +85,7 @@ class Bucket:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """
-    What waits: for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
+    What waits for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
     """
 
     held: Bucket = field(default_factory=Bucket)
@@ -152,9 +151,7 @@ class TextHistory:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
     """
-    One bubble of a conversation.
-
-    ``inbound`` is what the person wrote. ``message_id`` is None for texts that another program sent.
+    One message of a conversation; ``inbound`` from the person, without ``message_id`` from another program.
     """
 
     at: datetime
@@ -166,15 +163,11 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """
-    What went between one person and one of our numbers, oldest first.
-
-    ``older`` is where it goes on, None where this is all.
-    """
+    """What one person and one of our numbers wrote, oldest first; ``older`` is where it goes on, or None."""
 
     recipient: str
     tracking_number: str
     seller: str | None
-    utterances: tuple[ChatMessage, ...]
+    messages: tuple[ChatMessage, ...]
     older: datetime | None = None
     opted_out: bool = False

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import httpx
 
-from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble
+from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble
 from callrail_relay.errors import SettingsFault
 
 CONNECT_WITHIN = 5.0

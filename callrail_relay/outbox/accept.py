@@ -40,7 +40,7 @@ Stored = list[Accepted] | Repeated
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
     """
-    Store all of *batch* that was not stored before under the same key, or nothing; say what became of each.
+    Store what in *batch* was not stored before under the same key, or nothing; return what became of each.
     """
     repeated = _repeated(connection, now, batch)
     new = iter(
@@ -53,10 +53,10 @@ def _repeated(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> list[Repeated | None]:
     """
-    Which of *batch* came before under the same key; the keys of the others are taken.
+    Find what came before under the same key, and take the keys of the rest.
 
-    Of two nodes that store the same request at once, the second waits for the first one's commit here. Keys
-    are taken in one order, and before any account is locked, so that no two nodes wait for each other.
+    Of two nodes that store the same request at once, the second waits here for the first one's commit. Keys
+    are taken in one order and before any account is locked, so that no two nodes wait for each other.
     """
     new = {one.repeat_key: one.id for one in reversed(batch) if one.repeat_key is not None}
     if not new:
@@ -78,7 +78,7 @@ def _repeated(
 
 def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
     """
-    Give a key that has expired to the submission *new*, and return whose it is: of two nodes one gets it.
+    Give an expired key to the submission *new*; return whose it is, since another node may have been first.
     """
     of_key = repeat_keys.c.digest == key
     change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
@@ -99,9 +99,8 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
     """
     Store all submissions of *batch* with their messages, or none of them.
 
-    Some guards are asked here, since only the store knows what came before: what they need to know of it is
-    read for the whole batch at once, each message is decided on in its turn, and all of them are inserted
-    together. Texts of one batch see each other, and those of two nodes come one after the other.
+    The guards that depend on earlier texts are asked here. Texts of one batch see each other, and those of
+    two nodes come one after the other.
     """
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
@@ -113,9 +112,7 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
-    """
-    Lock the rows of all accounts of *batch*, for something new in them, and make those that are missing.
-    """
+    """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
     ids = {
         message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
     }
@@ -132,8 +129,7 @@ def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[New
 
 def _looked_at() -> sa.ColumnElement[datetime]:
     """
-    When an account with something new is looked at: now, or when it is not closed any more, or before that
-    where it is due anyway.
+    When an account with something new is looked at: now, or once it is not closed, unless it is due before.
     """
     now = sa.bindparam("now", type_=Instant)
     opens_at = sa.case((accounts.c.closed_until > now, accounts.c.closed_until), else_=now)
@@ -156,11 +152,10 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     """
-    What the store knows of the texts that came before those of a batch, and of those decided on already.
+    What is known of earlier texts, and of those of the batch that were decided on already.
 
-    ``earlier`` has for a fingerprint the latest message with it: its id, and when it came, or was still to be
-    sent. ``recent`` has for an account who was sent which words lately. ``opted_out`` are pairs of a
-    tracking number and a person, ``possible_opt_outs`` replies of such pairs that a person has to read.
+    ``earlier`` has the latest message with a fingerprint (its id and instant), ``recent`` what an account
+    sent lately, ``opted_out`` pairs of a tracking number and a person, ``possible_opt_outs`` their replies.
     """
 
     earlier: dict[bytes, tuple[str, datetime]]
@@ -296,9 +291,9 @@ def _earlier(
     on_its_way_at: datetime | None = None,
 ) -> dict[bytes, tuple[str, datetime]]:
     """
-    The latest message with each of *fingerprints*, among those that came after *since*, and when it came.
+    Return the latest message with each of *fingerprints* that came after *since*, and when it came.
 
-    With *on_its_way_at* it counts until it is sent: one that was not has that instant.
+    With *on_its_way_at*, a message that was not sent yet counts as of that instant.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
     for portion in _portions(fingerprints):

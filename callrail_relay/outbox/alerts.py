@@ -1,8 +1,4 @@
-"""
-What is wrong, as the store shows it, and the incidents that somebody is told of.
-
-They are the same for all nodes: whoever looks first opens one, and only one node at a time tells it.
-"""
+"""What is wrong, as the store shows it, and the open incidents: one node at a time reports one."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -20,10 +16,7 @@ _MOST = 10_000
 
 
 def read_undecided(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Undecided:
-    """
-    Texts that have waited for a person for *longer_than*: held ones since they came, and unknown ones since
-    they became so. Those that leave by themselves are not among them.
-    """
+    """When texts began to wait for a person, if that is at least *longer_than* ago: held and unknown ones."""
     before = now - longer_than
     held = (
         sa.select(messages.c.received_at)
@@ -53,9 +46,7 @@ def read_undecided(connection: sa.Connection, now: datetime, longer_than: timede
 
 
 def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterable[str]) -> int:
-    """
-    Segments of these accounts that CallRail refused for good, or that became unknown, within FAILURE_WINDOW.
-    """
+    """Count segments of these accounts that were refused, or became unknown, within FAILURE_WINDOW."""
     query = (
         sa.select(sa.func.count(sa.distinct(attempts.c.segment_id)))
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -138,9 +129,7 @@ def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident
 
 
 def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incident]) -> None:
-    """
-    Note that somebody was told of these; what is over is done with. What changed meanwhile is told anew.
-    """
+    """Note that these were reported, and delete what is over; what changed meanwhile is reported again."""
     for one in claimed:
         if one.level is Level.OVER:
             connection.execute(sa.delete(incidents).where(_same(one)))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain import guards
 from callrail_relay.domain.guards import GuardPolicy, Verdict
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
-from callrail_relay.domain.message import UNSIGNED, Reason, Source, Status, Verb, Word
+from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
 from callrail_relay.domain.similarity import are_similar, similarity_words
@@ -23,6 +23,7 @@ from callrail_relay.outbox.rows import (
     message_status,
     reasons_from_json,
     reasons_to_json,
+    set_message,
     write_account,
 )
 from callrail_relay.outbox.tables import (
@@ -35,39 +36,34 @@ from callrail_relay.outbox.tables import (
 )
 
 
-def approve(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
-    Queue a held message, overriding exactly the reasons it shows; False where it is not held any more.
-
-    One that was held half-way goes on where it stopped.
+    Queue a held message, overriding the reasons it shows; False if it is not held. It goes on where it
+    stopped.
     """
     row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     reasons = reasons_from_json(row.reasons)
     codes = [reason.code for reason in reasons]
-    keep_decision(connection, now, row.seq, Verb.APPROVE, word, codes)
+    keep_decision(connection, now, row.seq, Verb.APPROVE, actor, codes)
     _settle_shown_reply(connection, row, reasons)
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == row.seq)
-        .values(
-            status=message_status(connection, row.seq),
-            approved=sorted({*row.approved, *codes}),
-            # That it was sent twice is news, and no reason to hold it.
-            reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
-            not_before=now,
-            # What was kept for the night grows old from now on.
-            release_at=now if "quiet_hours" in codes else None,
-        )
+    set_message(
+        connection,
+        row.seq,
+        status=message_status(connection, row.seq),
+        approved=sorted({*row.approved, *codes}),
+        # That it was sent twice is news, and no reason to hold it.
+        reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
+        not_before=now,
+        # What was kept for the night grows old from now on.
+        release_at=now if "quiet_hours" in codes else None,
     )
     return True
 
 
 def _settle_shown_reply(connection: sa.Connection, row: Row, reasons: Iterable[Reason]) -> None:
-    """
-    Take it that the reply that held a message asks for nothing; not one that came after it and was not shown.
-    """
+    """Take the reply that held a message as no opt-out, but not one that came later and was not shown."""
     if row.recipient is None:
         return
     pair = (row.tracking_number, row.recipient)
@@ -80,9 +76,9 @@ def held_alike(
     connection: sa.Connection, now: datetime, message_id: str, *, approvable: bool = False
 ) -> list[str]:
     """
-    The ids of all messages that are held as one mass text together with this one, itself among them.
+    Return the ids of all messages held as one mass text with this one, and its own.
 
-    Of *approvable* ones those are left out that go to a person who opted out.
+    *approvable* leaves out those to people who opted out.
     """
     one = connection.execute(sa.select(messages).where(messages.c.id == message_id)).one_or_none()
     words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
@@ -108,42 +104,38 @@ def held_alike(
     ]
 
 
-def resend(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
-    Queue an unknown, failed or cancelled message again on a person's word; False where it is none of these.
+    Queue an unknown, failed or cancelled message again; False if it is none of these.
 
-    What was unknown is looked up once more afterwards, so that a text that arrives twice is seen. Whoever
-    sends it again knows how old it is, so that its age does not hold it.
+    What was unknown is looked up once more later, so that a text that arrives twice is seen. Its age does not
+    hold it.
     """
     row = _locked(connection, now, message_id, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     if row is None or row.text is None or row.recipient is None:
         # Its words may have been removed since a person looked at it.
         return False
-    keep_decision(connection, now, row.seq, Verb.RESEND, word)
+    keep_decision(connection, now, row.seq, Verb.RESEND, actor)
     unknown = (_of_message(row.seq), attempts.c.outcome == OutcomeKind.UNKNOWN)
     connection.execute(
         sa.update(attempts).where(*unknown).values(look_at=now + AUDIT_AFTER, blocks_until=None)
     )
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == row.seq)
-        .values(approved=sorted({*row.approved, "too_old"}))
-    )
+    set_message(connection, row.seq, approved=sorted({*row.approved, "too_old"}))
     requeue(connection, now, row)
     return True
 
 
-def mark_sent(connection: sa.Connection, now: datetime, message_id: str, word: Word = UNSIGNED) -> bool:
+def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
-    Take a person's word that CallRail has an unknown message; False where it is not unknown.
+    Record that CallRail has an unknown message, as a person says; False if it is not unknown. The rest
+    follows.
 
-    What of it has not left yet follows. Where it was sent again, and that is unknown too, the word is
-    for the last of them: it says that the text arrived, not that it did so twice.
+    If it was sent again, and that is unknown too, only the last one counts as sent: it arrived, not twice.
     """
     row = _locked(connection, now, message_id, (Status.UNKNOWN,))
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.MARK_SENT, word)
+    keep_decision(connection, now, row.seq, Verb.MARK_SENT, actor)
     unknown = connection.scalars(
         sa.select(sa.func.max(attempts.c.id))
         .join(segments, segments.c.id == attempts.c.segment_id)
@@ -164,9 +156,9 @@ def _locked(
     connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
 ) -> Row | None:
     """
-    The message, locked, where it has one of *statuses*.
+    Lock and return the message if it has one of *statuses*.
 
-    Its account is locked first, as by whoever claims or records, so that no two wait for each other.
+    Its account is locked first, as everywhere, so that no two transactions wait for each other.
     """
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
@@ -185,14 +177,14 @@ def cancel(
     now: datetime,
     message_id: str,
     statuses: Iterable[Status],
-    word: Word = UNSIGNED,
+    actor: Actor = ANONYMOUS,
 ) -> bool:
     """Cancel a message that has one of *statuses*; False where it has another by now."""
     row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
-    keep_decision(connection, now, row.seq, Verb.CANCEL, word)
-    connection.execute(sa.update(messages).where(messages.c.seq == row.seq).values(status=Status.CANCELLED))
+    keep_decision(connection, now, row.seq, Verb.CANCEL, actor)
+    set_message(connection, row.seq, status=Status.CANCELLED)
     _stop_blocking(connection, row.seq)
     return True
 
@@ -239,13 +231,17 @@ def read_submission(connection: sa.Connection, now: datetime, submission_id: str
 
 
 def remap(
-    connection: sa.Connection, now: datetime, remapped: NewMessage, policy: GuardPolicy, word: Word = UNSIGNED
+    connection: sa.Connection,
+    now: datetime,
+    remapped: NewMessage,
+    policy: GuardPolicy,
+    actor: Actor = ANONYMOUS,
 ) -> Status | None:
     """
-    Put a new mapping in the place of one that left something out; None where it is not held so any more.
+    Replace a mapping that left something out; None if the message is not held for that.
 
-    The guards are asked again. What passes them is queued at the place that the message has in the order
-    of arrival; what does not, and what still cannot be mapped, stays held for what is found now.
+    The guards are asked again. What passes is queued at its place in the order of arrival; the rest stays
+    held for what is found now.
     """
     route = remapped.draft.route
     if route is not None:
@@ -261,19 +257,17 @@ def remap(
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None:
         return None
-    keep_decision(connection, now, row.seq, Verb.REMAP, word)
+    keep_decision(connection, now, row.seq, Verb.REMAP, actor)
     verdict = _judged(connection, now, row, remapped, policy)
     status = Status.HELD if verdict.holds else Status.QUEUED
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == row.seq)
-        .values(
-            status=status,
-            not_before=now,
-            release_at=verdict.release_at,
-            reasons=reasons_to_json(verdict.reasons),
-            **mapped_columns(remapped),
-        )
+    set_message(
+        connection,
+        row.seq,
+        status=status,
+        not_before=now,
+        release_at=verdict.release_at,
+        reasons=reasons_to_json(verdict.reasons),
+        **mapped_columns(remapped),
     )
     return status
 
@@ -304,11 +298,7 @@ def _judged(
 
 
 def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy: GuardPolicy) -> str | None:
-    """
-    The id of the same text to the same person that came just before, or at any time since, if there is one.
-
-    While it was held, somebody may have written it again in IF3.
-    """
+    """Return the id of the same text to the same person from just before, or from any time since."""
     if remapped.fingerprint is None:
         return None
     query = (

@@ -28,10 +28,10 @@ APPLICATION = "callrail-relay"
 
 def open_engine(url: str, application: str = APPLICATION) -> sa.Engine:
     """
-    An engine for *url*, ``sqlite:///…`` or ``postgresql://…``; nothing is connected yet.
+    Return an engine for *url*, ``sqlite:///…`` or ``postgresql://…``; nothing is connected yet.
 
-    PostgreSQL tells others that *application* is connected.
-    Raises Unavailable where the directory or the file cannot be made, or psycopg is missing.
+    PostgreSQL shows *application* to others. Raises Unavailable if the file cannot be made, or psycopg is
+    missing.
     """
     address = sa.make_url(url)
     if address.get_backend_name() == "sqlite":
@@ -74,9 +74,7 @@ def file_identity(engine: sa.Engine) -> FileIdentity | None:
 
 def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
     """
-    Raise Unavailable where another file than *opened*, or none, stands under the store's path.
-
-    SQLite goes on with the file that it has open, and what it commits there is gone with it.
+    Raise Unavailable if the store's file was replaced or deleted: SQLite goes on writing to the old one.
     """
     if file_identity(engine) != opened:
         raise Unavailable(
@@ -94,11 +92,7 @@ def store_files(engine: sa.Engine) -> tuple[Path, ...]:
 
 
 def close_to_others(engine: sa.Engine) -> None:
-    """
-    Take from other users what they may do with a SQLite store that was there before.
-
-    Only for a store that was opened: what stands under its path by mistake must not be changed.
-    """
+    """Take other users' rights to a SQLite store, once it turned out to be one."""
     if os.name != "posix":
         return
     for path in store_files(engine):
@@ -109,9 +103,7 @@ def close_to_others(engine: sa.Engine) -> None:
 
 
 def empty_log(engine: sa.Engine) -> None:
-    """
-    Empty SQLite's log of changes, which still holds what was removed; left for later where others read it.
-    """
+    """Empty SQLite's log of changes, which still holds what was deleted; done later if others read it now."""
     if not is_sqlite(engine):
         return
     path = str(engine.url.database)
@@ -143,10 +135,10 @@ def _open_sqlite(address: sa.URL) -> sa.Engine:
 
 def _create_sqlite(path: Path) -> None:
     """
-    Make an empty store with its journal mode set, for this user alone; several processes may do so at once.
+    Make an empty store with its journal mode set, for this user alone.
 
-    SQLite changes the journal mode only where no other process has the file in hand, and waits for none. So
-    the file comes to its place in one step, with that done.
+    SQLite can change the journal mode only while no other process has the file open, and does not wait. So
+    the file is moved to its place with that done; several processes may do so at once.
     """
     new = path.with_name(f".{path.name}-{uuid4().hex}")
     # Made here and not by SQLite, so that nobody else can read it from the first byte on;

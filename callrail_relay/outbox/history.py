@@ -190,9 +190,7 @@ _FIRST_SINCE = (
 def read_arrivals(
     connection: sa.Connection, now: datetime, since: datetime, until: datetime | None
 ) -> tuple[Arrivals, ...]:
-    """
-    How many texts came in from *since* to before *until*, by quarters of an hour and by what became of them.
-    """
+    """Count the texts that came from *since* to before *until*, by quarter of an hour and by status."""
     length = sa.literal(QUARTER // MICROSECOND, sa.BigInteger, literal_execute=True)
     quarter = (sa.type_coerce(messages.c.received_at, sa.BigInteger) // length).label("quarter")
     query = (
@@ -226,9 +224,10 @@ _OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
 
 def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> TextPage:
     """
-    One page of texts by *wanted*: it begins where the page before it ended, and passes over nothing twice.
+    Return a page of texts, from where the page before it ended.
 
-    Words are looked for in LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no more.
+    A search for words looks through LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no
+    more.
     """
     bounds, floor = _bounds(connection, wanted)
     where = [*_narrow(connection, wanted), *bounds]
@@ -312,9 +311,9 @@ def _is_narrow(wanted: TextFilter) -> bool:
 
 def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
     """
-    Whether a message has *status*; beside a *narrow* condition in a form that no index is used for.
+    Whether a message has *status*; beside a *narrow* condition so that no index of the status is used.
 
-    A database without statistics takes all indexes for equally good, and walks all sent texts.
+    Without statistics a database takes all indexes for equally good, and would walk all sent texts.
     """
     if status is None:
         return []
@@ -370,7 +369,7 @@ def read_conversation(
         recipient=recipient,
         tracking_number=tracking_number,
         seller=_seller(connection, recipient),
-        utterances=tuple(shown),
+        messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
         opted_out=is_opted_out(connection, now, tracking_number, recipient),
     )
@@ -400,9 +399,7 @@ def _ours(
 def _theirs(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
 ) -> Iterable[ChatMessage]:
-    """
-    What the person wrote, and what others sent from our number; our own texts stand in the outbox already.
-    """
+    """What the person wrote, and what others sent from our number."""
     table = callrail_texts
     query = (
         sa.select(table.c.written_at, table.c.direction, table.c.content)
@@ -432,9 +429,9 @@ def _seller(connection: sa.Connection, recipient: str) -> str | None:
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
     """
-    Words that are others after every change that a page could show, whoever made it.
+    Return a value that changes with everything that a page could show.
 
-    It is asked for again and again while somebody looks, so that every part of it is the end of an index.
+    It is asked for all the time while a page is open, so that every part of it is the end of an index.
     """
     standing = connection.execute(_STANDING).all()
     seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))

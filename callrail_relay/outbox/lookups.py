@@ -28,6 +28,9 @@ from callrail_relay.outbox.rows import (
     reasons_from_json,
     reasons_to_json,
     route_from_row,
+    set_attempt,
+    set_message,
+    set_segment,
 )
 from callrail_relay.outbox.tables import Instant, attempts, evidence, messages, segments
 
@@ -40,9 +43,8 @@ def claim_lookup(
     """
     Take the look-up that has been due longest; nobody else takes it while its lease lasts.
 
-    First of all *begun*, which was taken here and whose end could not be stored, unless it is stored after
-    all or somebody else has it now. None when none is due, or only of accounts whose requests for looking
-    up are used for this hour.
+    First of all *begun*, whose result could not be stored. None if none is due, or only in accounts that used
+    up their requests for this hour.
     """
     with_room = [
         account_id
@@ -67,7 +69,7 @@ def claim_lookup(
     if attempt is None:
         return None
     lease_until = now + policy.lease
-    connection.execute(sa.update(attempts).where(attempts.c.id == attempt.id).values(look_until=lease_until))
+    set_attempt(connection, attempt.id, look_until=lease_until)
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     route = route_from_row(message)
     assert route is not None  # noqa: S101 - an attempt was made from it
@@ -114,7 +116,7 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
     """
-    When the next look-up may be taken: one that somebody is at, when its lease ends; None when there is none.
+    Return when the next look-up may be taken: one that is under way, when its lease ends. None without any.
     """
     free_ats = [
         # Where the requests of the hour are used, it is asked again in a while, and not all the time.
@@ -133,9 +135,8 @@ def record_lookup(
     """
     Settle what the conversation proves, for this attempt and for others to the same person.
 
-    An attempt that is not found is looked up again by the ladder, and after its end left to a
-    person, or sent once more where the policy says so. One that was settled meanwhile, by a late
-    answer or by a person, stays as it is.
+    An attempt that is not found is looked up again by the ladder, then left to a person or, if the policy
+    says so, sent once more. One that was settled meanwhile stays as it is.
     """
     change_account(connection, now, due.route.account_id)
     _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
@@ -168,9 +169,7 @@ def record_failed_lookup(
     if attempt.outcome != OutcomeKind.UNKNOWN:
         return
     look_at = policy.next_look(attempt.finished_at, answered=False, now=now)
-    connection.execute(
-        sa.update(attempts).where(attempts.c.id == due.attempt_id).values(look_at=look_at, look_until=None)
-    )
+    set_attempt(connection, due.attempt_id, look_at=look_at, look_until=None)
     if look_at is None and _is_open_question(connection, attempt):
         _leave_to_a_person(connection, attempt, Reason("unknown", {"problem": "not_asked"}))
 
@@ -197,11 +196,10 @@ def _note(
 
 def _sendings(connection: sa.Connection, due: DueLookup, lookup: Lookup) -> list[Sending]:
     """
-    Every attempt to the same person that could stand for a text found near this one, or near one of those.
+    Every attempt to the same person that could be a text found near this one.
 
-    From whichever number of the company: CallRail keeps them in one conversation, and does not say
-    which text left from which. What is under way just now counts as certain: it must not lend its
-    text to an older attempt.
+    From any number of the company: CallRail keeps them in one conversation, and does not say which number
+    sent which text. What is under way now counts as certain, so that it lends its text to no older attempt.
     """
     first, last = reach(due.started_at, lookup.texts)
     query = (
@@ -232,22 +230,26 @@ def settle_as_sent(
     connection: sa.Connection, now: datetime, attempt_id: int, detail: str, interval: timedelta
 ) -> Settled:
     """
-    Record that an unknown attempt did arrive; a resend of it that has not left yet is withdrawn.
+    Record that an unknown attempt arrived, and withdraw a resend that was not sent yet.
 
-    Where it was sent again since, the message is flagged as sent twice. Where the resend was refused,
-    what of the message did not leave because of that leaves now.
+    If it was sent again, the message is flagged as sent twice. If the resend was refused, the rest of the
+    message follows now.
     """
     attempt = _attempt(connection, attempt_id)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
-    connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == attempt_id)
-        .values(outcome=OutcomeKind.SENT, detail=detail, look_at=None, look_until=None, blocks_until=None)
+    set_attempt(
+        connection,
+        attempt_id,
+        outcome=OutcomeKind.SENT,
+        detail=detail,
+        look_at=None,
+        look_until=None,
+        blocks_until=None,
     )
     _note(connection, now, attempt_id, attempt.account_id, detail)
     if segment.status != Status.SENDING:
-        connection.execute(sa.update(segments).where(segments.c.id == segment.id).values(status=Status.SENT))
+        set_segment(connection, segment.id, status=Status.SENT)
         _withdraw_pieces(connection, segment)
     if segment.status == Status.FAILED:
         _queue_again(connection, message.seq, (Status.CANCELLED,))
@@ -259,36 +261,22 @@ def settle_as_sent(
         # What kept it is over, and what had not left of it follows now.
         over = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in over]
-    twice = is_twice(connection, segment)
+    twice = _is_twice(connection, segment)
     if twice:
         reasons = flagged_twice(reasons)
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == message.seq)
-        .values(
-            status=status,
-            reasons=reasons_to_json(reasons),
-            sent_at=now if status is Status.SENT else message.sent_at,
-            not_before=now + interval,
-        )
+    set_message(
+        connection,
+        message.seq,
+        status=status,
+        reasons=reasons_to_json(reasons),
+        sent_at=now if status is Status.SENT else message.sent_at,
+        not_before=now + interval,
     )
     return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
 
 
-def sent_count(connection: sa.Connection, segment_id: int) -> int:
-    """How many attempts of a segment CallRail is known to have taken."""
-    return connection.execute(_SENT_COUNT, {"segment_id": segment_id}).scalar_one()
-
-
-_SENT_COUNT = sa.select(sa.func.count()).where(
-    attempts.c.segment_id == sa.bindparam("segment_id"), attempts.c.outcome == OutcomeKind.SENT
-)
-
-
 def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
-    """
-    Let the pieces that a refused segment was cut into not leave any more: it arrived before, as a whole.
-    """
+    """Cancel the pieces that a refused segment was cut into: it arrived before, as a whole."""
     connection.execute(
         sa.update(segments)
         .where(
@@ -305,35 +293,18 @@ def _pieces_of(whole: Row | sa.FromClause, pieces: sa.FromClause) -> tuple[sa.Co
     return pieces.c.message_seq == of.message_seq, pieces.c.replaces == of.id
 
 
-def arrived_whole(connection: sa.Connection, segment: Row) -> bool:
-    """Whether this is a piece of a segment that turned out to have arrived as a whole."""
-    if segment.replaces is None:
-        return False
-    query = sa.select(segments.c.id).where(
-        segments.c.id == segment.replaces, segments.c.status == Status.SENT
-    )
-    return connection.execute(query).first() is not None
-
-
-def is_twice(connection: sa.Connection, segment: Row) -> bool:
+def _is_twice(connection: sa.Connection, segment: Row) -> bool:
     """Whether CallRail took a segment more than once, in pieces or as a whole."""
-    return (
-        sent_count(connection, segment.id) > 1
-        or arrived_whole(connection, segment)
-        or connection.execute(_SENT_PIECE, {"message_seq": segment.message_seq, "whole": segment.id}).first()
-        is not None
+    sent = sa.select(sa.func.count()).where(
+        attempts.c.segment_id == segment.id, attempts.c.outcome == OutcomeKind.SENT
     )
-
-
-_SENT_PIECE = (
-    sa.select(segments.c.id)
-    .where(
-        segments.c.message_seq == sa.bindparam("message_seq"),
-        segments.c.replaces == sa.bindparam("whole"),
+    # The longer one that it is a piece of, or a piece of it.
+    other = sa.select(segments.c.id).where(
+        segments.c.message_seq == segment.message_seq,
         segments.c.status == Status.SENT,
+        sa.or_(segments.c.id == segment.replaces, segments.c.replaces == segment.id),
     )
-    .limit(1)
-)
+    return connection.execute(sent).scalar_one() > 1 or connection.execute(other).first() is not None
 
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
@@ -348,10 +319,13 @@ def _not_found(
     attempt = _attempt(connection, due.attempt_id)
     look_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if look_at is not None else None
-    connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == due.attempt_id)
-        .values(look_at=look_at, look_until=None, looks=attempt.looks + 1, blocks_until=blocks_until)
+    set_attempt(
+        connection,
+        due.attempt_id,
+        look_at=look_at,
+        look_until=None,
+        looks=attempt.looks + 1,
+        blocks_until=blocks_until,
     )
     if look_at is not None or not _is_open_question(connection, attempt):
         return []
@@ -382,11 +356,7 @@ def _leave_to_a_person(connection: sa.Connection, attempt: Row, reason: Reason) 
     """Say in the message what was found, so that a person decides."""
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
     others = [one for one in reasons_from_json(message.reasons) if one.code != "unknown"]
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == message.seq)
-        .values(reasons=reasons_to_json([reason, *others]))
-    )
+    set_message(connection, message.seq, reasons=reasons_to_json([reason, *others]))
 
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
@@ -400,9 +370,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt.id, attempt.account_id, detail)
     # Looked up once more afterwards: should the first one arrive after all, a person is told.
-    connection.execute(
-        sa.update(attempts).where(attempts.c.id == attempt.id).values(look_at=now + AUDIT_AFTER)
-    )
+    set_attempt(connection, attempt.id, look_at=now + AUDIT_AFTER)
     status = requeue(connection, now, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 
@@ -412,19 +380,13 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code == "sent_twice"]
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq == message.seq)
-        .values(status=status, reasons=reasons_to_json(reasons), not_before=now)
-    )
+    set_message(connection, message.seq, status=status, reasons=reasons_to_json(reasons), not_before=now)
     return status
 
 
 def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
     """
-    Queue the segments of a message that have one of *statuses*.
-
-    None that was cut into shorter ones, and none of these where the longer one arrived.
+    Queue the segments of a message in one of *statuses* that were not replaced, or whose longer one arrived.
     """
     piece, whole = segments.alias(), segments.alias()
     replaced = sa.exists().where(*_pieces_of(segments, piece))

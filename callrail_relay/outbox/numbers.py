@@ -1,7 +1,5 @@
 """
-Numbers of our accounts that are not in the settings: named with `send --from`, looked up once, remembered.
-
-Their companies count as ours from then on, so that replies to these numbers are heard of as well.
+Numbers of our accounts that are not in the settings: named with `send --from`, looked up and remembered.
 """
 
 from collections.abc import Collection
@@ -21,7 +19,7 @@ def remember_number(
     connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
 ) -> None:
     """
-    Keep the company and account of a number; what was known of it before does not count any more.
+    Keep the company and account of a number.
 
     A person who opted out of all *known* numbers of ours is not texted from this one, either.
     """

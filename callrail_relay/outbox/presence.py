@@ -1,8 +1,8 @@
 """
-Which ``serve`` works on a store, so that ``status`` can tell and nothing else takes the store meanwhile.
+Which ``serve`` is running on a store.
 
-A SQLite store is for one ``serve``, which holds a lock beside the file. The operating system releases it
-however the process ends. PostgreSQL is for several: each has a row, and keeps it fresh.
+A SQLite store is for one, which holds a lock beside the file that the system releases however the process
+ends. PostgreSQL is for several: each keeps a row fresh.
 """
 
 import contextlib
@@ -40,11 +40,7 @@ GONE = timedelta(seconds=30)
 
 
 class StoreLock:
-    """
-    The lock of a SQLite store, for one ``serve`` or one copy of the store.
-
-    Who holds it stands in a file of its own, since Windows lets nobody read a locked file.
-    """
+    """The lock of a SQLite store, for one ``serve`` or one copy. Its holder is noted in a file beside it."""
 
     def __init__(self, store: Path) -> None:
         # However it is spelled, and through links: one store has one lock.

@@ -74,10 +74,9 @@ def portions(
     connection: sa.Connection, wanted: MessageFilter
 ) -> Iterator[tuple[sa.ColumnElement[bool], ...]]:
     """
-    The parts to look for messages in, newest first: more than one only where words are looked for.
+    The parts to look for messages in, newest first; more than one only if words are looked for.
 
-    No index holds the words of texts. However many are kept, no statement looks through more than
-    LOOKED_THROUGH of them, and who finds enough in the newest looks no further.
+    No index holds words, so no statement looks through more than LOOKED_THROUGH texts.
     """
     if wanted.search is None or wanted.recipient is not None:
         yield ()
@@ -268,9 +267,9 @@ def read_portion(
     connection: sa.Connection, now: datetime, export: Export, *, after: int, size: int
 ) -> tuple[list[Message], int]:
     """
-    The next messages of *export* behind the place *after*, *size* at most, and the place of the last of them.
+    Return the next messages of *export* after the place *after*, *size* at most, and the place of the last.
 
-    Each portion is a transaction of its own: no export keeps others from writing, however long it takes.
+    Each portion is a transaction of its own, so that a long export keeps nothing from being written.
     """
     where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
     # Where it is for words, no statement looks through more than so many, as in a list.

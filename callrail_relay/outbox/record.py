@@ -17,7 +17,7 @@ from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
 from callrail_relay.outbox import windows
-from callrail_relay.outbox.claim import look_at_all, write_segments
+from callrail_relay.outbox.claim import look_at_all
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
@@ -26,8 +26,12 @@ from callrail_relay.outbox.rows import (
     change_account_of,
     reasons_from_json,
     reasons_to_json,
+    set_attempt,
+    set_message,
+    set_segment,
     status_of,
     write_account,
+    write_segments,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, segments
 
@@ -49,11 +53,13 @@ def record(
     """
     Settle an attempt once: its outcome, its segment, its message and its account change together.
 
-    An attempt that was settled before, as happens when its lease ran out, is not settled again: a late
-    result is evidence, which shows an unknown text to be sent, and else changes nothing (None).
+    One that was settled before, as when its lease ran out, is not settled again: a late result only shows an
+    unknown text to be sent, and changes nothing else (None).
     """
     account = change_account_of(connection, now, attempt_id)
-    known = connection.execute(_KNOWN, _asked(attempt_id, outcome)).one()
+    conversation_id = outcome.conversation_id if isinstance(outcome, Sent) else None
+    asked = {"attempt_id": attempt_id, "conversation_id": conversation_id}
+    known = connection.execute(_KNOWN, asked).one()
     consequence = decide(
         outcome,
         message_id=known.message_id,
@@ -70,14 +76,20 @@ def record(
     if not _finish_attempt(connection, now, attempt_id, outcome, consequence):
         return _late(connection, now, attempt_id, outcome, interval)
     if isinstance(outcome, Unknown) and lookups is not None:
-        _look_up(connection, now, attempt_id, lookups)
-    _record_segment(connection, known, consequence)
+        # Later texts to that person wait for it.
+        blocks_until = lookups.blocks_until(now)
+        set_attempt(connection, attempt_id, look_at=now + lookups.ladder[0], blocks_until=blocks_until)
+    if consequence.cut_to is not None:
+        _recut(connection, known, consequence.cut_to)
+    else:
+        connection.execute(_SET_SEGMENT, {"of": known.id, "status": consequence.segment})
     status = _record_message(connection, now, known, outcome, consequence, interval)
     if known.is_awaited:
         place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
-        _flag_twice(connection, known)
+        reasons = flagged_twice(reasons_from_json(known.message_reasons))
+        set_message(connection, known.message_seq, reasons=reasons_to_json(reasons))
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
@@ -96,11 +108,6 @@ def record(
         twice=twice,
         settled=settled,
     )
-
-
-def _asked(attempt_id: int, outcome: Outcome) -> dict[str, object]:
-    conversation_id = outcome.conversation_id if isinstance(outcome, Sent) else None
-    return {"attempt_id": attempt_id, "conversation_id": conversation_id}
 
 
 def _known() -> sa.Select[Any]:
@@ -163,10 +170,9 @@ def settle_abandoned(
     lookups: LookupPolicy | None = None,
 ) -> list[RecordResult]:
     """
-    Take every attempt whose lease ran out, and with *node* every open attempt of that node, as unknown.
+    Settle every attempt whose lease ran out as unknown, and with *node* every open attempt of that node.
 
-    With *node* it is for the start of that node, when none of its own attempts can be under way, and when its
-    settings may be new.
+    Pass *node* when it starts: none of its attempts can be under way then, and its settings may be new.
     """
     abandoned = attempts.c.lease_until <= now
     if node is not None:
@@ -245,42 +251,17 @@ def _late(
     settled = settle_as_sent(
         connection, now, attempt_id, "CallRail's answer came late: it took the text.", interval
     )
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.id == settled.message_id)
-        .values(conversation_id=outcome.conversation_id, thread_id=outcome.thread_id)
-    )
+    of_it = messages.c.id == settled.message_id
+    conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
+    connection.execute(sa.update(messages).where(of_it).values(conversation))
     return settled
-
-
-def _flag_twice(connection: sa.Connection, known: Row) -> None:
-    reasons = flagged_twice(reasons_from_json(known.message_reasons))
-    connection.execute(_SET_MESSAGE, {"of": known.message_seq, "reasons": reasons_to_json(reasons)})
-
-
-def _look_up(connection: sa.Connection, now: datetime, attempt_id: int, lookups: LookupPolicy) -> None:
-    """Let the attempt be looked up, and later texts to that person wait for it."""
-    connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == attempt_id)
-        .values(look_at=now + lookups.ladder[0], blocks_until=lookups.blocks_until(now))
-    )
-
-
-def _record_segment(connection: sa.Connection, segment: Row, consequence: Consequence) -> None:
-    if consequence.cut_to is not None:
-        _recut(connection, segment, consequence.cut_to)
-        return
-    connection.execute(_SET_SEGMENT, {"of": segment.id, "status": consequence.segment})
 
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
     """
-    Put shorter segments in the place of one that was refused for its length, and of those after it.
-
-    The refused one stays, cancelled, with its attempt.
+    Replace a segment that was refused for its length, and those after it, with shorter ones; it is cancelled.
     """
-    connection.execute(sa.update(segments).where(segments.c.id == refused.id).values(status=Status.CANCELLED))
+    set_segment(connection, refused.id, status=Status.CANCELLED)
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     later = connection.scalars(
         sa.select(segments.c.content).where(*queued).order_by(segments.c.position)

@@ -1,8 +1,8 @@
 """
 Removing what is personal from texts that ended long ago.
 
-Words, phones, names and raw bodies go; ids, instants, outcomes and the list of opt-outs stay. What is
-queued, held or unknown is kept, however old it is: a person has still to decide on it.
+Words, phones, names and raw bodies go; ids, instants, outcomes and opt-outs stay. What is queued, held or
+unknown is kept, however old it is.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json
+from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json, set_message
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
@@ -30,10 +30,7 @@ WITHOUT_WORDS = "The person replied that they don't want texts."
 
 
 def retire(connection: sa.Connection, now: datetime, before: datetime, most: int) -> int:
-    """
-    Remove it from at most *most* submissions that came before *before*, and from as many texts that
-    CallRail told of; returns from how many of both.
-    """
+    """Remove it from at most *most* submissions and CallRail texts from before *before*; return how many."""
     return _retire_submissions(connection, now, before, most) + _remove_told(connection, before, most)
 
 
@@ -92,9 +89,7 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
         reasons = reasons_from_json(stored)
         kept = [reason.without_typed() for reason in reasons]
         if kept != list(reasons):
-            connection.execute(
-                sa.update(messages).where(messages.c.seq == seq).values(reasons=reasons_to_json(kept))
-            )
+            set_message(connection, seq, reasons=reasons_to_json(kept))
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import DAY, HOUR, Account
 from callrail_relay.domain.message import (
+    Actor,
     Attempt,
     Decision,
     Evidence,
@@ -20,7 +21,6 @@ from callrail_relay.domain.message import (
     Source,
     Status,
     Verb,
-    Word,
 )
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.routing import Route
@@ -61,10 +61,9 @@ def read_account(connection: sa.Connection, account_id: str) -> Account:
 
 def change_account(connection: sa.Connection, now: datetime, account_id: str) -> Account:
     """
-    The account, locked until this transaction ends, for a change of it or of its texts.
+    Lock and return the account, for a change of it or of its texts.
 
-    Whatever the change is, something may leave because of it: so the account is looked at next. It goes
-    behind all that are due, which is how they take turns.
+    Something may be sent because of the change, so the account is looked at next, after all that are due.
     """
     row = connection.execute(_CHANGE_ACCOUNT, {"of": account_id, "now": now}).one_or_none()
     return Account(id=account_id) if row is None else account_from_row(row)
@@ -157,12 +156,24 @@ def message_from_row(
     )
 
 
+def set_message(connection: sa.Connection, seq: int, **values: object) -> None:
+    connection.execute(sa.update(messages).where(messages.c.seq == seq).values(**values))
+
+
+def set_segment(connection: sa.Connection, id_: int, **values: object) -> None:
+    connection.execute(sa.update(segments).where(segments.c.id == id_).values(**values))
+
+
+def set_attempt(connection: sa.Connection, id_: int, **values: object) -> None:
+    connection.execute(sa.update(attempts).where(attempts.c.id == id_).values(**values))
+
+
 def keep_decision(
     connection: sa.Connection,
     now: datetime,
     message_seq: int,
     verb: Verb,
-    word: Word,
+    actor: Actor,
     overridden: Iterable[str] = (),
 ) -> None:
     """Keep who decided what on a message, and why."""
@@ -171,8 +182,8 @@ def keep_decision(
             message_seq=message_seq,
             decided_at=now,
             verb=verb,
-            person=word.person,
-            note=word.note,
+            person=actor.name,
+            note=actor.note,
             reasons=list(overridden),
         )
     )
@@ -187,7 +198,7 @@ def read_decisions(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, 
             Decision(
                 decided_at=row.decided_at,
                 verb=Verb(row.verb),
-                word=Word(person=row.person, note=row.note),
+                actor=Actor(name=row.person, note=row.note),
                 overridden=tuple(row.reasons),
             )
         )
@@ -210,6 +221,33 @@ def status_of(segment_statuses: Iterable[str]) -> Status:
         return Status.SENT
     # With some segments gone it stays under way; with none gone it waits for its turn as a whole.
     return Status.SENDING if Status.SENT in present else Status.QUEUED
+
+
+def write_segments(
+    connection: sa.Connection,
+    message_seq: int,
+    pieces: list[tuple[int, str]],
+    *,
+    replaces: int | None = None,
+    replacing: int = 0,
+) -> None:
+    """Add segments that wait to leave, each with its position; the first *replacing* replace another one."""
+    connection.execute(
+        sa.insert(segments),
+        [
+            {
+                "message_seq": message_seq,
+                "position": position,
+                "content": content,
+                "status": Status.QUEUED,
+                "replaces": replaces if number < replacing else None,
+            }
+            for number, (position, content) in enumerate(pieces)
+        ],
+    )
+    connection.execute(
+        sa.update(messages).where(messages.c.seq == message_seq).values(segment_count=pieces[-1][0])
+    )
 
 
 def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
@@ -241,9 +279,7 @@ def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
 
 def contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> sa.ColumnElement[bool]:
     """
-    Whether *column* contains *words*, in capitals or not.
-
-    SQLite's LIKE looks past capitals by itself, in less than half the time that lowering both sides takes.
+    Whether *column* contains *words* in any case. SQLite's LIKE ignores case by itself, and is twice as fast.
     """
     pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
     if connection.dialect.name == "sqlite":

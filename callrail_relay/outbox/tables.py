@@ -7,6 +7,7 @@ databases compare and index alike.
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -59,6 +60,17 @@ metadata = sa.MetaData(
     }
 )
 
+
+def _index(
+    name: str,
+    *columns: sa.Column[Any],
+    where: sa.ColumnElement[bool] | None = None,
+    unique: bool = False,
+) -> None:
+    """Make an index; with *where* only of rows for which it is true."""
+    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
 submissions = sa.Table(
     "submissions",
     metadata,
@@ -72,7 +84,7 @@ submissions = sa.Table(
     sa.Column("retired_at", Instant),
 )
 _kept = submissions.c.retired_at.is_(None)
-sa.Index("ix_submissions_kept", submissions.c.received_at, sqlite_where=_kept, postgresql_where=_kept)
+_index("ix_submissions_kept", submissions.c.received_at, where=_kept)
 
 # Requests that their senders marked with a key, as a digest of both: what comes again is not stored again.
 # The row is there before the submission.
@@ -132,52 +144,25 @@ def is_open(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
 
 
 _open = messages.c.status.in_(["queued", "sending"])
-sa.Index(
-    "ix_messages_open",
-    messages.c.account_id,
-    messages.c.status,
-    messages.c.seq,
-    sqlite_where=_open,
-    postgresql_where=_open,
-)
-sa.Index(
-    "ix_messages_due",
-    messages.c.account_id,
-    messages.c.not_before,
-    sqlite_where=_open,
-    postgresql_where=_open,
-)
-sa.Index(
-    "ix_messages_open_key",
-    messages.c.tracking_number,
-    messages.c.recipient,
-    messages.c.seq,
-    sqlite_where=_open,
-    postgresql_where=_open,
-)
+_index("ix_messages_open", messages.c.account_id, messages.c.status, messages.c.seq, where=_open)
+_index("ix_messages_due", messages.c.account_id, messages.c.not_before, where=_open)
+_index("ix_messages_open_key", messages.c.tracking_number, messages.c.recipient, messages.c.seq, where=_open)
 _cut_anew = messages.c.cut_to.is_not(None)
-sa.Index("ix_messages_cut_anew", messages.c.account_id, sqlite_where=_cut_anew, postgresql_where=_cut_anew)
-sa.Index("ix_messages_status_seq", messages.c.status, messages.c.seq)
-sa.Index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
+_index("ix_messages_cut_anew", messages.c.account_id, where=_cut_anew)
+_index("ix_messages_status_seq", messages.c.status, messages.c.seq)
+_index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
 # CallRail's webhooks may mask phone numbers: the conversation tells whose they are.
 _in_conversation = messages.c.conversation_id.is_not(None)
-sa.Index(
-    "ix_messages_conversation_id",
-    messages.c.conversation_id,
-    sqlite_where=_in_conversation,
-    postgresql_where=_in_conversation,
-)
+_index("ix_messages_conversation_id", messages.c.conversation_id, where=_in_conversation)
 
 # For the dashboard: texts by day, opportunity and sender.
-sa.Index("ix_messages_received_at", messages.c.received_at, messages.c.seq, messages.c.status)
+_index("ix_messages_received_at", messages.c.received_at, messages.c.seq, messages.c.status)
 for _column in (messages.c.opportunity_id, messages.c.sender_id):
     _given = _column.is_not(None)
-    sa.Index(
-        f"ix_messages_{_column.name}", _column, messages.c.seq, sqlite_where=_given, postgresql_where=_given
-    )
+    _index(f"ix_messages_{_column.name}", _column, messages.c.seq, where=_given)
 
 # What an account sent lately, to find mass texts.
-sa.Index("ix_messages_account", messages.c.account_id, messages.c.received_at)
+_index("ix_messages_account", messages.c.account_id, messages.c.received_at)
 
 
 def accounts_in_order(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
@@ -195,13 +180,7 @@ def is_released_by_itself(table: sa.FromClause = messages) -> sa.ColumnElement[b
 
 
 _released = sa.and_(messages.c.status == "held", messages.c.release_at.is_not(None))
-sa.Index(
-    "ix_messages_release",
-    messages.c.account_id,
-    messages.c.release_at,
-    sqlite_where=_released,
-    postgresql_where=_released,
-)
+_index("ix_messages_release", messages.c.account_id, messages.c.release_at, where=_released)
 
 # How many messages each account has in each status, and how many segments those have. Triggers of the store
 # keep it, so that nothing that grows has to be counted. Without an account the id is "".
@@ -267,42 +246,23 @@ attempts = sa.Table(
     sa.Column("blocks_until", Instant),
 )
 _counted = attempts.c.counted_at.is_not(None)
-sa.Index(
-    "ix_attempts_budget",
-    attempts.c.account_id,
-    attempts.c.counted_at,
-    sqlite_where=_counted,
-    postgresql_where=_counted,
-)
-sa.Index("ix_attempts_key", attempts.c.tracking_number, attempts.c.recipient, attempts.c.finished_at)
+_index("ix_attempts_budget", attempts.c.account_id, attempts.c.counted_at, where=_counted)
+_index("ix_attempts_key", attempts.c.tracking_number, attempts.c.recipient, attempts.c.finished_at)
 _unfinished = attempts.c.finished_at.is_(None)
-sa.Index(
-    "ix_attempts_in_flight",
-    attempts.c.account_id,
-    attempts.c.lease_until,
-    sqlite_where=_unfinished,
-    postgresql_where=_unfinished,
-)
+_index("ix_attempts_in_flight", attempts.c.account_id, attempts.c.lease_until, where=_unfinished)
 
 _looked_up = attempts.c.look_at.is_not(None)
-sa.Index("ix_attempts_look_at", attempts.c.look_at, sqlite_where=_looked_up, postgresql_where=_looked_up)
+_index("ix_attempts_look_at", attempts.c.look_at, where=_looked_up)
 _blocks = attempts.c.blocks_until.is_not(None)
-sa.Index(
+_index(
     "ix_attempts_blocks",
     attempts.c.tracking_number,
     attempts.c.recipient,
     attempts.c.blocks_until,
-    sqlite_where=_blocks,
-    postgresql_where=_blocks,
+    where=_blocks,
 )
 
-sa.Index(
-    "ix_attempts_waits",
-    attempts.c.account_id,
-    attempts.c.blocks_until,
-    sqlite_where=_blocks,
-    postgresql_where=_blocks,
-)
+_index("ix_attempts_waits", attempts.c.account_id, attempts.c.blocks_until, where=_blocks)
 
 # What was learnt of an attempt after its outcome was recorded, and the requests that learning it took.
 evidence = sa.Table(
@@ -315,7 +275,7 @@ evidence = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-sa.Index("ix_evidence_requests", evidence.c.account_id, evidence.c.noted_at)
+_index("ix_evidence_requests", evidence.c.account_id, evidence.c.noted_at)
 
 accounts = sa.Table(
     "accounts",
@@ -340,7 +300,7 @@ accounts = sa.Table(
     sa.Column("closed_until", Instant),
 )
 # In the order of their turns; all of them may be due at the same instant.
-sa.Index("ix_accounts_due", accounts.c.due_at, accounts.c.id)
+_index("ix_accounts_due", accounts.c.due_at, accounts.c.id)
 
 opt_outs = sa.Table(
     "suppressions",
@@ -396,38 +356,21 @@ callrail_texts = sa.Table(
     sa.Column("forward_at", Instant),
     sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
 )
-sa.Index(
+_index(
     "ix_callrail_texts_person",
     callrail_texts.c.tracking_number,
     callrail_texts.c.recipient,
     callrail_texts.c.written_at,
 )
-sa.Index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
-sa.Index("ix_callrail_texts_received_at", callrail_texts.c.received_at)
+_index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
+_index("ix_callrail_texts_received_at", callrail_texts.c.received_at)
 _by_others = sa.and_(callrail_texts.c.direction == "out", callrail_texts.c.attempt_id.is_(None))
-sa.Index(
-    "ix_callrail_texts_budget",
-    callrail_texts.c.account_id,
-    callrail_texts.c.written_at,
-    sqlite_where=_by_others,
-    postgresql_where=_by_others,
-)
+_index("ix_callrail_texts_budget", callrail_texts.c.account_id, callrail_texts.c.written_at, where=_by_others)
 _ours = callrail_texts.c.attempt_id.is_not(None)
 # No two texts stand for one attempt.
-sa.Index(
-    "ix_callrail_texts_attempt_id",
-    callrail_texts.c.attempt_id,
-    unique=True,
-    sqlite_where=_ours,
-    postgresql_where=_ours,
-)
+_index("ix_callrail_texts_attempt_id", callrail_texts.c.attempt_id, unique=True, where=_ours)
 _forwarded = callrail_texts.c.forward_at.is_not(None)
-sa.Index(
-    "ix_callrail_texts_forward",
-    callrail_texts.c.forward_at,
-    sqlite_where=_forwarded,
-    postgresql_where=_forwarded,
-)
+_index("ix_callrail_texts_forward", callrail_texts.c.forward_at, where=_forwarded)
 
 # Looking into CallRail's conversations for replies: one row for each look, which only one node takes.
 polls = sa.Table(
@@ -443,7 +386,7 @@ polls = sa.Table(
     sa.Column("finished_at", Instant),
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
-sa.Index("ix_polls_company", polls.c.account_id, polls.c.company_id, polls.c.began_at)
+_index("ix_polls_company", polls.c.account_id, polls.c.company_id, polls.c.began_at)
 
 # What somebody was alerted of and is not over; one row for all nodes.
 incidents = sa.Table(

@@ -1,6 +1,4 @@
-"""
-Counting the budget: the attempts are its ledger, with the texts of which CallRail says that others sent them.
-"""
+"""Counting the budget: the attempts are its ledger, with the texts that others sent according to CallRail."""
 
 from datetime import datetime, timedelta
 
@@ -27,9 +25,7 @@ def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tup
 
 def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
     """
-    The instants (``at``) after ``since`` from which each use of the budget of ``account_id`` counts.
-
-    Both are parameters of the statement; *which* limits the attempts.
+    The instants (``at``) from which each use of the budget counts; asks by ``account_id`` and ``since``.
     """
     ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(_ACCOUNT, _SINCE), *which)
     others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(_ACCOUNT, _SINCE))
@@ -88,9 +84,9 @@ def read_windows(
     kept: int = 0,
 ) -> tuple[Window, Window]:
     """
-    The hour and the day of *account* as they stand at *now*; *used* are its own uses in both.
+    Return the hour and the day of *account*; *used* are its own uses in both.
 
-    ``free_at`` is where *needed* more fit beside *kept* that are spoken for.
+    ``free_at`` is when *needed* more fit, beside *kept* that are spoken for.
     """
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
     room = needed + kept
@@ -119,9 +115,7 @@ def _window(
         return Window(used, allowed)
 
     def room_after(uses: int, earliest: datetime) -> datetime | None:
-        """
-        When as many of the uses that are known one by one have run out; None where there are not as many.
-        """
+        """When so many of the known uses have run out; None if there are fewer."""
         if uses > own:
             return None
         if uses <= 0:

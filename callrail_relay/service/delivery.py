@@ -59,7 +59,7 @@ class Sender(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
     """
-    How to deliver: the rules of a claim and of looking up, and how many texts may be under way at one time.
+    The rules of a claim and of looking up, and how many texts may be under way at one time.
 
     Without ``lookups`` an unknown outcome is left to a person.
     """
@@ -73,8 +73,7 @@ class Delivery:
     """
     The worker of one process.
 
-    Several may work on one store, in one process or on several machines: what keeps
-    them apart is the claim, and nothing else.
+    Several may work on one store, on one machine or several: only the claim keeps them apart.
     """
 
     def __init__(
@@ -142,9 +141,9 @@ class Delivery:
 
     async def turn(self) -> datetime | None:
         """
-        Start every attempt that may start now, and say when the next one may.
+        Start every attempt that may start now, and return when the next one may.
 
-        None when only news can change anything: a new text, or the end of an attempt.
+        None if only a new text, or the end of an attempt, can change anything.
         """
         await self._settle_abandoned()
         await self._settle_unsent()
@@ -205,9 +204,7 @@ class Delivery:
         return max(timedelta(), min(LEASE_CHECK, *waits)) if waits else LEASE_CHECK
 
     async def _settle_abandoned(self) -> None:
-        """
-        Take up attempts that their process left open: at the start our own, later those whose lease ran out.
-        """
+        """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
         now = self._clock.monotonic()
         at_start = self._leases_checked_at is None
         # One that is known to end now is not waited for: this turn was taken for it.
@@ -234,9 +231,7 @@ class Delivery:
 
     async def _settle_unsent(self) -> None:
         """
-        Take back attempts of ours that we know nothing of: the store made them, and could not tell us.
-
-        Nobody sends them, so that they are known not to have left.
+        Take back attempts of ours that the store made and could not tell us of: they were certainly not sent.
         """
         if not self._unsure or self._claiming:
             # What is being claimed now is not known to us yet.
@@ -306,7 +301,7 @@ class Delivery:
         """
         Write the outcome, again and again while the store fails.
 
-        Given up only where the relay is to stop and the lease is over: the attempt is then settled as
+        It gives up only if the relay is to stop and the lease is over: the attempt is then settled as
         unknown, like that of a process that died.
         """
         give_up_at = self._clock.now() + self._policy.claim.lease

@@ -55,7 +55,7 @@ class Dispatch:
         told: Callable[[int], None] = lambda _: None,
     ) -> list[DeliveryResult]:
         """
-        The endings of the messages, in the order asked for. Raises Unavailable when the store fails.
+        Return how each message ended, in the order asked for. Raises Unavailable if the store fails.
 
         *told* is called with the number of messages that have ended since the last call.
         """

@@ -321,7 +321,7 @@ async def check_waiting(operations: Operations) -> str:
     """No text waits for a person's word."""
     waiting = (await operations.status()).facts.waiting
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
-    words = ", ".join(f"{pile.count:,} {kind}" for pile, kind in kinds if pile.count)
+    words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
     if words:
         raise Worry(
             f"{words}: review them with `callrail-relay messages list --status held --status unknown "

@@ -39,8 +39,7 @@ SavedFile = tuple[bytes, Sequence[MappedText]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """
-    What a submission became. A ping has no messages and is not stored. One that its sender repeated has the
-    id of the first.
+    What a submission became. A ping has no messages and isn't stored; a repeated one has the first one's id.
     """
 
     submission_id: str
@@ -113,9 +112,9 @@ class Intake:
 
     async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
         """
-        Store saved files together; a text that the store knows already is left out unless *force*.
+        Store saved files together, or none of them; leave out texts that the store has, unless *force*.
 
-        Raises Unavailable; then none of them is stored.
+        Raises Unavailable.
         """
         return await self._accept(self._saved(files, force=force))
 

@@ -10,14 +10,14 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
+    ANONYMOUS,
     OPEN,
-    UNSIGNED,
+    Actor,
     Export,
     Message,
     MessageFilter,
     Reason,
     Status,
-    Word,
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
@@ -155,9 +155,9 @@ class Operations:
 
     async def held_alike(self, id_: str, *, approvable: bool = False) -> list[str]:
         """
-        The ids of all texts that are held as one mass text with this one. Raises NotFound, NotAllowed.
+        Return the ids of all texts held as one mass text with this one. Raises NotFound, NotAllowed.
 
-        *approvable* leaves out those to people who opted out: no approval lets them be sent.
+        *approvable* leaves out those to people who opted out, which can't be approved.
         """
         found = await self.find(id_)
         alike = [
@@ -178,7 +178,7 @@ class Operations:
             )
         return list(dict.fromkeys(chosen))
 
-    async def opt_out_recipient(self, id_: str, reason: str, word: Word = UNSIGNED) -> list[Message]:
+    async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
         Opt the person of a text out of texts from its number, and cancel it. Raises NotFound, NotAllowed.
         """
@@ -186,24 +186,24 @@ class Operations:
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
             await self.opt_out(message.recipient, message.route.tracking_number, reason)
-        return await self.cancel(id_, word)
+        return await self.cancel(id_, actor)
 
-    async def approve(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
             await self._require_not_opted_out(message)
-            if not await self._store.write(decisions.approve, message.id, word):
+            if not await self._store.write(decisions.approve, message.id, actor):
                 raise _not_allowed(message, "approved", "held")
         return await self.find(id_)
 
-    async def remap(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def remap(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """
-        Map held texts again that lack something, after the settings changed; returns those that were.
+        Map held texts again that lack something, after the settings changed; return those that were.
 
-        What still cannot be mapped stays held, for what is found now. The id of a submission stands for
-        those of its texts that are held so. Raises NotFound, NotAllowed.
+        What still can't be mapped stays held for what is found now. The id of a submission means all its
+        texts that are held so. Raises NotFound, NotAllowed.
         """
         found = await self.find(id_)
         lacking = [message for message in found if _lacks_something(message)]
@@ -220,16 +220,14 @@ class Operations:
         by_id = dict(zip(stored.message_ids, drafts, strict=True))
         for message in lacking:
             remapped = new_message(message.id, by_id[message.id], self._mapping)
-            if await self._store.write(decisions.remap, remapped, self._mapping.guards, word) is None:
+            if await self._store.write(decisions.remap, remapped, self._mapping.guards, actor) is None:
                 raise _not_remappable(message)
         return [message for one in lacking for message in await self.find(one.id)]
 
-    async def cancel(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
-        """
-        Keep texts from leaving, and let nobody be asked about them any more. Raises NotFound, NotAllowed.
-        """
+    async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
+        """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
-            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, word):
+            if not await self._store.write(decisions.cancel, message.id, CANCELLABLE, actor):
                 raise _not_allowed(message, "cancelled", "held, queued, unknown or failed")
         return await self.find(id_)
 
@@ -266,10 +264,9 @@ class Operations:
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
         """
-        Put an imported list on ours; says how many entries were not there before.
+        Add an imported list to ours; return how many entries are new. Existing entries aren't changed.
 
-        *told* is called with the number of people done since the last call. What is there already stays as
-        it is, so that the same list may be imported again.
+        *told* is called with the number of people done since the last call.
         """
         now = await self._store.now()
         ours = await self._our_numbers()
@@ -306,18 +303,18 @@ class Operations:
             raise NotFound("That person is not on the list; `callrail-relay opt-outs list` shows who is.")
         return lifted
 
-    async def resend(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
-            if not await self._store.write(decisions.resend, message.id, word):
+            if not await self._store.write(decisions.resend, message.id, actor):
                 raise _not_allowed(message, "sent again", "unknown, failed or cancelled")
         return await self.find(id_)
 
-    async def mark_sent(self, id_: str, word: Word = UNSIGNED) -> list[Message]:
+    async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
-            if not await self._store.write(decisions.mark_sent, message.id, word):
+            if not await self._store.write(decisions.mark_sent, message.id, actor):
                 raise _not_allowed(message, "marked as sent", "unknown")
         return await self.find(id_)
 
@@ -346,9 +343,7 @@ class Operations:
         return [account_id]
 
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
-        """
-        The messages with what they wait for, and with the segments they will have where they are not cut yet.
-        """
+        """The messages with what they wait for, and with the segments that a text will be cut into."""
         waiting = any(message.status in OPEN for message in messages)
         standings = await self.standings() if waiting else []
         by_account = {standing.account.id: standing for standing in standings}
@@ -369,9 +364,7 @@ class Operations:
 
 
 def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
-    """
-    What keeps the texts of an account from leaving now, and until when; nothing when they just take turns.
-    """
+    """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
         return (Reason("paused", _cause(account.paused_reason)),)

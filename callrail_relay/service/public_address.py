@@ -8,8 +8,17 @@ from datetime import datetime, timedelta
 from callrail_relay.clock import Clock
 from callrail_relay.domain.events import EventHook, PublicAddressChecked, ignore
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.public_url import BadPublicUrl, proves_nothing, read_public_url
-from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, is_proven, no_answer, wrong_answer
+from callrail_relay.domain.public_url import (
+    Answer,
+    BadPublicUrl,
+    NoAnswer,
+    Trouble,
+    is_proven,
+    no_answer,
+    proves_nothing,
+    read_public_url,
+    wrong_answer,
+)
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store

@@ -1,9 +1,8 @@
 """
-Settling attempts whose outcome nobody knows, by looking into CallRail's conversations.
+Settling unknown outcomes by looking into CallRail's conversations.
 
-An attempt that was under way when its process died has left a record and no
-outcome: it may have reached CallRail. It is settled as unknown and looked up, like
-one whose answer was lost, before anybody thinks of sending it again.
+An attempt that was under way when its process died may have reached CallRail: it is settled as unknown and
+looked up, like one whose answer was lost, before anyone considers sending it again.
 """
 
 from collections.abc import Callable
@@ -31,9 +30,7 @@ from callrail_relay.service.background import Repeating
 
 
 class ConversationReader(Protocol):
-    """
-    What reads conversations. It changes nothing at CallRail and may be asked as often as its limits allow.
-    """
+    """Reads conversations, which changes nothing at CallRail."""
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
@@ -70,7 +67,7 @@ class Reconciliation(Repeating):
 
     async def turn(self) -> datetime | None:
         """
-        Do every look-up that is due, and say when the next one is. Raises Unavailable when the store fails.
+        Do every look-up that is due, and return when the next one is. Raises Unavailable if the store fails.
         """
         while not self._stopping:
             due = await self._store.write(store_lookups.claim_lookup, self._policy, self._begun)
@@ -117,7 +114,7 @@ async def settle_abandoned(
     """
     Settle every attempt whose lease ran out, and at the start of *node* each one that it left open.
 
-    Returns whether there was any, which is to be looked up now. Raises Unavailable.
+    Returns whether there was any, so that it is looked up now. Raises Unavailable.
     """
     settled = await store.write(
         record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups

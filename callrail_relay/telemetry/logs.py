@@ -116,7 +116,7 @@ def event_logger() -> EventHook:
     logger = structlog.get_logger("callrail_relay").bind()
 
     def log(event: Event) -> None:
-        level = event.loudness()
+        level = event.level
         # Asked first: most lines are for debugging, and putting one together takes its time.
         if logger.is_enabled_for(_LEVELS[level]):
             context = {key: _plain(value) for key, value in event.log_context().items()}

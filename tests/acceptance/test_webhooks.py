@@ -144,6 +144,20 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel(s).")
 
 
+def test_an_opt_out_that_came_while_the_relay_was_off_holds_what_is_queued(
+    configured: Program, sandbox: Sandbox
+) -> None:
+    """Without any setting: the first poll comes before the first text."""
+    queued = configured.run("send", "--no-wait", "--to", PERSON, "--message", "Hello")
+    assert 0 == queued.returncode, queued.stderr
+    sandbox.reply(PERSON, "Stop texting me")
+
+    with configured.serving():
+        configured.wait_for("held", 1)
+
+    assert [] == sandbox.texts()
+
+
 def test_a_channel_that_makes_no_sense_ends_the_start(configured: Program) -> None:
     configured.environment["CALLRAIL_RELAY_REPLIES__FORWARD_TO"] = "bogus://hunter2"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.reaching import NoAnswer, Trouble
+from callrail_relay.domain.public_url import NoAnswer, Trouble
 from callrail_relay.machine.public_address import LARGEST_ANSWER
 from callrail_relay.machine.public_address import fetch as fetch_by
 from tests.support.public_way import PUBLIC, PublicWay, public_way, response

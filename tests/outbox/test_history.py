@@ -250,11 +250,11 @@ async def test_conversation_has_both_sides(outbox: Store, store_url: str, clock:
     await put(outbox, "To somebody else", to=recipient(1))
 
     latest = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 3)
-    assert ["Two", "Three", "Four"] == [one.content for one in latest.utterances]
-    assert [True, False, False] == [one.inbound for one in latest.utterances]
+    assert ["Two", "Three", "Four"] == [one.content for one in latest.messages]
+    assert [True, False, False] == [one.inbound for one in latest.messages]
     assert ("Pat Example", False) == (latest.seller, latest.opted_out)
     earlier = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, latest.older, 3)
-    assert ["One"] == [one.content for one in earlier.utterances]
+    assert ["One"] == [one.content for one in earlier.messages]
     assert earlier.older is None
 
 

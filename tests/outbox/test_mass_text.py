@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.domain.guards import MASS_TEXT_WINDOW, GuardPolicy, Mode
 from callrail_relay.domain.mapper import Accepted, NewMessage
-from callrail_relay.domain.message import Status, Word
+from callrail_relay.domain.message import Actor, Status
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import accept_one, codes_of, find, status_of
@@ -102,11 +102,11 @@ async def test_approving_one_approves_nothing_else(outbox: Store) -> None:
     other = await accept(outbox, *(text_to(number, OTHER) for number in range(5)))
     held = [one.message_id for one in accepted if one.status is HELD]
 
-    assert await outbox.write(decisions.approve, held[1], Word(person="pat", note="An answer to each."))
+    assert await outbox.write(decisions.approve, held[1], Actor(name="pat", note="An answer to each."))
 
     assert [HELD, QUEUED, HELD] == [await status_of(outbox, id_) for id_ in held]
     assert [held[0], held[2]] == await outbox.read(decisions.held_alike, held[0])
     assert HELD is await status_of(outbox, other[-1].message_id)
     (decision,) = (await find(outbox, held[1])).decisions
-    assert ("pat", "An answer to each.") == (decision.word.person, decision.word.note)
+    assert ("pat", "An answer to each.") == (decision.actor.name, decision.actor.note)
     assert ("mass_text",) == decision.overridden

@@ -121,8 +121,8 @@ def test_a_store_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) ->
     url = f"sqlite:///{(tmp_path / 'relay.db').as_posix()}"
     script = (
         "import asyncio, sys; from callrail_relay.clock import SystemClock;"
-        "from callrail_relay.outbox.store import Outbox;"
-        "asyncio.run(Outbox.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
+        "from callrail_relay.outbox.store import Store;"
+        "asyncio.run(Store.open(sys.argv[1], SystemClock())); print('alembic' in sys.modules)"
     )
 
     def opened() -> str:

@@ -142,7 +142,7 @@ async def test_a_text_that_is_known_to_be_sent_is_linked(
     assert [claim.attempt_id] == links(store_url)
     assert (1, 1) == await used(worker)
     conversation = await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
-    assert ["Hello"] == [one.content for one in conversation.utterances]
+    assert ["Hello"] == [one.content for one in conversation.messages]
 
 
 async def test_the_webhook_may_come_before_the_answer(outbox: Store, worker: Worker, store_url: str) -> None:
@@ -413,7 +413,7 @@ async def test_texts_of_others_are_in_the_conversation(
 
     ours, theirs = (
         await outbox.read(history.read_conversation, TRACKING_NUMBER, RECIPIENT, None, 10)
-    ).utterances
+    ).messages
 
     assert ours.message_id is not None
     assert ("From CallRail's page", False, None) == (theirs.content, theirs.inbound, theirs.message_id)

@@ -149,7 +149,7 @@ async def test_looks_overlap_and_nothing_counts_twice(rig: Rig) -> None:
     conversation = await rig.outbox.read(
         history.read_conversation, rig.simulator.tracking_number, RECIPIENT, None, 10
     )
-    assert ["Yes", "Yes", "New"] == [text.content for text in conversation.utterances]
+    assert ["Yes", "Yes", "New"] == [text.content for text in conversation.messages]
 
 
 async def test_each_look_reaches_behind_the_last_one_that_ended_well(rig: Rig) -> None:

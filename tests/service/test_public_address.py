@@ -10,7 +10,7 @@ import pytest
 
 from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
-from callrail_relay.domain.reaching import Answer, NoAnswer, Trouble, proof
+from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, proof
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.health import Worry
@@ -198,7 +198,7 @@ async def test_a_running_relay_tells_when_its_url_stops_leading_to_it(tmp_path: 
 
         told = rig.events.of(PublicAddressChecked)
         assert [True, False, True] == [event.reached for event in told]
-        assert ["info", "warning", "info"] == [event.loudness() for event in told]
+        assert ["info", "warning", "info"] == [event.level for event in told]
         assert [None, None, rig.clock.now() + timedelta(minutes=1), None] == dues
 
 

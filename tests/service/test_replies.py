@@ -163,7 +163,7 @@ async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> No
     conversation = await rig.outbox.read(
         history.read_conversation, rig.simulator.tracking_number, RECIPIENT, None, 10
     )
-    assert ["Who is this?"] == [one.content for one in conversation.utterances]
+    assert ["Who is this?"] == [one.content for one in conversation.messages]
 
 
 async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:

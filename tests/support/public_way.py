@@ -19,7 +19,7 @@ from queue import SimpleQueue
 
 import trustme
 
-from callrail_relay.domain.reaching import proof
+from callrail_relay.domain.public_url import proof
 
 HOST = "texts.example.com"
 PUBLIC = f"https://{HOST}"

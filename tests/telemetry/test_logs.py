@@ -101,7 +101,7 @@ def test_event_is_one_line_with_all_that_it_holds(event: Event) -> None:
     line = logged(event)
 
     assert event.action == line["action"]
-    assert event.loudness() == line["level"]
+    assert event.level == line["level"]
     assert line["timestamp"].endswith("Z")
     assert {field.name for field in fields(event)} <= set(line)
 
@@ -116,7 +116,7 @@ def test_every_event_has_a_name_of_its_own_and_a_level() -> None:
 
     assert len(kinds) == len({kind.action for kind in kinds})
     assert "event" not in {kind.action for kind in kinds}
-    assert {kind.level for kind in kinds} <= {"debug", "info", "warning", "error"}
+    assert {kind.default_level for kind in kinds} <= {"debug", "info", "warning", "error"}
     assert {type(event) for event in SAMPLES} <= set(kinds)
 
 

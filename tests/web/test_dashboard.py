@@ -14,8 +14,8 @@ from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.errors import Unavailable
+from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
-from callrail_relay.web.dashboard import words
 from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
@@ -234,7 +234,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
     async with visiting(tmp_path) as (rig, visitor):
         await visitor.page("/setup")
         await asyncio.sleep(0)
-        ran_at = words.clock_time(rig.clock.now())
+        ran_at = clock_time(rig.clock.now())
         assert f"Checked at {ran_at}" in await visitor.page("/setup")
         assert (1, 0) == (visitor.private.examination.made, visitor.private.examination.made_anew)
 
@@ -243,7 +243,7 @@ async def test_checks_show_when_they_ran_and_run_again_when_old(tmp_path: Path) 
         assert f"Checked at {ran_at}" in page
         assert "Checking again" in page
         await asyncio.sleep(0)
-        assert f"Checked at {words.clock_time(rig.clock.now())}" in await visitor.page("/setup")
+        assert f"Checked at {clock_time(rig.clock.now())}" in await visitor.page("/setup")
 
         await visitor.post("/resume")
         await asyncio.sleep(0)
@@ -259,7 +259,7 @@ async def test_decision_is_kept_as_one_of_the_dashboard(tmp_path: Path) -> None:
         id_ = await rig.accept("Held {{name}}")
         await visitor.post(f"/texts/{id_}/approve")
         [decision] = (await rig.message(id_)).decisions
-        assert "a person on the dashboard" == decision.word.person
+        assert "a person on the dashboard" == decision.actor.name
         assert "A person on the dashboard approved it" in await visitor.page(f"/texts/{id_}")
 
 

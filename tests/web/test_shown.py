@@ -11,6 +11,7 @@ from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
 from callrail_relay.domain.health import Point as HealthPoint
 from callrail_relay.domain.message import (
+    Actor,
     Attempt,
     Decision,
     Evidence,
@@ -20,7 +21,6 @@ from callrail_relay.domain.message import (
     Source,
     Status,
     Verb,
-    Word,
     instant,
 )
 from callrail_relay.domain.outcome import OutcomeKind
@@ -376,7 +376,7 @@ def test_steps_are_in_the_order_of_time() -> None:
                 Decision(
                     decided_at=NOW + timedelta(seconds=200),
                     verb=Verb.RESEND,
-                    word=Word(person="sam", note="Asked for."),
+                    actor=Actor(name="sam", note="Asked for."),
                     overridden=("x_y",),
                 ),
             ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.message import Message, Reason, Source, Status, Word
+from callrail_relay.domain.message import Actor, Message, Reason, Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
 from callrail_relay.sentences import says
@@ -17,7 +17,7 @@ from callrail_relay.web.dashboard.frame import Form, Frame, own_address
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."
-WORD = Word(person="a person on the dashboard")
+ACTOR = Actor(name="a person on the dashboard")
 """A link is for a browser: it does not tell whose."""
 
 
@@ -200,14 +200,14 @@ class TextActions:
         }[verb]
         done: list[Message] = []
         for one in await self._alike(verb, id_) if verb in ALIKE else [id_]:
-            done += await carry_out(one, WORD)
+            done += await carry_out(one, ACTOR)
         return done[-1]
 
     async def _alike(self, verb: Verb, id_: str) -> list[str]:
         return await self._operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
 
-    async def _opt_out(self, id_: str, word: Word) -> list[Message]:
-        return await self._operations.opt_out_recipient(id_, "Read in a reply, on the dashboard.", word)
+    async def _opt_out(self, id_: str, actor: Actor) -> list[Message]:
+        return await self._operations.opt_out_recipient(id_, "Read in a reply, on the dashboard.", actor)
 
 
 def _verb(request: Request) -> Verb:

@@ -16,13 +16,13 @@ from callrail_relay.domain.health import Code, Facts, Level, PublicUrl, judge
 from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
-from callrail_relay.sentences import plural
+from callrail_relay.sentences import clock_time, plural
 from callrail_relay.service.health import failed_checks
 from callrail_relay.service.overview import History, NowReport
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Examiner, Frame
-from callrail_relay.web.dashboard.words import at, clock_time, sentence, when
+from callrail_relay.web.dashboard.words import at, sentence, when
 
 SeenUrl = Callable[[], PublicUrl | None]
 """Gives the public URL with the result of its last check."""
@@ -406,4 +406,4 @@ def _kinds(waiting: Waiting) -> str:
         (waiting.unknown, "unconfirmed"),
         (waiting.failed, "failed in the last 24 hours"),
     )
-    return " · ".join(f"{pile.count:,} {words}" for pile, words in kinds if pile.count)
+    return " · ".join(f"{bucket.count:,} {words}" for bucket, words in kinds if bucket.count)

@@ -78,10 +78,10 @@ def _arrival(text: OneText) -> Iterator[Step]:
 
 def _decisions(text: OneText) -> Iterator[Step]:
     for decision in text.message.decisions:
-        details = [decision.word.note] if decision.word.note else []
+        details = [decision.actor.note] if decision.actor.note else []
         if decision.overridden:
             details.append(f"Overridden: {_codes(decision.overridden)}.")
-        title = f"{decision.word.person} {DECISIONS[decision.verb]}"
+        title = f"{decision.actor.name} {DECISIONS[decision.verb]}"
         yield Step(
             icon="person", title=title[:1].upper() + title[1:], at=decision.decided_at, details=tuple(details)
         )

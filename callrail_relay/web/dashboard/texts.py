@@ -128,22 +128,22 @@ class ConversationPage:
         tracking_number = _number(request.path_params["tracking_number"])
         before = _instant(request.query_params.get("before", ""))
         conversation = await self._history.conversation(tracking_number, recipient, before)
-        if not conversation.utterances:
+        if not conversation.messages:
             raise NotFound("There is no text to this person from this number.")
         return await self._frame.draw(
             request,
             session,
             "conversation.html",
             conversation=conversation,
-            days=by_day(conversation.utterances),
+            days=by_day(conversation.messages),
             address=request.url.path,
             older=None if conversation.older is None else conversation.older.isoformat(),
         )
 
 
-def by_day(utterances: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
+def by_day(messages: Sequence[ChatMessage]) -> list[tuple[date, list[ChatMessage]]]:
     """The bubbles of each day, by this machine's clock."""
-    days = groupby(utterances, key=lambda one: one.at.astimezone().date())
+    days = groupby(messages, key=lambda one: one.at.astimezone().date())
     return [(day, list(ones)) for day, ones in days]
 
 

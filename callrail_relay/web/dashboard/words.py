@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup, escape
 
 from callrail_relay.domain.message import Reason, Source, Status
-from callrail_relay.sentences import explain, plural, shown
+from callrail_relay.sentences import clock_time, explain, plural, shown
 
 STATUS_WORDS = {
     Status.HELD: "On hold",
@@ -36,13 +36,6 @@ SOURCE_WORDS = {
 }
 
 _COMMAND = re.compile(r"`([^`]+)`")
-
-
-def clock_time(instant: datetime, *, seconds: bool = False) -> str:
-    """The time of day: 2:05 PM."""
-    local = instant.astimezone()
-    tail = f":{local.second:02}" if seconds else ""
-    return f"{local.hour % 12 or 12}:{local.minute:02}{tail} {'AM' if local.hour < 12 else 'PM'}"
 
 
 def when(instant: datetime | None, now: datetime, *, seconds: bool = False) -> str:

@@ -1,0 +1,174 @@
+"""Whose turn it is: the messages of an account of which a segment may be sent now, and when others may be."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from callrail_relay.domain.account import Account
+from callrail_relay.domain.delivery import ClaimPolicy
+from callrail_relay.domain.message import Status
+from callrail_relay.outbox.rows import Row
+from callrail_relay.outbox.tables import (
+    Instant,
+    attempts,
+    is_open,
+    is_released_by_itself,
+    messages,
+    opt_outs,
+    possible_opt_outs,
+    segments,
+)
+
+
+def candidates(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account, *, under_way: bool
+) -> Iterator[Row]:
+    """
+    Yield messages whose turn it is: those *under_way* first, if there are any, then the queued ones in the
+    order of arrival. One query a row: what is done to one candidate shows in the choice of the next.
+    """
+    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
+    for query in (_UNDER_WAY, _QUEUED) if under_way else (_QUEUED,):
+        while (row := connection.execute(query, asked).first()) is not None:
+            yield row
+
+
+def next_due(
+    connection: sa.Connection, now: datetime, policy: ClaimPolicy, account: Account
+) -> datetime | None:
+    """Return when a message that waits for its own time may be sent; None if all wait for something else."""
+    asked = {"account_id": account.id, "now": now, "since": now - policy.recipient_interval}
+    found = connection.execute(_NEXT, asked).one()
+    return soonest(
+        found.not_before,
+        found.just_sent and found.just_sent + policy.recipient_interval,
+        found.looked_up,
+        found.released,
+    )
+
+
+def soonest(*instants: datetime | None) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)
+
+
+# The statements are put together once, since that takes longer than to carry them out. They ask by:
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+_NOW = sa.bindparam("now", type_=Instant)
+_SINCE = sa.bindparam("since", type_=Instant)
+
+
+def _turn(status: Status, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The first message in the order of arrival that is due, with nothing just sent to that person."""
+    just_sent = sa.exists().where(
+        *_to_the_same(attempts), attempts.c.finished_at > _SINCE, attempts.c.counted_at.is_not(None)
+    )
+    # As an expression, so that no index by time is taken: the one by arrival gives the first without sorting.
+    is_due = sa.literal_column("messages.not_before + 0", Instant) <= _NOW
+    return (
+        sa.select(
+            messages,
+            sa.exists().where(*_to_the_same(opt_outs)).label("is_opted_out"),
+            sa.exists().where(*_to_the_same(possible_opt_outs)).label("is_doubted"),
+            sa.exists().where(segments.c.message_seq == messages.c.seq).label("is_cut"),
+        )
+        .where(
+            messages.c.account_id == _ACCOUNT,
+            is_open(),
+            messages.c.status == status,
+            is_due,
+            *conditions,
+            ~just_sent,
+        )
+        .order_by(messages.c.seq)
+        .limit(1)
+        # The row is locked, so that another node cannot cancel what is being claimed here.
+        .with_for_update(of=messages)
+    )
+
+
+def _under_way() -> sa.Select[Any]:
+    """
+    Messages of which some segments were sent, with nothing in flight to that person.
+
+    There may be two to one person, if one was unknown while the other began: the one whose segment was sent
+    last goes on to its end, so that parts of one text stay together.
+    """
+    in_flight = sa.exists().where(
+        attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None), *_to_the_same(attempts)
+    )
+    other = messages.alias()
+    began_later = sa.exists().where(
+        _same_key(other),
+        other.c.status == Status.SENDING,
+        _last_attempt(other) > _last_attempt(messages),
+    )
+    waits = _looked_up(attempts.c.message_seq != messages.c.seq)
+    return _turn(Status.SENDING, ~in_flight, ~began_later, ~waits)
+
+
+def _queued() -> sa.Select[Any]:
+    """Queued messages with nothing open before them to that person."""
+    other = messages.alias()
+    blocked = sa.exists().where(
+        _same_key(other),
+        other.c.seq != messages.c.seq,
+        sa.or_(other.c.status == Status.SENDING, other.c.seq < messages.c.seq),
+    )
+    return _turn(Status.QUEUED, ~blocked, ~_looked_up())
+
+
+def _to_the_same(table: sa.FromClause) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Whether a row is about the person and the number of the message."""
+    return table.c.tracking_number == messages.c.tracking_number, table.c.recipient == messages.c.recipient
+
+
+def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
+    """
+    Whether another open message goes to the same person from the same number.
+
+    A number belongs to one account: what waits for one that is not ours any more must not stop the others.
+    """
+    return sa.and_(*_to_the_same(other), is_open(other), other.c.account_id == messages.c.account_id)
+
+
+def _last_attempt(table: sa.FromClause) -> sa.ScalarSelect[int]:
+    """The latest attempt at any segment of a message."""
+    return (
+        sa.select(sa.func.max(attempts.c.id))
+        .join(segments, segments.c.id == attempts.c.segment_id)
+        .where(segments.c.message_seq == table.c.seq)
+        .correlate(table)
+        .scalar_subquery()
+    )
+
+
+def _looked_up(*which: sa.ColumnElement[bool]) -> sa.Exists:
+    """Whether it is not known yet if an earlier text to the same person arrived."""
+    return sa.exists().where(*_to_the_same(attempts), attempts.c.blocks_until > _NOW, *which)
+
+
+def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
+    """When what waits for its own time is due, by what it waits for."""
+    waiting = sa.exists().where(messages.c.account_id == _ACCOUNT, is_open(), *_to_the_same(attempts))
+
+    def first(column: sa.Column[datetime], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[datetime]:
+        return (
+            sa.select(sa.func.min(column))
+            .where(column.table.c.account_id == _ACCOUNT, *which)
+            .scalar_subquery()
+        )
+
+    return sa.select(
+        first(messages.c.not_before, is_open(), messages.c.not_before > _NOW).label("not_before"),
+        first(attempts.c.finished_at, attempts.c.counted_at > _SINCE, waiting).label("just_sent"),
+        first(attempts.c.blocks_until, attempts.c.blocks_until > _NOW, waiting).label("looked_up"),
+        # What was held just now is released again, too.
+        first(messages.c.release_at, is_released_by_itself(), messages.c.release_at > _NOW).label("released"),
+    )
+
+
+_UNDER_WAY = _under_way()
+_QUEUED = _queued()
+_NEXT = _next()
