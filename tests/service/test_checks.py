@@ -48,7 +48,7 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 
 def elsewhere(rig: Rig) -> Operations:
     """The operations after the account was taken out of the settings."""
-    return Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
+    return Operations(rig.outbox, account_ids=[], mapping=rig.mapping)
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
