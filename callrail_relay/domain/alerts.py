@@ -209,8 +209,11 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         yield _Finding(
             key=f"{Code.PAUSED}:{account.id}",
             wrong=paused is not None,
-            parameters={"account": account.id, "since": since}
-            | _of_reason(None if paused is None else paused.reason),
+            parameters={
+                "account": account.id,
+                "since": since,
+                "reason": None if paused is None or paused.reason is None else paused.reason.document(),
+            },
         )
         contact = facts.contacts.get(account.id)
         # For a moment CallRail is often out of reach.
