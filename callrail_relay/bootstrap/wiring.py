@@ -14,7 +14,6 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
-from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
@@ -27,7 +26,6 @@ from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
 from callrail_relay.service.delivery import Delivery, TaskGroup
-from callrail_relay.service.health import LITTLE_SPACE
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.overview import StatsReader
@@ -92,8 +90,6 @@ async def open_relay(
             operations=Operations(
                 store,
                 account_ids=installation.account_ids,
-                limits=installation.limits,
-                max_characters=settings.limits.max_characters,
                 tracking_numbers=installation.tracking_numbers,
                 mapping=installation.mapping,
             ),
@@ -283,7 +279,6 @@ def alert_channels(installation: Installation) -> AppriseChannels:
 
 def _alerts(relay: Relay, hook: EventHook) -> Alerts:
     installation = relay.installation
-    settings = installation.settings.alerts
 
     def free_bytes() -> int | None:
         with contextlib.suppress(OSError):
@@ -294,12 +289,7 @@ def _alerts(relay: Relay, hook: EventHook) -> Alerts:
         relay.store,
         relay.facts,
         alert_channels(installation).tell_of,
-        AlertPolicy(
-            budget=settings.budget,
-            waiting=settings.waiting,
-            failures=settings.failures,
-            little_space=LITTLE_SPACE,
-        ),
+        installation.alerts,
         clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,

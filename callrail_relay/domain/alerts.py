@@ -59,10 +59,10 @@ class AlertPolicy:
     ``little_space`` bytes on the disk
     """
 
-    budget: tuple[int, ...] = (50, 70, 90, 100)
-    waiting: timedelta = timedelta(minutes=15)
-    failures: int = 5
-    little_space: int = 200 * 1024 * 1024
+    budget: tuple[int, ...]
+    waiting: timedelta
+    failures: int
+    little_space: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,14 +206,11 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
         account = standing.account
         paused = points.get((health.Code.PAUSED, account.id))
         since = "" if account.paused_since is None else account.paused_since.isoformat()
+        reason = None if paused is None or paused.reason is None else paused.reason.document()
         yield _Finding(
             key=f"{Code.PAUSED}:{account.id}",
             wrong=paused is not None,
-            parameters={
-                "account": account.id,
-                "since": since,
-                "reason": None if paused is None or paused.reason is None else paused.reason.document(),
-            },
+            parameters={"account": account.id, "since": since, "reason": reason},
         )
         contact = facts.contacts.get(account.id)
         # For a moment CallRail is often out of reach.

@@ -114,19 +114,21 @@ Entry = Payload | Unreadable
 
 def read_request(body: bytes, *, content_type: str | None, query: str = "") -> list[Entry]:
     """
-    The texts in one request to the webhook, in their order; none for a ping (an empty body or ``{}``).
+    The texts in one request to the webhook, in their order; none for a ping (no body, ``{}`` or ``[]``).
 
     *body* is decompressed and limited in size by the caller; *query* is the query string, read where
     the body is empty. More than ``MOST_PAYLOADS`` texts all carry the fault ``bulk``.
     """
     try:
-        value = parse(decode(body, content_type), content_type)
+        text = decode(body, content_type)
+        value = parse(text, content_type)
     except UnparsedError as fault:
         return [Unreadable((fault.reason,))]
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value in (None, {}, []):
-        return _from_query(query)
+        is_ping = "".join(text.split()) in ("", "{}", "[]")
+        return _from_query(query) or ([] if is_ping else [no_payload()])
     if isinstance(value, list):
         return _from_list(value)
     return [to_entry(value)]

@@ -66,8 +66,8 @@ class DeliveryPolicy:
     """
 
     claim: ClaimPolicy
-    lookups: LookupPolicy | None = None
-    concurrency: int = 4
+    lookups: LookupPolicy | None
+    concurrency: int
 
 
 class Delivery:

@@ -141,7 +141,7 @@ def test_replies_are_looked_for_and_passed_on(configured: Program, sandbox: Sand
     assert [] == sandbox.texts()
     [doctor] = [one for one in configured.json("doctor")["checks"] if one["name"] == "replies"]
     assert doctor["detail"].startswith("Replies were read ")
-    assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel(s).")
+    assert doctor["detail"].endswith(", and are every 1 min. They are passed on to 1 channel.")
 
 
 def test_an_opt_out_that_came_while_the_relay_was_off_holds_what_is_queued(

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.alerts import (
     AlertFacts,
-    AlertPolicy,
     Change,
     Code,
     Incident,
@@ -22,8 +21,9 @@ from callrail_relay.domain.message import Reason
 from callrail_relay.domain.views import Waiting
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
+from tests.support.policies import alert_policy
 
-POLICY = AlertPolicy()
+POLICY = alert_policy()
 MINUTE = timedelta(minutes=1)
 GIGABYTE = 1024**3
 HEALTH = Facts(now=START, running=Running((Node(name="office"),)), standings=(), waiting=Waiting())

@@ -339,11 +339,20 @@ def test_v19_white_space_around() -> None:
     assert PAYLOAD == posted(sample("if3-payload.form.txt") + b"\r\n", FORM_TYPE)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b" { } \n", b"[]", b"[{}]", b"\xef\xbb\xbf", b"\n"])
+@pytest.mark.parametrize("data", [b"", b"{}", b" { } \n", b"[]", b"\xef\xbb\xbf", b"\n"])
 @pytest.mark.parametrize("content_type", [None, JSON_TYPE, FORM_TYPE])
 def test_v20_ping(data: bytes, content_type: str | None) -> None:
     """Nothing in, nothing to do."""
     assert [] == read_request(data, content_type=content_type)
+
+
+@pytest.mark.parametrize("data", [b"[{}]", b"[null]", b"=", b'"{}"'])
+def test_something_that_holds_no_text_is_no_ping(data: bytes) -> None:
+    """It is kept on hold, since the sender may have meant a text by it."""
+    [entry] = read_request(data, content_type=None)
+
+    assert isinstance(entry, Unreadable)
+    assert PAYLOAD == read_request(data, content_type=None, query=sample("if3-payload.form.txt").decode())[0]
 
 
 # --- what else can be in a request -----------------------------------------------------------------------

@@ -37,6 +37,7 @@ from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
 from tests.support.in_process import InProcessTransport
+from tests.support.policies import claim_policy, guard_policy, inbound_policy, lookup_policy
 from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
@@ -90,7 +91,7 @@ class Rig:
 
     @property
     def inbound(self) -> InboundPolicy:
-        return InboundPolicy(
+        return inbound_policy(
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
@@ -200,7 +201,7 @@ async def open_rig(
     simulator = simulator or make_simulator(clock)
     limits = limits or Limits(150, 1000)
     # Many a test texts one wording to many people.
-    guards = guards or GuardPolicy(mass_text=Mode.OFF)
+    guards = guards or guard_policy(mass_text=Mode.OFF)
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     mapping = MappingPolicy(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
@@ -224,19 +225,17 @@ async def open_rig(
                 outbox=outbox,
                 callrail=callrail,
                 mapping=mapping,
-                claim=ClaimPolicy(
+                claim=claim_policy(
                     accounts=frozenset({route.account_id}),
                     limits=limits,
                     max_characters=max_characters,
                     guards=guards,
                 ),
-                lookups=LookupPolicy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
+                lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
                 operations=Operations(
                     outbox,
                     account_ids=[route.account_id],
-                    limits=limits,
-                    max_characters=max_characters,
                     tracking_numbers=[route.tracking_number],
                     mapping=mapping,
                 ),

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.alerts import AlertPolicy, Level
+from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
 from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.service.alerts import LONGEST_RETRY, Alerts
 from callrail_relay.telemetry.alerts import AppriseChannels
 from tests.service.rig import Rig, open_rig
+from tests.support.policies import alert_policy
 from tests.support.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts
         rig.outbox,
         rig.operations.facts,
         AppriseChannels.open(urls, setting="alerts.urls").tell_of,
-        AlertPolicy(),
+        alert_policy(),
         clock=rig.clock,
         machine="office",
         free_bytes=lambda: free_bytes,

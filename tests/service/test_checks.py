@@ -48,7 +48,7 @@ async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KE
 
 def elsewhere(rig: Rig) -> Operations:
     """The operations after the account was taken out of the settings."""
-    return Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
+    return Operations(rig.outbox, account_ids=[], mapping=rig.mapping)
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_routes_that_can_text_are_well() -> None:
 
     for route in (route_of(simulator), by_number):
         words = await routes_checked(simulator, route)
-        assert words.startswith("The API key is valid, and 1 number(s) can text.")
+        assert words.startswith("The API key is valid, and 1 number can text.")
         assert "first text" in words
 
 
@@ -194,7 +194,7 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
 def test_replies_are_heard_of() -> None:
     """By webhooks, by looking, or by both; without either a STOP is not. What was not seen is a warning."""
     quarter = timedelta(minutes=15)
-    known = "CallRail's webhooks are known by 2 key(s) from the OS keyring."
+    known = "CallRail's webhooks are known by 2 keys from the OS keyring."
 
     def checked(keys: int = 0, every: timedelta | None = quarter, ago: float | None = 3, to: int = 0) -> str:
         return check_replies(
@@ -208,12 +208,12 @@ def test_replies_are_heard_of() -> None:
 
     read = "Replies were read 3 min ago, and are every 15 min."
     assert read == checked()
-    assert f"{known} {read} They are passed on to 1 channel(s)." == checked(keys=2, to=1)
+    assert f"{known} {read} They are passed on to 1 channel." == checked(keys=2, to=1)
     assert "Replies were read 35 min ago" in checked(ago=35)
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
         with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)
-    with pytest.raises(CheckWarning, match=r"key\(s\).* Whether they still come can't be tried"):
+    with pytest.raises(CheckWarning, match=r"keys.* Whether they still come can't be tried"):
         checked(keys=2, every=None)
     with pytest.raises(
         CheckWarning, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"

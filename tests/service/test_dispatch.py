@@ -113,7 +113,7 @@ async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         one = await ending(rig, await rig.accept())
 
-        assert_ends(one, OutcomeUnknown, 6, "not known whether CallRail took this text")
+        assert_ends(one, OutcomeUnknown, 6, "CallRail didn't confirm this message")
 
 
 async def test_unknown_text_that_is_found_in_time_ends_with_0(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) ->
         # The clock stands still.
         [one] = await dispatch(rig).deliver([id_], timeout=timedelta(seconds=14))
 
-        assert_ends(one, OutcomeUnknown, 6, "not known whether CallRail took this text")
+        assert_ends(one, OutcomeUnknown, 6, "CallRail didn't confirm this message")
 
 
 async def test_held_text_ends_with_7(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.operations.cancel(id_)
-        assert_ends(await ending(rig, id_), NotAllowed, 4, "cancelled")
+        assert_ends(await ending(rig, id_), NotAllowed, 4, "canceled")
 
 
 async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def test_unreachable_callrail_ends_with_8_when_the_time_is_over(tmp_path: 
         rig.simulator.fault(Fault(Kind.REFUSE))
         one = await ending(rig, await rig.accept())
 
-        assert_ends(one, Unavailable, 8, "could not be reached")
+        assert_ends(one, Unavailable, 8, "can't be reached")
         assert Status.QUEUED == one.message.status
         assert len(one.message.segments[0].attempts) > 1
 
@@ -216,7 +216,7 @@ async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
         await rig.accept("First")
         [behind] = await dispatch(rig).deliver([await rig.accept("Second")], timeout=timedelta())
 
-        assert_ends(behind, Waiting, 7, "queued and leaves later")
+        assert_ends(behind, Waiting, 7, "queued and will be sent later")
 
 
 async def test_failing_store_is_raised(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reconcile import LADDER, OnUnknown
+from callrail_relay.domain.reconcile import OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.sentences import explain_all
 from tests.service.rig import Rig, make_simulator, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.in_process import InProcessTransport
+from tests.support.policies import LADDER
 
 pytestmark = pytest.mark.anyio
 

@@ -45,6 +45,7 @@ from tests.outbox.told import ingest_one
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
+from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +61,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
     companies = ((rig.account_id, rig.simulator.company_id),)
-    return PollPolicy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
+    return poll_policy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
 
 
 def polling_of(
