@@ -425,8 +425,8 @@ def _not_remappable(message: Message) -> NotAllowed:
 def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
-            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it again "
-            "from IF3."
+            f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
+            "again from IF3."
         )
 
 
