@@ -31,6 +31,7 @@ settings.register_profile(
     derandomize=os.environ.get("RANDOM_EXAMPLES", "") != "1",
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("default"), max_examples=10)
 settings.load_profile("default")
 
 

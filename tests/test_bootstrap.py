@@ -46,8 +46,8 @@ from callrail_relay.errors import (
 )
 from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import copy_store
-from callrail_relay.service.delivery import Worker
-from callrail_relay.service.health import RELAY, Condition, HealthReport, examine
+from callrail_relay.service.delivery import TaskGroup
+from callrail_relay.service.health import RELAY, Condition, HealthReport, run_checks
 from callrail_relay.service.tokens import GRACE, REREAD, HookToken, digest
 from tests.config.test_places import posix_only
 from tests.service.rig import Events
@@ -92,7 +92,7 @@ async def demonstrated(
 @asynccontextmanager
 async def served(
     installation: Installation, events: Events
-) -> AsyncIterator[tuple[Relay, Worker, Listening]]:
+) -> AsyncIterator[tuple[Relay, TaskGroup, Listening]]:
     """What ``serve`` opens, in its order."""
     tokens = await hook_tokens(installation)
     async with (
@@ -153,7 +153,7 @@ async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
         assert NAMES[1:] == [check["name"] for check in ready.json()["checks"]]
 
 
-async def worker_once(worker: Worker, events: Events) -> None:
+async def worker_once(worker: TaskGroup, events: Events) -> None:
     """Let a running worker finish one attempt, and stop it."""
     task = asyncio.create_task(worker.run())
     [finished] = await events.until(AttemptFinished)
@@ -707,7 +707,7 @@ async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
     """The exit code says that texts wait."""
     async with demonstrated(tmp_path) as (installation, _), open_relay(installation) as relay:
         await relay.operations.pause(None, "Holidays.")
-        report = await examine(checks(relay))
+        report = await run_checks(checks(relay))
 
         assert Condition.FAILED == findings(report)["accounts"]
         assert 7 == report.exit_code

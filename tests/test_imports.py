@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "domain": {"errors"},
     "sentences": {"domain"},
     **{adapter: {"", *GROUND} for adapter in ADAPTERS},
+    "telemetry": {"", "sentences", *GROUND},
     "service": {"", "outbox", "sentences", *GROUND},
     "bootstrap": {"", "sentences", "service", "web", *GROUND, *ADAPTERS},
     "web": {"", "bootstrap", "sentences", "service", *GROUND},

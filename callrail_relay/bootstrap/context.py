@@ -15,6 +15,7 @@ from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
 from callrail_relay.config.types import parse_duration
 from callrail_relay.domain.account import Limits
+from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
@@ -22,6 +23,7 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
 from callrail_relay.errors import SettingsFault
 from callrail_relay.service.delivery import DeliveryPolicy
+from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 
@@ -127,6 +129,16 @@ class Installation:
             every=every,
             requests_per_hour=self.settings.limits.lookups_per_hour,
             lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
+        )
+
+    @property
+    def alerts(self) -> AlertPolicy:
+        alerts = self.settings.alerts
+        return AlertPolicy(
+            budget=alerts.budget,
+            waiting=alerts.waiting,
+            failures=alerts.failures,
+            little_space=LITTLE_SPACE,
         )
 
     @property

@@ -21,10 +21,10 @@ from callrail_relay.service.health import (
     PUBLIC_ADDRESS,
     RELAY,
     Check,
+    CheckWarning,
     HealthReport,
     Remembered,
     StoreProbe,
-    Worry,
     check_accounts,
     check_guards,
     check_relay,
@@ -34,7 +34,7 @@ from callrail_relay.service.health import (
     check_store,
     check_token_end,
     check_waiting,
-    examine,
+    run_checks,
 )
 from callrail_relay.service.tokens import digest
 
@@ -48,21 +48,21 @@ async def diagnose(config: Path | None) -> HealthReport:
     async def read_settings() -> str:
         path = find_installation(config).config_path
         if not path.exists():
-            raise Worry(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
+            raise CheckWarning(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
         if ignored := ignored_variables():
-            raise Worry(ignored)
+            raise CheckWarning(ignored)
         return f"{path} is read."
 
-    report = await examine([("settings", read_settings)])
+    report = await run_checks([("settings", read_settings)])
     if report.exit_code:
         return report
     installation = find_installation(config)
     try:
         async with open_relay(installation) as relay:
-            return HealthReport(findings=report.findings + (await examine(checks(relay))).findings)
+            return HealthReport(findings=report.findings + (await run_checks(checks(relay))).findings)
     except RelayError as error:
         without_store = [*_settings_checks(installation), ("store", _raising(error))]
-        return HealthReport(findings=report.findings + (await examine(without_store)).findings)
+        return HealthReport(findings=report.findings + (await run_checks(without_store)).findings)
 
 
 def _raising(error: RelayError) -> Check:
@@ -84,7 +84,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     async def files() -> str:
         store = relay.store.files
         if linked := links(store):
-            raise Worry(
+            raise CheckWarning(
                 f"A link stands in place of the store: {linked[0]}. Set database.url to the file itself, so "
                 "that the relay and your backups are sure to use the same one."
             )
@@ -93,7 +93,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         wide = open_to_others(ours)
         if wide:
             more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
-            raise Worry(
+            raise CheckWarning(
                 f"Other users of this computer can read {', '.join(wide[:MOST_NAMED])}{more}. Run "
                 "`chmod go= PATH` for each, and change any secrets in them."
             )
@@ -108,14 +108,14 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def alerts() -> str:
         if not installation.settings.alerts.urls:
-            raise Worry(
+            raise CheckWarning(
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
                 "`callrail-relay alerts test`."
             )
         # Apprise is an extra, and slow to import.
         from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
 
-        raise Worry(
+        raise CheckWarning(
             f"{plural(len(alert_channels(installation).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
         )
@@ -185,12 +185,14 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
 
 async def _check_place(installation: Installation) -> str:
     if synced := synced_store(installation):
-        raise Worry(synced)
+        raise CheckWarning(synced)
     file = store_file(installation.settings.database.url)
     if file is None:
         return "The store is on a server of its own."
     if kind := network_drive(file):
-        raise Worry(f"The store is on a network drive ({kind}), which database.allow_network_drive allows.")
+        raise CheckWarning(
+            f"The store is on a network drive ({kind}), which database.allow_network_drive allows."
+        )
     return "The store is on a disk of this computer."
 
 
@@ -200,6 +202,6 @@ async def _check_callrail(installation: Installation) -> str:
     try:
         find_network(installation.settings.callrail.api_url)
     except SettingsFault as fault:
-        raise Worry("Not tried, because the network check failed.") from fault
+        raise CheckWarning("Not tried, because the network check failed.") from fault
     async with open_callrail(installation, key.secret.reveal()) as callrail:
         return await check_routes(callrail, list(installation.settings.routes_table()))

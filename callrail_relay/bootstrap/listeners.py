@@ -16,8 +16,8 @@ from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.changes import ChangeSignal
-from callrail_relay.service.delivery import Worker
-from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, examine
+from callrail_relay.service.delivery import TaskGroup
+from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import History
 from callrail_relay.service.public_address import new_secret as new_relay_secret
 from callrail_relay.service.refusals import Refusals
@@ -47,7 +47,7 @@ async def check_listening(installation: Installation, listening: Listening, hook
 @asynccontextmanager
 async def open_listeners(
     relay: Relay,
-    worker: Worker,
+    worker: TaskGroup,
     tokens: HookTokens,
     *,
     hook: EventHook = ignore,
@@ -76,7 +76,7 @@ async def open_listeners(
         create_public_app(
             if3,
             CallRailHook(if3.gate, webhooks),
-            StoreProbe(relay.store, installation.clock).writable,
+            StoreProbe(relay.store, installation.clock, refusals.count).writable,
             installation.clock,
             metrics.answered,
             prove=partial(
@@ -120,7 +120,7 @@ async def open_listeners(
         )
 
 
-def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: str) -> Dashboard:
+def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secret: str) -> Dashboard:
     installation = relay.installation
     all_checks = checks(relay)
 
@@ -129,7 +129,7 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             for _, check in all_checks:
                 if isinstance(check, Remembered):
                     check.forget()
-        return await examine(all_checks)
+        return await run_checks(all_checks)
 
     async def read_url() -> str:
         return hook_url(installation.settings, await require_hook_token(installation))
@@ -140,7 +140,6 @@ def _dashboard(relay: Relay, worker: Worker, signal: ChangeSignal, link_secret: 
             history=History(relay.store, relay.operations),
             intake=relay.intake,
             mapping=installation.mapping,
-            routes=installation.settings.routes_table(),
             login=Login(installation.clock, session_key(installation)),
             clock=installation.clock,
             examine=look,

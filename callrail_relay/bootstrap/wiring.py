@@ -1,13 +1,12 @@
 """Builds the services on an open store, the worker, the connection to CallRail, alerts and metrics."""
 
-import asyncio
 import contextlib
 import logging
 import platform
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from callrail_relay.bootstrap.context import Installation, listener_url
@@ -15,8 +14,8 @@ from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
-from callrail_relay.domain.alerts import AlertPolicy
 from callrail_relay.domain.events import EventHook, ignore
+from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.machine.drives import network_drive, synced_folder
@@ -25,19 +24,15 @@ from callrail_relay.outbox.engine import store_file
 from callrail_relay.outbox.node_lock import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
-from callrail_relay.service.connection import Connection
-from callrail_relay.service.delivery import BackgroundTask, Delivery, Worker
-from callrail_relay.service.health import LITTLE_SPACE
+from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import Gauges
-from callrail_relay.service.presence import Heartbeat
+from callrail_relay.service.overview import StatsReader
 from callrail_relay.service.public_address import PublicAddress, PublicAddressWatch
 from callrail_relay.service.reconciliation import Reconciliation
 from callrail_relay.service.replies import Forwarding, InboundTexts, Polling
-from callrail_relay.service.retention import Retention
-from callrail_relay.service.wakeup import Wakeup
+from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from callrail_relay.telemetry import logs
 from callrail_relay.telemetry.alerts import AppriseChannels
 from callrail_relay.telemetry.metrics import Metrics
@@ -53,6 +48,10 @@ class Relay:
     intake: Intake
     operations: Operations
     public_address: PublicAddress
+
+    async def facts(self) -> Facts:
+        """The facts of the verdict. Raises Unavailable."""
+        return replace(await self.operations.facts(), public_url=self.public_address.seen)
 
 
 def log_events(installation: Installation) -> EventHook:
@@ -91,8 +90,6 @@ async def open_relay(
             operations=Operations(
                 store,
                 account_ids=installation.account_ids,
-                limits=installation.limits,
-                max_characters=settings.limits.max_characters,
                 tracking_numbers=installation.tracking_numbers,
                 mapping=installation.mapping,
             ),
@@ -136,7 +133,7 @@ def synced_store(installation: Installation) -> str | None:
 @asynccontextmanager
 async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, stays: bool = False
-) -> AsyncIterator[Worker]:
+) -> AsyncIterator[TaskGroup]:
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
@@ -177,7 +174,7 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
-            others: list[BackgroundTask] = _others(relay, callrail, hook) if stays else []
+            others: list[PeriodicTask] = _others(relay, callrail, hook) if stays else []
 
             def arrived() -> None:
                 worker.wake_all()
@@ -194,20 +191,22 @@ async def open_worker(
             if polling and stays:
                 others.append(polling)
             poll_now = polling.poll_now if polling else None
-            worker = Worker(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
+            worker = TaskGroup(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
             yield worker
 
 
-def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[BackgroundTask]:
+def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
     installation = relay.installation
-    others: list[BackgroundTask] = [
+    others: list[PeriodicTask] = [
         Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:
         others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
+    if installation.settings.alerts.urls:
+        others.append(_alerts(relay, hook))
     kept_for = installation.settings.retention.after
     if kept_for is not None:
         others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
@@ -272,32 +271,14 @@ def alert_channels(installation: Installation) -> AppriseChannels:
     urls = installation.settings.alerts.urls
     if not urls:
         raise SettingsFault(
-            f"{SETTING} names nobody to tell; set it under [alerts] in {installation.config_path}, such as "
+            f"{SETTING} names no channel. Set it under [alerts] in {installation.config_path}, such as "
             '["mailto://…"] or ["slack://…"].'
         )
     return AppriseChannels.open(urls, setting=SETTING)
 
 
-@asynccontextmanager
-async def alerting(relay: Relay, hook: EventHook) -> AsyncIterator[None]:
-    """
-    Alerts beside whatever the block does, where the settings name somebody to tell. Raises SettingsFault.
-    """
-    if not relay.installation.settings.alerts.urls:
-        yield
-        return
-    alerts = _alerts(relay, alert_channels(relay.installation), hook)
-    running = asyncio.create_task(alerts.run())
-    try:
-        yield
-    finally:
-        alerts.stop()
-        await running
-
-
-def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
+def _alerts(relay: Relay, hook: EventHook) -> Alerts:
     installation = relay.installation
-    settings = installation.settings.alerts
 
     def free_bytes() -> int | None:
         with contextlib.suppress(OSError):
@@ -306,14 +287,9 @@ def _alerts(relay: Relay, channels: AppriseChannels, hook: EventHook) -> Alerts:
 
     return Alerts(
         relay.store,
-        relay.operations,
-        channels,
-        AlertPolicy(
-            budget=settings.budget,
-            waiting=settings.waiting,
-            failures=settings.failures,
-            little_space=LITTLE_SPACE,
-        ),
+        relay.facts,
+        alert_channels(installation).tell_of,
+        installation.alerts,
         clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,
@@ -331,13 +307,12 @@ def count_events(installation: Installation) -> Metrics:
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    gauges = Gauges(relay.store, relay.operations, relay.installation.clock)
+    stats = StatsReader(relay.store, relay.facts, relay.installation.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:
-            readings = await gauges.read()
+            return metrics.exposition(await stats.read(), accept)
         except Unavailable:
-            readings = None
-        return metrics.exposition(readings, accept)
+            return metrics.exposition(None, accept)
 
     return read

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from callrail_relay.callrail import wire
+from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import (
     Change,
@@ -142,7 +142,7 @@ class CallRail:
             return Unknown(
                 f"The connection to CallRail failed before its answer was complete ({_cause(error)})."
             )
-        return wire.read_send_answer(
+        return answers.read_send_answer(
             answer.status, answer.headers, answer.body, recipient=recipient, content=content
         )
 
@@ -152,9 +152,8 @@ class CallRail:
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
         """The active companies of an account. Raises RefusedByCallRail, Unavailable."""
-        return await self._pages(
-            lambda page: wire.companies_path(account_id, page), wire.read_companies, "companies"
-        )
+        path = partial(wire.companies_path, account_id)
+        return await self._pages(path, wire.read_companies, "companies")
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
         """
@@ -162,16 +161,13 @@ class CallRail:
 
         Raises RefusedByCallRail, Unavailable.
         """
-        numbers = await self._pages(
-            lambda page: wire.trackers_path(account_id, company_id, page), wire.read_numbers, "trackers"
-        )
+        path = partial(wire.trackers_path, account_id, company_id)
+        numbers = await self._pages(path, wire.read_numbers, "trackers")
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
     async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
-        """
-        Have CallRail post to our URLs, beside all that are there. Raises RefusedByCallRail, Unavailable.
-        """
+        """Have CallRail post to our URLs too. Raises RefusedByCallRail, Unavailable."""
         known = await self._integration(account_id, company_id)
         if known is None:
             path = wire.new_integration_path(account_id)
@@ -193,12 +189,8 @@ class CallRail:
         )
 
     async def _integration(self, account_id: str, company_id: str) -> WebhookIntegration | None:
-        integrations = await self._pages(
-            lambda page: wire.integrations_path(account_id, company_id, page),
-            wire.read_integrations,
-            "integrations",
-        )
-        return next(iter(integrations), None)
+        path = partial(wire.integrations_path, account_id, company_id)
+        return next(iter(await self._pages(path, wire.read_integrations, "integrations")), None)
 
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
@@ -229,7 +221,7 @@ class CallRail:
         except (RefusedByCallRail, Unavailable) as error:
             fault = str(error)
         except ValueError as error:
-            fault = f"{self._http.base_url.host} answered, but not as CallRail does ({error})."
+            fault = str(self._unlike_callrail(error))
         conversations = tuple(replies for replies in found.values() if replies)
         return SeenReplies(conversations=conversations, requests=counter.requests, fault=fault)
 
@@ -238,7 +230,7 @@ class CallRail:
         account_id: str,
         company_id: str,
         since: datetime,
-        counter: "_Counter",
+        counter: _Counter,
         found: dict[str, wire.Replies],
     ) -> None:
         # A day of CallRail's may begin hours later than ours.
@@ -261,7 +253,7 @@ class CallRail:
         recipient: str,
         since: datetime,
         conversation_id: str | None,
-        counter: "_Counter",
+        counter: _Counter,
     ) -> tuple[FoundText, ...]:
         texts: dict[str, list[FoundText]] = {}
         if conversation_id is not None:
@@ -274,10 +266,8 @@ class CallRail:
                     texts[id_] = await self._conversation(route.account_id, id_, counter)
         return tuple(text for one in texts.values() for text in one)
 
-    async def _search(self, route: Route, recipient: str, since: datetime, counter: "_Counter") -> list[str]:
-        """
-        The conversations with a person: by E.164, by ten digits, and in the end among all of the company.
-        """
+    async def _search(self, route: Route, recipient: str, since: datetime, counter: _Counter) -> list[str]:
+        """The conversations with a person: by E.164, by ten digits, then among all of the company."""
         day = (since - timedelta(days=1)).date()
         for search in (recipient, recipient[-10:], None):
             ids = await self._pages(
@@ -290,22 +280,16 @@ class CallRail:
                 return ids
         return []
 
-    async def _conversation(
-        self, account_id: str, conversation_id: str, counter: "_Counter"
-    ) -> list[FoundText]:
-        return await self._pages(
-            lambda page: wire.conversation_path(account_id, conversation_id, page),
-            wire.read_texts,
-            "messages",
-            counter=counter,
-        )
+    async def _conversation(self, account_id: str, id_: str, counter: _Counter) -> list[FoundText]:
+        path = partial(wire.conversation_path, account_id, id_)
+        return await self._pages(path, wire.read_texts, "messages", counter=counter)
 
     async def _pages(
         self,
         path: Callable[[int], str],
         read: Callable[[bytes], list[E]],
         name: str,
-        counter: "_Counter | None" = None,
+        counter: _Counter | None = None,
     ) -> list[E]:
         """All entries of a list, counting the requests that it takes."""
         entries: list[E] = []
@@ -318,11 +302,12 @@ class CallRail:
                 if wire.is_last_page(body, name, page):
                     break
             except ValueError as error:
-                raise Unavailable(
-                    f"{self._http.base_url.host} answered, but not as CallRail does ({error}); check "
-                    "callrail.api_url."
-                ) from error
+                raise self._unlike_callrail(error) from error
         return entries
+
+    def _unlike_callrail(self, error: ValueError) -> Unavailable:
+        host = self._http.base_url.host
+        return Unavailable(f"{host} answered, but not as CallRail does ({error}); check callrail.api_url.")
 
     async def _get(self, path: str) -> bytes:
         try:
@@ -345,8 +330,8 @@ class CallRail:
                 f"CallRail at {self._http.base_url.host} did not answer ({_cause(error)}), so that it is not "
                 "known whether it took the change; run the command again, which is safe."
             ) from error
-        if answer.status == 403 and not wire.is_html(answer.headers, answer.body):
-            words = wire.read_words(answer.body)
+        if answer.status == 403 and not answers.is_html(answer.headers, answer.body):
+            words = answers.read_words(answer.body)
             raise RefusedByCallRail(
                 f"CallRail does not let this API key change webhooks (403): {words} Have CallRail's support "
                 "give it write access, or add the URLs in CallRail's settings, under Integrations > Webhooks."
@@ -391,7 +376,7 @@ def _cause(error: Exception) -> str:
 
 
 def _fault(answer: Answer) -> Exception:
-    words = wire.read_words(answer.body)
+    words = answers.read_words(answer.body)
     match answer.status:
         case 401:
             return RefusedByCallRail(
@@ -410,7 +395,7 @@ def _fault(answer: Answer) -> Exception:
 
 
 def _forbidden(answer: Answer, words: str) -> Exception:
-    if wire.is_html(answer.headers, answer.body):
+    if answers.is_html(answer.headers, answer.body):
         return Unavailable(
             f"A firewall in front of CallRail refused the request (403, “{words}”); try again in a few "
             "minutes, or ask CallRail's support whether it blocks this computer's internet address."

@@ -24,7 +24,7 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from callrail_relay.service.delivery import Worker
+    from callrail_relay.service.delivery import TaskGroup
 
 
 P = ParamSpec("P")
@@ -109,7 +109,7 @@ def say(words: str) -> None:
     typer.echo(printable(words), err=True)
 
 
-async def poll_now(worker: "Worker") -> None:
+async def poll_now(worker: "TaskGroup") -> None:
     """Read replies before texts are sent, and warn if that didn't work."""
     if not await worker.poll_now():
         say(

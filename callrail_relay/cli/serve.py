@@ -13,7 +13,7 @@ from callrail_relay.errors import AlreadyRunning, Unavailable
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import Installation
     from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.delivery import Worker
+    from callrail_relay.service.delivery import TaskGroup
 
 
 @server
@@ -90,7 +90,7 @@ async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook
 async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
-    from callrail_relay.bootstrap.wiring import alerting, count_events, log_events, open_relay, open_worker
+    from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.cli.console import stop_signal
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
@@ -105,7 +105,6 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
         await relay.store.write_probe()
         async with (
             open_worker(relay, hook, stays=True) as worker,
-            alerting(relay, hook),
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)
@@ -118,7 +117,7 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
             await _work(worker, stopped, check_listening(installation, listening, hook))
 
 
-async def _work(worker: "Worker", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
+async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
     """Deliver until the stop signal, or until *listening* fails; what is under way then finishes first."""
     running = asyncio.create_task(worker.run())
     waiting = asyncio.create_task(stopped.wait())

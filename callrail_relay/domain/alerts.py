@@ -1,53 +1,68 @@
 """
-What is wrong now, and what of it somebody has to be told.
+Which alerts to send, decided from the verdict on the relay and from what was sent before.
 
-An *incident* is opened once, told once, and once more when it is over. What is one thing to a person is one
-*family*: of several thresholds of one budget that are passed at once the highest is told, and that all is
-well again when the last one is over.
+An *incident* is opened once, told once, and told once more when it is over. It is a code with parameters:
+the sentence is made where the alert is sent.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from callrail_relay.domain.account import Account, Window
-from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.phone import mask_all
+from callrail_relay.domain import health
+from callrail_relay.domain.account import Window
 
 FAILURE_WINDOW = timedelta(minutes=10)
 """Failures within this time are one burst."""
 
 BAND = 10
-"""Percent that a budget has to fall below a threshold before it can be passed anew."""
-
-_WAITING = "waiting"
+"""Percent that a limit's use has to fall below a threshold before that threshold can be passed anew."""
 
 
 class Level(StrEnum):
-    """How loud an incident is; OVER is one of which only its end is still to be told."""
+    """How loud an incident is; OVER is one whose end still has to be told."""
 
     WARNING = "warning"
     ERROR = "error"
     OVER = "over"
 
 
+class Code(StrEnum):
+    PAUSED = "paused"
+    UNREACHABLE = "unreachable"
+    PUBLIC_URL = "public_url"
+    LIMIT = "limit"
+    REVIEW = "review"
+    FAILURES = "failures"
+    DISK = "disk"
+    DATABASE = "database"
+
+    @property
+    def level(self) -> Level:
+        return Level.WARNING if self in (Code.LIMIT, Code.REVIEW) else Level.ERROR
+
+
+Parameters = Mapping[str, Any]
+"""JSON values; instants are in ISO format."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
     """
-    When to tell somebody.
+    When to send an alert.
 
-    ``budget``       percent of the hour and the day, rising
-    ``waiting``      how long a text may be held or unknown
+    ``budget``       percent of the hourly and the daily limit, rising
+    ``waiting``      how long a text may wait for a person
     ``failures``     how many texts within FAILURE_WINDOW are a burst
     ``little_space`` bytes on the disk
     """
 
-    budget: tuple[int, ...] = (50, 70, 90, 100)
-    waiting: timedelta = timedelta(minutes=15)
-    failures: int = 5
-    little_space: int = 200 * 1024 * 1024
+    budget: tuple[int, ...]
+    waiting: timedelta
+    failures: int
+    little_space: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +72,13 @@ class Undecided:
     held: tuple[datetime, ...] = ()
     unknown: tuple[datetime, ...] = ()
 
-    @property
-    def instants(self) -> list[datetime]:
-        return sorted((*self.held, *self.unknown))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """
-    How all stands at *now*; *free_bytes* is of this *machine*, and None where it has no disk of ours.
+class AlertFacts:
+    """The facts of the verdict, and what alerts need besides; *free_bytes* is None if it can't be known."""
 
-    ``pauses`` says why accounts are paused and what to do, by their ids.
-    """
-
-    now: datetime
-    standings: tuple[AccountStatus, ...] = ()
-    waiting: Undecided = field(default_factory=Undecided)
+    health: health.Facts
+    undecided: Undecided = field(default_factory=Undecided)
     failures: int = 0
     machine: str = ""
     free_bytes: int | None = None
@@ -82,302 +88,195 @@ class Facts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """
-    Something that is wrong, in a sentence for the owner; without ``told_at`` nobody was told yet.
+    Something that is wrong; without ``told_at`` no one was told yet.
 
-    ``in_hand`` is true where somebody tried, or is trying, to tell.
+    The key begins with the code. ``in_hand`` is true if an alert may have been sent nevertheless.
     """
 
     key: str
     level: Level
-    detail: str
+    parameters: Parameters = field(default_factory=dict)
     opened_at: datetime
     told_at: datetime | None = None
     in_hand: bool = False
 
+    @property
+    def code(self) -> Code:
+        return Code(self.key.partition(":")[0])
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """
-    What to do to the incidents.
-
-    ``opened`` are new ones; those with ``told_at`` are not told, since another of the family is.
-    ``over`` are keys with the sentence that says so. ``dropped`` are keys that nobody has to hear of.
-    """
-
-    opened: tuple[Incident, ...] = ()
-    over: Mapping[str, str] = field(default_factory=dict)
-    dropped: frozenset[str] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.opened or self.over or self.dropped)
+    @property
+    def is_open(self) -> bool:
+        return self.level is not Level.OVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Condition:
-    """One thing that can be wrong: it is, it is not, or it is neither (None), and what was stays."""
+class Change:
+    """One incident before and after; None where there is none."""
+
+    before: Incident | None
+    after: Incident | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """
+    One thing that can be wrong: it is, it is not, or it is neither (None), and the incident stays.
+
+    ``again`` is what to do if its incident is open already: tell again with the new parameters, note them
+    without a word (False), or nothing.
+    """
 
     key: str
-    family: str
     wrong: bool | None
-    level: Level
-    detail: str
-    over: str
+    parameters: Parameters = field(default_factory=dict)
+    again: bool | None = None
 
 
-def decide(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) -> Changes:
-    """What is to change, that the incidents *known* fit *facts*."""
+def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:
+    """What has to change for the *known* incidents to fit *facts*."""
     by_key = {one.key: one for one in known}
-    families: dict[str, list[_Condition]] = defaultdict(list)
-    for condition in _conditions(facts, known, policy):
-        families[condition.family].append(condition)
-    opened: list[Incident] = []
-    over: dict[str, str] = {}
-    dropped = _forgotten(known, families)
-    for conditions in families.values():
-        opened += _opened(conditions, by_key, facts.now)
-        ended, quiet = _ended(conditions, by_key)
-        over |= ended
-        dropped |= quiet
-    return Changes(opened=tuple(opened), over=over, dropped=frozenset(dropped))
-
-
-def _is_open(incident: Incident | None) -> bool:
-    return incident is not None and incident.level is not Level.OVER
-
-
-def _opened(
-    conditions: Sequence[_Condition], known: Mapping[str, Incident], now: datetime
-) -> Iterator[Incident]:
-    new = [one for one in conditions if one.wrong and not _is_open(known.get(one.key))]
-    for condition in new:
-        # One whose end was not told yet goes on, as far as anybody knows.
-        told = condition is not new[-1] or condition.key in known
-        yield Incident(
-            key=condition.key,
-            level=condition.level,
-            detail=condition.detail,
-            opened_at=now,
-            told_at=now if told else None,
-        )
-
-
-def _ended(
-    conditions: Sequence[_Condition], known: Mapping[str, Incident]
-) -> tuple[dict[str, str], set[str]]:
-    """What is over and to be told, and what is over and need not be."""
-    ended = [one for one in conditions if one.wrong is False and _is_open(known.get(one.key))]
-    lasting = any(
-        one.wrong is not False and (one.wrong or _is_open(known.get(one.key))) for one in conditions
-    )
-    heard = [one for one in ended if known[one.key].told_at is not None or known[one.key].in_hand]
-    if not heard or lasting:
-        return {}, {one.key for one in ended}
-    last = heard[-1]
-    return {last.key: last.over}, {one.key for one in ended if one is not last}
-
-
-def _forgotten(known: Sequence[Incident], families: Mapping[str, Sequence[_Condition]]) -> set[str]:
-    """Incidents that nothing speaks of any more, as of an account that was taken out of the settings."""
-    spoken_of = {one.key for conditions in families.values() for one in conditions}
-    return {
-        one.key
+    findings = list(_findings(facts, {one.key: one for one in known if one.is_open}, policy))
+    changes = [_change(finding, by_key.get(finding.key), facts.health.now) for finding in findings]
+    mentioned = {finding.key for finding in findings}
+    # As of an account that was taken out of the settings. Each machine speaks for its own disk.
+    changes += [
+        Change(before=one, after=None)
         for one in known
-        if one.key not in spoken_of
-        and _is_open(one)
-        # Of its disk each machine speaks itself, and not at all while it cannot be read.
-        and not one.key.startswith("disk:")
-    }
+        if one.is_open and one.key not in mentioned and one.code is not Code.DISK
+    ]
+    return [change for change in changes if change.before != change.after]
 
 
-def _conditions(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) -> Iterator[_Condition]:
-    for standing in facts.standings:
-        yield _paused(standing, facts.pauses)
-        yield from _budget(standing.account.id, "hour", standing.hour, policy)
-        yield from _budget(standing.account.id, "day", standing.day, policy)
-    yield from _waiting(facts, known, policy)
-    yield _Condition(
-        key="failures",
-        family="failures",
-        wrong=True if facts.failures >= policy.failures else None if facts.failures else False,
-        level=Level.ERROR,
-        detail=_failures_text(facts.failures, FAILURE_WINDOW),
-        over=_failures_over_text(FAILURE_WINDOW),
+def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
+    """*known* is the incident of this key, if there is one: open, or over and not told yet."""
+    heard = known is not None and (known.told_at is not None or known.in_hand)
+    after = known
+    if known is None or not known.is_open:
+        if finding.wrong:
+            # One whose end was not told yet goes on, as far as anyone knows.
+            told_at = None if known is None else now
+            after = _opened(finding, now, told_at=told_at)
+    elif finding.wrong is False:
+        over = replace(known, level=Level.OVER, told_at=None, in_hand=False)
+        after = over if heard else None
+    elif finding.wrong and finding.again is not None:
+        after = _opened(finding, now, told_at=None if finding.again else known.told_at, in_hand=heard)
+    return Change(before=known, after=after)
+
+
+def _opened(finding: _Finding, now: datetime, *, told_at: datetime | None, in_hand: bool = False) -> Incident:
+    level = Code(finding.key.partition(":")[0]).level
+    return Incident(
+        key=finding.key,
+        level=level,
+        parameters=finding.parameters,
+        opened_at=now,
+        told_at=told_at,
+        in_hand=in_hand and told_at is None,
+    )
+
+
+def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPolicy) -> Iterator[_Finding]:
+    yield from _of_verdict(facts.health)
+    for standing in facts.health.standings:
+        for name, window in (("hour", standing.hour), ("day", standing.day)):
+            key = f"{Code.LIMIT}:{standing.account.id}:{name}"
+            if window.allowed > 0:
+                yield _limit(key, window, known.get(key), policy)
+    yield _review(facts, known.get(Code.REVIEW), policy)
+    burst = facts.failures >= policy.failures
+    yield _Finding(
+        key=Code.FAILURES,
+        wrong=burst or (None if facts.failures else False),
+        parameters={"count": facts.failures},
     )
     if facts.free_bytes is not None:
-        yield _disk(facts.machine, facts.free_bytes, policy.little_space)
-
-
-def _paused(standing: AccountStatus, pauses: Mapping[str, str]) -> _Condition:
-    account = standing.account
-    key = f"paused:{account.id}"
-    return _Condition(
-        key=key,
-        family=key,
-        wrong=account.paused_since is not None,
-        level=Level.ERROR,
-        detail=_paused_text(account, pauses.get(account.id, "")),
-        over=_paused_over_text(account),
-    )
-
-
-def _budget(account_id: str, name: str, window: Window, policy: AlertPolicy) -> Iterator[_Condition]:
-    if window.allowed <= 0:
-        return
-    family = f"budget:{account_id}:{name}"
-    percent = window.used * 100 / window.allowed
-    for threshold in policy.budget:
-        yield _Condition(
-            key=f"{family}:{threshold}",
-            family=family,
-            wrong=True if percent >= threshold else None if percent >= max(threshold - BAND, 1) else False,
-            level=Level.WARNING,
-            detail=_budget_text(account_id, name, window),
-            over=_budget_over_text(account_id, name, window),
+        little = facts.free_bytes < policy.little_space
+        yield _Finding(
+            key=f"{Code.DISK}:{facts.machine}",
+            wrong=little or (None if facts.free_bytes < policy.little_space * 5 // 4 else False),
+            parameters={"machine": facts.machine, "free_bytes": facts.free_bytes},
         )
 
 
-def _disk(machine: str, free_bytes: int, little: int) -> _Condition:
-    key = f"disk:{machine}"
-    return _Condition(
+def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
+    """The points of the verdict that do not end by themselves."""
+    points = {(point.code, point.account_id): point for point in health.judge(facts)}
+    for standing in facts.standings:
+        account = standing.account
+        paused = points.get((health.Code.PAUSED, account.id))
+        since = "" if account.paused_since is None else account.paused_since.isoformat()
+        reason = None if paused is None or paused.reason is None else paused.reason.document()
+        yield _Finding(
+            key=f"{Code.PAUSED}:{account.id}",
+            wrong=paused is not None,
+            parameters={"account": account.id, "since": since, "reason": reason},
+        )
+        contact = facts.contacts.get(account.id)
+        # For a moment CallRail is often out of reach.
+        lasts = contact is None or not contact.is_recent(facts.now)
+        lost = (health.Code.UNREACHABLE, account.id) in points
+        yield _Finding(
+            key=f"{Code.UNREACHABLE}:{account.id}",
+            wrong=(lasts or None) if lost else False,
+            parameters={"account": account.id},
+        )
+    if facts.public_url is not None:
+        broken = facts.public_url.answered is False
+        yield _Finding(
+            key=Code.PUBLIC_URL,
+            wrong=broken or (None if facts.public_url.answered is None else False),
+            parameters={"url": facts.public_url.url, "detail": facts.public_url.detail},
+        )
+
+
+def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy) -> _Finding:
+    """The highest threshold counts: one that was passed, or was told and is less than BAND away."""
+    percent = window.used * 100 / window.allowed
+    told = 0 if known is None else int(known.parameters["threshold"])
+    passed = [one for one in policy.budget if percent >= one]
+    kept = [one for one in policy.budget if one <= told and percent >= max(one - BAND, 1)]
+    threshold = max((*passed, *kept), default=0)
+    _, account_id, name = key.split(":")
+    return _Finding(
         key=key,
-        family=key,
-        wrong=True if free_bytes < little else None if free_bytes < little * 5 // 4 else False,
-        level=Level.ERROR,
-        detail=_disk_text(machine, free_bytes),
-        over=_disk_over_text(machine, free_bytes),
+        wrong=threshold > 0,
+        parameters={
+            "account": account_id,
+            "window": name,
+            "used": window.used,
+            "allowed": window.allowed,
+            "threshold": threshold,
+            "free_at": "" if window.free_at is None else window.free_at.isoformat(),
+        },
+        again=None if threshold == told else threshold > told,
     )
 
 
-def _waiting(facts: Facts, known: Sequence[Incident], policy: AlertPolicy) -> Iterator[_Condition]:
+def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _Finding:
     """
-    A batch of texts is one incident, so that one that nobody ever decides on does not hide the next ones.
+    Texts that wait for a person are told together.
 
-    Its key tells up to which instant its texts came to wait; they are those after the batch before it. Beside
-    others a new one begins at the earliest when the last one is as old as a text may wait.
+    One that is never decided on must not hide the next ones: those are told again, at the earliest when the
+    last alert is as old as a text may wait, or when none of its texts waits any more.
     """
-    instants = facts.waiting.instants
-    batches = sorted(
-        (datetime.fromisoformat(one.key.removeprefix(f"{_WAITING}:")), one)
-        for one in known
-        if one.key.startswith(f"{_WAITING}:") and _is_open(one)
+    undecided = facts.undecided
+    instants = sorted((*undecided.held, *undecided.unknown))
+    if not instants:
+        return _Finding(key=Code.REVIEW, wrong=False)
+    again = None
+    if known is not None:
+        told_until = datetime.fromisoformat(str(known.parameters["until"]))
+        rested = facts.health.now - known.opened_at >= policy.waiting or instants[0] > told_until
+        again = True if instants[-1] > told_until and rested else None
+    return _Finding(
+        key=Code.REVIEW,
+        wrong=True,
+        parameters={
+            "held": len(undecided.held),
+            "unknown": len(undecided.unknown),
+            "oldest": instants[0].isoformat(),
+            "until": instants[-1].isoformat(),
+        },
+        again=again,
     )
-    before, lasting = None, []
-    for until, incident in batches:
-        waits = any(_between(before, instant, until) for instant in instants)
-        yield _batch(facts, until, wrong=waits, opened=incident)
-        before = until
-        lasting += [incident] if waits else []
-    uncovered = [instant for instant in instants if before is None or instant > before]
-    rested = all(facts.now - incident.opened_at >= policy.waiting for _, incident in batches)
-    if uncovered and (rested or not lasting):
-        yield _batch(facts, uncovered[-1], wrong=True)
-
-
-def _between(after: datetime | None, instant: datetime, until: datetime) -> bool:
-    return (after is None or instant > after) and instant <= until
-
-
-def _batch(facts: Facts, until: datetime, *, wrong: bool, opened: Incident | None = None) -> _Condition:
-    waiting = facts.waiting
-    return _Condition(
-        key=f"{_WAITING}:{until.isoformat()}",
-        family=_WAITING,
-        wrong=wrong,
-        level=Level.WARNING,
-        detail=opened.detail
-        if opened is not None
-        else _waiting_text(len(waiting.held), len(waiting.unknown), min(waiting.instants, default=until)),
-        over=_waiting_over_text(),
-    )
-
-
-def told_together(incidents: Iterable[Incident]) -> str:
-    """Several incidents as one text, the ends of others last."""
-    ordered = sorted(incidents, key=lambda one: (one.level is Level.OVER, one.opened_at, one.key))
-    return "\n\n".join(one.detail for one in ordered)
-
-
-_MEGABYTE = 1024 * 1024
-
-
-def _paused_text(account: Account, why: str) -> str:
-    since = "" if account.paused_since is None else f" since {_when(account.paused_since)}"
-    # A person wrote the reason, or CallRail's answer is in it.
-    return f"Account {account.id} is paused{since}, and its texts wait. {mask_all(why)}"
-
-
-def _paused_over_text(account: Account) -> str:
-    return f"Well again: account {account.id} is not paused any more."
-
-
-def _budget_text(account_id: str, name: str, window: Window) -> str:
-    used = _used(account_id, name, window)
-    if window.used < window.allowed:
-        return f"{used}. At 100 % texts wait, and leave by themselves when there is room again."
-    again = "" if window.free_at is None else f"; the next one leaves at {_when(window.free_at)}"
-    return f"{used}. Texts wait now, and leave by themselves{again}."
-
-
-def _budget_over_text(account_id: str, name: str, window: Window) -> str:
-    used = _used(account_id, name, window)
-    return f"Well again: {used[:1].lower()}{used[1:]}."
-
-
-def _used(account_id: str, name: str, window: Window) -> str:
-    percent = window.used * 100 // window.allowed
-    used = f"{window.used} of the {window.allowed} texts of the {name} ({percent} %)"
-    return f"Account {account_id} has used {used}"
-
-
-def _waiting_text(held: int, unknown: int, oldest: datetime) -> str:
-    counts = " and ".join(
-        f"{count} {name}" for count, name in ((held, "held"), (unknown, "unknown")) if count
-    )
-    noun = "text waits" if held + unknown == 1 else "texts wait"
-    since = f"since {_when(oldest)}" if held + unknown == 1 else f"the oldest since {_when(oldest)}"
-    return (
-        f"{counts} {noun} for your word, {since}. See them with `callrail-relay messages list --status held "
-        "--status unknown`, and approve, resend or cancel each."
-    )
-
-
-def _waiting_over_text() -> str:
-    return "Well again: the texts that waited for your word do not wait any more."
-
-
-def _failures_text(count: int, within: timedelta) -> str:
-    noun = "text was" if count == 1 else "texts were"
-    return (
-        f"{count} {noun} refused by CallRail, or became unknown, within {_minutes(within)}. See why with "
-        "`callrail-relay messages list --since 1h --status failed --status unknown`."
-    )
-
-
-def _failures_over_text(within: timedelta) -> str:
-    return f"Well again: no text failed within {_minutes(within)}."
-
-
-def _disk_text(machine: str, free_bytes: int) -> str:
-    left = f"{free_bytes // _MEGABYTE} MB left; free some space"
-    return f"The disk of the relay on {machine} has {left}. When it is full, texts are refused."
-
-
-def _disk_over_text(machine: str, free_bytes: int) -> str:
-    return f"Well again: the disk of the relay on {machine} has {free_bytes // _MEGABYTE} MB left."
-
-
-def store_silent(why: str, since: datetime) -> str:
-    return f"The relay refuses texts since {_when(since)}, for its store does not work. {why}"
-
-
-def store_silent_over() -> str:
-    return "Well again: the store works, and texts are accepted."
-
-
-def _when(instant: datetime) -> str:
-    """By this machine's own clock."""
-    return instant.astimezone().strftime("%H:%M on %d %B")
-
-
-def _minutes(span: timedelta) -> str:
-    return f"{round(span.total_seconds() / 60)} minutes"

@@ -1,7 +1,7 @@
 """What a claim takes and yields, and how each account and the whole store stand."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from callrail_relay.domain.account import Account, Limits, Window
@@ -52,11 +52,11 @@ class ClaimPolicy:
     """
 
     accounts: frozenset[str]
-    limits: Limits = field(default_factory=lambda: Limits(150, 1000))
-    recipient_interval: timedelta = timedelta(seconds=1)
-    lease: timedelta = timedelta(seconds=75)
-    max_characters: int = 140
-    guards: GuardPolicy = field(default_factory=GuardPolicy)
+    limits: Limits
+    recipient_interval: timedelta
+    lease: timedelta
+    max_characters: int
+    guards: GuardPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,13 +117,3 @@ class Counts:
     recent: Mapping[Status, int]
     releasing: int
     look_ups: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
-    """The counts, how each account stands, and how many people opted out, as of ``read_at``."""
-
-    read_at: datetime
-    counts: Counts
-    standings: tuple[AccountStatus, ...]
-    opt_outs: int

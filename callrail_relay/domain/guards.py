@@ -51,17 +51,17 @@ class GuardPolicy:
     may wait before it is too old.
     """
 
-    duplicate: Mode = Mode.HOLD
-    duplicate_window: timedelta = timedelta(seconds=5)
-    mass_text: Mode = Mode.HOLD
-    merge_tag: Mode = Mode.HOLD
-    opt_out: Mode = Mode.HOLD
-    too_old: Mode = Mode.HOLD
-    quiet_hours: Mode = Mode.OFF
-    max_age: timedelta = timedelta(hours=4)
-    quiet_start: time = time(21)
-    quiet_end: time = time(8)
-    quiet_zone: str | None = None
+    duplicate: Mode
+    duplicate_window: timedelta
+    mass_text: Mode
+    merge_tag: Mode
+    opt_out: Mode
+    too_old: Mode
+    quiet_hours: Mode
+    max_age: timedelta
+    quiet_start: time
+    quiet_end: time
+    quiet_zone: str | None
     """Where all recipients live, where that is known; else it is reckoned from each number."""
 
 

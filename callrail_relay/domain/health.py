@@ -1,7 +1,7 @@
 """
 How the relay is doing, decided once: the facts, and what matters of them in order of urgency.
 
-``status`` and the dashboard show the same verdict, each in its own sentences.
+``status`` and the dashboard show this verdict, each in its own sentences; metrics and alerts follow from it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum, auto
 from typing import Any
 
-from callrail_relay.domain.delivery import AccountStatus
+from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.views import Waiting
@@ -176,6 +176,15 @@ class Point:
     @property
     def level(self) -> Level:
         return self.code.level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStats:
+    """What metrics show of the store: the facts of the verdict, the counts, and how many people opted out."""
+
+    facts: Facts
+    counts: Counts
+    opt_outs: int
 
 
 def judge(facts: Facts) -> tuple[Point, ...]:

@@ -1,7 +1,7 @@
 """Texts that CallRail tells of, by webhook and by poll, and replies that are passed on."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -116,10 +116,10 @@ class InboundPolicy:
     ``forwards`` is whether replies are passed on.
     """
 
-    accounts: dict[str, str] = field(default_factory=dict)
-    tracking_numbers: frozenset[str] = frozenset()
-    recipient_interval: timedelta = timedelta(seconds=1)
-    forwards: bool = False
+    accounts: dict[str, str]
+    tracking_numbers: frozenset[str]
+    recipient_interval: timedelta
+    forwards: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +241,8 @@ class PollPolicy:
 
     companies: tuple[Company, ...]
     every: timedelta
-    requests_per_hour: int = 800
-    lease: timedelta = timedelta(minutes=5)
+    requests_per_hour: int
+    lease: timedelta
     not_before: datetime | None = None
     retry: timedelta | None = None
 

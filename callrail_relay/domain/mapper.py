@@ -282,7 +282,7 @@ class NewSubmission:
     content_type: str | None = None
     query: str | None = None
     messages: tuple[NewMessage, ...]
-    guards: GuardPolicy = field(default_factory=GuardPolicy)
+    guards: GuardPolicy
     woke_at: datetime | None = None
     repeat_key: bytes | None = None
 

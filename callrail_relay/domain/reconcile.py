@@ -10,7 +10,6 @@ from enum import StrEnum
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 
-LADDER = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 RETRY_SOON = timedelta(minutes=1)
 RETRY_LATER = timedelta(minutes=15)
 LONGEST = timedelta(days=1)
@@ -37,11 +36,11 @@ class LookupPolicy:
     """
 
     accounts: frozenset[str]
-    ladder: tuple[timedelta, ...] = LADDER
-    on_unknown: OnUnknown = OnUnknown.ASK
-    requests_per_hour: int = 800
-    lease: timedelta = timedelta(minutes=3)
-    recipient_interval: timedelta = timedelta(seconds=1)
+    ladder: tuple[timedelta, ...]
+    on_unknown: OnUnknown
+    requests_per_hour: int
+    lease: timedelta
+    recipient_interval: timedelta
 
     def next_look(self, unknown_since: datetime, *, answered: bool, now: datetime) -> datetime | None:
         """

@@ -1,11 +1,12 @@
 """What is wrong, as the store shows it, and the open incidents: one node at a time reports one."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerts import FAILURE_WINDOW, Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import FAILURE_WINDOW, Change, Incident, Level, Undecided
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.outbox.rows import Row, insert_into
@@ -71,39 +72,34 @@ def _incident(row: Row) -> Incident:
     return Incident(
         key=row.key,
         level=Level(row.level),
-        detail=row.detail,
+        parameters=json.loads(row.detail),
         opened_at=row.opened_at,
         told_at=row.told_at,
-        in_hand=row.telling_until is not None,
+        in_hand=row.telling_until is not None and row.told_at is None,
     )
 
 
-def change_incidents(connection: sa.Connection, now: datetime, changes: Changes) -> None:
-    """Do *changes*, as far as no other node has done them."""
-    for one in changes.opened:
+def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
+    """Make these changes, as far as no other node has made another one meanwhile."""
+    for change in changes:
+        before, after = change.before, change.after
+        if after is None:
+            if before is not None:
+                connection.execute(sa.delete(incidents).where(_same(before)))
+            continue
         values = {
-            "level": one.level,
-            "detail": one.detail,
-            "opened_at": one.opened_at,
-            "telling_until": None,
-            "told_at": one.told_at,
+            "level": after.level,
+            "detail": json.dumps(dict(after.parameters)),
+            "opened_at": after.opened_at,
+            # That someone may have been told before stays known.
+            "telling_until": now if after.in_hand else None,
+            "told_at": after.told_at,
         }
-        statement = insert_into(connection, incidents).values(key=one.key, **values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[incidents.c.key], set_=values, where=incidents.c.level == Level.OVER
-            )
-        )
-    for key, detail in changes.over.items():
-        connection.execute(
-            sa.update(incidents)
-            .where(incidents.c.key == key, incidents.c.level != Level.OVER)
-            .values(level=Level.OVER, detail=detail, telling_until=None, told_at=None)
-        )
-    if changes.dropped:
-        connection.execute(
-            sa.delete(incidents).where(incidents.c.key.in_(changes.dropped), incidents.c.level != Level.OVER)
-        )
+        if before is None:
+            insert = insert_into(connection, incidents).values(key=after.key, **values)
+            connection.execute(insert.on_conflict_do_nothing())
+        else:
+            connection.execute(sa.update(incidents).where(_same(before)).values(**values))
 
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
@@ -138,9 +134,10 @@ def mark_told(connection: sa.Connection, now: datetime, claimed: Sequence[Incide
 
 
 def _same(incident: Incident) -> sa.ColumnElement[bool]:
+    """It is as it was, whichever node is about to tell it."""
     return sa.and_(
         incidents.c.key == incident.key,
         incidents.c.level == incident.level,
         incidents.c.opened_at == incident.opened_at,
-        incidents.c.told_at.is_(None),
+        incidents.c.told_at.is_not_distinct_from(incident.told_at),
     )

@@ -1,19 +1,26 @@
-"""Work that is done again and again beside delivery, until it is told to stop."""
+"""Background tasks: work that is done again and again beside delivery, until it is told to stop."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
 from callrail_relay.domain.events import EventHook, ProgramFailed, ignore
-from callrail_relay.errors import Unavailable
+from callrail_relay.domain.health import CONTACT_AGE
+from callrail_relay.domain.routing import Discovery
+from callrail_relay.errors import RefusedByCallRail, Unavailable
+from callrail_relay.outbox import contacts, retention, wakeup
+from callrail_relay.outbox.presence import BEAT
+from callrail_relay.outbox.store import Store
+from callrail_relay.outbox.wakeup import Due
 
 FAULT_RETRY = timedelta(seconds=30)
 STORE_RETRY = timedelta(seconds=5)
 """A database that was restarted is back in seconds, and texts wait for what is looked up."""
 
 
-class Repeating(ABC):
+class PeriodicTask(ABC):
     """
     Takes turns; a fault in one of them ends that turn and nothing else.
 
@@ -71,3 +78,99 @@ class Repeating(ABC):
         if due_at is None:
             return self.look
         return min(self.look, max(timedelta(seconds=1), due_at - self._clock.now()))
+
+
+class Wakeup(PeriodicTask):
+    """Asks the store once a second what has become due, and calls *due* when there is something new."""
+
+    look = timedelta(seconds=1)
+
+    def __init__(
+        self, store: Store, due: Callable[[], None], *, clock: Clock, hook: EventHook = ignore
+    ) -> None:
+        super().__init__(clock, hook)
+        self._store = store
+        self._due = due
+        self._known: Due = (None, None)
+
+    async def turn(self) -> None:
+        newest = await self._store.read(wakeup.newest_due)
+        if newest != self._known:
+            self._known = newest
+            self._due()
+
+
+class Connection(PeriodicTask):
+    """
+    Asks CallRail for its accounts when it hasn't answered for CONTACT_AGE: at the start, and on quiet days.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        callrail: Discovery,
+        account_ids: Sequence[str],
+        *,
+        clock: Clock,
+        hook: EventHook = ignore,
+    ) -> None:
+        super().__init__(clock, hook)
+        self._store = store
+        self._callrail = callrail
+        self._account_ids = account_ids
+
+    async def turn(self) -> datetime | None:
+        now = await self._store.now()
+        known = (await self._store.read(contacts.read_contacts, self._account_ids)).values()
+        if any(not one.is_recent(now) or one.is_lost for one in known):
+            await self._ask()
+            return None
+        return min((one.answered_at for one in known if one.answered_at), default=now) + CONTACT_AGE
+
+    async def _ask(self) -> None:
+        try:
+            accounts = await self._callrail.accounts()
+        except (RefusedByCallRail, Unavailable):
+            accounts = []
+        visible = {id_ for one in accounts for id_ in (one.id, one.numeric_id)}
+        answered = [account_id for account_id in self._account_ids if account_id in visible]
+        silent = [account_id for account_id in self._account_ids if account_id not in visible]
+        if answered:
+            await self._store.write(contacts.note_contacts, answered, answered=True)
+        if silent:
+            await self._store.write(contacts.note_contacts, silent, answered=False)
+
+
+class Heartbeat(PeriodicTask):
+    """Says again and again that this ``serve`` is there, on a store that several may serve."""
+
+    def __init__(self, store: Store, *, clock: Clock, hook: EventHook = ignore) -> None:
+        super().__init__(clock, hook)
+        self._store = store
+
+    async def turn(self) -> datetime:
+        await self._store.beat()
+        return self._clock.now() + BEAT
+
+
+STEP = 100
+"""Submissions that are looked at in one transaction: some milliseconds, for which a webhook can wait."""
+
+
+class Retention(PeriodicTask):
+    """Removes what is personal from texts that ended, once they came longer ago than *after*."""
+
+    look = timedelta(hours=1)
+
+    def __init__(self, store: Store, after: timedelta, *, clock: Clock, hook: EventHook = ignore) -> None:
+        super().__init__(clock, hook)
+        self._store = store
+        self._after = after
+
+    async def turn(self) -> datetime | None:
+        """Remove one step's worth; where there may be more, the next turn is due at once."""
+        now = await self._store.now()
+        retired = await self._store.write(retention.retire, now - self._after, STEP)
+        if retired < STEP:
+            await self._store.empty_log()
+        return now if retired >= STEP else None

@@ -30,6 +30,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import record
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
@@ -65,8 +66,8 @@ class DeliveryPolicy:
     """
 
     claim: ClaimPolicy
-    lookups: LookupPolicy | None = None
-    concurrency: int = 4
+    lookups: LookupPolicy | None
+    concurrency: int
 
 
 class Delivery:
@@ -342,37 +343,27 @@ def _code(reason: Reason | None) -> str:
     return "" if reason is None else reason.code
 
 
-class BackgroundTask(Protocol):
-    """What works beside delivery: it runs until it is told to stop."""
-
-    async def run(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def wake(self) -> None: ...
-
-
-class Worker:
+class TaskGroup:
     """Delivery, reconciliation and what else there is, started and stopped together."""
 
     def __init__(
         self,
         delivery: Delivery,
         reconciliation: Reconciliation,
-        *others: BackgroundTask,
+        *others: PeriodicTask,
         poll_now: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """*poll_now* reads the replies of lately; None if that is switched off."""
         self._delivery = delivery
         self._poll_now = poll_now
         self._reconciliation = reconciliation
-        self._beside: tuple[BackgroundTask, ...] = (reconciliation, *others)
+        self._others: tuple[PeriodicTask, ...] = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(
             self._delivery.run(unsettled=self._reconciliation.wake),
-            *(other.run() for other in self._beside),
+            *(other.run() for other in self._others),
         )
 
     async def poll_now(self) -> bool:
@@ -381,7 +372,7 @@ class Worker:
 
     def stop(self) -> None:
         self._delivery.stop()
-        for other in self._beside:
+        for other in self._others:
             other.stop()
 
     def wake(self) -> None:
@@ -391,5 +382,5 @@ class Worker:
     def wake_all(self) -> None:
         """Something happened that may let any text be sent, or any other work begin."""
         self._delivery.wake()
-        for other in self._beside:
+        for other in self._others:
             other.wake()

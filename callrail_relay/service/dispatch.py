@@ -20,7 +20,7 @@ from callrail_relay.errors import (
     Waiting,
 )
 from callrail_relay.sentences import explain_all
-from callrail_relay.service.delivery import Worker
+from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=0.1)
@@ -42,7 +42,7 @@ class DeliveryResult:
 class Dispatch:
     """Delivers from the outbox until some of its messages have ended, or cannot end in time."""
 
-    def __init__(self, operations: Operations, worker: Worker, clock: Clock) -> None:
+    def __init__(self, operations: Operations, worker: TaskGroup, clock: Clock) -> None:
         self._operations = operations
         self._worker = worker
         self._clock = clock
@@ -87,7 +87,7 @@ class Dispatch:
 
 
 @asynccontextmanager
-async def _running(worker: Worker) -> AsyncIterator[None]:
+async def _running(worker: TaskGroup) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.run())
     try:
         yield

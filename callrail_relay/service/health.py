@@ -17,13 +17,14 @@ from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, plural
 from callrail_relay.service.operations import Operations
+from callrail_relay.service.refusals import Refused, uncounted
 
 PROBE_INTERVAL = timedelta(seconds=1)
-"""How old an answer about the store may be: whoever may ask for it must not keep the disk busy."""
+"""How old an answer about the store may be: anyone may ask for it, and must not keep the disk busy."""
 
 
 class Condition(StrEnum):
-    """How a check came out; a warning is nothing that keeps texts from leaving."""
+    """How a check came out; a warning keeps no text from being sent."""
 
     OK = "ok"
     WARNING = "warning"
@@ -31,7 +32,7 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What one check found: a sentence, which names the remedy unless all is well."""
 
     name: str
@@ -47,7 +48,7 @@ class Finding:
 class HealthReport:
     """What all checks found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
 
     @property
     def exit_code(self) -> int:
@@ -76,38 +77,41 @@ def failed_checks(report: HealthReport | None) -> tuple[FailedCheck, ...]:
     )
 
 
-class Worry(RelayError):
-    """What a check raises for something to know that keeps no text from leaving."""
+class CheckWarning(RelayError):
+    """What a check raises for something to know that keeps no text from being sent."""
 
 
 Check = Callable[[], Awaitable[str]]
-"""Answers with a sentence when all is well; raises Worry, or another RelayError, when not."""
+"""Answers with a sentence when all is well; raises CheckWarning, or another RelayError, when not."""
 
 
-async def examine(checks: Sequence[tuple[str, Check]]) -> HealthReport:
+async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
     """Run every check, whatever the ones before it found."""
-    return HealthReport(findings=tuple([await _examine(name, check) for name, check in checks]))
+    return HealthReport(findings=tuple([await _run_check(name, check) for name, check in checks]))
 
 
-async def _examine(name: str, check: Check) -> Finding:
+async def _run_check(name: str, check: Check) -> CheckResult:
     try:
-        return Finding(name=name, condition=Condition.OK, detail=await check())
-    except Worry as worry:
-        return Finding(name=name, condition=Condition.WARNING, detail=str(worry))
+        return CheckResult(name=name, condition=Condition.OK, detail=await check())
+    except CheckWarning as worry:
+        return CheckResult(name=name, condition=Condition.WARNING, detail=str(worry))
     except RelayError as error:
-        return Finding(name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code)
+        return CheckResult(
+            name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code
+        )
 
 
 class StoreProbe:
     """
     Whether the store can be written now: it is written, at most once in PROBE_INTERVAL.
 
-    Where any other write failed since, it cannot.
+    If any other write failed since, it cannot. *refused* is told of faults that no one else tells of.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, refused: Refused = uncounted) -> None:
         self._store = store
         self._clock = clock
+        self._refused = refused
         self._lock = asyncio.Lock()
         self._asked_at: float | None = None
         self._writable = False
@@ -123,7 +127,10 @@ class StoreProbe:
     async def _write(self) -> bool:
         try:
             await self._store.write_probe()
-        except Exception:  # noqa: BLE001 - whatever it is, the relay goes on and says that it cannot write
+        except Unavailable:
+            return False
+        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+            self._refused(f"the store cannot be written: {type(error).__name__}")
             return False
         return True
 
@@ -144,7 +151,7 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
             f"The store {store.name} cannot be written; check its disk, its rights and its server."
         )
     if latest > now + CLOCK_MARGIN:
-        raise Worry(
+        raise CheckWarning(
             f"{store.name} can be written, but the newest message in it is from {instant(latest)}, and the "
             f"clock shows {instant(now)}. If the clock is wrong now, set it right before you run `serve`."
         )
@@ -170,7 +177,7 @@ def check_space(free_bytes: int, directory: str) -> str:
             f"The disk of {directory} has {megabytes} MB left; free some space before texts are refused."
         )
     if free_bytes < LITTLE_SPACE:
-        raise Worry(f"The disk of {directory} has {megabytes} MB left; free some space.")
+        raise CheckWarning(f"The disk of {directory} has {megabytes} MB left; free some space.")
     return f"{megabytes} MB free in {directory}."
 
 
@@ -181,7 +188,7 @@ def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> No
     remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
     if ends_at <= now:
         raise SecretFault(f"The webhook secret here has ended, so texts are refused. {remedy}")
-    raise Worry(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
+    raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
 
 
 async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
@@ -197,14 +204,13 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     used = {route.account_id for route in routes}
     for entry in accounts:
         if len({entry.id, entry.numeric_id} & used) > 1:
-            raise Worry(
+            raise CheckWarning(
                 f"Account {entry.id} also stands in the settings by its number, so that its budget and its "
                 f"texts are counted as those of two accounts; write {entry.id} everywhere."
             )
     return (
         f"The API key is valid, and {plural(len(routes), 'number')} can text. Whether the key may send shows "
-        "only with "
-        "the first text."
+        "only with the first text."
     )
 
 
@@ -219,8 +225,7 @@ async def _check_route(discovery: Discovery, route: Route) -> None:
     if route.tracking_number not in numbers:
         raise RefusedByCallRail(
             f"Company {route.company_id} has no number ending in {route.tracking_number[-4:]} that can "
-            "text; switch "
-            "texting on for it in CallRail, or run `callrail-relay configure` again."
+            "text; turn on texting for it in CallRail, or run `callrail-relay configure` again."
         )
 
 
@@ -256,8 +261,8 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
     """The two guards that keep the account from being closed are on."""
     for name, mode in (("opt_out", opt_out), ("mass_text", mass_text)):
         if mode is not Mode.HOLD:
-            raise Worry(
-                f'guards.{name} is "{mode}": texts leave that CallRail closes accounts for; set it to "hold".'
+            raise CheckWarning(
+                f'guards.{name} is "{mode}", and CallRail closes accounts for such texts; set it to "hold".'
             )
     return "The guards hold opt-outs and mass texts."
 
@@ -273,7 +278,7 @@ def check_replies(
 ) -> str:
     """Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are."""
     if not signing_keys and polled is None:
-        raise Worry(
+        raise CheckWarning(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
@@ -284,12 +289,14 @@ def check_replies(
     )
     passed = f"They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
     if polled is None:
-        raise Worry(
+        raise CheckWarning(
             _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
         )
     if last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
         never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
-        raise Worry(_joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed))
+        raise CheckWarning(
+            _joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed)
+        )
     looked = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
     return _joined(told, looked, passed)
 
@@ -310,9 +317,9 @@ async def check_accounts(operations: Operations) -> str:
             why = "" if account.paused_reason is None else explain(account.paused_reason)
             raise Waiting(f"Account {account.id} is paused: {why}")
         if account.id not in operations.account_ids:
-            raise Worry(
+            raise CheckWarning(
                 f"{plural(standing.pending, 'segment')} for account {account.id}, which is not in the "
-                f"settings."
+                "settings."
             )
     return "No account is paused."
 
@@ -323,7 +330,7 @@ async def check_waiting(operations: Operations) -> str:
     kinds = ((waiting.held, "on hold"), (waiting.unknown, "unconfirmed"), (waiting.failed, "failed today"))
     words = ", ".join(f"{bucket.count:,} {kind}" for bucket, kind in kinds if bucket.count)
     if words:
-        raise Worry(
+        raise CheckWarning(
             f"{words}: review them with `callrail-relay messages list --status held --status unknown "
             "--status failed`."
         )

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from callrail_relay.domain.account import Limits, Window
+from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.health import Facts, FailedCheck, PublicUrl
 from callrail_relay.domain.mapper import MappingPolicy, map_stored, new_message, planned_segments
 from callrail_relay.domain.message import (
@@ -22,7 +21,6 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
-from callrail_relay.domain.routing import Routes
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
 from callrail_relay.outbox.store import Store
@@ -97,20 +95,14 @@ class Operations:
         store: Store,
         *,
         account_ids: Sequence[str],
-        limits: Limits,
-        max_characters: int,
+        mapping: MappingPolicy,
         tracking_numbers: Sequence[str] = (),
-        mapping: MappingPolicy | None = None,
     ) -> None:
-        """*mapping* is how a held request is mapped again; without it there is no route for any."""
+        """*mapping* is how a held request is mapped again."""
         self._store = store
         self._account_ids = account_ids
-        self._limits = limits
-        self._max_characters = max_characters
         self._tracking_numbers = tracking_numbers
-        self._mapping = mapping or MappingPolicy(
-            routes=Routes(), guards=GuardPolicy(), max_characters=max_characters, limits=limits
-        )
+        self._mapping = mapping
 
     @property
     def account_ids(self) -> Sequence[str]:
@@ -118,23 +110,24 @@ class Operations:
         return self._account_ids
 
     async def status(self) -> StatusReport:
-        now = await self._store.now()
         counts = await self._store.read(queries.count_by_status)
-        return StatusReport(
-            facts=Facts(
-                now=now,
-                running=await self._store.running(),
-                standings=tuple(await self.standings()),
-                waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
-                contacts=await self._store.read(contacts.read_contacts, self._account_ids),
-                any_texts=any(counts.values()),
-            ),
-            counts=counts,
+        facts = replace(await self.facts(), any_texts=any(counts.values()))
+        return StatusReport(facts=facts, counts=counts)
+
+    async def facts(self) -> Facts:
+        """The facts of the verdict, as far as the store has them, without counting all messages."""
+        now = await self._store.now()
+        return Facts(
+            now=now,
+            running=await self._store.running(),
+            standings=tuple(await self.standings()),
+            waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
+            contacts=await self._store.read(contacts.read_contacts, self._account_ids),
         )
 
     async def standings(self) -> list[AccountStatus]:
         """How each account stands, without counting all messages."""
-        standings = await self._store.read(queries.read_standings, self._account_ids, self._limits)
+        standings = await self._store.read(queries.read_standings, self._account_ids, self._mapping.limits)
         now = await self._store.now()
         return [_without_past_waits(standing, now) for standing in standings]
 
@@ -240,8 +233,8 @@ class Operations:
         return await self.find(id_)
 
     def _require_room(self, message: Message) -> None:
-        needed = len(planned_segments(message.text, self._max_characters))
-        most = min(self._limits.per_hour, self._limits.per_day)
+        needed = len(planned_segments(message.text, self._mapping.max_characters))
+        most = min(self._mapping.limits.per_hour, self._mapping.limits.per_day)
         if needed > most:
             raise NotAllowed(
                 f"Text {message.id} cannot be approved: it needs {needed} segments, and "
@@ -359,7 +352,7 @@ class Operations:
 
     def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
-            planned = planned_segments(message.text, self._max_characters)
+            planned = planned_segments(message.text, self._mapping.max_characters)
             message = replace(message, segments=planned)
         under_way = any(segment.status is Status.SENDING for segment in message.segments)
         if message.status not in OPEN or under_way or message.route is None:

@@ -1,11 +1,11 @@
 """What the dashboard, ``status`` and metrics show of the store."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import StoreStats
-from callrail_relay.domain.health import Facts
+from callrail_relay.domain.health import Facts, StoreStats
 from callrail_relay.domain.message import Message
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.views import (
@@ -136,21 +136,20 @@ OPT_OUTS_AGE = timedelta(minutes=5)
 """How old the number of opt-outs may be: it takes a look at the whole list, which only ever grows."""
 
 
-class Gauges:
-    """Reads the outbox whenever somebody asks, so that every node gives the same answer."""
+class StatsReader:
+    """Reads what metrics show of the store on every request, so that every node gives the same answer."""
 
-    def __init__(self, store: Store, operations: Operations, clock: Clock) -> None:
+    def __init__(self, store: Store, facts: Callable[[], Awaitable[Facts]], clock: Clock) -> None:
         self._store = store
-        self._operations = operations
+        self._facts = facts
         self._clock = clock
         self._opt_outs: tuple[float, int] | None = None
 
     async def read(self) -> StoreStats:
-        """How all stands now. Raises Unavailable."""
+        """Raises Unavailable."""
         return StoreStats(
-            read_at=await self._store.now(),
+            facts=await self._facts(),
             counts=await self._store.read(queries.read_counts),
-            standings=tuple(await self._operations.standings()),
             opt_outs=await self._count_opt_outs(),
         )
 

@@ -22,8 +22,8 @@ from callrail_relay.domain.public_url import (
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
-from callrail_relay.service.health import Worry
+from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.health import CheckWarning
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)
@@ -33,7 +33,7 @@ Fetch = Callable[[str], Awaitable[Answer]]
 """Gets a URL. Raises NoAnswer."""
 
 
-class FromInside(Worry):
+class FromInside(CheckWarning):
     """Raised when this relay answered through the public URL, but only inside its own network."""
 
 
@@ -60,7 +60,7 @@ class PublicAddress:
         self.last: Checked | None = None
 
     async def check(self) -> str:
-        """Ask through the public URL now. Raises Worry for what can't be tried, and another RelayError."""
+        """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
         try:
             detail = await self._check()
         except RelayError as error:
@@ -92,7 +92,7 @@ class PublicAddress:
         if error is None or isinstance(error, FromInside):
             return PublicUrl(url=self.url, answered=True)
         # A worry is what could not be tried from here.
-        answered = None if isinstance(error, Worry) else False
+        answered = None if isinstance(error, CheckWarning) else False
         return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
 
     async def _check(self) -> str:
@@ -111,13 +111,13 @@ class PublicAddress:
             await self._require_running()
         why = proves_nothing(answer.addresses)
         if why is not None:
-            raise (FromInside if reached else Worry)(
+            raise (FromInside if reached else CheckWarning)(
                 f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
                 f"{url}/healthz on a phone that isn't in your network."
             )
         if isinstance(answer, NoAnswer):
             if answer.trouble is Trouble.PROXY:
-                raise Worry(f"{url} can't be tried. {no_answer(answer, url)}")
+                raise CheckWarning(f"{url} can't be tried. {no_answer(answer, url)}")
             raise Unavailable(no_answer(answer, url))
         if not reached:
             raise Unavailable(wrong_answer(answer, url, self._listener))
@@ -128,9 +128,9 @@ class PublicAddress:
         return f"{url} leads to this relay: it answered just now."
 
     def require_url(self) -> str:
-        """Return the public URL. Raises Worry when none is set, SettingsFault if it can't be right."""
+        """Return the public URL. Raises CheckWarning when none is set, SettingsFault if it can't be right."""
         if self.url is None:
-            raise Worry(
+            raise CheckWarning(
                 "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
                 "from a tunnel or a reverse proxy."
             )
@@ -140,15 +140,15 @@ class PublicAddress:
             raise SettingsFault(f"server.public_url can't be right. {error}") from error
 
     async def _require_running(self) -> None:
-        """Raises Worry unless a relay runs on this store: without one the URL can't lead to it."""
+        """Raises CheckWarning unless a relay runs on this store: without one the URL can't lead to it."""
         if not await self._store.running():
-            raise Worry(
+            raise CheckWarning(
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."
             )
 
 
-class PublicAddressWatch(Repeating):
+class PublicAddressWatch(PeriodicTask):
     """Checks the public URL while a relay runs, and tells when the result changes."""
 
     look = EVERY

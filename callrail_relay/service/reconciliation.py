@@ -26,7 +26,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import lookups as store_lookups
 from callrail_relay.outbox import record
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 
 
 class ConversationReader(Protocol):
@@ -37,7 +37,7 @@ class ConversationReader(Protocol):
     ) -> Lookup | FailedLookup: ...
 
 
-class Reconciliation(Repeating):
+class Reconciliation(PeriodicTask):
     """
     Looks up unknown outcomes as they become due, one after another.
 

@@ -39,7 +39,7 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import inbound
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Repeating
+from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import tell
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.tokens import SigningKeys
@@ -151,7 +151,7 @@ class ForwardChannels(Protocol):
     async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]: ...
 
 
-class Forwarding(Repeating):
+class Forwarding(PeriodicTask):
     """Passes each reply on to every channel, at least once: a crash in between does it again."""
 
     def __init__(
@@ -211,7 +211,7 @@ COMMAND_WAITS = 10.0
 """Seconds that a command which sends by itself takes for polling."""
 
 
-class Polling(Repeating):
+class Polling(PeriodicTask):
     """
     Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
 

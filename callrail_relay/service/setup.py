@@ -1,16 +1,20 @@
 """
-Setting up: which account, company and number texts leave from.
+Which account, company and number texts are sent from.
 
-A question holds what CallRail offers and decides what needs no person; whoever
-asks it shows the choices and puts what is left to a person.
+A question holds what CallRail offers and decides what needs no person; the command that asks it shows the
+choices and puts what is left to a person.
 """
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry
-from callrail_relay.errors import RefusedByCallRail, SecretFault
+from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry, Route
+from callrail_relay.errors import RefusedByCallRail, SecretFault, UsageFault
+from callrail_relay.outbox import numbers, opt_outs
+from callrail_relay.outbox.store import Store
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.
 _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
@@ -98,7 +102,7 @@ async def ask_for_account(discovery: Discovery) -> Question:
         option="--account-id",
         choices=tuple(_account(entry) for entry in await discovery.accounts()),
         when_none=(
-            "This API key sees no account. Make a key as a user of the account that the texts leave from, in "
+            "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
             "CallRail's settings under API keys."
         ),
     )
@@ -113,8 +117,7 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
         choices=tuple(_company(entry) for entry in await discovery.companies(account_id)),
         when_none=(
             f"Account {account_id} has no active company that this API key can see. Give the key's user "
-            "access "
-            "to the company in CallRail, then run `callrail-relay configure` again."
+            "access to it in CallRail, then run `callrail-relay configure` again."
         ),
     )
 
@@ -127,10 +130,9 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
         option="--tracking-number",
         choices=tuple(_number(entry) for entry in await discovery.numbers(account_id, company_id)),
         when_none=(
-            f"Company {company_id} has no active number that can text. Switch on texting for a tracking "
-            "number in "
-            "CallRail, and register the business for texts (10DLC) where that is not done; then run "
-            "`callrail-relay configure` again."
+            f"Company {company_id} has no active number that can text. In CallRail, turn on texting for a "
+            "tracking number and register the business for texts (10DLC); then run `callrail-relay "
+            "configure` again."
         ),
     )
 
@@ -150,8 +152,7 @@ def read_key(pasted: str) -> str:
     if not all("!" <= character <= "~" and character not in '"\\' for character in key):
         raise SecretFault(
             "The CallRail API key has a space, a line break or another character in it that no key has. "
-            "Copy it "
-            "once more, and nothing else with it."
+            "Copy the key again, and only the key."
         )
     return key
 
@@ -176,3 +177,43 @@ def _comparable(name: str) -> str:
         return normalise(name)
     except BadPhone:
         return re.sub(r"[\s-]", "", name).casefold()
+
+
+Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
+"""Opens a connection to CallRail."""
+
+
+async def find_sending_route(
+    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
+) -> Route:
+    """
+    Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
+
+    Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    """
+    known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
+    found = next((route for route in known if route.tracking_number == number), None)
+    if found is None:
+        async with ask() as discovery:
+            found = await _look_up(number, account_ids, discovery)
+        await store.write(numbers.remember_number, found, {route.tracking_number for route in known})
+    return found
+
+
+async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery) -> Route:
+    for account_id in account_ids:
+        for entry in await discovery.numbers(account_id):
+            if entry.number == number and entry.company_id:
+                return Route(account_id, entry.company_id, number)
+    raise UsageFault(
+        f"--from names {number}, and CallRail has no such number that can text in account "
+        f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
+    )
+
+
+async def cover_new_numbers(store: Store, ours: Sequence[str]) -> None:
+    """Opt those who opted out of all numbers in the settings out of numbers that were added since."""
+    new = await store.read(opt_outs.new_numbers, ours)
+    known = set(ours) - set(new)
+    for number in new if known else ():
+        await store.write(opt_outs.copy_opt_outs, number, known)

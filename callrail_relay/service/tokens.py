@@ -7,9 +7,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
+
+T = TypeVar("T")
 
 GRACE = timedelta(hours=24)
 """How long the former token stays valid after a rotation."""
@@ -76,26 +79,45 @@ def write_former(tokens: Iterable[HookToken], now: datetime) -> str:
     return ",".join(valid[:MOST_FORMER])
 
 
-class HookTokens:
-    """
-    The tokens that open the webhook: the current one, and for a while those before it.
+class _Reread(Generic[T]):
+    """Values that are read again when an unknown one comes, so that a new one needs no restart."""
 
-    They are read again when an unknown one comes, so that a rotation needs no restart; and the store is asked
-    which ones ended, since nothing else tells a node that a token it knows is good no longer.
-    """
-
-    def __init__(
-        self,
-        tokens: Sequence[HookToken],
-        read: ReadTokens,
-        clock: Clock,
-        read_ended: ReadEnded = none_ended,
-    ) -> None:
-        self._tokens = tokens
+    def __init__(self, values: Sequence[T], read: Callable[[], Awaitable[Sequence[T]]], clock: Clock) -> None:
+        self.values = values
         self._read = read
         self._clock = clock
         self._lock = asyncio.Lock()
         self._read_at = clock.monotonic()
+
+    async def until(self, known: Callable[[], bool]) -> bool:
+        """Whether it is *known*, if need be after another look."""
+        if known():
+            return True
+        async with self._lock:
+            # Another request may have looked while this one waited.
+            if not known() and self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
+                try:
+                    self.values = await self._read() or self.values
+                finally:
+                    # Counted from the end, so that a slow keyring is not asked all the time.
+                    self._read_at = self._clock.monotonic()
+        return known()
+
+
+class HookTokens:
+    """
+    The tokens that open the webhook: the current one, and for a while those before it.
+
+    The store is asked which ones ended, since nothing else tells a node that a token it knows is no longer
+    valid.
+    """
+
+    def __init__(
+        self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded = none_ended
+    ) -> None:
+        self._tokens = _Reread(tokens, read, clock)
+        self._clock = clock
+        self._lock = asyncio.Lock()
         self._read_ended = read_ended
         self._ended: Collection[str] = ()
         self._ended_read_at: float | None = None
@@ -104,18 +126,12 @@ class HookTokens:
         """Whether *candidate* opens the webhook."""
         if self._ended_is_old():
             await self._refresh_ended()
-        if self._knows(candidate):
-            return True
-        async with self._lock:
-            # Somebody else may have looked while this one waited.
-            if not self._knows(candidate) and self._may_read():
-                await self._reread()
-            return self._knows(candidate)
+        return await self._tokens.until(lambda: self._knows(candidate))
 
     def _knows(self, candidate: str) -> bool:
         now = self._clock.now()
         # Every token is compared, so that the time does not tell which of them it was.
-        known = True in [token.matches(candidate, now) for token in self._tokens]
+        known = True in [token.matches(candidate, now) for token in self._tokens.values]
         return known and not (self._ended and digest(candidate) in self._ended)
 
     def _ended_is_old(self) -> bool:
@@ -135,16 +151,6 @@ class HookTokens:
             finally:
                 self._ended_read_at = self._clock.monotonic()
 
-    async def _reread(self) -> None:
-        try:
-            self._tokens = await self._read() or self._tokens
-        finally:
-            # Counted from the end, so that a slow keyring is not asked all the time.
-            self._read_at = self._clock.monotonic()
-
-    def _may_read(self) -> bool:
-        return self._clock.monotonic() - self._read_at >= REREAD.total_seconds()
-
 
 ReadKeys = Callable[[], Awaitable[Sequence[str]]]
 Verify = Callable[[Iterable[str], bytes, str | None], bool]
@@ -152,36 +158,16 @@ Verify = Callable[[Iterable[str], bytes, str | None], bool]
 
 
 class SigningKeys:
-    """
-    One key for each company, and two while one is replaced.
-
-    They are read again when a signature fits none, so that a new one needs no restart.
-    """
+    """One key for each company, and two while one is replaced."""
 
     def __init__(self, keys: Sequence[str], read: ReadKeys, verify: Verify, clock: Clock) -> None:
-        self._keys = keys
-        self._read = read
+        self._keys = _Reread(keys, read, clock)
         self._verify = verify
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._read_at = clock.monotonic()
 
     async def refusal(self, body: bytes, signature: str | None) -> str | None:
-        """Why *signature* is not CallRail's of the raw *body*; None where it is."""
+        """Why *signature* is not CallRail's of the raw *body*; None if it is."""
         if not signature:
             return "no signature"
-        if self._verify(self._keys, body, signature):
+        if await self._keys.until(lambda: self._verify(self._keys.values, body, signature)):
             return None
-        async with self._lock:
-            if self._clock.monotonic() - self._read_at >= REREAD.total_seconds():
-                await self._reread()
-        if self._verify(self._keys, body, signature):
-            return None
-        return "wrong signature" if self._keys else "no signing key is set"
-
-    async def _reread(self) -> None:
-        try:
-            self._keys = await self._read() or self._keys
-        finally:
-            # Counted from the end, so that a slow keyring is not asked all the time.
-            self._read_at = self._clock.monotonic()
+        return "wrong signature" if self._keys.values else "no signing key is set"

@@ -1,5 +1,5 @@
 """
-Channels to the owner by URL, through Apprise (https://github.com/caronc/apprise): chat, e-mail and others.
+Alerts in words, and channels to the owner through Apprise (https://github.com/caronc/apprise).
 
 A channel's URL holds its secret: it is named by its place and its scheme, and Apprise's own log, which may
 name more, is kept out of ours.
@@ -7,18 +7,118 @@ name more, is kept out of ours.
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from callrail_relay.domain.alerts import Level
+from callrail_relay.domain.alerts import Code, Incident, Level
+from callrail_relay.domain.message import Reason
+from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.sentences import explain
 
 if TYPE_CHECKING:
     import apprise
 
 TIMEOUT = 20
 """Seconds that one channel may take."""
+
+_ATTENTION, _RESOLVED = "callrail-relay needs attention", "callrail-relay: resolved"
+
+_SENTENCES = {
+    Code.PAUSED: "Sending is paused for account {account} since {since}. {reason}",
+    Code.UNREACHABLE: (
+        "CallRail can't be reached for account {account}. New messages are saved, and sent when it answers. "
+        "`callrail-relay doctor` shows why."
+    ),
+    Code.PUBLIC_URL: "Webhooks can't reach the relay. {detail}",
+    Code.LIMIT: "Account {account} has used {percent}% of its {limit} ({used} of {allowed} messages).{full}",
+    Code.REVIEW: (
+        "{counts} since {oldest}. See `callrail-relay messages list --status held --status unknown`, "
+        "and approve, resend or cancel each."
+    ),
+    Code.FAILURES: (
+        "{messages} failed or couldn't be confirmed within 10 minutes. See why: `callrail-relay messages "
+        "list --since 1h --status failed --status unknown`."
+    ),
+    Code.DISK: (
+        "The relay's disk on {machine} has {megabytes} MB left. Free some space: when it's full, new "
+        "messages are rejected."
+    ),
+    Code.DATABASE: "New messages have been rejected since {since}: database error. {detail}",
+}
+_OVER_SENTENCES = {
+    Code.PAUSED: "sending is no longer paused for account {account}.",
+    Code.UNREACHABLE: "CallRail answers again for account {account}.",
+    Code.PUBLIC_URL: "webhooks reach the relay again at {url}.",
+    Code.LIMIT: "account {account} has room in its {limit} again.",
+    Code.REVIEW: "no messages are waiting for review.",
+    Code.FAILURES: "no messages failed within 10 minutes.",
+    Code.DISK: "the relay's disk on {machine} has room again.",
+    Code.DATABASE: "the database works, and new messages are accepted.",
+}
+
+
+def alert_text(incidents: Sequence[Incident]) -> str:
+    """Several incidents as one text, those that are over last."""
+    ordered = sorted(incidents, key=lambda one: (not one.is_open, one.opened_at, one.key))
+    return "\n\n".join(_sentence(one) for one in ordered)
+
+
+def _sentence(incident: Incident) -> str:
+    parameters = _PARAMETERS.get(incident.code, dict)(dict(incident.parameters))
+    for name in ("since", "oldest"):
+        if parameters.get(name):
+            parameters[name] = _clock_time(parameters[name])
+    if incident.is_open:
+        return _SENTENCES[incident.code].format(**parameters).strip()
+    return f"Resolved: {_OVER_SENTENCES[incident.code].format(**parameters)}"
+
+
+def _of_pause(given: dict[str, Any]) -> dict[str, Any]:
+    # A person's note, or CallRail's answer, may be in it.
+    reason = mask_all(explain(Reason(**given["reason"])) if given["reason"] else "")
+    remedy = "" if "callrail-relay resume" in reason else "Run `callrail-relay resume` to go on."
+    return given | {"reason": f"{reason} {remedy}".strip()}
+
+
+def _of_limit(given: dict[str, Any]) -> dict[str, Any]:
+    full = ""
+    if given["used"] >= given["allowed"]:
+        full = " New messages wait, and are sent when there's room."
+        if given["free_at"]:
+            full = f" New messages wait; the next one is sent at {_clock_time(given['free_at'])}."
+    limit = "hourly limit" if given["window"] == "hour" else "daily limit"
+    return given | {"limit": limit, "full": full, "percent": given["used"] * 100 // given["allowed"]}
+
+
+def _of_review(given: dict[str, Any]) -> dict[str, Any]:
+    counts = ((given["held"], "on hold"), (given["unknown"], "unconfirmed"))
+    count = given["held"] + given["unknown"]
+    words = ", ".join(f"{number} {kind}" for number, kind in counts if number)
+    need = "needs" if count == 1 else "need"
+    return given | {"counts": f"{_messages(count)} {need} your review ({words})"}
+
+
+_PARAMETERS: dict[Code, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    Code.PAUSED: _of_pause,
+    Code.LIMIT: _of_limit,
+    Code.REVIEW: _of_review,
+    Code.FAILURES: lambda given: {"messages": _messages(given["count"])},
+    Code.DISK: lambda given: given | {"megabytes": given["free_bytes"] // (1024 * 1024)},
+}
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count:,} messages"
+
+
+def _clock_time(instant: str) -> str:
+    """By this machine's own clock, such as 2:14 PM on November 29."""
+    local = datetime.fromisoformat(instant).astimezone()
+    return f"{local:%I:%M %p}".lstrip("0") + f" on {local:%B} {local.day}"
+
 
 _KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success"}
 
@@ -56,6 +156,13 @@ class AppriseChannels:
         """Pass words on, on the channels of these names; returns the names of those that failed."""
         chosen = [(name, channel) for name, channel in self._channels if name in names]
         return await _tell_all(chosen, title, words, "info")
+
+    async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
+        """Tell of these incidents as one alert; otherwise like ``tell``."""
+        levels = {one.level for one in incidents}
+        level = next(one for one in (Level.ERROR, Level.WARNING, Level.OVER) if one in levels)
+        title = _RESOLVED if level is Level.OVER else _ATTENTION
+        return await self.tell(title, alert_text(incidents), level)
 
     async def tell(self, title: str, words: str, level: Level) -> list[str]:
         """Tell on all channels; returns the names of those that failed. Raises Unavailable when all did."""

@@ -6,9 +6,9 @@ leaves no mark there is counted here, by each process for itself.
 """
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import singledispatchmethod
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
-from callrail_relay.domain.delivery import AccountStatus, StoreStats
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -33,6 +33,7 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
+from callrail_relay.domain.health import Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
 
@@ -67,13 +68,26 @@ class Metrics:
             buckets=_INTAKE_BUCKETS,
             registry=self._registry,
         )
-        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._delay = Histogram(
             f"{PREFIX}_delivery_delay_seconds",
             "From the arrival of a text to CallRail's word that it took all of it.",
             buckets=_DELIVERY_BUCKETS,
             registry=self._registry,
         )
+        self._counting: dict[type[Event], Callable[[Any], None]] = {
+            SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
+            PingReceived: lambda _: self._pings.inc(),
+            MessageAccepted: self._accepted,
+            MessageHeld: lambda event: self._held(event.reasons),
+            AttemptFinished: self._attempted,
+            OutcomeFound: self._found,
+            LookupFailed: lambda _: self._lookups.labels("failed").inc(),
+            SentTwice: lambda _: self._sent_twice.inc(),
+            AccountPaused: lambda event: self._pauses.labels(event.account_id).inc(),
+            AccountWaits: lambda event: self._waits.labels(event.account_id).inc(),
+            StoreFailed: lambda _: self._failures.labels("store").inc(),
+            ProgramFailed: lambda _: self._failures.labels("program").inc(),
+        }
         self._begin_at_zero()
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
@@ -97,113 +111,61 @@ class Metrics:
         self._pauses.labels(account_id)
         self._waits.labels(account_id)
 
-    def __call__(self, event: Event) -> None:
-        self._count(event)
-
     def answered(self, hook: str, status: int, seconds: float) -> None:
         """A request to *hook* was answered with *status* after *seconds*."""
-        requests, intake = self._of_answers(hook, status)
-        requests.inc()
+        self._requests.labels(hook, status).inc()
         if status == 200:
             # How long strangers and broken connections take says nothing about the way in.
-            intake.observe(seconds)
+            self._intake.labels(hook).observe(seconds)
 
-    def _of_answers(self, hook: str, status: int) -> tuple[Counter, Histogram]:
-        # Looking them up by their labels takes longer than counting.
-        found = self._answers.get((hook, status))
-        if found is None:
-            found = self._requests.labels(hook, status), self._intake.labels(hook)
-            self._answers[hook, status] = found
-        return found
-
-    def exposition(self, readings: StoreStats | None, accept: str) -> tuple[bytes, str]:
+    def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
         """
         All metrics in the format that *accept* asks for, and its content type.
 
-        Without *readings*, when the store does not answer, what this process counted is there all the same.
+        Without *stats*, when the store does not answer, what this process counted is there all the same.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(_Together(self._registry, readings)), content_type
+        return encode(_Together(self._registry, stats)), content_type
 
-    @singledispatchmethod
-    def _count(self, _event: Event) -> None:
-        """Most events need no number."""
+    def __call__(self, event: Event) -> None:
+        count = self._counting.get(type(event))
+        if count is not None:
+            count(event)
 
-    @_count.register
-    def _(self, event: SubmissionAccepted) -> None:
-        self._submissions.labels(event.source).inc()
-
-    @_count.register
-    def _(self, _event: PingReceived) -> None:
-        self._pings.inc()
-
-    @_count.register
-    def _(self, event: MessageAccepted) -> None:
+    def _accepted(self, event: MessageAccepted) -> None:
         if event.status is Status.HELD:
             self._held(event.reasons)
 
-    @_count.register
-    def _(self, event: MessageHeld) -> None:
-        self._held(event.reasons)
+    def _attempted(self, event: AttemptFinished) -> None:
+        self._attempts.labels(event.account_id, event.outcome).inc()
+        self._finished(event.message_id, event.status)
+
+    def _found(self, event: OutcomeFound) -> None:
+        self._lookups.labels("found").inc()
+        self._finished(event.message_id, event.status)
 
     def _held(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
             self._holds.labels(reason).inc()
 
-    @_count.register
-    def _(self, event: AttemptFinished) -> None:
-        self._attempts.labels(event.account_id, event.outcome).inc()
-        if event.status is Status.SENT:
-            self._sent(event.message_id)
-
-    @_count.register
-    def _(self, event: OutcomeFound) -> None:
-        self._lookups.labels("found").inc()
-        if event.status is Status.SENT:
-            self._sent(event.message_id)
-
-    def _sent(self, message_id: str) -> None:
-        arrived_at = made_at(message_id)
+    def _finished(self, message_id: str, status: Status) -> None:
+        arrived_at = made_at(message_id) if status is Status.SENT else None
         if arrived_at is not None:
             self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
-
-    @_count.register
-    def _(self, _event: LookupFailed) -> None:
-        self._lookups.labels("failed").inc()
-
-    @_count.register
-    def _(self, _event: SentTwice) -> None:
-        self._sent_twice.inc()
-
-    @_count.register
-    def _(self, event: AccountPaused) -> None:
-        self._pauses.labels(event.account_id).inc()
-
-    @_count.register
-    def _(self, event: AccountWaits) -> None:
-        self._waits.labels(event.account_id).inc()
-
-    @_count.register
-    def _(self, _event: StoreFailed) -> None:
-        self._failures.labels("store").inc()
-
-    @_count.register
-    def _(self, _event: ProgramFailed) -> None:
-        self._failures.labels("program").inc()
 
 
 class _Together(Collector):
     """What was counted and what was read, as one."""
 
-    def __init__(self, counted: Collector, readings: StoreStats | None) -> None:
+    def __init__(self, counted: Collector, stats: StoreStats | None) -> None:
         self._counted = counted
-        self._readings = readings
+        self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
         yield _info()
-        yield _gauge("store_up", "Whether the store answered.", [((), self._readings is not None)])
-        if self._readings is not None:
-            yield from _read(self._readings)
+        yield _gauge("store_up", "Whether the store answered.", [((), self._stats is not None)])
+        if self._stats is not None:
+            yield from _read(self._stats)
         for metric in self._counted.collect():
             # When a counter began is told by the start of the process; a gauge of it for each is noise.
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
@@ -216,79 +178,58 @@ def _info() -> Metric:
     return info
 
 
-def _read(readings: StoreStats) -> Iterator[Metric]:
-    counts = readings.counts
-    yield _gauge(
-        "messages",
-        "Texts that are not done, by status.",
-        [((status,), count) for status, count in counts.undone.items()],
-        "status",
-    )
-    yield _gauge(
-        "oldest_message_age_seconds",
-        "Since when the oldest text of this status has been there; 0 where there is none.",
-        [((status,), _age(counts.oldest.get(status), readings.read_at)) for status in counts.undone],
-        "status",
-    )
-    yield _gauge(
-        "recent_messages",
-        "Texts that came in within the last 24 hours, by the status they have now.",
-        [((status,), count) for status, count in counts.recent.items()],
-        "status",
-    )
-    yield _gauge(
-        "releasing_messages",
-        "Held texts that leave by themselves, such as at night.",
-        [((), counts.releasing)],
-    )
-    yield _gauge(
-        "lookups_waiting", "Attempts whose outcome is looked up in CallRail.", [((), counts.look_ups)]
-    )
-    yield _gauge("opt_outs", "Entries on the list of people who opted out.", [((), readings.opt_outs)])
-    yield from _read_accounts(readings.standings)
+def _read(stats: StoreStats) -> Iterator[Metric]:
+    counts, now = stats.counts, stats.facts.now
+    points = [point.code for point in judge(stats.facts)]
+    codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
+    of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
+    undone = [((status,), count) for status, count in counts.undone.items()]
+    ages = [((status,), _age(counts.oldest.get(status), now)) for status in counts.undone]
+    recent = [((status,), count) for status, count in counts.recent.items()]
+    yield _gauge("well", "Whether all is well, as `status` judges it.", [((), Code.WELL in points)])
+    yield _gauge("points", "What there is to know, as `status` says it.", of_codes, "code", "level")
+    yield _gauge("messages", "Texts that are not done, by status.", undone, "status")
+    words = "Since when the oldest text of this status has been there; 0 if there is none."
+    yield _gauge("oldest_message_age_seconds", words, ages, "status")
+    words = "Texts that came in within the last 24 hours, by the status they have now."
+    yield _gauge("recent_messages", words, recent, "status")
+    for name, words, number in (
+        ("releasing_messages", "Held texts that are sent by themselves, such as at night.", counts.releasing),
+        ("lookups_waiting", "Attempts whose outcome is looked up in CallRail.", counts.look_ups),
+        ("opt_outs", "Entries on the list of people who opted out.", stats.opt_outs),
+    ):
+        yield _gauge(name, words, [((), number)])
+    yield from _read_accounts(stats.facts.standings)
 
 
 def _age(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
-def _read_accounts(standings: Iterable[AccountStatus]) -> Iterator[Metric]:
-    standings = tuple(standings)
+def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     windows = [
         ((one.account.id, name), window)
         for one in standings
         for name, window in (("hour", one.hour), ("day", one.day))
     ]
-    yield _gauge(
-        "budget_used",
-        "Texts that count in the window that ends now, those of other programs included.",
-        [(labels, window.used) for labels, window in windows],
-        "account_id",
-        "window",
-    )
-    yield _gauge(
-        "budget_allowed",
-        "Texts that may count in the window.",
-        [(labels, window.allowed) for labels, window in windows],
-        "account_id",
-        "window",
-    )
+    used = [(labels, window.used) for labels, window in windows]
+    allowed = [(labels, window.allowed) for labels, window in windows]
+    words = "Texts that count in the window that ends now, those of other programs included."
+    yield _gauge("budget_used", words, used, "account_id", "window")
+    yield _gauge("budget_allowed", "Texts that may count in the window.", allowed, "account_id", "window")
     for name, words, of in (
-        ("pending_segments", "Segments that wait to leave.", lambda one: one.pending),
+        ("pending_segments", "Segments that wait to be sent.", lambda one: one.pending),
         (
             "account_paused",
             "Whether the account is paused.",
             lambda one: one.account.paused_since is not None,
         ),
-        ("account_waiting", "Whether the account waits.", lambda one: one.account.wait_until is not None),
+        ("account_waiting", "Whether it waits for CallRail.", lambda one: one.account.wait_until is not None),
     ):
         yield _gauge(name, words, [((one.account.id,), of(one)) for one in standings], "account_id")
-    yield _gauge(
-        "queue_empty_timestamp_seconds",
-        "When the queue of the account will be empty; there is none while it is, or is paused.",
-        [((one.account.id,), one.drains_at.timestamp()) for one in standings if one.drains_at is not None],
-        "account_id",
-    )
+    empty = [((one.account.id,), one.drains_at.timestamp()) for one in standings if one.drains_at is not None]
+    words = "When the queue of the account will be empty; there is none while it is, or is paused."
+    yield _gauge("queue_empty_timestamp_seconds", words, empty, "account_id")
 
 
 def _gauge(

@@ -1,9 +1,8 @@
 """The private listener: the dashboard's gate, ``/metrics`` and ``/readyz``."""
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -34,27 +33,12 @@ CACHE_STATIC = "private, max-age=31536000, immutable"
 """Scripts and style have another address for each content."""
 
 
-class Readiness:
-    """What programs may ask. On loopback it needs no login; anywhere else it does."""
-
-    def __init__(self, dashboard: Dashboard, *, loopback: bool) -> None:
-        self._dashboard = dashboard
-        self._loopback = loopback
-
-    async def readyz(self, request: Request) -> Response:
-        if not self._loopback and self._dashboard.login.session(request) is None:
-            return PlainTextResponse("Unauthorized", 401)
-        report = await self._dashboard.examiner.recent()
-        return JSONResponse(report.document(), 503 if report.exit_code else 200)
-
-
 class PrivateGate:
     """
-    Refuses requests under a foreign host name or from a foreign page, and adds the headers that keep a
-    page to itself.
+    Refuses requests under a foreign host name or from a foreign page, and adds headers that isolate ours.
 
-    A page elsewhere can make a browser ask for a name that leads to loopback (DNS
-    rebinding); the Host header gives that away.
+    A page elsewhere can make a browser ask for a name that leads to loopback (DNS rebinding); the Host
+    header gives that away.
     """
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
@@ -74,15 +58,14 @@ class PrivateGate:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 kept = static and message["status"] == 200
-                _add_headers(message, HEADERS | {"Cache-Control": CACHE_STATIC if kept else CACHE})
+                own = HEADERS | {"Cache-Control": CACHE_STATIC if kept else CACHE}
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.lower().encode(), value.encode()) for name, value in own.items()),
+                ]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def _add_headers(message: MutableMapping[str, Any], headers: dict[str, str]) -> None:
-    own = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    message["headers"] = [*message["headers"], *own]
 
 
 def _is_own_host(header: str, host: str) -> bool:
@@ -123,7 +106,7 @@ def create_private_app(
     app = Starlette(
         routes=[
             *dashboard.routes(),
-            Route("/readyz", Readiness(dashboard, loopback=loopback).readyz),
+            readiness_route(dashboard, loopback=loopback),
             *others,
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
@@ -132,6 +115,18 @@ def create_private_app(
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
     app.router.redirect_slashes = False
     return app
+
+
+def readiness_route(dashboard: Dashboard, *, loopback: bool) -> Route:
+    """``/readyz``: on loopback without a login, anywhere else with one."""
+
+    async def readyz(request: Request) -> Response:
+        if not loopback and dashboard.login.session(request) is None:
+            return PlainTextResponse("Unauthorized", 401)
+        report = await dashboard.examiner.recent()
+        return JSONResponse(report.document(), 503 if report.exit_code else 200)
+
+    return Route("/readyz", readyz)
 
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]

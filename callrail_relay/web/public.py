@@ -6,14 +6,15 @@ import re
 import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
@@ -32,18 +33,14 @@ class FailedSecrets:
     How many wrong secrets each address tried in its present minute.
 
     At most MOST_ADDRESSES are remembered, so that no flood can fill the memory. What is no address counts
-    as one, whatever it says: a proxy passes on what anybody wrote.
+    as one: a proxy passes on whatever it was sent.
     """
 
     def __init__(self) -> None:
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def too_many(self, address: str, now: float) -> bool:
-        """
-        Note one more wrong secret, and say whether that is more than an address may try in a minute.
-
-        *now* is in seconds of a clock that nobody sets.
-        """
+        """Note one more wrong secret; *now* is in seconds. Returns whether it is one too many in a minute."""
         key = _network(address)
         began, count = self._minutes.pop(key, (now, 0))
         if now - began >= WINDOW.total_seconds():
@@ -96,10 +93,6 @@ Answered = Callable[[str, int, float], None]
 """Takes which webhook was asked, the status of its answer, and the seconds that it took."""
 
 
-def nobody(_hook: str, _status: int, _seconds: float) -> None:
-    """Nobody wants to know."""
-
-
 class BodyTooLarge(Exception):
     """A body went on beyond LARGEST_BODY."""
 
@@ -109,7 +102,7 @@ class BodyMissing(ClientDisconnect):
 
 
 class Gate:
-    """Lets through whoever knows the secret in a webhook's path, and limits those who try others."""
+    """Lets requests through that have the secret in their path, and limits attempts with others."""
 
     def __init__(self, tokens: HookTokens, clock: Clock, refused: Refused = uncounted) -> None:
         self._tokens = tokens
@@ -118,9 +111,7 @@ class Gate:
         self._failed = FailedSecrets()
 
     async def refusal(self, token: str, request: Request, *, allowed: bool = True) -> Response | None:
-        """
-        The answer to a request that is not let through; not *allowed* is one from an address that is not.
-        """
+        """The answer to a request that is not let through, as one from an address that is not *allowed*."""
         if not allowed or not await self._tokens.opens(token):
             self._refused("wrong secret" if allowed else "not in server.allow_addresses")
             address = request.client.host if request.client else ""
@@ -142,9 +133,7 @@ class WebhookApp(ABC):
         self._allow_addresses = allow_addresses
 
     async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> int:
-        """
-        Answer a request to the webhook's path with *token* at its end; returns the status of the answer.
-        """
+        """Answer a request whose path ends with *token*; returns the status of the answer."""
         try:
             response = await self._response(token, Request(scope, receive, send))
         except asyncio.CancelledError:
@@ -188,7 +177,7 @@ class WebhookApp(ABC):
 
 
 class Hook(WebhookApp):
-    """IF3's webhook: whoever knows the token in its path may hand in texts."""
+    """IF3's webhook."""
 
     name = "if3"
 
@@ -228,7 +217,7 @@ class CallRailHook(WebhookApp):
     CallRail's own webhooks, "Text Message Received" and "Text Message Sent".
 
     The list of addresses that may post is for IF3, which cannot sign: a list without CallRail's
-    addresses must not swallow somebody's STOP.
+    addresses must not swallow a STOP.
     """
 
     name = "callrail"
@@ -273,19 +262,12 @@ async def read_body(request: Request) -> bytes:
 
 
 async def _received(request: Request) -> bytes:
-    # Mostly it comes in one piece, which Request.stream would pass through a generator.
-    pieces: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        more = message.get("more_body", False)
-        if size > LARGEST_BODY:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
             raise BodyTooLarge
-    return b"".join(pieces)
+    return bytes(body)
 
 
 def _gunzipped(body: bytes) -> bytes:
@@ -315,42 +297,41 @@ def not_found() -> Response:
     return PlainTextResponse("Not Found", 404, CLOSE)
 
 
-HOOKS = "/hooks/"
-
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
 """What may stand behind the secret in a path, such as the end of the line that was copied along with it."""
 
 
-class PublicApp:
-    """
-    The app of the public listener.
+class _Rest(Convertor[str]):
+    """All that is left of a path, line breaks too."""
 
-    Requests to the webhooks go straight to *hooks*, by their names: Starlette's layers take longer than
-    storing a text does. *answered* is told of them, and of a path only the webhook's name.
-    """
+    regex = "(?s:.+)"
 
-    def __init__(
-        self, hooks: Mapping[str, WebhookApp], others: ASGIApp, clock: Clock, answered: Answered = nobody
-    ) -> None:
-        self._hooks = hooks
-        self._others = others
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
+
+
+class _Measured:
+    """The ASGI app of a webhook; *answered* is told of each request, and of its path only the name."""
+
+    def __init__(self, hook: WebhookApp, clock: Clock, answered: Answered) -> None:
+        self._hook = hook
         self._clock = clock
         self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope.get("path", "")
-        name, _, token = path.removeprefix(HOOKS).partition("/")
-        token = token.rstrip(AFTER_TOKEN)
-        hook = self._hooks.get(name)
-        if path.startswith(HOOKS) and hook is not None and token and scope["type"] == "http":
-            began = self._clock.monotonic()
-            status = 500  # which the listener answers with where a fault of ours comes out of the hook
-            try:
-                status = await hook.answer(token, scope, receive, send)
-            finally:
-                self._answered(hook.name, status, self._clock.monotonic() - began)
-        else:
-            await self._others(scope, receive, send)
+        began = self._clock.monotonic()
+        status = 500  # what the listener answers if a fault of ours comes out of the hook
+        try:
+            token = scope["path_params"]["token"].rstrip(AFTER_TOKEN)
+            status = await self._hook.answer(token, scope, receive, send)
+        finally:
+            self._answered(self._hook.name, status, self._clock.monotonic() - began)
 
 
 def create_public_app(
@@ -358,9 +339,9 @@ def create_public_app(
     callrail_hook: CallRailHook,
     writable: Writable,
     clock: Clock,
-    answered: Answered = nobody,
+    answered: Answered = lambda _hook, _status, _seconds: None,
     prove: Prove | None = None,
-) -> ASGIApp:
+) -> Starlette:
     """
     The app of the public listener; *writable* tells whether the store can be written now.
 
@@ -377,11 +358,14 @@ def create_public_app(
     async def anything_else(_request: Request, _error: Exception) -> Response:
         return not_found()
 
-    others = Starlette(
-        routes=[Route("/healthz", healthz)],
+    hooks = (hook, callrail_hook)
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            *(Route(f"/hooks/{one.name}/{{token:rest}}", _Measured(one, clock, answered)) for one in hooks),
+        ],
         exception_handlers={404: anything_else, 405: anything_else},
     )
     # Starlette would send a path with a slash too many elsewhere, where it is to answer 404.
-    others.router.redirect_slashes = False
-    hooks = {one.name: one for one in (hook, callrail_hook)}
-    return PublicApp(hooks, others, clock, answered)
+    app.router.redirect_slashes = False
+    return app

@@ -33,11 +33,20 @@ if sys.platform != "win32":
 MOST_FILES = 65_536
 """Open files to ask for: more than any relay needs, and a limit that other programs expect."""
 
-PIPELINE_PAUSE = 0.2
-"""Seconds before a request that came with the one before it is answered."""
+PIPELINE_PAUSE = 0.005
+"""Seconds between two requests of a listener that came behind another one, before its answer."""
 
 MALFORMED = "not HTTP"
 """Why a request is refused that cannot be parsed."""
+
+
+_CLOCK = SystemClock()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> list[tuple[bytes, bytes]]:
+    """The header of that second, the same for all answers within it."""
+    return [(b"date", formatdate(second, usegmt=True).encode())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +82,17 @@ class Connections(ServerState):
         # An OrderedDict, since finding the first key of a dict takes longer with each one deleted before it.
         self._waiting: OrderedDict[LimitedProtocol, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._pipelined: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        self._pace: asyncio.TimerHandle | None = None
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
+        """The date, computed when there is an answer to give."""
+        return _date(int(_CLOCK.now().timestamp()))
+
+    @default_headers.setter
+    def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:
+        pass
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
         """From now on *connection* waits for its peer."""
@@ -83,6 +103,27 @@ class Connections(ServerState):
 
     def stop_waiting(self, connection: "LimitedProtocol") -> None:
         self._waiting.pop(connection, None)
+
+    def pipeline(self, connection: "LimitedProtocol") -> None:
+        """
+        Have the next request of *connection* answered when its turn comes.
+
+        Hardly any client sends a request before the last one was answered; all others go first.
+        """
+        self._pipelined[connection] = None
+        if self._pace is None:
+            self._pace = connection.loop.call_later(PIPELINE_PAUSE, self._answer_next, connection.loop)
+
+    def _answer_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pace = None
+        if self._pipelined:
+            connection, _ = self._pipelined.popitem(last=False)
+            self._pace = loop.call_later(PIPELINE_PAUSE, self._answer_next, loop)
+            connection.next_request()
+
+    def forget(self, connection: "LimitedProtocol") -> None:
+        self._waiting.pop(connection, None)
+        self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
         """Drop the connection that has waited longest if there are too many."""
@@ -102,7 +143,7 @@ class Connections(ServerState):
 
 
 class LimitedProtocol(H11Protocol):
-    """Uvicorn's HTTP, which waits for no peer forever, and to which an upgrade offer changes nothing."""
+    """Uvicorn's HTTP, which waits for no peer forever and ignores an offer to upgrade."""
 
     server_state: Connections
 
@@ -112,11 +153,11 @@ class LimitedProtocol(H11Protocol):
         self.server_state.make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.server_state.stop_waiting(self)
+        self.server_state.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        # What comes after the last request is nobody's; h11 would refuse that request for it.
+        # h11 would refuse the last request for what comes after it.
         if self.conn.their_state not in (h11.MUST_CLOSE, h11.CLOSED):
             super().data_received(data)
 
@@ -134,10 +175,12 @@ class LimitedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         self.server_state.wait_for(self)
         if self.conn.trailing_data[0]:
-            # Hardly any client sends a request before the last one was answered; all others go first.
-            self.loop.call_later(PIPELINE_PAUSE, super().on_response_complete)
+            self.server_state.pipeline(self)
         else:
             super().on_response_complete()
+
+    def next_request(self) -> None:
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -169,7 +212,8 @@ class LimitedProtocol(H11Protocol):
         tidy = tidy_head(came)
         if tidy != came:
             self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
-            if tidy:  # no data means the end of the connection to h11, and uvicorn would ask for it forever
+            # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
+            if tidy:
                 self.conn.receive_data(tidy)
 
 
@@ -192,37 +236,28 @@ _ASCII = "".join(map(chr, range(128)))
 
 
 def most_connections(wanted: int) -> int:
-    """
-    As many of the *wanted* connections as the operating system lets this process have, after asking for more.
-    """
+    """As many of the *wanted* connections as the operating system allows, after asking for more."""
     files = _allow_files()
     # The store, CallRail and the other listener need some as well.
     return wanted if files is None else min(wanted, files // 2)
 
 
-if sys.platform == "win32":
-
-    def _allow_files() -> int | None:
+def _allow_files() -> int | None:
+    """Raise this process's limit of open files as far as it may, and return it; None if there is none."""
+    if sys.platform == "win32":
         return None
-
-else:
-
-    def _allow_files() -> int | None:
-        """
-        Raise this process's limit of open files as far as it may, and return it; None where there is none.
-        """
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
-            return None
-        wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-        if soft >= wanted:
-            return soft
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):
-            # macOS names no limit where it has one.
-            return soft
-        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft >= wanted:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):
+        # macOS names no limit although it has one.
+        return soft
+    return wanted
 
 
 BACKLOG = 4096
@@ -239,27 +274,7 @@ one byte takes 10 µs for each 6 of them.
 
 DEFAULT_LIMITS = ConnectionLimits()
 
-_CLOCK = SystemClock()
-
 _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> list[tuple[bytes, bytes]]:
-    """The header of that second, the same for all answers within it."""
-    return [(b"date", formatdate(second, usegmt=True).encode())]
-
-
-class _Connections(Connections):
-    """The date of an answer is computed when there is one to give."""
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
-        return _date(int(_CLOCK.now().timestamp()))
-
-    @default_headers.setter
-    def default_headers(self, _headers: list[tuple[bytes, bytes]]) -> None:
-        pass
 
 
 class _Server(uvicorn.Server):
@@ -354,7 +369,7 @@ class Listener:
         config = uvicorn.Config(
             app,
             log_config=None,
-            # Warnings are about what anybody may send; *refused* hears of it.
+            # Warnings are about what any peer may send, of which *refused* is told.
             log_level=logging.ERROR,
             access_log=False,
             server_header=False,
@@ -367,7 +382,7 @@ class Listener:
             forwarded_allow_ips=list(trusted_proxies),
             timeout_graceful_shutdown=limits.last_requests,
         )
-        self._server = _Server(config, _Connections(limits, refused))
+        self._server = _Server(config, Connections(limits, refused))
         self._task: asyncio.Task[None] | None = None
 
     @property

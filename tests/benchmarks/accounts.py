@@ -25,8 +25,7 @@ from random import Random
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.delivery import ClaimPolicy
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import MappedText
 from callrail_relay.domain.outcome import Sent
 from callrail_relay.domain.routing import Route
@@ -38,6 +37,7 @@ from tests.outbox.database import connected
 from tests.outbox.worker import accept_one
 from tests.support.clock import ManualClock
 from tests.support.factories import make_message, make_submission
+from tests.support.policies import claim_policy, guard_policy
 from tests.support.postgres import running_cluster
 
 INTERVAL = timedelta(seconds=1)
@@ -106,11 +106,11 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
     outbox = await Store.open(url, clock, database_time=False)
     ids = [f"ACC{account:032}" for account in range(number)]
     await _fill(outbox, ids, limits.per_day + BEYOND)
-    policy = ClaimPolicy(
+    policy = claim_policy(
         accounts=frozenset(ids),
         limits=limits,
         recipient_interval=INTERVAL,
-        guards=GuardPolicy(too_old=Mode.OFF),
+        guards=guard_policy(too_old=Mode.OFF),
     )
     day = Day()
     ends = clock.now() + DAY

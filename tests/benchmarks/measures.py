@@ -18,8 +18,6 @@ from random import Random, SystemRandom
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.delivery import ClaimPolicy
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.message import MessageFilter
 from callrail_relay.domain.outcome import Sent, Usage
@@ -32,6 +30,7 @@ from tests.benchmarks import history, servers
 from tests.benchmarks.report import Row
 from tests.benchmarks.servers import RAISED, Server
 from tests.benchmarks.texts import body, people
+from tests.support.policies import claim_policy, guard_policy
 from tests.support.postgres import running_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -379,13 +378,13 @@ async def looks(folder: Path) -> list[float]:
     """CPU seconds for what the outbox is asked, in this process: the medians of many times."""
     outbox = await Store.open(f"sqlite:///{folder / 'relay.db'}", SystemClock())
     try:
-        operations = Operations(outbox, account_ids=[servers.ACCOUNT], limits=PLENTY, max_characters=140)
         begin = time.time_ns() // 1000 % 8_000_000  # another range of numbers in every run
         routes = Routes(default=Route(servers.ACCOUNT, "COM00000000000000000000000000000001", "+12025550133"))
-        policy = MappingPolicy(routes=routes, guards=GuardPolicy(), max_characters=140, limits=PLENTY)
+        policy = MappingPolicy(routes=routes, guards=guard_policy(), max_characters=140, limits=PLENTY)
+        operations = Operations(outbox, account_ids=[servers.ACCOUNT], mapping=policy)
         intake = Intake(outbox, policy, clock=SystemClock(), random=SystemRandom())
         persons = people()
-        claims = ClaimPolicy(accounts=frozenset([servers.ACCOUNT]), limits=PLENTY, guards=GuardPolicy())
+        claims = claim_policy(accounts=frozenset([servers.ACCOUNT]), limits=PLENTY, guards=guard_policy())
 
         async def accept(number: int) -> None:
             await intake.accept_request(body(begin + number, persons), content_type="application/json")

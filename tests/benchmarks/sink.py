@@ -27,6 +27,7 @@ _ANSWER = (
     b'"sms_thread":{"id":"SMT00000000000000000000000000000001","notes":null,"tags":[]},"type":"sms",'
     b'"media_urls":[]}]}'
 )
+_NO_CONVERSATIONS = b'{"page":1,"per_page":250,"total_pages":1,"total_records":0,"conversations":[]}'
 # Without x-rate-limit headers: CallRail's own numbers would be those of its limits, which are raised here.
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
 
@@ -52,7 +53,10 @@ class Sink(asyncio.Protocol):
             if len(self._buffer) < whole:
                 return
             body, self._buffer = self._buffer[end + 4 : whole], self._buffer[whole:]
-            answer = self._report() if head.startswith(b"GET /arrived") else self._take(body)
+            if head.startswith(b"GET"):
+                answer = self._report() if head.startswith(b"GET /arrived") else _NO_CONVERSATIONS
+            else:
+                answer = self._take(body)
             self._transport.write(_HEAD % (len(answer), answer))
 
     def _take(self, body: bytes) -> bytes:

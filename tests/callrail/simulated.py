@@ -14,7 +14,8 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import httpx
 import uvicorn
 
-from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+from callrail_relay.callrail.simulator import Simulator, create_app
+from tests.support.in_process import InProcessTransport
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ def asked(simulator: Simulator, method: str, path: str, **request: Unpack[Reques
     """One request in process; *path* is below the account unless it begins with a slash."""
 
     async def ask() -> httpx.Response:
-        async with make_client(InProcessTransport(create_app(simulator))) as client:
+        async with make_client(InProcessTransport(simulator)) as client:
             return await client.request(method, full_path(simulator, path), **request)
 
     return asyncio.run(ask())

@@ -20,7 +20,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.callrail.client import IDLE_CONNECTION, LARGEST_ANSWER, LARGEST_LIST, CallRail
-from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
 from callrail_relay.domain.events import AttemptFinished, AttemptStarted
 from callrail_relay.domain.message import Message as Text
 from callrail_relay.domain.message import Status
@@ -34,6 +34,7 @@ from callrail_relay.web.server import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_route, recipient
+from tests.support.in_process import InProcessTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,7 @@ async def watched_rig(
     assert isinstance(clock, ManualClock)
     simulator = simulator or make_simulator(clock)
     simulator.fault(*faults)
-    transport = Watched(InProcessTransport(create_app(simulator)))
+    transport = Watched(InProcessTransport(simulator))
     async with open_rig(
         folder, clock=clock, simulator=simulator, transport=transport, max_characters=max_characters
     ) as rig:
@@ -193,7 +194,7 @@ async def test_failure_to_connect_is_not_sent(tmp_path: Path, error: type[httpx.
     """Every way not to get a connection is proof that nothing left."""
     clock = ManualClock()
     simulator = make_simulator(clock)
-    transport = Failing(InProcessTransport(create_app(simulator)), error, taken=False)
+    transport = Failing(InProcessTransport(simulator), error, taken=False)
     async with open_rig(tmp_path, clock=clock, simulator=simulator, transport=transport) as rig:
         id_ = await send_once(rig)
         [attempt] = (await rig.message(id_)).segments[0].attempts
@@ -591,7 +592,7 @@ async def test_connection_that_breaks_leaves_the_text_unknown(
     """Once there was a connection nothing is proven, whatever broke; the key is in no word of it."""
     clock = ManualClock()
     simulator = make_simulator(clock)
-    transport = Failing(InProcessTransport(create_app(simulator)), error, taken=taken)
+    transport = Failing(InProcessTransport(simulator), error, taken=taken)
     async with open_rig(tmp_path, clock=clock, simulator=simulator, transport=transport) as rig:
         id_ = await send_once(rig)
 
@@ -622,7 +623,7 @@ async def test_answer_that_cannot_be_decompressed_is_unknown(tmp_path: Path, *, 
     """The text was taken; what CallRail said of it is lost."""
     clock = ManualClock()
     simulator = make_simulator(clock)
-    transport = InProcessTransport(with_broken_gzip(create_app(simulator), cut=cut))
+    transport = InProcessTransport(simulator, with_broken_gzip(create_app(simulator), cut=cut))
     async with open_rig(tmp_path, clock=clock, simulator=simulator, transport=transport) as rig:
         id_ = await send_once(rig)
 
@@ -873,7 +874,7 @@ async def test_deadline_holds_whatever_the_time_outs_are() -> None:
     """The deadline of a whole answer is the client's own."""
     simulator = make_simulator(ManualClock())
     simulator.fault(Fault(Kind.LATE_ANSWER, delay=1))
-    transport = InProcessTransport(create_app(simulator))
+    transport = InProcessTransport(simulator)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://127.0.0.1", headers={"Authorization": f'Token token="{KEY}"'}
     ) as http:
@@ -927,9 +928,7 @@ async def test_key_that_cannot_be_a_header_is_not_quoted(key: str) -> None:
 
 @asynccontextmanager
 async def asking(simulator: Simulator, api_key: str = KEY) -> AsyncIterator[CallRail]:
-    async with open_callrail(
-        transport=InProcessTransport(create_app(simulator)), api_key=api_key
-    ) as callrail:
+    async with open_callrail(transport=InProcessTransport(simulator), api_key=api_key) as callrail:
         yield callrail
 
 

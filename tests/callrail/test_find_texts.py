@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.reconcile import FailedLookup, Lookup
 from callrail_relay.domain.routing import Route
 from tests.callrail.simulated import StandingClock, make_simulator
 from tests.service.rig import KEY, open_callrail
 from tests.support.factories import RECIPIENT, recipient
+from tests.support.in_process import InProcessTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ class Changed(httpx.AsyncBaseTransport):
     """The simulator, with its lists of conversations changed as a test wants; it keeps what was asked."""
 
     def __init__(self, simulator: Simulator, change: Change = lambda _: None) -> None:
-        self._inner = InProcessTransport(create_app(simulator))
+        self._inner = InProcessTransport(simulator)
         self._change = change
         self.asked: list[httpx.URL] = []
 
@@ -63,7 +64,7 @@ async def find(
 ) -> Lookup:
     """What a look-up of a text to RECIPIENT brings, sent so long ago."""
     route = Route(simulator.account_id, simulator.company_id, tracking_number or simulator.tracking_number)
-    transport = transport or InProcessTransport(create_app(simulator))
+    transport = transport or InProcessTransport(simulator)
     async with open_callrail(transport=transport, api_key=KEY) as callrail:
         lookup = await callrail.find_texts(
             route, RECIPIENT, since=simulator.clock.now() - age, conversation_id=conversation_id
@@ -75,7 +76,7 @@ async def find(
 async def fail_to_find(simulator: Simulator, *, conversation_id: str | None = None) -> FailedLookup:
     """The same where CallRail does not answer."""
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
-    transport = InProcessTransport(create_app(simulator))
+    transport = InProcessTransport(simulator)
     async with open_callrail(transport=transport, api_key=KEY) as callrail:
         lookup = await callrail.find_texts(
             route, RECIPIENT, since=simulator.clock.now(), conversation_id=conversation_id

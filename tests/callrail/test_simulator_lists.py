@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -47,7 +47,7 @@ def test_accounts_have_the_recorded_shape(simulator: Simulator) -> None:
 def test_numeric_id_is_an_extra_field(simulator: Simulator) -> None:
     """Without being asked for, the nine-digit number does not come."""
     assert "numeric_id" not in got(simulator, "/v3/a.json")["accounts"][0]
-    account = got(simulator, f"/v3/a/{simulator.account_id}.json", fields="name, numeric_id")
+    [account] = got(simulator, "/v3/a.json", fields="name, numeric_id")["accounts"]
     assert simulator.numeric_id == account["numeric_id"]
 
 
@@ -67,7 +67,6 @@ def test_companies_have_the_recorded_shape(simulator: Simulator) -> None:
 
     assert [company] == answer["companies"]
     assert ["page", "per_page", "total_pages", "total_records", "companies"] == list(answer)
-    assert company == got(simulator, f"companies/{simulator.company_id}.json")
 
 
 def test_trackers_have_the_recorded_shape(simulator: Simulator) -> None:
@@ -89,24 +88,6 @@ def test_trackers_have_the_recorded_shape(simulator: Simulator) -> None:
     assert {"page": 1, "per_page": 100, "total_records": 1, "trackers": [tracker]} == got(
         simulator, "trackers.json"
     )
-    assert tracker == got(simulator, "trackers/TRK00000000000000000000000000000001.json")
-
-
-def test_users_have_the_recorded_shape(simulator: Simulator) -> None:
-    user = {
-        "id": "USR00000000000000000000000000000001",
-        "email": "user@example.com",
-        "first_name": "Pat",
-        "last_name": "Example",
-        "name": "Pat Example",
-        "role": "admin",
-        "accepted": True,
-        "created_at": "2026-02-06T21:25:04.953-05:00",
-        "companies": [{"id": "COM00000000000000000000000000000001", "name": "Example Co"}],
-    }
-
-    assert {"page": 1, "per_page": 100, "total_records": 1, "users": [user]} == got(simulator, "users.json")
-    assert user == got(simulator, f"users/{user['id']}.json")
 
 
 def test_conversations_have_the_recorded_shape(simulator: Simulator) -> None:
@@ -140,23 +121,6 @@ def test_conversations_have_the_recorded_shape(simulator: Simulator) -> None:
     } == single
 
 
-def test_threads_divide_a_conversation_by_tracking_number(simulator: Simulator) -> None:
-    second = simulator.add_tracker().tracking_numbers[0]
-    thread_id = send(simulator).json()["recent_messages"][0]["sms_thread"]["id"]
-    send(simulator, tracking_number=second)
-    simulator.receive(RECIPIENT, "See you then")
-
-    answer = got(simulator, "sms-threads.json", search="122")
-    single = got(simulator, f"sms-threads/{thread_id}.json", with_msg_errors="true")
-
-    assert [simulator.tracking_number, second] == [
-        thread["current_tracking_number"] for thread in answer["sms_threads"]
-    ]
-    assert answer["sms_threads"][0] == {name: single[name] for name in answer["sms_threads"][0]}
-    assert ["incoming", "outgoing"] == [message["direction"] for message in single["messages"]]
-    assert 400 == asked(simulator, "GET", f"sms-threads/{thread_id}.json?per_page=101").status_code
-
-
 def test_conversation_remembers_its_first_and_last_number(simulator: Simulator) -> None:
     second = simulator.add_tracker(name="Second").tracking_numbers[0]
     first = send(simulator).json()
@@ -172,7 +136,6 @@ def test_numeric_id_works_in_every_path(simulator: Simulator) -> None:
     conversation_id = send(simulator).json()["id"]
     root = f"/v3/a/{simulator.numeric_id}"
 
-    assert simulator.account_id == got(simulator, f"{root}.json")["id"]
     assert conversation_id == got(simulator, f"{root}/text-messages.json")["conversations"][0]["id"]
     assert conversation_id == got(simulator, f"{root}/text-messages/{conversation_id}.json")["id"]
     sent = asked(simulator, "POST", f"{root}/text-messages.json", json=text_form(simulator))
@@ -191,28 +154,12 @@ def test_pages_divide_a_list(simulator: Simulator) -> None:
     assert 7 == len({company["id"] for page in pages for company in page["companies"]})
 
 
-@pytest.mark.parametrize(
-    "params", ["page=0", "page=x", "per_page=251", "per_page=-1", "sort=shoe", "order=up"]
-)
+@pytest.mark.parametrize("params", ["page=0", "page=x", "per_page=251", "per_page=-1"])
 def test_bad_paging_is_refused(simulator: Simulator, params: str) -> None:
     response = asked(simulator, "GET", f"companies.json?{params}")
 
     assert 400 == response.status_code
     assert params.partition("=")[0] in response.json()["error"]
-
-
-def test_sort_and_order(simulator: Simulator) -> None:
-    for name in ("Zebra", "Ant"):
-        simulator.add_company(name=name)
-
-    def names(**params: str) -> list[str]:
-        return [company["name"] for company in got(simulator, "companies.json", **params)["companies"]]
-
-    assert ["Ant", "Example Co", "Zebra"] == names(sort="name")
-    assert ["Zebra", "Example Co", "Ant"] == names(sort="name", order="desc")
-    assert ["Example Co", "Zebra", "Ant"] == names(sort="created_at")
-    assert 1 == len(got(simulator, "/v3/a.json", sort="name")["accounts"])
-    assert 1 == len(got(simulator, "trackers.json", sort="name")["trackers"])
 
 
 def test_lists_can_be_narrowed(simulator: Simulator) -> None:
@@ -231,37 +178,20 @@ def test_lists_can_be_narrowed(simulator: Simulator) -> None:
     assert [pool.id] == ids("trackers.json", type="session")
     assert [pool.id] == ids("trackers.json", search=pool.tracking_numbers[2])
     assert [pool.id] != ids("trackers.json", status="active")
-    assert "all" == got(simulator, f"trackers/{pool.id}.json")["source"]["type"]
+    assert "all" == got(simulator, "trackers.json", type="session")["trackers"][0]["source"]["type"]
     for params in ("type=shoe", "status=shoe"):
         assert 400 == asked(simulator, "GET", f"trackers.json?{params}").status_code
     assert 404 == asked(simulator, "GET", "trackers.json?company_id=COM0").status_code
 
 
-def test_texting_of_a_tracker_can_be_switched(simulator: Simulator) -> None:
-    tracker = simulator.add_tracker()
-    simulator.change_tracker(tracker.id, sms_enabled=False)
-    path = f"trackers/{tracker.id}.json"
-
-    assert asked(simulator, "PUT", path, json={"sms_enabled": True}).json()["sms_enabled"]
-    assert 400 == asked(simulator, "PUT", path, json={"sms_enabled": "yes"}).status_code
-    simulator.change_tracker(tracker.id, sms_supported=False)
-    assert 400 == asked(simulator, "PUT", path, json={"sms_enabled": True}).status_code
-    assert not asked(simulator, "PUT", path, json={"sms_enabled": False}).json()["sms_enabled"]
-
-
 @pytest.mark.parametrize(
     "path",
     [
-        "companies/COM0.json",
-        "trackers/TRK0.json",
-        "users/USR0.json",
         "text-messages/zzzzz.json",
-        "sms-threads/SMT0.json",
-        "integrations/1.json",
         "integrations.json?company_id=COM0",
         "companies",
         "shoes.json",
-        "/v3/a/ACC0.json",
+        "/v3/a/ACC0/companies.json",
         "/v3/a/987654321/companies.json",
         "/v4/a.json",
         "/",
@@ -275,15 +205,11 @@ def test_what_is_not_there_is_not_found(simulator: Simulator, path: str) -> None
 
 def test_accounts_do_not_see_each_other(simulator: Simulator) -> None:
     conversation = send(simulator).json()
-    thread_id = conversation["recent_messages"][0]["sms_thread"]["id"]
     other = simulator.add_account(name="Other")
 
     for path in (
-        f"companies/{simulator.company_id}.json",
-        "trackers/TRK00000000000000000000000000000001.json",
-        "users/USR00000000000000000000000000000001.json",
+        f"trackers.json?company_id={simulator.company_id}",
         f"text-messages/{conversation['id']}.json",
-        f"sms-threads/{thread_id}.json",
     ):
         assert 404 == asked(simulator, "GET", f"/v3/a/{other.id}/{path}").status_code
     for name in ("companies", "trackers"):
@@ -350,21 +276,9 @@ def texted_on(simulator: Simulator, *days: str) -> None:
     ("params", "found"),
     [
         ({}, [2, 1]),
-        ({"date_range": "recent"}, [2, 1]),
-        ({"date_range": "today"}, [2]),
-        ({"date_range": "yesterday"}, []),
-        ({"date_range": "last_7_days"}, [2]),
-        ({"date_range": "last_30_days"}, [2, 1]),
-        ({"date_range": "this_month"}, [2]),
-        ({"date_range": "last_month"}, [1]),
-        ({"date_range": "this_year"}, [2, 1]),
-        ({"date_range": "last_year"}, [0]),
-        ({"date_range": "all_time"}, [2, 1, 0]),
         ({"start_date": "2026-04-07"}, [2]),
         ({"start_date": "2026-04-07T18:25"}, [2]),
         ({"start_date": "2026-04-07T18:26"}, []),
-        ({"start_date": "2026-04-07T18:26", "time_zone": "America/Los_Angeles"}, []),
-        ({"start_date": "2026-04-07T15:24", "time_zone": "America/Los_Angeles"}, [2]),
         ({"start_date": "2026-04-07T22:25:03+00:00"}, [2]),
         ({"start_date": "2026-04-07T22:25:03Z", "end_date": "2026-04-07"}, [2]),
         ({"start_date": "2026-03-25", "end_date": "2026-03-25"}, [1]),
@@ -377,7 +291,7 @@ def texted_on(simulator: Simulator, *days: str) -> None:
     ],
 )
 def test_conversations_by_date_and_search(params: dict[str, str], found: list[int]) -> None:
-    """Dates are read in the account's zone unless another one is named."""
+    """Dates are read in the account's zone."""
     simulator = make_simulator(clock=StandingClock(datetime.fromisoformat("2026-04-07T22:25:05+00:00")))
     texted_on(
         simulator, "2025-12-31T12:00:00-05:00", "2026-03-25T12:00:00-04:00", "2026-04-07T18:25:04-04:00"
@@ -397,10 +311,6 @@ def test_conversations_by_date_and_search(params: dict[str, str], found: list[in
         {"start_date": "yesterday"},
         {"end_date": "2026-04-31"},
         {"start_date": "2026-04-07", "end_date": "2026-04-05"},
-        {"date_range": "last_century"},
-        {"time_zone": "Mars/Base"},
-        {"time_zone": "../etc"},
-        {"time_zone": "America"},
     ],
 )
 def test_bad_dates_are_refused(simulator: Simulator, params: dict[str, str]) -> None:
@@ -408,17 +318,13 @@ def test_bad_dates_are_refused(simulator: Simulator, params: dict[str, str]) -> 
 
 
 def test_records_older_than_25_months_are_out_of_reach(simulator: Simulator) -> None:
-    """The first day within 25 months can be asked for; with older records all_time is an error."""
+    """The first day within 25 months can be asked for, and the day before it is refused."""
     clock = simulator.clock
     assert isinstance(clock, StandingClock)
     clock.instant = datetime.fromisoformat("2026-03-31T12:00:00-04:00")
 
     assert [] == got(simulator, "text-messages.json", start_date="2024-02-29")["conversations"]
     assert 400 == asked(simulator, "GET", "text-messages.json?start_date=2024-02-28").status_code
-    send(simulator)
-    assert 1 == got(simulator, "text-messages.json", date_range="all_time")["total_records"]
-    clock.instant += timedelta(days=800)
-    assert 400 == asked(simulator, "GET", "text-messages.json?date_range=all_time").status_code
 
 
 def test_webhooks_integration(simulator: Simulator) -> None:
@@ -437,11 +343,10 @@ def test_webhooks_integration(simulator: Simulator) -> None:
     listed = got(simulator, "integrations.json", company_id=simulator.company_id, fields="signing_key")
     assert {**created.json(), "signing_key": "example-signing-key-1"} == listed["integrations"][0]
     assert new == asked(simulator, "PUT", path, json={"config": new}).json()["config"]
-    assert new == got(simulator, path)["config"]
     assert 400 == asked(simulator, "PUT", path, json={}).status_code
     assert 400 == asked(simulator, "GET", "integrations.json").status_code
     other = simulator.add_account()
-    assert 404 == asked(simulator, "GET", f"/v3/a/{other.id}/{path}").status_code
+    assert 404 == asked(simulator, "PUT", f"/v3/a/{other.id}/{path}", json={"config": new}).status_code
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,7 @@ async def test_callrail_mcp_lists_everything(simulator: Simulator) -> None:
                 for name, path in (
                     ("companies", "companies"),
                     ("trackers", "trackers"),
-                    ("users", "users"),
                     ("conversations", "text-messages"),
-                    ("sms_threads", "sms-threads"),
                 )
             }
             first = lists["conversations"][0]["id"]
@@ -51,7 +49,5 @@ async def test_callrail_mcp_lists_everything(simulator: Simulator) -> None:
     assert simulator.account_id == found["account"]
     assert list(simulator.companies) == [company["id"] for company in found["companies"]]
     assert list(simulator.trackers) == [tracker["id"] for tracker in found["trackers"]]
-    assert 1 == len(found["users"])
     assert set(simulator.conversations) == {each["id"] for each in found["conversations"]}
-    assert 5 == len(found["sms_threads"])
     assert "Hello" == found["single"]["messages"][0]["content"]

@@ -1,5 +1,4 @@
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -203,7 +202,7 @@ def test_read_only_key_lists_and_does_not_send() -> None:
     response = send(simulator)
 
     assert (403, {"error": "You do not have permission"}) == (response.status_code, response.json())
-    assert 403 == asked(simulator, "PUT", "trackers/TRK0.json", json={}).status_code
+    assert 403 == asked(simulator, "PUT", "integrations/1.json", json={}).status_code
     assert 1 == got(simulator, "companies.json")["total_records"]
     simulator.read_only = False
     assert 200 == send(simulator).status_code
@@ -313,71 +312,3 @@ def test_accounts_have_limits_of_their_own(simulator: Simulator) -> None:
     assert 200 == response.status_code
     assert "300" == response.headers["x-rate-limit-hourly-allowed"]
     assert "0" == send(simulator, content=None).headers["x-rate-limit-hourly-used"]
-
-
-def test_media_by_address(simulator: Simulator) -> None:
-    response = send(simulator, media_url="https://example.com/house.png")
-
-    assert ("mms", ["https://example.com/house.png"]) == (
-        response.json()["recent_messages"][0]["type"],
-        response.json()["recent_messages"][0]["media_urls"],
-    )
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "shoe",
-        ["https://example.com/a.png"],
-        "ftp://example.com/a",
-        "http://localhost/a",
-        "http://127.0.0.1/a",
-        "http://[1",
-    ],
-)
-def test_media_that_is_not_public_is_refused(simulator: Simulator, url: object) -> None:
-    assert 400 == send(simulator, media_url=url).status_code
-
-
-def upload(
-    simulator: Simulator, *files: tuple[str, bytes, str], **changes: object
-) -> tuple[int, dict[str, Any]]:
-    form = text_form(simulator, **changes)
-    response = asked(
-        simulator, "POST", "text-messages.json", data=form, files=[("media_file", file) for file in files]
-    )
-    return response.status_code, response.json()
-
-
-GIF = ("a.gif", b"GIF89a\r\n\xff\x00\n", "image/gif")
-
-
-def test_media_by_file(simulator: Simulator) -> None:
-    """One picture comes as a form with the other parameters beside it."""
-    status, answer = upload(simulator, GIF, content="Grüße STOP")
-
-    assert 200 == status
-    assert "Grüße STOP" == answer["recent_messages"][0]["content"]
-    assert answer["recent_messages"][0]["media_urls"][0].endswith("/media/0")
-
-
-def test_files_that_are_no_picture_are_refused(simulator: Simulator) -> None:
-    assert 400 == upload(simulator, ("a.gif", b"shoe", "image/gif"))[0]
-    assert 400 == upload(simulator, ("a.pdf", b"%PDF", "application/pdf"))[0]
-    assert 400 == upload(simulator, ("a.gif", b"GIF8" + bytes(5 * 1024 * 1024), "image/gif"))[0]
-    assert 400 == upload(simulator, GIF, GIF)[0]
-    assert 400 == upload(simulator, GIF, media_url="https://example.com/a.gif")[0]
-    assert 400 == send(simulator, media_file="shoe").status_code
-    assert [] == simulator.texts
-
-
-def test_broken_form_is_refused(simulator: Simulator) -> None:
-    response = asked(
-        simulator,
-        "POST",
-        "text-messages.json",
-        content=b"--x\r\nContent-Disposition: form-data\r\n\r\nshoe\r\n--x--\r\n",
-        headers={"Content-Type": "multipart/form-data; boundary=x"},
-    )
-
-    assert 400 == response.status_code

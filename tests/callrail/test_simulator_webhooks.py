@@ -9,11 +9,12 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from callrail_relay.callrail.simulator import InProcessTransport, Manner, Simulator, create_app
+from callrail_relay.callrail.simulator import Manner, Simulator
 from callrail_relay.callrail.simulator.webhooks import Telling, post_over_http
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.domain.inbound import Direction, ShownNumber
 from tests.callrail.simulated import RECIPIENT, asked, listening, make_client, make_simulator, text_form
+from tests.support.in_process import InProcessTransport
 
 LIVE = Path(__file__).parents[1] / "data" / "callrail" / "webhook-text-received.live-2026-04-08.json"
 RECEIVED, SENT = "https://texts.example.com/received", "https://texts.example.com/sent"
@@ -137,7 +138,7 @@ def test_webhooks_travel_over_http(simulator: Simulator) -> None:
         async with listening(make_simulator()) as url:
             for integration in simulator.integrations.values():
                 integration.config["sms_received_webhook"] = [f"{url}/hook", "http://127.0.0.1:9/nobody"]
-            async with make_client(InProcessTransport(create_app(simulator))) as client:
+            async with make_client(InProcessTransport(simulator)) as client:
                 reply = {"recipient": RECIPIENT, "content": "Hello"}
                 response: httpx.Response = await client.post("/sandbox/replies", json=reply)
                 assert 201 == response.status_code

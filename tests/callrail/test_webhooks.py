@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.callrail.numbers import read_number
 from callrail_relay.callrail.webhooks import read_text
+from callrail_relay.callrail.wire import read_number
 from callrail_relay.domain.inbound import CallRailText, Direction, ShownNumber
 
 DATA = Path(__file__).parents[1] / "data" / "callrail"

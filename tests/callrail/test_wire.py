@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.callrail import wire
+from callrail_relay.callrail import answers, wire
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import (
     Outcome,
@@ -41,7 +41,7 @@ TRACKER_FIELDS = (
 def read(status: int, body: object = None, *, content: str = "Hello", **headers: str) -> Outcome:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wire.read_send_answer(status, named, raw, recipient=RECIPIENT, content=content)
+    return answers.read_send_answer(status, named, raw, recipient=RECIPIENT, content=content)
 
 
 def conversation(**changes: object) -> dict[str, object]:
@@ -339,7 +339,7 @@ def test_words_of_every_known_shape_are_found(body: object, words: str) -> None:
     """One line, cut to a readable length, with phone numbers masked."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    assert words == wire.read_words(raw)
+    assert words == answers.read_words(raw)
 
 
 def test_words_nested_without_end_do_no_harm() -> None:
@@ -347,13 +347,13 @@ def test_words_nested_without_end_do_no_harm() -> None:
     for depth in (*range(1, 1000, 50), 5_000, 20_000, 200_000):
         body = b'{"error":' + b"[" * depth + b'"x"' + b"]" * depth + b"}"
 
-        assert wire.read_words(body)
+        assert answers.read_words(body)
 
 
 @given(JSON)
 def test_words_are_found_in_any_json(value: object) -> None:
     """No shape of an error body is an error here."""
-    assert 0 < len(wire.read_words(json.dumps({"errors": value}).encode())) <= 330
+    assert 0 < len(answers.read_words(json.dumps({"errors": value}).encode())) <= 330
 
 
 @given(
@@ -361,7 +361,7 @@ def test_words_are_found_in_any_json(value: object) -> None:
 )
 def test_every_answer_is_an_outcome(body: bytes, status: int, headers: dict[str, str]) -> None:
     """Nothing that can come back raises."""
-    assert wire.read_send_answer(status, headers, body, recipient=RECIPIENT, content="Hello").detail
+    assert answers.read_send_answer(status, headers, body, recipient=RECIPIENT, content="Hello").detail
 
 
 def test_rate_limit_keeps_its_words_and_its_wait() -> None:
@@ -388,7 +388,7 @@ def test_rate_limit_keeps_its_words_and_its_wait() -> None:
 )
 def test_insane_waits_are_no_waits(value: str, seconds: float | None) -> None:
     """Nothing below a second or beyond an hour is believed."""
-    assert seconds == wire.read_retry_after({"retry-after": value})
+    assert seconds == answers.read_retry_after({"retry-after": value})
 
 
 def test_wait_until_a_date_is_measured_on_the_servers_clock() -> None:
@@ -398,10 +398,10 @@ def test_wait_until_a_date_is_measured_on_the_servers_clock() -> None:
         format_datetime(START + timedelta(minutes=2), usegmt=True),
     )
 
-    assert 120.0 == wire.read_retry_after({"retry-after": then, "date": now})
-    assert wire.read_retry_after({"retry-after": then}) is None
-    assert wire.read_retry_after({"retry-after": now, "date": then}) is None
-    assert wire.read_retry_after({"retry-after": then, "date": "Mon, 02 Mar 2026 15:00:00"}) is None
+    assert 120.0 == answers.read_retry_after({"retry-after": then, "date": now})
+    assert answers.read_retry_after({"retry-after": then}) is None
+    assert answers.read_retry_after({"retry-after": now, "date": then}) is None
+    assert answers.read_retry_after({"retry-after": then, "date": "Mon, 02 Mar 2026 15:00:00"}) is None
 
 
 def test_usage_is_read_from_the_headers() -> None:
@@ -423,7 +423,7 @@ def test_usage_is_read_from_the_headers() -> None:
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "9999999999", "\u0663", " 5"])
 def test_insane_counts_are_passed_over(value: str) -> None:
     """A header that is no plain number says nothing."""
-    assert Usage() == wire.read_usage(
+    assert Usage() == answers.read_usage(
         {"x-rate-limit-hourly-used": value, "x-rate-limit-daily-allowed": value}
     )
 
@@ -432,7 +432,7 @@ def test_nobody_allows_nothing() -> None:
     """A limit of 0 is not believed: it would stop every text for good."""
     headers = {"x-rate-limit-hourly-allowed": "0", "x-rate-limit-hourly-used": "0"}
 
-    assert Usage(hour_used=0) == wire.read_usage(headers)
+    assert Usage(hour_used=0) == answers.read_usage(headers)
 
 
 def test_lists_are_read() -> None:

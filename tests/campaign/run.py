@@ -18,7 +18,7 @@ import httpx
 import sqlalchemy as sa
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
-from callrail_relay.callrail.simulator.limits import Bucket
+from callrail_relay.callrail.simulator.records import Bucket
 from callrail_relay.clock import SystemClock
 from callrail_relay.web.server import Listener
 from tests.campaign.gate import Gate

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from tests.support.secret_service import secret_service
 
 STEP = """
@@ -49,6 +51,7 @@ def run(environment: Mapping[str, str], config: Path, *words: str) -> subprocess
     )
 
 
+@pytest.mark.slow
 def test_secret_outlives_the_process_and_the_session(tmp_path: Path) -> None:
     """Stored in one process it is found in the next, and after another login, until it is removed."""
     config, other = tmp_path / "config.toml", tmp_path / "other.toml"
@@ -67,6 +70,7 @@ def test_secret_outlives_the_process_and_the_session(tmp_path: Path) -> None:
     assert not (tmp_path / "secrets.toml").exists()
 
 
+@pytest.mark.slow
 def test_locked_keyring_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     """Whoever has not unlocked it is told so."""
     config = tmp_path / "config.toml"

@@ -358,6 +358,7 @@ except SecretFault:
 """
 
 
+@pytest.mark.slow
 def test_hanging_keyring_does_not_keep_the_process() -> None:
     """The process ends although the keyring never answers."""
     done = subprocess.run(
@@ -377,6 +378,7 @@ print("keyring" in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system always has one")
 @pytest.mark.parametrize(
     ("variables", "asks"),

@@ -347,3 +347,8 @@ def test_what_is_personal_is_kept_for_two_days_at_least(raw: object) -> None:
     """The limit of a day is reckoned from what is kept."""
     with pytest.raises(ValidationError, match="must"):
         Retention.model_validate({"after": raw})
+
+
+def test_replies_are_polled_every_ten_minutes_or_never() -> None:
+    assert timedelta(minutes=10) == Replies().poll_every
+    assert Replies.model_validate({"poll_every": "off"}).poll_every is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, load_faults
-from callrail_relay.callrail.simulator.control import routes
+from callrail_relay.callrail.simulator.app import sandbox_routes
 from callrail_relay.config.loading import variable_names
 from callrail_relay.config.settings import TABLES
 from tests.callrail.simulated import make_simulator
@@ -47,7 +47,7 @@ def test_every_route_of_the_sandbox_is_described() -> None:
     """Nothing under /sandbox is left for the reader to find."""
     described = SANDBOX.inline_code()
 
-    for route in routes(make_simulator()):
+    for route in sandbox_routes(make_simulator()):
         assert any(f"{method} {route.path}" in described for method in route.methods or ()), route.path
 
 

@@ -100,3 +100,22 @@ def test_payloads_of_the_page_can_be_replayed(block: Block) -> None:
 
     assert entries
     assert all(isinstance(entry, Payload) and entry.message and entry.seller_phone for entry in entries)
+
+
+def test_a_text_is_followed_through_files_that_exist() -> None:
+    """The walk is short enough to be read, and names each file once."""
+    walk = ARCHITECTURE.text.partition("<!-- walk: begin -->")[2].partition("<!-- walk: end -->")[0]
+    files = re.findall(r"^\d+\. `([^`]+)`", walk, re.MULTILINE)
+
+    assert 10 <= len(files) == len(set(files)) <= 18
+    assert [] == [file for file in files if not (ROOT / "callrail_relay" / file).is_file()]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
+def test_files_of_the_code_that_a_page_names_exist(page: Path) -> None:
+    """Relative to the package or to the repository."""
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", page.read_text(encoding="utf-8"))
+
+    assert [] == [
+        one for one in named if not any((at / one).is_file() for at in (ROOT / "callrail_relay", ROOT))
+    ]

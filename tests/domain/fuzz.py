@@ -19,7 +19,6 @@ from pathlib import Path
 from random import Random
 
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import (
     Mapper,
     MappingPolicy,
@@ -35,6 +34,7 @@ from callrail_relay.domain.payload import MOST_ENTRIES, is_storable
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.sentences import explain
 from callrail_relay.web.public import LARGEST_BODY
+from tests.support.policies import guard_policy
 
 SAMPLES = Path(__file__).parent.parent / "data" / "if3"
 FORM = "application/x-www-form-urlencoded"
@@ -75,7 +75,7 @@ TOKENS = [
 ROUTE = Route("ACC1", "COM1", "+12025550133")
 POLICY = MappingPolicy(
     routes=Routes(rules=(RouteRule(ROUTE, team_id="42"), RouteRule(ROUTE, sender_id="789")), default=ROUTE),
-    guards=GuardPolicy(),
+    guards=guard_policy(),
     max_characters=140,
     limits=Limits(150, 1000),
 )

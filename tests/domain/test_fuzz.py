@@ -2,9 +2,12 @@
 
 from random import Random
 
+import pytest
+
 from tests.domain.fuzz import fuzz
 
 
+@pytest.mark.slow
 def test_no_bytes_break_the_mapping() -> None:
     """Whatever comes, it becomes texts or reasons, and quickly."""
     # Other tests share the processor; the command is stricter.

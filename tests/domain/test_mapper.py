@@ -15,6 +15,7 @@ from callrail_relay.domain.payload import read_request
 from callrail_relay.domain.routing import Route, RouteRule, Routes
 from callrail_relay.sentences import explain
 from tests.support.factories import RECIPIENT, make_id, make_route
+from tests.support.policies import guard_policy
 
 ROUTES = st.builds(Route, st.text(), st.text(), st.text())
 POLICIES = st.builds(
@@ -44,7 +45,7 @@ def make_mapper(policy: MappingPolicy | None = None) -> Mapper:
         policy
         or MappingPolicy(
             routes=Routes(default=make_route()),
-            guards=GuardPolicy(),
+            guards=guard_policy(),
             max_characters=140,
             limits=Limits(150, 1000),
         ),

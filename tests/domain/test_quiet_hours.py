@@ -57,6 +57,7 @@ def one_of_each_clock() -> tuple[str, ...]:
     return tuple({zones_of(f"+1{area}5550122"): f"+1{area}5550122" for area in area_codes()}.values())
 
 
+@pytest.mark.slow
 def test_the_zones_are_those_of_phonenumbers() -> None:
     """The table is what the library's data makes, and no exchange has a zone that its area code has not."""
     if not zones.wheel().exists():

@@ -7,16 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callrail_relay.domain.reconcile import (
-    LADDER,
     LONGEST,
     RETRY_LATER,
     RETRY_SOON,
-    LookupPolicy,
 )
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT
+from tests.support.policies import LADDER, lookup_policy
 
-POLICY = LookupPolicy(accounts=frozenset({ACCOUNT}))
+POLICY = lookup_policy(accounts=frozenset({ACCOUNT}))
 TICK = timedelta(microseconds=1)
 
 
@@ -67,7 +66,7 @@ def test_a_look_that_was_not_answered_is_tried_again(now: datetime, wait: timede
 def test_others_wait_until_the_last_look_can_be_over() -> None:
     """The ladder, and a minute for the last rung to be tried once more."""
     assert START + LADDER[-1] + RETRY_SOON == POLICY.blocks_until(START)
-    short = LookupPolicy(accounts=frozenset({ACCOUNT}), ladder=(timedelta(seconds=2),))
+    short = lookup_policy(accounts=frozenset({ACCOUNT}), ladder=(timedelta(seconds=2),))
     assert after(seconds=62) == short.blocks_until(START)
 
 
@@ -78,7 +77,7 @@ def test_others_wait_until_the_last_look_can_be_over() -> None:
 )
 def test_the_next_look_is_always_ahead(rungs: list[int], age: int, *, answered: bool) -> None:
     """Nothing is looked up over and over in one instant, and every ladder has an end."""
-    policy = LookupPolicy(
+    policy = lookup_policy(
         accounts=frozenset({ACCOUNT}), ladder=tuple(timedelta(seconds=rung) for rung in rungs)
     )
     then = policy.next_look(START, answered=answered, now=after(seconds=age))

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.delivery import Claim, ClaimResult, RecordResult
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import (
@@ -37,12 +37,10 @@ from callrail_relay.domain.outcome import (
     Unknown,
 )
 from callrail_relay.domain.reconcile import (
-    LADDER,
     DueLookup,
     FailedLookup,
     FoundText,
     Lookup,
-    LookupPolicy,
     OnUnknown,
     normalise,
 )
@@ -75,6 +73,7 @@ from tests.support.factories import (
     make_route,
     make_submission,
 )
+from tests.support.policies import LADDER, guard_policy, lookup_policy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,7 +96,7 @@ MAPPER = Mapper(
         routes=Routes(
             tuple(RouteRule(make_route(tracking_number=number), team_id=number) for number, _ in KEYS)
         ),
-        guards=GuardPolicy(duplicate=Mode.OFF, mass_text=Mode.OFF),
+        guards=guard_policy(duplicate=Mode.OFF, mass_text=Mode.OFF),
         max_characters=POLICY.max_characters,
         limits=LIMITS,
     ),
@@ -311,7 +310,7 @@ class RelayMachine(RuleBasedStateMachine):
         self.set_back = timedelta()
         # When, in true time, each attempt's outcome turned out not to be known.
         self.unknown_at: dict[int, datetime] = {}
-        self.lookups = LookupPolicy(accounts=POLICY.accounts)
+        self.lookups = lookup_policy(accounts=POLICY.accounts)
         self.stored = read(bench.engine)
 
     # --- what the world is like ---

@@ -3,16 +3,17 @@
 import json
 
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Mapper, MappingPolicy, RawSubmission
 from callrail_relay.domain.routing import Routes
 from tests.support.factories import RECIPIENT, make_id, make_route
+from tests.support.policies import guard_policy
 
 
 def make_mapper() -> Mapper:
     policy = MappingPolicy(
         routes=Routes(default=make_route()),
-        guards=GuardPolicy(mass_text=Mode.OFF),
+        guards=guard_policy(mass_text=Mode.OFF),
         max_characters=140,
         limits=Limits(150, 1000),
     )

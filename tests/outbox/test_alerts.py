@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from callrail_relay.domain.alerts import Changes, Incident, Level, Undecided
+from callrail_relay.domain.alerts import Change, Incident, Level, Undecided
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import Unknown
@@ -25,8 +25,16 @@ HELD = Verdict((Reason("merge_tag", {"detail": "It holds a merge tag."}),))
 
 
 def incident(key: str = "paused:ACC1", **changes: object) -> Incident:
-    made = Incident(key=key, level=Level.ERROR, detail=f"{key} is wrong.", opened_at=START)
+    made = Incident(key=key, level=Level.ERROR, parameters={"account": "ACC1"}, opened_at=START)
     return replace(made, **changes)  # type: ignore[arg-type]  # names are checked there
+
+
+async def change(outbox: Store, before: Incident | None, after: Incident | None) -> None:
+    await outbox.write(alerts.change_incidents, [Change(before=before, after=after)])
+
+
+def over(one: Incident) -> Incident:
+    return replace(one, level=Level.OVER, told_at=None)
 
 
 async def put_held(outbox: Store, number: int) -> None:
@@ -81,20 +89,18 @@ async def test_failures_count_for_ten_minutes(outbox: Store, worker: Worker, clo
 
 
 async def test_an_incident_is_opened_once(outbox: Store, second_outbox: Store) -> None:
-    """Whichever node is first; the other's words change nothing."""
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
-    await second_outbox.write(
-        alerts.change_incidents, Changes(opened=(incident(detail="Later.", told_at=START),))
-    )
+    """By the first node that looks; the other's changes nothing."""
+    await change(outbox, None, incident())
+    await change(second_outbox, None, incident(told_at=START))
 
     assert [incident()] == await second_outbox.read(alerts.read_incidents)
 
 
 async def test_one_node_at_a_time_tells(outbox: Store, second_outbox: Store, clock: ManualClock) -> None:
     """When it dies meanwhile, another does when the lease is over."""
-    await outbox.write(
-        alerts.change_incidents, Changes(opened=(incident(), incident("failures", told_at=START)))
-    )
+    told = incident("failures", told_at=START)
+    await change(outbox, None, incident())
+    await change(outbox, None, told)
 
     [claimed] = await outbox.write(alerts.claim_alerts, MINUTE)
     assert [] == await second_outbox.write(alerts.claim_alerts, MINUTE)
@@ -107,41 +113,67 @@ async def test_one_node_at_a_time_tells(outbox: Store, second_outbox: Store, clo
 
 
 async def test_the_end_is_told_and_then_forgotten(outbox: Store) -> None:
-    await outbox.write(
-        alerts.change_incidents, Changes(opened=(incident(told_at=START), incident("failures")))
-    )
+    begun = incident(told_at=START)
+    other = incident("failures")
+    await change(outbox, None, begun)
+    await change(outbox, None, other)
 
-    await outbox.write(
-        alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}, dropped=frozenset({"failures"}))
-    )
+    await change(outbox, begun, over(begun))
+    await change(outbox, other, None)
 
     [claimed] = await outbox.write(alerts.claim_alerts, MINUTE)
-    assert (Level.OVER, "Well again.") == (claimed.level, claimed.detail)
+    assert over(begun) == claimed
     await outbox.write(alerts.mark_told, [claimed])
     assert [] == await outbox.read(alerts.read_incidents)
 
 
 async def test_an_end_that_was_not_told_can_begin_again(outbox: Store) -> None:
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident(told_at=START),)))
-    await outbox.write(alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}))
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident(told_at=START),)))
+    begun = incident(told_at=START)
+    await change(outbox, None, begun)
+    await change(outbox, begun, over(begun))
+    await change(outbox, over(begun), begun)
 
-    assert [] == await outbox.write(alerts.claim_alerts, MINUTE)
+    assert [begun] == await outbox.read(alerts.read_incidents)
+
+
+async def test_what_another_node_changed_meanwhile_stays(outbox: Store, second_outbox: Store) -> None:
+    begun = incident(told_at=START)
+    again = incident(opened_at=START + MINUTE)
+    await change(outbox, None, begun)
+
+    await change(outbox, begun, again)
+    await change(second_outbox, begun, over(begun))
+
+    assert [again] == await outbox.read(alerts.read_incidents)
+
+
+async def test_that_one_may_have_been_told_is_remembered(outbox: Store) -> None:
+    """Though it is to be told again now."""
+    begun = incident(told_at=START)
+    again = incident(opened_at=START + MINUTE, in_hand=True)
+    await change(outbox, None, begun)
+
+    await change(outbox, begun, again)
+
+    assert (
+        [again] == await outbox.read(alerts.read_incidents) == await outbox.write(alerts.claim_alerts, MINUTE)
+    )
 
 
 async def test_what_changed_while_it_was_told_is_told_anew(outbox: Store) -> None:
     """The end is not lost with the word that the beginning arrived."""
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
+    begun = incident()
+    await change(outbox, None, begun)
     claimed = await outbox.write(alerts.claim_alerts, MINUTE)
-    await outbox.write(alerts.change_incidents, Changes(over={"paused:ACC1": "Well again."}))
+    await change(outbox, begun, over(begun))
     await outbox.write(alerts.mark_told, claimed)
     await outbox.write(alerts.put_off, claimed, START + MINUTE)
 
-    assert ["Well again."] == [one.detail for one in await outbox.write(alerts.claim_alerts, MINUTE)]
+    assert [over(begun)] == await outbox.write(alerts.claim_alerts, MINUTE)
 
 
 async def test_what_was_put_off_waits(outbox: Store, clock: ManualClock) -> None:
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident(),)))
+    await change(outbox, None, incident())
     await outbox.write(alerts.put_off, await outbox.write(alerts.claim_alerts, MINUTE), START + QUARTER)
 
     clock.advance(QUARTER - timedelta(seconds=1))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from callrail_relay.domain.account import DAY, HOUR, Limits
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Refusal, Rejected, Unknown
 from callrail_relay.outbox import decisions
@@ -28,10 +28,11 @@ from tests.outbox.worker import (
 )
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_submission, recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
-NEVER_TOO_OLD = GuardPolicy(too_old=Mode.OFF)
+NEVER_TOO_OLD = guard_policy(too_old=Mode.OFF)
 
 
 async def put_many(outbox: Store, count: int, *, account_id: str = ACCOUNT, first: int = 0) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Refusal, Rejected
 from callrail_relay.outbox import decisions, opt_outs
@@ -20,6 +20,7 @@ from tests.support.factories import (
     make_route,
     recipient,
 )
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +99,7 @@ async def test_a_guard_that_does_not_hold_lets_it_go(
     await put(outbox, "Hello")
     clock.advance(MAX_AGE + MOMENT)
 
-    await worker.under(guards=GuardPolicy(too_old=mode)).take()
+    await worker.under(guards=guard_policy(too_old=mode)).take()
 
 
 async def test_an_age_of_ones_own(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -106,7 +107,7 @@ async def test_an_age_of_ones_own(outbox: Store, worker: Worker, clock: ManualCl
     await put(outbox, "Hello")
     clock.advance(61)
 
-    assert await worker.under(guards=GuardPolicy(max_age=timedelta(minutes=1))).waits() is None
+    assert await worker.under(guards=guard_policy(max_age=timedelta(minutes=1))).waits() is None
 
 
 async def opt_out(outbox: Store, worker: Worker, clock: ManualClock) -> None:

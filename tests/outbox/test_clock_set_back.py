@@ -8,18 +8,18 @@ import pytest
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import decisions, lookups
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, recipient
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
 YEAR = timedelta(days=365)
 LOST = Unknown("the answer did not come.")
-LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+LOOKUPS = lookup_policy(accounts=frozenset({ACCOUNT}))
 
 
 @pytest.mark.parametrize("span", [HOUR, YEAR])

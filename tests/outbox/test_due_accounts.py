@@ -8,7 +8,6 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.account import HOUR, Limits
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.outcome import NotSent
 from callrail_relay.outbox import claim as store_claim
@@ -20,6 +19,7 @@ from tests.outbox.database import connected
 from tests.outbox.worker import Worker, codes_of, put, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, TRACKING_NUMBER, recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -181,7 +181,7 @@ async def test_many_texts_that_grew_too_old_are_held_some_at_a_time(
     """A webhook that comes meanwhile does not wait until all of them are held."""
     for number in range(AT_ONCE + 2):
         await put(outbox, f"Old {number}", to=recipient(number))
-    clock.advance(GuardPolicy().max_age + timedelta(seconds=1))
+    clock.advance(guard_policy().max_age + timedelta(seconds=1))
     await put(outbox, "New", to=recipient(99))
 
     first = await worker.look()
@@ -215,7 +215,7 @@ async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """At the very moment at which it will not leave any more."""
-    worker = worker.under(limits=Limits(3, 10), guards=GuardPolicy(max_age=timedelta(seconds=30)))
+    worker = worker.under(limits=Limits(3, 10), guards=guard_policy(max_age=timedelta(seconds=30)))
     await put(outbox, "First")
     await worker.send()
     long = await put(outbox, words(400), to=recipient(1))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Accepted, MappedText, NewMessage
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import queries
@@ -14,6 +14,7 @@ from callrail_relay.sentences import explain
 from tests.outbox.worker import Worker, accept_one, codes_of, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import make_draft, make_message, make_route, make_submission
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +50,7 @@ async def test_the_same_text_later_is_meant(outbox: Store, clock: ManualClock) -
 
 async def test_the_window_is_a_setting(outbox: Store, clock: ManualClock) -> None:
     """Who knows a sender that repeats after a minute makes it longer."""
-    policy = GuardPolicy(duplicate_window=timedelta(minutes=2))
+    policy = guard_policy(duplicate_window=timedelta(minutes=2))
     await accept(outbox, make_message())
     clock.advance(timedelta(minutes=2) - MOMENT)
 

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from callrail_relay.domain.guards import Verdict
 from callrail_relay.domain.message import Reason, Status
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import decisions, history, opt_outs
 from callrail_relay.outbox.store import Store
@@ -27,6 +26,7 @@ from tests.support.factories import (
     make_submission,
     recipient,
 )
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -142,7 +142,7 @@ async def test_unknown_text_waits_for_a_person_when_it_is_not_looked_up_any_more
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """Until then it is on its way to be settled by itself."""
-    looked_up = replace(worker, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
+    looked_up = replace(worker, lookups=lookup_policy(accounts=frozenset({ACCOUNT})))
     await put(outbox, "Looked up")
     await looked_up.finish(await looked_up.take(), Unknown("It broke."))
     clock.advance(timedelta(minutes=30))  # the account waits after an unknown outcome

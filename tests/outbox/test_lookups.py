@@ -9,7 +9,6 @@ import pytest
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Unknown
 from callrail_relay.domain.reconcile import (
-    LADDER,
     DueLookup,
     FailedLookup,
     FoundText,
@@ -24,10 +23,11 @@ from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, SENT, TOO_MANY, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_route, recipient
+from tests.support.policies import LADDER, lookup_policy
 
 pytestmark = pytest.mark.anyio
 
-POLICY = LookupPolicy(accounts=frozenset({ACCOUNT}))
+POLICY = lookup_policy(accounts=frozenset({ACCOUNT}))
 FAILED = FailedLookup(detail="CallRail answered 500.", requests=3)
 RESEND_ONCE = replace(POLICY, on_unknown=OnUnknown.RESEND_ONCE)
 LOST = Unknown("the relay stopped.", own_fault=True)
@@ -110,7 +110,7 @@ async def test_nothing_is_looked_up_before_its_time(outbox: Store, worker: Worke
     """And nothing of an account outside the settings."""
     await put(outbox, "Hello")
     await worker.send(LOST)
-    others = LookupPolicy(accounts=frozenset({"ACC-OTHER"}))
+    others = lookup_policy(accounts=frozenset({"ACC-OTHER"}))
 
     assert await outbox.write(lookups.claim_lookup, POLICY) is None
     assert START + timedelta(seconds=15) == await outbox.read(lookups.next_lookup, POLICY)

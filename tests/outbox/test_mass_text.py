@@ -12,6 +12,7 @@ from callrail_relay.outbox.store import Store
 from tests.outbox.worker import accept_one, codes_of, find, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import make_draft, make_message, make_route, make_submission, recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +88,7 @@ async def test_ten_minutes_later_it_may_be_sent_again(outbox: Store, clock: Manu
 @pytest.mark.parametrize("mode", [Mode.WARN, Mode.OFF])
 async def test_the_guard_may_warn_or_be_off(outbox: Store, mode: Mode) -> None:
     """A warning is kept with the text, which goes."""
-    policy = GuardPolicy(mass_text=mode)
+    policy = guard_policy(mass_text=mode)
     accepted = await accept(outbox, *(text_to(number) for number in range(6)), guards=policy)
 
     assert {QUEUED} == {one.status for one in accepted}

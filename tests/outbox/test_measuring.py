@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from callrail_relay.domain.delivery import RECENT
 from callrail_relay.domain.message import Status, uuid7
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import REFUSED, Worker, accept_one
@@ -24,6 +23,7 @@ from tests.support.factories import (
     make_submission,
     recipient,
 )
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ async def test_what_is_undone_is_counted_however_old_it_is(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """What is done counts for a day."""
-    worker = Worker(outbox, lookups=LookupPolicy(accounts=frozenset({ACCOUNT})))
+    worker = Worker(outbox, lookups=lookup_policy(accounts=frozenset({ACCOUNT})))
     for number in range(3):
         await put(outbox, clock, number)
     await worker.send()

@@ -14,12 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 import callrail_relay
-from callrail_relay.domain.alerts import Changes, Incident, Level
-from callrail_relay.domain.guards import GuardPolicy, Verdict
-from callrail_relay.domain.inbound import Direction, PollPolicy, ShownNumber
+from callrail_relay.domain.alerts import Change, Incident, Level
+from callrail_relay.domain.guards import Verdict
+from callrail_relay.domain.inbound import Direction, ShownNumber
 from callrail_relay.domain.message import MessageFilter, Reason, Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
-from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup, LookupPolicy
+from callrail_relay.domain.reconcile import FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
@@ -57,6 +57,7 @@ from tests.support.factories import (
     make_submission,
     recipient,
 )
+from tests.support.policies import guard_policy, lookup_policy, poll_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ SMALL = (
     "ix_messages_release",
 )
 
-LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+LOOKUPS = lookup_policy(accounts=frozenset({ACCOUNT}))
 LOST = Unknown("the relay stopped.", own_fault=True)
 
 PACKAGE = Path(callrail_relay.__file__).parent
@@ -197,7 +198,7 @@ async def hear(outbox: Store, clock: ManualClock) -> None:
     forward = await outbox.write(replies.claim_forward, timedelta(minutes=5))
     assert forward is not None
     await outbox.write(replies.end_forward, forward.resource_id, None)
-    polls = PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
+    polls = poll_policy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=15))
     poll = await outbox.write(replies.claim_poll, polls)
     assert poll is not None
     await outbox.write(replies.end_poll, poll.id, 1, well=True)
@@ -286,12 +287,12 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await accept_one(outbox, submission)
     await outbox.read(decisions.read_submission, submission.id)
     await outbox.write(
-        decisions.remap, replace(incomplete, draft=make_draft(), verdict=Verdict()), GuardPolicy()
+        decisions.remap, replace(incomplete, draft=make_draft(), verdict=Verdict()), guard_policy()
     )
     await outbox.read(alerts.read_undecided, timedelta(minutes=15))
     await outbox.read(alerts.count_failures, [ACCOUNT])
-    incident = Incident(key="paused:ACC1", level=Level.ERROR, detail="It is paused.", opened_at=clock.now())
-    await outbox.write(alerts.change_incidents, Changes(opened=(incident,)))
+    incident = Incident(key="paused:ACC1", level=Level.ERROR, opened_at=clock.now())
+    await outbox.write(alerts.change_incidents, [Change(before=None, after=incident)])
     claimed = await outbox.write(alerts.claim_alerts, timedelta(minutes=1))
     await outbox.write(alerts.put_off, claimed, clock.now())
     await outbox.write(alerts.mark_told, claimed)
@@ -304,7 +305,7 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.read(relay_secrets.token_ends_at, "digest")
     await outbox.read(relay_secrets.read_ended_tokens)
     await outbox.read(
-        replies.last_poll, PollPolicy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=10))
+        replies.last_poll, poll_policy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=10))
     )
     await outbox.write(contacts.note_contacts, [ACCOUNT], answered=True)
     await outbox.read(contacts.read_contacts, [ACCOUNT])

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from callrail_relay.domain.health import Contact
-from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox import contacts, replies
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
@@ -20,6 +19,7 @@ from tests.outbox.database import connected
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT
+from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -190,7 +190,7 @@ async def test_contact_is_what_callrail_answered_last(
         clock.advance(1)
         await outbox.write(replies.end_poll, due.id, requests, well=well)
 
-    policy = PollPolicy(companies=((ACCOUNT, "COM1"),), every=timedelta(seconds=1))
+    policy = poll_policy(companies=((ACCOUNT, "COM1"),), every=timedelta(seconds=1))
     assert Contact() == await contact()
 
     await put(outbox, "Hello")

@@ -15,6 +15,7 @@ from callrail_relay.sentences import explain_all
 from tests.outbox.worker import Worker, accept_one, codes_of, find, put, status_of
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, make_draft, make_message, make_submission
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 EVENING = datetime(2026, 3, 3, 1, 59, tzinfo=UTC)
 NIGHT = datetime(2026, 3, 3, 2, 0, tzinfo=UTC)
 MORNING = datetime(2026, 3, 3, 13, 0, tzinfo=UTC)
-QUIET = GuardPolicy(quiet_hours=Mode.HOLD)
+QUIET = guard_policy(quiet_hours=Mode.HOLD)
 
 
 @pytest.fixture

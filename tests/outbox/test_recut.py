@@ -6,13 +6,14 @@ import pytest
 
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
-from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup, LookupPolicy
+from callrail_relay.domain.reconcile import DueLookup, FoundText, Lookup
 from callrail_relay.outbox import decisions, lookups
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all
 from tests.outbox.worker import REFUSED, Worker, find, put, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, recipient
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -123,7 +124,7 @@ async def test_the_pieces_count_as_pending(outbox: Store, bold: Worker) -> None:
 
 
 LOST = Unknown("the relay stopped.", own_fault=True)
-LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+LOOKUPS = lookup_policy(accounts=frozenset({ACCOUNT}))
 
 
 async def resend_and_refuse(outbox: Store, clock: ManualClock) -> tuple[Worker, str, DueLookup]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.guards import GuardPolicy, Mode, Verdict
+from callrail_relay.domain.guards import Mode, Verdict
 from callrail_relay.domain.mapper import MappedText, NewMessage, StoredSubmission
 from callrail_relay.domain.message import Message, Reason, Source, Status
 from callrail_relay.outbox import decisions, opt_outs, queries
@@ -20,11 +20,12 @@ from tests.support.factories import (
     make_message,
     make_submission,
 )
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
 NO_ROUTE = Verdict((Reason("no_route", {"detail": "No route fits."}),))
-POLICY = GuardPolicy()
+POLICY = guard_policy()
 
 
 async def put_incomplete(outbox: Store) -> NewMessage:

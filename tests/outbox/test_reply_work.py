@@ -1,21 +1,23 @@
 """What nodes share of the work on replies: looking for them, and passing them on."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from callrail_relay.domain.inbound import OVERLAP, PollPolicy
+from callrail_relay.domain.inbound import OVERLAP
 from callrail_relay.outbox import replies
 from callrail_relay.outbox.store import Store
 from tests.outbox.told import POLICY, ingest_one, make_told, new_keys
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, COMPANY
+from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
 
 EVERY = timedelta(minutes=15)
 MINUTE = timedelta(minutes=1)
-POLLS = PollPolicy(companies=((ACCOUNT, COMPANY), (ACCOUNT, "COM2")), every=EVERY)
+POLLS = poll_policy(companies=((ACCOUNT, COMPANY), (ACCOUNT, "COM2")), every=EVERY)
 
 
 async def test_each_look_is_made_by_one_node(outbox: Store, second_outbox: Store, clock: ManualClock) -> None:
@@ -53,9 +55,7 @@ async def test_each_reply_is_passed_on_by_one_node(
     outbox: Store, second_outbox: Store, clock: ManualClock
 ) -> None:
     """The one that waited longest first."""
-    policy = POLICY.__class__(
-        accounts=POLICY.accounts, tracking_numbers=POLICY.tracking_numbers, forwards=True
-    )
+    policy = replace(POLICY, forwards=True)
     assert await outbox.read(replies.next_forward) is None
     for number in range(2):
         await ingest_one(outbox, make_told(f"Reply {number}", key=f"SCI{number}"), policy)

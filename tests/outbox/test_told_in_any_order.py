@@ -15,7 +15,6 @@ from callrail_relay.domain.inbound import CallRailText, Direction, Pair, ShownNu
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.domain.opt_keywords import OptKeyword, read_opt_keyword
 from callrail_relay.domain.outcome import NotSent, Outcome, Sent, Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox import decisions, opt_outs, queries, record
 from tests.outbox.machine import Bench, open_bench
@@ -30,6 +29,7 @@ from tests.support.factories import (
     make_policy,
     make_submission,
 )
+from tests.support.policies import lookup_policy
 
 PAT, KIM = "+12025550122", "+13035550122"
 """Whose last four digits are the same."""
@@ -273,7 +273,7 @@ class _Sendings:
                     outcome,
                     interval=timedelta(),
                     random=Random(1),
-                    lookups=LookupPolicy(accounts=frozenset({ACCOUNT}), ladder=(SECOND,)),
+                    lookups=lookup_policy(accounts=frozenset({ACCOUNT}), ladder=(SECOND,)),
                 )
             )
             self.bench.run(self.bench.outbox.write(decisions.resume, ACCOUNT))

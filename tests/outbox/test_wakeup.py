@@ -4,16 +4,16 @@ import pytest
 
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import decisions, wakeup
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker, accept_one, put
 from tests.support.clock import ManualClock
 from tests.support.factories import ACCOUNT, make_message, make_submission
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
-LOOKUPS = LookupPolicy(accounts=frozenset({ACCOUNT}))
+LOOKUPS = lookup_policy(accounts=frozenset({ACCOUNT}))
 
 
 async def test_what_a_person_decides_elsewhere_shows(

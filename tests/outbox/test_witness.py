@@ -10,7 +10,6 @@ from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.inbound import CallRailText, Direction, Ingested, ShownNumber
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, RateLimited, Refusal, Rejected, Sent, Unknown
-from callrail_relay.domain.reconcile import LookupPolicy
 from callrail_relay.outbox import decisions, history, lookups
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
@@ -18,6 +17,7 @@ from tests.outbox.told import POLICY, ingest_one, make_told, masked
 from tests.outbox.worker import Worker, find, put, sent_with, status_of
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, RECIPIENT, TRACKING_NUMBER, make_policy, recipient
+from tests.support.policies import lookup_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ SECOND = timedelta(seconds=1)
 def worker(outbox: Store) -> Worker:
     """One that has unknown outcomes looked up, as later texts to that person wait for it then."""
     policy = make_policy(recipient_interval=timedelta())
-    return Worker(outbox, policy=policy, lookups=LookupPolicy(accounts=policy.accounts))
+    return Worker(outbox, policy=policy, lookups=lookup_policy(accounts=policy.accounts))
 
 
 def went_out(content: str = "Hello", **what: object) -> CallRailText:
@@ -111,7 +111,7 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
 
     assert (None, False) == (ingested.settled, ingested.by_others)
     assert Status.UNKNOWN == await status_of(outbox, id_)
-    due = await outbox.write(lookups.claim_lookup, LookupPolicy(accounts=frozenset({ACCOUNT})))
+    due = await outbox.write(lookups.claim_lookup, lookup_policy(accounts=frozenset({ACCOUNT})))
     assert due is not None
     assert claim.attempt_id == due.attempt_id
     assert (1, 1) == await used(worker)
@@ -170,7 +170,7 @@ async def test_an_answer_that_is_lost_after_the_webhook_is_no_question(outbox: S
     assert recorded.settled is not None
     assert (id_, Status.SENT) == (recorded.settled.message_id, recorded.settled.status)
     assert Status.SENT == await status_of(outbox, id_)
-    assert await outbox.read(lookups.next_lookup, LookupPolicy(accounts=frozenset({ACCOUNT}))) is None
+    assert await outbox.read(lookups.next_lookup, lookup_policy(accounts=frozenset({ACCOUNT}))) is None
 
 
 async def test_a_crash_after_the_webhook_is_no_question(

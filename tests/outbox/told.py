@@ -15,8 +15,9 @@ from callrail_relay.outbox import inbound
 from callrail_relay.outbox.store import Store
 from tests.support.clock import START
 from tests.support.factories import ACCOUNT, COMPANY, RECIPIENT, TRACKING_NUMBER
+from tests.support.policies import inbound_policy
 
-POLICY = InboundPolicy(
+POLICY = inbound_policy(
     accounts={COMPANY: ACCOUNT},
     tracking_numbers=frozenset({TRACKING_NUMBER}),
     recipient_interval=timedelta(seconds=1),

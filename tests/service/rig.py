@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.callrail.simulator import InProcessTransport, Simulator, create_app
+from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.events import Event
@@ -29,12 +29,15 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.outbox import engine
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain
-from callrail_relay.service.delivery import BackgroundTask, Delivery, DeliveryPolicy, Sender, Worker
+from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.delivery import Delivery, DeliveryPolicy, Sender, TaskGroup
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
+from tests.support.in_process import InProcessTransport
+from tests.support.policies import claim_policy, guard_policy, inbound_policy, lookup_policy
 from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
@@ -88,7 +91,7 @@ class Rig:
 
     @property
     def inbound(self) -> InboundPolicy:
-        return InboundPolicy(
+        return inbound_policy(
             accounts={self.simulator.company_id: self.account_id},
             tracking_numbers=frozenset({self.simulator.tracking_number}),
         )
@@ -122,9 +125,9 @@ class Rig:
             settled=settled,
         )
 
-    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[BackgroundTask] = ()) -> Worker:
+    def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()
-        return Worker(delivery, self.reconciliation(settled=delivery.wake), *beside)
+        return TaskGroup(delivery, self.reconciliation(settled=delivery.wake), *beside)
 
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
@@ -198,7 +201,7 @@ async def open_rig(
     simulator = simulator or make_simulator(clock)
     limits = limits or Limits(150, 1000)
     # Many a test texts one wording to many people.
-    guards = guards or GuardPolicy(mass_text=Mode.OFF)
+    guards = guards or guard_policy(mass_text=Mode.OFF)
     route = Route(simulator.account_id, simulator.company_id, simulator.tracking_number)
     mapping = MappingPolicy(
         routes=Routes(default=route), guards=guards, max_characters=max_characters, limits=limits
@@ -213,7 +216,7 @@ async def open_rig(
         async with open_callrail(
             url,
             connections=connections,
-            transport=None if network else transport or InProcessTransport(create_app(simulator)),
+            transport=None if network else transport or InProcessTransport(simulator),
         ) as callrail:
             yield Rig(
                 clock=clock,
@@ -222,19 +225,17 @@ async def open_rig(
                 outbox=outbox,
                 callrail=callrail,
                 mapping=mapping,
-                claim=ClaimPolicy(
+                claim=claim_policy(
                     accounts=frozenset({route.account_id}),
                     limits=limits,
                     max_characters=max_characters,
                     guards=guards,
                 ),
-                lookups=LookupPolicy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
+                lookups=lookup_policy(accounts=frozenset({route.account_id}), on_unknown=on_unknown),
                 intake=Intake(outbox, mapping, clock=clock, random=Random(2), hook=events),
                 operations=Operations(
                     outbox,
                     account_ids=[route.account_id],
-                    limits=limits,
-                    max_characters=max_characters,
                     tracking_numbers=[route.tracking_number],
                     mapping=mapping,
                 ),

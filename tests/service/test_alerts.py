@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.alerts import AlertPolicy, Level
+from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
 from callrail_relay.errors import SettingsFault, Unavailable
 from callrail_relay.outbox import alerts as store_alerts
-from callrail_relay.service.alerts import ATTENTION, LONGEST_RETRY, WELL_AGAIN, Alerts
+from callrail_relay.service.alerts import LONGEST_RETRY, Alerts
 from callrail_relay.telemetry.alerts import AppriseChannels
 from tests.service.rig import Rig, open_rig
+from tests.support.policies import alert_policy
 from tests.support.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.anyio
@@ -33,9 +34,9 @@ def receiver() -> Iterator[Receiver]:
 def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts:
     return Alerts(
         rig.outbox,
-        rig.operations,
-        AppriseChannels.open(urls, setting="alerts.urls"),
-        AlertPolicy(),
+        rig.operations.facts,
+        AppriseChannels.open(urls, setting="alerts.urls").tell_of,
+        alert_policy(),
         clock=rig.clock,
         machine="office",
         free_bytes=lambda: free_bytes,
@@ -55,7 +56,7 @@ async def test_the_owner_hears_of_a_pause_and_of_its_end(tmp_path: Path, receive
         for _ in range(3):
             await alerts.turn()
 
-        assert [ATTENTION, WELL_AGAIN] == receiver.titles
+        assert ["callrail-relay needs attention", "callrail-relay: resolved"] == receiver.titles
         assert "The office is closed." in receiver.messages[0]
         assert ["failure", "success"] == [one["type"] for one in receiver.taken]
         assert 2 == len(rig.events.of(AlertTold))
@@ -72,7 +73,7 @@ async def test_what_begins_together_is_told_together(tmp_path: Path, receiver: R
 
         [message] = receiver.messages
         assert 3 == len(message.split("\n\n"))
-        assert "1 held text waits" in message
+        assert "1 message needs your review (1 on hold)" in message
         assert "Hello" not in message
 
 
@@ -133,13 +134,9 @@ async def test_a_store_that_does_not_work_is_told_past_it(tmp_path: Path, receiv
         await alerts.turn()
         await alerts.turn()
 
-        assert ["The relay refuses texts since", "Account", "Well again: the store"] == [
-            next(
-                words
-                for words in ("The relay refuses texts since", "Account", "Well again: the store")
-                if message.startswith(words)
-            )
-            for message in receiver.messages
+        assert ["New messages have been", "Sending is paused for", "Resolved: the database"] == [
+            " ".join(message.split()[:count])
+            for message, count in zip(receiver.messages, (4, 4, 3), strict=True)
         ]
 
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, Simulator, create_app
+from callrail_relay.callrail.simulator import Fault, Kind, Simulator
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RefusedByCallRail, Unavailable, Waiting
 from callrail_relay.service.health import (
     ANSWER_AGE,
     LITTLE_SPACE,
     NO_SPACE,
+    CheckWarning,
     Remembered,
     StoreProbe,
-    Worry,
     check_accounts,
     check_relay,
     check_replies,
@@ -27,6 +27,7 @@ from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
 from tests.support.clock import START, ManualClock
+from tests.support.in_process import InProcessTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -41,15 +42,13 @@ def route_of(simulator: Simulator, **changes: str) -> Route:
 
 
 async def routes_checked(simulator: Simulator, *routes: Route, api_key: str = KEY) -> str:
-    async with open_callrail(
-        transport=InProcessTransport(create_app(simulator)), api_key=api_key
-    ) as callrail:
+    async with open_callrail(transport=InProcessTransport(simulator), api_key=api_key) as callrail:
         return await check_routes(callrail, routes)
 
 
 def elsewhere(rig: Rig) -> Operations:
     """The operations after the account was taken out of the settings."""
-    return Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
+    return Operations(rig.outbox, account_ids=[], mapping=rig.mapping)
 
 
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
@@ -67,7 +66,7 @@ async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> N
         await rig.accept()
         rig.clock.advance(timedelta(hours=-1))
 
-        with pytest.raises(Worry, match=r"newest message in it is from .* and the clock shows"):
+        with pytest.raises(CheckWarning, match=r"newest message in it is from .* and the clock shows"):
             await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
 
 
@@ -83,9 +82,9 @@ async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:
 def test_space_is_told_before_it_is_gone() -> None:
     """First a warning, then a failure."""
     assert "200 MB free in /data." == check_space(LITTLE_SPACE, "/data")
-    with pytest.raises(Worry, match="199 MB left; free some space"):
+    with pytest.raises(CheckWarning, match="199 MB left; free some space"):
         check_space(LITTLE_SPACE - 1, "/data")
-    with pytest.raises(Worry, match="20 MB left"):
+    with pytest.raises(CheckWarning, match="20 MB left"):
         check_space(NO_SPACE, "/data")
     with pytest.raises(Unavailable, match="19 MB left; free some space before texts are refused"):
         check_space(NO_SPACE - 1, "/data")
@@ -107,7 +106,7 @@ async def test_an_account_by_both_of_its_names_is_told() -> None:
     simulator = make_simulator()
     by_number = route_of(simulator, account_id=str(simulator.numeric_id))
 
-    with pytest.raises(Worry, match=f"write {simulator.account_id} everywhere"):
+    with pytest.raises(CheckWarning, match=f"write {simulator.account_id} everywhere"):
         await routes_checked(simulator, route_of(simulator), by_number)
 
 
@@ -139,7 +138,7 @@ async def test_number_that_cannot_text_is_told() -> None:
     """A number whose texting is switched off in CallRail."""
     simulator = make_simulator()
     simulator.change_tracker(next(iter(simulator.trackers)), sms_enabled=False)
-    with pytest.raises(RefusedByCallRail, match="switch texting on"):
+    with pytest.raises(RefusedByCallRail, match="turn on texting"):
         await routes_checked(simulator, route_of(simulator))
 
 
@@ -172,7 +171,7 @@ async def test_texts_of_a_forgotten_account_are_told(tmp_path: Path) -> None:
     """Texts that wait for an account which the settings no longer name."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
-        with pytest.raises(Worry, match=r"1 segment for account ACC.*not in the settings"):
+        with pytest.raises(CheckWarning, match=r"1 segment for account ACC.*not in the settings"):
             await check_accounts(elsewhere(rig))
 
 
@@ -181,14 +180,14 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         assert "No messages need review." == await check_waiting(rig.operations)
         await rig.accept("Hello [[name]]")
-        with pytest.raises(Worry, match=r"^1 on hold: review them with `callrail-relay messages list"):
+        with pytest.raises(CheckWarning, match=r"^1 on hold: review them with `callrail-relay messages list"):
             await check_waiting(rig.operations)
 
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         await rig.accept("Hello")
         await rig.work(rig.delivery())
         # Nobody has to do anything about a text that is being looked up.
-        with pytest.raises(Worry, match=r"^1 on hold: "):
+        with pytest.raises(CheckWarning, match=r"^1 on hold: "):
             await check_waiting(rig.operations)
 
 
@@ -212,11 +211,13 @@ def test_replies_are_heard_of() -> None:
     assert f"{known} {read} They are passed on to 1 channel." == checked(keys=2, to=1)
     assert "Replies were read 35 min ago" in checked(ago=35)
     for ago, words in ((None, "haven't been read yet"), (36, "long ago")):
-        with pytest.raises(Worry, match=words):
+        with pytest.raises(CheckWarning, match=words):
             checked(ago=ago)
-    with pytest.raises(Worry, match=r"keys.* Whether they still come can't be tried"):
+    with pytest.raises(CheckWarning, match=r"keys.* Whether they still come can't be tried"):
         checked(keys=2, every=None)
-    with pytest.raises(Worry, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"):
+    with pytest.raises(
+        CheckWarning, match=r"`callrail-relay configure --webhooks`, or set replies.poll_every"
+    ):
         checked(every=None)
 
 

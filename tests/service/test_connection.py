@@ -7,7 +7,7 @@ import pytest
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import CONTACT_AGE, Contact
 from callrail_relay.outbox import contacts
-from callrail_relay.service.connection import Connection
+from callrail_relay.service.background import Connection
 from tests.service.rig import Rig, open_rig
 
 pytestmark = pytest.mark.anyio

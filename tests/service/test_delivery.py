@@ -26,18 +26,18 @@ from callrail_relay.domain.events import (
     SentTwice,
     StoreFailed,
 )
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.wakeup import Wakeup
 from tests.service.rig import KEY, Rig, open_rig, outcomes, passing_time
 from tests.support.factories import recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -460,7 +460,7 @@ def trouble(seed: int) -> list[Fault]:
 @pytest.mark.parametrize("seed", range(5))
 async def test_order_and_once_hold_under_trouble(tmp_path: Path, seed: int) -> None:
     """Three people, many texts, two workers, any fault: each gets every text once, in order, not too fast."""
-    async with open_rig(tmp_path, guards=GuardPolicy(max_age=timedelta(days=2))) as rig:
+    async with open_rig(tmp_path, guards=guard_policy(max_age=timedelta(days=2))) as rig:
         rig.simulator.fault(*trouble(seed))
         wanted: dict[str, list[str]] = defaultdict(list)
         random = Random(seed)
@@ -510,7 +510,7 @@ async def test_nothing_unclear_is_ever_doubled(tmp_path: Path) -> None:
     """
     With faults after which nobody knows, none reaches anybody twice, and each is sent if and only if it was.
     """
-    async with open_rig(tmp_path, guards=GuardPolicy(max_age=timedelta(days=2))) as rig:
+    async with open_rig(tmp_path, guards=guard_policy(max_age=timedelta(days=2))) as rig:
         rig.simulator.fault(
             Fault(Kind.DROP_ANSWER, share=0.2),
             Fault(Kind.DROP, share=0.2),

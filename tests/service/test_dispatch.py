@@ -18,7 +18,7 @@ from callrail_relay.errors import (
     Unavailable,
     Waiting,
 )
-from callrail_relay.service.delivery import Worker
+from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
@@ -29,7 +29,7 @@ TIMEOUT = timedelta(seconds=120)
 
 
 async def dispatched(
-    rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: Worker | None = None
+    rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: TaskGroup | None = None
 ) -> list[DeliveryResult]:
     """The endings of these texts, while time passes for whoever waits for it."""
     work = dispatch(rig, worker).deliver(ids, timeout=timeout)
@@ -37,7 +37,7 @@ async def dispatched(
     return await passing_time(rig.clock, work, sleepers=3)
 
 
-def dispatch(rig: Rig, worker: Worker | None = None) -> Dispatch:
+def dispatch(rig: Rig, worker: TaskGroup | None = None) -> Dispatch:
     return Dispatch(rig.operations, worker or rig.worker(), rig.clock)
 
 

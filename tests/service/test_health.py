@@ -7,12 +7,12 @@ import pytest
 from callrail_relay.errors import RefusedByCallRail, SettingsFault, Unavailable
 from callrail_relay.service.health import (
     PROBE_INTERVAL,
+    CheckResult,
+    CheckWarning,
     Condition,
-    Finding,
     HealthReport,
     StoreProbe,
-    Worry,
-    examine,
+    run_checks,
 )
 from tests.service.rig import open_rig
 
@@ -30,10 +30,10 @@ def check(result: str | Exception) -> Callable[[], Awaitable[str]]:
 
 async def test_every_check_is_run() -> None:
     """Whatever the ones before it found; the first failure gives the exit code, a warning none."""
-    report = await examine(
+    report = await run_checks(
         [
             ("a", check("Fine.")),
-            ("b", check(Worry("Look at it."))),
+            ("b", check(CheckWarning("Look at it."))),
             ("c", check(RefusedByCallRail("No."))),
             ("d", check(SettingsFault("Wrong."))),
             ("e", check("Fine too.")),
@@ -56,7 +56,7 @@ async def test_every_check_is_run() -> None:
 
 async def test_warnings_alone_are_well() -> None:
     """What keeps no text from leaving is no failure."""
-    report = HealthReport(findings=(Finding(name="a", condition=Condition.WARNING, detail="Look."),))
+    report = HealthReport(findings=(CheckResult(name="a", condition=Condition.WARNING, detail="Look."),))
 
     assert 0 == report.exit_code
     assert report.document()["ok"] is True
@@ -65,7 +65,7 @@ async def test_warnings_alone_are_well() -> None:
 async def test_fault_of_the_program_is_not_taken_for_a_finding() -> None:
     """Only what has words for a person is a finding."""
     with pytest.raises(KeyError):
-        await examine([("a", check(KeyError("x")))])
+        await run_checks([("a", check(KeyError("x")))])
 
 
 async def test_probe_writes_at_most_once_in_its_interval(tmp_path: Path) -> None:
@@ -106,6 +106,20 @@ async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
             assert not await probe.writable()
 
 
+async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is no, and the reason is told where refused requests are counted."""
+    reasons: list[str] = []
+
+    async def broken() -> None:
+        raise KeyError("x")
+
+    async with open_rig(tmp_path) as rig:
+        monkeypatch.setattr(rig.outbox, "write_probe", broken)
+        assert not await StoreProbe(rig.outbox, rig.clock, reasons.append).writable()
+
+    assert ["the store cannot be written: KeyError"] == reasons
+
+
 async def test_probe_names_no_fault() -> None:
     """Its answer is yes or no: the cause is for whoever may see it."""
-    assert not issubclass(Worry, Unavailable)
+    assert not issubclass(CheckWarning, Unavailable)

@@ -27,6 +27,7 @@ from callrail_relay.sentences import explain, explain_all
 from callrail_relay.service.intake import Intake
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, make_draft, make_route
+from tests.support.policies import guard_policy
 from tests.web.posting import DATA, WORDS, encoded, payload
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +44,7 @@ def make_mapping(
 ) -> MappingPolicy:
     return MappingPolicy(
         routes=routes or Routes(default=make_route()),
-        guards=guards or GuardPolicy(),
+        guards=guards or guard_policy(),
         max_characters=max_characters,
         limits=limits or Limits(150, 1000),
     )
@@ -193,7 +194,7 @@ async def test_failing_store_is_raised_and_nothing_is_told(tmp_path: Path) -> No
 )
 async def test_guards_hold_warn_or_are_off(tmp_path: Path, mode: Mode, status: Status, reasons: int) -> None:
     """A warning is shown and stops nothing."""
-    async with open_rig(tmp_path, guards=GuardPolicy(duplicate=mode, merge_tag=mode)) as rig:
+    async with open_rig(tmp_path, guards=guard_policy(duplicate=mode, merge_tag=mode)) as rig:
         for words in ("Hello", "Hello", "{{x}}"):
             last = await rig.accept(words)
             before = await rig.message(last)

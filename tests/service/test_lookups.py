@@ -8,18 +8,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from callrail_relay.callrail.simulator import Fault, InProcessTransport, Kind, create_app
+from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reconcile import LADDER, OnUnknown
+from callrail_relay.domain.reconcile import OnUnknown
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.sentences import explain_all
 from tests.service.rig import Rig, make_simulator, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, recipient
+from tests.support.in_process import InProcessTransport
+from tests.support.policies import LADDER
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +67,7 @@ async def counted_rig(
 ) -> AsyncIterator[tuple[Rig, Counted]]:
     clock = ManualClock()
     simulator = make_simulator(clock)
-    transport = Counted(InProcessTransport(create_app(simulator)))
+    transport = Counted(InProcessTransport(simulator))
     async with open_rig(
         folder, clock=clock, simulator=simulator, transport=transport, on_unknown=on_unknown
     ) as rig:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.client import CallRail
-from callrail_relay.domain.inbound import PollPolicy
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageFault
 from callrail_relay.outbox import numbers, opt_outs
-from callrail_relay.service.numbers import cover_new_numbers, find_sending_route
 from callrail_relay.service.replies import InboundTexts, Polling
+from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
+from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,7 @@ async def test_replies_to_a_remembered_number_are_heard_of(rig: Rig) -> None:
     [number] = rig.simulator.add_tracker(company_id=other.id).tracking_numbers
     await find(rig, number, Asking(rig))
     companies = ((rig.account_id, rig.simulator.company_id),)
-    policy = PollPolicy(companies=companies, every=EVERY)
+    policy = poll_policy(companies=companies, every=EVERY)
     texts = InboundTexts(rig.outbox, rig.inbound, hook=rig.events)
     polling = Polling(rig.outbox, rig.callrail, policy, texts, clock=rig.clock, hook=rig.events)
     rig.simulator.receive(RECIPIENT, "Stop texting me", tracking_number=number)

@@ -11,7 +11,6 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.events import SentTwice
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import MessageFilter, Reason, Source, Status
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import history
@@ -19,6 +18,7 @@ from callrail_relay.sentences import explain_all
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -162,7 +162,7 @@ async def test_account_of_old_texts_is_still_known(tmp_path: Path) -> None:
     """An account that left the settings can still be paused, and its texts say what they wait for."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
-        changed = Operations(rig.outbox, account_ids=["ACC2"], limits=Limits(1, 1), max_characters=140)
+        changed = Operations(rig.outbox, account_ids=["ACC2"], mapping=rig.mapping)
 
         assert ["ACC2", rig.account_id] == await changed.pause(None, "x")
         [message] = await changed.find(id_)
@@ -498,7 +498,7 @@ async def test_text_that_waits_for_the_budget_says_so(tmp_path: Path) -> None:
 
 async def test_texts_of_one_wording_to_people_who_opted_out_are_not_approvable(tmp_path: Path) -> None:
     """Bulk approval passes over them, and says why where nothing else is left."""
-    async with open_rig(tmp_path, guards=GuardPolicy()) as rig:
+    async with open_rig(tmp_path, guards=guard_policy()) as rig:
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
             for n in range(1, 8)

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callrail_relay.domain.guards import GuardPolicy, Mode
+from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.mapper import Accepted, MappedText, Planned, map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.outbox import opt_outs
 from tests.service.rig import Rig, open_rig
 from tests.support.clock import START, ManualClock
 from tests.support.factories import RECIPIENT, TEXT, recipient
+from tests.support.policies import guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +85,7 @@ def test_a_dry_run_tells_what_the_run_then_does(
 
     async def story(folder: Path) -> None:
         clock = ManualClock(START + timedelta(hours=hour))
-        guards = GuardPolicy(quiet_hours=Mode.HOLD)
+        guards = guard_policy(quiet_hours=Mode.HOLD)
         async with open_rig(folder, clock=clock, guards=guards) as rig:
             for to, text in before:
                 await rig.accept(text, to=to)

@@ -32,7 +32,7 @@ from callrail_relay.domain.message import Status
 from callrail_relay.outbox import history, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
-from callrail_relay.service.delivery import Delivery, Worker
+from callrail_relay.service.delivery import Delivery, TaskGroup
 from callrail_relay.service.replies import (
     COMMAND_WAITS,
     FIRST_POLL_WITHIN,
@@ -45,6 +45,7 @@ from tests.outbox.told import ingest_one
 from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
+from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +61,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def policy_of(rig: Rig, *, requests_per_hour: int = 800) -> PollPolicy:
     companies = ((rig.account_id, rig.simulator.company_id),)
-    return PollPolicy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
+    return poll_policy(companies=companies, every=EVERY, requests_per_hour=requests_per_hour)
 
 
 def polling_of(
@@ -299,7 +300,7 @@ async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
     await delivery
 
 
-def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[Worker, Delivery, Polling]:
+def held_back(rig: Rig, *, reader: ReplyReader | None = None) -> tuple[TaskGroup, Delivery, Polling]:
     """A worker that sends nothing before its first poll."""
     delivery = rig.delivery(closed=frozenset({rig.account_id}))
     polling = polling_of(rig, reader=reader, opened=delivery.open)

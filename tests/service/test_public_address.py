@@ -13,7 +13,7 @@ from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, proof
 from callrail_relay.errors import RelayError, SettingsFault, Unavailable
 from callrail_relay.outbox import relay_secrets
-from callrail_relay.service.health import Worry
+from callrail_relay.service.health import CheckWarning
 from callrail_relay.service.public_address import (
     AGAIN,
     EVERY,
@@ -127,7 +127,7 @@ async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -
             "another": lambda _nonce: Answer(status=404),
             "bad gateway": lambda _nonce: Answer(status=502),
         }[public]
-        with pytest.raises(Worry, match="can't be tried: none is running"):
+        with pytest.raises(CheckWarning, match="can't be tried: none is running"):
             await address_of(rig, world).check()
 
 
@@ -141,18 +141,18 @@ async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
         with pytest.raises(FromInside, match="Tailscale"):
             await address.check()
         world.public = world.broken(Trouble.TIME_OUT, "192.168.1.9")
-        with pytest.raises(Worry, match=r"192\.168\.1\.9") as caught:
+        with pytest.raises(CheckWarning, match=r"192\.168\.1\.9") as caught:
             await address.check()
         assert not isinstance(caught.value, FromInside)
         world.public = world.broken(Trouble.PROXY)
-        with pytest.raises(Worry, match="HTTPS_PROXY"):
+        with pytest.raises(CheckWarning, match="HTTPS_PROXY"):
             await address.check()
 
 
 @pytest.mark.parametrize(
     ("url", "error", "words"),
     [
-        (None, Worry, "isn't set"),
+        (None, CheckWarning, "isn't set"),
         ("http://texts.example.com", SettingsFault, "Write https://texts.example.com"),
         ("http://127.0.0.1:8787", SettingsFault, "this computer alone"),
         ("https://texts.example.com/hooks/if3/SECRET", SettingsFault, "Give only its beginning"),
@@ -220,6 +220,6 @@ async def test_the_verdict_gets_what_was_seen(tmp_path: Path) -> None:
     async with the_world(tmp_path / "idle", serves=False) as (rig, world):
         world.public = world.broken(Trouble.REFUSED)
         address = address_of(rig, world)
-        with pytest.raises(Worry) as untried:
+        with pytest.raises(CheckWarning) as untried:
             await address.check()
         assert PublicUrl(url=URL, answered=None, detail=str(untried.value)) == address.seen

@@ -16,16 +16,16 @@ from callrail_relay.domain.events import (
     ProgramFailed,
     SentTwice,
 )
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import OutcomeKind
-from callrail_relay.domain.reconcile import LADDER, OnUnknown
+from callrail_relay.domain.reconcile import OnUnknown
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.sentences import explain_all
 from callrail_relay.service.background import STORE_RETRY
 from callrail_relay.service.reconciliation import Reconciliation, settle_abandoned
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import RECIPIENT, TEXT, recipient
+from tests.support.policies import LADDER, guard_policy
 
 pytestmark = pytest.mark.anyio
 
@@ -224,7 +224,7 @@ async def test_look_up_that_is_not_answered_is_tried_again(tmp_path: Path, statu
 
 async def test_look_ups_end_after_a_day(tmp_path: Path) -> None:
     """A CallRail that never answers one leaves the text to a person, and the queue flows all the same."""
-    async with open_rig(tmp_path, guards=GuardPolicy(max_age=timedelta(days=2))) as rig:
+    async with open_rig(tmp_path, guards=guard_policy(max_age=timedelta(days=2))) as rig:
         id_ = await unknown(rig, taken=True)
         began = rig.clock.now()
         later = await rig.accept("Later")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.mapper import MappingPolicy, map_saved
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.domain.routing import RouteRule, Routes
@@ -14,6 +13,7 @@ from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import recipient
+from tests.support.policies import guard_policy
 from tests.web.posting import payload
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ def teams(rig: Rig, *team_ids: str) -> MappingPolicy:
     [route] = rig.mapping.routes
     return MappingPolicy(
         routes=Routes(tuple(RouteRule(route, team_id=team_id) for team_id in team_ids)),
-        guards=GuardPolicy(),
+        guards=guard_policy(),
         max_characters=140,
         limits=rig.mapping.limits,
     )
@@ -38,8 +38,6 @@ def operations(rig: Rig, mapping: MappingPolicy) -> Operations:
     return Operations(
         rig.outbox,
         account_ids=[rig.account_id],
-        limits=mapping.limits,
-        max_characters=140,
         mapping=mapping,
     )
 
@@ -148,11 +146,11 @@ async def test_only_held_texts_are_mapped_again(tmp_path: Path) -> None:
             await rig.operations.remap("nothing")
 
 
-async def test_without_settings_there_is_no_route(tmp_path: Path) -> None:
-    """Operations that were given none say so, and leave the text as it is."""
+async def test_without_routes_the_text_stays_as_it_is(tmp_path: Path) -> None:
+    """Settings without a route map nothing, and say so."""
     async with open_rig(tmp_path) as rig:
         [id_] = await accept(rig, payload(), teams(rig))
-        bare = Operations(rig.outbox, account_ids=[], limits=rig.mapping.limits, max_characters=140)
+        bare = operations(rig, teams(rig))
 
         [held] = await bare.remap(id_)
 

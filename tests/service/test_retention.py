@@ -7,7 +7,7 @@ import pytest
 
 from callrail_relay.domain.message import MessageFilter, Status
 from callrail_relay.outbox import opt_outs, queries
-from callrail_relay.service.retention import STEP, Retention
+from callrail_relay.service.background import STEP, Retention
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT, TEXT, recipient
 

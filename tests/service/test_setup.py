@@ -97,7 +97,7 @@ async def test_nothing_to_choose_names_the_remedy() -> None:
     questions = {
         "sees no account": await ask_for_account(nobody),
         "no active company": await ask_for_company(nobody, FIRST.id),
-        "Switch on texting": await ask_for_number(nobody, FIRST.id, COMPANY.id),
+        "turn on texting": await ask_for_number(nobody, FIRST.id, COMPANY.id),
     }
 
     for words, question in questions.items():
@@ -162,7 +162,7 @@ def test_empty_key_is_refused(pasted: str) -> None:
 @pytest.mark.parametrize("pasted", ["0123 abc", "0123\nabc", "0123é", '0123"abc', "0123\x00"])
 def test_what_cannot_be_a_key_is_refused_unshown(pasted: str) -> None:
     """What would break the header is told before it gets there, and not repeated."""
-    with pytest.raises(SecretFault, match="Copy it once more") as refused:
+    with pytest.raises(SecretFault, match="Copy the key again") as refused:
         read_key(pasted)
 
     assert "0123" not in str(refused.value)

@@ -12,6 +12,7 @@ from callrail_relay.domain.mapper import MappedText, NewMessage, NewSubmission
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import split_text
+from tests.support.policies import claim_policy, guard_policy
 
 ACCOUNT = "ACC0000000000000000000000000000001"
 COMPANY = "COM0000000000000000000000000000001"
@@ -102,7 +103,7 @@ def make_submission(
         content_type=content_type,
         query=query,
         messages=messages or (make_message(),),
-        guards=guards or GuardPolicy(duplicate=duplicates),
+        guards=guards or guard_policy(duplicate=duplicates),
     )
 
 
@@ -115,13 +116,13 @@ def make_policy(
     max_characters: int = 140,
     guards: GuardPolicy | None = None,
 ) -> ClaimPolicy:
-    return ClaimPolicy(
+    return claim_policy(
         accounts=frozenset(accounts),
         limits=limits,
         recipient_interval=recipient_interval,
         lease=lease,
         max_characters=max_characters,
-        guards=guards or GuardPolicy(),
+        guards=guards or guard_policy(),
     )
 
 

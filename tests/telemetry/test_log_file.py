@@ -64,6 +64,7 @@ def test_file_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
         log.write("line\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [

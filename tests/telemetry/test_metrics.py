@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from callrail_relay.domain.account import Window
-from callrail_relay.domain.delivery import AccountStatus, Counts, StoreStats
+from callrail_relay.domain.delivery import AccountStatus, Counts
 from callrail_relay.domain.events import (
     AccountPaused,
     AccountWaits,
@@ -32,8 +32,10 @@ from callrail_relay.domain.events import (
     StoreFailed,
     SubmissionAccepted,
 )
+from callrail_relay.domain.health import Facts, Node, Running, StoreStats
 from callrail_relay.domain.message import Reason, Source, Status, uuid7
 from callrail_relay.domain.outcome import OutcomeKind
+from callrail_relay.domain.views import Waiting
 from callrail_relay.telemetry.metrics import Metrics
 from tests.support.clock import START, ManualClock
 from tests.support.factories import ACCOUNT, make_account
@@ -70,8 +72,7 @@ EVENTS: list[Event] = [
     ProgramFailed(reason="KeyError", retry_in=MINUTE),
 ]
 
-READINGS = StoreStats(
-    read_at=START,
+STATS = StoreStats(
     counts=Counts(
         undone={Status.HELD: 2, Status.QUEUED: 0, Status.SENDING: 0, Status.UNKNOWN: 1},
         oldest={Status.HELD: START - MINUTE, Status.UNKNOWN: START + MINUTE},
@@ -79,13 +80,18 @@ READINGS = StoreStats(
         releasing=1,
         look_ups=1,
     ),
-    standings=(
-        AccountStatus(
-            account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
-            hour=Window(150, 150, START + MINUTE),
-            day=Window(151, 1000),
-            pending=4,
-            drains_at=START + MINUTE,
+    facts=Facts(
+        now=START,
+        running=Running(),
+        waiting=Waiting(),
+        standings=(
+            AccountStatus(
+                account=make_account().paused(START, Reason("by_hand", {"note": "Lunch."})),
+                hour=Window(150, 150, START + MINUTE),
+                day=Window(151, 1000),
+                pending=4,
+                drains_at=START + MINUTE,
+            ),
         ),
     ),
     opt_outs=5,
@@ -111,15 +117,15 @@ def metrics(clock: ManualClock) -> Metrics:
     return metrics
 
 
-def text_of(metrics: Metrics, readings: StoreStats | None = READINGS) -> str:
-    return metrics.exposition(readings, "")[0].decode()
+def text_of(metrics: Metrics, stats: StoreStats | None = STATS) -> str:
+    return metrics.exposition(stats, "")[0].decode()
 
 
-def samples(metrics: Metrics, readings: StoreStats | None = READINGS) -> Samples:
+def samples(metrics: Metrics, stats: StoreStats | None = STATS) -> Samples:
     """The value of each sample by its name and its labels' values."""
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text_of(metrics, readings))
+        for family in text_string_to_metric_families(text_of(metrics, stats))
         for sample in family.samples
     }
 
@@ -177,6 +183,18 @@ def test_the_outbox_is_shown_as_it_was_read(metrics: Metrics) -> None:
     )
 
 
+def test_the_verdict_of_status_is_a_number(metrics: Metrics) -> None:
+    """Which points it has, and whether all is well."""
+    found = samples(metrics)
+
+    assert {("not_running", "bad"): 1, ("paused", "bad"): 1} == of(found, "points")
+    assert 0 == found["callrail_relay_well", ()]
+    [standing] = STATS.facts.standings
+    quiet = replace(standing, account=make_account(), hour=Window(0, 150))
+    running = replace(STATS.facts, standings=(quiet,), running=Running((Node(name="office"),)))
+    assert {(): 1} == of(samples(metrics, replace(STATS, facts=running)), "well")
+
+
 def test_a_silent_store_is_told_beside_what_was_counted(metrics: Metrics) -> None:
     found = samples(metrics, None)
 
@@ -210,7 +228,7 @@ def test_nothing_else_in_the_process_shows(metrics: Metrics) -> None:
     "accept", ["", "text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0"]
 )
 def test_the_format_is_the_one_that_was_asked_for(metrics: Metrics, accept: str) -> None:
-    content, content_type = metrics.exposition(READINGS, accept)
+    content, content_type = metrics.exposition(STATS, accept)
 
     assert content_type.startswith(accept.partition(";")[0] or "text/plain")
     assert b"callrail_relay_submissions_total" in content
@@ -218,10 +236,10 @@ def test_the_format_is_the_one_that_was_asked_for(metrics: Metrics, accept: str)
 
 def test_promtool_finds_nothing_to_better(metrics: Metrics) -> None:
     """Names, units and help texts follow Prometheus' conventions."""
-    for readings in (READINGS, None):
+    for stats in (STATS, None):
         checked = subprocess.run(
             [need("promtool"), "check", "metrics"],
-            input=text_of(metrics, readings),
+            input=text_of(metrics, stats),
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -262,7 +280,7 @@ def test_grafana_asks_for_what_there_is(metrics: Metrics) -> None:
     ours = (name for name in names - asked if name.startswith("callrail_relay_"))
     left_out = {name.removeprefix("callrail_relay_") for name in ours}
     details = {name for name in left_out if name.endswith(("_count", "_sum"))}
-    assert {"account_waiting", "pings_total", "submissions_total"} == left_out - details
+    assert {"account_waiting", "pings_total", "points", "submissions_total", "well"} == left_out - details
 
 
 def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> None:

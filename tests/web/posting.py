@@ -15,7 +15,7 @@ from callrail_relay.service.health import StoreProbe
 from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
-from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app, nobody
+from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app
 from tests.service.rig import Rig
 from tests.support.factories import RECIPIENT
 
@@ -56,7 +56,7 @@ def public_app(
     wake: Callable[[], None] = lambda: None,
     signing_keys: Sequence[str] = (SIGNING_KEY,),
     read_keys: ReadKeys | None = None,
-    answered: Answered = nobody,
+    answered: Answered = lambda *_: None,
     refused: Refused = uncounted,
 ) -> ASGIApp:
     async def unchanged() -> Sequence[HookToken]:

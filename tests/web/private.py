@@ -11,7 +11,7 @@ import httpx
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.outbox import contacts
 from callrail_relay.service.changes import ChangeSignal
-from callrail_relay.service.health import Condition, Finding, HealthReport
+from callrail_relay.service.health import CheckResult, Condition, HealthReport
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
@@ -35,7 +35,7 @@ class Examination:
         self.made += 1
         self.made_anew += anew
         code = 8 if self.condition is Condition.FAILED else 0
-        finding = Finding(name="store", condition=self.condition, detail="Words.", exit_code=code)
+        finding = CheckResult(name="store", condition=self.condition, detail="Words.", exit_code=code)
         return HealthReport(findings=(finding,))
 
 
@@ -54,7 +54,6 @@ class Private:
                 history=History(rig.outbox, rig.operations),
                 intake=rig.intake,
                 mapping=rig.mapping,
-                routes=rig.mapping.routes,
                 login=self.login,
                 clock=rig.clock,
                 examine=self.examination,

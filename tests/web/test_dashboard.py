@@ -13,7 +13,6 @@ import pytest
 from callrail_relay.bootstrap.context import find_installation
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
@@ -21,6 +20,7 @@ from callrail_relay.web.dashboard.frame import SHOWN_AGE
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
+from tests.support.policies import guard_policy
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +164,7 @@ async def test_actions_do_what_they_say(tmp_path: Path) -> None:
 
 async def test_texts_of_one_wording_are_decided_together(tmp_path: Path) -> None:
     """After a question that says how many there are; a text that is held for itself has no such button."""
-    async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
             for n in range(1, 8)
@@ -198,7 +198,7 @@ async def test_text_of_an_opted_out_person_has_no_approve_button(tmp_path: Path)
 
 async def test_approving_all_alike_passes_over_those_who_opted_out(tmp_path: Path) -> None:
     """The question counts the others alone, and they go."""
-    async with visiting(tmp_path, guards=GuardPolicy()) as (rig, visitor):
+    async with visiting(tmp_path, guards=guard_policy()) as (rig, visitor):
         ids = [
             await rig.accept(f"Hi Pat, are you still thinking of selling {n} Oak St?", to=recipient(n))
             for n in range(1, 8)

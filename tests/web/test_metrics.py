@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from callrail_relay.outbox import opt_outs
-from callrail_relay.service.overview import OPT_OUTS_AGE, Gauges
+from callrail_relay.service.overview import OPT_OUTS_AGE, StatsReader
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import COOKIE, Login
 from callrail_relay.web.private import PrivateGate, metrics_route
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.anyio
 
 def client(rig: Rig, login: Login, *, host: str = "127.0.0.1", loopback: bool = True) -> httpx.AsyncClient:
     """The private listener with the real metrics of *rig*."""
-    metrics, gauges = Metrics(rig.clock), Gauges(rig.outbox, rig.operations, rig.clock)
+    metrics, stats = Metrics(rig.clock), StatsReader(rig.outbox, rig.operations.facts, rig.clock)
 
     async def scrape(accept: str) -> tuple[bytes, str]:
-        return metrics.exposition(await gauges.read(), accept)
+        return metrics.exposition(await stats.read(), accept)
 
     app = Starlette(
         routes=[metrics_route(scrape, login, loopback=loopback)],
@@ -69,12 +69,12 @@ async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
 async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
     """That list is looked through as a whole, which is not for every scrape."""
     async with open_rig(tmp_path) as rig:
-        gauges = Gauges(rig.outbox, rig.operations, rig.clock)
-        assert 0 == (await gauges.read()).opt_outs
+        stats = StatsReader(rig.outbox, rig.operations.facts, rig.clock)
+        assert 0 == (await stats.read()).opt_outs
         await rig.outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
-        assert 0 == (await gauges.read()).opt_outs
+        assert 0 == (await stats.read()).opt_outs
         rig.clock.advance(OPT_OUTS_AGE)
-        assert 1 == (await gauges.read()).opt_outs
+        assert 1 == (await stats.read()).opt_outs
 
 
 async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -> None:

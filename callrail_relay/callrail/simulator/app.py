@@ -1,32 +1,162 @@
-"""The simulator as an ASGI app."""
+"""
+The simulator as an ASGI app: CallRail's API, and the sandbox's own routes.
 
-from collections.abc import Awaitable, Callable, Mapping
+The routes under /sandbox show what was taken, and say what goes wrong and what the other person does.
+They need no key, so they answer only to this machine.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from callrail_relay.callrail.simulator import api, control
+from callrail_relay.callrail.simulator import api
 from callrail_relay.callrail.simulator.connection import FaultyConnection
+from callrail_relay.callrail.simulator.faults import read_faults
+from callrail_relay.callrail.simulator.records import Message
+from callrail_relay.callrail.simulator.shapes import in_utc, single_message
 from callrail_relay.callrail.simulator.state import Simulator
+from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.errors import RelayError, UsageFault
 
-_WORDS: Mapping[int, str] = {404: "Not found", 405: "Method not allowed"}
+Handler = Callable[[Simulator, Any], Any]
 
 
 def create_app(simulator: Simulator) -> Starlette:
     """CallRail's API under /v3 and the sandbox's own routes under /sandbox, over one state."""
     return Starlette(
-        routes=[*api.routes(simulator), *control.routes(simulator)],
+        routes=[*api.routes(simulator), *sandbox_routes(simulator)],
         middleware=[Middleware(FaultyConnection, simulator=simulator)],
-        exception_handlers={status: _answer(words) for status, words in _WORDS.items()},
+        exception_handlers={404: _say("Not found"), 405: _say("Method not allowed")},
     )
 
 
-def _answer(words: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _say(words: str) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(_request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)  # noqa: S101 - what starlette raises for a status
         return JSONResponse({"error": words}, exc.status_code, exc.headers)
 
     return answer
+
+
+def sandbox_routes(simulator: Simulator) -> list[Route]:
+    def endpoint(status: int, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if not _is_local(request):
+                return JSONResponse({"error": "The sandbox is controlled from its own machine only."}, 403)
+            try:
+                body = await _read(request) if request.method == "POST" else None
+                document = handler(simulator, body)
+                simulator.webhooks.start()
+            except RelayError as exc:
+                return JSONResponse({"error": str(exc)}, 400)
+            return Response(status_code=status) if status == 204 else JSONResponse(document, status)
+
+        return answer
+
+    return [
+        Route(f"/sandbox/{path}", endpoint(status, handler), methods=[method])
+        for method, path, status, handler in _CALLS
+    ]
+
+
+async def _read(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there is
+    try:
+        return await request.json()
+    except (ValueError, RecursionError) as exc:
+        raise UsageFault("The body is not JSON. Send an object or a list.") from exc
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the request comes from this machine, and no web page elsewhere had a browser send it."""
+    client = request.client.host if request.client else ""
+    origin = request.headers.get("origin", "http://localhost")
+    # A name that was made to point here (DNS rebinding) is in Host.
+    host = f"//{request.headers.get('host', '')}"
+    try:
+        names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
+        return all(name == "localhost" or (name and ip_address(name).is_loopback) for name in names)
+    except ValueError:
+        return False
+
+
+def _list_texts(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [
+        {
+            "recipient": text.customer_phone_number,
+            "tracking_number": text.tracking_number,
+            "company_id": text.company_id,
+            "account_id": text.account_id,
+            "content": text.content,
+            "delivered_content": text.delivered_content,
+            "created_at": in_utc(text.created_at),
+            "conversation_id": text.conversation_id,
+        }
+        for text in simulator.texts
+    ]
+
+
+def _list_faults(simulator: Simulator, _body: object) -> list[dict[str, Any]]:
+    return [armed.as_json() for armed in simulator.faults.armed]
+
+
+def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
+    simulator.fault(*read_faults(body))
+    return _list_faults(simulator, None)
+
+
+def _opt_out(simulator: Simulator, body: object) -> None:
+    simulator.opt_out(*_pair(body))
+
+
+def _reply(simulator: Simulator, body: object) -> dict[str, Any]:
+    return _write(simulator.receive, body)
+
+
+def _send_by_others(simulator: Simulator, body: object) -> dict[str, Any]:
+    return _write(simulator.write, body)
+
+
+def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
+    recipient, number = _pair(body, "content")
+    content = body["content"] if isinstance(body, dict) else None
+    if not isinstance(content, str):
+        raise UsageFault("The content of a text must be a string.")
+    return single_message(write(recipient, content, tracking_number=number))
+
+
+def _change_webhooks(simulator: Simulator, body: object) -> dict[str, Any]:
+    simulator.webhooks.manner = read_manner(body)
+    return asdict(simulator.webhooks.manner)
+
+
+def _pair(body: object, *more: str) -> tuple[str, str | None]:
+    """The recipient and, if it is given, the tracking number."""
+    names = {"recipient", *more}
+    if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
+        wanted = " and ".join(sorted(names))
+        raise UsageFault(f"Send an object with {wanted}, and tracking_number if you like.")
+    return body["recipient"], body.get("tracking_number")
+
+
+_CALLS: tuple[tuple[str, str, int, Handler], ...] = (
+    ("GET", "texts", 200, _list_texts),
+    # The conversations stay, as nothing takes a text back.
+    ("DELETE", "texts", 204, lambda simulator, _: simulator.texts.clear()),
+    ("GET", "faults", 200, _list_faults),
+    ("POST", "faults", 201, _add_faults),
+    ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
+    ("POST", "opt-outs", 204, _opt_out),
+    ("POST", "replies", 201, _reply),
+    ("POST", "others", 201, _send_by_others),
+    ("GET", "webhooks", 200, lambda simulator, _: [one.as_json() for one in simulator.webhooks.told]),
+    ("POST", "webhooks", 200, _change_webhooks),
+)

@@ -1,30 +1,70 @@
-"""The faults, carried out between the server and the app."""
+"""
+The faults, carried out between the server and the app.
 
+Over a real socket the connection itself is broken: an ASGI app that raises would only make the
+server answer 500, so uvicorn's transport is closed under it. If there is no such transport, as
+in process, a ``BrokenConnection`` is raised instead.
+"""
+
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from callrail_relay.callrail.simulator.exchange import (
-    PATIENCE,
-    AbandonedConnection,
-    Answer,
-    BrokenConnection,
-    Exchange,
-    RefusedConnection,
-)
 from callrail_relay.callrail.simulator.faults import Fault, Kind
+from callrail_relay.callrail.simulator.records import normalize
 from callrail_relay.callrail.simulator.state import Simulator
 
-# The customer in an answer that is about somebody else.
+# The customer in an answer that is about another person.
 OTHER_CUSTOMER = "+12025550199"
 
+# The scope's extension with a ``wait`` for an in-process client, whose patience may end.
+WAIT = "callrail_relay.wait"
+
+SLOW_PIECES = 16
+
 _GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
+_SEND_PATH = re.compile(r"/v3/a/[^/]+/text-messages\.json")
+
+
+class BrokenConnection(Exception):
+    """In process: the connection ends here."""
+
+
+class RefusedConnection(BrokenConnection):
+    """In process: there was no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of the app."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The body; none with the two statuses that HTTP allows no body."""
+        return b"" if self.status in {204, 304} else self.body
+
+    def head(self) -> Message:
+        headers = [pair for pair in self.headers if pair[0].lower() != b"content-length"]
+        headers.append((b"content-length", str(len(self.content)).encode()))
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
+
+    def with_body(self, change: Callable[[dict[str, Any]], object]) -> "Answer":
+        """The answer after *change* to its JSON; a refusal stays what it was."""
+        if self.status >= 300:
+            return self
+        body = json.loads(self.body)
+        change(body)
+        return replace(self, body=json.dumps(body).encode())
 
 
 class FaultyConnection:
@@ -38,155 +78,176 @@ class FaultyConnection:
         if scope["type"] != "http" or not scope["path"].startswith("/v3/"):
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(self._app, scope, receive, send, self._simulator.clock)
-        fault = await self._choose(exchange)
+        exchange = _Exchange(self._app, scope, receive, send, self._simulator)
+        fault = await exchange.choose_fault()
         if fault is None:
             await exchange.pass_on()
-            return
+        else:
+            await exchange.suffer(fault)
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request and its answer, which can be held back, changed, or broken off."""
+
+    app: ASGIApp
+    scope: Scope
+    receive: Receive
+    send: Send
+    simulator: Simulator
+    _body: bytes | None = field(default=None, init=False)
+
+    async def choose_fault(self) -> Fault | None:
+        faults = self.simulator.faults
+        sending = self.scope["method"] == "POST" and _SEND_PATH.fullmatch(self.scope["path"]) is not None
+        recipient = await self._recipient() if sending and faults.ask_for_numbers else None
+        return faults.choose(sending=sending, recipient=recipient)
+
+    async def suffer(self, fault: Fault) -> None:
         if fault.delays_request:
             # Read first: a client that gives up meanwhile has sent its request all the same.
-            await exchange.body()
-            await exchange.wait(fault.delay)
-        if fault.kind is Kind.STATUS:
-            await exchange.body()
-            await exchange.deliver(self._answer_of(fault, exchange.scope))
-        elif fault.kind is Kind.STATUS_AFTER:
-            answer = await exchange.answer()
-            await exchange.deliver(self._changed_status(fault, exchange.scope, answer))
+            await self.body()
+            await self.wait(fault.delay)
+        match fault.kind:
+            case Kind.DELAY:
+                await self.pass_on()
+            case Kind.REFUSE:
+                await self.break_off(RefusedConnection)
+            case Kind.DROP:
+                await self.break_off()
+            case Kind.STATUS:
+                await self.body()
+                await self.deliver(self._made_up(fault))
+            case _:
+                await self._suffer_after(fault, await self.answer())
+
+    async def _suffer_after(self, fault: Fault, answer: Answer) -> None:
+        """What goes wrong after the text was taken."""
+        match fault.kind:
+            case Kind.DROP_ANSWER:
+                await self.break_off()
+            case Kind.LATE_ANSWER:
+                await self.wait(fault.delay)
+                await self.deliver(answer)
+            case Kind.STATUS_AFTER:
+                await self.deliver(self._with_status(fault, answer))
+            case Kind.GARBAGE:
+                body = _GARBAGE if fault.body is None else fault.body
+                headers = ((b"content-type", b"text/html; charset=utf-8"),)
+                await self.deliver(Answer(200, headers, body.encode()))
+            case Kind.HALF_BODY:
+                await self._deliver_half(answer)
+            case Kind.SLOW_BODY:
+                await self._deliver_slowly(answer, fault.delay)
+            case Kind.NO_ID:
+                await self.deliver(answer.with_body(lambda body: body.pop("id", None)))
+            case Kind.OTHER_CUSTOMER:
+                other = {"customer_phone_number": OTHER_CUSTOMER}
+                await self.deliver(answer.with_body(lambda body: body.update(other)))
+
+    async def body(self) -> bytes:
+        """The request's whole body, or what had come of it when the client went away."""
+        if self._body is None:
+            chunks = []
+            more = True
+            while more:
+                message = await self.receive()
+                chunks.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._body = b"".join(chunks)
+        return self._body
+
+    async def _recipient(self) -> str | None:
+        """The E.164 number a JSON send is for."""
+        try:
+            form = json.loads(await self.body())
+        except (ValueError, RecursionError):
+            return None
+        return normalize(form.get("customer_phone_number")) if isinstance(form, dict) else None
+
+    async def pass_on(self) -> None:
+        """Let the app answer as usual."""
+        if self._body is None:
+            await self.app(self.scope, self.receive, self.send)
         else:
-            await _STEPS[fault.kind](fault, exchange)
+            await self.deliver(await self.answer())
 
-    async def _choose(self, exchange: Exchange) -> Fault | None:
-        faults = self._simulator.faults
-        recipient = await exchange.recipient() if exchange.is_send and faults.ask_for_numbers else None
-        return faults.choose(sending=exchange.is_send, recipient=recipient)
+    async def answer(self) -> Answer:
+        """What the app answers, kept back."""
+        body = await self.body()
+        sent: list[Message] = []
 
-    def _changed_status(self, fault: Fault, scope: Scope, answer: Answer) -> Answer:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self.app(self.scope, receive, send)
+        content = b"".join(message.get("body", b"") for message in sent)
+        return Answer(sent[0]["status"], tuple(sent[0]["headers"]), content)
+
+    async def deliver(self, answer: Answer) -> None:
+        await self.send(answer.head())
+        await self.send({"type": "http.response.body", "body": answer.content})
+
+    async def _deliver_half(self, answer: Answer) -> None:
+        half = answer.body[: len(answer.body) // 2]
+        await self.send(answer.head())
+        await self.send({"type": "http.response.body", "body": half, "more_body": True})
+        await self._end(lambda transport: transport.close(), BrokenConnection)
+
+    async def _deliver_slowly(self, answer: Answer, seconds: float) -> None:
+        await self.send(answer.head())
+        size = max(1, -(-len(answer.body) // SLOW_PIECES))
+        for start in range(0, len(answer.body), size):
+            await self.wait(seconds)
+            piece = answer.body[start : start + size]
+            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def break_off(self, reason: type[BrokenConnection] = BrokenConnection) -> None:
+        await self._end(lambda transport: transport.abort(), reason)
+
+    async def wait(self, seconds: float) -> None:
+        extensions = self.scope.get("extensions") or {}
+        await extensions.get(WAIT, self.simulator.clock.sleep)(seconds)
+
+    async def _end(
+        self, end: Callable[[asyncio.WriteTransport], None], reason: type[BrokenConnection]
+    ) -> None:
+        # The receive of uvicorn's protocols is a method of the object that holds the transport.
+        transport = getattr(getattr(self.receive, "__self__", None), "transport", None)
+        if transport is None:
+            raise reason
+        end(transport)
+        # uvicorn answers 500 for an app that returns before it has noticed that the client is gone.
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    def _with_status(self, fault: Fault, answer: Answer) -> Answer:
         """The answer with the fault's status; a refusal stays what it was, as nothing was taken."""
         if answer.status >= 300:
             return answer
         if fault.status is None or fault.status >= 300:
-            return self._answer_of(fault, scope)
+            return self._made_up(fault)
         body = answer.body if fault.body is None else fault.body.encode()
         return replace(answer, status=fault.status, body=body)
 
-    def _answer_of(self, fault: Fault, scope: Scope) -> Answer:
+    def _made_up(self, fault: Fault) -> Answer:
         status = fault.status or 500
         headers = [(b"content-type", b"application/json; charset=utf-8")]
         if fault.retry_after is not None:
             headers.append((b"retry-after", str(fault.retry_after).encode()))
         if 300 <= status < 400:
-            headers.append((b"location", self._path_by_account(scope["path"]).encode()))
-        body = json.dumps({"error": _phrase(status)}) if fault.body is None else fault.body
+            headers.append((b"location", self._path_by_account().encode()))
+        words = HTTPStatus(status).phrase if status in set(HTTPStatus) else f"Status {status}"
+        body = json.dumps({"error": words}) if fault.body is None else fault.body
         return Answer(status, tuple(headers), body.encode())
 
-    def _path_by_account(self, path: str) -> str:
+    def _path_by_account(self) -> str:
         """The same path with the ACC id, which is where a GET under the number was sent on 2026-07-24."""
+        path: str = self.scope["path"]
         match = re.match(r"/v3/a/([^/.]+)", path)
-        account = match and self._simulator.find_account(match[1])
+        account = match and self.simulator.find_account(match[1])
         return path.replace(match[1], account.id, 1) if match and account else path
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return f"Status {status}"
-
-
-async def _delay(_fault: Fault, exchange: Exchange) -> None:
-    await exchange.pass_on()
-
-
-async def _refuse(_fault: Fault, exchange: Exchange) -> None:
-    await exchange.break_off(RefusedConnection)
-
-
-async def _drop(_fault: Fault, exchange: Exchange) -> None:
-    await exchange.break_off()
-
-
-async def _drop_answer(_fault: Fault, exchange: Exchange) -> None:
-    await exchange.answer()
-    await exchange.break_off()
-
-
-async def _late_answer(fault: Fault, exchange: Exchange) -> None:
-    answer = await exchange.answer()
-    await exchange.wait(fault.delay)
-    await exchange.deliver(answer)
-
-
-async def _garbage(fault: Fault, exchange: Exchange) -> None:
-    await exchange.answer()
-    body = _GARBAGE if fault.body is None else fault.body
-    await exchange.deliver(Answer(200, ((b"content-type", b"text/html; charset=utf-8"),), body.encode()))
-
-
-async def _half_body(_fault: Fault, exchange: Exchange) -> None:
-    await exchange.deliver_half(await exchange.answer())
-
-
-async def _slow_body(fault: Fault, exchange: Exchange) -> None:
-    await exchange.deliver_slowly(await exchange.answer(), fault.delay)
-
-
-async def _no_id(_fault: Fault, exchange: Exchange) -> None:
-    answer = await exchange.answer()
-    await exchange.deliver(_changed_body(answer, lambda body: body.pop("id", None)))
-
-
-async def _other_customer(_fault: Fault, exchange: Exchange) -> None:
-    answer = await exchange.answer()
-    other = {"customer_phone_number": OTHER_CUSTOMER}
-    await exchange.deliver(_changed_body(answer, lambda body: body.update(other)))
-
-
-def _changed_body(answer: Answer, change: Callable[[dict[str, Any]], object]) -> Answer:
-    if answer.status >= 300:
-        return answer
-    body = json.loads(answer.body)
-    change(body)
-    return replace(answer, body=json.dumps(body).encode())
-
-
-_STEPS: dict[Kind, Callable[[Fault, Exchange], Awaitable[None]]] = {
-    Kind.DELAY: _delay,
-    Kind.REFUSE: _refuse,
-    Kind.DROP: _drop,
-    Kind.DROP_ANSWER: _drop_answer,
-    Kind.LATE_ANSWER: _late_answer,
-    Kind.GARBAGE: _garbage,
-    Kind.HALF_BODY: _half_body,
-    Kind.SLOW_BODY: _slow_body,
-    Kind.NO_ID: _no_id,
-    Kind.OTHER_CUSTOMER: _other_customer,
-}
-
-
-class InProcessTransport(httpx.AsyncBaseTransport):
-    """
-    Calls the app in process and raises what a client meets over a socket.
-
-    A refused connection is a ConnectError, an answer later than the request's read time-out a
-    ReadTimeout, and any other broken one a RemoteProtocolError. Time passes on the simulator's
-    clock alone: a request that is not held up by a fault takes none.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        patience = request.extensions.get("timeout", {}).get("read")
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._app({**scope, "extensions": {PATIENCE: patience}}, receive, send)
-
-        try:
-            return await httpx.ASGITransport(app).handle_async_request(request)
-        except RefusedConnection as exc:
-            raise httpx.ConnectError("connection refused", request=request) from exc
-        except AbandonedConnection as exc:
-            raise httpx.ReadTimeout("no answer in time", request=request) from exc
-        except BrokenConnection as exc:
-            raise httpx.RemoteProtocolError("connection closed by the server", request=request) from exc

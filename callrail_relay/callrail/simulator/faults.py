@@ -1,5 +1,5 @@
 """
-What shall go wrong, with which requests, and how often.
+What goes wrong, with which requests, and how often.
 
 A fault is a JSON object with the fields of ``Fault``; a file of them is a list, and so is what
 POST /sandbox/faults takes. The first fault that applies to a request happens to it, and no other.
@@ -7,7 +7,7 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from random import Random
@@ -50,7 +50,7 @@ class Fault:
     It applies to sends, to every other request (``read``) or to ``any``, and with ``number`` only
     to sends to that person. Of those it skips all before the one at ``position`` (from 1), spares
     each by chance but a ``share`` of them (0 to 1), and ends after ``times``; with a position and
-    no ``times`` it happens once. ``delay`` is in seconds; where the kind does not say what for, it
+    no ``times`` it happens once. ``delay`` is in seconds; if the kind does not say what for, it
     passes before the fault. ``retry_after`` is the header's value, sane or not.
     """
 
@@ -80,21 +80,22 @@ class Fault:
             yield "number must be a North American number such as +12025550122, and goes with sends only"
         if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
             yield "share must be a number from 0 to 1"
-        if not _is_count(self.position) or not _is_count(self.times):
+        if not all(each is None or (_is_whole(each) and each > 0) for each in (self.position, self.times)):
             yield "position and times must be whole numbers from 1"
         yield from self._complaints_about_the_answer()
 
     def _complaints_about_the_answer(self) -> Iterator[str]:
+        answers, timed = ", ".join(sorted(_WITH_STATUS)), ", ".join(sorted(_TIMED))
         if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
-            yield f"delay must be a number of seconds, and {', '.join(sorted(_TIMED))} need one"
-        if self.status is not None and not (
-            self.kind in _WITH_STATUS and _is_count(self.status) and 200 <= self.status <= 599
-        ):
-            yield f"status must be from 200 to 599, and goes with {', '.join(sorted(_WITH_STATUS))} only"
+            yield f"delay must be a number of seconds, and {timed} need one"
+        if (self.status, self.retry_after) != (None, None) and self.kind not in _WITH_STATUS:
+            yield f"status and retry_after go with {answers} only"
+        if self.status is not None and not (_is_whole(self.status) and 200 <= self.status <= 599):
+            yield "status must be from 200 to 599"
+        if self.retry_after is not None and not _is_header(self.retry_after):
+            yield "retry_after must be a whole number or words"
         if self.body is not None and not (self.kind in _WITH_BODY and isinstance(self.body, str)):
             yield f"body must be a string, and goes with {', '.join(sorted(_WITH_BODY))} only"
-        if self.retry_after is not None and not (self.kind in _WITH_STATUS and _is_header(self.retry_after)):
-            yield f"retry_after must be a number or words, with {', '.join(sorted(_WITH_STATUS))} only"
 
     def applies_to(self, *, sending: bool, recipient: str | None) -> bool:
         if self.number is not None:
@@ -103,12 +104,8 @@ class Fault:
 
     @property
     def delays_request(self) -> bool:
-        """Whether ``delay`` passes before anything else, rather than where the kind says."""
+        """Whether ``delay`` passes before anything else."""
         return self.delay > 0 and self.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}
-
-    @property
-    def limit(self) -> int | None:
-        return 1 if self.times is None and self.position is not None else self.times
 
 
 @dataclass(slots=True)
@@ -124,11 +121,11 @@ class ArmedFault:
         return {**given, "seen": self.seen, "fired": self.fired}
 
     def is_due(self, random: Random) -> bool:
-        if self.seen < (self.fault.position or 1):
+        fault = self.fault
+        limit = 1 if fault.times is None and fault.position is not None else fault.times
+        if self.seen < (fault.position or 1) or (limit is not None and self.fired >= limit):
             return False
-        if self.fault.limit is not None and self.fired >= self.fault.limit:
-            return False
-        return self.fault.share is None or random.random() < self.fault.share
+        return fault.share is None or random.random() < fault.share
 
 
 @dataclass(slots=True)
@@ -177,12 +174,11 @@ def read_faults(value: object) -> list[Fault]:
 
 
 def _read_fault(value: object) -> Fault:
-    if not isinstance(value, Mapping) or "kind" not in value:
+    if not isinstance(value, dict) or "kind" not in value:
         raise UsageFault("A fault must be a JSON object with a kind.")
-    unknown = sorted(set(value) - {each.name for each in fields(Fault)})
-    if unknown:
-        names = ", ".join(each.name for each in fields(Fault))
-        raise UsageFault(f"A fault has no field {unknown[0]}. Its fields are {names}.")
+    names = [each.name for each in fields(Fault)]
+    for name in sorted(set(value) - set(names)):
+        raise UsageFault(f"A fault has no field {name}. Its fields are {', '.join(names)}.")
     return Fault(**value)
 
 
@@ -190,12 +186,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_count(value: object) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_header(value: object) -> bool:
-    """Whether the value can stand in a header: a whole number, or one line of printable ASCII."""
-    if isinstance(value, str):
-        return value.isascii() and value.isprintable()
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether the value can be a header: a whole number, or one line of printable ASCII."""
+    return value.isascii() and value.isprintable() if isinstance(value, str) else _is_whole(value)

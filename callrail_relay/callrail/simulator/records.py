@@ -1,8 +1,9 @@
-"""What the simulated CallRail knows: numbers, companies, conversations, and its refusals."""
+"""What the simulated CallRail knows: accounts, numbers, conversations, limits, and its refusals."""
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import phonenumbers
@@ -53,16 +54,6 @@ class Tracker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    id: str
-    account_id: str
-    first_name: str
-    last_name: str
-    email: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One text as the conversation shows it: an outgoing one with what CallRail appended."""
 
@@ -73,7 +64,6 @@ class Message:
     thread_id: str
     tracker_id: str
     tracking_number: str
-    media_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +74,6 @@ class Draft:
     tracking_number: str
     customer: str
     content: str
-    media_urls: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,9 +99,6 @@ class Conversation:
     def last(self) -> Message:
         return self.messages[-1]
 
-    def thread(self, thread_id: str) -> list[Message]:
-        return [message for message in self.messages if message.thread_id == thread_id]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integration:
@@ -126,9 +112,7 @@ class Integration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """
-    One text CallRail took through the API: ``content`` as asked for, ``delivered_content`` as it went out.
-    """
+    """One text that the API took: ``content`` as asked for, ``delivered_content`` as it went out."""
 
     account_id: str
     company_id: str
@@ -139,7 +123,6 @@ class Text:
     created_at: datetime
     conversation_id: str
     thread_id: str
-    media_urls: tuple[str, ...] = ()
 
 
 _E164 = re.compile(r"\+1([2-9]\d{2}[2-9]\d{6})", re.ASCII)
@@ -204,5 +187,37 @@ def not_found() -> Refusal:
     return Refusal(404, "Not found")
 
 
-def no_permission() -> Refusal:
-    return Refusal(403, "You do not have permission")
+@dataclass(slots=True)
+class Bucket:
+    """
+    What an account may take in an hour and in a day: two rolling windows over what was accepted.
+
+    Whether CallRail's windows roll or start at the full hour is not documented; a client that
+    stays within rolling ones stays within both.
+    """
+
+    per_hour: int
+    per_day: int
+    _taken: list[datetime] = field(default_factory=list)
+
+    def used(self, now: datetime) -> tuple[int, int]:
+        """What the last 60 minutes and the last 24 hours took."""
+        hour, day = (bisect_right(self._taken, now - timedelta(hours=hours)) for hours in (1, 24))
+        return len(self._taken) - hour, len(self._taken) - day
+
+    def has_room(self, now: datetime) -> bool:
+        hour, day = self.used(now)
+        return hour < self.per_hour and day < self.per_day
+
+    def spend(self, now: datetime, count: int = 1) -> None:
+        self._taken.extend([now] * count)
+
+    def headers(self, now: datetime) -> dict[str, str]:
+        """The four headers on the answer to a send, seen on 2026-04-07."""
+        hour, day = self.used(now)
+        return {
+            "x-rate-limit-hourly-allowed": str(self.per_hour),
+            "x-rate-limit-hourly-used": str(hour),
+            "x-rate-limit-daily-allowed": str(self.per_day),
+            "x-rate-limit-daily-used": str(day),
+        }

@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from callrail_relay.callrail.simulator.records import (
     Account,
@@ -17,17 +15,12 @@ from callrail_relay.callrail.simulator.records import (
     Tracker,
     is_north_american,
     is_toll_free,
-    no_permission,
     normalize,
     not_found,
 )
 from callrail_relay.callrail.simulator.state import STOP_WORDS, Simulator, Unreachable
 
 OPT_OUT_WORDING = " Reply STOP to unsubscribe."
-
-MAX_MEDIA_BYTES = 5 * 1024 * 1024
-# How a file of each type begins.
-MEDIA_TYPES = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n\x1a\n", "image/gif": b"GIF8"}
 
 # Upper case, because "end" and "quit" are also ordinary words.
 _STOP_WORD = re.compile(rf"\b({'|'.join(sorted(STOP_WORDS))})\b")
@@ -40,23 +33,15 @@ _UNREACHABLE_WORDS: dict[Unreachable, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MediaFile:
-    """An uploaded ``media_file``: what it says it is, and what it holds."""
-
-    content_type: str
-    content: bytes
-
-
 def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Conversation:
     """
     Take the text that *form* asks for and return its conversation, or raise a Refusal and take nothing.
 
-    *form* holds the parameters of https://apidocs.callrail.com/#sending-a-text-message . Only a
-    text that is taken counts towards the limits.
+    *form* holds the parameters of https://apidocs.callrail.com/#sending-a-text-message without media.
+    Only a text that is taken counts toward the limits.
     """
     if not account.registered:
-        raise no_permission()
+        raise Refusal(403, "You do not have permission")
     if not simulator.text_limits[account.id].has_room(simulator.clock.now()):
         raise Refusal(429, "Rate limit exceeded")
     draft = _draft(simulator, account, form)
@@ -71,13 +56,7 @@ def _draft(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> D
     tracker, number = _sender(simulator, company, customer, form)
     if (number, customer) in simulator.opted_out:
         raise Refusal(400, "The recipient has opted out of texts from this number")
-    return Draft(
-        tracker=tracker,
-        tracking_number=number,
-        customer=customer,
-        content=content,
-        media_urls=_media_urls(simulator, account, form),
-    )
+    return Draft(tracker=tracker, tracking_number=number, customer=customer, content=content)
 
 
 def _company(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> Company:
@@ -118,14 +97,8 @@ def _sender(
 ) -> tuple[Tracker, str]:
     """The tracker and its number: the one asked for, else the one the conversation is on."""
     number = _asked_number(simulator, company, customer, form)
-    tracker = next(
-        (
-            tracker
-            for tracker in simulator.trackers.values()
-            if tracker.company_id == company.id and number in tracker.tracking_numbers
-        ),
-        None,
-    )
+    owned = (tracker for tracker in simulator.trackers.values() if tracker.company_id == company.id)
+    tracker = next((tracker for tracker in owned if number in tracker.tracking_numbers), None)
     if tracker is None:
         raise Refusal(400, "tracking_number is invalid: the company has no such number")
     if tracker.status != "active":
@@ -148,43 +121,6 @@ def _asked_number(simulator: Simulator, company: Company, customer: str, form: M
     return conversation.last.tracking_number
 
 
-def _media_urls(simulator: Simulator, account: Account, form: Mapping[str, Any]) -> tuple[str, ...]:
-    """The media of an MMS: one public URL, or one JPEG, PNG or GIF file of up to 5 MB."""
-    url, file = form.get("media_url"), form.get("media_file")
-    if url is None and file is None:
-        return ()
-    if url is not None and file is not None:
-        raise Refusal(400, "Only one of media_url and media_file can be sent")
-    if file is None:
-        if not _is_public_url(url):
-            raise Refusal(400, "media_url is invalid: it must be one public URL")
-        return (str(url),)
-    if not isinstance(file, MediaFile) or not file.content.startswith(
-        MEDIA_TYPES.get(file.content_type, b"\0")
-    ):
-        raise Refusal(400, "media_file is invalid: it must be a JPEG, PNG or GIF image")
-    if len(file.content) > MAX_MEDIA_BYTES:
-        raise Refusal(400, "media_file is too large (maximum is 5 MB)")
-    # The shape of a media address seen on 2026-07-24.
-    return (f"/v3/a/{account.id}/text-messages/SCI{len(simulator.texts) + 1:032x}/media/0",)
-
-
-def _is_public_url(url: object) -> bool:
-    if not isinstance(url, str):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if parts.scheme not in {"http", "https"} or "." not in host:
-        return False
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return True
-
-
 def _deliver(simulator: Simulator, draft: Draft) -> Conversation:
     delivered = draft.content
     if simulator.appends_opt_out and _is_first(simulator, draft) and not _STOP_WORD.search(delivered):
@@ -202,7 +138,6 @@ def _deliver(simulator: Simulator, draft: Draft) -> Conversation:
             created_at=message.created_at,
             conversation_id=conversation.id,
             thread_id=message.thread_id,
-            media_urls=draft.media_urls,
         )
     )
     return conversation

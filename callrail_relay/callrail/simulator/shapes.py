@@ -12,7 +12,6 @@ from callrail_relay.callrail.simulator.records import (
     Integration,
     Message,
     Tracker,
-    User,
     formatted,
 )
 
@@ -71,26 +70,12 @@ def tracker(record: Tracker, owner: Company) -> Json:
     }
 
 
-def user(record: User, companies: list[Company]) -> Json:
-    return {
-        "id": record.id,
-        "email": record.email,
-        "first_name": record.first_name,
-        "last_name": record.last_name,
-        "name": f"{record.first_name} {record.last_name}",
-        "role": "admin",
-        "accepted": True,
-        "created_at": with_offset(record.created_at),
-        "companies": [{"id": each.id, "name": each.name} for each in companies],
-    }
-
-
 def conversation(
     record: Conversation, owner: Company, tracker_name: str, fields: AbstractSet[str] = frozenset()
 ) -> Json:
     """A conversation of the list, and the answer to a send: the newest message first."""
     extra = {"lead_status": None, "source": tracker_name}
-    recent = sorted(record.messages, key=_age, reverse=True)[:RECENT_MESSAGES]
+    recent = sorted(record.messages, key=age, reverse=True)[:RECENT_MESSAGES]
     return {
         "id": record.id,
         "initial_tracker_id": record.first.tracker_id,
@@ -130,27 +115,8 @@ def single_message(message: Message) -> Json:
         "direction": message.direction,
         "content": message.content,
         "created_at": in_utc(message.created_at),
-        "type": _type(message),
-        "media_urls": list(message.media_urls),
-    }
-
-
-def thread(record: Conversation, thread_id: str) -> Json:
-    """
-    An SMS thread: a conversation's lead-management side. Its keys are reported by clients, not documented.
-    """
-    messages = record.thread(thread_id)
-    return {
-        **_thread_reference(thread_id),
-        "company_id": record.company_id,
-        "customer_name": record.customer_name.upper(),
-        "customer_phone_number": record.customer_phone_number,
-        "initial_tracker_id": messages[0].tracker_id,
-        "current_tracker_id": messages[-1].tracker_id,
-        "initial_tracking_number": messages[0].tracking_number,
-        "current_tracking_number": messages[-1].tracking_number,
-        "last_message_at": with_offset(messages[-1].created_at),
-        "state": "active",
+        "type": "sms",
+        "media_urls": [],
     }
 
 
@@ -174,19 +140,17 @@ def _recent_message(message: Message) -> Json:
         "direction": message.direction,
         "content": message.content,
         "created_at": with_offset(message.created_at),
-        "sms_thread": _thread_reference(message.thread_id),
-        "type": _type(message),
-        "media_urls": list(message.media_urls),
+        "sms_thread": {
+            "id": message.thread_id,
+            "notes": None,
+            "tags": [],
+            "value": None,
+            "lead_qualification": None,
+        },
+        "type": "sms",
+        "media_urls": [],
     }
 
 
-def _thread_reference(thread_id: str) -> Json:
-    return {"id": thread_id, "notes": None, "tags": [], "value": None, "lead_qualification": None}
-
-
-def _type(message: Message) -> str:
-    return "mms" if message.media_urls else "sms"
-
-
-def _age(message: Message) -> tuple[datetime, int]:
+def age(message: Message) -> tuple[datetime, int]:
     return message.created_at, message.id

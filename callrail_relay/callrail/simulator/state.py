@@ -10,9 +10,9 @@ from random import Random
 from typing import Literal
 
 from callrail_relay.callrail.simulator.faults import Fault, FaultBook
-from callrail_relay.callrail.simulator.limits import GENERAL_PER_DAY, GENERAL_PER_HOUR, Bucket
 from callrail_relay.callrail.simulator.records import (
     Account,
+    Bucket,
     Company,
     Conversation,
     Direction,
@@ -21,7 +21,6 @@ from callrail_relay.callrail.simulator.records import (
     Message,
     Text,
     Tracker,
-    User,
     is_north_american,
     is_toll_free,
     normalize,
@@ -33,6 +32,9 @@ from callrail_relay.errors import NotFound, UsageFault
 # https://support.callrail.com/hc/en-us/articles/11491614252045
 STOP_WORDS = frozenset({"STOP", "END", "CANCEL", "UNSUBSCRIBE", "QUIT"})
 START_WORDS = frozenset({"START", "YES"})
+
+# https://apidocs.callrail.com/#rate-limiting
+GENERAL_PER_HOUR, GENERAL_PER_DAY = 1_000, 10_000
 
 _FIRST_NUMBER = "+12025550133"
 # Away from that of the first number, whose neighbours are everybody's example of a customer.
@@ -65,7 +67,6 @@ class Simulator:
     accounts: dict[str, Account] = field(init=False, default_factory=dict)
     companies: dict[str, Company] = field(init=False, default_factory=dict)
     trackers: dict[str, Tracker] = field(init=False, default_factory=dict)
-    users: dict[str, User] = field(init=False, default_factory=dict)
     integrations: dict[int, Integration] = field(init=False, default_factory=dict)
     conversations: dict[str, Conversation] = field(init=False, default_factory=dict)
     conversations_by_customer: dict[tuple[str, str], Conversation] = field(init=False, default_factory=dict)
@@ -114,11 +115,7 @@ class Simulator:
         per_hour: int | None = None,
         per_day: int | None = None,
     ) -> Account:
-        """
-        An account with one user and no company.
-
-        ``registered=False`` has no 10DLC registration and may not send.
-        """
+        """An account without a company; one that is not *registered* for 10DLC may not send."""
         position = len(self.accounts)
         account = Account(
             id=_id("ACC", position),
@@ -130,28 +127,7 @@ class Simulator:
         self.accounts[account.id] = account
         self.general_limits[account.id] = Bucket(GENERAL_PER_HOUR, GENERAL_PER_DAY)
         self.text_limits[account.id] = Bucket(per_hour or self.per_hour, per_day or self.per_day)
-        self.add_user(account_id=account.id)
         return account
-
-    def add_user(
-        self,
-        *,
-        account_id: str | None = None,
-        first_name: str = "Pat",
-        last_name: str = "Example",
-        email: str = "user@example.com",
-    ) -> User:
-        account = self._account(account_id)
-        user = User(
-            id=_id("USR", len(self.users)),
-            account_id=account.id,
-            first_name=first_name,
-            last_name=last_name,
-            email=email,
-            created_at=account.created_at,
-        )
-        self.users[user.id] = user
-        return user
 
     def add_company(
         self,
@@ -203,23 +179,17 @@ class Simulator:
         return tracker
 
     def change_tracker(
-        self,
-        tracker_id: str,
-        *,
-        disabled: bool | None = None,
-        sms_supported: bool | None = None,
-        sms_enabled: bool | None = None,
+        self, tracker_id: str, *, disabled: bool = False, sms_supported: bool = True, sms_enabled: bool = True
     ) -> Tracker:
-        """Disable a tracker, or switch its texting; what is left out stays."""
-        tracker = self.trackers.get(tracker_id)
-        if tracker is None:
+        """Disable a tracker, or switch its texting; what is left out is as it is for a new one."""
+        if tracker_id not in self.trackers:
             raise NotFound("The simulator has no such tracker. Add it first.")
-        if disabled is not None:
-            tracker = changed(tracker, status="disabled" if disabled else "active")
-        if sms_supported is not None:
-            tracker = changed(tracker, sms_supported=sms_supported)
-        if sms_enabled is not None:
-            tracker = changed(tracker, sms_enabled=sms_enabled)
+        tracker = changed(
+            self.trackers[tracker_id],
+            status="disabled" if disabled else "active",
+            sms_supported=sms_supported,
+            sms_enabled=sms_enabled,
+        )
         self.trackers[tracker_id] = tracker
         return tracker
 
@@ -264,17 +234,11 @@ class Simulator:
         It is in the conversation and in the limits, and not in ``texts``.
         """
         draft = self._draft(recipient, content, tracking_number)
-        account_id = draft.tracker.account_id
-        self.spend(1, account_id=account_id)
-        agent = next(user for user in self.users.values() if user.account_id == account_id)
-        return self.record(draft, "outgoing", agent=f"{agent.first_name} {agent.last_name}")
+        self.spend(1, account_id=draft.tracker.account_id)
+        return self.record(draft, "outgoing", agent="Pat Example")
 
     def record(self, draft: Draft, direction: Direction, *, agent: str | None = None) -> Message:
-        """
-        Put one text into the conversation of its company and customer, which begins with it.
-
-        *agent* is who sent it from CallRail's own page.
-        """
+        """Put one text into its conversation; *agent* is who sent it from CallRail's own page."""
         conversation = self.conversation_with(draft.tracker.company_id, draft.customer) or self._begin(draft)
         message = Message(
             id=next(self._message_ids),
@@ -284,7 +248,6 @@ class Simulator:
             thread_id=self._thread_id(conversation, draft.tracking_number),
             tracker_id=draft.tracker.id,
             tracking_number=draft.tracking_number,
-            media_urls=draft.media_urls,
         )
         conversation.messages.append(message)
         for integration in self.integrations.values():

@@ -10,7 +10,7 @@ import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlencode
 
@@ -97,24 +97,22 @@ class Webhooks:
         agent: str | None,
     ) -> None:
         """Have a text told to the URLs of *config*, in today's manner."""
-        event = RECEIVED if message.direction == "incoming" else SENT
         if self.manner.lost:
             return
         content = _fields(self.manner, company, conversation, message, agent)
         body = (urlencode(_flat(content)) if self.manner.form else json.dumps(content)).encode()
-        key = "another-key" if self.manner.wrong_signature else company.signing_key
-        kind = "application/x-www-form-urlencoded" if self.manner.form else "application/json"
         headers = {
-            "Content-Type": kind,
+            "Content-Type": "application/x-www-form-urlencoded" if self.manner.form else "application/json",
             "User-Agent": "CallRail Webhook/1.0",
-            "Signature": sign(key, body),
+            "Signature": sign("another-key" if self.manner.wrong_signature else company.signing_key, body),
         }
+        event = RECEIVED if message.direction == "incoming" else SENT
         for url in config.get(event, ()):
             for _ in range(self.manner.times):
                 self._waiting.append(Telling(event, url, body, headers, self.manner.delay))
 
     def start(self) -> None:
-        """Tell what waits, while whoever calls goes on."""
+        """Tell what waits, in the background."""
         waiting, self._waiting = self._waiting, []
         for telling in waiting:
             self.told.append(telling)
@@ -147,10 +145,6 @@ def read_manner(value: object) -> Manner:
     return Manner(**given)
 
 
-def manner_as_json(manner: Manner) -> dict[str, Any]:
-    return asdict(manner)
-
-
 def _fields(
     manner: Manner, company: Company, conversation: Conversation, message: Message, agent: str | None
 ) -> dict[str, Any]:
@@ -159,7 +153,7 @@ def _fields(
     person, ours = shown(conversation.customer_phone_number), shown(message.tracking_number)
     incoming = message.direction == "incoming"
     person_id = f"PER{int(conversation.customer_phone_number[2:]):032x}"
-    body = {
+    body: dict[str, Any] = {
         "resource_id": f"SCI{message.id:032x}",
         "source_number": person if incoming else ours,
         "destination_number": ours if incoming else person,
@@ -170,8 +164,8 @@ def _fields(
         "thread_resource_id": message.thread_id,
         "company_resource_id": company.id,
         "person_resource_id": person_id,
-        "message_type": "mms" if message.media_urls else "sms",
-        "media_urls": list(message.media_urls),
+        "message_type": "sms",
+        "media_urls": [],
         "content": message.content,
         **({"received_at": with_offset(message.created_at)} if incoming else {}),
         "timestamp": with_offset(message.created_at),

@@ -9,7 +9,6 @@ from starlette.routing import BaseRoute, Route
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.mapper import MappingPolicy
-from callrail_relay.domain.routing import Routes
 from callrail_relay.service.changes import ChangeFeed, ChangeSignal
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
@@ -19,7 +18,7 @@ from callrail_relay.web.dashboard.access import Access
 from callrail_relay.web.dashboard.actions import ListActions, TextActions
 from callrail_relay.web.dashboard.frame import Examine, Examiner, Frame
 from callrail_relay.web.dashboard.now import NowPage, SeenUrl
-from callrail_relay.web.dashboard.setup import SetupPage, TestText
+from callrail_relay.web.dashboard.setup import SetupPage
 from callrail_relay.web.dashboard.text import TextPage
 from callrail_relay.web.dashboard.texts import ConversationPage, TextsPage
 
@@ -68,7 +67,7 @@ class DashboardParts:
     """
     What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretFault.
 
-    *link_secret* lets a program of the relay's own user ask for a new log-in link. *sandbox* says that texts
+    *link_secret* lets a program of the relay's own user ask for a new sign-in link. *sandbox* says that texts
     go to a simulated CallRail.
     """
 
@@ -76,7 +75,6 @@ class DashboardParts:
     history: History
     intake: Intake
     mapping: MappingPolicy
-    routes: Routes
     login: Login
     clock: Clock
     examine: Examine
@@ -89,7 +87,7 @@ class DashboardParts:
 
 
 class Dashboard:
-    """The pages, and what runs behind them while somebody looks."""
+    """The pages, and what runs behind them while one is open."""
 
     def __init__(self, parts: DashboardParts) -> None:
         self.login = parts.login
@@ -140,13 +138,14 @@ class Dashboard:
 
     def _setup(self) -> Sequence[BaseRoute]:
         frame, parts = self._frame, self._parts
-        page = SetupPage(frame, parts.history, self.examiner, routes=parts.routes, read_url=parts.read_url)
-        text = TestText(page, frame, parts.intake, parts.mapping, parts.wake)
+        page = SetupPage(
+            frame, parts.history, self.examiner, parts.intake, parts.mapping, parts.read_url, parts.wake
+        )
         return [
             _route("/setup", frame.page(page.show)),
             _route("/setup/url", frame.action(page.reveal), "POST"),
             _route("/setup/check", frame.action(page.check), "POST"),
-            _route("/setup/test", frame.action(text.send), "POST"),
+            _route("/setup/test", frame.action(page.send), "POST"),
         ]
 
     def _lists(self) -> Sequence[BaseRoute]:

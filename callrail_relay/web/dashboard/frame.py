@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
@@ -38,9 +38,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Frame:
-    """
-    Draws pages for whoever is logged in, and takes their forms. With *sandbox* they say that nothing is real.
-    """
+    """Draws pages and takes their forms. With *sandbox* they say that nothing is real."""
 
     def __init__(
         self, login: Login, feed: ChangeFeed, history: History, clock: Clock, *, sandbox: bool = False
@@ -52,7 +50,7 @@ class Frame:
         self._clock = clock
 
     def page(self, show: Page) -> Endpoint:
-        """An endpoint that shows a page to whoever is logged in."""
+        """An endpoint that shows a page to a browser that is signed in."""
 
         async def endpoint(request: Request) -> Response:
             session = self.login.session(request)
@@ -67,32 +65,24 @@ class Frame:
     def action(self, act: Action) -> Endpoint:
         """An endpoint that takes a form of a page of this session, and of no other."""
 
-        async def endpoint(request: Request) -> Response:
-            session = self.login.session(request)
-            if session is None:
-                return self.signed_out()
+        async def show(request: Request, session: Session) -> Response:
             form = await read_form(request)
-            if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-                return self.plain(
-                    "This form is not from this session.", "Go back, reload the page, and try again.", 403
-                )
-            response = await self._answer(request, session, act(request, session, form))
-            self.login.renew(request, response, session)
-            return response
+            if hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+                return await act(request, session, form)
+            return self.plain(
+                "This form is not from this session.", "Go back, reload the page, and try again.", 403
+            )
 
-        return endpoint
+        return self.page(show)
 
     async def _answer(self, request: Request, session: Session, answer: Awaitable[Response]) -> Response:
         try:
             return await answer
-        except NotFound as error:
-            return await self.draw(request, session, "problem.html", 404, title="Not found", words=str(error))
         except Unavailable as error:
             return self.plain("The store cannot be reached.", str(error), 503)
         except RelayError as error:
-            return await self.draw(
-                request, session, "problem.html", 409, title="Not possible now", words=str(error)
-            )
+            status, title = (404, "Not found") if isinstance(error, NotFound) else (409, "Not possible now")
+            return await self.draw(request, session, "problem.html", status, title=title, words=str(error))
 
     async def draw(
         self, request: Request, session: Session, template: str, status: int = 200, **values: object
@@ -104,24 +94,18 @@ class Frame:
             values["for_person"] = await self._history.for_person()
         values.setdefault("here", _here(request))
         values["notice"] = self.login.take_notice(session, request.query_params.get("said", ""))
-        html = (
-            _templates()
-            .get_template(template)
-            .render(
-                csrf=session.csrf,
-                version=version,
-                path=request.url.path,
-                sandbox=self._sandbox,
-                **values,
-            )
-        )
-        return HTMLResponse(html, status)
+        values |= {
+            "csrf": session.csrf,
+            "version": version,
+            "path": request.url.path,
+            "sandbox": self._sandbox,
+        }
+        return _html(template, status, values)
 
     def plain(self, title: str, words: str, status: int, **values: object) -> Response:
-        """A page for whoever is not logged in, or when nothing else can be drawn."""
-        template = _templates().get_template("plain.html")
-        return HTMLResponse(
-            template.render(title=title, words=words, now=self._clock.now(), **values), status
+        """A page for a browser that isn't signed in, or when nothing else can be drawn."""
+        return _html(
+            "plain.html", status, values | {"title": title, "words": words, "now": self._clock.now()}
         )
 
     def signed_out(self) -> Response:
@@ -133,9 +117,7 @@ class Frame:
 
     def link_page(self, token: str) -> Response:
         """The page of a good link, whose button opens the dashboard."""
-        return HTMLResponse(
-            _templates().get_template("login.html").render(token=token, now=self._clock.now())
-        )
+        return _html("login.html", 200, {"token": token, "now": self._clock.now()})
 
     async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
         """Send the browser back to where the form was, to be told *words* there."""
@@ -145,6 +127,10 @@ class Frame:
         """The same for what could not be done."""
         notice = Notice(str(error), fault=True)
         return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, notice))
+
+
+def _html(template: str, status: int, values: Mapping[str, object]) -> Response:
+    return HTMLResponse(_templates().get_template(template).render(values), status)
 
 
 async def read_form(request: Request) -> Form:
@@ -226,10 +212,8 @@ SHOWN_AGE = timedelta(minutes=1)
 """How old a result may be on a page: an older one is shown with its time, and made again meanwhile."""
 
 
-class Examine(Protocol):
-    """Makes the checks; *anew* also those whose good answers are kept for a while, which ask CallRail."""
-
-    async def __call__(self, *, anew: bool) -> HealthReport: ...
+Examine = Callable[..., Awaitable[HealthReport]]
+"""Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +228,7 @@ class Examined:
 
 class Examiner:
     """
-    The latest result of the checks; nobody makes them twice at one time.
+    The latest result of the checks, which are never made twice at one time.
 
     *made* is called when a page need not wait for a new result, and it has come.
     """

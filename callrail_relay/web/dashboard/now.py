@@ -13,7 +13,7 @@ from starlette.responses import Response
 from callrail_relay.clock import Clock
 from callrail_relay.domain.account import DAY, HOUR, Window
 from callrail_relay.domain.health import Code, Facts, Level, PublicUrl, judge
-from callrail_relay.domain.health import Point as Finding
+from callrail_relay.domain.health import Point as CheckResult
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import clock_time, plural
@@ -367,7 +367,7 @@ _LINKS = {
 }
 
 
-def _point(finding: Finding, facts: Facts) -> Point:
+def _point(finding: CheckResult, facts: Facts) -> Point:
     if finding.code is Code.WELL and not facts.any_texts:
         return Point(
             level=finding.level,

@@ -9,19 +9,17 @@ from starlette.responses import Response
 
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.routing import Route, Routes
+from callrail_relay.domain.routing import Route
 from callrail_relay.errors import RelayError, UsageFault
 from callrail_relay.sentences import says
-from callrail_relay.service.health import Condition, Finding
+from callrail_relay.service.health import CheckResult, Condition
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Examiner, Form, Frame
 
 AGAIN = timedelta(seconds=5)
-"""How old a result may be for whoever asks to check again."""
-
-ReadUrl = Callable[[], Awaitable[str]]
+"""How old a result may be when a person asks to check again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +33,34 @@ class Trial:
 
 
 class SetupPage:
-    """*read_url* answers with the URL for IF3, and raises SecretFault where there is none."""
+    """*read_url* answers with the URL for IF3, and raises SecretFault if there is none."""
 
     def __init__(
         self,
         frame: Frame,
         history: History,
         examiner: Examiner,
-        *,
-        routes: Routes,
-        read_url: ReadUrl,
+        intake: Intake,
+        mapping: MappingPolicy,
+        read_url: Callable[[], Awaitable[str]],
+        wake: Callable[[], None],
     ) -> None:
         self._frame = frame
         self._history = history
         self._examiner = examiner
-        self._routes = routes
+        self._intake = intake
+        self._mapping = mapping
         self._read_url = read_url
-
-    async def show(self, request: Request, session: Session) -> Response:
-        return await self._show(request, session)
+        self._wake = wake
 
     async def reveal(self, request: Request, session: Session, form: Form) -> Response:
         """The same page with the URL for IF3 in full; only a form can ask for it."""
         try:
-            return await self._show(request, session, url=await self._read_url())
+            return await self.show(request, session, url=await self._read_url())
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup")
 
-    async def show_again(self, request: Request, session: Session, trial: Trial) -> Response:
-        """The same page with a test text that was not sent."""
-        return await self._show(request, session, trial=trial)
-
-    async def _show(
+    async def show(
         self, request: Request, session: Session, *, url: str | None = None, trial: Trial | None = None
     ) -> Response:
         examined = self._examiner.latest()
@@ -84,7 +78,7 @@ class SetupPage:
             amiss=[one for one in findings if one.condition is not Condition.OK],
             well=[one for one in findings if one.condition is Condition.OK],
             routes=self._rules(),
-            numbers=list(dict.fromkeys(route.tracking_number for route in self._routes)),
+            numbers=list(dict.fromkeys(route.tracking_number for route in self._mapping.routes)),
             opt_outs=await self._history.opt_outs(),
         )
 
@@ -94,52 +88,33 @@ class SetupPage:
         return await self._frame.done(session, form, "Checked.", back="/setup")
 
     def _rules(self) -> Sequence[tuple[str, str, str, str]]:
-        """Whose texts leave from where, in the order in which they are tried."""
-        rows = [(_whose(rule.team_id, rule.sender_id), *_route(rule.route)) for rule in self._routes.rules]
-        if self._routes.default is not None:
-            rows.append(("Everybody else" if rows else "Everybody", *_route(self._routes.default)))
+        """Which number each person or team texts from, in the order in which the rules are tried."""
+        rows = [
+            (_whose(rule.team_id, rule.sender_id), *_route(rule.route)) for rule in self._mapping.routes.rules
+        ]
+        if self._mapping.routes.default is not None:
+            rows.append(("Everyone else" if rows else "Everyone", *_route(self._mapping.routes.default)))
         return rows
 
-
-class TestText:
-    """A text that somebody types on the page: it goes the way of every other, with the same rules."""
-
-    def __init__(
-        self, page: SetupPage, frame: Frame, intake: Intake, mapping: MappingPolicy, wake: Callable[[], None]
-    ) -> None:
-        self._page = page
-        self._frame = frame
-        self._intake = intake
-        self._mapping = mapping
-        self._wake = wake
-
     async def send(self, request: Request, session: Session, form: Form) -> Response:
+        """Send a text that was typed on the page, under the same rules as every other."""
+        to, sender, text = form.get("to", ""), form.get("from", ""), form.get("message", "")
         try:
-            draft = map_direct(
-                to=form.get("to", ""),
-                text=form.get("message", ""),
-                sender=form.get("from") or None,
-                routes=self._mapping.routes,
-            )
+            draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
             if draft.reasons:
                 raise UsageFault(" ".join(says(reason) for reason in draft.reasons))
             [accepted] = (await self._intake.accept_direct(draft)).accepted
         except RelayError as error:
-            trial = Trial(
-                to=form.get("to", ""),
-                sender=form.get("from", ""),
-                text=form.get("message", ""),
-                fault=str(error),
-            )
-            return await self._page.show_again(request, session, trial)
+            trial = Trial(to=to, sender=sender, text=text, fault=str(error))
+            return await self.show(request, session, trial=trial)
         self._wake()
         held = accepted.status is Status.HELD
         words = "The text is held: see why below." if held else "The text is in the queue."
         return await self._frame.done(session, {}, words, back=f"/texts/{accepted.message_id}")
 
 
-def _gravity(finding: Finding) -> int:
-    """What is to be put right stands first."""
+def _gravity(finding: CheckResult) -> int:
+    """Errors come first."""
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
 

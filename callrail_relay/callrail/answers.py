@@ -1,0 +1,288 @@
+"""
+What CallRail's answer says: the outcome of a send, its own words, its count of our texts.
+
+The documentation says little about errors, so several keys and shapes are read with care.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from html import unescape
+from typing import Any
+
+from callrail_relay.domain.outcome import (
+    Outcome,
+    RateLimited,
+    Refusal,
+    Rejected,
+    Sent,
+    Unknown,
+    Usage,
+)
+from callrail_relay.domain.phone import mask_all
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds; a longer wait than one window of the budget is not taken for sane."""
+
+_LONGEST_WORDS = 300
+_LARGEST_READ = 65_536
+_MOST_LEVELS = 6
+_LARGEST_COUNT = 1_000_000
+
+_WORDS_OF_RECIPIENT = (
+    "do not contact",
+    "do not call",
+    "blocked number",
+    "not a mobile",
+    "landline",
+    "land line",
+    "invalid phone",
+    "phone number is invalid",
+    "not a valid phone",
+    "not opted in",
+)
+
+# How CallRail, and Twilio behind it, say that a person opted out (21610:
+# https://www.twilio.com/docs/api/errors/21610), in words without punctuation or case.
+_OPTED_OUT = re.compile(
+    r"""
+    \bopted\ ?out\b (?!\ of\ (?:mms|media|pictures?|images?|calls?|voice|e\ ?mails?)\b)
+    | \bopt\ ?out\ (?:list|status)\b
+    | ^(?:(?!(?:must|missing|contains?|includes?|requires?|no|not|without|add|allow|append|needs?|lacks?)\b)
+          \w+\ ){0,4} opt\ ?out (?:\ true)?$
+    | \bunsubscribed\b (?!\ from\ (?:mms|e\ ?mails?|calls?)\b)
+    | \b(?:errors?|code|twilio)\ 21610\b
+    | \b(?:black|deny|block)\ ?list\ rule\b
+    | \b(?:suppression|stop|do\ not\ (?:contact|text))\ ?list\b
+    | \b(?:replied|responded|sent|texted|answered)\ (?:with\ |back\ )?stop\b
+    | \b(?:revoked|withdrew|withdrawn)\ (?:\w+\ )?consent\b
+    | \bno\ longer\ (?:wants?|wish|wishes)\ to\ (?:receive|get|be)\b
+    | \brequested\ (?:not\ to|to\ stop|no\ more)\b
+    """,
+    re.VERBOSE,
+)
+_NEGATED = re.compile(r"(?:\b(?:not|never|can be|could be)|n t)(?: been| yet)? $")
+
+# Keys that say only that words follow, so that they are not repeated with them.
+_KEYS_OF_WORDS = frozenset(
+    {
+        "description",
+        "detail",
+        "details",
+        "error",
+        "error_description",
+        "error_message",
+        "errors",
+        "message",
+        "messages",
+        "msg",
+        "reason",
+        "title",
+    }
+)
+
+
+def read_send_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, recipient: str, content: str
+) -> Outcome:
+    """
+    The outcome that an answer to a send stands for: by its status first, by its words second.
+
+    CallRail may quote *content* in what it says: such words are the office's, not CallRail's.
+    """
+    usage = read_usage(headers)
+    if status in (200, 201):
+        return _read_success(status, body, recipient, usage)
+    words = read_words(body)
+    if status == 429:
+        return RateLimited(status, words, read_retry_after(headers), usage)
+    if status == 403 and is_html(headers, body):
+        return Rejected(status, words, Refusal.FIREWALL, usage)
+    if status in (401, 403):
+        return Rejected(status, words, Refusal.AUTHORIZATION, usage)
+    if status in (400, 404, 405, 406, 422):
+        return Rejected(status, words, _refusal(status, body, content), usage)
+    return Unknown(f"CallRail answered {status}, which does not say whether it took the text.", status)
+
+
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """
+    Whether an answer is a page: CallRail's API answers in JSON or plain words, a firewall before it in HTML.
+    """
+    if read_json(body) is not None:
+        return False
+    return _is_markup(body) or "html" in headers.get("content-type", "").lower()
+
+
+def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Outcome:
+    conversation = read_object(body)
+    if conversation is None or not isinstance(conversation.get("id"), str) or not conversation["id"]:
+        return Unknown("CallRail's answer could not be understood.", status)
+    if last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
+        return Unknown("CallRail's answer names another person's number.", status)
+    return Sent(status, conversation["id"], _thread_id(conversation), usage)
+
+
+def _thread_id(conversation: Mapping[str, Any]) -> str | None:
+    for message in objects(conversation.get("recent_messages")):
+        thread_id = thread_of(message)
+        if thread_id is not None:
+            return thread_id
+    return None
+
+
+def thread_of(message: Mapping[str, Any]) -> str | None:
+    thread = message.get("sms_thread")
+    thread_id = thread.get("id") if isinstance(thread, dict) else None
+    return thread_id if isinstance(thread_id, str) else None
+
+
+def last_ten_digits(value: object) -> str:
+    return "".join(character for character in str(value) if character.isdigit())[-10:]
+
+
+def _refusal(status: int, body: bytes, content: str) -> Refusal:
+    told = [word for word, _ in _leaves(_document(body), _MOST_LEVELS)]
+    if any(_says_opted_out(words, content) for words in told):
+        return Refusal.OPTED_OUT
+    if status in (404, 405, 406):
+        return Refusal.REQUEST
+    lowered = " ".join(told).lower()
+    known = any(phrase in lowered for phrase in _WORDS_OF_RECIPIENT)
+    return Refusal.RECIPIENT if known else Refusal.CONTENT
+
+
+def _says_opted_out(words: str, content: str) -> bool:
+    """Whether CallRail says so, in words that are not quoted from *content*."""
+    said, ours = _simple(words), _simple(content)
+    if _OPTED_OUT.search(ours):
+        said = said.replace(ours, "")
+    for match in _OPTED_OUT.finditer(said):
+        before, after = said[: match.start()], said[match.end() :]
+        # A quotation that was cut short shows by the words next to it.
+        around = [f"{word} {match[0]}" for word in before.split()[-1:]]
+        around += [f"{match[0]} {word}" for word in after.split()[:1]]
+        if not any(one in ours for one in around) and not _NEGATED.search(before):
+            return True
+    return False
+
+
+def _simple(words: str) -> str:
+    """*words* in small letters, with one space for whatever stands between them: opted_out is optedOut."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
+    return re.sub(r"[\W_]+", " ", apart.lower()).strip()
+
+
+def read_words(body: bytes) -> str:
+    """
+    What an error body says, in one line, cut to a readable length, with phone numbers masked.
+
+    CallRail's documentation says only that it is JSON, and several keys and shapes have been seen: if none of
+    the usual keys is there, all words count.
+    """
+    document = _document(body)
+    usual = document
+    if isinstance(document, dict):
+        usual = {key: value for key, value in document.items() if key.lower() in _KEYS_OF_WORDS}
+    told = [word for word, is_text in _leaves(usual, _MOST_LEVELS) if is_text]
+    told = told or [word for word, _ in _leaves(document, _MOST_LEVELS)]
+    line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
+    return mask_all(line) if line else "CallRail gave no reason."
+
+
+def _document(body: bytes) -> object:
+    """*body* as JSON, else the words of a page or of plain text."""
+    document = read_json(body)
+    if document is not None:
+        return document
+    text = body[:_LARGEST_READ].decode("utf-8-sig", "replace")
+    return _words_of_page(text) if _is_markup(body) else text
+
+
+def _is_markup(body: bytes) -> bool:
+    return body.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
+
+
+def _words_of_page(page: str) -> str:
+    """The title of a page, or all that is seen of it."""
+    title = re.search("<title[^>]*>(.*?)</title", page, re.DOTALL | re.IGNORECASE)
+    if title and title[1].strip():
+        return unescape(title[1])
+    unseen = re.compile("<(script|style)\\b.*?</\\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+    return unescape(unseen.sub(" ", page))
+
+
+def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
+    """
+    All words in *value*, with the keys above them, and whether they are text; else a number, or what is true.
+    """
+    if isinstance(value, str):
+        yield value, True
+    elif isinstance(value, bool):
+        if value:
+            yield "true", False
+    elif isinstance(value, int | float):
+        yield str(value), False
+    elif isinstance(value, list) and levels:
+        for item in value:
+            yield from _leaves(item, levels - 1)
+    elif isinstance(value, dict) and levels:
+        for key, item in value.items():
+            for word, is_text in _leaves(item, levels - 1):
+                yield word if key.lower() in _KEYS_OF_WORDS else f"{key} {word}", is_text
+
+
+def read_usage(headers: Mapping[str, str]) -> Usage:
+    """
+    CallRail's count of this account's texts, from the headers of a send answer that are present and sane.
+    """
+    return Usage(
+        hour_allowed=_count(headers.get("x-rate-limit-hourly-allowed"), least=1),
+        hour_used=_count(headers.get("x-rate-limit-hourly-used")),
+        day_allowed=_count(headers.get("x-rate-limit-daily-allowed"), least=1),
+        day_used=_count(headers.get("x-rate-limit-daily-used")),
+    )
+
+
+def _count(value: str | None, *, least: int = 0) -> int | None:
+    if value is None or not (value.isascii() and value.isdigit()) or len(value) > len(str(_LARGEST_COUNT)):
+        return None
+    return int(value) if int(value) >= least else None
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """
+    Seconds to wait, from a ``Retry-After`` of seconds or of a date; None where it is absent or not sane.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value) if value.isdigit() else _seconds_until(value, headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return seconds if 1 <= seconds <= LONGEST_RETRY_AFTER else None
+
+
+def _seconds_until(instant: str, now: str) -> float:
+    # Measured on the server's own clock: the difference is right even where ours is wrong.
+    return (parsedate_to_datetime(instant) - parsedate_to_datetime(now)).total_seconds()
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    document = read_json(body)
+    return document if isinstance(document, dict) else None
+
+
+def read_json(body: bytes) -> object:
+    """*body* as JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
