@@ -31,7 +31,7 @@ class _SafeConsole(Console):
     """
     A console that shows nothing raw that could steer the terminal, whatever is printed.
 
-    It leaves it to the command to end when nobody reads its output any more.
+    The command ends by itself when its output is not read any more.
     """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -44,7 +44,7 @@ class _SafeConsole(Console):
 
 def console() -> Console:
     """
-    Standard output, with nothing in the words taken for a mark-up of Rich's.
+    Standard output, in which no text is taken for mark-up of Rich's.
 
     Lines are broken to the width of a terminal, and left whole for a program that reads them.
     """
@@ -53,8 +53,8 @@ def console() -> Console:
     return made
 
 
-def words(shown: str, style: str = "") -> Text:
-    """Words from outside, made safe to show before Rich leaves some of them out."""
+def safe(shown: str, style: str = "") -> Text:
+    """Text from outside, made safe to show before Rich cuts it."""
     return Text(printable(shown), style)
 
 
@@ -79,14 +79,14 @@ def print_messages(messages: Sequence[Message]) -> None:
         out.print(
             Text(f"{message.received_at.astimezone():%m-%d %H:%M:%S}  "),
             Text(f"{message.status:<9} ", style=STYLES[message.status]),
-            words(f"{message.recipient or '-':<12}  "),
+            safe(f"{message.recipient or '-':<12}  "),
             Text(message.id, style="dim"),
             sep="",
             soft_wrap=True,
         )
-        out.print(words(f"    {_shortened(message.text)}"))
+        out.print(safe(f"    {_shortened(message.text)}"))
         if message.reasons and message.status is not Status.SENT:
-            _print_indented(out, words(explain_all(message.reasons) or "", STYLES[message.status]))
+            _print_indented(out, safe(explain_all(message.reasons) or "", STYLES[message.status]))
     if not messages:
         out.print("No texts.")
 
@@ -105,22 +105,22 @@ def print_message(message: Message) -> None:
     """One message with its whole way."""
     out = console()
     for name, value in _facts(message):
-        out.print(Text(f"{name:<16}", style="bold"), words(value), sep="")
+        out.print(Text(f"{name:<16}", style="bold"), safe(value), sep="")
     for decision in message.decisions:
         why = f": {decision.actor.note}" if decision.actor.note else ""
         over = f" (over {', '.join(decision.overridden)})" if decision.overridden else ""
-        out.print(words(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
+        out.print(safe(f"{local(decision.decided_at)}  {decision.actor.name}: {decision.verb}{over}{why}"))
     for segment in message.segments:
         out.print()
         title = Text(f"Segment {segment.position} ", style="bold")
         out.print(title, Text(segment.status, style=STYLES[segment.status]), sep="")
-        out.print(words(segment.content))
+        out.print(safe(segment.content))
         for attempt in segment.attempts:
             outcome = attempt.outcome or "under way"
             status = f" {attempt.http_status}" if attempt.http_status else ""
-            out.print(words(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
+            out.print(safe(f"  {local(attempt.started_at)}  {outcome}{status}  {attempt.detail or ''}"))
             for learnt in attempt.evidence:
-                out.print(words(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
+                out.print(safe(f"  {local(learnt.noted_at)}    {learnt.detail}", "dim"))
             if attempt.look_at is not None:
                 out.print(Text(f"  {local(attempt.look_at)}    is looked up in CallRail", style="dim"))
 
@@ -154,4 +154,4 @@ def print_health(report: HealthReport) -> None:
     for finding in sorted(report.findings, key=lambda finding: finding.name != RELAY):
         mark, style = _MARKS[finding.condition]
         name = Text(f"{finding.name}: ", style="bold")
-        out.print(Text(f"{mark} ", style=style), name, words(finding.detail), sep="")
+        out.print(Text(f"{mark} ", style=style), name, safe(finding.detail), sep="")

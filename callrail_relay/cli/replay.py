@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from callrail_relay.service.dispatch import DeliveryResult
     from callrail_relay.service.intake import SavedFile
 
-# Which exit code tells most about a whole run: what nobody knows comes before what is known to be wrong.
+# Which exit code tells most about a whole run: an unknown outcome comes before a known failure.
 _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 _LONGEST_TEXT = 54
 
@@ -80,7 +80,7 @@ async def replay(
     if not dry_run:
         installation.require_terms()
     if count > 1 and not (dry_run or yes or has_terminal()):
-        # Before the store is opened: there is nobody to ask.
+        # Before the store is opened: there is no terminal to ask in.
         confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(installation) as relay:
         if dry_run or (count > 1 and not yes):

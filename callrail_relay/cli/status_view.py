@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from callrail_relay.cli.console import echo, json_text
-from callrail_relay.cli.render import STYLES, clock_time, console, local, words
+from callrail_relay.cli.render import STYLES, clock_time, console, local, safe
 from callrail_relay.clock import Clock
 from callrail_relay.domain.account import Window
 from callrail_relay.domain.delivery import AccountStatus
@@ -130,13 +130,13 @@ def _queue_words(facts: Facts) -> str:
 
 def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
     account = standing.account
-    yield words(account.id, "bold")
+    yield safe(account.id, "bold")
     yield _window_line("hour", standing.hour)
     yield _window_line("day", standing.day)
     if account.paused_since is not None:
-        yield words(f"  paused since {local(account.paused_since)}: {_why(account.paused_reason)}", "red")
+        yield safe(f"  paused since {local(account.paused_since)}: {_why(account.paused_reason)}", "red")
     if account.wait_until is not None:
-        yield words(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
+        yield safe(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
     if standing.pending:
         waits = "segment waits" if standing.pending == 1 else "segments wait"
         yield Text(f"  {standing.pending} {waits} to leave")
@@ -158,7 +158,7 @@ def _window_line(name: str, window: Window) -> Text:
 
 async def watch_status(read: Read, clock: Clock, *, as_json: bool) -> None:
     """
-    Show the status again every second, until the task is cancelled; where nobody looks on, only what changed.
+    Show the status again every second, until the task is cancelled; without a terminal, only what changed.
 
     As JSON each change is one line.
     """

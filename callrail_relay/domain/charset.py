@@ -69,8 +69,8 @@ _IN_PRACTICE = {
     "utf_32": "utf_32_le",
 }
 
-# What UTF-8's commonest sequences look like when they are read as Windows-1252. Nobody types that, so such
-# text is UTF-8 with a broken byte in it, and not Windows-1252.
+# What UTF-8's commonest sequences look like when they are read as Windows-1252. People don't type that, so
+# such text is UTF-8 with a broken byte in it, and not Windows-1252.
 _BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
 
 # The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.

@@ -206,9 +206,9 @@ class MaybeOptedOut(Event, level="warning"):
 @dataclass(frozen=True, kw_only=True)
 class OptOutUnplaced(Event, level="error"):
     """
-    CallRail masks the number of a reply of STOP, and nobody who was texted from here fits.
+    CallRail masks the number of a STOP, and no person who was texted from here fits.
 
-    Should the person be texted later, CallRail refuses that, or the conversation tells whose reply it was.
+    If the person is texted later, CallRail rejects that, or the conversation tells whose reply it was.
     """
 
     resource_id: str

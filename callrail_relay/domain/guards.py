@@ -62,7 +62,7 @@ class GuardPolicy:
     quiet_start: time
     quiet_end: time
     quiet_zone: str | None
-    """Where all recipients live, where that is known; else it is reckoned from each number."""
+    """The zone of all recipients, if it is known; else each number tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Circumstances:
     ``same_text``      what there is to say of the same text that came before
     ``people``         how many people got a similar text lately, this one among them
     ``opted_out``     whether the person opted out of texts from this number
-    ``possible_opt_out``  a reply that may mean that, which nobody has read yet
+    ``possible_opt_out``  a reply that may mean that, and was not read yet
     ``waiting_since``  when it came, or was last released
     ``recipient``      whose night is to be kept
     """
@@ -126,7 +126,7 @@ def judge(
     *verdict* with the answers of all guards that look around a text.
 
     A person's approval passes over what it was given for, and never over an opt-out. A text that is held
-    for anything else is not held for the night as well: whoever releases it would override that unseen.
+    for anything else is not held for the night as well: an approval would override that unseen.
     """
     answers = (
         (policy.duplicate, around.same_text),
@@ -241,7 +241,7 @@ def mass_text(people: int) -> Reason | None:
 
 
 def quiet_hours(until: datetime) -> Reason:
-    """*until* is the minute, in UTC, at which the text may leave."""
+    """*until* is the minute, in UTC, at which the text can be sent."""
     return Reason("quiet_hours", {"until": instant(until)})
 
 

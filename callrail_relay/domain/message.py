@@ -72,13 +72,13 @@ class Status(StrEnum):
     """Where a message, or one of its segments, stands."""
 
     HELD = "held"
-    """A guard or a fault keeps it back; it waits for a person, unless its reason says until when."""
+    """A guard or a fault holds it; it waits for a person, unless its reason says until when."""
 
     QUEUED = "queued"
-    """It leaves as soon as its turn, the budget and the account allow."""
+    """It is sent as soon as its turn, the sending limits and the account allow."""
 
     SENDING = "sending"
-    """An attempt is under way, or some of its segments have left and the next one follows."""
+    """An attempt is under way, or some of its segments were sent and the next one follows."""
 
     UNKNOWN = "unknown"
     """CallRail may or may not have taken it; it is not sent again by itself."""
@@ -87,10 +87,10 @@ class Status(StrEnum):
     """CallRail took every segment."""
 
     FAILED = "failed"
-    """CallRail refused it for good."""
+    """CallRail rejected it for good."""
 
     CANCELLED = "cancelled"
-    """A person decided that it does not leave."""
+    """A person canceled it."""
 
 
 ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)
@@ -171,7 +171,7 @@ class Message:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all that a text needs to leave: a person, words, and a route."""
+        """Whether it has all that sending needs: a person, words, and a route."""
         return self.recipient is not None and self.text is not None and self.route is not None
 
 

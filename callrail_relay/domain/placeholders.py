@@ -1,5 +1,5 @@
 """
-Placeholders that were not filled in: what a CRM or a sheet leaves where a name or an address should be.
+Unfilled placeholders: what a CRM or a sheet puts where a name or an address should be.
 
 Braces, percent signs and brackets are in ordinary texts too. So most syntaxes count only around the name of a
 field, such as first_name, or around what people don't write, such as firstName or first|last.

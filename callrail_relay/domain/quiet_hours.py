@@ -1,7 +1,7 @@
 """
 Quiet hours: when it is night where the recipient may be.
 
-A number says where its owner may live, and not where they do. So a text may leave only when it is allowed
+A number says where its owner may live, and not where they do. So a text is sent only when it is allowed
 in every time zone that the number may belong to. All is reckoned in whole minutes: no zone of our time
 changes its clock by less.
 """
@@ -24,7 +24,7 @@ def quiet_until(
     recipient: str, now: datetime, *, start: time, end: time, zone: str | None = None
 ) -> datetime | None:
     """
-    The minute, in UTC, at which a text to *recipient* (E.164) may leave; None when it may leave now.
+    The minute, in UTC, at which a text to *recipient* (E.164) can be sent; None if it can be sent now.
 
     It is quiet from *start* until *end* (hours and minutes) by the recipient's own clock, across midnight
     where *start* is the later one. The zones are all that the number may belong to, or *zone* (an IANA

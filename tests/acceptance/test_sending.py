@@ -103,7 +103,7 @@ def test_unknown_outcome_is_code_6(configured: Program, sandbox: Sandbox) -> Non
     assert 6 == configured.run(*SEND, env=LADDER).returncode
     [unknown] = configured.json("messages", "list", "--status", "unknown")
 
-    assert "Decide" in unknown["reason"]
+    assert "messages resend" in unknown["reason"]
     assert 2 == configured.run("messages", "resend", unknown["id"]).returncode
     assert 0 == configured.run("messages", "resend", unknown["id"], "--yes").returncode
     with configured.serving(env=LADDER):

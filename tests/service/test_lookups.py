@@ -416,7 +416,7 @@ async def test_what_was_learnt_is_in_the_document(tmp_path: Path) -> None:
         assert [
             {
                 "noted_at": "2026-03-02T15:00:15.000Z",
-                "detail": "Looked into CallRail: 0 outgoing text(s) there, in 3 request(s).",
+                "detail": "Checked with CallRail: outgoing texts there: 0, requests made: 3.",
             }
         ] == attempt["evidence"]
         assert "2026-03-02T15:01:00.000Z" == attempt["look_at"]

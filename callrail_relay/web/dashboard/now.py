@@ -30,7 +30,7 @@ SeenUrl = Callable[[], PublicUrl | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauge:
-    """One window of the budget. ``frees_at`` is when the oldest use leaves it."""
+    """One window of the budget. ``frees_at`` is when the oldest use ends."""
 
     name: str
     used: int
@@ -161,7 +161,7 @@ class Bar:
 
     @property
     def words(self) -> str:
-        """The bar for whoever points at it: 2 pm to 3 pm: 3 texts (2 sent, 1 held)."""
+        """The bar's tooltip: 2 PM to 3 PM: 3 texts (2 sent, 1 on hold)."""
         parts = ", ".join(f"{count} {NAMES[name].lower()}" for name, count in self.counts.items() if count)
         return f"{self.name}: {plural(self.total, 'text')} ({parts})"
 

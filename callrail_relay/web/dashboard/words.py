@@ -64,7 +64,7 @@ def at(instant: datetime, now: datetime) -> str:
 
 
 def full(instant: datetime) -> str:
-    """An instant in full, for whoever points at a shorter one."""
+    """An instant in full, as the tooltip of a shorter one."""
     local = instant.astimezone()
     return f"{local:%A}, {local:%B} {local.day}, {local.year}, {clock_time(instant, seconds=True)}"
 
@@ -77,7 +77,7 @@ def time_tag(
         return Markup("")
     exact = instant.isoformat(timespec="seconds")
     short = clock_time(instant) if of_day else when(instant, now, seconds=seconds)
-    # Nobody wrote any of it, and a page has many: it is not escaped.
+    # None of it comes from outside, and a page has many: it is not escaped.
     return Markup(f'<time datetime="{exact}" title="{full(instant)}">{short}</time>')  # noqa: S704 - see above
 
 
