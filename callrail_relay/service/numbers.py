@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from callrail_relay.domain.routing import Discovery, Route
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.outbox.store import Store
 
@@ -18,7 +18,7 @@ async def find_sending_route(
     """
     Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
 
-    Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    Raises UsageError where no account has such a number that can text, RefusedByCallRail, Unavailable.
     """
     known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
@@ -34,7 +34,7 @@ async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery
         for entry in await discovery.numbers(account_id):
             if entry.number == number and entry.company_id:
                 return Route(account_id, entry.company_id, number)
-    raise UsageFault(
+    raise UsageError(
         f"--from names {number}, and CallRail has no such number that can text in account "
         f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
     )

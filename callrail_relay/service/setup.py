@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry
-from callrail_relay.errors import RefusedByCallRail, SecretFault
+from callrail_relay.errors import RefusedByCallRail, SecretError
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.
 _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
@@ -139,16 +139,16 @@ def read_key(pasted: str) -> str:
     """
     The API key in what a person pasted, piped or typed: the key alone, or the header it is part of.
 
-    Raises SecretFault.
+    Raises SecretError.
     """
     text = pasted.strip(_BYTE_ORDER_MARK).strip()
     header = _HEADER.fullmatch(text)
     key = header[1].strip() if header else text
     if not key:
-        raise SecretFault("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
+        raise SecretError("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
     # It becomes part of a header, between quotes.
     if not all("!" <= character <= "~" and character not in '"\\' for character in key):
-        raise SecretFault(
+        raise SecretError(
             "The CallRail API key has a space, a line break or another character in it that no key has. "
             "Copy it "
             "once more, and nothing else with it."

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from callrail_relay.domain.alerts import Level
-from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.errors import SettingsError, Unavailable
 
 if TYPE_CHECKING:
     import apprise
@@ -32,13 +32,13 @@ class AppriseChannels:
     @classmethod
     def open(cls, urls: Sequence[str], *, setting: str) -> "AppriseChannels":
         """
-        Channels for *urls*, which *setting* holds. Raises SettingsFault where Apprise is not installed, or
+        Channels for *urls*, which *setting* holds. Raises SettingsError where Apprise is not installed, or
         does not know what one of them is.
         """
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
-            raise SettingsFault(
+            raise SettingsError(
                 f"{setting} needs Apprise: install it with `pip install 'callrail-relay[alerts]'`."
             ) from error
         logging.getLogger("apprise").propagate = False
@@ -75,7 +75,7 @@ def _named(urls: Sequence[str], setting: str) -> list[tuple[str, str]]:
 def _channel(library: ModuleType, asset: "apprise.AppriseAsset", url: str, name: str) -> "apprise.Apprise":
     channel: apprise.Apprise = library.Apprise(asset=asset)
     if not channel.add(url):
-        raise SettingsFault(
+        raise SettingsError(
             f"{name} is no address that Apprise knows; see https://github.com/caronc/apprise for how it is "
             "written."
         )
