@@ -62,7 +62,7 @@ def last_polls(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
 def last_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> datetime | None:
     """Since when all accounts were polled; None while one never was."""
     polled = last_polls(connection, now, policy)
-    return min(polled.values()) if policy.accounts <= polled.keys() else None
+    return min(polled.values(), default=None) if policy.accounts <= polled.keys() else None
 
 
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
