@@ -2,9 +2,9 @@
 Everything that can go wrong in a way a person can act on.
 
     RelayError                 exit code
-    ├── UsageFault             2  the command line does not make sense
-    ├── SettingsFault          3  the settings are missing, wrong or unreadable
-    ├── SecretFault            3  a secret, or the place that keeps it, is missing
+    ├── UsageError             2  the command line does not make sense
+    ├── SettingsError          3  the settings are missing, wrong or unreadable
+    ├── SecretError            3  a secret, or the place that keeps it, is missing
     ├── NotFound               4  there is no such text, file or account
     ├── NotAllowed             4  the text's status does not allow this
     ├── RefusedByCallRail      5  CallRail answered, and said no
@@ -28,15 +28,15 @@ class RelayError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-class UsageFault(RelayError):
+class UsageError(RelayError):
     exit_code = 2
 
 
-class SettingsFault(RelayError):
+class SettingsError(RelayError):
     exit_code = 3
 
 
-class SecretFault(RelayError):
+class SecretError(RelayError):
     exit_code = 3
 
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import structlog
 
-from callrail_relay.bootstrap.context import LEASE_MARGIN, Installation, find_installation, read_duration
+from callrail_relay.bootstrap.context import LEASE_MARGIN, AppContext, load_context, read_duration
 from callrail_relay.bootstrap.credentials import (
     hook_tokens,
     hook_url,
@@ -39,10 +39,10 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.errors import (
     AlreadyRunning,
     NotAllowed,
-    SecretFault,
-    SettingsFault,
+    SecretError,
+    SettingsError,
     Unavailable,
-    UsageFault,
+    UsageError,
 )
 from callrail_relay.outbox import engine, relay_secrets
 from callrail_relay.outbox.copying import copy_store
@@ -83,33 +83,31 @@ NAMES = [
 @asynccontextmanager
 async def demonstrated(
     folder: Path, clock: ManualClock | None = None
-) -> AsyncIterator[tuple[Installation, Sandbox]]:
+) -> AsyncIterator[tuple[AppContext, Sandbox]]:
     async with open_sandbox(port=0) as sandbox:
-        installation = demonstration(folder, sandbox)
-        yield (installation if clock is None else replace(installation, clock=clock)), sandbox
+        context = demonstration(folder, sandbox)
+        yield (context if clock is None else replace(context, clock=clock)), sandbox
 
 
 @asynccontextmanager
-async def served(
-    installation: Installation, events: Events
-) -> AsyncIterator[tuple[Relay, TaskGroup, Listening]]:
+async def served(context: AppContext, events: Events) -> AsyncIterator[tuple[Relay, TaskGroup, Listening]]:
     """What ``serve`` opens, in its order."""
-    tokens = await hook_tokens(installation)
+    tokens = await hook_tokens(context)
     async with (
-        open_relay(installation, events, stays=True) as relay,
+        open_relay(context, events, long_running=True) as relay,
         open_worker(relay, events) as worker,
         open_listeners(relay, worker, tokens) as listening,
     ):
         yield relay, worker, listening
 
 
-def configured(folder: Path, sandbox: Sandbox, **changes: dict[str, object]) -> Installation:
+def configured(folder: Path, sandbox: Sandbox, **changes: dict[str, object]) -> AppContext:
     """A relay that was set up by a file, with its secrets in the environment."""
     settings = sandbox.overrides() | changes
     path = folder / "config.toml"
     tables = [_table(name, keys) for name, keys in settings.items() if name != "routes"]
     path.write_text("\n".join(tables), encoding="utf-8")
-    return find_installation(path)
+    return load_context(path)
 
 
 def _table(name: str, keys: object) -> str:
@@ -132,9 +130,9 @@ def detail(report: HealthReport, name: str) -> str:
 async def test_webhook_reaches_callrail(tmp_path: Path) -> None:
     """All pieces together: a text posted over HTTP is stored, sent to the sandbox, and shown."""
     events = Events()
-    async with demonstrated(tmp_path) as (installation, sandbox), served(installation, events) as parts:
+    async with demonstrated(tmp_path) as (context, sandbox), served(context, events) as parts:
         relay, worker, listening = parts
-        url = hook_url(installation.settings, await require_hook_token(installation), listening.public_url)
+        url = hook_url(context.settings, await require_hook_token(context), listening.public_url)
         async with httpx.AsyncClient() as client:
             accepted = await client.post(url, json=payload())
             await worker_once(worker, events)
@@ -165,12 +163,12 @@ async def worker_once(worker: TaskGroup, events: Events) -> None:
 async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
     """A text leaves without any time passing on the relay's clock."""
     events = Events()
-    async with demonstrated(tmp_path, ManualClock()) as (installation, sandbox):
-        async with served(installation, events) as (_, worker, listening), httpx.AsyncClient() as client:
-            assert isinstance(installation.clock, ManualClock)
+    async with demonstrated(tmp_path, ManualClock()) as (context, sandbox):
+        async with served(context, events) as (_, worker, listening), httpx.AsyncClient() as client:
+            assert isinstance(context.clock, ManualClock)
             task = asyncio.create_task(worker.run())
-            await installation.clock.until_asleep(2)
-            token = await require_hook_token(installation)
+            await context.clock.until_asleep(2)
+            token = await require_hook_token(context)
             await client.post(f"{listening.public_url}/hooks/if3/{token.value}", json=payload())
             await events.until(AttemptFinished)
             worker.stop()
@@ -181,13 +179,13 @@ async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
 
 async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
     """What one run stored the next one sends."""
-    async with demonstrated(tmp_path) as (installation, sandbox):
-        async with open_relay(installation) as relay:
-            draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=installation.mapping.routes)
+    async with demonstrated(tmp_path) as (context, sandbox):
+        async with open_relay(context) as relay:
+            draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=context.mapping.routes)
             await relay.intake.accept_direct(draft)
         events = Events()
         async with (
-            open_relay(installation, events, stays=True) as relay,
+            open_relay(context, events, long_running=True) as relay,
             open_worker(relay, events) as worker,
         ):
             await worker_once(worker, events)
@@ -197,20 +195,20 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
 
 async def test_private_listener_can_be_left_out(tmp_path: Path) -> None:
     """Then there is no link either."""
-    async with demonstrated(tmp_path) as (installation, _):
-        settings = installation.settings
+    async with demonstrated(tmp_path) as (context, _):
+        settings = context.settings
         dashboard = settings.dashboard.model_copy(update={"enabled": False})
-        quiet = replace(installation, settings=settings.model_copy(update={"dashboard": dashboard}))
+        quiet = replace(context, settings=settings.model_copy(update={"dashboard": dashboard}))
         async with served(quiet, Events()) as (_, _, listening):
             assert (None, None) == (listening.private_url, listening.login_url)
 
 
 async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
     """The setting is named, and the public listener does not stay behind."""
-    async with demonstrated(tmp_path) as (installation, sandbox):
-        settings = installation.settings
+    async with demonstrated(tmp_path) as (context, sandbox):
+        settings = context.settings
         dashboard = settings.dashboard.model_copy(update={"port": int(sandbox.url.rpartition(":")[2])})
-        blocked = replace(installation, settings=settings.model_copy(update={"dashboard": dashboard}))
+        blocked = replace(context, settings=settings.model_copy(update={"dashboard": dashboard}))
         with pytest.raises(Unavailable, match=r"set dashboard\.port to another port"):
             async with served(blocked, Events()):
                 raise AssertionError
@@ -218,10 +216,10 @@ async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
 
 async def test_worker_needs_a_key(tmp_path: Path) -> None:
     """Without one nothing could leave, and the sentence says how to give it."""
-    async with demonstrated(tmp_path) as (installation, _):
-        keyless = replace(installation, secrets=find_installation(None, environ={}).secrets)
+    async with demonstrated(tmp_path) as (context, _):
+        keyless = replace(context, secrets=load_context(None, environ={}).secrets)
         async with open_relay(keyless) as relay:
-            with pytest.raises(SecretFault, match="CallRail API key"):
+            with pytest.raises(SecretError, match="CallRail API key"):
                 async with open_worker(relay):
                     raise AssertionError
 
@@ -234,16 +232,16 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{(tmp_path / 'elsewhere' / 'relay.db').as_posix()}"
 
 
-def with_store(installation: Installation, url: str) -> Installation:
-    database = installation.settings.database.model_copy(update={"url": url})
-    return replace(installation, settings=installation.settings.model_copy(update={"database": database}))
+def with_store(context: AppContext, url: str) -> AppContext:
+    database = context.settings.database.model_copy(update={"url": url})
+    return replace(context, settings=context.settings.model_copy(update={"database": database}))
 
 
 @asynccontextmanager
 async def relay_on(store_url: str, folder: Path) -> AsyncIterator[Relay]:
     async with (
-        demonstrated(folder) as (installation, _),
-        open_relay(with_store(installation, store_url)) as relay,
+        demonstrated(folder) as (context, _),
+        open_relay(with_store(context, store_url)) as relay,
     ):
         yield relay
 
@@ -292,17 +290,17 @@ async def test_nothing_is_sent_from_a_store_that_is_copied(store_url: str, tmp_p
 async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     """A file that is no database is named."""
     (tmp_path / "relay.db").write_bytes(b"no database at all, but long enough to look like one" * 100)
-    async with demonstrated(tmp_path) as (installation, _):
+    async with demonstrated(tmp_path) as (context, _):
         with pytest.raises(Unavailable, match=r"relay\.db is not a database"):
-            async with open_relay(installation):
+            async with open_relay(context):
                 raise AssertionError
 
 
 async def test_connection_goes_to_another_address_where_one_is_given(tmp_path: Path) -> None:
     """As the wizard needs it before the settings exist."""
     async with open_sandbox(port=0) as sandbox:
-        installation = find_installation(None)
-        async with open_callrail(installation, sandbox.simulator.api_key, sandbox.url) as callrail:
+        context = load_context(None)
+        async with open_callrail(context, sandbox.simulator.api_key, sandbox.url) as callrail:
             route = Route(
                 sandbox.simulator.account_id, sandbox.simulator.company_id, sandbox.simulator.tracking_number
             )
@@ -318,11 +316,11 @@ async def test_sandbox_says_what_to_set() -> None:
         document = sandbox.document()
         assert ["url", "api_key", "account_id", "company_id", "tracking_number"] == list(document)
         assert sandbox.url == document["url"]
-        installation = find_installation(None, overrides=sandbox.overrides(), environ=sandbox.environ())
-        installation.require_ready_to_send()
-        assert (document["account_id"],) == installation.account_ids
-        assert (document["tracking_number"],) == installation.tracking_numbers
-        found = await installation.secrets.require(SecretName.API_KEY)
+        context = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
+        context.require_ready_to_send()
+        assert (document["account_id"],) == context.account_ids
+        assert (document["tracking_number"],) == context.tracking_numbers
+        found = await context.secrets.require(SecretName.API_KEY)
         assert document["api_key"] == found.secret.reveal()
 
 
@@ -339,7 +337,7 @@ async def test_sandbox_has_the_faults_it_was_given() -> None:
     """As JSON; bad ones are told before anything listens."""
     async with open_sandbox(port=0, faults='[{"kind": "drop"}]') as sandbox:
         assert 1 == len(sandbox.simulator.faults.armed)
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         async with open_sandbox(port=0, faults='[{"kind": "dance"}]'):
             raise AssertionError
 
@@ -347,7 +345,7 @@ async def test_sandbox_has_the_faults_it_was_given() -> None:
 async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of the environment stays; a stored one is never used, since IF3 may post to it for real."""
     async with open_sandbox(port=0) as sandbox:
-        fresh = find_installation(None, overrides=sandbox.overrides(), environ=sandbox.environ())
+        fresh = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
         given, throwaway = await sandbox.with_hook_token(fresh)
         assert throwaway
         assert 43 == len((await require_hook_token(given)).value)
@@ -365,14 +363,14 @@ async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: p
 async def test_settings_become_policies(tmp_path: Path) -> None:
     """Limits, guards, waits and the lease of an attempt."""
     async with open_sandbox(port=0) as sandbox:
-        installation = configured(
+        context = configured(
             tmp_path,
             sandbox,
             limits={"per_hour": 7, "per_day": 70, "max_characters": 300, "recipient_interval": 2.5},
             delivery={"concurrency": 2, "max_age": "1h", "connect_timeout": 3.0, "read_timeout": 30.0},
             guards={"duplicate": "off", "merge_tag": "warn", "duplicate_window": "1m"},
         )
-    delivery, mapping = installation.delivery, installation.mapping
+    delivery, mapping = context.delivery, context.mapping
 
     assert (7, 70) == (mapping.limits.per_hour, mapping.limits.per_day)
     assert 300 == mapping.max_characters == delivery.claim.max_characters
@@ -386,15 +384,15 @@ async def test_settings_become_policies(tmp_path: Path) -> None:
     assert 2 == delivery.concurrency
     assert timedelta(seconds=2.5) == delivery.claim.recipient_interval
     assert timedelta(seconds=33) + LEASE_MARGIN == delivery.claim.lease
-    assert frozenset(installation.account_ids) == delivery.claim.accounts
+    assert frozenset(context.account_ids) == delivery.claim.accounts
 
 
 def test_nothing_configured_cannot_send() -> None:
     """The route comes first, then the rule on what may be sent; both sentences say what to do."""
-    nothing = find_installation(None)
-    with pytest.raises(SettingsFault, match="run `callrail-relay configure`"):
+    nothing = load_context(None)
+    with pytest.raises(SettingsError, match="run `callrail-relay configure`"):
         nothing.require_ready_to_send()
-    with pytest.raises(SettingsFault, match=r"person-to-person texts only.*accepted_terms = true"):
+    with pytest.raises(SettingsError, match=r"person-to-person texts only.*accepted_terms = true"):
         nothing.require_terms()
     assert () == nothing.account_ids == nothing.tracking_numbers
 
@@ -421,7 +419,7 @@ def test_events_are_logged_as_the_settings_say() -> None:
     """Level and form come from the settings."""
     stream = io.StringIO()
     with patch("sys.stderr", stream):
-        hook = log_events(find_installation(None, overrides={"log": {"level": "info", "format": "json"}}))
+        hook = log_events(load_context(None, overrides={"log": {"level": "info", "format": "json"}}))
         hook(PingReceived())
         hook(MessageAccepted(message_id="x", submission_id="y", status=Status.QUEUED))
         hook(MessageAccepted(message_id="x", submission_id="y", status=Status.HELD, reasons=("no_text",)))
@@ -434,27 +432,27 @@ def test_events_are_logged_as_the_settings_say() -> None:
 # --- the webhook's secret --------------------------------------------------------------------------------
 
 
-async def with_token_in_file(folder: Path) -> Installation:
-    """An installation whose webhook secret is in the file that its owner opted in to."""
-    installation = replace(find_installation(folder / "config.toml", must_exist=False), clock=ManualClock())
-    await installation.secrets.store(SecretName.HOOK_TOKEN, "first", use_file=True)
-    return installation
+async def with_token_in_file(folder: Path) -> AppContext:
+    """An context whose webhook secret is in the file that its owner opted in to."""
+    context = replace(load_context(folder / "config.toml", must_exist=False), clock=ManualClock())
+    await context.secrets.store(SecretName.HOOK_TOKEN, "first", use_file=True)
+    return context
 
 
 async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> None:
     """A running relay knows both; after the day only the new one opens."""
-    installation = await with_token_in_file(tmp_path)
-    clock = installation.clock
+    context = await with_token_in_file(tmp_path)
+    clock = context.clock
     assert isinstance(clock, ManualClock)
-    running = await hook_tokens(installation)
-    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+    running = await hook_tokens(context)
+    assert [HookToken(value="first")] == await read_hook_tokens(context)
 
-    rotation = await rotate_hook_token(installation)
+    rotation = await rotate_hook_token(context)
     clock.advance(10)
 
     assert clock.now() + GRACE - timedelta(seconds=10) == rotation.former_until
     assert "secrets.toml" in rotation.place
-    assert rotation.token == await require_hook_token(installation)
+    assert rotation.token == await require_hook_token(context)
     assert await running.opens(rotation.token.value)
     assert await running.opens("first")
     clock.advance(GRACE)
@@ -464,13 +462,13 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
     """Also where nobody uses the new secret, so that nothing makes a running relay look for it."""
-    installation = await with_token_in_file(tmp_path)
-    clock = installation.clock
+    context = await with_token_in_file(tmp_path)
+    clock = context.clock
     assert isinstance(clock, ManualClock)
-    async with open_relay(installation) as relay:
-        running = await hook_tokens(installation, relay.store)
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
 
-        await rotate_hook_token(installation)
+        await rotate_hook_token(context)
 
         clock.advance(GRACE - timedelta(seconds=10))
         assert await running.opens("first")
@@ -480,49 +478,49 @@ async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
 
 async def test_leaked_secret_is_ended_at_once(tmp_path: Path) -> None:
     """With all those before it: in a running relay within seconds, and in one that starts later."""
-    installation = await with_token_in_file(tmp_path)
-    clock = installation.clock
+    context = await with_token_in_file(tmp_path)
+    clock = context.clock
     assert isinstance(clock, ManualClock)
-    async with open_relay(installation) as relay:
-        running = await hook_tokens(installation, relay.store)
-        second = (await rotate_hook_token(installation)).token.value
+    async with open_relay(context) as relay:
+        running = await hook_tokens(context, relay.store)
+        second = (await rotate_hook_token(context)).token.value
         clock.advance(10)
         assert await running.opens(second)
         assert await running.opens("first")
 
-        rotation = await rotate_hook_token(installation, at_once=True)
+        rotation = await rotate_hook_token(context, at_once=True)
 
         clock.advance(REREAD)
         assert rotation.former_until is None
-        for tokens in (running, await hook_tokens(installation, relay.store)):
+        for tokens in (running, await hook_tokens(context, relay.store)):
             assert [False, False, True] == [
                 await tokens.opens(token) for token in ("first", second, rotation.token.value)
             ]
-        assert [rotation.token] == await read_hook_tokens(installation)
+        assert [rotation.token] == await read_hook_tokens(context)
 
 
 async def test_two_rotations_in_one_day_keep_both_promises(tmp_path: Path) -> None:
-    installation = await with_token_in_file(tmp_path)
-    clock = installation.clock
+    context = await with_token_in_file(tmp_path)
+    clock = context.clock
     assert isinstance(clock, ManualClock)
-    running = await hook_tokens(installation)
+    running = await hook_tokens(context)
     for _ in range(2):
-        await rotate_hook_token(installation)
+        await rotate_hook_token(context)
         clock.advance(timedelta(hours=1))
 
-    assert await running.opens((await require_hook_token(installation)).value)
+    assert await running.opens((await require_hook_token(context)).value)
     assert await running.opens("first")
 
 
 async def test_rotation_without_a_store_changes_nothing(tmp_path: Path) -> None:
     """No node could be told."""
-    installation = await with_token_in_file(tmp_path)
+    context = await with_token_in_file(tmp_path)
     url = f"sqlite:///{tmp_path / 'secrets.toml'}/relay.db"
-    broken = with_store(installation, url)
+    broken = with_store(context, url)
 
     with pytest.raises(Unavailable):
         await rotate_hook_token(broken, at_once=True)
-    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+    assert [HookToken(value="first")] == await read_hook_tokens(context)
 
 
 async def test_secret_of_the_environment_is_rotated_by_its_owner(
@@ -530,34 +528,34 @@ async def test_secret_of_the_environment_is_rotated_by_its_owner(
 ) -> None:
     """Nothing is stored that would not count."""
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "given")
-    installation = find_installation(tmp_path / "config.toml", must_exist=False)
+    context = load_context(tmp_path / "config.toml", must_exist=False)
 
-    with pytest.raises(SecretFault, match="CALLRAIL_RELAY_HOOK_TOKEN; change it there"):
-        await rotate_hook_token(installation)
-    assert [HookToken(value="given")] == await read_hook_tokens(installation)
+    with pytest.raises(SecretError, match="CALLRAIL_RELAY_HOOK_TOKEN; change it there"):
+        await rotate_hook_token(context)
+    assert [HookToken(value="given")] == await read_hook_tokens(context)
 
 
 async def test_missing_secret_is_told(tmp_path: Path) -> None:
     """A relay without one does not start."""
-    installation = find_installation(tmp_path / "config.toml", must_exist=False)
+    context = load_context(tmp_path / "config.toml", must_exist=False)
     for attempt in (hook_tokens, require_hook_token, rotate_hook_token):
-        with pytest.raises(SecretFault, match="webhook secret"):
-            await attempt(installation)
+        with pytest.raises(SecretError, match="webhook secret"):
+            await attempt(context)
 
 
 async def test_locked_keyring_does_not_close_the_webhook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was known stays good when it cannot be read again."""
-    installation = await with_token_in_file(tmp_path)
-    running = await hook_tokens(installation)
-    assert isinstance(installation.clock, ManualClock)
-    installation.clock.advance(10)
+    context = await with_token_in_file(tmp_path)
+    running = await hook_tokens(context)
+    assert isinstance(context.clock, ManualClock)
+    context.clock.advance(10)
 
     async def locked(_name: SecretName) -> None:
-        raise SecretFault("The keyring is locked.")
+        raise SecretError("The keyring is locked.")
 
-    monkeypatch.setattr(installation.secrets, "find", locked)
+    monkeypatch.setattr(context.secrets, "find", locked)
     assert not await running.opens("wrong")
     assert await running.opens("first")
 
@@ -566,16 +564,16 @@ async def test_former_secret_that_cannot_be_read_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The current one may come from the environment, where no keyring is needed."""
-    installation = await with_token_in_file(tmp_path)
-    find = installation.secrets.find
+    context = await with_token_in_file(tmp_path)
+    find = context.secrets.find
 
     async def half_locked(name: SecretName) -> Found | None:
         if name is SecretName.HOOK_TOKEN_PREVIOUS:
-            raise SecretFault("The keyring is locked.")
+            raise SecretError("The keyring is locked.")
         return await find(name)
 
-    monkeypatch.setattr(installation.secrets, "find", half_locked)
-    assert [HookToken(value="first")] == await read_hook_tokens(installation)
+    monkeypatch.setattr(context.secrets, "find", half_locked)
+    assert [HookToken(value="first")] == await read_hook_tokens(context)
 
 
 @pytest.mark.parametrize(
@@ -590,9 +588,9 @@ async def test_former_secret_that_cannot_be_read_is_passed_over(
 )
 def test_url_for_if3(server: dict[str, object], base: str | None, url: str) -> None:
     """The public address, else what this machine can reach; a given one wins."""
-    installation = find_installation(None, overrides={"server": server})
+    context = load_context(None, overrides={"server": server})
 
-    assert url == hook_url(installation.settings, HookToken(value="t"), base)
+    assert url == hook_url(context.settings, HookToken(value="t"), base)
 
 
 # --- the checks ------------------------------------------------------------------------------------------
@@ -642,7 +640,7 @@ async def test_everything_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             (tmp_path / "config.toml").chmod(0o600)
             path = tmp_path / "config.toml"
             idle = await diagnose(path)
-            async with open_relay(find_installation(path), stays=True):
+            async with open_relay(load_context(path), long_running=True):
                 report = await diagnose(path)
 
         assert 8 == idle.exit_code, idle
@@ -693,7 +691,7 @@ async def test_a_secret_that_was_replaced_elsewhere_is_named(
     monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "former")
     config = tmp_path / "config.toml"
     config.touch()
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         await relay.store.write(relay_secrets.end_tokens, [digest("former")], await relay.store.now() + GRACE)
         assert Condition.WARNING == findings(await diagnose(config))["webhook secret"]
         await relay.store.write(relay_secrets.end_tokens, [digest("former")])
@@ -705,7 +703,7 @@ async def test_a_secret_that_was_replaced_elsewhere_is_named(
 
 async def test_paused_account_is_a_finding(tmp_path: Path) -> None:
     """The exit code says that texts wait."""
-    async with demonstrated(tmp_path) as (installation, _), open_relay(installation) as relay:
+    async with demonstrated(tmp_path) as (context, _), open_relay(context) as relay:
         await relay.operations.pause(None, "Holidays.")
         report = await run_checks(checks(relay))
 

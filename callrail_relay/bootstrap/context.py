@@ -1,4 +1,4 @@
-"""What a run stands on: settings, secrets, the data directory, and the policies that follow from them."""
+"""What a run is built from: settings, secrets, the data directory, and the policies that follow from them."""
 
 import logging
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
@@ -41,8 +41,8 @@ def new_random() -> Random:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installation:
-    """What a run stands on: settings, secrets, the data directory, time and chance."""
+class AppContext:
+    """What a run is built from: settings, secrets, the data directory, time and chance."""
 
     config_path: Path
     settings: Settings
@@ -154,37 +154,37 @@ class Installation:
         )
 
     def require_ready_to_send(self) -> None:
-        """Raises SettingsFault unless texts have a route and the terms are accepted."""
+        """Raises SettingsError unless texts have a route and the terms are accepted."""
         self.require_route()
         self.require_terms()
 
     def require_route(self) -> None:
-        """Raises SettingsFault unless there is an account, a company and a number to send from."""
+        """Raises SettingsError unless there is an account, a company and a number to send from."""
         if not self.account_ids:
-            raise SettingsFault(
+            raise SettingsError(
                 f"No account, company and tracking number to send from is set in {self.config_path}; run "
                 "`callrail-relay configure`."
             )
 
     def require_terms(self) -> None:
-        """Raises SettingsFault unless somebody accepted CallRail's rule on what may be sent."""
+        """Raises SettingsError unless somebody accepted CallRail's rule on what may be sent."""
         if not self.settings.callrail.accepted_terms:
-            raise SettingsFault(
+            raise SettingsError(
                 f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = "
                 "true under "
                 f"[callrail] in {self.config_path}."
             )
 
 
-def find_installation(
+def load_context(
     config: Path | None,
     *,
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
     must_exist: bool = True,
-) -> Installation:
+) -> AppContext:
     """
-    The installation that *config* names, or the user's own. Raises SettingsFault.
+    The context of the settings that *config* names, or of the user's own. Raises SettingsError.
 
     Variables that look like settings and are none are told of as a warning of the log.
 
@@ -193,7 +193,7 @@ def find_installation(
     path = config_file(config)
     if ignored := ignored_variables():
         _warn(ignored)
-    return Installation(
+    return AppContext(
         config_path=path,
         settings=load(config, overrides=overrides, must_exist=must_exist),
         secrets=Secrets(path) if environ is None else Secrets(path, environ),

@@ -6,7 +6,7 @@ from threading import Event
 
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.types import check_database_url
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from callrail_relay.outbox.copying import Begin, copy_store
 
 
@@ -14,14 +14,14 @@ async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int
     """
     Copy the store at one address into the other; return the rows of each table.
 
-    An interrupt ends it after the portion under way, and nothing was copied. Raises UsageFault, NotFound,
+    An interrupt ends it after the portion under way, and nothing was copied. Raises UsageError, NotFound,
     NotAllowed, Unavailable.
     """
     for name, url in (("FROM", source), ("TO", target)):
         try:
             check_database_url(url)
         except ValueError as error:
-            raise UsageFault(f"{name} {error}.") from error
+            raise UsageError(f"{name} {error}.") from error
     stopped = Event()
 
     def begin_unless_stopped(rows: int) -> Callable[[int], None]:

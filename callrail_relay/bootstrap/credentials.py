@@ -6,14 +6,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from callrail_relay.bootstrap.context import Installation, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.config.secrets import Found, SecretName
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.events import EventHook
 from callrail_relay.domain.inbound import HookUrls, Registration
-from callrail_relay.errors import RelayError, SecretFault, SettingsFault, Unavailable
+from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.public_address import FromInside
@@ -32,21 +32,21 @@ from callrail_relay.service.tokens import (
 )
 
 
-async def read_hook_tokens(installation: Installation) -> Sequence[HookToken]:
-    """The tokens that open the webhook, the current one first; none where none is set. Raises SecretFault."""
-    current = await installation.secrets.find(SecretName.HOOK_TOKEN)
+async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
+    """The tokens that open the webhook, the current one first; none where none is set. Raises SecretError."""
+    current = await context.secrets.find(SecretName.HOOK_TOKEN)
     try:
-        former = await installation.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-    except SecretFault:
+        former = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
+    except SecretError:
         # Only a keyring can hold it; one that does not answer must not keep the current one from working.
         former = None
     tokens = [] if current is None else [HookToken(value=current.secret.reveal())]
     return tokens if former is None else [*tokens, *read_former(former.secret.reveal())]
 
 
-async def require_hook_token(installation: Installation) -> HookToken:
-    """The current token. Raises SecretFault."""
-    found = await installation.secrets.require(SecretName.HOOK_TOKEN)
+async def require_hook_token(context: AppContext) -> HookToken:
+    """The current token. Raises SecretError."""
+    found = await context.secrets.require(SecretName.HOOK_TOKEN)
     return HookToken(value=found.secret.reveal())
 
 
@@ -61,20 +61,20 @@ class Rotation:
     former_until: datetime | None
 
 
-async def rotate_hook_token(installation: Installation, *, at_once: bool = False) -> Rotation:
+async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Rotation:
     """
     Make a new token. The former one ends in a day, or *at_once* with all that came before it.
 
-    Raises SecretFault, also where the token comes from a place that only its owner can change, and
+    Raises SecretError, also where the token comes from a place that only its owner can change, and
     Unavailable; then nothing has changed, or the former one still works and this can be done again.
     """
-    secrets = installation.secrets
+    secrets = context.secrets
     owner = secrets.shadowed_by(SecretName.HOOK_TOKEN)
     if owner is not None:
-        raise SecretFault(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
+        raise SecretError(f"The webhook secret comes from the {owner}; change it there, and restart `serve`.")
     current = (await secrets.require(SecretName.HOOK_TOKEN)).secret.reveal()
     token = new_token()
-    async with open_relay(installation) as relay:
+    async with open_relay(context) as relay:
         store = relay.store
         now = await store.now()
         former_until = now + GRACE
@@ -96,19 +96,19 @@ async def rotate_hook_token(installation: Installation, *, at_once: bool = False
     return Rotation(token=HookToken(value=token), place=place, former_until=None if at_once else former_until)
 
 
-async def hook_tokens(installation: Installation, store: Store | None = None) -> HookTokens:
-    """The tokens for the public listener; those that ended are in *store*. Raises SecretFault for none."""
+async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
+    """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
     read_ended = none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
-    await installation.secrets.require(SecretName.HOOK_TOKEN)
+    await context.secrets.require(SecretName.HOOK_TOKEN)
 
     async def read() -> Sequence[HookToken]:
         try:
-            return await read_hook_tokens(installation)
-        except SecretFault:
+            return await read_hook_tokens(context)
+        except SecretError:
             # The keyring may be locked by now; the tokens known so far stay good.
             return ()
 
-    return HookTokens(await read_hook_tokens(installation), read, installation.clock, read_ended)
+    return HookTokens(await read_hook_tokens(context), read, context.clock, read_ended)
 
 
 def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> str:
@@ -126,42 +126,42 @@ def split_keys(secret: str) -> list[str]:
     return [key.strip() for key in secret.split(",") if key.strip()]
 
 
-async def find_signing_keys(installation: Installation) -> Found | None:
+async def find_signing_keys(context: AppContext) -> Found | None:
     """
     CallRail's signing keys; None where none is set, or where the place that may have them does not answer.
     """
     try:
-        return await installation.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretFault:
+        return await context.secrets.find(SecretName.SIGNING_KEYS)
+    except SecretError:
         # Texts go out without them: a keyring that is locked must not keep the relay from starting.
         return None
 
 
-async def read_signing_keys(installation: Installation) -> Sequence[str]:
+async def read_signing_keys(context: AppContext) -> Sequence[str]:
     """The keys one by one; none where there is none."""
-    found = await find_signing_keys(installation)
+    found = await find_signing_keys(context)
     return () if found is None else split_keys(found.secret.reveal())
 
 
-async def signing_keys(installation: Installation) -> SigningKeys:
+async def signing_keys(context: AppContext) -> SigningKeys:
     """The keys for the public listener."""
 
     async def read() -> Sequence[str]:
-        return await read_signing_keys(installation)
+        return await read_signing_keys(context)
 
-    return SigningKeys(await read(), read, verify, installation.clock)
+    return SigningKeys(await read(), read, verify, context.clock)
 
 
 async def open_callrail_webhooks(
-    installation: Installation,
+    context: AppContext,
     store: Store,
     hook: EventHook,
     arrived: Callable[[], None],
     refused: Refused = uncounted,
 ) -> CallRailWebhooks:
     return CallRailWebhooks(
-        InboundTexts(store, installation.inbound, hook=hook, arrived=arrived),
-        keys=await signing_keys(installation),
+        InboundTexts(store, context.inbound, hook=hook, arrived=arrived),
+        keys=await signing_keys(context),
         read=read_text,
         hook=hook,
         refused=refused,
@@ -200,49 +200,49 @@ class Registered:
         }
 
 
-async def callrail_hook_urls(installation: Installation) -> HookUrls:
-    """The URLs for CallRail. Raises SettingsFault without a public address, SecretFault without a secret."""
-    public_url = installation.settings.server.public_url
+async def callrail_hook_urls(context: AppContext) -> HookUrls:
+    """The URLs for CallRail. Raises SettingsError without a public address, SecretError without a secret."""
+    public_url = context.settings.server.public_url
     if public_url is None:
-        raise SettingsFault(
+        raise SettingsError(
             "CallRail needs a public https address that leads to this relay, by a tunnel or a reverse proxy. "
             "Give it with `callrail-relay configure --public-url https://...`, then run this again."
         )
-    token = await require_hook_token(installation)
+    token = await require_hook_token(context)
     base = f"{public_url}/hooks/callrail/"
     url = f"{base}{token.value}?{EVENT}="
     return HookUrls(base=base, received=f"{url}received", sent=f"{url}sent")
 
 
-async def register_webhooks(installation: Installation, *, use_file: bool) -> Registered:
+async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
     """
     Have CallRail tell of every company's texts, and keep the keys with which it signs.
 
-    Raises SettingsFault, SecretFault, RefusedByCallRail, and Unavailable, also where the public URL doesn't
+    Raises SettingsError, SecretError, RefusedByCallRail, and Unavailable, also where the public URL doesn't
     lead to this relay: CallRail switches off webhooks that don't answer, and the replies would be lost.
     """
-    installation.require_route()
-    urls = await callrail_hook_urls(installation)
-    await _require_answer(installation)
-    key = await installation.secrets.require(SecretName.API_KEY)
+    context.require_route()
+    urls = await callrail_hook_urls(context)
+    await _require_answer(context)
+    key = await context.secrets.require(SecretName.API_KEY)
     companies = dict.fromkeys(
-        (route.account_id, route.company_id) for route in installation.settings.routes_table()
+        (route.account_id, route.company_id) for route in context.settings.routes_table()
     )
-    async with open_callrail(installation, key.secret.reveal()) as callrail:
+    async with open_callrail(context, key.secret.reveal()) as callrail:
         registrations = [
             await callrail.register_webhooks(account_id, company_id, urls)
             for account_id, company_id in companies
         ]
     told = [one.signing_key for one in registrations if one.signing_key is not None]
-    place, outranked_by = await _keep_keys(installation, told, use_file=use_file)
+    place, outranked_by = await _keep_keys(context, told, use_file=use_file)
     return Registered(registrations=tuple(registrations), key_place=place, outranked_by=outranked_by)
 
 
-async def _require_answer(installation: Installation) -> None:
-    async with open_relay(installation) as relay:
+async def _require_answer(context: AppContext) -> None:
+    async with open_relay(context) as relay:
         try:
             await relay.public_address.check()
-        except SettingsFault:
+        except SettingsError:
             raise
         except FromInside:
             return
@@ -251,15 +251,15 @@ async def _require_answer(installation: Installation) -> None:
 
 
 async def _keep_keys(
-    installation: Installation, told: Sequence[str], *, use_file: bool
+    context: AppContext, told: Sequence[str], *, use_file: bool
 ) -> tuple[str | None, str | None]:
     """Store the keys with the former ones behind them; says where they are, and what wins over them."""
-    secrets = installation.secrets
+    secrets = context.secrets
     use_file = use_file or secrets.file_in_use
     found = await secrets.find_despite_keyring(SecretName.SIGNING_KEYS, use_file=use_file)
     known = [] if found is None else split_keys(found.secret.reveal())
     if found is not None and set(told) <= set(known):
-        return found.rung, None
+        return found.source, None
     if not told:
         return None, None
     kept = list(dict.fromkeys([*told, *known]))[:MOST_KEYS]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
 from callrail_relay.web.auth import MemoryKey, SessionKey, new_key
@@ -40,13 +40,13 @@ class SessionKeyFile:
         return key
 
 
-def session_key(installation: Installation) -> SessionKey:
+def session_key(context: AppContext) -> SessionKey:
     """
     The key of this relay's sessions; one of its own if it takes any free port, which is another each time.
     """
-    if not installation.settings.dashboard.port:
+    if not context.settings.dashboard.port:
         return MemoryKey()
-    return SessionKeyFile(private_directory(installation.data) / KEY_FILE)
+    return SessionKeyFile(private_directory(context.data) / KEY_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +78,12 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-async def ask_for_link(installation: Installation) -> str:
+async def ask_for_link(context: AppContext) -> str:
     """A link that is good once, from the relay that runs here. Raises Unavailable where none does."""
     # Here, since the relay that answers imports this file as well, and the library when it talks to CallRail.
     import httpx  # noqa: PLC0415
 
-    desk = _find(installation.data)
+    desk = _find(context.data)
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             answer = await client.post(
@@ -92,7 +92,7 @@ async def ask_for_link(installation: Installation) -> str:
             answer.raise_for_status()
             link: str = answer.json()["url"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise _nobody(installation.data) from error
+        raise _nobody(context.data) from error
     return link
 
 

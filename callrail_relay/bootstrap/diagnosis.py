@@ -1,16 +1,16 @@
-"""The checks of this installation."""
+"""The checks that `doctor` and the dashboard run."""
 
 import shutil
 from pathlib import Path
 
-from callrail_relay.bootstrap.context import Installation, find_installation
+from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys, split_keys
 from callrail_relay.bootstrap.wiring import Relay, forward_channels, open_callrail, open_relay, synced_store
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
-from callrail_relay.errors import RelayError, SettingsFault
+from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.machine.drives import network_drive
 from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
 from callrail_relay.outbox import relay_secrets
@@ -46,7 +46,7 @@ async def diagnose(config: Path | None) -> HealthReport:
     """The findings of every check; without readable settings there is but one."""
 
     async def read_settings() -> str:
-        path = find_installation(config).config_path
+        path = load_context(config).config_path
         if not path.exists():
             raise CheckWarning(f"There is no settings file {path} yet; `callrail-relay configure` makes it.")
         if ignored := ignored_variables():
@@ -56,12 +56,12 @@ async def diagnose(config: Path | None) -> HealthReport:
     report = await run_checks([("settings", read_settings)])
     if report.exit_code:
         return report
-    installation = find_installation(config)
+    context = load_context(config)
     try:
-        async with open_relay(installation) as relay:
+        async with open_relay(context) as relay:
             return HealthReport(findings=report.findings + (await run_checks(checks(relay))).findings)
     except RelayError as error:
-        without_store = [*_settings_checks(installation), ("store", _raising(error))]
+        without_store = [*_settings_checks(context), ("store", _raising(error))]
         return HealthReport(findings=report.findings + (await run_checks(without_store)).findings)
 
 
@@ -74,12 +74,12 @@ def _raising(error: RelayError) -> Check:
 
 def checks(relay: Relay) -> list[tuple[str, Check]]:
     """Everything that must hold, in the order in which it is best put right."""
-    installation = relay.installation
-    probe = StoreProbe(relay.store, installation.clock)
+    context = relay.context
+    probe = StoreProbe(relay.store, context.clock)
 
     async def space() -> str:
-        free = shutil.disk_usage(private_directory(installation.data)).free
-        return check_space(free, str(installation.data))
+        free = shutil.disk_usage(private_directory(context.data)).free
+        return check_space(free, str(context.data))
 
     async def files() -> str:
         store = relay.store.files
@@ -88,8 +88,8 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 f"A link stands in place of the store: {linked[0]}. Set database.url to the file itself, so "
                 "that the relay and your backups are sure to use the same one."
             )
-        data = private_directory(installation.data)
-        ours = (installation.config_path, installation.secrets.file, data, *files_in(data), *store)
+        data = private_directory(context.data)
+        ours = (context.config_path, context.secrets.file, data, *files_in(data), *store)
         wide = open_to_others(ours)
         if wide:
             more = f" and {len(wide) - MOST_NAMED} more" if len(wide) > MOST_NAMED else ""
@@ -103,11 +103,11 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     async def guards() -> str:
         return check_guards(
-            opt_out=installation.settings.guards.opt_out, mass_text=installation.settings.guards.mass_text
+            opt_out=context.settings.guards.opt_out, mass_text=context.settings.guards.mass_text
         )
 
     async def alerts() -> str:
-        if not installation.settings.alerts.urls:
+        if not context.settings.alerts.urls:
             raise CheckWarning(
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
                 "`callrail-relay alerts test`."
@@ -116,29 +116,29 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
 
         raise CheckWarning(
-            f"{plural(len(alert_channels(installation).names), 'alert channel')} set, and not tried here: "
+            f"{plural(len(alert_channels(context).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
         )
 
     async def replies() -> str:
-        channels, polling = forward_channels(installation), installation.polling
-        found = await find_signing_keys(installation)
+        channels, polling = forward_channels(context), context.polling
+        found = await find_signing_keys(context)
         return check_replies(
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
-            rung=None if found is None else found.rung,
-            polled=installation.settings.replies.poll_every,
+            source=None if found is None else found.source,
+            polled=context.settings.replies.poll_every,
             last_poll=None if polling is None else await relay.store.read(store_replies.last_poll, polling),
             now=await relay.store.now(),
             forwarded=0 if channels is None else len(channels.names),
         )
 
     return [
-        *_settings_checks(installation, relay),
+        *_settings_checks(context, relay),
         ("store", lambda: check_store(relay.store, probe)),
-        ("place", lambda: _check_place(installation)),
+        ("place", lambda: _check_place(context)),
         ("disk", space),
         ("files", files),
-        ("CallRail", Remembered(lambda: _check_callrail(installation), installation.clock)),
+        ("CallRail", Remembered(lambda: _check_callrail(context), context.clock)),
         ("accounts", lambda: check_accounts(relay.operations)),
         (RELAY, lambda: check_relay(relay.store)),
         ("guards", guards),
@@ -149,30 +149,30 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
     ]
 
 
-def _settings_checks(installation: Installation, relay: Relay | None = None) -> list[tuple[str, Check]]:
+def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tuple[str, Check]]:
     async def terms() -> str:
-        installation.require_terms()
+        context.require_terms()
         return "CallRail's rule for person-to-person texts is accepted."
 
     async def route() -> str:
-        installation.require_route()
-        return f"Texts are sent from {plural(len(set(installation.settings.routes_table())), 'number')}."
+        context.require_route()
+        return f"Texts are sent from {plural(len(set(context.settings.routes_table())), 'number')}."
 
     async def api_key() -> str:
-        return f"From the {(await installation.secrets.require(SecretName.API_KEY)).rung}."
+        return f"From the {(await context.secrets.require(SecretName.API_KEY)).source}."
 
     async def hook_token() -> str:
-        found = await installation.secrets.require(SecretName.HOOK_TOKEN)
+        found = await context.secrets.require(SecretName.HOOK_TOKEN)
         if relay is not None:
             check_token_end(
                 await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal())),
                 await relay.store.now(),
-                rung=found.rung,
+                source=found.source,
             )
-        return f"From the {found.rung}."
+        return f"From the {found.source}."
 
     async def network() -> str:
-        return find_network(installation.settings.callrail.api_url).words
+        return find_network(context.settings.callrail.api_url).words
 
     return [
         ("terms", terms),
@@ -183,10 +183,10 @@ def _settings_checks(installation: Installation, relay: Relay | None = None) -> 
     ]
 
 
-async def _check_place(installation: Installation) -> str:
-    if synced := synced_store(installation):
+async def _check_place(context: AppContext) -> str:
+    if synced := synced_store(context):
         raise CheckWarning(synced)
-    file = store_file(installation.settings.database.url)
+    file = store_file(context.settings.database.url)
     if file is None:
         return "The store is on a server of its own."
     if kind := network_drive(file):
@@ -196,12 +196,12 @@ async def _check_place(installation: Installation) -> str:
     return "The store is on a disk of this computer."
 
 
-async def _check_callrail(installation: Installation) -> str:
-    installation.require_route()
-    key = await installation.secrets.require(SecretName.API_KEY)
+async def _check_callrail(context: AppContext) -> str:
+    context.require_route()
+    key = await context.secrets.require(SecretName.API_KEY)
     try:
-        find_network(installation.settings.callrail.api_url)
-    except SettingsFault as fault:
+        find_network(context.settings.callrail.api_url)
+    except SettingsError as fault:
         raise CheckWarning("Not tried, because the network check failed.") from fault
-    async with open_callrail(installation, key.secret.reveal()) as callrail:
-        return await check_routes(callrail, list(installation.settings.routes_table()))
+    async with open_callrail(context, key.secret.reveal()) as callrail:
+        return await check_routes(callrail, list(context.settings.routes_table()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
@@ -39,9 +39,9 @@ class Listening:
     login_url: str | None
 
 
-async def check_listening(installation: Installation, listening: Listening, hook: EventHook) -> None:
+async def check_listening(context: AppContext, listening: Listening, hook: EventHook) -> None:
     """Watch over the public listener for as long as it answers. Raises Unavailable when it does not."""
-    await until_unanswered(listening.public_url, installation.clock, hook)
+    await until_unanswered(listening.public_url, context.clock, hook)
 
 
 @asynccontextmanager
@@ -59,25 +59,25 @@ async def open_listeners(
 
     *metrics* count the events of this run, and *signal* is told of them, so that open pages show them.
     """
-    installation = relay.installation
-    metrics = metrics or Metrics(installation.clock)
-    server, settings = installation.settings.server, installation.settings.dashboard
-    refusals = Refusals(installation.clock, hook)
+    context = relay.context
+    metrics = metrics or Metrics(context.clock)
+    server, settings = context.settings.server, context.settings.dashboard
+    refusals = Refusals(context.clock, hook)
     if3 = Hook(
         relay.intake,
         tokens,
-        installation.clock,
+        context.clock,
         allow_addresses=server.allow_addresses,
         wake=worker.wake,
         refused=refusals.count,
     )
-    webhooks = await open_callrail_webhooks(installation, relay.store, hook, worker.wake_all, refusals.count)
+    webhooks = await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
             if3,
             CallRailHook(if3.gate, webhooks),
-            StoreProbe(relay.store, installation.clock, refusals.count).writable,
-            installation.clock,
+            StoreProbe(relay.store, context.clock, refusals.count).writable,
+            context.clock,
             metrics.answered,
             prove=partial(
                 proof, await relay.store.write(relay_secrets.read_relay_secret, new_relay_secret())
@@ -111,7 +111,7 @@ async def open_listeners(
         )
         await stack.enter_async_context(private)
         stack.push_async_callback(dashboard.close)
-        stack.enter_context(open_desk(installation.data, private.url, secret))
+        stack.enter_context(open_desk(context.data, private.url, secret))
         await relay.store.note_dashboard(private.url)
         yield Listening(
             public_url=public.url,
@@ -121,7 +121,7 @@ async def open_listeners(
 
 
 def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secret: str) -> Dashboard:
-    installation = relay.installation
+    context = relay.context
     all_checks = checks(relay)
 
     async def look(*, anew: bool) -> HealthReport:
@@ -132,16 +132,16 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
         return await run_checks(all_checks)
 
     async def read_url() -> str:
-        return hook_url(installation.settings, await require_hook_token(installation))
+        return hook_url(context.settings, await require_hook_token(context))
 
     return Dashboard(
         DashboardParts(
             operations=relay.operations,
             history=History(relay.store, relay.operations),
             intake=relay.intake,
-            mapping=installation.mapping,
-            login=Login(installation.clock, session_key(installation)),
-            clock=installation.clock,
+            mapping=context.mapping,
+            login=Login(context.clock, session_key(context)),
+            clock=context.clock,
             examine=look,
             public_url=lambda: relay.public_address.seen,
             read_url=read_url,
@@ -149,6 +149,6 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
             wake=worker.wake_all,
             signal=signal,
             link_secret=link_secret,
-            sandbox=is_loopback(urlsplit(installation.settings.callrail.api_url).hostname or ""),
+            sandbox=is_loopback(urlsplit(context.settings.callrail.api_url).hostname or ""),
         )
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.callrail.simulator import Simulator, create_app, load_faults
 from callrail_relay.clock import SystemClock
 from callrail_relay.config.secrets import SecretName, Secrets
@@ -55,21 +55,19 @@ class Sandbox:
         token = os.environ.get(str(SecretName.HOOK_TOKEN.variable))
         return environ if token is None else environ | {str(SecretName.HOOK_TOKEN.variable): token}
 
-    async def with_hook_token(self, installation: Installation) -> tuple[Installation, bool]:
+    async def with_hook_token(self, context: AppContext) -> tuple[AppContext, bool]:
         """
-        The installation with a webhook secret: that of the environment, or one for this run alone.
-
-        The answer tells whether it is one for this run.
+        Return the context with a webhook secret, and whether it is one for this run alone.
         """
         variable = str(SecretName.HOOK_TOKEN.variable)
         if variable in self.environ():
-            return installation, False
+            return context, False
         # Never the stored one: what IF3 posts for real must not end in a sandbox.
         environ = self.environ() | {variable: new_token()}
-        return replace(installation, secrets=Secrets(installation.config_path, environ)), True
+        return replace(context, secrets=Secrets(context.config_path, environ)), True
 
 
-def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
+def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
     """
     A relay that keeps everything in *directory*, talks to *sandbox*, and takes no port that may be in use.
     """
@@ -83,7 +81,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
     }
     environ = sandbox.environ() | {str(SecretName.HOOK_TOKEN.variable): new_token()}
     path = directory / "config.toml"
-    return Installation(
+    return AppContext(
         config_path=path,
         settings=Settings.model_validate(overrides),
         secrets=Secrets(path, environ),
@@ -94,7 +92,7 @@ def demonstration(directory: Path, sandbox: Sandbox) -> Installation:
 @asynccontextmanager
 async def open_sandbox(*, port: int, faults: str | None = None) -> AsyncIterator[Sandbox]:
     """
-    The simulator on loopback; *faults* is a JSON list. Raises UsageFault for bad ones, Unavailable.
+    The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable.
 
     It accepts the key of CALLRAIL_API_KEY where that is set, else one of its own.
     """

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.loading import load
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import OsKeyring, SecretName, Secrets
 from callrail_relay.config.settings import Settings
-from callrail_relay.errors import SecretFault
+from callrail_relay.errors import SecretError
 from callrail_relay.service.tokens import HookToken, new_token
 
 
@@ -42,29 +42,29 @@ class SavedSetup:
     outranks_key: str | None
 
 
-async def known_api_key(installation: Installation, *, use_file: bool) -> KnownKey | None:
+async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | None:
     """
-    The API key, where there is one. Raises SecretFault, also where no place could keep a secret.
+    The API key, where there is one. Raises SecretError, also where no place could keep a secret.
 
     *use_file*, here and below, is a person's wish to keep secrets in the file from now on.
     """
-    secrets = installation.secrets
+    secrets = context.secrets
     found = await secrets.find_despite_keyring(SecretName.API_KEY, use_file=use_file)
     if not use_file:
         await _require_place(secrets)
     if found is None:
         return None
     outside = secrets.shadowed_by(SecretName.API_KEY) is not None
-    return KnownKey(value=found.secret.reveal(), place=found.rung, outside=outside)
+    return KnownKey(value=found.secret.reveal(), place=found.source, outside=outside)
 
 
 async def _require_place(secrets: Secrets) -> None:
-    """Raises SecretFault where a secret has to be kept, and nothing can keep it."""
+    """Raises SecretError where a secret has to be kept, and nothing can keep it."""
     names = (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     if secrets.file_in_use or all(secrets.shadowed_by(name) for name in names):
         return
     if await OsKeyring(timeout=3.0).words() is None:
-        raise SecretFault(
+        raise SecretError(
             "There is no OS keyring here to keep the secrets in; nothing was written. Keep them in a file "
             "with `callrail-relay configure --secrets-file`, or give them by the environment variables "
             f"{' and '.join(name.variable or '' for name in names)}."
@@ -72,15 +72,15 @@ async def _require_place(secrets: Secrets) -> None:
 
 
 async def save_setup(
-    installation: Installation, changes: Changes, *, new_key: str | None, use_file: bool
+    context: AppContext, changes: Changes, *, new_key: str | None, use_file: bool
 ) -> SavedSetup:
     """
     Write *changes* to the settings and store the secrets; a failure leaves what was there before.
 
     Without a *new_key* the known one stays. A webhook secret is made where there is none. *use_file* moves
-    both to the file. Raises SettingsFault, SecretFault.
+    both to the file. Raises SettingsError, SecretError.
     """
-    path, secrets = installation.config_path, installation.secrets
+    path, secrets = context.config_path, context.secrets
     key = None if new_key is not None else await secrets.require(SecretName.API_KEY)
     token = await secrets.find_despite_keyring(SecretName.HOOK_TOKEN, use_file=use_file)
     token_value = new_token() if token is None else token.secret.reveal()
@@ -92,8 +92,8 @@ async def save_setup(
     elif key is not None and use_file and not secrets.shadowed_by(SecretName.API_KEY):
         kept[SecretName.API_KEY] = key.secret.reveal()
     places = {
-        **({} if key is None else {SecretName.API_KEY: key.rung}),
-        **({} if token is None else {SecretName.HOOK_TOKEN: token.rung}),
+        **({} if key is None else {SecretName.API_KEY: key.source}),
+        **({} if token is None else {SecretName.HOOK_TOKEN: token.source}),
         **await save(path, secrets, changes, kept, use_file=use_file or secrets.file_in_use),
     }
     return SavedSetup(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from callrail_relay.bootstrap.context import Installation, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.places import private_directory
@@ -17,7 +17,7 @@ from callrail_relay.config.secrets import SecretName
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.errors import SettingsError, Unavailable
 from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.engine import store_file
@@ -43,7 +43,7 @@ from callrail_relay.web.private import Scrape
 class Relay:
     """The services of one run, on one open store."""
 
-    installation: Installation
+    context: AppContext
     store: Store
     intake: Intake
     operations: Operations
@@ -54,50 +54,50 @@ class Relay:
         return replace(await self.operations.facts(), public_url=self.public_address.seen)
 
 
-def log_events(installation: Installation) -> EventHook:
+def log_events(context: AppContext) -> EventHook:
     """Send logs where the settings say, and return the hook that writes events to them."""
-    log = installation.settings.log
+    log = context.settings.log
     logs.configure(log.level, log.format)
     return logs.event_logger()
 
 
 @asynccontextmanager
 async def open_relay(
-    installation: Installation, hook: EventHook = ignore, *, stays: bool = False
+    context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
     """
-    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsFault.
+    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsError.
 
-    Others can see that one that *stays* serves the store.
+    Others can see that one that is *long_running* serves the store.
     """
-    settings = installation.settings
-    refuse_network_drive(installation)
-    if stays and (synced := synced_store(installation)):
+    settings = context.settings
+    refuse_network_drive(context)
+    if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    store = await Store.open(settings.database.url, installation.clock, serves=stays)
+    store = await Store.open(settings.database.url, context.clock, serves=long_running)
     try:
         intake = Intake(
             store,
-            installation.mapping,
-            clock=installation.clock,
-            random=installation.random,
+            context.mapping,
+            clock=context.clock,
+            random=context.random,
             hook=hook,
         )
         yield Relay(
-            installation=installation,
+            context=context,
             store=store,
             intake=intake,
             operations=Operations(
                 store,
-                account_ids=installation.account_ids,
-                tracking_numbers=installation.tracking_numbers,
-                mapping=installation.mapping,
+                account_ids=context.account_ids,
+                tracking_numbers=context.tracking_numbers,
+                mapping=context.mapping,
             ),
             public_address=PublicAddress(
                 settings.server.public_url,
                 store,
                 partial(fetch, find_network=find_network),
-                clock=installation.clock,
+                clock=context.clock,
                 listener=listener_url(settings.server),
             ),
         )
@@ -105,14 +105,14 @@ async def open_relay(
         await store.close()
 
 
-def refuse_network_drive(installation: Installation) -> None:
-    """Raises SettingsFault where the store is on a network drive, unless the settings allow it."""
-    database = installation.settings.database
+def refuse_network_drive(context: AppContext) -> None:
+    """Raises SettingsError where the store is on a network drive, unless the settings allow it."""
+    database = context.settings.database
     file = store_file(database.url)
     if file is None or database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
-        raise SettingsFault(
+        raise SettingsError(
             f"The store {file} is on a network drive ({kind}), where SQLite breaks sooner or later. Set "
             "CALLRAIL_RELAY_DATA or database.url to a disk of this computer, or use PostgreSQL; "
             "`callrail-relay database copy` moves the store. To keep it there all the same, set "
@@ -120,9 +120,9 @@ def refuse_network_drive(installation: Installation) -> None:
         )
 
 
-def synced_store(installation: Installation) -> str | None:
+def synced_store(context: AppContext) -> str | None:
     """A warning where a sync program has the store in its folder, else None."""
-    file = store_file(installation.settings.database.url)
+    file = store_file(context.settings.database.url)
     program = None if file is None else synced_folder(file)
     return program and (
         f"The store {file} is in a folder that {program} syncs, which can damage it. Stop the relay, move "
@@ -132,38 +132,39 @@ def synced_store(installation: Installation) -> str | None:
 
 @asynccontextmanager
 async def open_worker(
-    relay: Relay, hook: EventHook = ignore, *, stays: bool = False
+    relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[TaskGroup]:
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that *stays* also does what is not about certain texts, and sends nothing before its first poll.
+    One that is *long_running* also does what is not about certain texts, and sends nothing before its first
+    poll.
 
-    Raises SecretFault without an API key, AlreadyRunning while the store is copied, Unavailable without a
+    Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable without a
     directory for the name.
     """
-    installation = relay.installation
-    key = await installation.secrets.require(SecretName.API_KEY)
-    async with open_callrail(installation, key.secret.reveal()) as callrail:
-        file = store_file(installation.settings.database.url)
-        names = private_directory(installation.data) if file is None else names_of_store(file)
+    context = relay.context
+    key = await context.secrets.require(SecretName.API_KEY)
+    async with open_callrail(context, key.secret.reveal()) as callrail:
+        file = store_file(context.settings.database.url)
+        names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node:
             await relay.store.require_not_copied()
-            await cover_new_numbers(relay.store, installation.tracking_numbers)
+            await cover_new_numbers(relay.store, context.tracking_numbers)
             delivery = Delivery(
                 relay.store,
                 callrail,
-                installation.delivery,
+                context.delivery,
                 node=node,
                 clock=relay.store.clock,
-                random=installation.random,
+                random=context.random,
                 hook=hook,
-                closed=installation.polling.accounts if stays and installation.polling else frozenset(),
+                closed=context.polling.accounts if long_running and context.polling else frozenset(),
             )
             reconciliation = Reconciliation(
                 relay.store,
                 callrail,
-                installation.lookups,
+                context.lookups,
                 clock=relay.store.clock,
                 hook=hook,
                 settled=delivery.wake,
@@ -174,21 +175,21 @@ async def open_worker(
                 reconciliation.wake()
 
             wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
-            others: list[PeriodicTask] = _others(relay, callrail, hook) if stays else []
+            others: list[PeriodicTask] = _others(relay, callrail, hook) if long_running else []
 
             def arrived() -> None:
                 worker.wake_all()
 
-            polling = installation.polling and Polling(
+            polling = context.polling and Polling(
                 relay.store,
                 callrail,
-                installation.polling,
-                InboundTexts(relay.store, installation.inbound, hook=hook, arrived=arrived),
+                context.polling,
+                InboundTexts(relay.store, context.inbound, hook=hook, arrived=arrived),
                 clock=relay.store.clock,
                 hook=hook,
                 opened=delivery.open,
             )
-            if polling and stays:
+            if polling and long_running:
                 others.append(polling)
             poll_now = polling.poll_now if polling else None
             worker = TaskGroup(delivery, reconciliation, wakeup, *others, poll_now=poll_now)
@@ -196,29 +197,29 @@ async def open_worker(
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
-    """What works beside delivery, as far as the settings want it. Raises SettingsFault."""
-    installation = relay.installation
+    """What works beside delivery, as far as the settings want it. Raises SettingsError."""
+    context = relay.context
     others: list[PeriodicTask] = [
-        Connection(relay.store, callrail, installation.account_ids, clock=relay.store.clock, hook=hook)
+        Connection(relay.store, callrail, context.account_ids, clock=relay.store.clock, hook=hook)
     ]
     if relay.store.beats:
         others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
     if relay.public_address.url is not None:
         others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
-    if installation.settings.alerts.urls:
+    if context.settings.alerts.urls:
         others.append(_alerts(relay, hook))
-    kept_for = installation.settings.retention.after
+    kept_for = context.settings.retention.after
     if kept_for is not None:
         others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
-    channels = forward_channels(installation)
+    channels = forward_channels(context)
     if channels is not None:
         others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
     return others
 
 
-def forward_channels(installation: Installation) -> AppriseChannels | None:
-    """Where replies are passed on to; None where the settings name nobody. Raises SettingsFault."""
-    urls = installation.settings.replies.forward_to
+def forward_channels(context: AppContext) -> AppriseChannels | None:
+    """Where replies are passed on to; None where the settings name nobody. Raises SettingsError."""
+    urls = context.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
 
@@ -226,21 +227,21 @@ async def find_sender(relay: Relay, number: str) -> Route:
     """
     The route of a tracking number of the settings, or of any other of their accounts.
 
-    Raises UsageFault, SettingsFault, SecretFault, RefusedByCallRail, Unavailable.
+    Raises UsageError, SettingsError, SecretError, RefusedByCallRail, Unavailable.
     """
-    installation = relay.installation
-    installation.require_route()
+    context = relay.context
+    context.require_route()
 
     @asynccontextmanager
     async def ask() -> AsyncIterator[CallRail]:
-        key = await installation.secrets.require(SecretName.API_KEY)
-        async with open_callrail(installation, key.secret.reveal()) as callrail:
+        key = await context.secrets.require(SecretName.API_KEY)
+        async with open_callrail(context, key.secret.reveal()) as callrail:
             yield callrail
 
     return await find_sending_route(
         number,
-        routes=list(installation.settings.routes_table()),
-        account_ids=installation.account_ids,
+        routes=list(context.settings.routes_table()),
+        account_ids=context.account_ids,
         store=relay.store,
         ask=ask,
     )
@@ -248,13 +249,13 @@ async def find_sender(relay: Relay, number: str) -> Route:
 
 @asynccontextmanager
 async def open_callrail(
-    installation: Installation, api_key: str, api_url: str | None = None
+    context: AppContext, api_key: str, api_url: str | None = None
 ) -> AsyncIterator[CallRail]:
     """CallRail's API for *api_key*, at *api_url* or that of the settings."""
-    delivery = installation.settings.delivery
+    delivery = context.settings.delivery
     async with CallRail.open(
         api_key,
-        api_url=api_url or installation.settings.callrail.api_url,
+        api_url=api_url or context.settings.callrail.api_url,
         connect_timeout=delivery.connect_timeout.total_seconds(),
         read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
@@ -266,30 +267,30 @@ async def open_callrail(
 SETTING = "alerts.urls"
 
 
-def alert_channels(installation: Installation) -> AppriseChannels:
-    """The channels of the settings. Raises SettingsFault, also where there are none."""
-    urls = installation.settings.alerts.urls
+def alert_channels(context: AppContext) -> AppriseChannels:
+    """The channels of the settings. Raises SettingsError, also where there are none."""
+    urls = context.settings.alerts.urls
     if not urls:
-        raise SettingsFault(
-            f"{SETTING} names no channel. Set it under [alerts] in {installation.config_path}, such as "
+        raise SettingsError(
+            f"{SETTING} names no channel. Set it under [alerts] in {context.config_path}, such as "
             '["mailto://…"] or ["slack://…"].'
         )
     return AppriseChannels.open(urls, setting=SETTING)
 
 
 def _alerts(relay: Relay, hook: EventHook) -> Alerts:
-    installation = relay.installation
+    context = relay.context
 
     def free_bytes() -> int | None:
         with contextlib.suppress(OSError):
-            return shutil.disk_usage(installation.data).free
+            return shutil.disk_usage(context.data).free
         return None
 
     return Alerts(
         relay.store,
         relay.facts,
-        alert_channels(installation).tell_of,
-        installation.alerts,
+        alert_channels(context).tell_of,
+        context.alerts,
         clock=relay.store.clock,
         machine=platform.node(),
         free_bytes=free_bytes,
@@ -297,17 +298,17 @@ def _alerts(relay: Relay, hook: EventHook) -> Alerts:
     )
 
 
-def count_events(installation: Installation) -> Metrics:
+def count_events(context: AppContext) -> Metrics:
     """Metrics of this run, which are a hook for its events."""
-    metrics = Metrics(installation.clock)
-    for account_id in installation.account_ids:
+    metrics = Metrics(context.clock)
+    for account_id in context.account_ids:
         metrics.begin_account(account_id)
     return metrics
 
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
     """What `/metrics` answers with; when the store is silent, what this process counted."""
-    stats = StatsReader(relay.store, relay.facts, relay.installation.clock)
+    stats = StatsReader(relay.store, relay.facts, relay.context.clock)
 
     async def read(accept: str) -> tuple[bytes, str]:
         try:

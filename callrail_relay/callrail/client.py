@@ -101,7 +101,7 @@ class CallRail:
 
         *api_url* is for a simulator or a proxy of CallRail's; http is for this machine's own addresses.
         *connections* may be open at once. *transport* takes the place of the network in tests. Raises
-        ValueError for an address that isn't allowed, and SettingsFault if the environment names a proxy or
+        ValueError for an address that isn't allowed, and SettingsError if the environment names a proxy or
         certificates that can't be used.
         """
         _check_address(api_url)

@@ -18,7 +18,7 @@ from socksio import SOCKSError
 
 from callrail_relay.domain.printable import printable
 from callrail_relay.domain.routing import is_loopback
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
@@ -51,7 +51,7 @@ class _Transport(httpx.AsyncHTTPTransport):
 
 
 def find_network(address: str) -> Network:
-    """How to reach *address* from here. Raises SettingsFault, which names the variable that can't be used."""
+    """How to reach *address* from here. Raises SettingsError, which names the variable that can't be used."""
     url = httpx.URL(address)
     # A proxy is for the way out: it must not be handed what is meant for this machine.
     proxy, way = (None, "No proxy") if is_loopback(url.host) else _find_proxy(url)
@@ -93,7 +93,7 @@ def _read_proxy(raw: str, what: str) -> httpx.Proxy:
     shown = printable(_without_credentials(raw))[:100]
     if scheme not in _SCHEMES:
         # Desktops write "socks://" for a proxy that mostly speaks SOCKS5, curl takes it for SOCKS4.
-        raise SettingsFault(
+        raise SettingsError(
             f"{what} is {shown}, and {printable(scheme)}:// is not a kind of proxy that can be used. "
             f"{_ANOTHER_PROXY}"
         )
@@ -101,7 +101,7 @@ def _read_proxy(raw: str, what: str) -> httpx.Proxy:
         _require_host(address)
         return httpx.Proxy(address)
     except (ValueError, httpx.InvalidURL) as error:
-        raise SettingsFault(
+        raise SettingsError(
             f"{what} is {shown}, which is not the address of a proxy. {_ANOTHER_PROXY}"
         ) from error
 
@@ -183,8 +183,8 @@ def _holds_certificates(folder: str) -> bool:
         return False
 
 
-def _bad_certificates(variable: str, path: str, fault: str) -> SettingsFault:
-    return SettingsFault(
+def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
+    return SettingsError(
         f"The environment variable {variable} names {printable(path)}, which {fault}. {_OTHER_CERTIFICATES}"
     )
 
@@ -198,7 +198,7 @@ def _check_key_log() -> None:
         with Path(path).open("ab"):
             pass
     except OSError as error:
-        raise SettingsFault(
+        raise SettingsError(
             f"The environment variable SSLKEYLOGFILE names {printable(path)}, which cannot be written "
             f"({error.strerror}). Unset it."
         ) from error

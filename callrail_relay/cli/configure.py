@@ -9,10 +9,10 @@ import typer
 from callrail_relay.cli.console import Config, Json, ask, command, echo, has_terminal, say
 from callrail_relay.cli.hook_url import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.errors import RefusedByCallRail, SecretFault, SettingsFault, UsageFault
+from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.credentials import Registered
     from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
     from callrail_relay.domain.inbound import Change
@@ -132,14 +132,14 @@ async def configure(
         --accept-terms < key.txt
     $ callrail-relay configure --webhooks
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
     from callrail_relay.cli.configure import register
     from callrail_relay.cli.console import print_json
 
     options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
     if webhooks and not any((*options, no_verify)):
-        registered = await register(find_installation(config), use_file=secrets_file)
+        registered = await register(load_context(config), use_file=secrets_file)
         if as_json:
             print_json(registered.document())
         return 0
@@ -152,45 +152,45 @@ async def configure(
         "callrail": {"api_url": api_url, **(given if no_verify else {})},
         "server": {"public_url": public_url},
     }
-    installation = find_installation(config, overrides=flags, must_exist=False)
-    known = await known_api_key(installation, use_file=secrets_file)
-    _settle_terms(installation, accepted=accept_terms)
+    context = load_context(config, overrides=flags, must_exist=False)
+    known = await known_api_key(context, use_file=secrets_file)
+    _settle_terms(context, accepted=accept_terms)
     key, is_new = _settle_key(known, from_stdin=api_key_stdin)
-    route = _given_route(installation) if no_verify else await _find_route(installation, key, given)
-    address = public_url or _ask_for_address(installation)
+    route = _given_route(context) if no_verify else await _find_route(context, key, given)
+    address = public_url or _ask_for_address(context)
     changes: dict[str, dict[str, object]] = {
         "callrail": {**({"api_url": api_url} if api_url else {}), **route, "accepted_terms": True}
     }
     if address:
         changes["server"] = {"public_url": address}
-    saved = await save_setup(installation, changes, new_key=key if is_new else None, use_file=secrets_file)
-    _report(installation, saved)
+    saved = await save_setup(context, changes, new_key=key if is_new else None, use_file=secrets_file)
+    _report(context, saved)
     more: dict[str, object] = {}
     if webhooks:
-        more["webhooks"] = (await register(find_installation(config), use_file=secrets_file)).document()
-    _show(installation, saved, {**route, **more}, as_json=as_json)
+        more["webhooks"] = (await register(load_context(config), use_file=secrets_file)).document()
+    _show(context, saved, {**route, **more}, as_json=as_json)
     return 0
 
 
 def _require_all(given: Mapping[str, str | None]) -> None:
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if missing:
-        raise UsageFault(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
+        raise UsageError(f"With --no-verify nothing is looked up: give {', '.join(missing)} as well.")
 
 
-def _settle_terms(installation: "Installation", *, accepted: bool) -> None:
+def _settle_terms(context: "AppContext", *, accepted: bool) -> None:
     """Show CallRail's rule and have it accepted, once."""
     from callrail_relay.bootstrap.context import TERMS
 
-    if installation.settings.callrail.accepted_terms:
+    if context.settings.callrail.accepted_terms:
         return
     say(TERMS)
     if accepted:
         say("Accepted with --accept-terms.")
     elif not has_terminal():
-        raise SettingsFault("This rule is not accepted; nothing was written. Accept it with --accept-terms.")
+        raise SettingsError("This rule is not accepted; nothing was written. Accept it with --accept-terms.")
     elif ask('Type "yes" to accept this').lower() != "yes":
-        raise SettingsFault("This rule was not accepted; nothing was written.")
+        raise SettingsError("This rule was not accepted; nothing was written.")
 
 
 # The key
@@ -215,7 +215,7 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
     if known is not None:
         say(f"The API key in the {known.place} is kept.")
         return known.value, False
-    raise SecretFault(
+    raise SecretError(
         "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
     )
 
@@ -225,15 +225,15 @@ def _piped_key() -> str:
     try:
         return piped.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SecretFault("Standard input is not text. Pipe in the API key and nothing else.") from error
+        raise SecretError("Standard input is not text. Pipe in the API key and nothing else.") from error
 
 
 # Account, company, number
 
 
-def _given_route(installation: "Installation") -> dict[str, object]:
+def _given_route(context: "AppContext") -> dict[str, object]:
     say("Nothing was asked of CallRail: `callrail-relay doctor` tells whether it knows these.")
-    callrail = installation.settings.callrail
+    callrail = context.settings.callrail
     return {
         "account_id": callrail.account_id,
         "company_id": callrail.company_id,
@@ -241,15 +241,13 @@ def _given_route(installation: "Installation") -> dict[str, object]:
     }
 
 
-async def _find_route(
-    installation: "Installation", key: str, given: Mapping[str, str | None]
-) -> dict[str, object]:
+async def _find_route(context: "AppContext", key: str, given: Mapping[str, str | None]) -> dict[str, object]:
     """One account, company and number of those that the key can see."""
     from callrail_relay.bootstrap.wiring import open_callrail
     from callrail_relay.service.setup import ask_for_account, ask_for_company, ask_for_number
 
-    former = installation.settings.callrail
-    async with open_callrail(installation, key) as callrail:
+    former = context.settings.callrail
+    async with open_callrail(context, key) as callrail:
         accounts = await ask_for_account(callrail)
         account = _settle(accounts, given["account_id"], former.account_id)
         companies = await ask_for_company(callrail, account)
@@ -278,7 +276,7 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
         return known.value
     _list(question)
-    raise UsageFault(f"There are several {question.plural}, listed above. Name one with {question.option}.")
+    raise UsageError(f"There are several {question.plural}, listed above. Name one with {question.option}.")
 
 
 def _ask_which(question: "Question", known: "Choice | None") -> "Choice":
@@ -304,18 +302,18 @@ def _list(question: "Question") -> None:
 
 
 def _read_address(given: str) -> str:
-    """A public address that can be right. Raises SettingsFault."""
+    """A public address that can be right. Raises SettingsError."""
     try:
         return read_public_url(given)
     except BadPublicUrl as error:
-        raise SettingsFault(f"--public-url can't be right. {error}") from error
+        raise SettingsError(f"--public-url can't be right. {error}") from error
 
 
-def _ask_for_address(installation: "Installation") -> str | None:
+def _ask_for_address(context: "AppContext") -> str | None:
     """The public address, None where it stays as it is."""
     if not has_terminal():
         return None
-    former = installation.settings.server.public_url
+    former = context.settings.server.public_url
     empty = f"Enter keeps {former}" if former else "Enter to skip"
     while answer := ask(f"Public URL, https://...; {empty}"):
         try:
@@ -328,8 +326,8 @@ def _ask_for_address(installation: "Installation") -> str | None:
 # The end
 
 
-def _report(installation: "Installation", saved: "SavedSetup") -> None:
-    say(f"Settings: {installation.config_path}")
+def _report(context: "AppContext", saved: "SavedSetup") -> None:
+    say(f"Settings: {context.config_path}")
     say(f"API key: {saved.key_place}")
     if saved.outranks_key:
         say(f"  The {saved.outranks_key} wins over it; unset that to use the stored key.")
@@ -340,9 +338,7 @@ def _report(installation: "Installation", saved: "SavedSetup") -> None:
     say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
 
 
-def _show(
-    installation: "Installation", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool
-) -> None:
+def _show(context: "AppContext", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool) -> None:
     from callrail_relay.bootstrap.credentials import hook_url
     from callrail_relay.cli.console import print_json
 
@@ -350,9 +346,7 @@ def _show(
     url = hook_url(saved.settings, saved.token)
     if as_json:
         secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}
-        print_json(
-            {"settings_file": str(installation.config_path), **route, "hook_url": url, "secrets": secrets}
-        )
+        print_json({"settings_file": str(context.config_path), **route, "hook_url": url, "secrets": secrets})
     else:
         echo(url)
 
@@ -363,15 +357,15 @@ _INACTIVE = (
 )
 
 
-async def register(installation: "Installation", *, use_file: bool) -> "Registered":
+async def register(context: "AppContext", *, use_file: bool) -> "Registered":
     """
-    Register at CallRail and say what was done. Raises SecretFault where CallRail tells no signing key.
+    Register at CallRail and say what was done. Raises SecretError where CallRail tells no signing key.
 
     *use_file* is a person's wish to keep secrets in the file from now on.
     """
     from callrail_relay.bootstrap.credentials import register_webhooks
 
-    registered = await register_webhooks(installation, use_file=use_file)
+    registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
         say(f"Company {one.company_id}: {_words(one.change)}")
         if not one.active:
@@ -381,7 +375,7 @@ async def register(installation: "Installation", *, use_file: bool) -> "Register
     if registered.outranked_by is not None:
         say(f"  The {registered.outranked_by} wins over them; unset that to use the stored keys.")
     if registered.missing_keys:
-        raise SecretFault(
+        raise SecretError(
             f"The webhooks are registered, but CallRail did not tell the signing key of "
             f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ParamSpec
 import typer
 
 from callrail_relay.domain.printable import printable, printable_json
-from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageFault
+from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
 from callrail_relay.replacing import replace
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if not has_terminal():
         complain(f"{question} There is no terminal to ask in; answer in advance with --yes.")
-        raise typer.Exit(UsageFault.exit_code)
+        raise typer.Exit(UsageError.exit_code)
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
@@ -254,14 +254,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every ques
 
 
 def read_number(option: str, raw: str) -> str:
-    """A phone number that a person typed, as E.164. Raises UsageFault."""
+    """A phone number that a person typed, as E.164. Raises UsageError."""
     from callrail_relay.domain.phone import BadPhone, normalise
     from callrail_relay.sentences import says
 
     try:
         return normalise(raw)
     except BadPhone as error:
-        raise UsageFault(f"{option} can't be used: {says(error.reason)}") from error
+        raise UsageError(f"{option} can't be used: {says(error.reason)}") from error
 
 
 Advance = Callable[[int], None]

@@ -6,10 +6,10 @@ import typer
 
 from callrail_relay.cli.console import Config, Json, command, echo, say
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.context import AppContext
 
 NO_PUBLIC_ADDRESS = (
     "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
@@ -58,15 +58,15 @@ async def hook_url(
     $ callrail-relay hook-url --rotate --now
     """
     from callrail_relay.bootstrap import credentials
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import local
 
     if now and not rotate:
-        raise UsageFault("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
-    installation = find_installation(config)
+        raise UsageError("--now goes with --rotate: `callrail-relay hook-url --rotate --now`.")
+    context = load_context(config)
     if rotate:
-        rotation = await credentials.rotate_hook_token(installation, at_once=now)
+        rotation = await credentials.rotate_hook_token(context, at_once=now)
         token = rotation.token
         say(f"The new webhook secret is in the {rotation.place}.")
         if rotation.former_until is None:
@@ -78,21 +78,21 @@ async def hook_url(
             say(
                 f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
             )
-        await _say_who_else(installation)
+        await _say_who_else(context)
     else:
-        token = await credentials.require_hook_token(installation)
-    if why := why_not_for_if3(installation.settings.server.public_url):
+        token = await credentials.require_hook_token(context)
+    if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
-    url = credentials.hook_url(installation.settings, token)
+    url = credentials.hook_url(context.settings, token)
     print_json({"url": url}) if as_json else echo(url)
     return 0
 
 
-async def _say_who_else(installation: "Installation") -> None:
+async def _say_who_else(context: "AppContext") -> None:
     """Name those besides IF3 who know the former secret, and need the new one."""
     from callrail_relay.bootstrap.credentials import find_signing_keys
 
-    if await find_signing_keys(installation) is not None:
+    if await find_signing_keys(context) is not None:
         say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
-    if not installation.settings.database.url.startswith("sqlite"):
+    if not context.settings.database.url.startswith("sqlite"):
         say("Every other computer that runs this relay needs the new secret as well.")

@@ -19,7 +19,7 @@ from callrail_relay.cli.console import (
     read_number,
     say,
 )
-from callrail_relay.errors import UsageFault, Waiting
+from callrail_relay.errors import UsageError, Waiting
 
 if TYPE_CHECKING:
     from callrail_relay.domain.message import Actor, Message, MessageFilter, Status
@@ -77,15 +77,15 @@ async def list_messages(
     $ callrail-relay messages list --status held --status unknown
     $ callrail-relay messages list --since 2h --json
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_messages
 
-    installation = find_installation(config)
-    wanted = _filter(status, recipient, since, search, limit=limit, now=installation.clock.now())
-    async with open_relay(installation) as relay:
+    context = load_context(config)
+    wanted = _filter(status, recipient, since, search, limit=limit, now=context.clock.now())
+    async with open_relay(context) as relay:
         found = await relay.operations.list_messages(wanted)
     print_json([message_document(one) for one in found]) if as_json else print_messages(found)
     return 0
@@ -120,19 +120,19 @@ async def export(
     $ callrail-relay messages export texts.csv
     $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
     from callrail_relay.sentences import plural
 
     if as_json and file == STANDARD:
-        raise UsageFault(
+        raise UsageError(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
-    installation = find_installation(config)
-    wanted = _filter(status, recipient, since, search, limit=0, now=installation.clock.now())
+    context = load_context(config)
+    wanted = _filter(status, recipient, since, search, limit=0, now=context.clock.now())
     form = form or (Form.JSONL if file.lower().endswith((".jsonl", ".ndjson")) else Form.CSV)
-    async with open_relay(installation) as relay:
+    async with open_relay(context) as relay:
         count = await _export(relay.operations, wanted, file, form)
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
@@ -179,13 +179,13 @@ async def show(
     Example:
     $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_message
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         found = await relay.operations.find(id_)
     if as_json:
         documents = [message_document(message) for message in found]
@@ -217,11 +217,11 @@ async def approve(
     Example:
     $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.sentences import plural
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations, ids, approvable=True)
@@ -250,12 +250,12 @@ async def remap(
     Example:
     $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.message import Status
     from callrail_relay.sentences import explain_all
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.remap(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
@@ -280,13 +280,13 @@ async def resend(
     $ callrail-relay messages resend --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
     if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
         return 0
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.resend(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
@@ -306,10 +306,10 @@ async def mark_sent(
     $ callrail-relay messages mark-sent \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _actor(note))]
     _show_changed(changed, as_json=as_json)
     return 0
@@ -334,10 +334,10 @@ async def cancel(
     $ callrail-relay messages cancel --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         chosen = await _with_alike(relay.operations, ids) if same_wording else ids
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
@@ -405,7 +405,7 @@ def _status(name: str) -> "Status":
     try:
         return Status(name.lower())
     except ValueError as error:
-        raise UsageFault(f"There is no status {name}; there are {', '.join(Status)}.") from error
+        raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.") from error
 
 
 def _since(when: str, now: datetime) -> datetime:
@@ -419,6 +419,6 @@ def _since(when: str, now: datetime) -> datetime:
     try:
         return datetime.fromisoformat(when).astimezone()
     except ValueError as error:
-        raise UsageFault(
+        raise UsageError(
             f"--since does not understand {when!r}; write 2h, 3d, or 2026-11-23T09:00."
         ) from error

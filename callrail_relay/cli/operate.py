@@ -25,10 +25,10 @@ async def pause(
     Example:
     $ callrail-relay pause --reason "The office is closed today."
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         ids = await relay.operations.pause(account, reason)
     _show("Paused", ids, as_json=as_json)
     return 0
@@ -44,10 +44,10 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
     $ callrail-relay resume
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         ids = await relay.operations.resume(account)
     _show("Resumed", ids, as_json=as_json)
     return 0
@@ -76,12 +76,12 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
     Example:
     $ callrail-relay alerts test
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import alert_channels
     from callrail_relay.cli.console import print_json
     from callrail_relay.domain.alerts import Level
 
-    channels = alert_channels(find_installation(config))
+    channels = alert_channels(load_context(config))
     try:
         failed = await channels.tell(
             "callrail-relay: a test",
@@ -111,11 +111,11 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
     Example:
     $ callrail-relay dashboard
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
     from callrail_relay.cli.console import print_json
 
-    link = await ask_for_link(find_installation(config))
+    link = await ask_for_link(load_context(config))
     say("Good for one browser, and for ten minutes:")
     print_json({"url": link}) if as_json else echo(link)
     return 0

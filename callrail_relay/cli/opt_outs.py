@@ -21,7 +21,7 @@ from callrail_relay.cli.console import (
     read_number,
     say,
 )
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.domain.opt_outs import ImportedList
@@ -39,13 +39,13 @@ TrackingNumber = Annotated[
 @asynccontextmanager
 async def _operations(config: Path | None, *, for_all: bool = False) -> AsyncIterator["Operations"]:
     """What changes the list; *for_all* of your numbers only if there is any."""
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
 
-    installation = find_installation(config)
+    context = load_context(config)
     if for_all:
-        installation.require_route()
-    async with open_relay(installation) as relay:
+        context.require_route()
+    async with open_relay(context) as relay:
         yield relay.operations
 
 
@@ -172,7 +172,7 @@ async def import_(
     else:
         echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
     _report_faults(listed)
-    return UsageFault.exit_code if listed.bad_lines else 0
+    return UsageError.exit_code if listed.bad_lines else 0
 
 
 def _report_faults(listed: "ImportedList") -> None:
@@ -207,7 +207,7 @@ async def export(
     from callrail_relay.domain.opt_outs import write_list
 
     if as_json and file == STANDARD:
-        raise UsageFault(
+        raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
     async with _operations(config) as operations:

@@ -62,14 +62,14 @@ async def replay(
     $ callrail-relay replay payload.json
     $ callrail-relay replay saved/*.json --dry-run
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.domain.mapper import map_saved
 
     documents = [read_input(file) for file in files]
-    installation = find_installation(config)
-    installation.require_route()
-    saved = [map_saved(document, installation.mapping.routes) for document in documents]
+    context = load_context(config)
+    context.require_route()
+    saved = [map_saved(document, context.mapping.routes) for document in documents]
     _tell_skipped(files, saved)
     found = [(document, one.drafts) for document, one in zip(documents, saved, strict=True) if one.drafts]
     if not found:
@@ -78,11 +78,11 @@ async def replay(
         )
     count = sum(len(drafts) for _, drafts in found)
     if not dry_run:
-        installation.require_terms()
+        context.require_terms()
     if count > 1 and not (dry_run or yes or has_terminal()):
         # Before the store is opened: there is no terminal to ask in.
         confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
-    async with open_relay(installation) as relay:
+    async with open_relay(context) as relay:
         if dry_run or (count > 1 and not yes):
             planned = await relay.intake.plan_saved(found, force=force)
             await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)

@@ -12,7 +12,7 @@ from callrail_relay.cli.console import Json, command, echo, say
 from callrail_relay.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.sandbox import Sandbox
     from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.domain.message import Message
@@ -99,26 +99,22 @@ async def demo(
     return 0
 
 
-async def _demonstrate(
-    installation: "Installation", sandbox: "Sandbox", *, keep: bool, as_json: bool
-) -> None:
+async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool, as_json: bool) -> None:
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json, stop_signal
     from callrail_relay.cli.documents import message_document
 
-    tokens = await hook_tokens(installation)
+    tokens = await hook_tokens(context)
     async with (
         stop_signal() as stopped,
-        open_relay(installation, stays=True) as relay,
+        open_relay(context, long_running=True) as relay,
         open_worker(relay) as worker,
         open_listeners(relay, worker, tokens) as listening,
     ):
         running = asyncio.create_task(worker.run())
-        url = hook_url(
-            installation.settings, await require_hook_token(installation), base=listening.public_url
-        )
+        url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say("1. A simulated CallRail and the relay are up, both on this machine only.")
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
         answer = await _post(url)
@@ -155,7 +151,7 @@ async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
     from callrail_relay.domain.message import Status
     from callrail_relay.sentences import explain_all
 
-    clock = relay.installation.clock
+    clock = relay.context.clock
     async with asyncio.timeout(LONGEST):
         while True:
             [message] = await relay.operations.find(submission_id)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.console import Config, Json, command, complain, echo, poll_now, read_number, say
-from callrail_relay.errors import SettingsFault, UsageFault
+from callrail_relay.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.domain.mapper import MappedText
     from callrail_relay.domain.routing import Route
 
@@ -44,7 +44,7 @@ async def send(
     $ callrail-relay send --to +12025550122 --message "Is 9 good for you?"
     $ callrail-relay send --to 202-555-0122 --message "Hello" --dry-run
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.documents import message_document
@@ -53,20 +53,20 @@ async def send(
     from callrail_relay.domain.mapper import map_direct
     from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 
-    installation = find_installation(config)
-    route = None if sender is None else await _sender(installation, to, sender)
-    draft = map_direct(to=to, text=message, routes=installation.mapping.routes, sender=route)
+    context = load_context(config)
+    route = None if sender is None else await _sender(context, to, sender)
+    draft = map_direct(to=to, text=message, routes=context.mapping.routes, sender=route)
     _require_complete(draft)
     if dry_run:
-        async with open_relay(installation) as relay:
+        async with open_relay(context) as relay:
             planned = await relay.intake.plan_direct(draft)
             print_json(message_document(planned.message)) if as_json else print_message(planned.message)
             say(await plan_summary(relay, [planned]))
         say("Nothing was sent: this was a dry run.")
         return 0
-    installation.require_terms()
+    context.require_terms()
     # The worker comes first: without a key nothing is stored that could not leave.
-    async with open_relay(installation) as relay, open_worker(relay) as worker:
+    async with open_relay(context) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
             await poll_now(worker)
@@ -88,26 +88,26 @@ _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"
 
 
 def _require_complete(draft: "MappedText") -> None:
-    """Raises UsageFault for what can't be sent as it was typed, SettingsFault if there is no number."""
+    """Raises UsageError for what can't be sent as it was typed, SettingsError if there is no number."""
     from callrail_relay.sentences import explain, says
 
     for reason in draft.reasons:
         option = _OPTIONS.get(reason.code)
         if option is not None:
-            raise UsageFault(f"{option} can't be used: {says(reason)}")
+            raise UsageError(f"{option} can't be used: {says(reason)}")
         if reason.parameters:
-            raise SettingsFault(explain(reason))
-        raise UsageFault(f"{says(reason)} Name one with --from.")
+            raise SettingsError(explain(reason))
+        raise UsageError(f"{says(reason)} Name one with --from.")
 
 
-async def _sender(installation: "Installation", to: str, sender: str) -> "Route":
+async def _sender(context: "AppContext", to: str, sender: str) -> "Route":
     """Where the text is sent from; a number that is not in the settings is looked up at CallRail once."""
     from callrail_relay.bootstrap.wiring import find_sender, open_relay
 
     read_number("--to", to)
     number = read_number("--from", sender)
-    known = {route.tracking_number: route for route in installation.settings.routes_table()}
+    known = {route.tracking_number: route for route in context.settings.routes_table()}
     if number in known:
         return known[number]
-    async with open_relay(installation) as relay:
+    async with open_relay(context) as relay:
         return await find_sender(relay, number)

@@ -11,7 +11,7 @@ from callrail_relay.cli.console import Config, Json, say, server
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
-    from callrail_relay.bootstrap.context import Installation
+    from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.listeners import Listening
     from callrail_relay.service.delivery import TaskGroup
 
@@ -49,7 +49,7 @@ async def serve(
     $ callrail-relay serve --port 8080 --no-dashboard
     $ callrail-relay serve --sandbox
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
@@ -57,26 +57,26 @@ async def serve(
         "log": {"level": log_level},
     }
     if not sandbox:
-        await _serve_alone(find_installation(config, overrides=overrides), as_json=as_json)
+        await _serve_alone(load_context(config, overrides=overrides), as_json=as_json)
         return 0
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
     async with open_sandbox(port=0) as box:
         say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
-        installation = find_installation(config, overrides=overrides | box.overrides(), environ=box.environ())
-        installation, throwaway = await box.with_hook_token(installation)
-        await _serve_alone(installation, as_json=as_json, show_hook_url=throwaway)
+        context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
+        context, throwaway = await box.with_hook_token(context)
+        await _serve_alone(context, as_json=as_json, show_hook_url=throwaway)
     return 0
 
 
-async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
+async def _serve_alone(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
     """Serve, or say who serves this store already."""
     from callrail_relay.cli.render import clock_time
 
     try:
-        await _serve(installation, as_json=as_json, show_hook_url=show_hook_url)
+        await _serve(context, as_json=as_json, show_hook_url=show_hook_url)
     except AlreadyRunning as error:
-        since = "" if error.since is None else f" since {clock_time(error.since, installation.clock.now())}"
+        since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
         process = "" if error.pid is None else f" (process {error.pid})"
         if error.by != "serve":
             raise Unavailable(
@@ -87,7 +87,7 @@ async def _serve_alone(installation: "Installation", *, as_json: bool, show_hook
         raise Unavailable(f"The relay is already running{since}{process}.{dashboard}") from error
 
 
-async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: bool = False) -> None:
+async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
@@ -95,26 +95,26 @@ async def _serve(installation: "Installation", *, as_json: bool, show_hook_url: 
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
 
-    installation.require_ready_to_send()
-    metrics = count_events(installation)
+    context.require_ready_to_send()
+    metrics = count_events(context)
     signal = ChangeSignal()
-    hook = every(log_events(installation), metrics, signal)
-    async with stop_signal() as stopped, open_relay(installation, hook, stays=True) as relay:
-        known = await credentials.hook_tokens(installation, relay.store)
+    hook = every(log_events(context), metrics, signal)
+    async with stop_signal() as stopped, open_relay(context, hook, long_running=True) as relay:
+        known = await credentials.hook_tokens(context, relay.store)
         # A store that can only be read would refuse every text: better to say so now.
         await relay.store.write_probe()
         async with (
-            open_worker(relay, hook, stays=True) as worker,
+            open_worker(relay, hook, long_running=True) as worker,
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
             _show(listening, as_json=as_json)
             if show_hook_url:
-                token = await credentials.require_hook_token(installation)
-                url = credentials.hook_url(installation.settings, token, listening.public_url)
+                token = await credentials.require_hook_token(context)
+                url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
             # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()
-            await _work(worker, stopped, check_listening(installation, listening, hook))
+            await _work(worker, stopped, check_listening(context, listening, hook))
 
 
 async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:

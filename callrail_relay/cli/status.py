@@ -30,14 +30,14 @@ async def status(
     $ callrail-relay status
     $ callrail-relay status --watch
     """
-    from callrail_relay.bootstrap.context import find_installation
+    from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.status_view import print_status
     from callrail_relay.domain.health import FailedCheck
 
     exit_code = 0
-    async with open_relay(find_installation(config)) as relay:
+    async with open_relay(load_context(config)) as relay:
         if watch:
             await _watch(relay, as_json=as_json)
             return 0
@@ -70,9 +70,7 @@ async def _watch(relay: "Relay", *, as_json: bool) -> None:
     from callrail_relay.cli.status_view import watch_status
 
     async with stop_signal() as stopped:
-        watching = asyncio.create_task(
-            watch_status(_reader(relay), relay.installation.clock, as_json=as_json)
-        )
+        watching = asyncio.create_task(watch_status(_reader(relay), relay.context.clock, as_json=as_json))
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

@@ -1,8 +1,7 @@
 """
-What the relay is told: its settings, and the secrets that are kept apart from them.
+The settings, and the secrets that are kept apart from them.
 
-``places`` names the files, ``rules`` and ``durations`` say what a value may be,
-``settings`` says what can be set, ``loading`` gathers it from flags,
-environment and file, ``writing`` changes the file. ``secrets`` is the ladder of
-places that keep the keys, ``os_keyring`` and ``secret_file`` are two of them.
+``places`` names the files, ``types`` says what a value may be, ``settings`` what can be set, ``loading``
+reads flags, environment and file, ``saving`` changes the file. ``secrets`` is the ladder of places that keep
+the keys.
 """

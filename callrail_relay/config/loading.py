@@ -20,7 +20,7 @@ from callrail_relay.config.places import CONFIG_VARIABLE, DATA_VARIABLE, config_
 from callrail_relay.config.settings import TABLES, Settings
 from callrail_relay.config.types import explain
 from callrail_relay.domain.printable import printable_line
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 PREFIX = "CALLRAIL_RELAY_"
 _NOT_SETTINGS = {CONFIG_VARIABLE, DATA_VARIABLE, "CALLRAIL_RELAY_HOOK_TOKEN"}
@@ -69,12 +69,12 @@ def load(
     *config* is the value of ``--config``. *overrides* are the flags, nested as
     the tables are; a None is a flag that was not given. A file that was named
     and does not exist is a fault unless *must_exist* is false; the default one
-    may always be missing. Raises SettingsFault with a line for each fault.
+    may always be missing. Raises SettingsError with a line for each fault.
     """
     path = config_file(config)
     text = read_text(path)
     if text is None and must_exist and override_path(config) is not None:
-        raise SettingsFault(
+        raise SettingsError(
             f"There is no settings file {path}. Make it with `callrail-relay configure --config {path}`, "
             f"or name another with --config or {CONFIG_VARIABLE}."
         )
@@ -94,7 +94,7 @@ def load(
             _sentence(fault["loc"], fault["input"], explain(fault["type"], fault.get("ctx", {})), sources)
             for fault in error.errors(include_url=False)
         ]
-        raise SettingsFault("\n".join(faults)) from error
+        raise SettingsError("\n".join(faults)) from error
 
 
 def ignored_variables() -> str | None:
@@ -117,13 +117,13 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise SettingsFault(
+        raise SettingsError(
             f"The settings file {path} is not UTF-8 text (byte {error.start + 1}). Save it again as UTF-8."
         ) from error
     except OSError as error:
         if path.is_dir():
-            raise SettingsFault(f"{path} is a directory. Name the settings file in it.") from error
-        raise SettingsFault(
+            raise SettingsError(f"{path} is a directory. Name the settings file in it.") from error
+        raise SettingsError(
             f"The settings file {path} cannot be read: {error.strerror}. "
             "Let the user that runs the relay read it, or name another with --config."
         ) from error
@@ -135,7 +135,7 @@ def parse(path: Path, text: str) -> Values:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         words = str(error)
-        raise SettingsFault(
+        raise SettingsError(
             f"The settings file {path} is not valid TOML: {words[:1].lower()}{words[1:]}. Text needs quotes."
         ) from error
 

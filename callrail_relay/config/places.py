@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from callrail_relay.replacing import replace
 
 APPLICATION = "callrail-relay"
@@ -31,7 +31,7 @@ def is_default_config_file(path: Path) -> bool:
     """Whether *path* is the default settings file; a user without a home directory has none."""
     try:
         return path == default_config_file()
-    except SettingsFault:
+    except SettingsError:
         return False
 
 
@@ -51,7 +51,7 @@ def log_file() -> Path:
     """Where a program without a console writes its log: in the user's log directory, else beside the data."""
     try:
         directory = _users_own(platformdirs.user_log_path)
-    except SettingsFault:
+    except SettingsError:
         directory = data_directory()
     return directory / "callrail-relay.log"
 
@@ -63,8 +63,8 @@ def _users_own(directory: Callable[..., Path]) -> Path:
         raise _no_home() from error
 
 
-def _no_home() -> SettingsFault:
-    return SettingsFault(
+def _no_home() -> SettingsError:
+    return SettingsError(
         f"This user has no home directory. Set {CONFIG_VARIABLE} to the settings file and {DATA_VARIABLE} "
         "to a directory for the data, or set HOME."
     )
@@ -120,6 +120,6 @@ def _absolute(path: Path) -> Path:
     try:
         return Path(os.path.abspath(expanded))  # noqa: PTH100  # see above
     except OSError as error:
-        raise SettingsFault(
+        raise SettingsError(
             f"{path} is relative to the current directory, which was deleted. Give the whole path."
         ) from error

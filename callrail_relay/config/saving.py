@@ -17,7 +17,7 @@ from callrail_relay.config.secrets import SecretName, Secrets
 from callrail_relay.config.settings import TABLES, Settings
 from callrail_relay.config.settings import Table as SettingsTable
 from callrail_relay.config.types import duration_text
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
 
@@ -29,7 +29,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
     A None takes the key out, a list replaces a list. Values may be plain or as
     ``Settings`` holds them. Comments, order and layout of what is there stay; a
     key that is added gets its description for a comment. The file is replaced
-    at once and whole, with mode 0600. Raises SettingsFault.
+    at once and whole, with mode 0600. Raises SettingsError.
     """
     text = read_text(path)
     if text is None:
@@ -43,7 +43,7 @@ def update(path: Path, changes: Mapping[str, object]) -> None:
     try:
         write_privately(path, tomlkit.dumps(document))
     except OSError as error:
-        raise SettingsFault(
+        raise SettingsError(
             f"The settings file {path} cannot be written: {error.strerror}. Name another with --config."
         ) from error
 
@@ -55,7 +55,7 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
         if section not in document:
             document[section] = tomlkit.table()
         if not isinstance(document[section], MutableMapping):
-            raise SettingsFault(f"{section} in the settings file must be a table. Write it as [{section}].")
+            raise SettingsError(f"{section} in the settings file must be a table. Write it as [{section}].")
         for key, value in dict(content).items():
             _set_key(document[section], section, key, value)
     elif _plain(document.get(section, [])) != _plain(content):
@@ -137,7 +137,7 @@ async def save(
 
     A secret that is new is taken out again when something fails after it. One that
     takes the place of another is not, so it comes last in *kept*.
-    Raises SettingsFault before anything is written that would not be read again, and SecretFault.
+    Raises SettingsError before anything is written that would not be read again, and SecretError.
     """
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}

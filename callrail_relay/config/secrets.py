@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from callrail_relay.config.places import APPLICATION, is_default_config_file, write_privately
-from callrail_relay.errors import SecretFault
+from callrail_relay.errors import SecretError
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -66,7 +66,7 @@ class SecretFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise SecretFault(
+            raise SecretError(
                 f"The secrets in {self.path} cannot be read: {error.strerror}. "
                 "The user that runs the relay must own the file."
             ) from error
@@ -76,8 +76,8 @@ class SecretFile:
             raise self._damaged()
         return secrets
 
-    def _damaged(self) -> SecretFault:
-        return SecretFault(
+    def _damaged(self) -> SecretError:
+        return SecretError(
             f'The file of secrets {self.path} is damaged: it takes lines such as api-key = "...". '
             "Mend it, or delete it and run `callrail-relay configure --secrets-file`."
         )
@@ -85,7 +85,7 @@ class SecretFile:
     def _refuse_when_open_to_others(self, mode: int) -> None:
         # Windows has no such bits; there the user's own directory keeps others out.
         if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretFault(
+            raise SecretError(
                 f"The secrets in {self.path} are open to other users of this machine. "
                 f"Run `chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
             )
@@ -100,7 +100,7 @@ class SecretFile:
         try:
             write_privately(self.path, tomlkit.dumps(document))
         except OSError as error:
-            raise SecretFault(
+            raise SecretError(
                 f"The file of secrets {self.path} cannot be written: {error.strerror}. "
                 "Make its directory writable, or name another settings file with --config."
             ) from error
@@ -120,7 +120,7 @@ class OsKeyring:
 
     Every question is asked in a daemon thread and has *timeout* seconds: a
     keyring may wait for a dialogue that nobody sees, and must hold up neither the
-    event loop nor the end of the process. Raises SecretFault where it hangs or fails.
+    event loop nor the end of the process. Raises SecretError where it hangs or fails.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -157,10 +157,10 @@ class OsKeyring:
             raise self._no_answer() from None
         except Exception as error:
             # Every backend lets the errors of its own library through: D-Bus, Win32, Security.framework.
-            raise SecretFault(f"The OS keyring failed ({type(error).__name__}). {_REMEDY}") from error
+            raise SecretError(f"The OS keyring failed ({type(error).__name__}). {_REMEDY}") from error
 
-    def _no_answer(self) -> SecretFault:
-        return SecretFault(
+    def _no_answer(self) -> SecretError:
+        return SecretError(
             f"The OS keyring did not answer within {self._timeout:g} s; it may be locked. {_REMEDY}"
         )
 
@@ -286,7 +286,7 @@ class Found:
     """A secret, and in words the place it came from, such as "environment variable CALLRAIL_API_KEY"."""
 
     secret: Secret
-    rung: str
+    source: str
 
 
 class Secrets:
@@ -325,7 +325,7 @@ class Secrets:
         """
         The secret from the highest place that has it, None where no place has.
 
-        Raises SecretFault for a place that cannot be read and might have it. A
+        Raises SecretError for a place that cannot be read and might have it. A
         keyring that cannot be read is passed over where the file is in use.
         """
         found = self._from_environment(name) or self._from_credential(name)
@@ -333,7 +333,7 @@ class Secrets:
             return found
         try:
             found = await self._from_keyring(name)
-        except SecretFault:
+        except SecretError:
             if not self.file_in_use:
                 raise
         return found or self._from_file(name)
@@ -347,17 +347,17 @@ class Secrets:
         """
         try:
             return await self.find(name)
-        except SecretFault:
+        except SecretError:
             if use_file and not self.file_in_use:
                 return None
             raise
 
     async def require(self, name: SecretName) -> Found:
-        """The secret; SecretFault says how to give it where no place has it."""
+        """The secret; SecretError says how to give it where no place has it."""
         found = await self.find(name)
         if found is None:
             variable = f"set {name.variable}, or " if name.variable else ""
-            raise SecretFault(
+            raise SecretError(
                 f"The {name.words} is not set. Run `callrail-relay configure`, or {variable}keep it in a "
                 "file with `callrail-relay configure --secrets-file`."
             )
@@ -373,7 +373,7 @@ class Secrets:
         """
         secret = _checked(value, f"The {name.words}")
         if secret is None:
-            raise SecretFault(f"The {name.words} is empty. Give it again.")
+            raise SecretError(f"The {name.words} is empty. Give it again.")
         keyring = None if use_file else await self._keyring.words()
         if keyring is not None:
             await self._keyring.set(self._user(name), secret.reveal())
@@ -395,7 +395,7 @@ class Secrets:
         What wins over a stored secret, in words: a variable or a systemd credential; None where nothing does.
         """
         found = self._from_environment(name) or self._from_credential(name)
-        return found.rung if found else None
+        return found.source if found else None
 
     def _from_environment(self, name: SecretName) -> Found | None:
         if name.variable is None:
@@ -406,14 +406,14 @@ class Secrets:
         directory = self._environ.get("CREDENTIALS_DIRECTORY")
         if name.credential is None or not directory:
             return None
-        rung = f"systemd credential {name.credential}"
+        source = f"systemd credential {name.credential}"
         try:
-            return _found((Path(directory) / name.credential).read_text(encoding="utf-8"), rung)
+            return _found((Path(directory) / name.credential).read_text(encoding="utf-8"), source)
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise SecretFault(
-                f"The {rung} cannot be read. Check LoadCredential= in the service's unit."
+            raise SecretError(
+                f"The {source} cannot be read. Check LoadCredential= in the service's unit."
             ) from error
 
     async def _from_keyring(self, name: SecretName) -> Found | None:
@@ -428,7 +428,7 @@ class Secrets:
         try:
             if await self._keyring.words():
                 await self._keyring.delete(self._user(name))
-        except SecretFault:
+        except SecretError:
             if not self.file_in_use:
                 raise
 
@@ -436,9 +436,9 @@ class Secrets:
         return f"{name.key}{self._suffix}"
 
 
-def _found(raw: str | None, rung: str) -> Found | None:
-    secret = _checked(raw or "", f"What the {rung} holds")
-    return Found(secret, rung) if secret else None
+def _found(raw: str | None, source: str) -> Found | None:
+    secret = _checked(raw or "", f"What the {source} holds")
+    return Found(secret, source) if secret else None
 
 
 def _checked(raw: str, what: str) -> Secret | None:
@@ -450,15 +450,15 @@ def _checked(raw: str, what: str) -> Secret | None:
     """
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
-        raise SecretFault(
+        raise SecretError(
             f"{what} has a line break or a character that is not ASCII in it. Copy it once more."
         )
     return Secret(text) if text else None
 
 
-def _no_keyring(name: SecretName) -> SecretFault:
+def _no_keyring(name: SecretName) -> SecretError:
     variable = f", or set {name.variable}" if name.variable else ""
-    return SecretFault(
+    return SecretError(
         f"There is no OS keyring here to keep the {name.words} in. Install or unlock one, or run "
         f"`callrail-relay configure --secrets-file`{variable}."
     )

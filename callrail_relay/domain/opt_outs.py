@@ -12,7 +12,7 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.csv_rows import guarded, lines, unguarded
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 
 
 class Origin(StrEnum):
@@ -106,23 +106,23 @@ def read_list(document: bytes, *, now: datetime) -> ImportedList:
     The people in a CSV file, each line judged by itself: a wrong one must not keep the others off the list.
 
     Takes commas, semicolons or tabs, columns in any order, and a file without a header that holds nothing but
-    phone numbers. Raises UsageFault if nothing of it can be read.
+    phone numbers. Raises UsageError if nothing of it can be read.
     """
     rows = list(_rows(_text(document)))
     if not rows:
-        raise UsageFault(f"The file is empty; it needs the header {','.join(COLUMNS)}.")
+        raise UsageError(f"The file is empty; it needs the header {','.join(COLUMNS)}.")
     names = [cell.strip().lower().replace(" ", "_") for cell in rows[0][1]]
     if "recipient" in names:
         doubled = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
         if doubled:
-            raise UsageFault(f"The file has the column {doubled[0]} twice; leave one.")
+            raise UsageError(f"The file has the column {doubled[0]} twice; leave one.")
         judged = [_judge(number, names, cells, now) for number, cells in rows[1:]]
     else:
         alone = [(number, [cell for cell in cells if cell.strip()]) for number, cells in rows]
         judged = [_judge(number, ["recipient"], cells, now) for number, cells in alone]
         names = []
         if any(len(cells) > 1 for _, cells in alone) or all(isinstance(one, BadLine) for one in judged):
-            raise UsageFault(
+            raise UsageError(
                 f"The file has no column recipient; its first line must be {','.join(COLUMNS)}, of which "
                 "only recipient is needed."
             )
@@ -140,7 +140,7 @@ def _text(document: bytes) -> str:
             return decode(document, declared)
         except UnparsedError:
             continue
-    raise UsageFault("The file is not text; save it again as CSV in UTF-8.")
+    raise UsageError("The file is not text; save it again as CSV in UTF-8.")
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -155,7 +155,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in cells):
                 yield begun, cells
     except csv.Error as error:
-        raise UsageFault(
+        raise UsageError(
             f"Line {reader.line_num} of the file is not CSV ({error}); fix or remove it."
         ) from error
 

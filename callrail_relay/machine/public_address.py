@@ -9,7 +9,7 @@ from typing import Protocol
 import httpx
 
 from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 CONNECT_WITHIN = 5.0
 ANSWER_WITHIN = 10.0
@@ -38,7 +38,7 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
     addresses: tuple[str, ...] = ()
     try:
         network = find_network(url)
-    except SettingsFault as error:
+    except SettingsError as error:
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
         async with asyncio.timeout(ALL_WITHIN):

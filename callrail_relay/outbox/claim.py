@@ -239,9 +239,8 @@ _FACTS = sa.select(
     sa.exists()
     .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
     .label("is_in_flight"),
-    windows.reserved(_ACCOUNT).label("reserved"),
-    windows.used(_ACCOUNT, sa.bindparam("since_hour", type_=Instant)).label("hour"),
-    windows.used(_ACCOUNT, sa.bindparam("since_day", type_=Instant)).label("day"),
+    windows.RESERVED.label("reserved"),
+    *windows.USED,
 )
 """What there is to know of an account before a text is chosen: all of it in one statement."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock, SystemClock
-from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageFault
+from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageError
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
 from callrail_relay.outbox.node_lock import has_workers, names_of_store
 from callrail_relay.outbox.presence import COPY, COPYING, SERVE, StoreLock, is_served, others_connected
@@ -33,12 +33,12 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
     """
     Copy a store, as it stands at one instant, into an empty database; return the rows of each table.
 
-    All of it is one transaction: if *begin* or what it returned raises, nothing was copied. Raises UsageFault
+    All of it is one transaction: if *begin* or what it returned raises, nothing was copied. Raises UsageError
     if both are the same or the source is not a store, NotFound if there is no such file, NotAllowed if a
     relay is running on either or the target holds anything, Unavailable.
     """
     if _place(source_url) == _place(target_url):
-        raise UsageFault("FROM and TO are the same store; name two.")
+        raise UsageError("FROM and TO are the same store; name two.")
     file = store_file(source_url)
     if file is not None and not file.is_file():
         raise NotFound(f"There is no file {file} to copy from; check FROM.")
@@ -46,7 +46,7 @@ def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime)
         source = stack.enter_context(_opened(source_url))
         with translated(source), source.connect() as connection:
             if current_version(connection) is None:
-                raise UsageFault(f"{describe(source)} is no store of callrail-relay; check FROM.")
+                raise UsageError(f"{describe(source)} is no store of callrail-relay; check FROM.")
         stack.enter_context(_kept_from_relays(source, now))
         target = stack.enter_context(_opened(target_url))
         stack.enter_context(_kept_from_relays(target, now))

@@ -1,5 +1,6 @@
 """Counting the budget: the attempts are its ledger, with the texts that others sent according to CallRail."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -8,16 +9,41 @@ from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.message import Status
 from callrail_relay.outbox.tables import Instant, attempts, callrail_texts, is_open, messages, segments
 
+Conditions = tuple[sa.ColumnElement[bool], ...]
 
-def used(account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
-    """How many uses of an account's budget began to count after *since*."""
-    ours = sa.select(sa.func.count()).where(*_ours(account_id, since)).scalar_subquery()
-    others = sa.select(sa.func.count()).where(*_others(account_id, since)).scalar_subquery()
-    return ours + others
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+
+
+def used(since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
+    """How many uses of the budget of ``account_id`` began to count after *since*."""
+    count = sa.select(sa.func.count())
+    ours = count.where(*_ours(since)).scalar_subquery()
+    return ours + count.where(*_others(since)).scalar_subquery()
+
+
+def _ours(since: sa.ColumnElement[datetime]) -> Conditions:
+    return attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > since
+
+
+def _others(since: sa.ColumnElement[datetime]) -> Conditions:
+    return (
+        callrail_texts.c.account_id == _ACCOUNT,
+        callrail_texts.c.written_at > since,
+        # In the very words of the partial index, which holds no others.
+        callrail_texts.c.direction == sa.literal_column("'out'"),
+        callrail_texts.c.attempt_id.is_(None),
+    )
+
+
+USED = (
+    used(sa.bindparam("since_hour", type_=Instant)).label("hour"),
+    used(sa.bindparam("since_day", type_=Instant)).label("day"),
+)
+_USED = sa.select(*USED)
 
 
 def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
-    """The uses of the account's budget in the last hour and in the last day."""
+    """Return the uses of the account's budget in the last hour and in the last day."""
     asked = {"account_id": account_id, "since_hour": now - HOUR, "since_day": now - DAY}
     row = connection.execute(_USED, asked).one()
     return row.hour, row.day
@@ -27,50 +53,26 @@ def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
     """
     The instants (``at``) from which each use of the budget counts; asks by ``account_id`` and ``since``.
     """
-    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(_ACCOUNT, _SINCE), *which)
-    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(_ACCOUNT, _SINCE))
+    since = sa.bindparam("since", type_=Instant)
+    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(since), *which)
+    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(since))
     return sa.union_all(ours, others).subquery()
 
 
-def _ours(
-    account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]
-) -> tuple[sa.ColumnElement[bool], ...]:
-    return attempts.c.account_id == account_id, attempts.c.counted_at > since
+_USES = sa.select(uses().c.at)
 
-
-def _others(
-    account_id: sa.ColumnElement[str], since: sa.ColumnElement[datetime]
-) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        callrail_texts.c.account_id == account_id,
-        callrail_texts.c.written_at > since,
-        # In the very words of the partial index, which holds no others.
-        callrail_texts.c.direction == sa.literal_column("'out'"),
-        callrail_texts.c.attempt_id.is_(None),
+RESERVED = (
+    sa.select(sa.func.count())
+    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+    .where(
+        messages.c.account_id == _ACCOUNT,
+        is_open(),
+        messages.c.status == Status.SENDING,
+        segments.c.status == Status.QUEUED,
     )
-
-
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
-_SINCE = sa.bindparam("since", type_=Instant)
-_USED = sa.select(
-    used(_ACCOUNT, sa.bindparam("since_hour", type_=Instant)).label("hour"),
-    used(_ACCOUNT, sa.bindparam("since_day", type_=Instant)).label("day"),
+    .scalar_subquery()
 )
-
-
-def reserved(account_id: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
-    """Segments still to leave of messages that are under way: their room is not given to others."""
-    return (
-        sa.select(sa.func.count())
-        .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
-        .where(
-            messages.c.account_id == account_id,
-            is_open(),
-            messages.c.status == Status.SENDING,
-            segments.c.status == Status.QUEUED,
-        )
-        .scalar_subquery()
-    )
+"""Segments still to be sent of messages that are under way: their room is not given to others."""
 
 
 def read_windows(
@@ -89,53 +91,20 @@ def read_windows(
     ``free_at`` is when *needed* more fit, beside *kept* that are spoken for.
     """
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
-    room = needed + kept
+
+    def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
+        # What CallRail counts beyond ours is known only in sum, so all of it counts until it is a window old.
+        counts = account.excess_at is not None and account.excess_at + length > now
+        others = [account.excess_at] * excess if counts else []
+        found = Window(own + len(others), allowed)
+        lacking = found.lacks(needed + kept)
+        if lacking == 0:
+            return found
+        known = connection.scalars(_USES, {"account_id": account.id, "since": now - length}).all()
+        ends = sorted(at + length for at in (*known, *others) if at is not None)
+        return replace(found, free_at=ends[lacking - 1] if lacking <= len(ends) else now + length)
+
     return (
-        _window(connection, now, account, HOUR, allowed.per_hour, account.hour_excess, used[0], room),
-        _window(connection, now, account, DAY, allowed.per_day, account.day_excess, used[1], room),
+        window(HOUR, allowed.per_hour, account.hour_excess, used[0]),
+        window(DAY, allowed.per_day, account.day_excess, used[1]),
     )
-
-
-def _window(
-    connection: sa.Connection,
-    now: datetime,
-    account: Account,
-    length: timedelta,
-    allowed: int,
-    excess: int,
-    own: int,
-    needed: int,
-) -> Window:
-    # What CallRail counts beyond them is known only in sum, so all of it counts until it is a window old.
-    excess_ends = None if account.excess_at is None else account.excess_at + length
-    others = excess if excess_ends is not None and excess_ends > now else 0
-    used = own + others
-    lacking = Window(used, allowed).lacks(needed)
-    if lacking == 0:
-        return Window(used, allowed)
-
-    def room_after(uses: int, earliest: datetime) -> datetime | None:
-        """When so many of the known uses have run out; None if there are fewer."""
-        if uses > own:
-            return None
-        if uses <= 0:
-            return earliest
-        return max(earliest, _counted_at(connection, now, account.id, length, uses) + length)
-
-    free_ats = [room_after(lacking, now)]
-    if excess_ends is not None and others:
-        free_ats.append(room_after(lacking - others, excess_ends))
-    free_at = min((instant for instant in free_ats if instant is not None), default=now + length)
-    return Window(used, allowed, free_at)
-
-
-def _counted_at(
-    connection: sa.Connection, now: datetime, account_id: str, length: timedelta, nth: int
-) -> datetime:
-    """The instant from which the *nth* oldest use in the window counts."""
-    counted = uses()
-    query = sa.select(counted.c.at).order_by(counted.c.at).offset(nth - 1).limit(1)
-    found: datetime = connection.execute(
-        query, {"account_id": account_id, "since": now - length}
-    ).scalar_one()
-    return found

@@ -12,7 +12,7 @@ from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.health import FailedCheck
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.routing import Discovery, Route
-from callrail_relay.errors import RefusedByCallRail, RelayError, SecretFault, Unavailable, Waiting
+from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, Unavailable, Waiting
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, plural
@@ -181,13 +181,13 @@ def check_space(free_bytes: int, directory: str) -> str:
     return f"{megabytes} MB free in {directory}."
 
 
-def check_token_end(ends_at: datetime | None, now: datetime, *, rung: str) -> None:
+def check_token_end(ends_at: datetime | None, now: datetime, *, source: str) -> None:
     """The webhook secret of this computer was not replaced on another one that shares its store."""
     if ends_at is None:
         return
-    remedy = f"It was replaced on another computer. Put the new one in the {rung}, and restart `serve`."
+    remedy = f"It was replaced on another computer. Put the new one in the {source}, and restart `serve`."
     if ends_at <= now:
-        raise SecretFault(f"The webhook secret here has ended, so texts are refused. {remedy}")
+        raise SecretError(f"The webhook secret here has ended, so texts are refused. {remedy}")
     raise CheckWarning(f"The webhook secret here ends at {ends_at:%Y-%m-%d %H:%M} UTC. {remedy}")
 
 
@@ -270,20 +270,20 @@ def check_guards(*, opt_out: Mode, mass_text: Mode) -> str:
 def check_replies(
     *,
     signing_keys: int,
-    rung: str | None,
+    source: str | None,
     polled: timedelta | None,
     last_poll: datetime | None,
     now: datetime,
     forwarded: int,
 ) -> str:
-    """Replies are heard of, so that a STOP holds the next text; *rung* is where the signing keys are."""
+    """Replies are heard of, so that a STOP holds the next text; *source* is where the signing keys are."""
     if not signing_keys and polled is None:
         raise CheckWarning(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
     told = (
-        f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {rung}."
+        f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
         if signing_keys
         else ""
     )

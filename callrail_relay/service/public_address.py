@@ -19,7 +19,7 @@ from callrail_relay.domain.public_url import (
     read_public_url,
     wrong_answer,
 )
-from callrail_relay.errors import RelayError, SettingsFault, Unavailable
+from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
@@ -128,7 +128,7 @@ class PublicAddress:
         return f"{url} leads to this relay: it answered just now."
 
     def require_url(self) -> str:
-        """Return the public URL. Raises CheckWarning when none is set, SettingsFault if it can't be right."""
+        """Return the public URL. Raises CheckWarning when none is set, SettingsError if it can't be right."""
         if self.url is None:
             raise CheckWarning(
                 "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
@@ -137,7 +137,7 @@ class PublicAddress:
         try:
             return read_public_url(self.url)
         except BadPublicUrl as error:
-            raise SettingsFault(f"server.public_url can't be right. {error}") from error
+            raise SettingsError(f"server.public_url can't be right. {error}") from error
 
     async def _require_running(self) -> None:
         """Raises CheckWarning unless a relay runs on this store: without one the URL can't lead to it."""

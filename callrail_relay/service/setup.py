@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry, Route
-from callrail_relay.errors import RefusedByCallRail, SecretFault, UsageFault
+from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.outbox.store import Store
 
@@ -141,16 +141,16 @@ def read_key(pasted: str) -> str:
     """
     The API key in what a person pasted, piped or typed: the key alone, or the header it is part of.
 
-    Raises SecretFault.
+    Raises SecretError.
     """
     text = pasted.strip(_BYTE_ORDER_MARK).strip()
     header = _HEADER.fullmatch(text)
     key = header[1].strip() if header else text
     if not key:
-        raise SecretFault("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
+        raise SecretError("The CallRail API key is empty. Copy it from CallRail's settings, under API keys.")
     # It becomes part of a header, between quotes.
     if not all("!" <= character <= "~" and character not in '"\\' for character in key):
-        raise SecretFault(
+        raise SecretError(
             "The CallRail API key has a space, a line break or another character in it that no key has. "
             "Copy the key again, and only the key."
         )
@@ -189,7 +189,7 @@ async def find_sending_route(
     """
     Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
 
-    Raises UsageFault where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    Raises UsageError where no account has such a number that can text, RefusedByCallRail, Unavailable.
     """
     known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
@@ -205,7 +205,7 @@ async def _look_up(number: str, account_ids: Sequence[str], discovery: Discovery
         for entry in await discovery.numbers(account_id):
             if entry.number == number and entry.company_id:
                 return Route(account_id, entry.company_id, number)
-    raise UsageFault(
+    raise UsageError(
         f"--from names {number}, and CallRail has no such number that can text in account "
         f"{' or '.join(account_ids)}. Check the number, and that texting is switched on for it in CallRail."
     )

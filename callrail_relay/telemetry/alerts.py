@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
-from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.errors import SettingsError, Unavailable
 from callrail_relay.sentences import explain
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ class AppriseChannels:
     @classmethod
     def open(cls, urls: Sequence[str], *, setting: str) -> "AppriseChannels":
         """
-        Channels for *urls*, which *setting* holds. Raises SettingsFault where Apprise is not installed, or
+        Channels for *urls*, which *setting* holds. Raises SettingsError where Apprise is not installed, or
         does not know what one of them is.
         """
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
-            raise SettingsFault(
+            raise SettingsError(
                 f"{setting} needs Apprise: install it with `pip install 'callrail-relay[alerts]'`."
             ) from error
         logging.getLogger("apprise").propagate = False
@@ -182,7 +182,7 @@ def _named(urls: Sequence[str], setting: str) -> list[tuple[str, str]]:
 def _channel(library: ModuleType, asset: "apprise.AppriseAsset", url: str, name: str) -> "apprise.Apprise":
     channel: apprise.Apprise = library.Apprise(asset=asset)
     if not channel.add(url):
-        raise SettingsFault(
+        raise SettingsError(
             f"{name} is no address that Apprise knows; see https://github.com/caronc/apprise for how it is "
             "written."
         )

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.network import find_network
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 API = "https://api.example.invalid"
 LIMITS = httpx.Limits()
@@ -87,7 +87,7 @@ def test_proxy_that_cannot_be_used_is_named(
     """The sentence has the variable, its value without the password, and what to write instead."""
     monkeypatch.setenv(variable, value)
 
-    with pytest.raises(SettingsFault) as caught:
+    with pytest.raises(SettingsError) as caught:
         find_network(API)
 
     words = str(caught.value)
@@ -152,9 +152,9 @@ def test_missing_certificates_are_named(
     named = value.format(folder=tmp_path)
     monkeypatch.setenv(variable, named)
 
-    with pytest.raises(SettingsFault, match="nset it"):
+    with pytest.raises(SettingsError, match="nset it"):
         find_network(API)
-    with pytest.raises(SettingsFault, match=variable):
+    with pytest.raises(SettingsError, match=variable):
         find_network(API)
 
 

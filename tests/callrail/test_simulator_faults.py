@@ -8,7 +8,7 @@ from starlette.types import Message
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app, load_faults
 from callrail_relay.callrail.simulator.connection import OTHER_CUSTOMER, BrokenConnection
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from tests.callrail.simulated import (
     KEY,
     RECIPIENT,
@@ -363,7 +363,7 @@ def test_faults_are_read_from_json() -> None:
 )
 def test_bad_faults_are_told_in_a_sentence(simulator: Simulator, value: object) -> None:
     """The file and the control route say the same, and nothing is armed."""
-    with pytest.raises(UsageFault, match=r"fault.*\.$") as caught:
+    with pytest.raises(UsageError, match=r"fault.*\.$") as caught:
         load_faults(json.dumps([{"kind": "drop"}, value]))
     response = asked(simulator, "POST", "/sandbox/faults", json=[{"kind": "drop"}, value])
 
@@ -373,7 +373,7 @@ def test_bad_faults_are_told_in_a_sentence(simulator: Simulator, value: object) 
 
 @pytest.mark.parametrize("text", ["", "[", "[" * 100_000])
 def test_faults_that_are_no_json_are_told_in_a_sentence(text: str) -> None:
-    with pytest.raises(UsageFault, match="not JSON"):
+    with pytest.raises(UsageError, match="not JSON"):
         load_faults(text)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.callrail.simulator.state import Unreachable
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from tests.callrail.simulated import RECIPIENT, StandingClock, asked, got, make_simulator, send, text_form
 
 OPT_OUT = " Reply STOP to unsubscribe."
@@ -265,7 +265,7 @@ def test_opt_out_without_a_number_is_for_all(simulator: Simulator) -> None:
     ]
     simulator.opt_in(RECIPIENT, second)
     assert 200 == send(simulator, tracking_number=second).status_code
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         simulator.opt_out("shoe")
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.bootstrap.context import find_installation
+from callrail_relay.bootstrap.context import load_context
 from callrail_relay.config.loading import ignored_variables, load, variable_names
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.settings import Settings
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from tests.config.test_places import posix_only
 
 Write = Callable[[str], Path]
@@ -29,7 +29,7 @@ def config(tmp_path: Path) -> Write:
 
 def fault(path: Path | None = None, **overrides: object) -> str:
     """What is wrong with the settings."""
-    with pytest.raises(SettingsFault) as caught:
+    with pytest.raises(SettingsError) as caught:
         load(path, overrides=overrides)
     return str(caught.value)
 
@@ -278,7 +278,7 @@ def test_flag_at_fault_is_named(key: str, flag: str) -> None:
     """As it is typed."""
     table, name = key.split(".")
 
-    with pytest.raises(SettingsFault) as caught:
+    with pytest.raises(SettingsError) as caught:
         load(overrides={table: {name: "?"}})
 
     assert str(caught.value).startswith(f'{key} ({flag}) is "?" and must be ')
@@ -314,8 +314,8 @@ def test_it_is_said_once_where_settings_are_read(
 ) -> None:
     """However often a command reads them."""
     monkeypatch.setenv("CALLRAIL_RELAY_SERVICE_PORT_ONCE", "1")
-    find_installation(None)
-    find_installation(None)
+    load_context(None)
+    load_context(None)
 
     assert ["Ignored, because there is no such setting: CALLRAIL_RELAY_SERVICE_PORT_ONCE."] == caplog.messages
 

@@ -14,7 +14,7 @@ from callrail_relay.config.places import (
     private_directory,
     write_privately,
 )
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 
 posix_only = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no mode bits and needs a right for links"
@@ -117,9 +117,9 @@ def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(platformdirs, "user_config_path", no_home)
     monkeypatch.setattr(platformdirs, "user_data_path", no_home)
     monkeypatch.delenv("CALLRAIL_RELAY_DATA")
-    with pytest.raises(SettingsFault, match=r"CALLRAIL_RELAY_CONFIG .* CALLRAIL_RELAY_DATA"):
+    with pytest.raises(SettingsError, match=r"CALLRAIL_RELAY_CONFIG .* CALLRAIL_RELAY_DATA"):
         config_file()
-    with pytest.raises(SettingsFault, match="CALLRAIL_RELAY_DATA"):
+    with pytest.raises(SettingsError, match="CALLRAIL_RELAY_DATA"):
         data_directory()
 
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path))
@@ -136,6 +136,6 @@ def test_directory_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(gone)
     gone.rmdir()
 
-    with pytest.raises(SettingsFault, match="whole path"):
+    with pytest.raises(SettingsError, match="whole path"):
         config_file(Path("relay.toml"))
     assert tmp_path / "relay.toml" == config_file(tmp_path / "relay.toml")

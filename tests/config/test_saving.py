@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.config.saving import Changes, overruled, save
 from callrail_relay.config.secrets import SecretName, Secrets
-from callrail_relay.errors import SecretFault, SettingsFault
+from callrail_relay.errors import SecretError, SettingsError
 from tests.config.test_secrets import MemoryKeyring
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +63,7 @@ async def test_settings_and_secrets_are_written(path: Path, memory: MemoryKeyrin
 
 async def test_failure_leaves_no_new_file(path: Path, choosy: Choosy) -> None:
     """What was made before the fault is taken out again."""
-    with pytest.raises(SecretFault):
+    with pytest.raises(SecretError):
         await save(path, Secrets(path), CHANGES, KEPT, use_file=False)
 
     assert read(path) is None
@@ -76,7 +76,7 @@ async def test_failure_puts_the_former_settings_back(path: Path, choosy: Choosy)
     write(path, former)
     choosy.entries["callrail-relay", f"hook-token@{path}"] = "token"
 
-    with pytest.raises(SecretFault):
+    with pytest.raises(SecretError):
         await save(path, Secrets(path), CHANGES, KEPT, use_file=False)
 
     assert former == read(path)
@@ -84,7 +84,7 @@ async def test_failure_puts_the_former_settings_back(path: Path, choosy: Choosy)
 
 
 async def test_nothing_is_written_that_would_not_be_read(path: Path, memory: MemoryKeyring) -> None:
-    with pytest.raises(SettingsFault, match=r"server\.port"):
+    with pytest.raises(SettingsError, match=r"server\.port"):
         await save(path, Secrets(path), {"server": {"port": -1}}, KEPT, use_file=False)
 
     assert read(path) is None

@@ -14,7 +14,7 @@ STEP = """
 import asyncio, json, sys
 from pathlib import Path
 from callrail_relay.config.secrets import SecretName, Secrets
-from callrail_relay.errors import SecretFault
+from callrail_relay.errors import SecretError
 
 async def step(config, verb, *value):
     secrets = Secrets(Path(config), keyring_timeout=60)
@@ -23,11 +23,11 @@ async def step(config, verb, *value):
     if verb == "remove":
         return await secrets.remove(SecretName.API_KEY)
     found = await secrets.find(SecretName.API_KEY)
-    return found and [found.secret.reveal(), found.rung]
+    return found and [found.secret.reveal(), found.source]
 
 try:
     print(json.dumps(asyncio.run(step(*sys.argv[1:]))))
-except SecretFault as fault:
+except SecretError as fault:
     sys.exit(str(fault))
 """
 RUNG = "OS keyring (SecretService Keyring)"

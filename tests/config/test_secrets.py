@@ -16,7 +16,7 @@ from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from callrail_relay.config.places import default_config_file
 from callrail_relay.config.secrets import Found, Secret, SecretName, Secrets
-from callrail_relay.errors import SecretFault
+from callrail_relay.errors import SecretError
 from tests.config.disk import full_disk
 from tests.config.test_places import mode, posix_only
 
@@ -103,7 +103,7 @@ def config(tmp_path: Path) -> Path:
 
 def find(secrets: Secrets, name: SecretName = API_KEY) -> tuple[str, str] | None:
     found = asyncio.run(secrets.find(name))
-    return (found.secret.reveal(), found.rung) if found else None
+    return (found.secret.reveal(), found.source) if found else None
 
 
 def store(secrets: Secrets, value: str, name: SecretName = API_KEY, *, use_file: bool = False) -> str:
@@ -242,7 +242,7 @@ def test_machine_without_keyring(config: Path) -> None:
     assert find(secrets) is None
     assert not secrets.file_in_use
 
-    with pytest.raises(SecretFault, match="no OS keyring here to keep the CallRail API key in") as caught:
+    with pytest.raises(SecretError, match="no OS keyring here to keep the CallRail API key in") as caught:
         store(secrets, "x")
     assert "`callrail-relay configure --secrets-file`, or set CALLRAIL_API_KEY." in str(caught.value)
 
@@ -255,7 +255,7 @@ def test_machine_without_keyring(config: Path) -> None:
 @pytest.mark.usefixtures("no_keyring")
 def test_missing_secret_is_told_with_the_remedy(config: Path) -> None:
     """The wizard first, then the variable, then the file."""
-    with pytest.raises(SecretFault) as caught:
+    with pytest.raises(SecretError) as caught:
         asyncio.run(Secrets(config, {}).require(API_KEY))
     assert (
         "The CallRail API key is not set. Run `callrail-relay configure`, or set CALLRAIL_API_KEY, or "
@@ -263,7 +263,7 @@ def test_missing_secret_is_told_with_the_remedy(config: Path) -> None:
         "in a file with `callrail-relay configure --secrets-file`."
     ) == str(caught.value)
 
-    with pytest.raises(SecretFault, match=r"previous webhook secret is not set\. Run .*configure`, or keep"):
+    with pytest.raises(SecretError, match=r"previous webhook secret is not set\. Run .*configure`, or keep"):
         asyncio.run(Secrets(config, {}).require(SecretName.HOOK_TOKEN_PREVIOUS))
 
     assert Found(Secret("k"), "environment variable CALLRAIL_API_KEY") == asyncio.run(
@@ -281,7 +281,7 @@ def test_locked_keyring_is_told(config: Path) -> None:
         lambda: asyncio.run(secrets.remove(API_KEY)),
     ):
         with pytest.raises(
-            SecretFault, match=r"The OS keyring failed \(KeyringLocked\)\. Unlock it"
+            SecretError, match=r"The OS keyring failed \(KeyringLocked\)\. Unlock it"
         ) as caught:
             attempt()
         assert "library" not in str(caught.value)
@@ -310,12 +310,12 @@ def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKey
     """Nobody waits for a dialogue that nobody sees, and nobody waits twice."""
     secrets = Secrets(config, {}, keyring_timeout=0.01)
 
-    with pytest.raises(SecretFault, match=r"did not answer within 0\.01 s; it may be locked\. Unlock it"):
+    with pytest.raises(SecretError, match=r"did not answer within 0\.01 s; it may be locked\. Unlock it"):
         find(secrets)
 
     asked: list[str] = []
     memory.before = lambda: asked.append("again")
-    with pytest.raises(SecretFault, match="did not answer"):
+    with pytest.raises(SecretError, match="did not answer"):
         find(secrets)
     assert [] == asked
     assert not hanging.is_set()
@@ -325,7 +325,7 @@ def test_late_answer_is_not_missed(hanging: threading.Event, config: Path) -> No
     """A keyring that answers after it was given up disturbs nobody, be the event loop there or gone."""
 
     async def give_up_and_wait() -> None:
-        with pytest.raises(SecretFault):
+        with pytest.raises(SecretError):
             await Secrets(config, {}, keyring_timeout=0.1).find(API_KEY)
         hanging.set()
         await asyncio.to_thread(join_keyring_threads)
@@ -334,7 +334,7 @@ def test_late_answer_is_not_missed(hanging: threading.Event, config: Path) -> No
     asyncio.run(give_up_and_wait())
 
     hanging.clear()
-    with pytest.raises(SecretFault):
+    with pytest.raises(SecretError):
         find(Secrets(config, {}, keyring_timeout=0.1))
     hanging.set()
     join_keyring_threads()
@@ -346,14 +346,14 @@ from pathlib import Path
 import keyring
 from tests.config.test_secrets import MemoryKeyring
 from callrail_relay.config.secrets import SecretName, Secrets
-from callrail_relay.errors import SecretFault
+from callrail_relay.errors import SecretError
 
 memory = MemoryKeyring()
 memory.before = threading.Event().wait
 keyring.set_keyring(memory)
 try:
     asyncio.run(Secrets(Path("config.toml"), {}, keyring_timeout=0.01).find(SecretName.API_KEY))
-except SecretFault:
+except SecretError:
     print("given up")
 """
 
@@ -434,14 +434,14 @@ def test_damaged_secret_is_told(memory: MemoryKeyring, config: Path, value: str)
         lambda: find(Secrets(config, {"CALLRAIL_API_KEY": value})),
         lambda: store(Secrets(config, {}), value),
     ):
-        with pytest.raises(SecretFault, match="has a line break or a character that is not ASCII") as caught:
+        with pytest.raises(SecretError, match="has a line break or a character that is not ASCII") as caught:
             attempt()
         assert value not in str(caught.value)
     assert {} == memory.entries
 
 
 def test_empty_secret_is_not_stored(memory: MemoryKeyring, config: Path) -> None:
-    with pytest.raises(SecretFault, match="The CallRail API key is empty"):
+    with pytest.raises(SecretError, match="The CallRail API key is empty"):
         store(Secrets(config, {}), " \n")
     assert {} == memory.entries
 
@@ -457,7 +457,7 @@ def test_unreadable_credential_is_told(config: Path, tmp_path: Path) -> None:
     (tmp_path / "callrail-api-key").mkdir()
     secrets = Secrets(config, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
-    with pytest.raises(SecretFault, match="systemd credential callrail-api-key cannot be read"):
+    with pytest.raises(SecretError, match="systemd credential callrail-api-key cannot be read"):
         find(secrets)
 
 
@@ -471,9 +471,9 @@ def test_file_is_private_or_refused(config: Path) -> None:
 
     for open_to_others in (0o640, 0o604, 0o620):
         path.chmod(open_to_others)
-        with pytest.raises(SecretFault, match=f"open to other users of this machine. Run `chmod 600 {path}`"):
+        with pytest.raises(SecretError, match=f"open to other users of this machine. Run `chmod 600 {path}`"):
             find(secrets)
-        with pytest.raises(SecretFault, match="chmod 600"):
+        with pytest.raises(SecretError, match="chmod 600"):
             store(secrets, "y", use_file=True)
 
     path.chmod(0o400)
@@ -488,7 +488,7 @@ def test_damaged_file_is_told(config: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
 
-    with pytest.raises(SecretFault, match=r"secrets\.toml is damaged") as caught:
+    with pytest.raises(SecretError, match=r"secrets\.toml is damaged") as caught:
         find(Secrets(config, {}))
     assert "hush" not in str(caught.value)
 
@@ -498,10 +498,10 @@ def test_file_that_cannot_be_used_is_told(config: Path) -> None:
     """Neither read nor written: the words name the file."""
     config.with_name("secrets.toml").mkdir()
 
-    with pytest.raises(SecretFault, match=r"secrets.toml cannot be read"):
+    with pytest.raises(SecretError, match=r"secrets.toml cannot be read"):
         find(Secrets(config, {}))
 
     other = config.parent / "other" / "config.toml"
-    with full_disk(), pytest.raises(SecretFault, match=r"secrets.toml cannot be written: "):
+    with full_disk(), pytest.raises(SecretError, match=r"secrets.toml cannot be written: "):
         store(Secrets(other, {}), "x", use_file=True)
     assert [] == list(other.parent.iterdir())

@@ -12,7 +12,7 @@ from callrail_relay.config.loading import load
 from callrail_relay.config.saving import update
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.guards import Mode
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from tests.config.disk import full_disk
 from tests.config.test_places import mode, posix_only
 
@@ -182,7 +182,7 @@ def test_broken_file_is_not_touched(tmp_path: Path) -> None:
     for text, words in (("[limits\n", "is not valid TOML"), ("limits = 5\n", "limits in the settings file")):
         path.write_text(text)
 
-        with pytest.raises(SettingsFault, match=words):
+        with pytest.raises(SettingsError, match=words):
             update(path, {"limits": {"per_hour": 1}})
 
         assert text == path.read_text()
@@ -205,7 +205,7 @@ def test_full_disk_is_told(tmp_path: Path) -> None:
 
     with (
         full_disk(),
-        pytest.raises(SettingsFault, match=r"The settings file .*config\.toml cannot be written: "),
+        pytest.raises(SettingsError, match=r"The settings file .*config\.toml cannot be written: "),
     ):
         update(path, {"limits": {"per_hour": 2}})
 

@@ -15,7 +15,7 @@ from callrail_relay.domain.opt_outs import (
     read_list,
     write_list,
 )
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, TRACKING_NUMBER, recipient
 
@@ -122,7 +122,7 @@ def test_a_column_that_nobody_knows_is_passed_over_and_named() -> None:
 )
 def test_a_file_of_something_else_is_refused(document: bytes, words: str) -> None:
     """As a whole, since nothing says which of its columns is the person."""
-    with pytest.raises(UsageFault, match=words):
+    with pytest.raises(UsageError, match=words):
         read_list(document, now=START)
 
 

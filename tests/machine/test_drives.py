@@ -8,10 +8,10 @@ from pathlib import Path, PureWindowsPath
 
 import pytest
 
-from callrail_relay.bootstrap.context import find_installation
+from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.diagnosis import diagnose
 from callrail_relay.bootstrap.wiring import open_relay
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from callrail_relay.machine.drives import (
     is_unc,
     linux_mounts,
@@ -157,8 +157,8 @@ async def test_store_on_a_network_drive_is_refused_unless_it_is_allowed(
     """Nothing is written there, a link does not hide it, and the checks say it either way."""
     (remote.parent / "link").symlink_to(remote)
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(remote.parent / "link"))
-    with pytest.raises(SettingsFault, match=r"fuse\.sshfs.*allow_network_drive"):
-        async with open_relay(find_installation(None)):
+    with pytest.raises(SettingsError, match=r"fuse\.sshfs.*allow_network_drive"):
+        async with open_relay(load_context(None)):
             pass
     assert [] == list(remote.iterdir())
     report = await diagnose(None)
@@ -177,7 +177,7 @@ async def test_synced_folder_is_a_warning(
     """Of the checks, and of a relay that stays."""
     monkeypatch.setenv("CALLRAIL_RELAY_DATA", str(tmp_path / "Dropbox"))
     [place] = [one for one in (await diagnose(None)).findings if one.name == "place"]
-    async with open_relay(find_installation(None), stays=True):
+    async with open_relay(load_context(None), long_running=True):
         pass
 
     assert Condition.WARNING == place.condition

@@ -71,13 +71,13 @@ def most_in_any(window: timedelta, departures: list[datetime]) -> int:
     return most
 
 
-async def test_400_texts_take_two_hours(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """150 leave at once, 150 an hour later, and 100 after two."""
-    await put_many(outbox, 400)
+async def test_40_texts_take_two_hours(outbox: Store, worker: Worker, clock: ManualClock) -> None:
+    """15 are sent at once, 15 an hour later, and 10 after two."""
+    await put_many(outbox, 40)
 
-    departures = await send_all(worker, clock)
+    departures = await send_all(worker.under(limits=Limits(15, 1000)), clock)
 
-    assert [START] * 150 + [START + HOUR] * 150 + [START + 2 * HOUR] * 100 == departures
+    assert [START] * 15 + [START + HOUR] * 15 + [START + 2 * HOUR] * 10 == departures
 
 
 async def test_150_texts_take_a_day(outbox: Store, worker: Worker, clock: ManualClock) -> None:

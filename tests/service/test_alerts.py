@@ -11,7 +11,7 @@ import pytest
 
 from callrail_relay.domain.alerts import Level
 from callrail_relay.domain.events import AlertFailed, AlertTold, ProgramFailed
-from callrail_relay.errors import SettingsFault, Unavailable
+from callrail_relay.errors import SettingsError, Unavailable
 from callrail_relay.outbox import alerts as store_alerts
 from callrail_relay.service.alerts import LONGEST_RETRY, Alerts
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -190,7 +190,7 @@ async def test_no_word_of_apprise_reaches_our_log(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("url", ["nothing://secret", "json://"])
 def test_an_address_that_nobody_knows_is_a_fault_of_the_settings(url: str) -> None:
-    with pytest.raises(SettingsFault, match=r"alerts.urls\[0\]") as raised:
+    with pytest.raises(SettingsError, match=r"alerts.urls\[0\]") as raised:
         AppriseChannels.open([url], setting="alerts.urls")
 
     assert "secret" not in str(raised.value)

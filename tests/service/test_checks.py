@@ -199,7 +199,7 @@ def test_replies_are_heard_of() -> None:
     def checked(keys: int = 0, every: timedelta | None = quarter, ago: float | None = 3, to: int = 0) -> str:
         return check_replies(
             signing_keys=keys,
-            rung="OS keyring" if keys else None,
+            source="OS keyring" if keys else None,
             polled=every,
             last_poll=None if ago is None else START - timedelta(minutes=ago),
             now=START,

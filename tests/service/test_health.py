@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from callrail_relay.errors import RefusedByCallRail, SettingsFault, Unavailable
+from callrail_relay.errors import RefusedByCallRail, SettingsError, Unavailable
 from callrail_relay.service.health import (
     PROBE_INTERVAL,
     CheckResult,
@@ -35,7 +35,7 @@ async def test_every_check_is_run() -> None:
             ("a", check("Fine.")),
             ("b", check(CheckWarning("Look at it."))),
             ("c", check(RefusedByCallRail("No."))),
-            ("d", check(SettingsFault("Wrong."))),
+            ("d", check(SettingsError("Wrong."))),
             ("e", check("Fine too.")),
         ]
     )

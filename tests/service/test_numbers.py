@@ -9,7 +9,7 @@ import pytest
 
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 from callrail_relay.outbox import numbers, opt_outs
 from callrail_relay.service.replies import InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
@@ -75,7 +75,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
     rig.simulator.change_tracker(tracker.id, **change)
 
     for number in (tracker.tracking_numbers[0], "+12025550199"):
-        with pytest.raises(UsageFault, match="texting is switched on") as refused:
+        with pytest.raises(UsageError, match="texting is switched on") as refused:
             await find(rig, number, Asking(rig))
         assert number in str(refused.value)
     assert [] == await rig.outbox.read(numbers.known_numbers, [rig.account_id])

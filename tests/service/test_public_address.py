@@ -11,7 +11,7 @@ import pytest
 from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import Answer, NoAnswer, Trouble, proof
-from callrail_relay.errors import RelayError, SettingsFault, Unavailable
+from callrail_relay.errors import RelayError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.health import CheckWarning
 from callrail_relay.service.public_address import (
@@ -153,9 +153,9 @@ async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
     ("url", "error", "words"),
     [
         (None, CheckWarning, "isn't set"),
-        ("http://texts.example.com", SettingsFault, "Write https://texts.example.com"),
-        ("http://127.0.0.1:8787", SettingsFault, "this computer alone"),
-        ("https://texts.example.com/hooks/if3/SECRET", SettingsFault, "Give only its beginning"),
+        ("http://texts.example.com", SettingsError, "Write https://texts.example.com"),
+        ("http://127.0.0.1:8787", SettingsError, "this computer alone"),
+        ("https://texts.example.com/hooks/if3/SECRET", SettingsError, "Give only its beginning"),
     ],
 )
 async def test_what_cannot_be_right_is_not_even_asked(

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from callrail_relay.domain.events import AttemptFinished, ForwardFailed, ReplyForwarded
 from callrail_relay.domain.inbound import GIVE_UP, LONGEST_RETRY, CallRailText, Direction, ShownNumber
-from callrail_relay.errors import SettingsFault
+from callrail_relay.errors import SettingsError
 from callrail_relay.outbox import history, replies
 from callrail_relay.service.replies import LEASE, Forwarding
 from callrail_relay.telemetry.alerts import AppriseChannels
@@ -235,6 +235,6 @@ async def test_apprise_passes_a_reply_on(rig: Rig, caplog: pytest.LogCaptureFixt
 def test_without_apprise_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(
-        SettingsFault, match=r"replies.forward_to needs Apprise: install it with `pip install"
+        SettingsError, match=r"replies.forward_to needs Apprise: install it with `pip install"
     ):
         AppriseChannels.open(["json://127.0.0.1"], setting="replies.forward_to")

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry
-from callrail_relay.errors import RefusedByCallRail, SecretFault
+from callrail_relay.errors import RefusedByCallRail, SecretError
 from callrail_relay.service.setup import (
     Choice,
     Question,
@@ -155,14 +155,14 @@ def test_key_is_read_out_of_what_people_copy(pasted: str) -> None:
 
 @pytest.mark.parametrize("pasted", ["", " \n", "\ufeff", 'Token token=""'])
 def test_empty_key_is_refused(pasted: str) -> None:
-    with pytest.raises(SecretFault, match="is empty"):
+    with pytest.raises(SecretError, match="is empty"):
         read_key(pasted)
 
 
 @pytest.mark.parametrize("pasted", ["0123 abc", "0123\nabc", "0123é", '0123"abc', "0123\x00"])
 def test_what_cannot_be_a_key_is_refused_unshown(pasted: str) -> None:
     """What would break the header is told before it gets there, and not repeated."""
-    with pytest.raises(SecretFault, match="Copy the key again") as refused:
+    with pytest.raises(SecretError, match="Copy the key again") as refused:
         read_key(pasted)
 
     assert "0123" not in str(refused.value)

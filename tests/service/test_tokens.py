@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from callrail_relay.errors import SecretFault, Unavailable
+from callrail_relay.errors import SecretError, Unavailable
 from callrail_relay.service.tokens import (
     GRACE,
     MOST_FORMER,
@@ -138,11 +138,11 @@ async def test_failing_look_is_not_repeated_at_once() -> None:
     async def read() -> Sequence[HookToken]:
         nonlocal looks
         looks += 1
-        raise SecretFault("Broken.")
+        raise SecretError("Broken.")
 
     tokens = HookTokens([HookToken(value="first")], read, clock)
     clock.advance(REREAD)
-    with pytest.raises(SecretFault):
+    with pytest.raises(SecretError):
         await tokens.opens("wrong")
 
     assert not await tokens.opens("wrong")

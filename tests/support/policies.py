@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Settings
 from callrail_relay.domain.alerts import AlertPolicy
@@ -14,7 +14,7 @@ from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.reconcile import LookupPolicy
 
 _HERE = Path("config.toml")
-DEFAULT = Installation(config_path=_HERE, settings=Settings(), secrets=Secrets(_HERE, {}), data=_HERE.parent)
+DEFAULT = AppContext(config_path=_HERE, settings=Settings(), secrets=Secrets(_HERE, {}), data=_HERE.parent)
 LIMITS = DEFAULT.limits
 LADDER = DEFAULT.lookups.ladder
 

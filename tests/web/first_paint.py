@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Page
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.clock import SystemClock
 from tests.web.browser import launched, new_page, sign_in
 from tests.web.made_up import Office, a_day
@@ -27,7 +27,7 @@ PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def main(count: int) -> None:
-    def prepare(installation: Installation) -> None:
+    def prepare(installation: AppContext) -> None:
         now = SystemClock().now()
         office = Office(installation)
         # As many as an account may send: 1,000 a day.

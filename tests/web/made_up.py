@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.domain.message import Reason, uuid7
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.engine import open_engine
@@ -80,10 +80,10 @@ class Planned:
 class Office:
     """Writes its history straight into a store, as no relay could in so short a time."""
 
-    def __init__(self, installation: Installation, *, seed: int = 7) -> None:
-        [route] = set(installation.settings.routes_table())
+    def __init__(self, context: AppContext, *, seed: int = 7) -> None:
+        [route] = set(context.settings.routes_table())
         self._route = route
-        self._url = installation.settings.database.url
+        self._url = context.settings.database.url
         self._chance = Random(seed)
         self._number = 0
         self._planned: list[Planned] = []

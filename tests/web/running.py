@@ -10,7 +10,7 @@ import anyio
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
 from callrail_relay.bootstrap.dashboard_access import ask_for_link
 from callrail_relay.bootstrap.listeners import Listening, open_listeners
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    installation: Installation
+    context: AppContext
     relay: Relay
     listening: Listening
     simulator: Simulator
@@ -59,7 +59,7 @@ class Running:
 
     def new_link(self) -> str:
         """One more link, as `callrail-relay dashboard` prints it."""
-        return self.call(ask_for_link, self.parts.installation)
+        return self.call(ask_for_link, self.parts.context)
 
     def ids(self, status: str) -> list[str]:
         """The ids of the newest texts with *status*."""
@@ -75,7 +75,7 @@ def running(
     *,
     clock: Clock | None = None,
     deliver: bool = True,
-    prepare: Callable[[Installation], None] | None = None,
+    prepare: Callable[[AppContext], None] | None = None,
     **settings: dict[str, Any],
 ) -> Iterator[Running]:
     """
@@ -94,40 +94,40 @@ def running(
 async def _parts(
     folder: Path,
     clock: Clock | None,
-    prepare: Callable[[Installation], None] | None,
+    prepare: Callable[[AppContext], None] | None,
     settings: dict[str, dict[str, Any]],
     *,
     deliver: bool,
 ) -> AsyncIterator[Parts]:
     async with open_sandbox(port=0) as sandbox:
-        installation = demonstration(folder, sandbox)
+        context = demonstration(folder, sandbox)
         own = {
             name: type(table).model_validate(dict(table) | settings[name])
-            for name, table in installation.settings
+            for name, table in context.settings
             if name in settings
         }
-        installation = replace(installation, settings=installation.settings.model_copy(update=own))
+        context = replace(context, settings=context.settings.model_copy(update=own))
         if clock is not None:
-            installation = replace(installation, clock=clock)
+            context = replace(context, clock=clock)
         if prepare is not None:
-            prepare(installation)
+            prepare(context)
         signal = ChangeSignal()
-        tokens = await hook_tokens(installation)
+        tokens = await hook_tokens(context)
         async with (
-            open_relay(installation, signal, stays=True) as relay,
+            open_relay(context, signal, long_running=True) as relay,
             open_worker(relay, signal) as worker,
             open_listeners(relay, worker, tokens, signal=signal) as listening,
             anyio.create_task_group() as tasks,
         ):
             if deliver:
                 tasks.start_soon(worker.run)
-            await relay.store.write(contacts.note_contacts, installation.account_ids, answered=True)
-            token = await require_hook_token(installation)
+            await relay.store.write(contacts.note_contacts, context.account_ids, answered=True)
+            token = await require_hook_token(context)
             yield Parts(
-                installation=installation,
+                context=context,
                 relay=relay,
                 listening=listening,
                 simulator=sandbox.simulator,
-                hook_url=hook_url(installation.settings, token, listening.public_url),
+                hook_url=hook_url(context.settings, token, listening.public_url),
             )
             worker.stop()

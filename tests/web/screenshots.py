@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, StorageState
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.service.public_address import Checked
 from tests.support.clock import ManualClock
 from tests.web.browser import launched, sign_in
@@ -44,7 +44,7 @@ def main(folder: Path | None) -> None:
     time.tzset()
     clock = ManualClock(NOW)
 
-    def prepare(installation: Installation) -> None:
+    def prepare(installation: AppContext) -> None:
         office = Office(installation)
         office.fill(NOW, 1900, days=31)
         a_day(office, NOW)

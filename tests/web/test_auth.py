@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.bootstrap.context import find_installation
+from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import SessionKeyFile, session_key
 from callrail_relay.web.auth import COOKIE, IDLE, LIVE_HEADER, RENEW_EVERY, Login, MemoryKey, Session
 from tests.support.clock import ManualClock
@@ -128,6 +128,6 @@ def test_the_key_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("port", "kind"), [(8788, SessionKeyFile), (0, MemoryKey)])
 def test_any_free_port_is_another_each_time(port: int, kind: type) -> None:
-    installation = find_installation(None, must_exist=False, overrides={"dashboard": {"port": port}})
+    context = load_context(None, must_exist=False, overrides={"dashboard": {"port": port}})
 
-    assert isinstance(session_key(installation), kind)
+    assert isinstance(session_key(context), kind)

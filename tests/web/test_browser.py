@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from callrail_relay.bootstrap.context import Installation
+from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import Status
 from callrail_relay.outbox import decisions
@@ -33,7 +33,7 @@ SENDING = 20_000
 """Milliseconds that a text may take to leave, on a machine that is busy with other tests."""
 
 
-def prepare(installation: Installation) -> None:
+def prepare(installation: AppContext) -> None:
     now = SystemClock().now()
     office = Office(installation)
     office.fill(now, 300, days=20)

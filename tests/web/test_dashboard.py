@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from callrail_relay.bootstrap.context import find_installation
+from callrail_relay.bootstrap.context import load_context
 from callrail_relay.bootstrap.dashboard_access import FILE, ask_for_link, open_desk
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.errors import Unavailable
@@ -406,18 +406,18 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
 
 async def test_link_is_asked_for_where_the_relay_left_word(tmp_path: Path) -> None:
     """In a file that nobody else can read, and that is gone with the relay; without one it is said so."""
-    installation = find_installation(None, must_exist=False)
+    context = load_context(None, must_exist=False)
     with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
-        await ask_for_link(installation)
-    with open_desk(installation.data, "http://127.0.0.1:9", "secret"):
-        file = installation.data / FILE
+        await ask_for_link(context)
+    with open_desk(context.data, "http://127.0.0.1:9", "secret"):
+        file = context.data / FILE
         if os.name == "posix":
             assert 0o600 == file.stat().st_mode & 0o777
         with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
-            await ask_for_link(installation)
+            await ask_for_link(context)
     assert not file.exists()
-    with open_desk(installation.data, "http://127.0.0.1:9", "secret"):
+    with open_desk(context.data, "http://127.0.0.1:9", "secret"):
         file.write_text("of another relay", encoding="utf-8")
     assert file.exists()
     with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
-        await ask_for_link(installation)
+        await ask_for_link(context)

@@ -25,7 +25,7 @@ from callrail_relay.callrail.simulator.records import Message
 from callrail_relay.callrail.simulator.shapes import in_utc, single_message
 from callrail_relay.callrail.simulator.state import Simulator
 from callrail_relay.callrail.simulator.webhooks import read_manner
-from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.errors import RelayError, UsageError
 
 Handler = Callable[[Simulator, Any], Any]
 
@@ -72,7 +72,7 @@ async def _read(request: Request) -> Any:  # noqa: ANN401 - whatever JSON there 
     try:
         return await request.json()
     except (ValueError, RecursionError) as exc:
-        raise UsageFault("The body is not JSON. Send an object or a list.") from exc
+        raise UsageError("The body is not JSON. Send an object or a list.") from exc
 
 
 def _is_local(request: Request) -> bool:
@@ -129,7 +129,7 @@ def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
     recipient, number = _pair(body, "content")
     content = body["content"] if isinstance(body, dict) else None
     if not isinstance(content, str):
-        raise UsageFault("The content of a text must be a string.")
+        raise UsageError("The content of a text must be a string.")
     return single_message(write(recipient, content, tracking_number=number))
 
 
@@ -143,7 +143,7 @@ def _pair(body: object, *more: str) -> tuple[str, str | None]:
     names = {"recipient", *more}
     if not isinstance(body, dict) or not names <= set(body) <= names | {"tracking_number"}:
         wanted = " and ".join(sorted(names))
-        raise UsageFault(f"Send an object with {wanted}, and tracking_number if you like.")
+        raise UsageError(f"Send an object with {wanted}, and tracking_number if you like.")
     return body["recipient"], body.get("tracking_number")
 
 

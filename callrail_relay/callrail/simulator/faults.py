@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 from callrail_relay.callrail.simulator.records import normalize
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 
 On = Literal["send", "read", "any"]
 
@@ -45,7 +45,7 @@ _WITH_BODY = _WITH_STATUS | {Kind.GARBAGE}
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
-    One thing that goes wrong; a value that makes no sense raises UsageFault.
+    One thing that goes wrong; a value that makes no sense raises UsageError.
 
     It applies to sends, to every other request (``read``) or to ``any``, and with ``number`` only
     to sends to that person. Of those it skips all before the one at ``position`` (from 1), spares
@@ -67,7 +67,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         for complaint in self._complaints():
-            raise UsageFault(f"This fault cannot be used: {complaint}.")
+            raise UsageError(f"This fault cannot be used: {complaint}.")
         # From JSON the kind is a plain string.
         object.__setattr__(self, "kind", Kind(self.kind))
 
@@ -160,25 +160,25 @@ class FaultBook:
 
 
 def load_faults(text: str) -> list[Fault]:
-    """The faults of a JSON file: a list of objects, or one object. Raises UsageFault."""
+    """The faults of a JSON file: a list of objects, or one object. Raises UsageError."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise UsageFault("The faults are not JSON. Write a list of objects with a kind each.") from exc
+        raise UsageError("The faults are not JSON. Write a list of objects with a kind each.") from exc
     return read_faults(value)
 
 
 def read_faults(value: object) -> list[Fault]:
-    """The faults of a JSON value: a list of objects, or one object. Raises UsageFault."""
+    """The faults of a JSON value: a list of objects, or one object. Raises UsageError."""
     return [_read_fault(item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _read_fault(value: object) -> Fault:
     if not isinstance(value, dict) or "kind" not in value:
-        raise UsageFault("A fault must be a JSON object with a kind.")
+        raise UsageError("A fault must be a JSON object with a kind.")
     names = [each.name for each in fields(Fault)]
     for name in sorted(set(value) - set(names)):
-        raise UsageFault(f"A fault has no field {name}. Its fields are {', '.join(names)}.")
+        raise UsageError(f"A fault has no field {name}. Its fields are {', '.join(names)}.")
     return Fault(**value)
 
 

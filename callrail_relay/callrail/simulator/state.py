@@ -27,7 +27,7 @@ from callrail_relay.callrail.simulator.records import (
 )
 from callrail_relay.callrail.simulator.webhooks import Webhooks
 from callrail_relay.clock import Clock
-from callrail_relay.errors import NotFound, UsageFault
+from callrail_relay.errors import NotFound, UsageError
 
 # https://support.callrail.com/hc/en-us/articles/11491614252045
 STOP_WORDS = frozenset({"STOP", "END", "CANCEL", "UNSUBSCRIBE", "QUIT"})
@@ -330,7 +330,7 @@ class Simulator:
 def _customer(recipient: object) -> str:
     number = normalize(recipient)
     if number is None:
-        raise UsageFault("The recipient is not a North American number. Write it as +12025550122.")
+        raise UsageError("The recipient is not a North American number. Write it as +12025550122.")
     return number
 
 

@@ -20,7 +20,7 @@ from callrail_relay.callrail.simulator.records import Company, Conversation, Mes
 from callrail_relay.callrail.simulator.shapes import with_offset
 from callrail_relay.callrail.webhooks import sign
 from callrail_relay.clock import Clock
-from callrail_relay.errors import UsageFault
+from callrail_relay.errors import UsageError
 
 RECEIVED, SENT = "sms_received_webhook", "sms_sent_webhook"
 
@@ -133,15 +133,15 @@ class Webhooks:
 
 
 def read_manner(value: object) -> Manner:
-    """The manner that an object of the sandbox's own routes asks for. Raises UsageFault."""
+    """The manner that an object of the sandbox's own routes asks for. Raises UsageError."""
     kinds = {each.name: type(each.default) for each in fields(Manner)}
     if not isinstance(value, dict) or not set(value) <= set(kinds):
-        raise UsageFault(f"Send an object with any of {', '.join(kinds)}.")
+        raise UsageError(f"Send an object with any of {', '.join(kinds)}.")
     given: dict[str, Any] = dict(value)
     for name, one in given.items():
         whole = type(one) is int and kinds[name] is float
         if not (whole or type(one) is kinds[name]) or not 0 <= one < math.inf:
-            raise UsageFault(f"{name} cannot be {one!r}.")
+            raise UsageError(f"{name} cannot be {one!r}.")
     return Manner(**given)
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.message import Actor, Message, Reason, Source, Status
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageFault
+from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.operations import CANCELLABLE, Operations
 from callrail_relay.service.overview import History
@@ -273,7 +273,7 @@ def _phone(raw: str) -> str:
     try:
         return normalise(raw)
     except BadPhone as exc:
-        raise UsageFault(says(exc.reason)) from exc
+        raise UsageError(says(exc.reason)) from exc
 
 
 def _require(entries: Iterable[object]) -> None:

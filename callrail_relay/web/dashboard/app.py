@@ -65,7 +65,7 @@ def _changed(version: str) -> str:
 @dataclass(frozen=True, kw_only=True)
 class DashboardParts:
     """
-    What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretFault.
+    What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretError.
 
     *link_secret* lets a program of the relay's own user ask for a new sign-in link. *sandbox* says that texts
     go to a simulated CallRail.

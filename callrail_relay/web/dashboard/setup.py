@@ -10,7 +10,7 @@ from starlette.responses import Response
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import RelayError, UsageFault
+from callrail_relay.errors import RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.health import CheckResult, Condition
 from callrail_relay.service.intake import Intake
@@ -33,7 +33,7 @@ class Trial:
 
 
 class SetupPage:
-    """*read_url* answers with the URL for IF3, and raises SecretFault if there is none."""
+    """*read_url* answers with the URL for IF3, and raises SecretError if there is none."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class SetupPage:
         try:
             draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
             if draft.reasons:
-                raise UsageFault(" ".join(says(reason) for reason in draft.reasons))
+                raise UsageError(" ".join(says(reason) for reason in draft.reasons))
             [accepted] = (await self._intake.accept_direct(draft)).accepted
         except RelayError as error:
             trial = Trial(to=to, sender=sender, text=text, fault=str(error))
