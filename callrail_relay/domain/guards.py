@@ -131,7 +131,7 @@ def judge(
     answers = (
         (policy.duplicate, around.same_text),
         (policy.mass_text, mass_text(around.people)),
-        (policy.too_old, _too_old(policy, around)),
+        (policy.too_old, too_old(around.waiting_since, around.now, policy.max_age)),
     )
     for mode, reason in answers:
         if reason is not None and reason.code not in approved:
@@ -143,12 +143,6 @@ def judge(
     if verdict.holds or around.recipient is None or "quiet_hours" in approved:
         return verdict
     return _kept_for_the_night(policy, verdict, around.recipient, around.now)
-
-
-def _too_old(policy: GuardPolicy, around: Circumstances) -> Reason | None:
-    if around.waiting_since is None:
-        return None
-    return too_old(received_at=around.waiting_since, now=around.now, max_age=policy.max_age)
 
 
 def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
@@ -263,8 +257,8 @@ def shortened(words: str, most: int = 160) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def too_old(*, received_at: datetime, now: datetime, max_age: timedelta) -> Reason | None:
-    if now - received_at <= max_age:
+def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -> Reason | None:
+    if waiting_since is None or now - waiting_since <= max_age:
         return None
     return Reason("too_old", {"max_age_seconds": max_age.total_seconds()})
 

@@ -359,46 +359,38 @@ class Mapper:
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
         """One text from the command line or the dashboard."""
-        return NewSubmission(
-            id=id_,
-            source=Source.SEND,
-            body=(draft.text or "").encode(),
-            messages=(self._message(draft),),
-            guards=self._policy.guards,
-            woke_at=self.woke_at,
-        )
+        raw = RawSubmission(id=id_, body=(draft.text or "").encode())
+        return self._submission(Source.SEND, raw, [self._message(draft)])
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
         """The texts of a saved file; what the store knows already is to be left out unless *force*."""
-        return NewSubmission(
-            id=id_,
-            source=Source.REPLAY,
-            body=document,
-            messages=tuple(self._message(draft, replayed=True, force=force) for draft in drafts),
-            guards=self._policy.guards,
-            woke_at=self.woke_at,
-        )
+        approved = ("duplicate",) if force else ()
+        messages = [self._message(draft, skip_identical=not force, approved=approved) for draft in drafts]
+        return self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), messages)
 
     def _received(self, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
+        return self._submission(Source.WEBHOOK, raw, map(self._message, drafts))
+
+    def _submission(
+        self, source: Source, raw: RawSubmission, messages: Iterable[NewMessage]
+    ) -> NewSubmission:
         return NewSubmission(
             id=raw.id,
-            source=Source.WEBHOOK,
+            source=source,
             body=raw.body,
             content_type=raw.content_type,
             query=raw.query,
-            messages=tuple(self._message(draft) for draft in drafts),
+            messages=tuple(messages),
             guards=self._policy.guards,
             woke_at=self.woke_at,
             repeat_key=raw.repeat_key,
         )
 
-    def _message(self, draft: MappedText, *, replayed: bool = False, force: bool = False) -> NewMessage:
+    def _message(
+        self, draft: MappedText, *, skip_identical: bool = False, approved: tuple[str, ...] = ()
+    ) -> NewMessage:
         return new_message(
-            self._new_id(),
-            draft,
-            self._policy,
-            skip_identical=replayed and not force,
-            approved=("duplicate",) if force else (),
+            self._new_id(), draft, self._policy, skip_identical=skip_identical, approved=approved
         )
 
 

@@ -128,7 +128,7 @@ def test_an_opt_out_says_that_nothing_leaves() -> None:
 )
 def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) -> None:  # noqa: FBT001 - a column of the table
     """Longer than the setting, not as long."""
-    reason = guards.too_old(received_at=NOW - age, now=NOW, max_age=timedelta(hours=4))
+    reason = guards.too_old(NOW - age, NOW, timedelta(hours=4))
 
     assert found == (reason is not None)
 
@@ -145,7 +145,7 @@ def test_a_text_is_too_old_when_it_waited_longer(age: timedelta, found: bool) ->
 )
 def test_the_longest_wait_is_told_as_people_say_it(max_age: timedelta, words: str) -> None:
     """Hours where they are whole, else minutes."""
-    reason = guards.too_old(received_at=NOW - timedelta(days=9), now=NOW, max_age=max_age)
+    reason = guards.too_old(NOW - timedelta(days=9), NOW, max_age)
 
     assert reason is not None
     assert "too_old" == reason.code

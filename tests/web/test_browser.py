@@ -257,9 +257,9 @@ def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, r
     for leave in ("No", "Escape"):
         link.click()
         dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text("gets it twice")
+        expect(dialog).to_contain_text("could text this person twice")
         if leave == "No":
-            dialog.get_by_role("link", name="No").click()
+            dialog.get_by_role("link", name="Back").click()
         else:
             page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
@@ -267,8 +267,8 @@ def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, r
     assert id_ in relay.ids("unknown")
 
     link.click()
-    page.get_by_role("button", name="Yes: send again").click()
-    expect(page.get_by_text("in the queue again")).to_be_visible()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_text("Queued to send again")).to_be_visible()
     expect(page.locator(".title .badge")).to_have_text("Sent", timeout=SENDING)
     expect(page.get_by_role("dialog")).to_be_hidden()
 
@@ -277,7 +277,7 @@ def test_unknown_text_is_marked_as_sent(open_page: OpenPage, relay: Running) -> 
     id_ = relay.ids("unknown")[0]
     page = open_page(f"/texts/{id_}")
     page.get_by_role("link", name="Mark as sent").click()
-    page.get_by_role("button", name="Yes: mark as sent").click()
+    page.get_by_role("button", name="Mark as sent").click()
 
     expect(page.locator(".title .badge")).to_have_text("Sent")
     expect(page.get_by_text("A person says that it was sent").first).to_be_visible()
@@ -313,21 +313,21 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
     id_ = relay.ids("sent")[-1]
     page = open_page(f"/texts/{id_}")
     page.get_by_role("button", name="Add to opt-outs").click()
-    expect(page.get_by_text("Opted out")).to_be_visible()
+    expect(page.get_by_text("Opted out", exact=True)).to_be_visible()
     page.get_by_role("link", name="Conversation").click()
-    expect(page.get_by_text("Opted out")).to_be_visible()
+    expect(page.get_by_text("Opted out", exact=True)).to_be_visible()
 
     page.get_by_role("link", name="Setup").click()
     page.get_by_role("button", name=re.compile("^Remove")).first.click()
     expect(page.get_by_text("Opt-out removed")).to_be_visible()
     page.get_by_label("Number").fill("303 555 0142")
-    page.get_by_label("Why").fill("Asked by phone")
+    page.get_by_label("Reason").fill("Asked by phone")
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("button", name="Remove (303) 555-0142")).to_be_visible()
     expect(page.get_by_label("Number")).to_have_value("")
     page.get_by_label("Number").fill("12")
     page.get_by_role("button", name="Add").click()
-    expect(page.locator("#notice")).to_contain_text("This number cannot be used")
+    expect(page.locator("#notice")).to_contain_text("valid US/Canada phone number")
     expect(page.get_by_label("Number")).to_have_value("12")
 
 
@@ -386,7 +386,7 @@ def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
     expect(rows).to_have_count(1)
     expect(page).to_have_url(re.compile("search=needle"))
     page.get_by_label("Status").select_option("sent")
-    expect(page.get_by_text("No text is like that")).to_be_visible()
+    expect(page.get_by_text("No messages match")).to_be_visible()
     page.reload()
     expect(page.get_by_label("Words")).to_have_value("needle")
     page.get_by_role("link", name="All texts", exact=True).click()
@@ -433,11 +433,11 @@ def test_way_of_a_text_and_its_request(open_page: OpenPage, relay: Running) -> N
     """All steps with their times; the request comes when it is asked for."""
     id_ = relay.ids("failed")[-1]
     page = open_page(f"/texts/{id_}")
-    way = page.get_by_role("region", name="What happened")
+    way = page.get_by_role("region", name="Timeline")
     for words in ("Received from IF3", "To (", "Rejected by CallRail (400)", "cannot receive texts"):
         expect(way).to_contain_text(words)
     assert "seller_phone" not in page.content()
-    page.get_by_role("link", name="Show the request").click()
+    page.get_by_role("link", name="View raw request").click()
     expect(page.get_by_label("The body of the request")).to_contain_text("seller_phone_non_international")
 
 
@@ -465,9 +465,9 @@ def test_all_of_it_works_without_scripts(browser: Browser, relay: Running, signe
     assert id_ in page.url
     page.goto(f"{relay.url}/texts/{relay.ids('unknown')[0]}")
     page.get_by_role("link", name="Send again").click()
-    assert "gets it twice" in page.content()
-    page.get_by_role("button", name="Yes: send again").click()
-    assert "in the queue again" in page.content()
+    assert "could text this person twice" in page.content()
+    page.get_by_role("button", name="Send again").click()
+    assert "Queued to send again" in page.content()
     page.goto(f"{relay.url}/setup")
     page.get_by_role("button", name="Check now").click()
     assert "The API key is valid" in page.content()
