@@ -150,7 +150,7 @@ def violations(page: Page) -> list[str]:
 
 def test_everybody_can_use_the_pages_before_the_login(browser: Browser, relay: Running) -> None:
     """The page of a link, of a link that was used, and of a session that ended."""
-    page = new_page(browser)
+    page = new_page(browser, reduced_motion="reduce")
     page.context.add_init_script(path=AXE)
     for address in (relay.url, relay.new_link(), f"{relay.url}/login?token=used"):
         page.goto(address)
