@@ -31,6 +31,7 @@ from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import claim as store_claim
+from callrail_relay.outbox import record
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import Wakeup
 from callrail_relay.service.delivery import LEASE_CHECK, STALE, STORE_RETRY, Delivery, Sender
@@ -339,7 +340,7 @@ async def test_fault_of_our_own_does_not_end_the_worker(
     async with open_rig(tmp_path) as rig:
         await rig.accept()
 
-        async def broken(*_: object, **__: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise KeyError("secret words")
 
         delivery = rig.delivery()
@@ -365,11 +366,11 @@ async def test_fault_of_our_own_while_recording_leaves_the_text_to_its_lease(
         id_ = await rig.accept()
         delivery = rig.delivery()
 
-        async def broken(*_: object, **__: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise KeyError("secret words")
 
         with monkeypatch.context() as broken_record:
-            broken_record.setattr(rig.outbox, "record", broken)
+            broken_record.setattr(record, "record", broken)
             await rig.work(delivery)
         assert ["KeyError"] == [event.reason for event in rig.events.of(ProgramFailed)]
         assert Status.SENDING == (await rig.message(id_)).status
