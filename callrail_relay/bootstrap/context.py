@@ -1,16 +1,19 @@
 """What a run is built from: settings, secrets, the data directory, and the policies that follow from them."""
 
 import logging
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import TextIO
 
 from callrail_relay.clock import Clock, SystemClock
 from callrail_relay.config.loading import ignored_variables, load
-from callrail_relay.config.places import config_file, data_directory
+from callrail_relay.config.places import config_file, data_directory, log_file, private_directory
 from callrail_relay.config.secrets import Secrets
 from callrail_relay.config.settings import Server, Settings
 from callrail_relay.config.types import parse_duration
@@ -21,7 +24,7 @@ from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.reconcile import LookupPolicy, OnUnknown
-from callrail_relay.errors import SettingsError
+from callrail_relay.errors import RelayError, SettingsError
 from callrail_relay.service.delivery import DeliveryPolicy
 from callrail_relay.service.health import LITTLE_SPACE
 
@@ -216,3 +219,31 @@ def listener_url(server: Server) -> str:
     """Return where this computer reaches the public listener of its own relay."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  # compared only
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+
+
+def open_missing_streams() -> None:
+    """
+    Put something in the place of each standard stream that is missing: for standard error the log file.
+
+    Windows gives none to a program without a console, and POSIX none where the number was closed: the next
+    file that is opened, maybe the store, would then get the number that libraries write to.
+    """
+    missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    for name in missing:
+        # A number that is never closed.
+        number = os.open(os.devnull, os.O_RDWR)
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if "stderr" in missing:
+        sys.stderr = _open_log() or sys.stderr
+
+
+def _open_log() -> TextIO | None:
+    from callrail_relay.telemetry.logs import open_log_file  # noqa: PLC0415 - only where it is needed
+
+    try:
+        path = log_file()
+        private_directory(path.parent)
+    except (RelayError, OSError):
+        return None
+    return open_log_file(path)

@@ -16,8 +16,8 @@ from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
+from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.public_address import FromInside
-from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import (
     GRACE,

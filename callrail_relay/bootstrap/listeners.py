@@ -15,12 +15,12 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
+from callrail_relay.service.background import Refusals
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import History
 from callrail_relay.service.public_address import new_secret as new_relay_secret
-from callrail_relay.service.refusals import Refusals
 from callrail_relay.service.tokens import HookTokens
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login

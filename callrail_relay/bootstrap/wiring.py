@@ -1,27 +1,32 @@
 """Builds the services on an open store, the worker, the connection to CallRail, alerts and metrics."""
 
+import asyncio
 import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Event
 
 from callrail_relay.bootstrap.context import AppContext, listener_url
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.callrail.network import find_network
+from callrail_relay.clock import SystemClock
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
+from callrail_relay.config.types import check_database_url
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
-from callrail_relay.errors import SettingsError, Unavailable
+from callrail_relay.errors import SettingsError, Unavailable, UsageError
 from callrail_relay.machine.drives import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
+from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
-from callrail_relay.outbox.node_lock import names_of_store, node_name
+from callrail_relay.outbox.presence import names_of_store, node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.alerts import Alerts
 from callrail_relay.service.background import Connection, Heartbeat, PeriodicTask, Retention, Wakeup
@@ -317,3 +322,35 @@ def scrape(relay: Relay, metrics: Metrics) -> Scrape:
             return metrics.exposition(None, accept)
 
     return read
+
+
+async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
+    """
+    Copy the store at one address into the other; return the rows of each table.
+
+    An interrupt ends it after the portion under way, and nothing was copied. Raises UsageError, NotFound,
+    NotAllowed, Unavailable.
+    """
+    for name, url in (("FROM", source), ("TO", target)):
+        try:
+            check_database_url(url)
+        except ValueError as error:
+            raise UsageError(f"{name} {error}.") from error
+    stopped = Event()
+
+    def begin_unless_stopped(rows: int) -> Callable[[int], None]:
+        told = begin(rows)
+
+        def tell(count: int) -> None:
+            if stopped.is_set():
+                raise asyncio.CancelledError
+            told(count)
+
+        return tell
+
+    try:
+        return await asyncio.to_thread(
+            copy_store, source, target, begin_unless_stopped, now=SystemClock().now()
+        )
+    finally:
+        stopped.set()

@@ -13,7 +13,6 @@ import typer
 from callrail_relay import __version__
 from callrail_relay.cli import (
     configure,
-    hook_url,
     messages,
     operate,
     opt_outs,
@@ -53,7 +52,7 @@ SET_UP, SEND, WATCH, OPERATE, TRY = "Set up", "Send", "Watch", "Operate", "Try i
 """The panels of the help, in this order."""
 
 app.command("configure", rich_help_panel=SET_UP)(configure.configure)
-app.command("hook-url", rich_help_panel=SET_UP)(hook_url.hook_url)
+app.command("hook-url", rich_help_panel=SET_UP)(operate.hook_url)
 app.command("doctor", rich_help_panel=SET_UP)(operate.doctor)
 app.add_typer(operate.alerts_app, name="alerts", rich_help_panel=SET_UP)
 app.command("serve", rich_help_panel=SEND)(serve.serve)
@@ -75,7 +74,7 @@ app.command("sandbox", rich_help_panel=TRY)(sandbox.sandbox)
 def main() -> None:
     """The program ``callrail-relay``."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        from callrail_relay.bootstrap.console import open_missing_streams
+        from callrail_relay.bootstrap.context import open_missing_streams
 
         open_missing_streams()
     for stream in (sys.stdout, sys.stderr):

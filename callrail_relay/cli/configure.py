@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.console import Config, Json, ask, command, echo, has_terminal, say
-from callrail_relay.cli.hook_url import why_not_for_if3
+from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 

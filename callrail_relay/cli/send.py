@@ -48,8 +48,8 @@ async def send(
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.console import print_json
     from callrail_relay.cli.documents import message_document
-    from callrail_relay.cli.plan import plan_summary
     from callrail_relay.cli.render import print_message
+    from callrail_relay.cli.replay import plan_summary
     from callrail_relay.domain.mapper import map_direct
     from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 

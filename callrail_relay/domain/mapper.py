@@ -12,7 +12,7 @@ from datetime import datetime
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
-from callrail_relay.domain.guards import GuardPolicy, Verdict
+from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
 from callrail_relay.domain.payload import (
     Entry,
@@ -26,7 +26,6 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.domain.similarity import similarity_words
 
 # Faults of a field that count only as far as the field is needed: one phone of two is enough.
 _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})

@@ -9,10 +9,10 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
+from callrail_relay.domain.guards import similarity_words
 from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Repeated
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
-from callrail_relay.domain.similarity import similarity_words
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import insert_into, reasons_to_json
 from callrail_relay.outbox.tables import (

@@ -10,8 +10,16 @@ import sqlalchemy as sa
 from callrail_relay.clock import AdjustedClock, SystemClock
 from callrail_relay.errors import AlreadyRunning, NotAllowed, NotFound, UsageError
 from callrail_relay.outbox.engine import describe, is_sqlite, open_engine, store_file, translated
-from callrail_relay.outbox.node_lock import has_workers, names_of_store
-from callrail_relay.outbox.presence import COPY, COPYING, SERVE, StoreLock, is_served, others_connected
+from callrail_relay.outbox.presence import (
+    COPY,
+    COPYING,
+    SERVE,
+    StoreLock,
+    has_workers,
+    is_served,
+    names_of_store,
+    others_connected,
+)
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.tables import metadata
 from callrail_relay.outbox.times import database_now

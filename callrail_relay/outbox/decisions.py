@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.guards import GuardPolicy, Verdict
+from callrail_relay.domain.guards import GuardPolicy, Verdict, are_similar, similarity_words
 from callrail_relay.domain.mapper import NewMessage, StoredSubmission
 from callrail_relay.domain.message import ANONYMOUS, Actor, Reason, Source, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.domain.reconcile import AUDIT_AFTER
-from callrail_relay.domain.similarity import are_similar, similarity_words
 from callrail_relay.outbox.accept import ensure_account, mapped_columns, read_recent
 from callrail_relay.outbox.lookups import requeue, settle_as_sent
 from callrail_relay.outbox.opt_outs import is_opted_out, read_possible_opt_outs, settle_possible_opt_out

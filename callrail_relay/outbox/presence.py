@@ -1,7 +1,7 @@
 """
-Which ``serve`` is running on a store.
+Which ``serve`` is running on a store, the names of servers, and when CallRail last answered.
 
-A SQLite store is for one, which holds a lock beside the file that the system releases however the process
+A SQLite store is for one ``serve``, which holds a lock beside the file that the system releases however the process
 ends. PostgreSQL is for several: each keeps a row fresh.
 """
 
@@ -9,17 +9,89 @@ import contextlib
 import json
 import os
 import platform
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy.dialects import postgresql
 
-from callrail_relay.domain.health import Node
+from callrail_relay.domain.account import DAY
+from callrail_relay.domain.health import Contact, Node
+from callrail_relay.domain.outcome import OutcomeKind
 from callrail_relay.errors import AlreadyRunning, Unavailable
 from callrail_relay.outbox.engine import APPLICATION
-from callrail_relay.outbox.tables import nodes
+from callrail_relay.outbox.rows import insert_into
+from callrail_relay.outbox.tables import attempts, contacts, nodes, polls
+
+MOST_NODES = 64
+
+
+def names_of_store(store: Path) -> Path:
+    """The directory with the names of those who work on a SQLite store, so that a copy can find them."""
+    # Through links: one store has one directory.
+    return store.resolve().parent
+
+
+@contextmanager
+def node_name(directory: Path) -> Iterator[str]:
+    """
+    The first name in *directory* that no living process holds; held until the end of the block.
+
+    The operating system lets go of the lock when a process dies, however it dies. So
+    whoever gets a name knows that its former holder is gone, and that attempts which
+    it left open are nobody's. Raises Unavailable.
+    """
+    for slot in range(MOST_NODES):
+        lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
+        try:
+            lock.acquire(timeout=0)
+            name = _name(directory / f"node-{slot}.id")
+        except Timeout:
+            continue
+        except OSError as error:
+            lock.release()
+            raise Unavailable(
+                f"The directory {directory} cannot be written ({error.strerror}); free some space where "
+                "the disk is full, give this user the right to write, or set CALLRAIL_RELAY_DATA or "
+                "database.url to another one."
+            ) from error
+        try:
+            yield name
+        finally:
+            lock.release()
+        return
+    raise Unavailable(f"{MOST_NODES} processes work on {directory} already; end some of them.")
+
+
+def has_workers(directory: Path) -> bool:
+    """Whether a living process holds a name in *directory*."""
+    for path in directory.glob("node-*.lock"):
+        try:
+            with FileLock(path, mode=0o600, timeout=0):
+                pass
+        except Timeout:
+            return True
+    return False
+
+
+def _name(path: Path) -> str:
+    """The name kept at *path*, made when there is none: unique among all machines that share a store."""
+    try:
+        name = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        name = ""
+    if not name:
+        name = str(uuid4())
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii"
+        ) as file:
+            file.write(name)
+    return name
+
 
 SERVE, COPY = "serve", "database copy"
 
@@ -188,3 +260,52 @@ def read_nodes(connection: sa.Connection, now: datetime) -> tuple[Node, ...]:
     """The nodes that are there, the oldest first."""
     query = sa.select(nodes).where(nodes.c.seen_at > now - GONE).order_by(nodes.c.since, nodes.c.id)
     return tuple(Node(name=row.name, since=row.since) for row in connection.execute(query))
+
+
+def note_contacts(
+    connection: sa.Connection, now: datetime, account_ids: Iterable[str], *, answered: bool
+) -> None:
+    """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
+    values = {"answered_at" if answered else "failed_at": now}
+    for account_id in sorted(account_ids):
+        statement = insert_into(connection, contacts).values(account_id=account_id, **values)
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[contacts.c.account_id], set_=values)
+        )
+
+
+def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
+    """The contact of each account: by a text that was sent, by looks for replies, and by such requests."""
+    return {account_id: _contact(connection, now, account_id) for account_id in account_ids}
+
+
+def _contact(connection: sa.Connection, now: datetime, account_id: str) -> Contact:
+    # A look that a crash ended made no requests that are known, and tells nothing about CallRail.
+    failed = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= now, polls.c.requests > 0)
+    looks = connection.execute(
+        sa.select(
+            sa.func.max(polls.c.finished_at).label("answered_at"),
+            sa.func.max(sa.case((failed, polls.c.lease_until))).label("failed_at"),
+        ).where(polls.c.account_id == account_id, polls.c.began_at > now - DAY)
+    ).one()
+    asked = connection.execute(
+        sa.select(sa.func.max(contacts.c.answered_at), sa.func.max(contacts.c.failed_at)).where(
+            contacts.c.account_id == account_id
+        )
+    ).one()
+    sent_at: datetime | None = connection.scalar(
+        sa.select(sa.func.max(attempts.c.counted_at)).where(
+            attempts.c.account_id == account_id,
+            attempts.c.counted_at > now - DAY,
+            attempts.c.outcome == OutcomeKind.SENT,
+        )
+    )
+    answered_at, failed_at = _latest(looks[0], asked[0], sent_at), _latest(looks[1], asked[1])
+    return Contact(
+        answered_at=answered_at,
+        is_lost=failed_at is not None and failed_at == _latest(failed_at, answered_at),
+    )
+
+
+def _latest(*instants: datetime | None) -> datetime | None:
+    return max((instant for instant in instants if instant is not None), default=None)

@@ -2,15 +2,16 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from callrail_relay.clock import Clock, until_woken
-from callrail_relay.domain.events import EventHook, ProgramFailed, ignore
+from callrail_relay.domain.events import EventHook, ProgramFailed, RequestsRefused, ignore
 from callrail_relay.domain.health import CONTACT_AGE
 from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
-from callrail_relay.outbox import contacts, retention, wakeup
+from callrail_relay.outbox import presence, retention, wakeup
 from callrail_relay.outbox.presence import BEAT
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.wakeup import Due
@@ -121,7 +122,7 @@ class Connection(PeriodicTask):
 
     async def turn(self) -> datetime | None:
         now = await self._store.now()
-        known = (await self._store.read(contacts.read_contacts, self._account_ids)).values()
+        known = (await self._store.read(presence.read_contacts, self._account_ids)).values()
         if any(not one.is_recent(now) or one.is_lost for one in known):
             await self._ask()
             return None
@@ -136,9 +137,9 @@ class Connection(PeriodicTask):
         answered = [account_id for account_id in self._account_ids if account_id in visible]
         silent = [account_id for account_id in self._account_ids if account_id not in visible]
         if answered:
-            await self._store.write(contacts.note_contacts, answered, answered=True)
+            await self._store.write(presence.note_contacts, answered, answered=True)
         if silent:
-            await self._store.write(contacts.note_contacts, silent, answered=False)
+            await self._store.write(presence.note_contacts, silent, answered=False)
 
 
 class Heartbeat(PeriodicTask):
@@ -174,3 +175,49 @@ class Retention(PeriodicTask):
         if retired < STEP:
             await self._store.empty_log()
         return now if retired >= STEP else None
+
+
+LOG_EVERY = timedelta(minutes=1)
+
+Refused = Callable[[str], None]
+"""Takes the reason why one request was refused: one of a few, and nothing that the request brought along."""
+
+
+def uncounted(_reason: str) -> None:
+    """Ignore a refused request."""
+
+
+class Refusals:
+    """
+    Counts refused requests by reason, so that no flood of them fills the log.
+
+    The first is logged at once, and what follows once a minute.
+    """
+
+    def __init__(self, clock: Clock, hook: EventHook = ignore) -> None:
+        self._clock = clock
+        self._hook = hook
+        self._counts: Counter[str] = Counter()
+        self._logging: asyncio.Task[None] | None = None
+
+    def count(self, reason: str) -> None:
+        self._counts[reason] += 1
+        if self._logging is None:
+            self._logging = asyncio.create_task(self._log_every_minute())
+
+    def close(self) -> None:
+        """Log what was counted since the last time, and no more."""
+        if self._logging is not None:
+            self._logging.cancel()
+        self._log()
+
+    async def _log_every_minute(self) -> None:
+        while self._counts:
+            self._log()
+            await self._clock.sleep(LOG_EVERY.total_seconds())
+        self._logging = None
+
+    def _log(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        for reason, count in counts.items():
+            self._hook(RequestsRefused(reason=reason, count=count))

@@ -16,8 +16,8 @@ from callrail_relay.errors import RefusedByCallRail, RelayError, SecretError, Un
 from callrail_relay.outbox import times
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain, plural
+from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.refusals import Refused, uncounted
 
 PROBE_INTERVAL = timedelta(seconds=1)
 """How old an answer about the store may be: anyone may ask for it, and must not keep the disk busy."""

@@ -22,7 +22,7 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.errors import NotAllowed, NotFound
-from callrail_relay.outbox import contacts, decisions, history, numbers, opt_outs, queries
+from callrail_relay.outbox import decisions, history, numbers, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
@@ -122,7 +122,7 @@ class Operations:
             running=await self._store.running(),
             standings=tuple(await self.standings()),
             waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
-            contacts=await self._store.read(contacts.read_contacts, self._account_ids),
+            contacts=await self._store.read(presence.read_contacts, self._account_ids),
         )
 
     async def standings(self) -> list[AccountStatus]:

@@ -17,8 +17,8 @@ from callrail_relay.domain.views import (
     TextHistory,
     TextPage,
 )
-from callrail_relay.outbox import contacts, opt_outs, queries
 from callrail_relay.outbox import history as store_history
+from callrail_relay.outbox import opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
@@ -82,7 +82,7 @@ class History:
             running=await self._store.running(),
             standings=standings,
             waiting=overview.waiting,
-            contacts=await self._store.read(contacts.read_contacts, self._operations.account_ids),
+            contacts=await self._store.read(presence.read_contacts, self._operations.account_ids),
             any_texts=overview.any_texts,
         )
         return NowReport(facts=facts, overview=overview)

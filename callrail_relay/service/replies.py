@@ -39,9 +39,8 @@ from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import inbound
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import PeriodicTask
+from callrail_relay.service.background import PeriodicTask, Refused, uncounted
 from callrail_relay.service.reconciliation import tell
-from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.tokens import SigningKeys
 
 SIGNATURE_HEADER = "Signature"

@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from callrail_relay.clock import Clock
 from callrail_relay.errors import Unavailable
+from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.intake import Intake
-from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import EVENT, SIGNATURE_HEADER, CallRailWebhooks
 from callrail_relay.service.tokens import HookTokens
 

@@ -189,7 +189,7 @@ def test_number_that_cannot_text_is_no_choice(
     done = run(config, *ACCEPTED, "--api-url", api_url, "--tracking-number", simulator.tracking_number)
 
     assert 5 == done.exit_code
-    assert "Switch on texting" in done.stderr
+    assert "register the business for texts" in done.stderr
     assert not config.exists()
 
 
@@ -199,7 +199,7 @@ def test_number_that_cannot_text_is_no_choice(
         ("another-key", 5, "does not know this API key"),
         ("", 3, "The CallRail API key is empty"),
         (b"\xff\xfe", 3, "Standard input is not text"),
-        ("two words", 3, "Copy it once more"),
+        ("two words", 3, "Copy the key again"),
     ],
 )
 def test_wrong_key_leaves_nothing_behind(

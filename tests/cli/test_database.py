@@ -15,7 +15,7 @@ from callrail_relay.domain.message import MessageFilter
 from callrail_relay.errors import AlreadyRunning
 from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.copying import KEPT_BY_THE_STORE, copy_store
-from callrail_relay.outbox.node_lock import node_name
+from callrail_relay.outbox.presence import node_name
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import metadata
 from tests.outbox.database import connected

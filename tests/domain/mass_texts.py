@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from timeit import repeat
 
-from callrail_relay.domain.guards import MASS_TEXT_RECIPIENTS
-from callrail_relay.domain.similarity import are_similar, similarity_words
+from callrail_relay.domain.guards import MASS_TEXT_RECIPIENTS, are_similar, similarity_words
 from tests.domain.mass_texts_held_out import HELD_OUT
 from tests.domain.mass_texts_material import Material
 from tests.domain.mass_texts_tried import TRIED

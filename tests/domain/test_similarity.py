@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callrail_relay.domain.similarity import are_similar, similarity_words
+from callrail_relay.domain.guards import are_similar, similarity_words
 from tests.domain.mass_texts import LONG, PARTS, Merge, measure, microseconds
 
 OFFER = "Hi {}, are you still thinking of selling {} in {}? I can pay {} in cash by {}."

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import node_lock
-from callrail_relay.outbox.node_lock import node_name
+from callrail_relay.outbox import presence
+from callrail_relay.outbox.presence import node_name
 from tests.outbox.disk import ordinary_user, public_folder
 
 HOLDER = """
 import sys
 from pathlib import Path
-from callrail_relay.outbox.node_lock import node_name
+from callrail_relay.outbox.presence import node_name
 
 with node_name(Path(sys.argv[1])) as name:
     print(name, flush=True)
@@ -107,7 +107,7 @@ def test_a_name_that_was_not_written_is_made_anew(tmp_path: Path) -> None:
 
 def test_there_is_an_end_to_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So many processes on one directory are a mistake."""
-    monkeypatch.setattr(node_lock, "MOST_NODES", 1)
+    monkeypatch.setattr(presence, "MOST_NODES", 1)
 
     with (
         node_name(tmp_path),

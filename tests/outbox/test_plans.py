@@ -25,13 +25,13 @@ from callrail_relay.domain.views import TextFilter
 from callrail_relay.outbox import (
     accept,
     alerts,
-    contacts,
     decisions,
     history,
     inbound,
     lookups,
     numbers,
     opt_outs,
+    presence,
     queries,
     record,
     relay_secrets,
@@ -307,8 +307,8 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     await outbox.read(
         replies.last_poll, poll_policy(companies=((ACCOUNT, COMPANY),), every=timedelta(minutes=10))
     )
-    await outbox.write(contacts.note_contacts, [ACCOUNT], answered=True)
-    await outbox.read(contacts.read_contacts, [ACCOUNT])
+    await outbox.write(presence.note_contacts, [ACCOUNT], answered=True)
+    await outbox.read(presence.read_contacts, [ACCOUNT])
     await outbox.beat()
     await outbox.running()
     await outbox.require_not_copied()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.health import Contact
 from callrail_relay.errors import AlreadyRunning
-from callrail_relay.outbox import contacts, replies
+from callrail_relay.outbox import presence, replies
 from callrail_relay.outbox.presence import COPY, GONE, SERVE, StoreLock
 from callrail_relay.outbox.store import Store
 from tests.outbox.database import connected
@@ -182,7 +182,7 @@ async def test_contact_is_what_callrail_answered_last(
     """
 
     async def contact() -> Contact:
-        return (await outbox.read(contacts.read_contacts, [ACCOUNT]))[ACCOUNT]
+        return (await outbox.read(presence.read_contacts, [ACCOUNT]))[ACCOUNT]
 
     async def look(*, well: bool, requests: int = 1) -> None:
         due = await outbox.write(replies.claim_poll, policy)
@@ -198,7 +198,7 @@ async def test_contact_is_what_callrail_answered_last(
     assert Contact(answered_at=START) == await contact()
 
     clock.advance(1)
-    await outbox.write(contacts.note_contacts, [ACCOUNT], answered=False)
+    await outbox.write(presence.note_contacts, [ACCOUNT], answered=False)
     assert (await contact()).is_lost
     clock.advance(1)
     await look(well=True)
@@ -211,5 +211,5 @@ async def test_contact_is_what_callrail_answered_last(
     await look(well=False)
     assert (await contact()).is_lost
     clock.advance(1)
-    await outbox.write(contacts.note_contacts, [ACCOUNT], answered=True)
+    await outbox.write(presence.note_contacts, [ACCOUNT], answered=True)
     assert Contact(answered_at=clock.now()) == await contact()

@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.domain.health import CONTACT_AGE, Contact
-from callrail_relay.outbox import contacts
+from callrail_relay.outbox import presence
 from callrail_relay.service.background import Connection
 from tests.service.rig import Rig, open_rig
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def contact(rig: Rig) -> Contact:
-    return (await rig.outbox.read(contacts.read_contacts, [rig.account_id]))[rig.account_id]
+    return (await rig.outbox.read(presence.read_contacts, [rig.account_id]))[rig.account_id]
 
 
 async def test_it_asks_when_callrail_has_been_silent(tmp_path: Path) -> None:
@@ -57,4 +57,4 @@ async def test_account_that_the_key_cannot_see_does_not_answer(tmp_path: Path) -
         await Connection(rig.outbox, rig.callrail, [rig.account_id, "ACC9"], clock=rig.clock).turn()
 
         assert Contact(answered_at=rig.clock.now()) == await contact(rig)
-        assert (await rig.outbox.read(contacts.read_contacts, ["ACC9"]))["ACC9"].is_lost
+        assert (await rig.outbox.read(presence.read_contacts, ["ACC9"]))["ACC9"].is_lost

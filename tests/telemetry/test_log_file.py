@@ -10,8 +10,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from callrail_relay.telemetry import log_file
-from callrail_relay.telemetry.log_file import LogFile
+from callrail_relay.telemetry import logs
+from callrail_relay.telemetry.logs import LogFile
 
 WITHOUT_CONSOLE = """
 import sys
@@ -47,7 +47,7 @@ def test_every_line_is_json_and_holds_no_secret(tmp_path: Path) -> None:
 
 
 def test_file_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_file, "LARGEST", 1_000)
+    monkeypatch.setattr(logs, "LARGEST", 1_000)
     with LogFile(tmp_path / "relay.log") as log:
         for number in range(200):
             log.write(f"line {number}\n")
@@ -90,7 +90,7 @@ def test_no_command_fails_without_a_console(command: list[str], code: int | None
 def test_store_never_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     """What a library writes to number 2 would be written into the store."""
     source = (
-        "from callrail_relay.bootstrap.console import open_missing_streams as o; o(); import os; "
+        "from callrail_relay.bootstrap.context import open_missing_streams as o; o(); import os; "
         f"os._exit(0 if open({str(tmp_path / 'file')!r}, 'w').fileno() > 2 else 9)"
     )
     closing = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", source]

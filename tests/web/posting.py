@@ -11,8 +11,8 @@ import httpx
 from starlette.types import ASGIApp
 
 from callrail_relay.callrail.webhooks import read_text, verify
+from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.health import StoreProbe
-from callrail_relay.service.refusals import Refused, uncounted
 from callrail_relay.service.replies import CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import HookToken, HookTokens, ReadKeys, ReadTokens, SigningKeys
 from callrail_relay.web.public import Answered, CallRailHook, Hook, Network, create_public_app

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from callrail_relay.domain.guards import GuardPolicy
-from callrail_relay.outbox import contacts
+from callrail_relay.outbox import presence
 from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import CheckResult, Condition, HealthReport
 from callrail_relay.service.overview import History
@@ -112,7 +112,7 @@ async def private_rig(
     folder: Path, *, host: str = "127.0.0.1", loopback: bool = True, guards: GuardPolicy | None = None
 ) -> AsyncIterator[tuple[Rig, Private]]:
     async with open_rig(folder, guards=guards, serves=True) as rig:
-        await rig.outbox.write(contacts.note_contacts, [rig.account_id], answered=True)
+        await rig.outbox.write(presence.note_contacts, [rig.account_id], answered=True)
         private = Private(rig, host=host, loopback=loopback)
         yield rig, private
         await private.dashboard.close()

@@ -19,7 +19,7 @@ from callrail_relay.bootstrap.wiring import Relay, open_relay, open_worker
 from callrail_relay.callrail.simulator import Fault, Simulator
 from callrail_relay.clock import Clock
 from callrail_relay.domain.message import MessageFilter, Status
-from callrail_relay.outbox import contacts
+from callrail_relay.outbox import presence
 from callrail_relay.service.changes import ChangeSignal
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ async def _parts(
         ):
             if deliver:
                 tasks.start_soon(worker.run)
-            await relay.store.write(contacts.note_contacts, context.account_ids, answered=True)
+            await relay.store.write(presence.note_contacts, context.account_ids, answered=True)
             token = await require_hook_token(context)
             yield Parts(
                 context=context,

@@ -4,7 +4,7 @@ import pytest
 
 from callrail_relay.clock import others_turn
 from callrail_relay.domain.events import RequestsRefused
-from callrail_relay.service.refusals import Refusals
+from callrail_relay.service.background import Refusals
 from tests.service.rig import Events
 from tests.support.clock import ManualClock
 
