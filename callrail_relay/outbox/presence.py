@@ -1,8 +1,8 @@
 """
 Which ``serve`` is running on a store, the names of servers, and when CallRail last answered.
 
-A SQLite store is for one ``serve``, which holds a lock beside the file that the system releases however the process
-ends. PostgreSQL is for several: each keeps a row fresh.
+A SQLite store is for one ``serve``, which holds a lock beside the file that the system releases however the
+process ends. PostgreSQL is for several: each keeps a row fresh.
 """
 
 import contextlib
