@@ -324,10 +324,7 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
     earlier = None if message.fingerprint is None else facts.earlier.get(message.fingerprint)
     if message.skip_identical and earlier is not None:
         return Accepted(
-            message_id=message.id,
-            status=Status.CANCELLED,
-            verdict=message.verdict,
-            duplicate_of=earlier[0],
+            message_id=message.id, status=Status.CANCELLED, verdict=message.verdict, duplicate_of=earlier[0]
         )
     verdict = guards.judge(
         submission.guards,

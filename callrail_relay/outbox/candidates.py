@@ -100,9 +100,7 @@ def _under_way() -> sa.Select[Any]:
     )
     other = messages.alias()
     began_later = sa.exists().where(
-        _same_key(other),
-        other.c.status == Status.SENDING,
-        _last_attempt(other) > _last_attempt(messages),
+        _same_key(other), other.c.status == Status.SENDING, _last_attempt(other) > _last_attempt(messages)
     )
     waits = _looked_up(attempts.c.message_seq != messages.c.seq)
     return _turn(Status.SENDING, ~in_flight, ~began_later, ~waits)

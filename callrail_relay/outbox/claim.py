@@ -165,12 +165,7 @@ def _claim_from(
 
 
 def _claim_text(
-    connection: sa.Connection,
-    now: datetime,
-    node: str,
-    policy: ClaimPolicy,
-    account: Account,
-    facts: _Facts,
+    connection: sa.Connection, now: datetime, node: str, policy: ClaimPolicy, account: Account, facts: _Facts
 ) -> _Look:
     """Claim from the first text that may be sent, and hold those before it that may not, AT_ONCE at most."""
     held: list[Held] = []

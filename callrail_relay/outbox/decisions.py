@@ -25,14 +25,7 @@ from callrail_relay.outbox.rows import (
     set_message,
     write_account,
 )
-from callrail_relay.outbox.tables import (
-    accounts,
-    attempts,
-    messages,
-    opt_outs,
-    segments,
-    submissions,
-)
+from callrail_relay.outbox.tables import accounts, attempts, messages, opt_outs, segments, submissions
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:

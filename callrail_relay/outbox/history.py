@@ -64,8 +64,7 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.release_at,
     sa.exists()
     .where(
-        opt_outs.c.tracking_number == messages.c.tracking_number,
-        opt_outs.c.recipient == messages.c.recipient,
+        opt_outs.c.tracking_number == messages.c.tracking_number, opt_outs.c.recipient == messages.c.recipient
     )
     .correlate(messages)
     .label("is_opted_out"),
@@ -132,9 +131,7 @@ HELD = _Kind.where(
 )
 LOOKED_UP = _Kind.where(messages.c.status == Status.UNKNOWN, _LOOKED_UP)
 UNKNOWN = _Kind.where(
-    messages.c.status == Status.UNKNOWN,
-    ~_LOOKED_UP,
-    count=_all_but(Status.UNKNOWN, others=LOOKED_UP.count),
+    messages.c.status == Status.UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, others=LOOKED_UP.count)
 )
 FAILED = _Kind.where(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
@@ -388,11 +385,7 @@ def _ours(
         query = query.where(messages.c.received_at < before)
     for row in connection.execute(query):
         yield ChatMessage(
-            at=row.received_at,
-            inbound=False,
-            content=row.text,
-            message_id=row.id,
-            status=Status(row.status),
+            at=row.received_at, inbound=False, content=row.text, message_id=row.id, status=Status(row.status)
         )
 
 

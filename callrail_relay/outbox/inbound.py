@@ -350,9 +350,7 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
         connection.execute(
             sa.update(opt_outs)
             .where(
-                *_of(pair, opt_outs),
-                opt_outs.c.origin != Origin.BY_HAND,
-                opt_outs.c.created_at < written_at,
+                *_of(pair, opt_outs), opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at
             )
             .values(created_at=written_at, origin=origin)
         )

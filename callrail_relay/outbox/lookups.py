@@ -279,10 +279,7 @@ def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
     """Cancel the pieces that a refused segment was cut into: it arrived before, as a whole."""
     connection.execute(
         sa.update(segments)
-        .where(
-            *_pieces_of(whole, segments),
-            segments.c.status.not_in([Status.SENT, Status.SENDING]),
-        )
+        .where(*_pieces_of(whole, segments), segments.c.status.not_in([Status.SENT, Status.SENDING]))
         .values(status=Status.CANCELLED)
     )
 
@@ -394,10 +391,7 @@ def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable
     connection.execute(
         sa.update(segments)
         .where(
-            segments.c.message_seq == message_seq,
-            segments.c.status.in_(tuple(statuses)),
-            ~replaced,
-            ~arrived,
+            segments.c.message_seq == message_seq, segments.c.status.in_(tuple(statuses)), ~replaced, ~arrived
         )
         .values(status=Status.QUEUED)
     )

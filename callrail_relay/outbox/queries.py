@@ -28,15 +28,7 @@ from callrail_relay.outbox.rows import (
     read_account,
     read_decisions,
 )
-from callrail_relay.outbox.tables import (
-    attempts,
-    evidence,
-    is_open,
-    messages,
-    opt_outs,
-    segments,
-    tallies,
-)
+from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, opt_outs, segments, tallies
 from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 
@@ -217,9 +209,7 @@ _GONE = [
     sa.select(sa.func.count())
     .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
     .where(
-        messages.c.account_id == _ACCOUNT,
-        which,
-        segments.c.status.not_in([Status.QUEUED, Status.SENDING]),
+        messages.c.account_id == _ACCOUNT, which, segments.c.status.not_in([Status.QUEUED, Status.SENDING])
     )
     for which in (
         sa.and_(is_open(), messages.c.status == Status.SENDING),

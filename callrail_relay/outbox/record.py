@@ -61,12 +61,7 @@ def record(
     asked = {"attempt_id": attempt_id, "conversation_id": conversation_id}
     known = connection.execute(_KNOWN, asked).one()
     consequence = decide(
-        outcome,
-        message_id=known.message_id,
-        content=known.content,
-        account=account,
-        now=now,
-        random=random,
+        outcome, message_id=known.message_id, content=known.content, account=account, now=now, random=random
     )
     if known.sent_before:
         # An earlier sending turned out to have arrived while this one was under way: that is enough.

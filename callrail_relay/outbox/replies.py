@@ -150,10 +150,7 @@ def _last_message(connection: sa.Connection, text: Row) -> Row | None:
     """
     query = (
         sa.select(messages)
-        .where(
-            messages.c.recipient == text.recipient,
-            messages.c.tracking_number == text.tracking_number,
-        )
+        .where(messages.c.recipient == text.recipient, messages.c.tracking_number == text.tracking_number)
         .order_by(messages.c.seq.desc())
         .limit(1)
     )

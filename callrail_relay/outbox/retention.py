@@ -42,8 +42,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     )
     # What left or failed just now is kept as well, however long ago it came: a person may have to see it.
     goes_on = sa.exists().where(
-        messages.c.submission_id == submissions.c.id,
-        sa.or_(messages.c.status.not_in(ENDED), tried_since),
+        messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
     due = (
         sa.select(submissions.c.id)

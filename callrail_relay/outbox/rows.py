@@ -127,10 +127,7 @@ def attempt_from_row(row: Row, evidence: tuple[Evidence, ...]) -> Attempt:
 
 
 def message_from_row(
-    row: Row,
-    segments: tuple[Segment, ...],
-    decisions: tuple[Decision, ...],
-    blocked_until: datetime | None,
+    row: Row, segments: tuple[Segment, ...], decisions: tuple[Decision, ...], blocked_until: datetime | None
 ) -> Message:
     return Message(
         id=row.id,

@@ -62,10 +62,7 @@ metadata = sa.MetaData(
 
 
 def _index(
-    name: str,
-    *columns: sa.Column[Any],
-    where: sa.ColumnElement[bool] | None = None,
-    unique: bool = False,
+    name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool] | None = None, unique: bool = False
 ) -> None:
     """Make an index; with *where* only of rows for which it is true."""
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)

@@ -57,11 +57,7 @@ _NEW = "SELECT account_id, status, segment_count, 1 AS n FROM new_rows"
 _OLD = "SELECT account_id, status, segment_count, -1 AS n FROM old_rows"
 POSTGRESQL_TRIGGERS = (
     ("insert", "REFERENCING NEW TABLE AS new_rows", _NEW),
-    (
-        "update",
-        "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
-        f"{_NEW} UNION ALL {_OLD}",
-    ),
+    ("update", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows", f"{_NEW} UNION ALL {_OLD}"),
     ("delete", "REFERENCING OLD TABLE AS old_rows", _OLD),
 )
 
