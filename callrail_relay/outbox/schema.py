@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import describe, is_sqlite
 from callrail_relay.outbox.migrations import EARLIER, HEAD, SAME_TABLES
+from callrail_relay.outbox.tables import metadata
 
 # One arbitrary number, so that two nodes that start at once do not both create the tables.
 _MIGRATION_LOCK = 7_287_245
@@ -17,7 +18,7 @@ LONGEST_MIGRATION_MS = 120_000
 
 def migrate(engine: sa.Engine, before: Callable[[sa.Connection], None] = lambda _: None) -> None:
     """
-    Run the migrations that the database lacks, in one transaction.
+    Create the tables in an empty database, or run the migrations that it lacks, in one transaction.
 
     *before* is called before existing tables change, and may refuse. Raises Unavailable for a database that a
     newer version made, or one too old to be brought over.
@@ -66,13 +67,17 @@ def _upgrade(connection: sa.Connection, version: str | None, before: Callable[[s
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "callrail_relay.outbox:migrations")
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if version not in known | {None, SAME_TABLES}:
+    if version is None:
+        metadata.create_all(connection, checkfirst=False)
+        _create_triggers(connection)
+        command.stamp(config, HEAD)
+        return
+    if version not in known | {SAME_TABLES}:
         raise Unavailable(
             f"The database {describe(connection.engine)} was written by a newer callrail-relay; install that "
             "version again, or set database.url to another database."
         )
-    if version is not None:
-        before(connection)
+    before(connection)
     if version == SAME_TABLES:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '1'")
     command.upgrade(config, "head")
@@ -84,3 +89,69 @@ def current_version(connection: sa.Connection) -> str | None:
         return None
     version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return version
+
+
+def _create_triggers(connection: sa.Connection) -> None:
+    """Make the triggers that keep the tallies."""
+    if is_sqlite(connection.engine):
+        for trigger in _SQLITE_TRIGGERS:
+            connection.exec_driver_sql(trigger)
+        return
+    for event, references, rows in _POSTGRESQL_TRIGGERS:
+        body = _POSTGRESQL_ADD.format(rows=rows)
+        connection.exec_driver_sql(
+            f"CREATE FUNCTION tally_{event}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$"
+        )
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER tally_{event} AFTER {event.upper()} ON messages {references}"
+            f" FOR EACH STATEMENT EXECUTE FUNCTION tally_{event}()"
+        )
+
+
+# SQLite has a trigger for each row, PostgreSQL one for each statement: there, changing one row many times in
+# one transaction would take longer each time.
+_SQLITE_TRIGGERS = (
+    """
+    CREATE TRIGGER tally_insert AFTER INSERT ON messages BEGIN
+        INSERT INTO tallies (account_id, status, messages, segments)
+        VALUES (coalesce(NEW.account_id, ''), NEW.status, 1, NEW.segment_count)
+        ON CONFLICT (account_id, status) DO UPDATE
+        SET messages = messages + 1, segments = segments + excluded.segments;
+    END
+    """,
+    """
+    CREATE TRIGGER tally_update AFTER UPDATE OF status, account_id, segment_count ON messages
+    WHEN NEW.status <> OLD.status OR NEW.account_id IS NOT OLD.account_id
+        OR NEW.segment_count <> OLD.segment_count
+    BEGIN
+        UPDATE tallies SET messages = messages - 1, segments = segments - OLD.segment_count
+        WHERE account_id = coalesce(OLD.account_id, '') AND status = OLD.status;
+        INSERT INTO tallies (account_id, status, messages, segments)
+        VALUES (coalesce(NEW.account_id, ''), NEW.status, 1, NEW.segment_count)
+        ON CONFLICT (account_id, status) DO UPDATE
+        SET messages = messages + 1, segments = segments + excluded.segments;
+    END
+    """,
+    """
+    CREATE TRIGGER tally_delete AFTER DELETE ON messages BEGIN
+        UPDATE tallies SET messages = messages - 1, segments = segments - OLD.segment_count
+        WHERE account_id = coalesce(OLD.account_id, '') AND status = OLD.status;
+    END
+    """,
+)
+
+_POSTGRESQL_ADD = """
+    INSERT INTO tallies (account_id, status, messages, segments)
+    SELECT coalesce(account_id, ''), status, sum(n), sum(n * segment_count) FROM ({rows}) AS changed
+    GROUP BY 1, 2 HAVING sum(n) <> 0 OR sum(n * segment_count) <> 0 ORDER BY 1, 2
+    ON CONFLICT (account_id, status) DO UPDATE
+    SET messages = tallies.messages + excluded.messages, segments = tallies.segments + excluded.segments;
+    RETURN NULL;
+"""
+_NEW = "SELECT account_id, status, segment_count, 1 AS n FROM new_rows"
+_OLD = "SELECT account_id, status, segment_count, -1 AS n FROM old_rows"
+_POSTGRESQL_TRIGGERS = (
+    ("insert", "REFERENCING NEW TABLE AS new_rows", _NEW),
+    ("update", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows", f"{_NEW} UNION ALL {_OLD}"),
+    ("delete", "REFERENCING OLD TABLE AS old_rows", _OLD),
+)

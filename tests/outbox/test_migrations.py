@@ -23,6 +23,7 @@ from callrail_relay.outbox.engine import open_engine
 from callrail_relay.outbox.schema import current_version, migrate
 from callrail_relay.outbox.store import Store
 from callrail_relay.outbox.tables import attempts, messages, metadata, segments, tallies
+from tests.outbox import revision_1
 from tests.outbox.database import connected
 from tests.outbox.worker import Worker, accept_one, find, put
 from tests.support.clock import ManualClock
@@ -44,17 +45,6 @@ def differences(connection: sa.Connection) -> list[object]:
     return list(compare_metadata(context, metadata))
 
 
-def read_indexes(connection: sa.Connection) -> Definitions:
-    """The definition of every index, with its condition, which Alembic does not compare."""
-    query = (
-        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-        if connection.dialect.name == "sqlite"
-        else "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-    )
-    rows = connection.exec_driver_sql(query).all()
-    return {str(name): str(definition) for name, definition in rows if "alembic" not in name}
-
-
 def set_version(url: str, version: str) -> None:
     with connected(url) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :version"), {"version": version})
@@ -64,9 +54,19 @@ async def open_and_close(url: str, clock: ManualClock) -> None:
     await (await Store.open(url, clock, database_time=False)).close()
 
 
-async def test_all_migrations_together_make_the_tables_of_the_code(
-    empty_url: str, clock: ManualClock
-) -> None:
+def read_schema(connection: sa.Connection) -> Definitions:
+    """The definition of every index and trigger, with its condition, which Alembic does not compare."""
+    query = (
+        "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+        if connection.dialect.name == "sqlite"
+        else "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        " UNION ALL SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    rows = connection.exec_driver_sql(query).all()
+    return {str(name): str(definition) for name, definition in rows if "alembic" not in name}
+
+
+async def test_a_new_store_has_the_tables_of_the_code(empty_url: str, clock: ManualClock) -> None:
     """Columns, types, defaults, keys and indexes."""
     await open_and_close(empty_url, clock)
 
@@ -75,16 +75,27 @@ async def test_all_migrations_together_make_the_tables_of_the_code(
         assert migrations.HEAD == current_version(connection)
 
 
-async def test_the_indexes_have_the_conditions_of_the_code(empty_url: str, clock: ManualClock) -> None:
+async def test_all_migrations_together_make_the_tables_of_the_code(
+    empty_url: str, clock: ManualClock
+) -> None:
     """A partial index of another condition would not be used, and nobody would notice."""
     await open_and_close(empty_url, clock)
     with connected(empty_url) as connection:
-        migrated = read_indexes(connection)
-        metadata.drop_all(connection)
-        metadata.create_all(connection)
-        created = read_indexes(connection)
+        created = read_schema(connection)
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("DROP TABLE alembic_version")
+            metadata.drop_all(connection)
+        else:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+        revision_1.create(connection)
 
-    assert created == migrated
+    await open_and_close(empty_url, clock)
+
+    with connected(empty_url) as connection:
+        assert [] == differences(connection)
+        assert migrations.HEAD == current_version(connection)
+        assert created == read_schema(connection)
 
 
 async def test_a_store_of_the_last_version_before_is_brought_over(empty_url: str, clock: ManualClock) -> None:
