@@ -1,10 +1,9 @@
 """Storing what came in."""
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -14,7 +13,7 @@ from callrail_relay.domain.mapper import Accepted, NewMessage, NewSubmission, Re
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import insert_into, reasons_to_json
+from callrail_relay.outbox.rows import insert_into, portions
 from callrail_relay.outbox.tables import (
     EPOCH,
     Instant,
@@ -25,11 +24,6 @@ from callrail_relay.outbox.tables import (
     repeat_keys,
     submissions,
 )
-
-V = TypeVar("V")
-
-_PORTION = 500
-
 
 KEY_LASTS = timedelta(hours=24)
 """How long a sender's key stands for one request; after that the same key is a fixed header, not a repeat."""
@@ -43,10 +37,9 @@ def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissio
     Store what in *batch* was not stored before under the same key, or nothing; return what became of each.
     """
     repeated = _repeated(connection, now, batch)
-    new = iter(
-        accept(connection, now, [one for one, again in zip(batch, repeated, strict=True) if not again])
-    )
-    return [again or next(new) for again in repeated]
+    new = [one for one, again in zip(batch, repeated, strict=True) if not again]
+    accepted = iter(accept(connection, now, new))
+    return [again or next(accepted) for again in repeated]
 
 
 def _repeated(
@@ -68,12 +61,8 @@ def _repeated(
         key = bytes(digest)
         is_old = received_at is not None and received_at <= now - KEY_LASTS
         known[key] = _take_over(connection, key, id_, new[key]) if is_old else id_
-    return [
-        Repeated(known[one.repeat_key])
-        if one.repeat_key is not None and known[one.repeat_key] != one.id
-        else None
-        for one in batch
-    ]
+    ids = (one.id if one.repeat_key is None else known[one.repeat_key] for one in batch)
+    return [None if id_ == one.id else Repeated(id_) for id_, one in zip(ids, batch, strict=True)]
 
 
 def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
@@ -113,33 +102,25 @@ def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmissi
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
     """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
-    ids = {
-        message.draft.route.account_id for item in batch for message in item.messages if message.draft.route
-    }
+    routes = (message.draft.route for item in batch for message in item.messages)
+    ids = {route.account_id for route in routes if route is not None}
     if not ids:
         return
     asked = {"account_ids": list(ids), "now": now}
-    missing = ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))
-    if missing:
+    if missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked)):
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
         # Again, with those that were made just now.
         connection.execute(_LOCK_ACCOUNTS, asked)
 
 
-def _looked_at() -> sa.ColumnElement[datetime]:
-    """
-    When an account with something new is looked at: now, or once it is not closed, unless it is due before.
-    """
-    now = sa.bindparam("now", type_=Instant)
-    opens_at = sa.case((accounts.c.closed_until > now, accounts.c.closed_until), else_=now)
-    return sa.case((accounts.c.due_at < opens_at, accounts.c.due_at), else_=opens_at)
-
-
+# An account with something new is looked at now, or once it is not closed, unless it is due before.
+_NOW = sa.bindparam("now", type_=Instant)
+_OPENS_AT = sa.case((accounts.c.closed_until > _NOW, accounts.c.closed_until), else_=_NOW)
 _LOCK_ACCOUNTS = (
     sa.update(accounts)
     .where(accounts_in_order(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True))))
-    .values(due_at=_looked_at())
+    .values(due_at=sa.case((accounts.c.due_at < _OPENS_AT, accounts.c.due_at), else_=_OPENS_AT))
     .returning(accounts.c.id)
 )
 
@@ -177,10 +158,11 @@ class _Facts:
         draft = message.draft
         if draft.route is None or draft.recipient is None:
             return guards.Circumstances(now=now)
+        earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
         return guards.Circumstances(
             now=now,
             same_text=guards.duplicate(
-                self._just_before(_since(submission, now), message),
+                earlier[0] if earlier is not None and earlier[1] > _since(submission, now) else None,
                 submission.guards.duplicate_window,
                 after_sleep=guards.is_after_sleep(now, submission.woke_at),
             ),
@@ -191,10 +173,6 @@ class _Facts:
             possible_opt_out=self.possible_opt_outs.get((draft.route.tracking_number, draft.recipient)),
             recipient=draft.recipient,
         )
-
-    def _just_before(self, since: datetime, message: NewMessage) -> str | None:
-        earlier = None if message.fingerprint is None else self.earlier.get(message.fingerprint)
-        return earlier[0] if earlier is not None and earlier[1] > since else None
 
 
 def _since(submission: NewSubmission, now: datetime) -> datetime:
@@ -214,11 +192,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
         earlier=earlier | _earlier(connection, ever, EPOCH),
         recent=_recent(connection, now, batch),
         opted_out=_opted_out(connection, recipients),
-        possible_opt_outs={
-            pair: reply
-            for portion in _portions(recipients)
-            for pair, reply in read_possible_opt_outs(connection, portion).items()
-        },
+        possible_opt_outs=read_possible_opt_outs(connection, recipients),
     )
 
 
@@ -246,8 +220,11 @@ def _newest(texts: Iterable[guards.RecentText] = ()) -> deque[guards.RecentText]
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
     """The newest texts of an account since then that are long enough to be compared; RECENT_TEXTS at most."""
     rows = connection.execute(_RECENT, {"account_id": account_id, "since": since})
-    read = [(row.recipient, similarity_words(row.text, row.seller)) for row in rows]
-    return [guards.RecentText(recipient, words) for recipient, words in read if words is not None]
+    return [
+        guards.RecentText(row.recipient, words)
+        for row in rows
+        if (words := similarity_words(row.text, row.seller)) is not None
+    ]
 
 
 _RECENT = (
@@ -265,23 +242,16 @@ _RECENT = (
 
 def _opted_out(connection: sa.Connection, recipients: set[str]) -> set[tuple[str, str]]:
     """Which of *recipients* opted out, and of which number."""
-    found: set[tuple[str, str]] = set()
-    for portion in _portions(recipients):
-        rows = connection.execute(_OPTED_OUT, {"recipients": portion})
-        found |= {(number, recipient) for number, recipient in rows}
-    return found
+    return {
+        (number, recipient)
+        for portion in portions(recipients)
+        for number, recipient in connection.execute(_OPTED_OUT, {"recipients": portion})
+    }
 
 
 _OPTED_OUT = sa.select(opt_outs.c.tracking_number, opt_outs.c.recipient).where(
     opt_outs.c.recipient.in_(sa.bindparam("recipients", expanding=True))
 )
-
-
-def _portions(values: Collection[V]) -> Iterator[list[V]]:
-    """In portions, since databases limit the number of parameters of one statement."""
-    ordered = list(values)
-    for start in range(0, len(ordered), _PORTION):
-        yield ordered[start : start + _PORTION]
 
 
 def _earlier(
@@ -296,7 +266,7 @@ def _earlier(
     With *on_its_way_at*, a message that was not sent yet counts as of that instant.
     """
     found: dict[bytes, tuple[str, datetime]] = {}
-    for portion in _portions(fingerprints):
+    for portion in portions(fingerprints):
         for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
             at = row.received_at
             if on_its_way_at is not None:
@@ -326,16 +296,11 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
         return Accepted(
             message_id=message.id, status=Status.CANCELLED, verdict=message.verdict, duplicate_of=earlier[0]
         )
-    verdict = guards.judge(
-        submission.guards,
-        facts.around(now, message, submission),
-        verdict=message.verdict,
-        approved=message.approved,
-    )
+    around = facts.around(now, message, submission)
+    verdict = guards.judge(submission.guards, around, verdict=message.verdict, approved=message.approved)
     facts.add(now, message)
-    return Accepted(
-        message_id=message.id, status=Status.HELD if verdict.holds else Status.QUEUED, verdict=verdict
-    )
+    status = Status.HELD if verdict.holds else Status.QUEUED
+    return Accepted(message_id=message.id, status=status, verdict=verdict)
 
 
 def _insert(
@@ -354,22 +319,20 @@ def _insert(
             if one.duplicate_of is None
         ]
         if kept:
-            new_submissions.append(_submission_row(now, submission))
             new_messages += kept
+            new_submissions.append(
+                {
+                    "id": submission.id,
+                    "source": submission.source,
+                    "received_at": now,
+                    "content_type": submission.content_type,
+                    "query": submission.query,
+                    "body": submission.body,
+                }
+            )
     if new_submissions:
         connection.execute(sa.insert(submissions), new_submissions)
         connection.execute(sa.insert(messages), new_messages)
-
-
-def _submission_row(now: datetime, submission: NewSubmission) -> dict[str, object]:
-    return {
-        "id": submission.id,
-        "source": submission.source,
-        "received_at": now,
-        "content_type": submission.content_type,
-        "query": submission.query,
-        "body": submission.body,
-    }
 
 
 def _message_row(
@@ -383,7 +346,7 @@ def _message_row(
         "received_at": now,
         "not_before": now,
         "release_at": accepted.verdict.release_at,
-        "reasons": reasons_to_json(accepted.verdict.reasons),
+        "reasons": accepted.verdict.reasons,
         "approved": list(message.approved),
         **mapped_columns(message),
     }

@@ -1,4 +1,4 @@
-"""Taking the next segment for sending."""
+"""Taking the next segment for sending, within the budget: the attempts are its ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,18 +7,15 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.domain import guards
-from callrail_relay.domain.account import DAY, HOUR, Account, Window
+from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
-from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.opt_outs import PossibleOptOut
+from callrail_relay.domain.message import Status
 from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox import windows
 from callrail_relay.outbox.candidates import candidates, next_due, soonest
+from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import (
     Row,
-    reasons_from_json,
-    reasons_to_json,
     set_message,
     try_account,
     write_segments,
@@ -30,10 +27,10 @@ from callrail_relay.outbox.tables import (
     accounts,
     accounts_in_order,
     attempts,
+    callrail_texts,
     is_open,
     is_released_by_itself,
     messages,
-    possible_opt_outs,
     segments,
 )
 
@@ -45,6 +42,8 @@ PAUSED_RETRY = timedelta(seconds=60)
 
 ROOM_RETRY = timedelta(seconds=60)
 """When to look again at an account that has some room, but not enough for the next text."""
+
+_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
 
 AT_ONCE = 50
 """So many texts are held or released in one transaction: while it lasts, webhooks wait for the database."""
@@ -87,11 +86,6 @@ def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
     waits = sa.exists().where(messages.c.account_id == accounts.c.id, is_open())
     forgotten = accounts_in_order(accounts.c.due_at.is_(None), accounts.c.paused_since.is_(None), waits)
     connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
-
-
-def look_at_all(connection: sa.Connection, now: datetime) -> None:
-    """Have every account looked at: what was found before was found under other settings."""
-    connection.execute(sa.update(accounts).where(accounts_in_order()).values(due_at=now, closed_until=None))
 
 
 def _lock_due(
@@ -195,12 +189,110 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
     """Queue what was held until now, AT_ONCE at most, and return how many; their guards are asked again."""
     released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
     for row in released:
-        others = [reason for reason in reasons_from_json(row.reasons) if reason.code != "quiet_hours"]
-        set_message(connection, row.seq, status=Status.QUEUED, reasons=reasons_to_json(others))
+        others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
+        set_message(connection, row.seq, status=Status.QUEUED, reasons=others)
     return len(released)
 
 
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
+def used(since: sa.ColumnElement[datetime]) -> sa.ColumnElement[int]:
+    """How many uses of the budget of ``account_id`` began to count after *since*."""
+    count = sa.select(sa.func.count())
+    ours = count.where(*_ours(since)).scalar_subquery()
+    return ours + count.where(*_others(since)).scalar_subquery()
+
+
+def _ours(since: sa.ColumnElement[datetime]) -> Conditions:
+    return attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > since
+
+
+def _others(since: sa.ColumnElement[datetime]) -> Conditions:
+    return (
+        callrail_texts.c.account_id == _ACCOUNT,
+        callrail_texts.c.written_at > since,
+        # In the very words of the partial index, which holds no others.
+        callrail_texts.c.direction == sa.literal_column("'out'"),
+        callrail_texts.c.attempt_id.is_(None),
+    )
+
+
+USED = (
+    used(sa.bindparam("since_hour", type_=Instant)).label("hour"),
+    used(sa.bindparam("since_day", type_=Instant)).label("day"),
+)
+_USED = sa.select(*USED)
+
+
+def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tuple[int, int]:
+    """Return the uses of the account's budget in the last hour and in the last day."""
+    asked = {"account_id": account_id, "since_hour": now - HOUR, "since_day": now - DAY}
+    row = connection.execute(_USED, asked).one()
+    return row.hour, row.day
+
+
+def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
+    """
+    The instants (``at``) from which each use of the budget counts; asks by ``account_id`` and ``since``.
+    """
+    since = sa.bindparam("since", type_=Instant)
+    ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(since), *which)
+    others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(since))
+    return sa.union_all(ours, others).subquery()
+
+
+_USES = sa.select(uses().c.at)
+
+RESERVED = (
+    sa.select(sa.func.count())
+    .select_from(messages.join(segments, segments.c.message_seq == messages.c.seq))
+    .where(
+        messages.c.account_id == _ACCOUNT,
+        is_open(),
+        messages.c.status == Status.SENDING,
+        segments.c.status == Status.QUEUED,
+    )
+    .scalar_subquery()
+)
+"""Segments still to be sent of messages that are under way: their room is not given to others."""
+
+
+def read_windows(
+    connection: sa.Connection,
+    now: datetime,
+    account: Account,
+    limits: Limits,
+    *,
+    used: tuple[int, int],
+    needed: int = 1,
+    kept: int = 0,
+) -> tuple[Window, Window]:
+    """
+    Return the hour and the day of *account*; *used* are its own uses in both.
+
+    ``free_at`` is when *needed* more fit, beside *kept* that are spoken for.
+    """
+    allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
+
+    def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
+        # What CallRail counts beyond ours is known only in sum, so all of it counts until it is a window old.
+        counts = account.excess_at is not None and account.excess_at + length > now
+        others = [account.excess_at] * excess if counts else []
+        found = Window(own + len(others), allowed)
+        lacking = found.lacks(needed + kept)
+        if lacking == 0:
+            return found
+        known = connection.scalars(_USES, {"account_id": account.id, "since": now - length}).all()
+        ends = sorted(at + length for at in (*known, *others) if at is not None)
+        return replace(found, free_at=ends[lacking - 1] if lacking <= len(ends) else now + length)
+
+    return (
+        window(HOUR, allowed.per_hour, account.hour_excess, used[0]),
+        window(DAY, allowed.per_day, account.day_excess, used[1]),
+    )
+
+
 _NOW = sa.bindparam("now", type_=Instant)
 
 _DUE = (
@@ -234,8 +326,8 @@ _FACTS = sa.select(
     sa.exists()
     .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
     .label("is_in_flight"),
-    windows.RESERVED.label("reserved"),
-    *windows.USED,
+    RESERVED.label("reserved"),
+    *USED,
 )
 """What there is to know of an account before a text is chosen: all of it in one statement."""
 
@@ -248,33 +340,23 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
     """
     around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
-        waiting_since = max(row.received_at, row.release_at or row.received_at)
+        replies = read_possible_opt_outs(connection, [row.recipient]) if row.is_doubted else {}
         around = replace(
             around,
-            possible_opt_out=_possible_opt_out(connection, row),
-            waiting_since=waiting_since,
+            possible_opt_out=replies.get((row.tracking_number, row.recipient)),
+            waiting_since=_waiting_since(row),
             recipient=row.recipient,
         )
     verdict = guards.judge(policy.guards, around, approved=row.approved)
-    _mention(connection, row, verdict.warnings)
+    new = [warning for warning in verdict.warnings if warning not in row.reasons]
+    if new:
+        set_message(connection, row.seq, reasons=(*row.reasons, *new))
     return verdict
 
 
-def _possible_opt_out(connection: sa.Connection, row: Row) -> PossibleOptOut | None:
-    if not row.is_doubted:
-        return None
-    pair = {"tracking_number": row.tracking_number, "recipient": row.recipient}
-    query = sa.select(possible_opt_outs.c.words, possible_opt_outs.c.written_at).filter_by(**pair)
-    found = connection.execute(query).one()
-    return PossibleOptOut(words=found.words, written_at=found.written_at)
-
-
-def _mention(connection: sa.Connection, row: Row, warnings: tuple[Reason, ...]) -> None:
-    """Add what a guard set to "warn" found to the message, once."""
-    known = reasons_from_json(row.reasons)
-    new = [warning for warning in warnings if warning not in known]
-    if new:
-        set_message(connection, row.seq, reasons=reasons_to_json((*known, *new)))
+def _waiting_since(row: Row) -> datetime:
+    since: datetime = max(row.received_at, row.release_at or row.received_at)
+    return since
 
 
 def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
@@ -283,7 +365,7 @@ def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
         row.seq,
         status=Status.HELD,
         release_at=verdict.release_at,
-        reasons=reasons_to_json((*reasons_from_json(row.reasons), *verdict.holds)),
+        reasons=(*row.reasons, *verdict.holds),
     )
     return Held(message_id=row.id, reasons=verdict.holds)
 
@@ -308,9 +390,7 @@ def _begin(
 
     def windows_for(needed: int) -> tuple[Window, Window]:
         used = (facts.hour, facts.day)
-        return windows.read_windows(
-            connection, now, account, policy.limits, used=used, needed=needed, kept=kept
-        )
+        return read_windows(connection, now, account, policy.limits, used=used, needed=needed, kept=kept)
 
     hour, day = windows_for(needed)
     if needed > min(hour.allowed, day.allowed) > 0:
@@ -339,8 +419,7 @@ def _wait_for_room(
     """
     if room_at is not None:
         return _Look(due_at=room_at, closed_until=room_at)
-    waiting_since = max(row.received_at, row.release_at or row.received_at)
-    too_old_at = waiting_since + policy.guards.max_age + MICROSECOND
+    too_old_at = _waiting_since(row) + policy.guards.max_age + MICROSECOND
     return _Look(due_at=soonest(free_at, now + ROOM_RETRY, too_old_at if too_old_at > now else None))
 
 
@@ -404,3 +483,25 @@ def _take(
         recipient=row.recipient,
         content=content,
     )
+
+
+Due = tuple[datetime | None, datetime | None]
+"""When the account, and when the look-up, that became due last did so; None if none is due."""
+
+
+def newest_due(connection: sa.Connection, now: datetime) -> Due:
+    """
+    Return what became due last: whoever got another answer before has something to do.
+
+    Everything that lets a text leave, or an outcome be looked up, says in the store when that is due. So a
+    process that sleeps asks this once a second, and needs no other one to wake it.
+    """
+    row = connection.execute(_NEWEST_DUE, {"now": now}).one()
+    return row[0], row[1]
+
+
+def _newest(column: sa.Column[datetime]) -> sa.ScalarSelect[datetime]:
+    return sa.select(sa.func.max(column)).where(column <= _NOW).scalar_subquery()
+
+
+_NEWEST_DUE = sa.select(_newest(accounts.c.due_at), _newest(attempts.c.look_at))

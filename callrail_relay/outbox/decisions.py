@@ -20,8 +20,6 @@ from callrail_relay.outbox.rows import (
     change_account,
     keep_decision,
     message_status,
-    reasons_from_json,
-    reasons_to_json,
     set_message,
     write_account,
 )
@@ -36,7 +34,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
     row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
-    reasons = reasons_from_json(row.reasons)
+    reasons = row.reasons
     codes = [reason.code for reason in reasons]
     keep_decision(connection, now, row.seq, Verb.APPROVE, actor, codes)
     _settle_shown_reply(connection, row, reasons)
@@ -46,7 +44,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         status=message_status(connection, row.seq),
         approved=sorted({*row.approved, *codes}),
         # That it was sent twice is news, and no reason to hold it.
-        reasons=reasons_to_json(reason for reason in reasons if reason.code == "sent_twice"),
+        reasons=[reason for reason in reasons if reason.code == "sent_twice"],
         not_before=now,
         # What was kept for the night grows old from now on.
         release_at=now if "quiet_hours" in codes else None,
@@ -90,7 +88,7 @@ def held_alike(
     return [
         row.id
         for row in connection.execute(query)
-        if any(reason.code == "mass_text" for reason in reasons_from_json(row.reasons))
+        if any(reason.code == "mass_text" for reason in row.reasons)
         and (other := similarity_words(row.text, row.seller)) is not None
         and are_similar(words, other)
     ]
@@ -258,7 +256,7 @@ def remap(
         status=status,
         not_before=now,
         release_at=verdict.release_at,
-        reasons=reasons_to_json(verdict.reasons),
+        reasons=verdict.reasons,
         **mapped_columns(remapped),
     )
     return status

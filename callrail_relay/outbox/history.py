@@ -26,7 +26,7 @@ from callrail_relay.domain.views import (
     Waiting,
 )
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, contains, mentions, reasons_from_json
+from callrail_relay.outbox.rows import Row, contains, mentions
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -459,7 +459,7 @@ def _text_row(row: Row) -> MessageSummary:
         status=Status(row.status),
         source=Source(row.source),
         received_at=row.received_at,
-        reasons=reasons_from_json(row.reasons),
+        reasons=row.reasons,
         recipient=row.recipient,
         tracking_number=row.tracking_number,
         seller=row.seller,

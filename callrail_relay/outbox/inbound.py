@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callrail_relay.domain.account import DAY
 from callrail_relay.domain.guards import shortened
@@ -23,9 +22,13 @@ from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
 from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, Settled, normalise, owner
 from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
-from callrail_relay.outbox.numbers import with_known_numbers
-from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out
-from callrail_relay.outbox.rows import Row, change_account, write_account
+from callrail_relay.outbox.opt_outs import (
+    add_opt_out,
+    ask_about,
+    settle_possible_opt_out,
+    with_known_numbers,
+)
+from callrail_relay.outbox.rows import Row, change_account, insert_into, write_account
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
 
 E164_LENGTH = len("+12025550122")
@@ -197,9 +200,8 @@ def _insert(
         "content": text.content if ours else None,
         "forward_at": now if ours and policy.forwards and arrival.direction is Direction.IN else None,
     }
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    stored = insert(callrail_texts).values(values).on_conflict_do_nothing().returning(callrail_texts)
-    return connection.execute(stored).one_or_none()
+    stored = insert_into(connection, callrail_texts).values(values).on_conflict_do_nothing()
+    return connection.execute(stored.returning(callrail_texts)).one_or_none()
 
 
 def _people(connection: sa.Connection, arrival: _Arrival, policy: InboundPolicy) -> list[Pair]:

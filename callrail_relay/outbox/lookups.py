@@ -25,8 +25,6 @@ from callrail_relay.outbox.rows import (
     change_account,
     has_requests,
     message_status,
-    reasons_from_json,
-    reasons_to_json,
     route_from_row,
     set_attempt,
     set_message,
@@ -256,7 +254,7 @@ def settle_as_sent(
     status = Status(message.status)
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
-    reasons = list(reasons_from_json(message.reasons))
+    reasons = list(message.reasons)
     if status not in (Status.UNKNOWN, Status.FAILED):
         # What kept it is over, and what had not left of it follows now.
         over = ("unknown", "incomplete", "refused", "too_old")
@@ -268,7 +266,7 @@ def settle_as_sent(
         connection,
         message.seq,
         status=status,
-        reasons=reasons_to_json(reasons),
+        reasons=reasons,
         sent_at=now if status is Status.SENT else message.sent_at,
         not_before=now + interval,
     )
@@ -352,8 +350,8 @@ def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, reason: Reason) -> None:
     """Say in the message what was found, so that a person decides."""
     message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
-    others = [one for one in reasons_from_json(message.reasons) if one.code != "unknown"]
-    set_message(connection, message.seq, reasons=reasons_to_json([reason, *others]))
+    others = [one for one in message.reasons if one.code != "unknown"]
+    set_message(connection, message.seq, reasons=[reason, *others])
 
 
 def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list[Settled]:
@@ -376,8 +374,8 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
     """Let the unknown, failed or cancelled segments of a message leave again."""
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
-    reasons = [reason for reason in reasons_from_json(message.reasons) if reason.code == "sent_twice"]
-    set_message(connection, message.seq, status=status, reasons=reasons_to_json(reasons), not_before=now)
+    reasons = [reason for reason in message.reasons if reason.code == "sent_twice"]
+    set_message(connection, message.seq, status=status, reasons=reasons, not_before=now)
     return status
 
 

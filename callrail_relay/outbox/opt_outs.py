@@ -1,21 +1,21 @@
-"""Who opted out of texts from which tracking number, and who may have."""
+"""Who opted out of texts from which tracking number, who may have, and numbers not in the settings."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
-from callrail_relay.outbox.claim import look_at_all
+from callrail_relay.domain.routing import Route
+from callrail_relay.outbox.rows import insert_into, look_at_all, portions
 from callrail_relay.outbox.tables import (
-    Instant,
     accounts,
-    accounts_in_order,
     attempts,
     is_open,
     messages,
+    numbers,
     opt_outs,
     possible_opt_outs,
 )
@@ -35,58 +35,39 @@ def add_opt_out(
     What waits for them will be held, and what waits behind it may be sent: so their accounts are looked at.
     """
     settle_possible_opt_out(connection, tracking_number, recipient)
-    connection.execute(_LOOK_AT, {"of_number": tracking_number, "of_person": recipient, "now": now})
-    entry = OptOut(
-        tracking_number=tracking_number, recipient=recipient, reason=reason, created_at=now, origin=origin
+    waiting = sa.select(messages.c.account_id).where(
+        messages.c.tracking_number == tracking_number, messages.c.recipient == recipient, is_open()
     )
-    _insert(connection, [entry])
-
-
-_LOOK_AT = (
-    sa.update(accounts)
-    .where(
-        accounts_in_order(
-            accounts.c.id.in_(
-                sa.select(messages.c.account_id).where(
-                    messages.c.tracking_number == sa.bindparam("of_number"),
-                    messages.c.recipient == sa.bindparam("of_person"),
-                    is_open(),
-                )
-            )
-        )
-    )
-    .values(due_at=sa.bindparam("now", type_=Instant), closed_until=None)
-)
+    look_at_all(connection, now, accounts.c.id.in_(waiting))
+    entry = {"tracking_number": tracking_number, "recipient": recipient, "reason": reason}
+    _insert(connection, [entry | {"created_at": now, "origin": origin}])
 
 
 def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[OptOut]) -> int:
     """The same for all *entries*, with the instants they bring; returns how many were not there before."""
     look_at_all(connection, now)
-    # In portions, since databases limit the number of parameters of one statement.
-    added = sum(_insert(connection, entries[start : start + 500]) for start in range(0, len(entries), 500))
-    connection.execute(_SETTLE_ALL)
+    added = sum(_insert(connection, portion) for portion in portions(asdict(one) for one in entries))
+    opted_out = sa.exists().where(
+        opt_outs.c.tracking_number == possible_opt_outs.c.tracking_number,
+        opt_outs.c.recipient == possible_opt_outs.c.recipient,
+    )
+    connection.execute(sa.delete(possible_opt_outs).where(opted_out))
     return added
 
 
 def _insert(connection: sa.Connection, entries: Sequence[OptOut]) -> int:
     """Add those that are not there yet; returns how many those were."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    added = insert(opt_outs).values([asdict(one) for one in entries]).on_conflict_do_nothing()
+    added = (
+        insert_into(connection, opt_outs).values([asdict(one) for one in entries]).on_conflict_do_nothing()
+    )
     return len(connection.execute(added.returning(opt_outs.c.recipient)).all())
 
 
 def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
     """Those that nothing was sent from, and no one opted out of: they came to ours after the opt-outs did."""
-    return [
-        number
-        for number in tracking_numbers
-        if not connection.scalar(
-            sa.select(
-                sa.exists().where(attempts.c.tracking_number == number)
-                | sa.exists().where(opt_outs.c.tracking_number == number)
-            )
-        )
-    ]
+    used = [sa.exists().where(table.c.tracking_number == sa.bindparam("n")) for table in (attempts, opt_outs)]
+    query = sa.select(sa.or_(*used))
+    return [number for number in tracking_numbers if not connection.scalar(query, {"n": number})]
 
 
 def copy_opt_outs(
@@ -101,16 +82,12 @@ def copy_opt_outs(
         .group_by(opt_outs.c.recipient)
         .having(sa.func.count() == len(known))
     )
-    entries = sa.select(
-        sa.literal(tracking_number),
-        opt_outs.c.recipient,
-        opt_outs.c.reason,
-        opt_outs.c.created_at,
-        opt_outs.c.origin,
-    ).where(opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all))
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    columns = ("tracking_number", "recipient", "reason", "created_at", "origin")
-    connection.execute(insert(opt_outs).from_select(columns, entries).on_conflict_do_nothing())
+    columns = [column for column in opt_outs.c if column is not opt_outs.c.tracking_number]
+    entries = sa.select(sa.literal(tracking_number), *columns).where(
+        opt_outs.c.tracking_number == min(known), opt_outs.c.recipient.in_(of_all)
+    )
+    added = insert_into(connection, opt_outs).from_select([opt_outs.c.tracking_number, *columns], entries)
+    connection.execute(added.on_conflict_do_nothing())
 
 
 def remove_opt_out(
@@ -144,8 +121,9 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     pair = {"tracking_number": tracking_number, "recipient": recipient}
     if connection.execute(_OPTED_OUT, pair).first() is not None:
         return False
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    asked = insert(possible_opt_outs).values(words=reply.words, written_at=reply.written_at, **pair)
+    asked = insert_into(connection, possible_opt_outs).values(
+        words=reply.words, written_at=reply.written_at, **pair
+    )
     connection.execute(
         asked.on_conflict_do_update(
             index_elements=[possible_opt_outs.c.tracking_number, possible_opt_outs.c.recipient],
@@ -157,13 +135,13 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
 
 
 def read_possible_opt_outs(
-    connection: sa.Connection, recipients: Sequence[str]
+    connection: sa.Connection, recipients: Iterable[str]
 ) -> dict[tuple[str, str], PossibleOptOut]:
     """The replies that the owner has to read, by tracking number and person."""
-    rows = connection.execute(_POSSIBLE, {"recipients": list(recipients)})
     return {
         (row.tracking_number, row.recipient): PossibleOptOut(words=row.words, written_at=row.written_at)
-        for row in rows
+        for portion in portions(recipients)
+        for row in connection.execute(_POSSIBLE, {"recipients": portion})
     }
 
 
@@ -182,16 +160,60 @@ def settle_possible_opt_out(
     connection.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
 
 
-_SETTLE_ALL = sa.delete(possible_opt_outs).where(
-    sa.exists().where(
-        opt_outs.c.tracking_number == possible_opt_outs.c.tracking_number,
-        opt_outs.c.recipient == possible_opt_outs.c.recipient,
-    )
-)
-
-
 def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = None) -> list[OptOut]:
     """All opt-outs, or the newest *limit* of them, newest first."""
     order = (opt_outs.c.created_at.desc(), opt_outs.c.recipient, opt_outs.c.tracking_number)
     rows = connection.execute(sa.select(opt_outs).order_by(*order).limit(limit)).mappings()
     return [OptOut(**{**row, "origin": Origin(row["origin"])}) for row in rows]
+
+
+def remember_number(
+    connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
+) -> None:
+    """
+    Keep the company and account of a number.
+
+    A person who opted out of all *known* numbers of ours is not texted from this one, either.
+    """
+    found = insert_into(connection, numbers).values(
+        tracking_number=route.tracking_number, account_id=route.account_id, company_id=route.company_id
+    )
+    connection.execute(
+        found.on_conflict_do_update(
+            index_elements=[numbers.c.tracking_number],
+            set_={"account_id": found.excluded.account_id, "company_id": found.excluded.company_id},
+        )
+    )
+    copy_opt_outs(connection, now, route.tracking_number, known)
+
+
+def known_numbers(connection: sa.Connection, now: datetime, account_ids: Collection[str]) -> list[Route]:
+    """The remembered numbers of these accounts."""
+    rows = connection.execute(_KNOWN, {"account_ids": list(account_ids)})
+    return [Route(row.account_id, row.company_id, row.tracking_number) for row in rows]
+
+
+_KNOWN = (
+    sa.select(numbers)
+    .where(numbers.c.account_id.in_(sa.bindparam("account_ids", expanding=True)))
+    .order_by(numbers.c.tracking_number)
+)
+
+
+def with_known_numbers(connection: sa.Connection, now: datetime, policy: InboundPolicy) -> InboundPolicy:
+    """*policy* for the remembered numbers as well."""
+    known = known_numbers(connection, now, set(policy.accounts.values()))
+    if not known:
+        return policy
+    return replace(
+        policy,
+        accounts={**{route.company_id: route.account_id for route in known}, **policy.accounts},
+        tracking_numbers=policy.tracking_numbers | {route.tracking_number for route in known},
+    )
+
+
+def with_known_companies(connection: sa.Connection, now: datetime, policy: PollPolicy) -> PollPolicy:
+    """*policy* for the companies of the remembered numbers as well."""
+    known = known_numbers(connection, now, {account_id for account_id, _ in policy.companies})
+    companies = [*policy.companies, *((route.account_id, route.company_id) for route in known)]
+    return replace(policy, companies=tuple(dict.fromkeys(companies)))

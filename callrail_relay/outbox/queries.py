@@ -19,6 +19,7 @@ from callrail_relay.domain.message import (
     Status,
     first_id,
 )
+from callrail_relay.outbox.claim import count_used, read_windows, uses
 from callrail_relay.outbox.history import LOOKED_THROUGH, from_seq, of_status
 from callrail_relay.outbox.rows import (
     Row,
@@ -29,7 +30,6 @@ from callrail_relay.outbox.rows import (
     read_decisions,
 )
 from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, opt_outs, segments, tallies
-from callrail_relay.outbox.windows import count_used, read_windows, uses
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:

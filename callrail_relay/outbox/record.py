@@ -16,16 +16,14 @@ from callrail_relay.domain.outcome import NotSent, Outcome, OutcomeKind, Rejecte
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.retry import Consequence, decide
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox import windows
-from callrail_relay.outbox.claim import look_at_all
+from callrail_relay.outbox.claim import count_used
 from callrail_relay.outbox.inbound import after_outcome, place_replies
 from callrail_relay.outbox.lookups import flagged_twice, settle_as_sent
 from callrail_relay.outbox.opt_outs import add_opt_out
 from callrail_relay.outbox.rows import (
     Row,
     change_account_of,
-    reasons_from_json,
-    reasons_to_json,
+    look_at_all,
     set_attempt,
     set_message,
     set_segment,
@@ -83,8 +81,8 @@ def record(
         place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
-        reasons = flagged_twice(reasons_from_json(known.message_reasons))
-        set_message(connection, known.message_seq, reasons=reasons_to_json(reasons))
+        reasons = flagged_twice(known.message_reasons)
+        set_message(connection, known.message_seq, reasons=reasons)
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
@@ -294,8 +292,8 @@ def _record_message(
     if consequence.cut_to is not None:
         changes["cut_to"] = consequence.cut_to
     if consequence.reasons:
-        reasons = (*reasons_from_json(known.message_reasons), *consequence.reasons, *_stopped(statuses))
-        changes["reasons"] = reasons_to_json(reasons)
+        reasons = (*known.message_reasons, *consequence.reasons, *_stopped(statuses))
+        changes["reasons"] = reasons
     if status is Status.FAILED:
         queued = (segments.c.message_seq == known.message_seq, segments.c.status == Status.QUEUED)
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
@@ -323,5 +321,5 @@ def _corrected(
     usage = getattr(outcome, "usage", Usage())
     if usage == Usage():
         return account
-    hour_used, day_used = windows.count_used(connection, now, account.id)
+    hour_used, day_used = count_used(connection, now, account.id)
     return account.corrected(usage, hour_used=hour_used, day_used=day_used, now=now)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
-from callrail_relay.outbox.numbers import with_known_companies
+from callrail_relay.outbox.opt_outs import with_known_companies
 from callrail_relay.outbox.rows import Row, change_account, has_requests
 from callrail_relay.outbox.tables import EPOCH, callrail_texts, messages, polls
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from callrail_relay.domain.message import ENDED
 from callrail_relay.domain.opt_outs import Origin
-from callrail_relay.outbox.rows import reasons_from_json, reasons_to_json, set_message
+from callrail_relay.outbox.rows import set_message
 from callrail_relay.outbox.tables import (
     attempts,
     callrail_texts,
@@ -85,10 +85,10 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     """Take what people typed out of the reasons that show it."""
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
-        reasons = reasons_from_json(stored)
+        reasons = stored
         kept = [reason.without_typed() for reason in reasons]
         if kept != list(reasons):
-            set_message(connection, seq, reasons=reasons_to_json(kept))
+            set_message(connection, seq, reasons=kept)
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:

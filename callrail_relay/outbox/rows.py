@@ -1,10 +1,11 @@
 """Rows of the store as the values of ``domain``, and the small statements that several files share."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,7 +17,6 @@ from callrail_relay.domain.message import (
     Decision,
     Evidence,
     Message,
-    Reason,
     Segment,
     Source,
     Status,
@@ -27,6 +27,7 @@ from callrail_relay.domain.routing import Route
 from callrail_relay.outbox.tables import (
     Instant,
     accounts,
+    accounts_in_order,
     attempts,
     decisions,
     evidence,
@@ -37,6 +38,8 @@ from callrail_relay.outbox.tables import (
 
 _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
+V = TypeVar("V")
+
 Row = sa.Row[Any]
 
 
@@ -45,12 +48,11 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def reasons_to_json(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
-    return [reason.document() for reason in reasons]
-
-
-def reasons_from_json(stored: Iterable[dict[str, Any]]) -> tuple[Reason, ...]:
-    return tuple(Reason(**reason) for reason in stored)
+def portions(values: Iterable[V]) -> Iterator[list[V]]:
+    """In portions, since databases limit the number of parameters of one statement."""
+    rest = iter(values)
+    while portion := list(islice(rest, 500)):
+        yield portion
 
 
 def read_account(connection: sa.Connection, account_id: str) -> Account:
@@ -81,6 +83,12 @@ def change_account_of(connection: sa.Connection, now: datetime, attempt_id: int)
     return account_from_row(
         connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one()
     )
+
+
+def look_at_all(connection: sa.Connection, now: datetime, *which: sa.ColumnElement[bool]) -> None:
+    """Have these accounts looked at, or every one: what was found before need not hold any more."""
+    news = sa.update(accounts).where(accounts_in_order(*which))
+    connection.execute(news.values(due_at=now, closed_until=None))
 
 
 _ACCOUNT = sa.select(accounts).where(accounts.c.id == sa.bindparam("account_id"))
@@ -135,7 +143,7 @@ def message_from_row(
         status=Status(row.status),
         source=Source(row.source),
         received_at=row.received_at,
-        reasons=reasons_from_json(row.reasons),
+        reasons=row.reasons,
         recipient=row.recipient,
         text=row.text,
         route=route_from_row(row),

@@ -6,6 +6,7 @@ databases compare and index alike.
 """
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,21 @@ class StoredReason(sa.types.TypeDecorator[Reason]):
 
     def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> Reason | None:
         return None if value is None else Reason(**json.loads(value))
+
+
+class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
+    """Several of them."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[Reason] | None, _dialect: sa.Dialect) -> object:
+        return [reason.document() for reason in value or ()]
+
+    def process_result_value(
+        self, value: Iterable[dict[str, Any]] | None, _dialect: sa.Dialect
+    ) -> tuple[Reason, ...]:
+        return tuple(Reason(**reason) for reason in value or ())
 
 
 # SQLite numbers rows by itself only where the key is a plain INTEGER.
@@ -116,7 +132,7 @@ messages = sa.Table(
     sa.Column("cut_to", sa.Integer),
     # When a held message is queued by itself, or was; null where it waits for a person.
     sa.Column("release_at", Instant),
-    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("reasons", StoredReasons, nullable=False),
     # Codes of the reasons that a person overrode.
     sa.Column("approved", sa.JSON, nullable=False),
     sa.Column("opportunity_id", sa.Text),

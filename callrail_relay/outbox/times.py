@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from callrail_relay.clock import AdjustedClock
-from callrail_relay.outbox.claim import look_at_all
+from callrail_relay.outbox.rows import look_at_all
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,

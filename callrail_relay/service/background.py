@@ -11,10 +11,10 @@ from callrail_relay.domain.events import EventHook, ProgramFailed, RequestsRefus
 from callrail_relay.domain.health import CONTACT_AGE
 from callrail_relay.domain.routing import Discovery
 from callrail_relay.errors import RefusedByCallRail, Unavailable
-from callrail_relay.outbox import presence, retention, wakeup
+from callrail_relay.outbox import presence, retention
+from callrail_relay.outbox.claim import Due, newest_due
 from callrail_relay.outbox.presence import BEAT
 from callrail_relay.outbox.store import Store
-from callrail_relay.outbox.wakeup import Due
 
 FAULT_RETRY = timedelta(seconds=30)
 STORE_RETRY = timedelta(seconds=5)
@@ -95,7 +95,7 @@ class Wakeup(PeriodicTask):
         self._known: Due = (None, None)
 
     async def turn(self) -> None:
-        newest = await self._store.read(wakeup.newest_due)
+        newest = await self._store.read(newest_due)
         if newest != self._known:
             self._known = newest
             self._due()

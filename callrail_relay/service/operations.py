@@ -22,7 +22,7 @@ from callrail_relay.domain.message import (
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
 from callrail_relay.errors import NotAllowed, NotFound
-from callrail_relay.outbox import decisions, history, numbers, opt_outs, presence, queries
+from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.sentences import explain_all, says
 
@@ -280,7 +280,7 @@ class Operations:
 
     async def _our_numbers(self) -> list[str]:
         """Those of the settings, and those that were named with `send --from`."""
-        named = await self._store.read(numbers.known_numbers, self._account_ids)
+        named = await self._store.read(opt_outs.known_numbers, self._account_ids)
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
 
     @staticmethod

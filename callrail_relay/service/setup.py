@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
-from callrail_relay.outbox import numbers, opt_outs
+from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 
 # The header as it stands in the Zap that the relay replaces: people copy the whole of it.
@@ -191,12 +191,12 @@ async def find_sending_route(
 
     Raises UsageError where no account has such a number that can text, RefusedByCallRail, Unavailable.
     """
-    known = [*routes, *await store.read(numbers.known_numbers, account_ids)]
+    known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
     if found is None:
         async with ask() as discovery:
             found = await _look_up(number, account_ids, discovery)
-        await store.write(numbers.remember_number, found, {route.tracking_number for route in known})
+        await store.write(opt_outs.remember_number, found, {route.tracking_number for route in known})
     return found
 
 

@@ -755,7 +755,7 @@ class RelayMachine(RuleBasedStateMachine):
             of_message = self.stored.segments_of(message)
             present = {segment.status for segment in of_message} - {Status.CANCELLED}
             assert message.status in allowed_statuses(present), (message.status, present)
-            codes = [reason["code"] for reason in message.reasons]
+            codes = [reason.code for reason in message.reasons]
             if message.status in (Status.HELD, Status.FAILED, Status.UNKNOWN):
                 assert codes
             assert (Status.UNKNOWN != message.status) or "unknown" in codes

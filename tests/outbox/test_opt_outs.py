@@ -6,7 +6,7 @@ import pytest
 
 from callrail_relay.domain.opt_outs import OptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox import numbers, opt_outs
+from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker, put
 from tests.support.clock import START, ManualClock
@@ -96,7 +96,7 @@ async def test_number_that_is_remembered_takes_over_who_opted_out_of_all(outbox:
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(2), "They replied STOP.")
     await outbox.write(opt_outs.add_opt_out, new, recipient(1), "They replied STOP.")
 
-    await outbox.write(numbers.remember_number, Route(ACCOUNT, "COM2", new), {TRACKING_NUMBER, OTHER_NUMBER})
+    await outbox.write(opt_outs.remember_number, Route(ACCOUNT, "COM2", new), {TRACKING_NUMBER, OTHER_NUMBER})
 
     entries = [one for one in await outbox.read(opt_outs.list_opt_outs) if one.tracking_number == new]
     assert {RECIPIENT: "Asked by phone.", recipient(1): "They replied STOP."} == {

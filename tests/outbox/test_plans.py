@@ -29,7 +29,6 @@ from callrail_relay.outbox import (
     history,
     inbound,
     lookups,
-    numbers,
     opt_outs,
     presence,
     queries,
@@ -38,7 +37,6 @@ from callrail_relay.outbox import (
     replies,
     retention,
     times,
-    wakeup,
 )
 from callrail_relay.outbox import claim as store_claim
 from callrail_relay.outbox.store import Store
@@ -231,7 +229,7 @@ async def look(outbox: Store, message_id: str) -> None:
     await outbox.read(relay_secrets.read_ended_tokens)
     await outbox.read(relay_secrets.token_ends_at, "digest")
     await outbox.write(relay_secrets.read_relay_secret, "secret")
-    await outbox.read(wakeup.newest_due)
+    await outbox.read(store_claim.newest_due)
     await outbox.read(times.latest_instant)
     await outbox.write_probe()
 
@@ -272,9 +270,9 @@ async def tend(outbox: Store, clock: ManualClock, message_id: str) -> None:
     for approvable in (False, True):
         await outbox.read(decisions.held_alike, message_id, approvable=approvable)
     await outbox.write(
-        numbers.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
+        opt_outs.remember_number, Route(ACCOUNT, "COM2", "+12025550144"), {TRACKING_NUMBER, "+12025550145"}
     )
-    await outbox.read(numbers.known_numbers, [ACCOUNT])
+    await outbox.read(opt_outs.known_numbers, [ACCOUNT])
     await outbox.read(opt_outs.new_numbers, [TRACKING_NUMBER, "+12025550145"])
     await outbox.write(opt_outs.copy_opt_outs, "+12025550145", {TRACKING_NUMBER})
     await ingest_one(outbox, make_told("leave me alone", person=recipient(60)), TOLD)

@@ -4,7 +4,7 @@ import pytest
 
 from callrail_relay.domain.message import Source
 from callrail_relay.domain.outcome import Unknown
-from callrail_relay.outbox import decisions, wakeup
+from callrail_relay.outbox import claim, decisions
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import Worker, accept_one, put
 from tests.support.clock import ManualClock
@@ -22,19 +22,19 @@ async def test_what_a_person_decides_elsewhere_shows(
     """Each time, also where the same was decided before."""
     for _ in range(2):
         assert await worker.waits() is None
-        before = await outbox.read(wakeup.newest_due)
+        before = await outbox.read(claim.newest_due)
         clock.advance(1)
         await second_outbox.write(decisions.resume, ACCOUNT)
-        assert before != await outbox.read(wakeup.newest_due)
+        assert before != await outbox.read(claim.newest_due)
 
 
 async def test_a_text_of_a_command_shows(outbox: Store, second_outbox: Store) -> None:
     """It may leave the sending to others."""
-    before = await outbox.read(wakeup.newest_due)
+    before = await outbox.read(claim.newest_due)
 
     await accept_one(second_outbox, make_submission(make_message(), source=Source.SEND))
 
-    assert before != await outbox.read(wakeup.newest_due)
+    assert before != await outbox.read(claim.newest_due)
 
 
 async def test_a_look_up_shows_when_its_time_has_come(outbox: Store, clock: ManualClock) -> None:
@@ -43,10 +43,10 @@ async def test_a_look_up_shows_when_its_time_has_come(outbox: Store, clock: Manu
     await put(outbox, "Hello")
     await worker.send(Unknown("the answer did not come."))
     assert (await worker.look()).claim is None
-    before = await outbox.read(wakeup.newest_due)
+    before = await outbox.read(claim.newest_due)
     clock.advance(LOOKUPS.ladder[0])
 
-    assert before != await outbox.read(wakeup.newest_due)
+    assert before != await outbox.read(claim.newest_due)
 
 
 async def test_nothing_new_shows_nothing(outbox: Store, worker: Worker, clock: ManualClock) -> None:
@@ -54,7 +54,7 @@ async def test_nothing_new_shows_nothing(outbox: Store, worker: Worker, clock: M
     await put(outbox, "Hello")
     await worker.send()
     assert await worker.waits() is None
-    before = await outbox.read(wakeup.newest_due)
+    before = await outbox.read(claim.newest_due)
     clock.advance(3600)
 
-    assert before == await outbox.read(wakeup.newest_due)
+    assert before == await outbox.read(claim.newest_due)

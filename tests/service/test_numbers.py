@@ -10,7 +10,7 @@ import pytest
 from callrail_relay.callrail.client import CallRail
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import UsageError
-from callrail_relay.outbox import numbers, opt_outs
+from callrail_relay.outbox import opt_outs
 from callrail_relay.service.replies import InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from tests.service.rig import Rig, open_rig
@@ -78,7 +78,7 @@ async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, 
         with pytest.raises(UsageError, match="texting is switched on") as refused:
             await find(rig, number, Asking(rig))
         assert number in str(refused.value)
-    assert [] == await rig.outbox.read(numbers.known_numbers, [rig.account_id])
+    assert [] == await rig.outbox.read(opt_outs.known_numbers, [rig.account_id])
 
 
 async def test_opt_out_of_all_numbers_holds_for_one_named_later(rig: Rig) -> None:

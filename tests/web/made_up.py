@@ -162,7 +162,7 @@ class Office:
                 "company_id": self._route.company_id,
                 "tracking_number": self._route.tracking_number,
                 "segment_count": 1,
-                "reasons": [reason.document() for reason in reasons],
+                "reasons": reasons,
                 "approved": [],
                 "opportunity_id": str(body["opportunity_id"]),
                 "sender_id": str(body["sender_id"]),
