@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.delivery import ClaimPolicy
 from callrail_relay.domain.message import Status
-from callrail_relay.outbox.rows import Row
+from callrail_relay.outbox.rows import Row, of_pair
 from callrail_relay.outbox.tables import (
     Instant,
     attempts,
@@ -119,7 +119,7 @@ def _queued() -> sa.Select[Any]:
 
 def _to_the_same(table: sa.FromClause) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Whether a row is about the person and the number of the message."""
-    return table.c.tracking_number == messages.c.tracking_number, table.c.recipient == messages.c.recipient
+    return of_pair(table, messages.c.tracking_number, messages.c.recipient)
 
 
 def _same_key(other: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -152,11 +152,8 @@ def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
     waiting = sa.exists().where(messages.c.account_id == _ACCOUNT, is_open(), *_to_the_same(attempts))
 
     def first(column: sa.Column[datetime], *which: sa.ColumnElement[bool]) -> sa.ScalarSelect[datetime]:
-        return (
-            sa.select(sa.func.min(column))
-            .where(column.table.c.account_id == _ACCOUNT, *which)
-            .scalar_subquery()
-        )
+        earliest = sa.select(sa.func.min(column)).where(column.table.c.account_id == _ACCOUNT, *which)
+        return earliest.scalar_subquery()
 
     return sa.select(
         first(messages.c.not_before, is_open(), messages.c.not_before > _NOW).label("not_before"),
@@ -167,6 +164,4 @@ def _next() -> sa.Select[datetime, datetime, datetime, datetime]:
     )
 
 
-_UNDER_WAY = _under_way()
-_QUEUED = _queued()
-_NEXT = _next()
+_UNDER_WAY, _QUEUED, _NEXT = _under_way(), _queued(), _next()

@@ -20,15 +20,30 @@ from callrail_relay.domain.inbound import (
 from callrail_relay.domain.opt_keywords import OptKeyword, is_callrails_keyword, read_opt_keyword
 from callrail_relay.domain.opt_outs import Origin, PossibleOptOut
 from callrail_relay.domain.outcome import Outcome, OutcomeKind, Sent
-from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Sending, Settled, normalise, owner
-from callrail_relay.outbox.lookups import known_conversation, settle_as_sent
+from callrail_relay.domain.reconcile import AFTER, BEFORE, FoundText, Settled, normalise, owner
+from callrail_relay.outbox.lookups import (
+    MAY_HAVE_ARRIVED,
+    known_conversation,
+    sending_from_row,
+    settle_as_sent,
+)
 from callrail_relay.outbox.opt_outs import (
     add_opt_out,
     ask_about,
     settle_possible_opt_out,
     with_known_numbers,
 )
-from callrail_relay.outbox.rows import Row, change_account, insert_into, write_account
+from callrail_relay.outbox.rows import (
+    Row,
+    change_account,
+    insert_into,
+    latest,
+    message_of,
+    of_pair,
+    set_attempt,
+    set_text,
+    write_account,
+)
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
 
 E164_LENGTH = len("+12025550122")
@@ -86,7 +101,16 @@ def _ingest(
     account_id = policy.accounts.get(text.company_id or "")
     if account_id is not None:
         change_account(connection, now, account_id)
-    arrival = _read(connection, now, text, text.going(hint, policy.tracking_numbers), policy)
+    direction = text.going(hint, policy.tracking_numbers)
+    arrival = _Arrival(
+        text=text,
+        direction=direction,
+        ends=text.ends(direction),
+        # CallRail's clock may be ahead, and nothing was written in the future.
+        written_at=min(text.written_at or now, now),
+        keyword=read_opt_keyword(text.content) if direction is Direction.IN else None,
+    )
+    arrival = replace(arrival, people=_people(connection, arrival, policy))
     ingested = Ingested(key=text.key, direction=arrival.direction, is_new=False)
     known = _find_known(connection, arrival, taken)
     if known is not None:
@@ -108,20 +132,6 @@ def _ingest(
     return replace(ingested, settled=settled, by_others=connection.scalar(linked) is None)
 
 
-def _read(
-    connection: sa.Connection, now: datetime, text: CallRailText, direction: Direction, policy: InboundPolicy
-) -> _Arrival:
-    arrival = _Arrival(
-        text=text,
-        direction=direction,
-        ends=text.ends(direction),
-        # CallRail's clock may be ahead, and nothing was written in the future.
-        written_at=min(text.written_at or now, now),
-        keyword=read_opt_keyword(text.content) if direction is Direction.IN else None,
-    )
-    return replace(arrival, people=_people(connection, arrival, policy))
-
-
 def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -> Row | None:
     """
     The stored text that this one is, if there is one that isn't *taken* by another.
@@ -137,7 +147,7 @@ def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -
     if text.conversation_id is not None:
         same.append(callrail_texts.c.conversation_id == text.conversation_id)
     if arrival.pair is not None:
-        same.append(sa.and_(*_of(arrival.pair, callrail_texts)))
+        same.append(sa.and_(*of_pair(callrail_texts, *arrival.pair)))
     if not same:
         return None
     query = sa.select(callrail_texts).where(
@@ -172,9 +182,7 @@ def _learn(connection: sa.Connection, known: Row, arrival: _Arrival) -> None:
         _stop(connection, arrival.people, arrival.text.content, arrival.written_at)
         values["written_at"] = arrival.written_at
     if values:
-        connection.execute(
-            sa.update(callrail_texts).where(callrail_texts.c.resource_id == known.resource_id).values(values)
-        )
+        set_text(connection, known.resource_id, **values)
 
 
 def _insert(
@@ -275,13 +283,7 @@ def _by_endings(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
     """The account from which the latest text to these people was sent, if one was."""
     for pair in people:
-        query = (
-            sa.select(messages.c.account_id)
-            .where(*_of(pair, messages))
-            .order_by(messages.c.seq.desc())
-            .limit(1)
-        )
-        account_id: str | None = connection.scalar(query)
+        account_id: str | None = connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair)))
         if account_id is not None:
             return account_id
     return None
@@ -293,7 +295,7 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
 
     What they say about being texted counts from now on.
     """
-    message = connection.execute(sa.select(messages).where(messages.c.seq == message_seq)).one()
+    message = message_of(connection, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
     )
@@ -302,18 +304,10 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
         unplaced = unplaced.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
     pair = (message.tracking_number, message.recipient)
     for row in connection.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
-        connection.execute(
-            sa.update(callrail_texts)
-            .where(callrail_texts.c.resource_id == row.resource_id)
-            .values(tracking_number=pair[0], recipient=pair[1])
-        )
+        set_text(connection, row.resource_id, tracking_number=pair[0], recipient=pair[1])
         if row.direction == Direction.IN:
-            placed = Ingested(
-                key=row.resource_id,
-                direction=Direction.IN,
-                is_new=False,
-                keyword=read_opt_keyword(row.content),
-            )
+            keyword = read_opt_keyword(row.content)
+            placed = Ingested(key=row.resource_id, direction=Direction.IN, is_new=False, keyword=keyword)
             _apply_opt_keyword(connection, placed, [pair], row.content or "", row.written_at)
 
 
@@ -351,9 +345,8 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
         # A later STOP is what an earlier START that comes late is compared with.
         connection.execute(
             sa.update(opt_outs)
-            .where(
-                *_of(pair, opt_outs), opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at
-            )
+            .where(*of_pair(opt_outs, *pair), opt_outs.c.origin != Origin.BY_HAND)
+            .where(opt_outs.c.created_at < written_at)
             .values(created_at=written_at, origin=origin)
         )
     return len(stopped)
@@ -368,7 +361,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
     """
     if keyword is OptKeyword.START:
         settle_possible_opt_out(connection, *pair, until=written_at)
-    row = connection.execute(sa.select(opt_outs).where(*_of(pair, opt_outs))).one_or_none()
+    row = connection.execute(sa.select(opt_outs).where(*of_pair(opt_outs, *pair))).one_or_none()
     if row is None or _said(connection, pair, OptKeyword.STOP, after=written_at):
         return False
     if row.origin in (Origin.REPLY, Origin.WORDS):
@@ -379,7 +372,7 @@ def _start(connection: sa.Connection, pair: Pair, written_at: datetime, keyword:
         return False
     if keyword is OptKeyword.YES and row.origin not in (Origin.REPLY, Origin.REFUSAL):
         return False
-    connection.execute(sa.delete(opt_outs).where(*_of(pair, opt_outs)))
+    connection.execute(sa.delete(opt_outs).where(*of_pair(opt_outs, *pair)))
     return True
 
 
@@ -387,15 +380,11 @@ def _said(connection: sa.Connection, pair: Pair, keyword: OptKeyword, *, after: 
     """Whether the person replied so after that; a STOP also at the very same time."""
     written_at = callrail_texts.c.written_at
     query = sa.select(callrail_texts.c.content).where(
-        *_of(pair, callrail_texts),
+        *of_pair(callrail_texts, *pair),
         callrail_texts.c.direction == Direction.IN,
         written_at >= after if keyword is OptKeyword.STOP else written_at > after,
     )
     return any(read_opt_keyword(content) is keyword for content in connection.scalars(query))
-
-
-def _of(pair: Pair, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
-    return table.c.tracking_number == pair[0], table.c.recipient == pair[1]
 
 
 def link_sent_text(
@@ -415,7 +404,7 @@ def link_sent_text(
     if attempt is None:
         write_account(connection, account.explained(text.written_at))
         return None
-    _link(connection, text, attempt.id)
+    set_text(connection, text.resource_id, attempt_id=attempt.id)
     if attempt.outcome != OutcomeKind.UNKNOWN:
         # It has arrived already, or is under way: its answer comes, or the lack of one is asked below.
         return None
@@ -431,14 +420,13 @@ def after_outcome(
     An unknown one is settled by it. One that says that nothing was sent shows that the text was another's:
     it may be that of another attempt with the same words.
     """
-    text = connection.execute(
-        sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
-    ).one_or_none()
+    query = sa.select(callrail_texts).where(callrail_texts.c.attempt_id == attempt_id)
+    text = connection.execute(query).one_or_none()
     if text is None or isinstance(outcome, Sent):
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
         return _settle(connection, now, attempt_id, text, interval)
-    _link(connection, text, None)
+    set_text(connection, text.resource_id, attempt_id=None)
     person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
     return link_sent_text(connection, now, text, lambda pair: pair[1] == person, interval)
 
@@ -451,15 +439,7 @@ def _attempt_of(
         return None
     for instant in (text.written_at, text.received_at):
         candidates = {row.id: row for row in _candidates(connection, text, instant, allows)}
-        sendings = [
-            Sending(
-                attempt_id=row.id,
-                content=row.content,
-                started_at=row.started_at,
-                certain=row.outcome != OutcomeKind.UNKNOWN,
-            )
-            for row in candidates.values()
-        ]
+        sendings = [sending_from_row(row) for row in candidates.values()]
         found = owner(sendings, FoundText(content=text.content, created_at=instant))
         if found is not None:
             return candidates[found.attempt_id]
@@ -472,15 +452,7 @@ def _candidates(
     """Attempts of about that time which may have arrived, and which no other text stands for."""
     linked = callrail_texts.alias()
     query = (
-        sa.select(
-            attempts.c.id,
-            attempts.c.started_at,
-            attempts.c.outcome,
-            attempts.c.tracking_number,
-            attempts.c.recipient,
-            segments.c.content,
-            messages.c.conversation_id,
-        )
+        sa.select(attempts, segments.c.content, messages.c.conversation_id)
         .join(segments, segments.c.id == attempts.c.segment_id)
         .join(messages, messages.c.seq == segments.c.message_seq)
         .where(
@@ -488,9 +460,7 @@ def _candidates(
             # What began earlier counts from later on: this much of the index is enough.
             attempts.c.counted_at >= instant - AFTER,
             attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
-            sa.or_(
-                attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
-            ),
+            MAY_HAVE_ARRIVED,
             ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
         )
     )
@@ -498,11 +468,13 @@ def _candidates(
         query = query.where(messages.c.company_id == text.company_id)
     rows: list[Row] = [*connection.execute(query)]
     if text.recipient is not None:
-        return [row for row in rows if _pair(row) == _pair(text)]
+        pair = (text.tracking_number, text.recipient)
+        return [row for row in rows if (row.tracking_number, row.recipient) == pair]
     may_be = [
         row
         for row in rows
-        if allows(_pair(row)) and len({row.conversation_id, text.conversation_id} - {None}) < 2
+        if allows((row.tracking_number, row.recipient))
+        and len({row.conversation_id, text.conversation_id} - {None}) < 2
     ]
     if len({row.recipient for row in may_be}) < 2:
         return may_be
@@ -516,18 +488,6 @@ def _candidates(
     return of_conversation if len({row.recipient for row in of_conversation}) == 1 else []
 
 
-def _pair(row: Row) -> Pair:
-    return row.tracking_number, row.recipient
-
-
-def _link(connection: sa.Connection, text: Row, attempt_id: int | None) -> None:
-    connection.execute(
-        sa.update(callrail_texts)
-        .where(callrail_texts.c.resource_id == text.resource_id)
-        .values(attempt_id=attempt_id)
-    )
-
-
 def _settle(
     connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
 ) -> Settled | None:
@@ -538,7 +498,7 @@ def _settle(
     and have been sent the same words by others.
     """
     if text.recipient is None:
-        connection.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(look_at=now))
+        set_attempt(connection, attempt_id, look_at=now)
         return None
     settled = settle_as_sent(connection, now, attempt_id, WORDS.format(text.written_at), interval)
     if text.conversation_id is not None:

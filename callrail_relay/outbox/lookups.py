@@ -24,7 +24,10 @@ from callrail_relay.outbox.rows import (
     Row,
     change_account,
     has_requests,
+    latest,
+    message_of,
     message_status,
+    of_pair,
     route_from_row,
     set_attempt,
     set_message,
@@ -47,7 +50,8 @@ def claim_lookup(
     with_room = [
         account_id
         for account_id in connection.scalars(_DUE_ACCOUNTS, {"now": now})
-        if account_id in policy.accounts and _has_requests(connection, now, account_id, policy)
+        if account_id in policy.accounts
+        and has_requests(connection, now, account_id, policy.requests_per_hour)
     ]
     if not with_room:
         return None
@@ -68,7 +72,7 @@ def claim_lookup(
         return None
     lease_until = now + policy.lease
     set_attempt(connection, attempt.id, look_until=lease_until)
-    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    message = message_of(connection, attempt.message_seq)
     route = route_from_row(message)
     assert route is not None  # noqa: S101 - an attempt was made from it
     return DueLookup(
@@ -93,23 +97,11 @@ _FREE_ATS = (
 )
 
 
-def _has_requests(connection: sa.Connection, now: datetime, account_id: str, policy: LookupPolicy) -> bool:
-    return has_requests(connection, now, account_id, policy.requests_per_hour)
-
-
 def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
     """The conversation of the latest text to the same person from the same number."""
-    query = (
-        sa.select(messages.c.conversation_id)
-        .where(
-            messages.c.recipient == attempt.recipient,
-            messages.c.tracking_number == attempt.tracking_number,
-            messages.c.conversation_id.is_not(None),
-        )
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-    )
-    return connection.scalar(query)
+    to_them = of_pair(messages, attempt.tracking_number, attempt.recipient)
+    known = messages.c.conversation_id.is_not(None)
+    return connection.scalar(latest(messages.c.conversation_id, *to_them, known))
 
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
@@ -119,7 +111,7 @@ def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) 
     free_ats = [
         # Where the requests of the hour are used, it is asked again in a while, and not all the time.
         now + NO_REQUESTS_RETRY
-        if row.free_at <= now and not _has_requests(connection, now, row.account_id, policy)
+        if row.free_at <= now and not has_requests(connection, now, row.account_id, policy.requests_per_hour)
         else row.free_at
         for row in connection.execute(_FREE_ATS, {"now": now})
         if row.account_id in policy.accounts
@@ -137,7 +129,9 @@ def record_lookup(
     says so, sent once more. One that was settled meanwhile stays as it is.
     """
     change_account(connection, now, due.route.account_id)
-    _note(connection, now, due.attempt_id, due.route.account_id, _words(lookup), lookup.requests)
+    seen, requests = len(lookup.texts), lookup.requests
+    detail = f"Checked with CallRail: outgoing texts there: {seen}, requests made: {requests}."
+    _note(connection, now, due.attempt_id, due.route.account_id, detail, requests)
     if _attempt(connection, due.attempt_id).outcome != OutcomeKind.UNKNOWN:
         return []
     found = match(_sendings(connection, due, lookup), lookup.texts)
@@ -172,12 +166,6 @@ def record_failed_lookup(
         _leave_to_a_person(connection, attempt, Reason("unknown", {"problem": "not_asked"}))
 
 
-def _words(lookup: Lookup) -> str:
-    return (
-        f"Checked with CallRail: outgoing texts there: {len(lookup.texts)}, requests made: {lookup.requests}."
-    )
-
-
 def _attempt(connection: sa.Connection, attempt_id: int) -> Row:
     return connection.execute(sa.select(attempts).where(attempts.c.id == attempt_id)).one()
 
@@ -201,27 +189,28 @@ def _sendings(connection: sa.Connection, due: DueLookup, lookup: Lookup) -> list
     """
     first, last = reach(due.started_at, lookup.texts)
     query = (
-        sa.select(attempts.c.id, attempts.c.started_at, attempts.c.outcome, segments.c.content)
+        sa.select(attempts, segments.c.content)
         .join(segments, segments.c.id == attempts.c.segment_id)
         .join(messages, messages.c.seq == segments.c.message_seq)
         .where(
             messages.c.company_id == due.route.company_id,
             messages.c.recipient == due.recipient,
             attempts.c.started_at.between(first, last),
-            sa.or_(
-                attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
-            ),
+            MAY_HAVE_ARRIVED,
         )
     )
-    return [
-        Sending(
-            attempt_id=row.id,
-            content=row.content,
-            started_at=row.started_at,
-            certain=row.outcome != OutcomeKind.UNKNOWN,
-        )
-        for row in connection.execute(query)
-    ]
+    return [sending_from_row(row) for row in connection.execute(query)]
+
+
+def sending_from_row(row: Row) -> Sending:
+    """An attempt, with the content of its segment."""
+    certain = row.outcome != OutcomeKind.UNKNOWN
+    return Sending(attempt_id=row.id, content=row.content, started_at=row.started_at, certain=certain)
+
+
+MAY_HAVE_ARRIVED = sa.or_(
+    attempts.c.outcome.in_([OutcomeKind.SENT, OutcomeKind.UNKNOWN]), attempts.c.outcome.is_(None)
+)
 
 
 def settle_as_sent(
@@ -235,30 +224,26 @@ def settle_as_sent(
     """
     attempt = _attempt(connection, attempt_id)
     segment = connection.execute(sa.select(segments).where(segments.c.id == attempt.segment_id)).one()
-    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
-    set_attempt(
-        connection,
-        attempt_id,
-        outcome=OutcomeKind.SENT,
-        detail=detail,
-        look_at=None,
-        look_until=None,
-        blocks_until=None,
-    )
+    message = message_of(connection, attempt.message_seq)
+    over = {"look_at": None, "look_until": None, "blocks_until": None}
+    set_attempt(connection, attempt_id, outcome=OutcomeKind.SENT, detail=detail, **over)
     _note(connection, now, attempt_id, attempt.account_id, detail)
     if segment.status != Status.SENDING:
         set_segment(connection, segment.id, status=Status.SENT)
-        _withdraw_pieces(connection, segment)
+        # Were it refused after that, and cut into pieces: they are not needed.
+        pieces = (segments.c.message_seq == segment.message_seq, segments.c.replaces == segment.id)
+        waiting = sa.update(segments).where(*pieces, segments.c.status.not_in([Status.SENT, Status.SENDING]))
+        connection.execute(waiting.values(status=Status.CANCELLED))
     if segment.status == Status.FAILED:
         _queue_again(connection, message.seq, (Status.CANCELLED,))
     status = Status(message.status)
     if status is not Status.CANCELLED:
         status = message_status(connection, message.seq)
-    reasons = list(message.reasons)
+    reasons = message.reasons
     if status not in (Status.UNKNOWN, Status.FAILED):
         # What kept it is over, and what had not left of it follows now.
-        over = ("unknown", "incomplete", "refused", "too_old")
-        reasons = [reason for reason in reasons if reason.code not in over]
+        settled = ("unknown", "incomplete", "refused", "too_old")
+        reasons = [reason for reason in reasons if reason.code not in settled]
     twice = _is_twice(connection, segment)
     if twice:
         reasons = flagged_twice(reasons)
@@ -271,21 +256,6 @@ def settle_as_sent(
         not_before=now + interval,
     )
     return Settled(message_id=message.id, status=status, detail=detail, twice=twice)
-
-
-def _withdraw_pieces(connection: sa.Connection, whole: Row) -> None:
-    """Cancel the pieces that a refused segment was cut into: it arrived before, as a whole."""
-    connection.execute(
-        sa.update(segments)
-        .where(*_pieces_of(whole, segments), segments.c.status.not_in([Status.SENT, Status.SENDING]))
-        .values(status=Status.CANCELLED)
-    )
-
-
-def _pieces_of(whole: Row | sa.FromClause, pieces: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """What is true of the pieces of a segment; by the message, for which there is an index."""
-    of = whole.c if isinstance(whole, sa.FromClause) else whole
-    return pieces.c.message_seq == of.message_seq, pieces.c.replaces == of.id
 
 
 def _is_twice(connection: sa.Connection, segment: Row) -> bool:
@@ -304,8 +274,7 @@ def _is_twice(connection: sa.Connection, segment: Row) -> bool:
 
 def flagged_twice(reasons: Iterable[Reason]) -> list[Reason]:
     """The reasons with the news that CallRail took the text twice."""
-    others = [reason for reason in reasons if reason.code != "sent_twice"]
-    return [*others, Reason("sent_twice")]
+    return [*(reason for reason in reasons if reason.code != "sent_twice"), Reason("sent_twice")]
 
 
 def _not_found(
@@ -314,14 +283,8 @@ def _not_found(
     attempt = _attempt(connection, due.attempt_id)
     look_at = policy.next_look(attempt.finished_at, answered=True, now=now)
     blocks_until = attempt.blocks_until if look_at is not None else None
-    set_attempt(
-        connection,
-        due.attempt_id,
-        look_at=look_at,
-        look_until=None,
-        looks=attempt.looks + 1,
-        blocks_until=blocks_until,
-    )
+    looked = {"look_at": look_at, "look_until": None, "looks": attempt.looks + 1}
+    set_attempt(connection, due.attempt_id, blocks_until=blocks_until, **looked)
     if look_at is not None or not _is_open_question(connection, attempt):
         return []
     if policy.on_unknown is OnUnknown.RESEND_ONCE and not like_it:
@@ -335,21 +298,15 @@ def _not_found(
 
 def _is_open_question(connection: sa.Connection, attempt: Row) -> bool:
     """Whether a message is unknown because of this attempt's segment, and not settled by a later attempt."""
-    query = (
-        sa.select(messages.c.seq)
-        .join(segments, segments.c.message_seq == messages.c.seq)
-        .where(
-            segments.c.id == attempt.segment_id,
-            segments.c.status == Status.UNKNOWN,
-            messages.c.status == Status.UNKNOWN,
-        )
+    query = sa.select(segments.c.status, messages.c.status).where(
+        segments.c.id == attempt.segment_id, messages.c.seq == segments.c.message_seq
     )
-    return connection.execute(query).first() is not None
+    return set(connection.execute(query).one()) == {Status.UNKNOWN}
 
 
 def _leave_to_a_person(connection: sa.Connection, attempt: Row, reason: Reason) -> None:
     """Say in the message what was found, so that a person decides."""
-    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    message = message_of(connection, attempt.message_seq)
     others = [one for one in message.reasons if one.code != "unknown"]
     set_message(connection, message.seq, reasons=[reason, *others])
 
@@ -359,7 +316,7 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
     earlier = sa.select(sa.func.count()).where(
         attempts.c.segment_id == attempt.segment_id, attempts.c.outcome == OutcomeKind.UNKNOWN
     )
-    message = connection.execute(sa.select(messages).where(messages.c.seq == attempt.message_seq)).one()
+    message = message_of(connection, attempt.message_seq)
     if connection.execute(earlier).scalar_one() > 1:
         return []
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
@@ -384,12 +341,9 @@ def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable
     Queue the segments of a message in one of *statuses* that were not replaced, or whose longer one arrived.
     """
     piece, whole = segments.alias(), segments.alias()
-    replaced = sa.exists().where(*_pieces_of(segments, piece))
-    arrived = sa.exists().where(whole.c.id == segments.c.replaces, whole.c.status == Status.SENT)
-    connection.execute(
-        sa.update(segments)
-        .where(
-            segments.c.message_seq == message_seq, segments.c.status.in_(tuple(statuses)), ~replaced, ~arrived
-        )
-        .values(status=Status.QUEUED)
+    replaced = sa.exists().where(
+        piece.c.message_seq == segments.c.message_seq, piece.c.replaces == segments.c.id
     )
+    arrived = sa.exists().where(whole.c.id == segments.c.replaces, whole.c.status == Status.SENT)
+    ended = (segments.c.message_seq == message_seq, segments.c.status.in_(tuple(statuses)))
+    connection.execute(sa.update(segments).where(*ended, ~replaced, ~arrived).values(status=Status.QUEUED))

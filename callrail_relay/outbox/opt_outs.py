@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import InboundPolicy, PollPolicy
 from callrail_relay.domain.opt_outs import OptOut, Origin, PossibleOptOut
 from callrail_relay.domain.routing import Route
-from callrail_relay.outbox.rows import insert_into, look_at_all, portions
+from callrail_relay.outbox.rows import insert_into, look_at_all, of_pair, portions
 from callrail_relay.outbox.tables import (
     accounts,
     attempts,
@@ -36,7 +36,7 @@ def add_opt_out(
     """
     settle_possible_opt_out(connection, tracking_number, recipient)
     waiting = sa.select(messages.c.account_id).where(
-        messages.c.tracking_number == tracking_number, messages.c.recipient == recipient, is_open()
+        *of_pair(messages, tracking_number, recipient), is_open()
     )
     look_at_all(connection, now, accounts.c.id.in_(waiting))
     entry = {"tracking_number": tracking_number, "recipient": recipient, "reason": reason}
@@ -47,19 +47,15 @@ def add_opt_outs(connection: sa.Connection, now: datetime, entries: Sequence[Opt
     """The same for all *entries*, with the instants they bring; returns how many were not there before."""
     look_at_all(connection, now)
     added = sum(_insert(connection, portion) for portion in portions(asdict(one) for one in entries))
-    opted_out = sa.exists().where(
-        opt_outs.c.tracking_number == possible_opt_outs.c.tracking_number,
-        opt_outs.c.recipient == possible_opt_outs.c.recipient,
-    )
+    asked = possible_opt_outs.c
+    opted_out = sa.exists().where(*of_pair(opt_outs, asked.tracking_number, asked.recipient))
     connection.execute(sa.delete(possible_opt_outs).where(opted_out))
     return added
 
 
-def _insert(connection: sa.Connection, entries: Sequence[OptOut]) -> int:
+def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:
     """Add those that are not there yet; returns how many those were."""
-    added = (
-        insert_into(connection, opt_outs).values([asdict(one) for one in entries]).on_conflict_do_nothing()
-    )
+    added = insert_into(connection, opt_outs).values(entries).on_conflict_do_nothing()
     return len(connection.execute(added.returning(opt_outs.c.recipient)).all())
 
 
@@ -107,8 +103,7 @@ def is_opted_out(connection: sa.Connection, now: datetime, tracking_number: str,
 
 
 _OPTED_OUT = sa.select(opt_outs.c.recipient).where(
-    opt_outs.c.tracking_number == sa.bindparam("tracking_number"),
-    opt_outs.c.recipient == sa.bindparam("recipient"),
+    *of_pair(opt_outs, sa.bindparam("tracking_number"), sa.bindparam("recipient"))
 )
 
 
@@ -121,9 +116,7 @@ def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, r
     pair = {"tracking_number": tracking_number, "recipient": recipient}
     if connection.execute(_OPTED_OUT, pair).first() is not None:
         return False
-    asked = insert_into(connection, possible_opt_outs).values(
-        words=reply.words, written_at=reply.written_at, **pair
-    )
+    asked = insert_into(connection, possible_opt_outs).values(pair | asdict(reply))
     connection.execute(
         asked.on_conflict_do_update(
             index_elements=[possible_opt_outs.c.tracking_number, possible_opt_outs.c.recipient],
@@ -154,9 +147,7 @@ def settle_possible_opt_out(
     connection: sa.Connection, tracking_number: str, recipient: str, *, until: datetime | None = None
 ) -> None:
     """Ask no more about what a person replied, up to *until* if it is given."""
-    which = sa.delete(possible_opt_outs).where(
-        possible_opt_outs.c.tracking_number == tracking_number, possible_opt_outs.c.recipient == recipient
-    )
+    which = sa.delete(possible_opt_outs).where(*of_pair(possible_opt_outs, tracking_number, recipient))
     connection.execute(which if until is None else which.where(possible_opt_outs.c.written_at <= until))
 
 

@@ -81,8 +81,7 @@ def record(
         place_replies(connection, now, known.message_seq)
     twice = isinstance(outcome, Sent) and (known.sent_before or known.whole_arrived or known.piece_arrived)
     if twice:
-        reasons = flagged_twice(known.message_reasons)
-        set_message(connection, known.message_seq, reasons=reasons)
+        set_message(connection, known.message_seq, reasons=flagged_twice(known.message_reasons))
     after = _corrected(connection, now, outcome, consequence, known)
     if after != account:
         write_account(connection, after)
@@ -171,17 +170,17 @@ def settle_abandoned(
     if node is not None:
         look_at_all(connection, now)
         abandoned = sa.or_(abandoned, attempts.c.node == node)
-    query = (
-        sa.select(attempts.c.id)
-        .where(attempts.c.finished_at.is_(None), abandoned)
-        # By account first: locks are taken in one order everywhere.
-        .order_by(attempts.c.account_id, attempts.c.id)
-    )
     recorded = (
         record(connection, now, attempt_id, RELAY_STOPPED, interval=interval, random=random, lookups=lookups)
-        for attempt_id in connection.scalars(query).all()
+        for attempt_id in connection.scalars(_open_attempts(abandoned)).all()
     )
     return [one for one in recorded if isinstance(one, RecordResult)]
+
+
+def _open_attempts(which: sa.ColumnElement[bool]) -> sa.Select[int]:
+    # By account first: locks are taken in one order everywhere.
+    query = sa.select(attempts.c.id).where(attempts.c.finished_at.is_(None), which)
+    return query.order_by(attempts.c.account_id, attempts.c.id)
 
 
 def settle_unsent(
@@ -195,14 +194,9 @@ def settle_unsent(
     random: Random,
 ) -> list[RecordResult]:
     """Record *outcome* for every open attempt of *node* but those it knows of."""
-    query = (
-        sa.select(attempts.c.id)
-        .where(attempts.c.finished_at.is_(None), attempts.c.node == node)
-        .order_by(attempts.c.account_id, attempts.c.id)
-    )
     recorded = (
         record(connection, now, attempt_id, outcome, interval=interval, random=random)
-        for attempt_id in connection.scalars(query).all()
+        for attempt_id in connection.scalars(_open_attempts(attempts.c.node == node)).all()
         if attempt_id not in known
     )
     return [one for one in recorded if isinstance(one, RecordResult)]
@@ -219,19 +213,15 @@ def _finish_attempt(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, consequence: Consequence
 ) -> bool:
     """Write the outcome where there is none yet; False where there is one."""
-    changed = connection.execute(
-        _FINISH,
-        {
-            "of": attempt_id,
-            "finished_at": now,
-            "outcome": outcome.kind,
-            "http_status": outcome.http_status,
-            "detail": outcome.detail,
-            # CallRail may have counted it at the very end, so our window begins there.
-            "counted_at": now if consequence.costs_budget else None,
-        },
-    )
-    return changed.rowcount == 1
+    changes = {
+        "finished_at": now,
+        "outcome": outcome.kind,
+        "http_status": outcome.http_status,
+        "detail": outcome.detail,
+        # CallRail may have counted it at the very end, so our window begins there.
+        "counted_at": now if consequence.costs_budget else None,
+    }
+    return connection.execute(_FINISH, {"of": attempt_id, **changes}).rowcount == 1
 
 
 def _late(
@@ -241,9 +231,8 @@ def _late(
     settled_as = connection.scalar(sa.select(attempts.c.outcome).where(attempts.c.id == attempt_id))
     if not isinstance(outcome, Sent) or settled_as != OutcomeKind.UNKNOWN:
         return None
-    settled = settle_as_sent(
-        connection, now, attempt_id, "CallRail's answer came late: it took the text.", interval
-    )
+    detail = "CallRail's answer came late: it took the text."
+    settled = settle_as_sent(connection, now, attempt_id, detail, interval)
     of_it = messages.c.id == settled.message_id
     conversation = {"conversation_id": outcome.conversation_id, "thread_id": outcome.thread_id}
     connection.execute(sa.update(messages).where(of_it).values(conversation))
@@ -256,19 +245,13 @@ def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
     """
     set_segment(connection, refused.id, status=Status.CANCELLED)
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
-    later = connection.scalars(
-        sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
-    ).all()
+    query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)
+    later = connection.scalars(query).all()
     connection.execute(sa.delete(segments).where(*queued))
     its_own = split_text(refused.content, max_characters=limit)
     pieces = [*its_own, *(piece for content in later for piece in split_text(content, max_characters=limit))]
-    write_segments(
-        connection,
-        refused.message_seq,
-        list(enumerate(pieces, start=refused.position + 1)),
-        replaces=refused.id,
-        replacing=len(its_own),
-    )
+    placed = list(enumerate(pieces, start=refused.position + 1))
+    write_segments(connection, refused.message_seq, placed, replaces=refused.id, replacing=len(its_own))
 
 
 def _record_message(
@@ -292,8 +275,7 @@ def _record_message(
     if consequence.cut_to is not None:
         changes["cut_to"] = consequence.cut_to
     if consequence.reasons:
-        reasons = (*known.message_reasons, *consequence.reasons, *_stopped(statuses))
-        changes["reasons"] = reasons
+        changes["reasons"] = (*known.message_reasons, *consequence.reasons, *_stopped(statuses))
     if status is Status.FAILED:
         queued = (segments.c.message_seq == known.message_seq, segments.c.status == Status.QUEUED)
         connection.execute(sa.update(segments).where(*queued).values(status=Status.CANCELLED))
@@ -304,10 +286,8 @@ def _record_message(
 def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
     """What to add where only a part of a message left."""
     statuses = [status for status in segment_statuses if status != Status.CANCELLED]
-    if len(statuses) == 1:
-        return ()
-    sent = statuses.count(Status.SENT)
-    return (Reason("incomplete", {"sent": sent, "segments": len(statuses)}),)
+    counts = {"sent": statuses.count(Status.SENT), "segments": len(statuses)}
+    return () if len(statuses) == 1 else (Reason("incomplete", counts),)
 
 
 def _corrected(

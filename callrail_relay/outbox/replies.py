@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from callrail_relay.domain.inbound import LONGEST, Company, DuePoll, Forward, PollPolicy
 from callrail_relay.outbox.accept import ensure_account
 from callrail_relay.outbox.opt_outs import with_known_companies
-from callrail_relay.outbox.rows import Row, change_account, has_requests
+from callrail_relay.outbox.rows import Row, change_account, has_requests, latest, of_pair, set_text
 from callrail_relay.outbox.tables import EPOCH, callrail_texts, messages, polls
 
 
@@ -28,13 +28,9 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
             continue
         since = policy.since(now, _polled_at(connection, company))
         connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))
-        id_ = connection.execute(
-            sa.insert(polls)
-            .values(
-                account_id=account_id, company_id=company_id, began_at=now, lease_until=now + policy.lease
-            )
-            .returning(polls.c.id)
-        ).scalar_one()
+        of = {"account_id": account_id, "company_id": company_id}
+        poll = sa.insert(polls).values(**of, began_at=now, lease_until=now + policy.lease)
+        id_ = connection.execute(poll.returning(polls.c.id)).scalar_one()
         return DuePoll(id=id_, account_id=account_id, company_id=company_id, since=since)
     return None
 
@@ -67,22 +63,18 @@ def last_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> d
 
 def end_poll(connection: sa.Connection, now: datetime, poll_id: int, requests: int, *, well: bool) -> None:
     """Note what a poll took; what one that did not end *well* should have covered is covered by the next."""
-    connection.execute(
-        sa.update(polls)
-        .where(polls.c.id == poll_id)
-        .values(requests=requests, lease_until=now, finished_at=now if well else None)
-    )
+    ended = {"requests": requests, "lease_until": now, "finished_at": now if well else None}
+    connection.execute(sa.update(polls).where(polls.c.id == poll_id).values(ended))
 
 
 def _due_at(connection: sa.Connection, company: Company, policy: PollPolicy) -> datetime:
     """When the next poll of a company is due; EPOCH if none counts yet."""
-    latest = connection.execute(
-        sa.select(polls).where(*_of(company)).order_by(polls.c.began_at.desc(), polls.c.id.desc()).limit(1)
-    ).first()
-    if latest is None or latest.began_at < (policy.not_before or EPOCH):
+    newest = sa.select(polls).where(*_of(company)).order_by(polls.c.began_at.desc(), polls.c.id.desc())
+    poll = connection.execute(newest.limit(1)).first()
+    if poll is None or poll.began_at < (policy.not_before or EPOCH):
         return EPOCH
-    pause = policy.every if latest.finished_at is not None else policy.retry or policy.every
-    due_at: datetime = max(latest.began_at + pause, latest.lease_until)
+    pause = policy.every if poll.finished_at is not None else policy.retry or policy.every
+    due_at: datetime = max(poll.began_at + pause, poll.lease_until)
     return due_at
 
 
@@ -100,19 +92,15 @@ def _of(company: Company) -> tuple[sa.ColumnElement[bool], ...]:
 
 def next_forward(connection: sa.Connection, now: datetime) -> datetime | None:
     """When the next reply is to be passed on; None when none is."""
-    query = sa.select(sa.func.min(callrail_texts.c.forward_at)).where(
-        callrail_texts.c.forward_at.is_not(None)
+    forward_at = callrail_texts.c.forward_at
+    due: datetime | None = connection.scalar(
+        sa.select(sa.func.min(forward_at)).where(forward_at.is_not(None))
     )
-    due: datetime | None = connection.scalar(query)
     return due
 
 
 def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) -> Forward | None:
-    """
-    Take the reply that has waited longest; None where none is due.
-
-    Nobody else takes it while the lease lasts.
-    """
+    """Take the reply that has waited longest, for as long as the lease lasts; None if none is due."""
     query = (
         sa.select(callrail_texts)
         .where(callrail_texts.c.forward_at <= now)
@@ -123,12 +111,10 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
     row = connection.execute(query).first()
     if row is None:
         return None
-    connection.execute(
-        sa.update(callrail_texts)
-        .where(callrail_texts.c.resource_id == row.resource_id)
-        .values(forward_at=now + lease, forward_tries=row.forward_tries + 1)
-    )
-    message = _last_message(connection, row)
+    set_text(connection, row.resource_id, forward_at=now + lease, forward_tries=row.forward_tries + 1)
+    # The latest text to the person from the number that they wrote to names the opportunity in IF3.
+    last = latest(messages, *of_pair(messages, row.tracking_number, row.recipient))
+    message: Row | None = connection.execute(last).first()
     return Forward(
         resource_id=row.resource_id,
         text=row.content or "",
@@ -144,19 +130,6 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
     )
 
 
-def _last_message(connection: sa.Connection, text: Row) -> Row | None:
-    """
-    The latest text to the person from the number that they wrote to, which names the opportunity in IF3.
-    """
-    query = (
-        sa.select(messages)
-        .where(messages.c.recipient == text.recipient, messages.c.tracking_number == text.tracking_number)
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-    )
-    return connection.execute(query).first()
-
-
 def end_forward(
     connection: sa.Connection, now: datetime, resource_id: str, retry_at: datetime | None
 ) -> None:
@@ -165,8 +138,4 @@ def end_forward(
 
     A webhook may have given it its own id meanwhile: then it is passed on once more when the lease is over.
     """
-    connection.execute(
-        sa.update(callrail_texts)
-        .where(callrail_texts.c.resource_id == resource_id)
-        .values(forward_at=retry_at)
-    )
+    set_text(connection, resource_id, forward_at=retry_at)

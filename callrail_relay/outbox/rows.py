@@ -29,6 +29,7 @@ from callrail_relay.outbox.tables import (
     accounts,
     accounts_in_order,
     attempts,
+    callrail_texts,
     decisions,
     evidence,
     messages,
@@ -40,12 +41,28 @@ _ACCOUNT_FIELDS = tuple(field.name for field in fields(Account))
 
 V = TypeVar("V")
 
+Condition = sa.ColumnElement[bool]
+
 Row = sa.Row[Any]
 
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """Return an insert that takes ON CONFLICT, in the dialect of the database."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) -> tuple[Condition, Condition]:
+    """Whether a row is about this person and this number of ours; either may be a column as well."""
+    return table.c.tracking_number == tracking_number, table.c.recipient == recipient
+
+
+def message_of(connection: sa.Connection, seq: int) -> Row:
+    return connection.execute(sa.select(messages).where(messages.c.seq == seq)).one()
+
+
+def latest(of: sa.Table | sa.Column[Any], *which: Condition) -> sa.Select[Any]:
+    """Selects the latest message, or something of it, of those that fulfill this."""
+    return sa.select(of).where(*which).order_by(messages.c.seq.desc()).limit(1)
 
 
 def portions(values: Iterable[V]) -> Iterator[list[V]]:
@@ -171,6 +188,12 @@ def set_segment(connection: sa.Connection, id_: int, **values: object) -> None:
 
 def set_attempt(connection: sa.Connection, id_: int, **values: object) -> None:
     connection.execute(sa.update(attempts).where(attempts.c.id == id_).values(**values))
+
+
+def set_text(connection: sa.Connection, resource_id: str, **values: object) -> None:
+    """Change a stored text of CallRail's."""
+    which = callrail_texts.c.resource_id == resource_id
+    connection.execute(sa.update(callrail_texts).where(which).values(values))
 
 
 def keep_decision(
