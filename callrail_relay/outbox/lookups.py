@@ -101,7 +101,8 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
     """The conversation of the latest text to the same person from the same number."""
     to_them = of_pair(messages, attempt.tracking_number, attempt.recipient)
     known = messages.c.conversation_id.is_not(None)
-    return connection.scalar(latest(messages.c.conversation_id, *to_them, known))
+    id_: str | None = connection.scalar(latest(messages.c.conversation_id, *to_them, known))
+    return id_
 
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
