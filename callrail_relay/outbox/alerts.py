@@ -21,22 +21,16 @@ def read_undecided(connection: sa.Connection, now: datetime, longer_than: timede
     before = now - longer_than
     held = (
         sa.select(messages.c.received_at)
-        .where(
-            messages.c.status == Status.HELD,
-            messages.c.release_at.is_(None),
-            messages.c.received_at <= before,
-        )
+        .where(messages.c.status == Status.HELD, messages.c.release_at.is_(None))
+        .where(messages.c.received_at <= before)
         .order_by(messages.c.seq.desc())
         .limit(_MOST)
     )
     became = sa.func.max(attempts.c.finished_at)
     unknown = (
         sa.select(became)
-        .select_from(
-            messages.join(segments, segments.c.message_seq == messages.c.seq).join(
-                attempts, attempts.c.segment_id == segments.c.id
-            )
-        )
+        .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
+        .join(attempts, attempts.c.segment_id == segments.c.id)
         .where(messages.c.status == Status.UNKNOWN, attempts.c.outcome == OutcomeKind.UNKNOWN)
         .group_by(messages.c.seq)
         .having(became <= before)
@@ -104,15 +98,9 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
     """Take everything that is to be told; nobody else takes it before *lease* is over."""
-    query = (
-        sa.select(incidents)
-        .where(
-            incidents.c.told_at.is_(None),
-            sa.or_(incidents.c.telling_until.is_(None), incidents.c.telling_until <= now),
-        )
-        .order_by(incidents.c.opened_at, incidents.c.key)
-        .with_for_update(skip_locked=True)
-    )
+    free = sa.or_(incidents.c.telling_until.is_(None), incidents.c.telling_until <= now)
+    query = sa.select(incidents).where(incidents.c.told_at.is_(None), free)
+    query = query.order_by(incidents.c.opened_at, incidents.c.key).with_for_update(skip_locked=True)
     claimed = [_incident(row) for row in connection.execute(query)]
     put_off(connection, now, claimed, now + lease)
     return claimed

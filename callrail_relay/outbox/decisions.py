@@ -19,7 +19,9 @@ from callrail_relay.outbox.rows import (
     Row,
     change_account,
     keep_decision,
+    latest,
     message_status,
+    of_pair,
     set_message,
     write_account,
 )
@@ -27,17 +29,19 @@ from callrail_relay.outbox.tables import accounts, attempts, messages, opt_outs,
 
 
 def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
-    """
-    Queue a held message, overriding the reasons it shows; False if it is not held. It goes on where it
-    stopped.
-    """
+    """Queue a held message, overriding the reasons it shows, to go on where it stopped; False if not held."""
     row = _locked(connection, now, message_id, (Status.HELD,))
     if row is None:
         return False
     reasons = row.reasons
     codes = [reason.code for reason in reasons]
     keep_decision(connection, now, row.seq, Verb.APPROVE, actor, codes)
-    _settle_shown_reply(connection, row, reasons)
+    if row.recipient is not None:
+        # The reply that held it is no opt-out; one that came later was not shown, and holds the next one.
+        pair = (row.tracking_number, row.recipient)
+        reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
+        if reply is not None and guards.maybe_opted_out(reply) in reasons:
+            settle_possible_opt_out(connection, *pair)
     set_message(
         connection,
         row.seq,
@@ -50,16 +54,6 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
         release_at=now if "quiet_hours" in codes else None,
     )
     return True
-
-
-def _settle_shown_reply(connection: sa.Connection, row: Row, reasons: Iterable[Reason]) -> None:
-    """Take the reply that held a message as no opt-out, but not one that came later and was not shown."""
-    if row.recipient is None:
-        return
-    pair = (row.tracking_number, row.recipient)
-    reply = read_possible_opt_outs(connection, [row.recipient]).get(pair)
-    if reply is not None and guards.maybe_opted_out(reply) in reasons:
-        settle_possible_opt_out(connection, *pair)
 
 
 def held_alike(
@@ -80,11 +74,8 @@ def held_alike(
         .order_by(messages.c.seq)
     )
     if approvable:
-        opted_out = sa.exists().where(
-            opt_outs.c.tracking_number == messages.c.tracking_number,
-            opt_outs.c.recipient == messages.c.recipient,
-        )
-        query = query.where(~opted_out)
+        to_them = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
+        query = query.where(~sa.exists().where(*to_them))
     return [
         row.id
         for row in connection.execute(query)
@@ -117,8 +108,7 @@ def resend(connection: sa.Connection, now: datetime, message_id: str, actor: Act
 
 def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: Actor = ANONYMOUS) -> bool:
     """
-    Record that CallRail has an unknown message, as a person says; False if it is not unknown. The rest
-    follows.
+    Record that CallRail has an unknown message, as a person says; False if not unknown. The rest follows.
 
     If it was sent again, and that is unknown too, only the last one counts as sent: it arrived, not twice.
     """
@@ -181,11 +171,8 @@ def cancel(
 
 def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
     """Let nobody wait any more for what becomes of a message."""
-    connection.execute(
-        sa.update(attempts)
-        .where(_of_message(message_seq), attempts.c.blocks_until.is_not(None))
-        .values(blocks_until=None)
-    )
+    blocking = (_of_message(message_seq), attempts.c.blocks_until.is_not(None))
+    connection.execute(sa.update(attempts).where(*blocking).values(blocks_until=None))
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
@@ -238,27 +225,16 @@ def remap(
         # The account is locked, as by whoever stores a text: of two equal ones, each sees the other.
         ensure_account(connection, route.account_id)
         change_account(connection, now, route.account_id)
-    incomplete = sa.or_(
-        messages.c.recipient.is_(None), messages.c.text.is_(None), messages.c.account_id.is_(None)
-    )
-    query = sa.select(messages).where(
-        messages.c.id == remapped.id, messages.c.status == Status.HELD, incomplete
-    )
-    row = connection.execute(query.with_for_update()).one_or_none()
+    left_out = sa.or_(*(messages.c[name].is_(None) for name in ("recipient", "text", "account_id")))
+    query = sa.select(messages).where(messages.c.id == remapped.id, messages.c.status == Status.HELD)
+    row = connection.execute(query.where(left_out).with_for_update()).one_or_none()
     if row is None:
         return None
     keep_decision(connection, now, row.seq, Verb.REMAP, actor)
     verdict = _judged(connection, now, row, remapped, policy)
     status = Status.HELD if verdict.holds else Status.QUEUED
-    set_message(
-        connection,
-        row.seq,
-        status=status,
-        not_before=now,
-        release_at=verdict.release_at,
-        reasons=verdict.reasons,
-        **mapped_columns(remapped),
-    )
+    judged = {"status": status, "release_at": verdict.release_at, "reasons": verdict.reasons}
+    set_message(connection, row.seq, not_before=now, **judged, **mapped_columns(remapped))
     return status
 
 
@@ -269,18 +245,14 @@ def _judged(
     draft = remapped.draft
     if draft.route is None or draft.recipient is None or draft.text is None:
         return remapped.verdict
+    pair = (draft.route.tracking_number, draft.recipient)
+    recent = read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW)
     around = guards.Circumstances(
         now=now,
         same_text=guards.repeated(_same_text(connection, row, remapped, policy)),
-        people=guards.count_people(
-            draft.recipient,
-            draft.similarity_words(),
-            read_recent(connection, draft.route.account_id, now - guards.MASS_TEXT_WINDOW),
-        ),
-        opted_out=is_opted_out(connection, now, draft.route.tracking_number, draft.recipient),
-        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(
-            (draft.route.tracking_number, draft.recipient)
-        ),
+        people=guards.count_people(draft.recipient, draft.similarity_words(), recent),
+        opted_out=is_opted_out(connection, now, *pair),
+        possible_opt_out=read_possible_opt_outs(connection, [draft.recipient]).get(pair),
         waiting_since=row.received_at,
         recipient=draft.recipient,
     )
@@ -291,15 +263,12 @@ def _same_text(connection: sa.Connection, row: Row, remapped: NewMessage, policy
     """Return the id of the same text to the same person from just before, or from any time since."""
     if remapped.fingerprint is None:
         return None
-    query = (
-        sa.select(messages.c.id)
-        .where(
-            messages.c.fingerprint == remapped.fingerprint,
-            messages.c.seq != row.seq,
-            messages.c.received_at > row.received_at - policy.duplicate_window,
-            messages.c.status != Status.CANCELLED,
-        )
-        .order_by(messages.c.seq.desc())
-        .limit(1)
+    same_text = latest(
+        messages.c.id,
+        messages.c.fingerprint == remapped.fingerprint,
+        messages.c.seq != row.seq,
+        messages.c.received_at > row.received_at - policy.duplicate_window,
+        messages.c.status != Status.CANCELLED,
     )
-    return connection.scalar(query)
+    id_: str | None = connection.scalar(same_text)
+    return id_

@@ -21,7 +21,6 @@ BUSY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5
 """Seconds to wait for PostgreSQL to answer."""
 
-
 APPLICATION = "callrail-relay"
 """What PostgreSQL calls the connections of every command; a name of its own begins with it."""
 
@@ -141,8 +140,7 @@ def _create_sqlite(path: Path) -> None:
     the file is moved to its place with that done; several processes may do so at once.
     """
     new = path.with_name(f".{path.name}-{uuid4().hex}")
-    # Made here and not by SQLite, so that nobody else can read it from the first byte on;
-    # SQLite gives its side files the mode of the database.
+    # Made here, so that no one else can read it from the first byte on; SQLite's side files get its mode.
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o600))
     try:
         with closing(sqlite3.connect(new)) as connection:
@@ -158,9 +156,8 @@ def _create_sqlite(path: Path) -> None:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # WAL: readers and the writer do not wait for each other. FULL: a commit is on
-    # disk when it returns, which is what the webhook's 200 promises. What is deleted
-    # is overwritten: texts and phones must not stay readable in free pages.
+    # WAL: readers and the writer do not wait for each other. FULL: a commit is on disk when it returns, which
+    # is what the webhook's 200 promises. What is deleted is overwritten: texts must not stay in free pages.
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
@@ -171,8 +168,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # The driver's own transactions begin too late and lock too late: a writer takes
-    # the lock before its first read, so that what it read still holds when it writes.
+    # The driver's own transactions begin and lock too late: a writer takes the lock before its first read, so
+    # that what it read still holds when it writes.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -217,17 +214,12 @@ def translated(engine: sa.Engine) -> Iterator[None]:
     """Raise Unavailable, in words for people, for whatever the database cannot do now."""
     try:
         yield
-    except OUT_OF_ORDER as error:
-        raise Unavailable(_words(engine, error)) from error
-    except exc.DatabaseError as error:
-        # SQLite reports a damaged file this way; every other such fault is ours.
-        if not _is_damage(error):
+    except (*OUT_OF_ORDER, exc.DatabaseError) as error:
+        # SQLite reports a damaged file as DatabaseError; every other such fault is ours.
+        damage = any(words in str(getattr(error, "orig", "")) for words in ("malformed", "not a database"))
+        if not isinstance(error, OUT_OF_ORDER) and not damage:
             raise
         raise Unavailable(_words(engine, error)) from error
-
-
-def _is_damage(error: exc.DatabaseError) -> bool:
-    return any(words in str(error.orig) for words in ("malformed", "not a database"))
 
 
 _SQLITE_WORDS = (

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ from callrail_relay.domain.views import (
     Waiting,
 )
 from callrail_relay.outbox.opt_outs import is_opted_out
-from callrail_relay.outbox.rows import Row, contains, mentions
+from callrail_relay.outbox.rows import Row, contains, latest, mentions, of_pair
 from callrail_relay.outbox.tables import (
     EPOCH,
     MICROSECOND,
@@ -49,6 +49,9 @@ PILE = 10
 LOOKED_THROUGH = 30_000
 """Texts that one search for words looks through; it goes on from there when asked to."""
 
+_TO_THEM = of_pair(opt_outs, messages.c.tracking_number, messages.c.recipient)
+_IS_OPTED_OUT = sa.exists().where(*_TO_THEM).correlate(messages)
+
 ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.seq,
     messages.c.id,
@@ -62,12 +65,7 @@ ROW_COLUMNS: Sequence[sa.ColumnElement[Any]] = (
     messages.c.text,
     messages.c.sent_at,
     messages.c.release_at,
-    sa.exists()
-    .where(
-        opt_outs.c.tracking_number == messages.c.tracking_number, opt_outs.c.recipient == messages.c.recipient
-    )
-    .correlate(messages)
-    .label("is_opted_out"),
+    _IS_OPTED_OUT.label("is_opted_out"),
 )
 
 
@@ -95,16 +93,11 @@ class _Kind:
     rows: sa.Select[Any]
     count: sa.ScalarSelect[int]
 
-    @classmethod
-    def where(cls, *conditions: sa.ColumnElement[bool], count: sa.ScalarSelect[int] | None = None) -> "_Kind":
-        """Texts under *conditions*; what *count* adds up to is known without going through them."""
-        return cls(
-            rows=sa.select(*ROW_COLUMNS)
-            .where(*conditions)
-            .order_by(messages.c.seq.desc())
-            .limit(sa.bindparam("shown")),
-            count=_number(messages, *conditions) if count is None else count,
-        )
+
+def _kind(*which: sa.ColumnElement[bool], count: sa.ScalarSelect[int] | None = None) -> _Kind:
+    """Texts that fulfill this; *count* is how many those are, if that is known without going through them."""
+    rows = sa.select(*ROW_COLUMNS).where(*which).order_by(messages.c.seq.desc())
+    return _Kind(rows.limit(sa.bindparam("shown")), _number(messages, *which) if count is None else count)
 
 
 def _number(table: sa.FromClause, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
@@ -117,23 +110,18 @@ def _tallied(*statuses: Status) -> sa.ScalarSelect[int]:
     return sa.select(total).where(tallies.c.status.in_(statuses)).scalar_subquery()
 
 
-def _all_but(*statuses: Status, others: sa.ScalarSelect[int]) -> sa.ScalarSelect[int]:
-    return sa.select(_tallied(*statuses) - others).scalar_subquery()
+def _all_but(status: Status, others: _Kind) -> sa.ScalarSelect[int]:
+    return sa.select(_tallied(status) - others.count).scalar_subquery()
 
 
 _LOOKED_UP = messages.c.seq.in_(sa.select(attempts.c.message_seq).where(attempts.c.look_at.is_not(None)))
 _FROM_FIRST = messages.c.seq >= sa.bindparam("first", type_=sa.BigInteger)
-RELEASED_LATER = _Kind.where(is_released_by_itself())
-HELD = _Kind.where(
-    messages.c.status == Status.HELD,
-    messages.c.release_at.is_(None),
-    count=_all_but(Status.HELD, others=RELEASED_LATER.count),
-)
-LOOKED_UP = _Kind.where(messages.c.status == Status.UNKNOWN, _LOOKED_UP)
-UNKNOWN = _Kind.where(
-    messages.c.status == Status.UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, others=LOOKED_UP.count)
-)
-FAILED = _Kind.where(messages.c.status == Status.FAILED, _FROM_FIRST)
+_HELD, _UNKNOWN = messages.c.status == Status.HELD, messages.c.status == Status.UNKNOWN
+RELEASED_LATER = _kind(is_released_by_itself())
+HELD = _kind(_HELD, messages.c.release_at.is_(None), count=_all_but(Status.HELD, RELEASED_LATER))
+LOOKED_UP = _kind(_UNKNOWN, _LOOKED_UP)
+UNKNOWN = _kind(_UNKNOWN, ~_LOOKED_UP, count=_all_but(Status.UNKNOWN, LOOKED_UP))
+FAILED = _kind(messages.c.status == Status.FAILED, _FROM_FIRST)
 _FOR_PERSON = sa.select(HELD.count + UNKNOWN.count + FAILED.count)
 _QUEUED = sa.select(_tallied(*OPEN))
 
@@ -204,13 +192,11 @@ def read_arrivals(
 
 
 def _oldest_use(connection: sa.Connection, now: datetime, account_id: str) -> OldestUse:
-    def oldest(length: timedelta) -> datetime | None:
-        found: datetime | None = connection.scalar(
-            _OLDEST_USE, {"account_id": account_id, "since": now - length}
-        )
-        return found
-
-    return OldestUse(hour=oldest(HOUR), day=oldest(DAY))
+    hour, day = (
+        connection.scalar(_OLDEST_USE, {"account_id": account_id, "since": now - length})
+        for length in (HOUR, DAY)
+    )
+    return OldestUse(hour=hour, day=day)
 
 
 _OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
@@ -228,26 +214,22 @@ def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> T
     """
     bounds, floor = _bounds(connection, wanted)
     where = [*_narrow(connection, wanted), *bounds]
+    narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
+    query = sa.select(*ROW_COLUMNS).where(*where).order_by(messages.c.seq.desc()).limit(wanted.limit + 1)
     # By one status at a time: only so the index holds them in the order of the page.
     found = [
         row
         for one in wanted.statuses or (None,)
-        for row in connection.execute(
-            sa.select(*ROW_COLUMNS)
-            .where(*where, *of_status(one, narrow=_is_narrow(wanted)))
-            .order_by(messages.c.seq.desc())
-            .limit(wanted.limit + 1)
-        )
+        for row in connection.execute(query.where(*of_status(one, narrow=narrow)))
     ]
     found.sort(key=lambda row: row.seq, reverse=True)
     rows = tuple(_text_row(row) for row in found[: wanted.limit])
     if len(found) > wanted.limit:
         return TextPage(rows=rows, older=rows[-1].seq)
-    rest = None if floor is None else _at_most(connection, floor)
-    if rest is None:
+    rest = floor and connection.execute(latest(messages, messages.c.seq <= floor)).first()
+    if not rest:
         return TextPage(rows=rows)
-    seq, received_at = rest
-    return TextPage(rows=rows, older=seq + 1, searched_to=received_at)
+    return TextPage(rows=rows, older=rest.seq + 1, searched_to=rest.received_at)
 
 
 def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.ColumnElement[bool]], int | None]:
@@ -267,24 +249,10 @@ def _bounds(connection: sa.Connection, wanted: TextFilter) -> tuple[list[sa.Colu
 
 
 def _to_seq(connection: sa.Connection, until: datetime) -> sa.ColumnElement[bool]:
-    last = connection.scalar(
-        sa.select(messages.c.seq)
-        .where(messages.c.received_at < until)
-        .order_by(messages.c.received_at.desc(), messages.c.seq.desc())
-        .limit(1)
-    )
+    before = sa.select(messages.c.seq).where(messages.c.received_at < until)
+    newest = before.order_by(messages.c.received_at.desc(), messages.c.seq.desc()).limit(1)
+    last = connection.scalar(newest)
     return sa.false() if last is None else messages.c.seq <= last
-
-
-def _at_most(connection: sa.Connection, seq: int) -> tuple[int, datetime] | None:
-    query = (
-        sa.select(messages.c.seq, messages.c.received_at)
-        .where(messages.c.seq <= seq)
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-    )
-    found = connection.execute(query).first()
-    return None if found is None else (found.seq, found.received_at)
 
 
 def _narrow(connection: sa.Connection, wanted: TextFilter) -> Iterable[sa.ColumnElement[bool]]:
@@ -302,10 +270,6 @@ def _narrow(connection: sa.Connection, wanted: TextFilter) -> Iterable[sa.Column
         yield mentions(connection, word)
 
 
-def _is_narrow(wanted: TextFilter) -> bool:
-    return any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
-
-
 def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[bool]]:
     """
     Whether a message has *status*; beside a *narrow* condition so that no index of the status is used.
@@ -319,33 +283,21 @@ def of_status(status: Status | None, *, narrow: bool) -> list[sa.ColumnElement[b
 
 def read_history(connection: sa.Connection, now: datetime, message_id: str) -> TextHistory:
     """What is known of one text beside the message itself."""
-    row = connection.execute(
-        sa.select(
-            messages.c.approved,
-            messages.c.release_at,
-            messages.c.tracking_number,
-            messages.c.recipient,
-            submissions.c.received_at,
-            submissions.c.content_type,
-            submissions.c.query,
-            submissions.c.body,
-        )
-        .join(submissions, submissions.c.id == messages.c.submission_id)
-        .where(messages.c.id == message_id)
-    ).first()
+    of_message = (messages.c.id == message_id, submissions.c.id == messages.c.submission_id)
+    query = sa.select(
+        submissions,
+        messages.c.approved,
+        messages.c.release_at,
+        _IS_OPTED_OUT.label("is_opted_out"),
+    )
+    row = connection.execute(query.where(*of_message)).first()
     if row is None:
         return TextHistory()
+    raw = RawRequest(
+        received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
+    )
     return TextHistory(
-        approved=tuple(row.approved),
-        release_at=row.release_at,
-        raw=RawRequest(
-            received_at=row.received_at, content_type=row.content_type, query=row.query, body=row.body
-        ),
-        opted_out=(
-            row.recipient is not None
-            and row.tracking_number is not None
-            and is_opted_out(connection, now, row.tracking_number, row.recipient)
-        ),
+        approved=tuple(row.approved), release_at=row.release_at, raw=raw, opted_out=row.is_opted_out
     )
 
 
@@ -365,7 +317,7 @@ def read_conversation(
     return Conversation(
         recipient=recipient,
         tracking_number=tracking_number,
-        seller=_seller(connection, recipient),
+        seller=connection.scalar(latest(messages.c.seller, messages.c.recipient == recipient)),
         messages=tuple(shown),
         older=shown[0].at if len(said) > limit else None,
         opted_out=is_opted_out(connection, now, tracking_number, recipient),
@@ -376,8 +328,8 @@ def _ours(
     connection: sa.Connection, tracking_number: str, recipient: str, before: datetime | None, limit: int
 ) -> Iterable[ChatMessage]:
     query = (
-        sa.select(*ROW_COLUMNS)
-        .where(messages.c.recipient == recipient, messages.c.tracking_number == tracking_number)
+        sa.select(messages)
+        .where(*of_pair(messages, tracking_number, recipient))
         .order_by(messages.c.seq.desc())
         .limit(limit)
     )
@@ -397,8 +349,7 @@ def _theirs(
     query = (
         sa.select(table.c.written_at, table.c.direction, table.c.content)
         .where(
-            table.c.tracking_number == tracking_number,
-            table.c.recipient == recipient,
+            *of_pair(table, tracking_number, recipient),
             sa.or_(table.c.direction == "in", table.c.attempt_id.is_(None)),
         )
         .order_by(table.c.written_at.desc())
@@ -408,16 +359,6 @@ def _theirs(
         query = query.where(table.c.written_at < before)
     for row in connection.execute(query):
         yield ChatMessage(at=row.written_at, inbound=row.direction == "in", content=row.content)
-
-
-def _seller(connection: sa.Connection, recipient: str) -> str | None:
-    query = (
-        sa.select(messages.c.seller)
-        .where(messages.c.recipient == recipient)
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-    )
-    return connection.scalar(query)
 
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:

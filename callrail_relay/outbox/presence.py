@@ -11,8 +11,10 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -41,9 +43,8 @@ def node_name(directory: Path) -> Iterator[str]:
     """
     The first name in *directory* that no living process holds; held until the end of the block.
 
-    The operating system lets go of the lock when a process dies, however it dies. So
-    whoever gets a name knows that its former holder is gone, and that attempts which
-    it left open are nobody's. Raises Unavailable.
+    The operating system releases the lock when a process dies, however it dies. So whoever gets a name knows
+    that attempts which its former holder left open are nobody's. Raises Unavailable.
     """
     for slot in range(MOST_NODES):
         lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
@@ -86,11 +87,14 @@ def _name(path: Path) -> str:
         name = ""
     if not name:
         name = str(uuid4())
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii"
-        ) as file:
-            file.write(name)
+        _write_file(path, name)
     return name
+
+
+def _write_file(path: Path, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
 
 
 SERVE, COPY = "serve", "database copy"
@@ -144,9 +148,7 @@ class StoreLock:
 
     def note_dashboard(self, private_url: str) -> None:
         if self._node is not None:
-            self._node = Node(
-                name=self._node.name, pid=self._node.pid, since=self._node.since, private_url=private_url
-            )
+            self._node = replace(self._node, private_url=private_url)
             self._write()
 
     def release(self) -> None:
@@ -164,8 +166,7 @@ class StoreLock:
 
     def is_copied(self) -> bool:
         """Whether a copy holds the lock now. Raises Unavailable when that can't be known."""
-        by, _ = self._holder()
-        return by == COPY
+        return self._holder()[0] == COPY
 
     def _holder(self) -> tuple[str, Node] | tuple[None, None]:
         if self._node is not None:
@@ -212,9 +213,7 @@ class StoreLock:
         # The lock counts; without the note only its holder is not named. It is written in place: Windows lets
         # nobody remove a file while another program reads it.
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(note, file)
+            _write_file(self._note, json.dumps(note))
 
     def _fault(self, error: OSError) -> Unavailable:
         return Unavailable(
@@ -268,10 +267,8 @@ def note_contacts(
     """Note that CallRail answered, or failed to answer, a request that was made only to learn that."""
     values = {"answered_at" if answered else "failed_at": now}
     for account_id in sorted(account_ids):
-        statement = insert_into(connection, contacts).values(account_id=account_id, **values)
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=[contacts.c.account_id], set_=values)
-        )
+        contact = insert_into(connection, contacts).values(account_id=account_id, **values)
+        connection.execute(contact.on_conflict_do_update(index_elements=["account_id"], set_=values))
 
 
 def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequence[str]) -> dict[str, Contact]:
@@ -280,31 +277,20 @@ def read_contacts(connection: sa.Connection, now: datetime, account_ids: Sequenc
 
 
 def _contact(connection: sa.Connection, now: datetime, account_id: str) -> Contact:
+    def latest(table: sa.Table, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        newest = (sa.func.max(column) for column in columns)
+        return sa.select(*newest).where(table.c.account_id == account_id)
+
     # A look that a crash ended made no requests that are known, and tells nothing about CallRail.
     failed = sa.and_(polls.c.finished_at.is_(None), polls.c.lease_until <= now, polls.c.requests > 0)
-    looks = connection.execute(
-        sa.select(
-            sa.func.max(polls.c.finished_at).label("answered_at"),
-            sa.func.max(sa.case((failed, polls.c.lease_until))).label("failed_at"),
-        ).where(polls.c.account_id == account_id, polls.c.began_at > now - DAY)
-    ).one()
-    asked = connection.execute(
-        sa.select(sa.func.max(contacts.c.answered_at), sa.func.max(contacts.c.failed_at)).where(
-            contacts.c.account_id == account_id
-        )
-    ).one()
-    sent_at: datetime | None = connection.scalar(
-        sa.select(sa.func.max(attempts.c.counted_at)).where(
-            attempts.c.account_id == account_id,
-            attempts.c.counted_at > now - DAY,
-            attempts.c.outcome == OutcomeKind.SENT,
-        )
-    )
+    polled = latest(polls, polls.c.finished_at, sa.case((failed, polls.c.lease_until)))
+    looks = connection.execute(polled.where(polls.c.began_at > now - DAY)).one()
+    asked = connection.execute(latest(contacts, contacts.c.answered_at, contacts.c.failed_at)).one()
+    sent = (attempts.c.counted_at > now - DAY, attempts.c.outcome == OutcomeKind.SENT)
+    sent_at: datetime | None = connection.scalar(latest(attempts, attempts.c.counted_at).where(*sent))
     answered_at, failed_at = _latest(looks[0], asked[0], sent_at), _latest(looks[1], asked[1])
-    return Contact(
-        answered_at=answered_at,
-        is_lost=failed_at is not None and failed_at == _latest(failed_at, answered_at),
-    )
+    is_lost = failed_at is not None and failed_at == _latest(failed_at, answered_at)
+    return Contact(answered_at=answered_at, is_lost=is_lost)
 
 
 def _latest(*instants: datetime | None) -> datetime | None:

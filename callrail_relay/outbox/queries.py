@@ -10,6 +10,7 @@ from callrail_relay.domain.account import DAY, Account, Limits, drains_at
 from callrail_relay.domain.delivery import RECENT, UNDONE, AccountStatus, Counts
 from callrail_relay.domain.message import (
     OPEN,
+    Attempt,
     Decision,
     Evidence,
     Export,
@@ -29,7 +30,17 @@ from callrail_relay.outbox.rows import (
     read_account,
     read_decisions,
 )
-from callrail_relay.outbox.tables import attempts, evidence, is_open, messages, opt_outs, segments, tallies
+from callrail_relay.outbox.rows import portions as in_portions
+from callrail_relay.outbox.tables import (
+    attempts,
+    evidence,
+    is_open,
+    is_released_by_itself,
+    messages,
+    opt_outs,
+    segments,
+    tallies,
+)
 
 
 def list_messages(connection: sa.Connection, now: datetime, wanted: MessageFilter) -> list[Message]:
@@ -97,20 +108,14 @@ def with_segments(connection: sa.Connection, now: datetime, rows: Sequence[Row])
     """The messages of these rows, in their order."""
     by_message: dict[int, list[Segment]] = defaultdict(list)
     decided: dict[int, list[Decision]] = {}
-    # In portions, since databases limit the number of parameters of one statement.
-    for start in range(0, len(rows), 500):
-        seqs = [row.seq for row in rows[start : start + 500]]
+    for seqs in in_portions(row.seq for row in rows):
         _read_segments(connection, seqs, by_message)
         decided |= read_decisions(connection, seqs)
     blocked = _read_blocks(connection, now) if any(row.status in OPEN for row in rows) else {}
+    blocks = (blocked.get((row.tracking_number, row.recipient)) for row in rows)
     return [
-        message_from_row(
-            row,
-            tuple(by_message[row.seq]),
-            tuple(decided.get(row.seq, ())),
-            blocked.get((row.tracking_number, row.recipient)),
-        )
-        for row in rows
+        message_from_row(row, tuple(by_message[row.seq]), tuple(decided.get(row.seq, ())), until)
+        for row, until in zip(rows, blocks, strict=True)
     ]
 
 
@@ -125,43 +130,20 @@ def _read_blocks(connection: sa.Connection, now: datetime) -> dict[tuple[str, st
 
 
 def _read_segments(connection: sa.Connection, seqs: list[int], by_message: dict[int, list[Segment]]) -> None:
-    stored = connection.execute(
-        sa.select(segments)
-        .where(segments.c.message_seq.in_(seqs))
-        .order_by(segments.c.message_seq, segments.c.position)
-    ).all()
-    tries = defaultdict(list)
-    learnt = _read_evidence(connection, seqs)
-    query = (
-        sa.select(attempts)
-        .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(segments.c.message_seq.in_(seqs))))
-        .order_by(attempts.c.id)
-    )
-    for row in connection.execute(query):
-        tries[row.segment_id].append(attempt_from_row(row, tuple(learnt[row.id])))
-    for segment in stored:
-        by_message[segment.message_seq].append(
-            Segment(
-                position=segment.position,
-                content=segment.content,
-                status=Status(segment.status),
-                attempts=tuple(tries[segment.id]),
-            )
-        )
-
-
-def _read_evidence(connection: sa.Connection, seqs: list[int]) -> dict[int, list[Evidence]]:
+    of_these = segments.c.message_seq.in_(seqs)
+    tried = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
     learnt: dict[int, list[Evidence]] = defaultdict(list)
-    query = (
-        sa.select(evidence)
-        .join(attempts, attempts.c.id == evidence.c.attempt_id)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .where(segments.c.message_seq.in_(seqs))
-        .order_by(evidence.c.id)
-    )
-    for row in connection.execute(query):
+    query = sa.select(evidence).join(attempts, attempts.c.id == evidence.c.attempt_id).where(tried)
+    for row in connection.execute(query.order_by(evidence.c.id)):
         learnt[row.attempt_id].append(Evidence(noted_at=row.noted_at, detail=row.detail))
-    return learnt
+    tries: dict[int, list[Attempt]] = defaultdict(list)
+    for row in connection.execute(sa.select(attempts).where(tried).order_by(attempts.c.id)):
+        tries[row.segment_id].append(attempt_from_row(row, tuple(learnt[row.id])))
+    for row in connection.execute(sa.select(segments).where(of_these).order_by(segments.c.position)):
+        status = Status(row.status)
+        by_message[row.message_seq].append(
+            Segment(position=row.position, content=row.content, status=status, attempts=tuple(tries[row.id]))
+        )
 
 
 def count_by_status(connection: sa.Connection, now: datetime) -> dict[Status, int]:
@@ -183,20 +165,11 @@ def read_standings(
 def _standing(connection: sa.Connection, now: datetime, account_id: str, limits: Limits) -> AccountStatus:
     account = read_account(connection, account_id)
     hour, day = read_windows(connection, now, account, limits, used=count_used(connection, now, account_id))
-    pending = count_pending(connection, account_id)
-    return AccountStatus(
-        account=account,
-        hour=hour,
-        day=day,
-        pending=pending,
-        drains_at=_drains_at(connection, now, account, limits, pending, at_once=min(hour.room, day.room)),
-    )
-
-
-def count_pending(connection: sa.Connection, account_id: str) -> int:
-    """Segments of open messages that have not left yet."""
     planned, *gone = (connection.scalar(one, {"account_id": account_id}) or 0 for one in (_PLANNED, *_GONE))
-    return int(planned) - sum(gone)
+    # Segments of open messages that were not sent yet.
+    pending = int(planned) - sum(gone)
+    drains_at = _drains_at(connection, now, account, limits, pending, at_once=min(hour.room, day.room))
+    return AccountStatus(account=account, hour=hour, day=day, pending=pending, drains_at=drains_at)
 
 
 _OPEN_TALLY = tallies.c.status.in_(OPEN)
@@ -292,7 +265,7 @@ def read_counts(connection: sa.Connection, now: datetime) -> Counts:
         undone=undone,
         oldest={status: instant for status, instant in oldest.items() if instant is not None},
         recent={status: found[status] for status in Status},
-        releasing=count_releasing(connection, now),
+        releasing=_count_where(connection, is_released_by_itself()),
         look_ups=_count_where(connection, attempts.c.look_at.is_not(None)),
     )
 
@@ -302,17 +275,8 @@ def _count_where(connection: sa.Connection, which: sa.ColumnElement[bool]) -> in
 
 
 def _oldest(connection: sa.Connection, status: Status) -> datetime | None:
-    query = (
-        sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq).limit(1)
-    )
-    return connection.scalar(query)
-
-
-def count_releasing(connection: sa.Connection, now: datetime) -> int:
-    """Held texts that leave by themselves, as those of quiet hours do."""
-    return _count_where(
-        connection, sa.and_(messages.c.release_at.is_not(None), messages.c.status == Status.HELD)
-    )
+    query = sa.select(messages.c.received_at).where(messages.c.status == status).order_by(messages.c.seq)
+    return connection.scalar(query.limit(1))
 
 
 def count_opt_outs(connection: sa.Connection, now: datetime) -> int:

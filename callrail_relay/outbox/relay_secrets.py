@@ -18,11 +18,8 @@ def end_tokens(
         (ended_tokens.c.ends_at < statement.excluded.ends_at, ended_tokens.c.ends_at),
         else_=statement.excluded.ends_at,
     )
-    rows = [{"digest": digest, "ends_at": at or now} for digest in digests]
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[ended_tokens.c.digest], set_={"ends_at": sooner}),
-        rows,
-    )
+    sooner_wins = statement.on_conflict_do_update(index_elements=["digest"], set_={"ends_at": sooner})
+    connection.execute(sooner_wins, [{"digest": digest, "ends_at": at or now} for digest in digests])
 
 
 def read_ended_tokens(connection: sa.Connection, now: datetime) -> frozenset[str]:
@@ -43,7 +40,6 @@ def read_relay_secret(connection: sa.Connection, _now: datetime, proposed: str) 
     found: str | None = connection.scalar(known)
     if found is not None:
         return found
-    connection.execute(
-        insert_into(connection, relay_secret).values(id=1, value=proposed).on_conflict_do_nothing()
-    )
+    first = insert_into(connection, relay_secret).values(id=1, value=proposed)
+    connection.execute(first.on_conflict_do_nothing())
     return str(connection.execute(known).scalar_one())

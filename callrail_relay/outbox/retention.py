@@ -1,8 +1,7 @@
 """
-Removing what is personal from texts that ended long ago.
+Removing what is personal from texts that ended long ago: words, phones, names and raw bodies.
 
-Words, phones, names and raw bodies go; ids, instants, outcomes and opt-outs stay. What is queued, held or
-unknown is kept, however old it is.
+Ids, instants, outcomes and opt-outs stay, and so does what is queued, held or unknown, however old it is.
 """
 
 from collections.abc import Sequence
@@ -61,17 +60,11 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
     seqs = connection.scalars(sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids))).all()
     of_these = segments.c.message_seq.in_(seqs)
-    connection.execute(
-        sa.update(messages)
-        .where(messages.c.seq.in_(seqs))
-        .values(recipient=None, text=None, seller=None, fingerprint=None)
-    )
+    nothing = {"recipient": None, "text": None, "seller": None, "fingerprint": None}
+    connection.execute(sa.update(messages).where(messages.c.seq.in_(seqs)).values(nothing))
     _forget_typed(connection, seqs)
-    connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these)))
-        .values(recipient="")
-    )
+    of_attempts = attempts.c.segment_id.in_(sa.select(segments.c.id).where(of_these))
+    connection.execute(sa.update(attempts).where(of_attempts).values(recipient=""))
     connection.execute(sa.update(segments).where(of_these).values(content=""))
     connection.execute(sa.update(decisions).where(decisions.c.message_seq.in_(seqs)).values(note=None))
     connection.execute(sa.delete(repeat_keys).where(repeat_keys.c.submission_id.in_(ids)))
@@ -85,9 +78,8 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
     """Take what people typed out of the reasons that show it."""
     rows = connection.execute(sa.select(messages.c.seq, messages.c.reasons).where(messages.c.seq.in_(seqs)))
     for seq, stored in rows.all():
-        reasons = stored
-        kept = [reason.without_typed() for reason in reasons]
-        if kept != list(reasons):
+        kept = [reason.without_typed() for reason in stored]
+        if kept != list(stored):
             set_message(connection, seq, reasons=kept)
 
 

@@ -97,9 +97,8 @@ def try_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Ac
 
 def change_account_of(connection: sa.Connection, now: datetime, attempt_id: int) -> Account:
     """As ``change_account``, for the account of an attempt."""
-    return account_from_row(
-        connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one()
-    )
+    row = connection.execute(_CHANGE_ACCOUNT_OF, {"attempt_id": attempt_id, "now": now}).one()
+    return account_from_row(row)
 
 
 def look_at_all(connection: sa.Connection, now: datetime, *which: sa.ColumnElement[bool]) -> None:
@@ -205,16 +204,8 @@ def keep_decision(
     overridden: Iterable[str] = (),
 ) -> None:
     """Keep who decided what on a message, and why."""
-    connection.execute(
-        sa.insert(decisions).values(
-            message_seq=message_seq,
-            decided_at=now,
-            verb=verb,
-            person=actor.name,
-            note=actor.note,
-            reasons=list(overridden),
-        )
-    )
+    decided = {"message_seq": message_seq, "decided_at": now, "verb": verb, "reasons": list(overridden)}
+    connection.execute(sa.insert(decisions).values(decided | {"person": actor.name, "note": actor.note}))
 
 
 def read_decisions(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, list[Decision]]:
@@ -260,22 +251,18 @@ def write_segments(
     replacing: int = 0,
 ) -> None:
     """Add segments that wait to leave, each with its position; the first *replacing* replace another one."""
-    connection.execute(
-        sa.insert(segments),
-        [
-            {
-                "message_seq": message_seq,
-                "position": position,
-                "content": content,
-                "status": Status.QUEUED,
-                "replaces": replaces if number < replacing else None,
-            }
-            for number, (position, content) in enumerate(pieces)
-        ],
-    )
-    connection.execute(
-        sa.update(messages).where(messages.c.seq == message_seq).values(segment_count=pieces[-1][0])
-    )
+    rows = [
+        {
+            "message_seq": message_seq,
+            "position": position,
+            "content": content,
+            "status": Status.QUEUED,
+            "replaces": replaces if number < replacing else None,
+        }
+        for number, (position, content) in enumerate(pieces)
+    ]
+    connection.execute(sa.insert(segments), rows)
+    set_message(connection, message_seq, segment_count=pieces[-1][0])
 
 
 def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
@@ -284,20 +271,16 @@ def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_
 
     CallRail's general limits have the same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
-    return (
-        _requests_since(connection, now - HOUR, account_id) < per_hour
-        and _requests_since(connection, now - DAY, account_id) < per_hour * 10
-    )
+    limits = ((HOUR, per_hour), (DAY, per_hour * 10))
+    return all(_requests_since(connection, now - span, account_id) < limit for span, limit in limits)
 
 
 def _requests_since(connection: sa.Connection, since: datetime, account_id: str) -> int:
-    looked_up = sa.select(sa.func.coalesce(sa.func.sum(evidence.c.requests), 0)).where(
-        evidence.c.account_id == account_id, evidence.c.noted_at > since
+    of_account = (
+        sa.select(sa.func.sum(table.c.requests)).where(table.c.account_id == account_id, at > since)
+        for table, at in ((evidence, evidence.c.noted_at), (polls, polls.c.began_at))
     )
-    polled = sa.select(sa.func.coalesce(sa.func.sum(polls.c.requests), 0)).where(
-        polls.c.account_id == account_id, polls.c.began_at > since
-    )
-    return int(connection.execute(looked_up).scalar_one()) + int(connection.execute(polled).scalar_one())
+    return sum(int(connection.scalar(requests) or 0) for requests in of_account)
 
 
 def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
@@ -306,9 +289,7 @@ def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:
 
 
 def contains(connection: sa.Connection, column: sa.Column[str | None], words: str) -> sa.ColumnElement[bool]:
-    """
-    Whether *column* contains *words* in any case. SQLite's LIKE ignores case by itself, and is twice as fast.
-    """
+    """Whether *column* contains *words* in any case, which SQLite's LIKE ignores by itself, twice as fast."""
     pattern = "%" + "".join(f"/{letter}" if letter in "/%_" else letter for letter in words) + "%"
     if connection.dialect.name == "sqlite":
         return column.like(pattern, escape="/")

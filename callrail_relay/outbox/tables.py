@@ -1,8 +1,7 @@
 """
 The tables of the outbox, the same for SQLite and PostgreSQL.
 
-Instants are stored as microseconds since 1970 in UTC: one type that both
-databases compare and index alike.
+Instants are stored as microseconds since 1970 in UTC: one type that both databases compare and index alike.
 """
 
 import json
@@ -78,9 +77,14 @@ metadata = sa.MetaData(
 
 
 def _index(
-    name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool] | None = None, unique: bool = False
+    name: str,
+    *columns: sa.Column[Any],
+    where: sa.ColumnElement[bool] | None = None,
+    given: sa.Column[Any] | None = None,
+    unique: bool = False,
 ) -> None:
-    """Make an index; with *where* only of rows for which it is true."""
+    """Make an index: with *where* only of rows for which it is true, with *given* of rows that have it."""
+    where = where if given is None else given.is_not(None)
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
@@ -150,8 +154,7 @@ def is_open(table: sa.FromClause = messages) -> sa.ColumnElement[bool]:
     """
     Whether a message is queued or under way, in the very words of the partial indexes.
 
-    The words stand in the statement itself: a database that plans it before it sees the
-    parameters cannot know that one of these indexes holds all that is asked for.
+    A database that plans a statement before it sees the parameters could not use these indexes otherwise.
     """
     return table.c.status.in_([sa.literal_column("'queued'"), sa.literal_column("'sending'")])
 
@@ -160,29 +163,23 @@ _open = messages.c.status.in_(["queued", "sending"])
 _index("ix_messages_open", messages.c.account_id, messages.c.status, messages.c.seq, where=_open)
 _index("ix_messages_due", messages.c.account_id, messages.c.not_before, where=_open)
 _index("ix_messages_open_key", messages.c.tracking_number, messages.c.recipient, messages.c.seq, where=_open)
-_cut_anew = messages.c.cut_to.is_not(None)
-_index("ix_messages_cut_anew", messages.c.account_id, where=_cut_anew)
+_index("ix_messages_cut_anew", messages.c.account_id, given=messages.c.cut_to)
 _index("ix_messages_status_seq", messages.c.status, messages.c.seq)
 _index("ix_messages_recipient_seq", messages.c.recipient, messages.c.seq)
 # CallRail's webhooks may mask phone numbers: the conversation tells whose they are.
-_in_conversation = messages.c.conversation_id.is_not(None)
-_index("ix_messages_conversation_id", messages.c.conversation_id, where=_in_conversation)
+_index("ix_messages_conversation_id", messages.c.conversation_id, given=messages.c.conversation_id)
 
 # For the dashboard: texts by day, opportunity and sender.
 _index("ix_messages_received_at", messages.c.received_at, messages.c.seq, messages.c.status)
 for _column in (messages.c.opportunity_id, messages.c.sender_id):
-    _given = _column.is_not(None)
-    _index(f"ix_messages_{_column.name}", _column, messages.c.seq, where=_given)
+    _index(f"ix_messages_{_column.name}", _column, messages.c.seq, given=_column)
 
 # What an account sent lately, to find mass texts.
 _index("ix_messages_account", messages.c.account_id, messages.c.received_at)
 
 
 def accounts_in_order(*which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """
-    Those accounts, for a statement that writes them. They are locked in one order, as by whoever needs
-    several, so that no two wait for each other.
-    """
+    """Those accounts, for a statement that writes them: locked in one order, against deadlocks."""
     return accounts.c.id.in_(sa.select(accounts.c.id).where(*which).order_by(accounts.c.id).with_for_update())
 
 
@@ -258,24 +255,21 @@ attempts = sa.Table(
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
 )
-_counted = attempts.c.counted_at.is_not(None)
-_index("ix_attempts_budget", attempts.c.account_id, attempts.c.counted_at, where=_counted)
+_index("ix_attempts_budget", attempts.c.account_id, attempts.c.counted_at, given=attempts.c.counted_at)
 _index("ix_attempts_key", attempts.c.tracking_number, attempts.c.recipient, attempts.c.finished_at)
 _unfinished = attempts.c.finished_at.is_(None)
 _index("ix_attempts_in_flight", attempts.c.account_id, attempts.c.lease_until, where=_unfinished)
 
-_looked_up = attempts.c.look_at.is_not(None)
-_index("ix_attempts_look_at", attempts.c.look_at, where=_looked_up)
-_blocks = attempts.c.blocks_until.is_not(None)
+_index("ix_attempts_look_at", attempts.c.look_at, given=attempts.c.look_at)
 _index(
     "ix_attempts_blocks",
     attempts.c.tracking_number,
     attempts.c.recipient,
     attempts.c.blocks_until,
-    where=_blocks,
+    given=attempts.c.blocks_until,
 )
 
-_index("ix_attempts_waits", attempts.c.account_id, attempts.c.blocks_until, where=_blocks)
+_index("ix_attempts_waits", attempts.c.account_id, attempts.c.blocks_until, given=attempts.c.blocks_until)
 
 # What was learnt of an attempt after its outcome was recorded, and the requests that learning it took.
 evidence = sa.Table(
@@ -379,11 +373,14 @@ _index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
 _index("ix_callrail_texts_received_at", callrail_texts.c.received_at)
 _by_others = sa.and_(callrail_texts.c.direction == "out", callrail_texts.c.attempt_id.is_(None))
 _index("ix_callrail_texts_budget", callrail_texts.c.account_id, callrail_texts.c.written_at, where=_by_others)
-_ours = callrail_texts.c.attempt_id.is_not(None)
 # No two texts stand for one attempt.
-_index("ix_callrail_texts_attempt_id", callrail_texts.c.attempt_id, unique=True, where=_ours)
-_forwarded = callrail_texts.c.forward_at.is_not(None)
-_index("ix_callrail_texts_forward", callrail_texts.c.forward_at, where=_forwarded)
+_index(
+    "ix_callrail_texts_attempt_id",
+    callrail_texts.c.attempt_id,
+    unique=True,
+    given=callrail_texts.c.attempt_id,
+)
+_index("ix_callrail_texts_forward", callrail_texts.c.forward_at, given=callrail_texts.c.forward_at)
 
 # Looking into CallRail's conversations for replies: one row for each look, which only one node takes.
 polls = sa.Table(
