@@ -1,9 +1,10 @@
 """Storing what came in."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -33,9 +34,7 @@ Stored = list[Accepted] | Repeated
 
 
 def store(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[Stored]:
-    """
-    Store what in *batch* was not stored before under the same key, or nothing; return what became of each.
-    """
+    """Store what in *batch* was not stored before under the same key, or nothing; say what became of each."""
     repeated = _repeated(connection, now, batch)
     new = [one for one, again in zip(batch, repeated, strict=True) if not again]
     accepted = iter(accept(connection, now, new))
@@ -66,9 +65,7 @@ def _repeated(
 
 
 def _take_over(connection: sa.Connection, key: bytes, old: str, new: str) -> str:
-    """
-    Give an expired key to the submission *new*; return whose it is, since another node may have been first.
-    """
+    """Give an expired key to the submission *new*; return whose it is: another node may have been first."""
     of_key = repeat_keys.c.digest == key
     change = sa.update(repeat_keys).where(of_key, repeat_keys.c.submission_id == old)
     if connection.execute(change.values(submission_id=new)).rowcount:
@@ -207,14 +204,10 @@ def _recent(
         for message in submission.messages
         if message.draft.route is not None and message.draft.similarity_words() is not None
     }
+    # The newest texts come first, and the oldest make room: a large batch costs no more than a small one.
+    newest = partial(deque[guards.RecentText], maxlen=guards.RECENT_TEXTS)
     since = now - guards.MASS_TEXT_WINDOW
-    known = {one: _newest(read_recent(connection, one, since)) for one in compared}
-    return defaultdict(_newest, known)
-
-
-def _newest(texts: Iterable[guards.RecentText] = ()) -> deque[guards.RecentText]:
-    """The newest texts come first, and the oldest make room: a large batch costs no more than a small one."""
-    return deque(texts, maxlen=guards.RECENT_TEXTS)
+    return defaultdict(newest, {one: newest(read_recent(connection, one, since)) for one in compared})
 
 
 def read_recent(connection: sa.Connection, account_id: str, since: datetime) -> list[guards.RecentText]:
@@ -313,11 +306,8 @@ def _insert(
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
     for submission, accepted in zip(batch, results, strict=True):
-        kept = [
-            _message_row(now, message, submission, one)
-            for message, one in zip(submission.messages, accepted, strict=True)
-            if one.duplicate_of is None
-        ]
+        pairs = zip(submission.messages, accepted, strict=True)
+        kept = [_message_row(now, *pair, submission) for pair in pairs if pair[1].duplicate_of is None]
         if kept:
             new_messages += kept
             new_submissions.append(
@@ -336,7 +326,7 @@ def _insert(
 
 
 def _message_row(
-    now: datetime, message: NewMessage, submission: NewSubmission, accepted: Accepted
+    now: datetime, message: NewMessage, accepted: Accepted, submission: NewSubmission
 ) -> dict[str, object]:
     return {
         "id": message.id,

@@ -92,11 +92,10 @@ def _lock_due(
     connection: sa.Connection, now: datetime, policy: ClaimPolicy, locked: list[str]
 ) -> Iterator[Account]:
     """
-    Yield the due accounts, each locked when its turn comes; those that another node has locked go into
-    *locked*.
+    Yield the due accounts, each locked when its turn comes; those locked by another node go into *locked*.
 
-    If that is so of all of them, the first one is waited for. While one is locked here, none is waited for:
-    two nodes would come to wait for each other.
+    If all are, the first one is waited for. While one is locked here, none is waited for: two nodes would
+    come to wait for each other.
     """
     alone = True
     for account_id in _due_accounts(connection, now, policy):
@@ -218,10 +217,7 @@ def _others(since: sa.ColumnElement[datetime]) -> Conditions:
     )
 
 
-USED = (
-    used(sa.bindparam("since_hour", type_=Instant)).label("hour"),
-    used(sa.bindparam("since_day", type_=Instant)).label("day"),
-)
+USED = [used(sa.bindparam(f"since_{span}", type_=Instant)).label(span) for span in ("hour", "day")]
 _USED = sa.select(*USED)
 
 
@@ -233,9 +229,7 @@ def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tup
 
 
 def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
-    """
-    The instants (``at``) from which each use of the budget counts; asks by ``account_id`` and ``since``.
-    """
+    """The instants (``at``) from which each use of the budget counts; by ``account_id`` and ``since``."""
     since = sa.bindparam("since", type_=Instant)
     ours = sa.select(attempts.c.counted_at.label("at")).where(*_ours(since), *which)
     others = sa.select(callrail_texts.c.written_at.label("at")).where(*_others(since))
@@ -312,17 +306,20 @@ _PUT_OFF = (
     .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
 )
 
+_IS_RELEASED = (
+    is_released_by_itself(),
+    messages.c.account_id == _ACCOUNT,
+    messages.c.release_at <= _NOW,
+)
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
-    .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
+    .where(*_IS_RELEASED)
     .order_by(messages.c.release_at)
     .limit(AT_ONCE)
     .with_for_update()
 )
 _FACTS = sa.select(
-    sa.exists()
-    .where(is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW)
-    .label("is_releasing"),
+    sa.exists().where(*_IS_RELEASED).label("is_releasing"),
     sa.exists()
     .where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
     .label("is_in_flight"),
@@ -360,13 +357,8 @@ def _waiting_since(row: Row) -> datetime:
 
 
 def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
-    set_message(
-        connection,
-        row.seq,
-        status=Status.HELD,
-        release_at=verdict.release_at,
-        reasons=(*row.reasons, *verdict.holds),
-    )
+    held = {"status": Status.HELD, "release_at": verdict.release_at}
+    set_message(connection, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
     return Held(message_id=row.id, reasons=verdict.holds)
 
 
@@ -380,11 +372,14 @@ def _begin(
     facts: _Facts,
 ) -> _Look:
     """Claim the next segment of *row* if its whole message fits both windows, else say when it will."""
-    stored: list[tuple[int, str]] = []
+    waiting: list[tuple[int, str]] = []
     if row.is_cut:
         found = connection.execute(_STORED_SEGMENTS, {"message_seq": row.seq})
-        stored = [(segment.position, segment.content) for segment in found]
-    waiting = stored or _planned_segments(policy, account, row)
+        waiting = [(segment.position, segment.content) for segment in found]
+    if not waiting:
+        # Cut when its turn comes, by the length that holds now.
+        limit = min(policy.max_characters, account.max_characters or policy.max_characters)
+        waiting = list(enumerate(split_text(row.text, max_characters=limit), start=1))
     # Of those that are under way themselves the room is kept already.
     needed, kept = (1, 0) if row.status == Status.SENDING else (len(waiting), facts.reserved)
 
@@ -431,21 +426,13 @@ _STORED_SEGMENTS = (
 """Position and content of every segment still to be sent."""
 
 
-def _planned_segments(policy: ClaimPolicy, account: Account, row: Row) -> list[tuple[int, str]]:
-    """The same for a text that is cut now, when its turn comes, by the length that holds now."""
-    limit = min(policy.max_characters, account.max_characters or policy.max_characters)
-    return list(enumerate(split_text(row.text, max_characters=limit), start=1))
-
-
 _TAKE_SEGMENT = (
     sa.update(segments)
     .where(segments.c.message_seq == sa.bindparam("of"), segments.c.position == sa.bindparam("at"))
     .values(status=Status.SENDING)
     .returning(segments.c.id)
 )
-_TAKE_MESSAGE = (
-    sa.update(messages).where(messages.c.seq == sa.bindparam("message_seq")).values(status=Status.SENDING)
-)
+_TAKE_MESSAGE = sa.update(messages).where(messages.c.seq == sa.bindparam("of")).values(status=Status.SENDING)
 _INSERT_ATTEMPT = sa.insert(attempts).returning(attempts.c.id)
 
 
@@ -460,21 +447,19 @@ def _take(
 ) -> Claim:
     """Mark a segment and its message as being sent, and write the attempt."""
     segment_id = connection.execute(_TAKE_SEGMENT, {"of": row.seq, "at": position}).scalar_one()
-    connection.execute(_TAKE_MESSAGE, {"message_seq": row.seq})
-    attempt_id = connection.execute(
-        _INSERT_ATTEMPT,
-        {
-            "segment_id": segment_id,
-            "message_seq": row.seq,
-            "account_id": row.account_id,
-            "tracking_number": row.tracking_number,
-            "recipient": row.recipient,
-            "node": node,
-            "started_at": now,
-            "lease_until": now + policy.lease,
-            "counted_at": now,
-        },
-    ).scalar_one()
+    connection.execute(_TAKE_MESSAGE, {"of": row.seq})
+    attempt = {
+        "segment_id": segment_id,
+        "message_seq": row.seq,
+        "account_id": row.account_id,
+        "tracking_number": row.tracking_number,
+        "recipient": row.recipient,
+        "node": node,
+        "started_at": now,
+        "lease_until": now + policy.lease,
+        "counted_at": now,
+    }
+    attempt_id = connection.execute(_INSERT_ATTEMPT, attempt).scalar_one()
     return Claim(
         attempt_id=attempt_id,
         message_id=row.id,

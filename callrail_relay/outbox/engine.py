@@ -72,9 +72,7 @@ def file_identity(engine: sa.Engine) -> FileIdentity | None:
 
 
 def require_same_file(engine: sa.Engine, opened: FileIdentity | None) -> None:
-    """
-    Raise Unavailable if the store's file was replaced or deleted: SQLite goes on writing to the old one.
-    """
+    """Raise Unavailable if the file was replaced or deleted: SQLite goes on writing to the old one."""
     if file_identity(engine) != opened:
         raise Unavailable(
             f"The store {describe(engine)} was moved or deleted while the relay runs; put it back, or "

@@ -173,7 +173,7 @@ def _learn(connection: sa.Connection, known: Row, arrival: _Arrival) -> None:
     Take over what CallRail tells anew of a *known* text: its id, by which it is known, or a later STOP.
 
     A later STOP may be another of the same words, after a START. The known one is then dated by it, so that
-    the same text, seen again, says nothing new: an opt-out that was removed by hand meanwhile stays removed.
+    it says nothing new when it is seen again: an opt-out that was removed by hand meanwhile stays removed.
     """
     if known.resource_id == arrival.text.key:
         return
@@ -290,11 +290,7 @@ def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None
 
 
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
-    """
-    Give replies whose person was not known the one of a message that turns out to be of their conversation.
-
-    What they say about being texted counts from now on.
-    """
+    """Give replies of an unknown person that of a message of their conversation, and do what they ask for."""
     message = message_of(connection, message_seq)
     unplaced = sa.select(callrail_texts).where(
         callrail_texts.c.conversation_id == message.conversation_id, callrail_texts.c.recipient.is_(None)
@@ -314,11 +310,7 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
 def _apply_opt_keyword(
     connection: sa.Connection, reply: Ingested, people: Sequence[Pair], content: str, written_at: datetime
 ) -> Ingested:
-    """
-    Do what a reply asks for.
-
-    If several people may be meant, all of them are opted out or asked about, and no opt-out is removed.
-    """
+    """Do what a reply asks for, to all who may be meant; an opt-out is removed only if that is certain."""
     if reply.keyword is OptKeyword.STOP:
         return replace(reply, opted_out=_stop(connection, people, content, written_at))
     if reply.keyword is OptKeyword.MAYBE_STOP:

@@ -106,9 +106,7 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 
 
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
-    """
-    Return when the next look-up may be taken: one that is under way, when its lease ends. None without any.
-    """
+    """When the next look-up may be taken: one that is under way, when its lease ends. None without any."""
     free_ats = [
         # Where the requests of the hour are used, it is asked again in a while, and not all the time.
         now + NO_REQUESTS_RETRY
@@ -338,9 +336,7 @@ def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
 
 
 def _queue_again(connection: sa.Connection, message_seq: int, statuses: Iterable[Status]) -> None:
-    """
-    Queue the segments of a message in one of *statuses* that were not replaced, or whose longer one arrived.
-    """
+    """Queue a message's segments in one of *statuses*, unless replaced, or their longer one arrived."""
     piece, whole = segments.alias(), segments.alias()
     replaced = sa.exists().where(
         piece.c.message_seq == segments.c.message_seq, piece.c.replaces == segments.c.id

@@ -11,7 +11,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -202,18 +202,11 @@ class StoreLock:
 
     def _write(self) -> None:
         assert self._node is not None  # noqa: S101 - it was just taken
-        node = self._node
-        note = {
-            "by": self._by,
-            "name": node.name,
-            "pid": node.pid,
-            "since": None if node.since is None else node.since.isoformat(),
-            "private_url": node.private_url,
-        }
+        note = asdict(self._node) | {"by": self._by}
         # The lock counts; without the note only its holder is not named. It is written in place: Windows lets
         # nobody remove a file while another program reads it.
         with contextlib.suppress(OSError):
-            _write_file(self._note, json.dumps(note))
+            _write_file(self._note, json.dumps(note, default=datetime.isoformat))
 
     def _fault(self, error: OSError) -> Unavailable:
         return Unavailable(

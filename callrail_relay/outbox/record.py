@@ -240,9 +240,7 @@ def _late(
 
 
 def _recut(connection: sa.Connection, refused: Row, limit: int) -> None:
-    """
-    Replace a segment that was refused for its length, and those after it, with shorter ones; it is cancelled.
-    """
+    """Cancel a segment that was refused for its length; shorter ones replace it and those after it."""
     set_segment(connection, refused.id, status=Status.CANCELLED)
     queued = (segments.c.message_seq == refused.message_seq, segments.c.status == Status.QUEUED)
     query = sa.select(segments.c.content).where(*queued).order_by(segments.c.position)

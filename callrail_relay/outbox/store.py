@@ -230,11 +230,9 @@ class Store:
     async def beat(self) -> None:
         """Say that this ``serve`` is running; a lock says it by itself."""
         if self.beats:
+            name = f"{platform.node()}:{os.getpid()}"
             self._serves_since = await self.write(
-                presence.beat,
-                id_=self._node_id,
-                name=f"{platform.node()}:{os.getpid()}",
-                since=self._serves_since,
+                presence.beat, id_=self._node_id, name=name, since=self._serves_since
             )
 
     async def note_dashboard(self, private_url: str) -> None:

@@ -1,11 +1,9 @@
 """
 The time of the store, and a clock that is set back.
 
-What the budget counts, when a text may be sent, when an outcome is looked up: all of it is kept as instants.
-Those that lie ahead once the clock was set back are moved by as much, so that each is as far from now as it
+Instants that lie ahead once the clock was set back are moved by as much: each stays as far from now as it
 was. Counting them as now when they are read would not do: an hour's budget would not become free before the
-old time has come again, and a text that CallRail shows at the right time would not be found. What is only
-shown stays.
+old time has come again, and a text that CallRail shows at the right time would not be found.
 """
 
 from datetime import datetime, timedelta
