@@ -78,11 +78,7 @@ def claim(connection: sa.Connection, now: datetime, node: str, policy: ClaimPoli
 
 
 def take_up_forgotten(connection: sa.Connection, now: datetime) -> None:
-    """
-    Have accounts looked at whose texts wait, and that are never due.
-
-    Only a fault can bring that about, and a text must not wait for ever because of one.
-    """
+    """Have accounts looked at whose texts wait, and that are never due because of some fault."""
     waits = sa.exists().where(messages.c.account_id == accounts.c.id, is_open())
     forgotten = accounts_in_order(accounts.c.due_at.is_(None), accounts.c.paused_since.is_(None), waits)
     connection.execute(sa.update(accounts).where(forgotten).values(due_at=now))
@@ -330,11 +326,7 @@ _FACTS = sa.select(
 
 
 def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: Row) -> guards.Verdict:
-    """
-    Ask the guards whose answer time or new knowledge can change.
-
-    A message under way is not stopped half-way, unless the person opted out since.
-    """
+    """Ask the guards whose answer may change; a message under way is stopped by an opt-out alone."""
     around = guards.Circumstances(now=now, opted_out=row.is_opted_out)
     if row.status == Status.QUEUED:
         replies = read_possible_opt_outs(connection, [row.recipient]) if row.is_doubted else {}

@@ -59,11 +59,7 @@ def approve(connection: sa.Connection, now: datetime, message_id: str, actor: Ac
 def held_alike(
     connection: sa.Connection, now: datetime, message_id: str, *, approvable: bool = False
 ) -> list[str]:
-    """
-    Return the ids of all messages held as one mass text with this one, and its own.
-
-    *approvable* leaves out those to people who opted out.
-    """
+    """The ids of all held as one mass text with this one; *approvable* ones are to no one who opted out."""
     one = connection.execute(sa.select(messages).where(messages.c.id == message_id)).one_or_none()
     words = None if one is None or one.text is None else similarity_words(one.text, one.seller)
     if one is None or words is None:
@@ -135,11 +131,7 @@ def mark_sent(connection: sa.Connection, now: datetime, message_id: str, actor: 
 def _locked(
     connection: sa.Connection, now: datetime, message_id: str, statuses: Iterable[Status]
 ) -> Row | None:
-    """
-    Lock and return the message if it has one of *statuses*.
-
-    Its account is locked first, as everywhere, so that no two transactions wait for each other.
-    """
+    """Lock and return the message if it has one of *statuses*; its account first, as everywhere."""
     account_id = connection.scalar(sa.select(messages.c.account_id).where(messages.c.id == message_id))
     if account_id is not None:
         change_account(connection, now, account_id)

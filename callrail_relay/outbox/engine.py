@@ -26,12 +26,7 @@ APPLICATION = "callrail-relay"
 
 
 def open_engine(url: str, application: str = APPLICATION) -> sa.Engine:
-    """
-    Return an engine for *url*, ``sqlite:///…`` or ``postgresql://…``; nothing is connected yet.
-
-    PostgreSQL shows *application* to others. Raises Unavailable if the file cannot be made, or psycopg is
-    missing.
-    """
+    """Return an engine, to PostgreSQL by the name of *application*; not connected yet. Raises Unavailable."""
     address = sa.make_url(url)
     if address.get_backend_name() == "sqlite":
         return _open_sqlite(address)

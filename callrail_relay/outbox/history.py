@@ -206,12 +206,7 @@ _OLDEST_USE = sa.select(sa.func.min(attempts.c.counted_at)).where(
 
 
 def read_page(connection: sa.Connection, now: datetime, wanted: TextFilter) -> TextPage:
-    """
-    Return a page of texts, from where the page before it ended.
-
-    A search for words looks through LOOKED_THROUGH texts at a time, so that a word that is nowhere costs no
-    more.
-    """
+    """Return the next page; words are looked for in LOOKED_THROUGH texts at a time."""
     bounds, floor = _bounds(connection, wanted)
     where = [*_narrow(connection, wanted), *bounds]
     narrow = any((wanted.recipient, wanted.opportunity_id, wanted.sender_id))
@@ -362,11 +357,7 @@ def _theirs(
 
 
 def read_marker(connection: sa.Connection, now: datetime) -> str:
-    """
-    Return a value that changes with everything that a page could show.
-
-    It is asked for all the time while a page is open, so that every part of it is the end of an index.
-    """
+    """Return a value that changes with all that a page could show, from the ends of indexes alone."""
     standing = connection.execute(_STANDING).all()
     seen = repr((tuple(connection.execute(_MARKER).one()), [tuple(row) for row in standing]))
     return hashlib.blake2b(seen.encode(), digest_size=8).hexdigest()

@@ -29,11 +29,7 @@ def add_opt_out(
     reason: str,
     origin: Origin = Origin.BY_HAND,
 ) -> None:
-    """
-    Opt a person out of texts from this tracking number; once is enough.
-
-    What waits for them will be held, and what waits behind it may be sent: so their accounts are looked at.
-    """
+    """Opt a person out, once; their accounts are looked at, since what waits behind may be sent."""
     settle_possible_opt_out(connection, tracking_number, recipient)
     waiting = sa.select(messages.c.account_id).where(
         *of_pair(messages, tracking_number, recipient), is_open()
@@ -108,11 +104,7 @@ _OPTED_OUT = sa.select(opt_outs.c.recipient).where(
 
 
 def ask_about(connection: sa.Connection, tracking_number: str, recipient: str, reply: PossibleOptOut) -> bool:
-    """
-    Have the owner asked whether *reply* asks for no more texts; False if the person opted out anyway.
-
-    Of several such replies the latest is asked about.
-    """
+    """Have the owner asked about the latest such *reply*; False if the person opted out anyway."""
     pair = {"tracking_number": tracking_number, "recipient": recipient}
     if connection.execute(_OPTED_OUT, pair).first() is not None:
         return False
@@ -161,11 +153,7 @@ def list_opt_outs(connection: sa.Connection, now: datetime, limit: int | None = 
 def remember_number(
     connection: sa.Connection, now: datetime, route: Route, known: Collection[str] = ()
 ) -> None:
-    """
-    Keep the company and account of a number.
-
-    A person who opted out of all *known* numbers of ours is not texted from this one, either.
-    """
+    """Keep a number of ours, for which the opt-outs of people hold who opted out of all *known* ones."""
     found = insert_into(connection, numbers).values(
         tracking_number=route.tracking_number, account_id=route.account_id, company_id=route.company_id
     )

@@ -76,11 +76,7 @@ def conditions(connection: sa.Connection, wanted: MessageFilter) -> Iterator[sa.
 def portions(
     connection: sa.Connection, wanted: MessageFilter
 ) -> Iterator[tuple[sa.ColumnElement[bool], ...]]:
-    """
-    The parts to look for messages in, newest first; more than one only if words are looked for.
-
-    No index holds words, so no statement looks through more than LOOKED_THROUGH texts.
-    """
+    """The parts to look for messages in, newest first: LOOKED_THROUGH texts each if it is for words."""
     if wanted.search is None or wanted.recipient is not None:
         yield ()
         return

@@ -133,9 +133,5 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
 def end_forward(
     connection: sa.Connection, now: datetime, resource_id: str, retry_at: datetime | None
 ) -> None:
-    """
-    Note that a reply was passed on, or is given up, or when it is tried again.
-
-    A webhook may have given it its own id meanwhile: then it is passed on once more when the lease is over.
-    """
+    """Note that a reply was passed on or given up, or when to retry; one with a new id is passed on again."""
     set_text(connection, resource_id, forward_at=retry_at)

@@ -170,11 +170,7 @@ class Store:
         return await self._commits.write(lambda connection, now: statement(connection, now, *args, **kwargs))
 
     async def rehearse(self, statement: Statement[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """
-        Return what ``write`` would return now: the statement runs, and is rolled back.
-
-        A second set of rules for dry runs would sooner or later say something else than the run does.
-        """
+        """Return what ``write`` would return now: the statement runs, and is rolled back."""
 
         def work(connection: sa.Connection, now: datetime) -> T:
             return statement(connection, now, *args, **kwargs)
