@@ -189,9 +189,9 @@ def set_attempt(connection: sa.Connection, id_: int, **values: object) -> None:
     connection.execute(sa.update(attempts).where(attempts.c.id == id_).values(**values))
 
 
-def set_text(connection: sa.Connection, resource_id: str, **values: object) -> None:
-    """Change a stored text of CallRail's."""
-    which = callrail_texts.c.resource_id == resource_id
+def set_text(connection: sa.Connection, key: str, **values: object) -> None:
+    """Change a stored text of CallRail's, which may be its id as well."""
+    which = callrail_texts.c.resource_id == key
     connection.execute(sa.update(callrail_texts).where(which).values(values))
 
 
