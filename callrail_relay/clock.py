@@ -35,10 +35,7 @@ async def others_turn() -> None:
 
 async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
     """Return when *woken* is set, or *longest* has passed."""
-    waits = [
-        asyncio.ensure_future(woken.wait()),
-        asyncio.ensure_future(clock.sleep(longest.total_seconds())),
-    ]
+    waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(clock.sleep(longest.total_seconds()))]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:

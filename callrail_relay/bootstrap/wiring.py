@@ -81,13 +81,7 @@ async def open_relay(
         logging.getLogger("callrail_relay").warning("%s", synced)
     store = await Store.open(settings.database.url, context.clock, serves=long_running)
     try:
-        intake = Intake(
-            store,
-            context.mapping,
-            clock=context.clock,
-            random=context.random,
-            hook=hook,
-        )
+        intake = Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook)
         yield Relay(
             context=context,
             store=store,
