@@ -44,9 +44,7 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
 
 
 class AdjustedClock:
-    """
-    This machine's clock, set by another one that counts more: waits stay ours, the time of day is theirs.
-    """
+    """This machine's clock, set by another one that counts more: waits stay ours, the time of day is theirs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -70,8 +68,6 @@ class AdjustedClock:
 
 
 class SystemClock:
-    """The clock of this machine."""
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 

@@ -16,7 +16,7 @@ from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Refused, uncounted
+from callrail_relay.service.background import Refused
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
 from callrail_relay.service.tokens import (
@@ -52,9 +52,7 @@ async def require_hook_token(context: AppContext) -> HookToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """
-    A new webhook secret, where it went in words, and until when the former one works; None where it ended.
-    """
+    """A new webhook secret, where it went in words, and until when the former one works; None if it ended."""
 
     token: HookToken
     place: str
@@ -122,14 +120,11 @@ MOST_KEYS = 20
 
 
 def split_keys(secret: str) -> list[str]:
-    """The keys in a secret that may hold several, with commas between them."""
     return [key.strip() for key in secret.split(",") if key.strip()]
 
 
 async def find_signing_keys(context: AppContext) -> Found | None:
-    """
-    CallRail's signing keys; None where none is set, or where the place that may have them does not answer.
-    """
+    """CallRail's signing keys; None if none is set, or if the place that may have them does not answer."""
     try:
         return await context.secrets.find(SecretName.SIGNING_KEYS)
     except SecretError:
@@ -137,31 +132,16 @@ async def find_signing_keys(context: AppContext) -> Found | None:
         return None
 
 
-async def read_signing_keys(context: AppContext) -> Sequence[str]:
-    """The keys one by one; none where there is none."""
-    found = await find_signing_keys(context)
-    return () if found is None else split_keys(found.secret.reveal())
-
-
-async def signing_keys(context: AppContext) -> SigningKeys:
-    """The keys for the public listener."""
-
-    async def read() -> Sequence[str]:
-        return await read_signing_keys(context)
-
-    return SigningKeys(await read(), read, verify, context.clock)
-
-
 async def open_callrail_webhooks(
-    context: AppContext,
-    store: Store,
-    hook: EventHook,
-    arrived: Callable[[], None],
-    refused: Refused = uncounted,
+    context: AppContext, store: Store, hook: EventHook, arrived: Callable[[], None], refused: Refused
 ) -> CallRailWebhooks:
+    async def read_keys() -> Sequence[str]:
+        found = await find_signing_keys(context)
+        return () if found is None else split_keys(found.secret.reveal())
+
     return CallRailWebhooks(
         InboundTexts(store, context.inbound, hook=hook, arrived=arrived),
-        keys=await signing_keys(context),
+        keys=SigningKeys(await read_keys(), read_keys, verify, context.clock),
         read=read_text,
         hook=hook,
         refused=refused,
@@ -173,8 +153,7 @@ class Registered:
     """
     What was done at CallRail for each company, and in words where its signing keys are kept.
 
-    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* is what wins over the keys
-    that were stored, in words.
+    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* wins over the stored keys.
     """
 
     registrations: tuple[Registration, ...]
@@ -224,15 +203,8 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     context.require_route()
     urls = await callrail_hook_urls(context)
     await _require_answer(context)
-    key = await context.secrets.require(SecretName.API_KEY)
-    companies = dict.fromkeys(
-        (route.account_id, route.company_id) for route in context.settings.routes_table()
-    )
-    async with open_callrail(context, key.secret.reveal()) as callrail:
-        registrations = [
-            await callrail.register_webhooks(account_id, company_id, urls)
-            for account_id, company_id in companies
-        ]
+    async with open_callrail(context) as callrail:
+        registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
     told = [one.signing_key for one in registrations if one.signing_key is not None]
     place, outranked_by = await _keep_keys(context, told, use_file=use_file)
     return Registered(registrations=tuple(registrations), key_place=place, outranked_by=outranked_by)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys, split_keys
-from callrail_relay.bootstrap.wiring import Relay, forward_channels, open_callrail, open_relay, synced_store
+from callrail_relay.bootstrap.wiring import (
+    Relay,
+    alert_channels,
+    forward_channels,
+    open_callrail,
+    open_relay,
+    synced_store,
+)
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
@@ -61,15 +68,13 @@ async def diagnose(config: Path | None) -> HealthReport:
         async with open_relay(context) as relay:
             return HealthReport(findings=report.findings + (await run_checks(checks(relay))).findings)
     except RelayError as error:
-        without_store = [*_settings_checks(context), ("store", _raising(error))]
-        return HealthReport(findings=report.findings + (await run_checks(without_store)).findings)
+        fault = error
 
+    async def store() -> str:
+        raise fault
 
-def _raising(error: RelayError) -> Check:
-    async def check() -> str:
-        raise error
-
-    return check
+    findings = (await run_checks([*_settings_checks(context), ("store", store)])).findings
+    return HealthReport(findings=report.findings + findings)
 
 
 def checks(relay: Relay) -> list[tuple[str, Check]]:
@@ -102,9 +107,8 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         return "Other users of this computer can't read the relay's files."
 
     async def guards() -> str:
-        return check_guards(
-            opt_out=context.settings.guards.opt_out, mass_text=context.settings.guards.mass_text
-        )
+        guards = context.settings.guards
+        return check_guards(opt_out=guards.opt_out, mass_text=guards.mass_text)
 
     async def alerts() -> str:
         if not context.settings.alerts.urls:
@@ -112,9 +116,6 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
                 "`callrail-relay alerts test`."
             )
-        # Apprise is an extra, and slow to import.
-        from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
-
         raise CheckWarning(
             f"{plural(len(alert_channels(context).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
@@ -198,10 +199,10 @@ async def _check_place(context: AppContext) -> str:
 
 async def _check_callrail(context: AppContext) -> str:
     context.require_route()
-    key = await context.secrets.require(SecretName.API_KEY)
+    await context.secrets.require(SecretName.API_KEY)
     try:
         find_network(context.settings.callrail.api_url)
     except SettingsError as fault:
         raise CheckWarning("Not tried, because the network check failed.") from fault
-    async with open_callrail(context, key.secret.reveal()) as callrail:
+    async with open_callrail(context) as callrail:
         return await check_routes(callrail, list(context.settings.routes_table()))

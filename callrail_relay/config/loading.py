@@ -86,7 +86,7 @@ def load(
 
 
 def ignored_variables() -> str | None:
-    """A sentence on variables with our prefix that set nothing, as Kubernetes' CALLRAIL_RELAY_PORT, or None."""
+    """A sentence on variables with our prefix that set nothing, such as Kubernetes' CALLRAIL_RELAY_PORT."""
     _, unknown = _variables()
     if not unknown:
         return None

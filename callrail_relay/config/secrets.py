@@ -1,4 +1,4 @@
-"""The places that may keep a secret, the first one wins: environment, systemd credential, OS keyring, file."""
+"""Secrets, from the first place that has them: environment, systemd credential, OS keyring, opt-in file."""
 
 import asyncio
 import hmac
@@ -110,7 +110,7 @@ _REMEDY = (
 
 class OsKeyring:
     """
-    Entries of this program in the OS keyring, under a user name each. Raises SecretError if it hangs or fails.
+    Entries of this program in the OS keyring, under a user name each. Raises SecretError.
 
     Each question is asked in a daemon thread and has *timeout* seconds: a keyring may wait for a dialog that
     no one sees, and must hold up neither the event loop nor the end of the process.
@@ -319,7 +319,7 @@ class Secrets:
         return found or _found(self._file.get(name.key), self._file.words)
 
     async def find_despite_keyring(self, name: SecretName, *, use_file: bool) -> Found | None:
-        """The same before storing: a keyring that can't be opened is no fault if *use_file* begins the file."""
+        """The same before storing: a locked keyring is no fault if *use_file* is about to begin the file."""
         try:
             return await self.find(name)
         except SecretError:
