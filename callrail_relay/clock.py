@@ -44,7 +44,7 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
 
 
 class AdjustedClock:
-    """This machine's clock, set by another one that counts more: waits stay ours, the time of day is theirs."""
+    """This machine's clock, set by another that counts more: waits are ours, the time of day is theirs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -16,20 +16,11 @@ from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
+from callrail_relay.service import tokens
 from callrail_relay.service.background import Refused
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
-from callrail_relay.service.tokens import (
-    GRACE,
-    HookToken,
-    HookTokens,
-    SigningKeys,
-    digest,
-    new_token,
-    none_ended,
-    read_former,
-    write_former,
-)
+from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, digest, new_token
 
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
@@ -40,8 +31,8 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     except SecretError:
         # Only a keyring can hold it; one that does not answer must not keep the current one from working.
         former = None
-    tokens = [] if current is None else [HookToken(value=current.secret.reveal())]
-    return tokens if former is None else [*tokens, *read_former(former.secret.reveal())]
+    known = [] if current is None else [HookToken(value=current.secret.reveal())]
+    return known if former is None else [*known, *tokens.read_former(former.secret.reveal())]
 
 
 async def require_hook_token(context: AppContext) -> HookToken:
@@ -75,14 +66,14 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     async with open_relay(context) as relay:
         store = relay.store
         now = await store.now()
-        former_until = now + GRACE
+        former_until = now + tokens.GRACE
         kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
         former = [
             HookToken(value=current, valid_until=former_until),
-            *([] if kept is None else read_former(kept.secret.reveal())),
+            *([] if kept is None else tokens.read_former(kept.secret.reveal())),
         ]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
-        previous = write_former(former, now)
+        previous = tokens.write_former(former, now)
         await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=secrets.file_in_use)
         place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
         # Last, since without a new one the former must not end.
@@ -96,7 +87,7 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
     """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
-    read_ended = none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
+    read_ended = tokens.none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await context.secrets.require(SecretName.HOOK_TOKEN)
 
     async def read() -> Sequence[HookToken]:

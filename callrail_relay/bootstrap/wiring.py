@@ -81,11 +81,10 @@ async def open_relay(
         logging.getLogger("callrail_relay").warning("%s", synced)
     store = await Store.open(settings.database.url, context.clock, serves=long_running)
     try:
-        intake = Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook)
         yield Relay(
             context=context,
             store=store,
-            intake=intake,
+            intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
             operations=Operations(
                 store,
                 account_ids=context.account_ids,
@@ -105,7 +104,7 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    """Raises SettingsError where the store is on a network drive, unless the settings allow it."""
+    """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
     database = context.settings.database
     file = store_file(database.url)
     if file is None or database.allow_network_drive:
@@ -144,41 +143,36 @@ async def open_worker(
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node:
-            clock = relay.store.clock
-            await relay.store.require_not_copied()
-            await cover_new_numbers(relay.store, context.tracking_numbers)
+            store, clock, polls = relay.store, relay.store.clock, context.polling
+            await store.require_not_copied()
+            await cover_new_numbers(store, context.tracking_numbers)
             delivery = Delivery(
-                relay.store,
+                store,
                 callrail,
                 context.delivery,
                 node=node,
                 clock=clock,
                 random=context.random,
                 hook=hook,
-                closed=context.polling.accounts if long_running and context.polling else frozenset(),
+                closed=polls.accounts if long_running and polls else frozenset(),
             )
             reconciliation = Reconciliation(
-                relay.store, callrail, context.lookups, clock=clock, hook=hook, settled=delivery.wake
+                store, callrail, context.lookups, clock=clock, hook=hook, settled=delivery.wake
             )
 
             def due() -> None:
                 delivery.wake()
                 reconciliation.wake()
 
-            wakeup = Wakeup(relay.store, due, clock=clock, hook=hook)
+            wakeup = Wakeup(store, due, clock=clock, hook=hook)
             others: list[PeriodicTask] = _others(relay, callrail, hook) if long_running else []
 
             def arrived() -> None:
                 worker.wake_all()
 
-            polling = context.polling and Polling(
-                relay.store,
-                callrail,
-                context.polling,
-                InboundTexts(relay.store, context.inbound, hook=hook, arrived=arrived),
-                clock=clock,
-                hook=hook,
-                opened=delivery.open,
+            texts = InboundTexts(store, context.inbound, hook=hook, arrived=arrived)
+            polling = polls and Polling(
+                store, callrail, polls, texts, clock=clock, hook=hook, opened=delivery.open
             )
             if polling and long_running:
                 others.append(polling)
@@ -243,9 +237,8 @@ async def open_callrail(context: AppContext, api_key: str | None = None) -> Asyn
 
 
 def alert_channels(context: AppContext) -> AppriseChannels:
-    """The channels of the settings. Raises SettingsError, also where there are none."""
-    urls = context.settings.alerts.urls
-    if not urls:
+    """The channels of the settings. Raises SettingsError, also if there are none."""
+    if not (urls := context.settings.alerts.urls):
         raise SettingsError(
             f"alerts.urls names no channel. Set it under [alerts] in {context.config_path}, such as "
             '["mailto://…"] or ["slack://…"].'

@@ -44,7 +44,7 @@ _MARKS = (
 
 
 def network_drive(path: Path) -> str | None:
-    """What kind of network drive *path* is on, such as ``nfs4``; None for a local disk, or if it isn't known."""
+    """The kind of network drive that *path* is on, such as ``nfs4``; None for a local disk, or if unknown."""
     real = os.path.realpath(path)
     with suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "win32":
