@@ -126,13 +126,9 @@ def parse(path: Path, text: str) -> Values:
 
 def _merged(below: Values, above: Values) -> Values:
     """*above* laid over *below*, table by table; a list replaces a list."""
-    both = {
-        key: _merged(below[key], value)
-        if isinstance(value, dict) and isinstance(below.get(key), dict)
-        else value
-        for key, value in above.items()
-    }
-    return below | both
+    tables = [key for key in above.keys() & below.keys() if isinstance(above[key], dict)]
+    both = {key: _merged(below[key], above[key]) for key in tables if isinstance(below[key], dict)}
+    return below | above | both
 
 
 def _flags(given: Mapping[str, object]) -> Values:
@@ -206,12 +202,7 @@ def _variable(location: Location, variables: Mapping[str, str]) -> str:
 
 
 def _line(location: Location, path: Path, text: str) -> str:
-    number = _line_number(location, text)
-    return f"{path}, line {number}" if number else str(path)
-
-
-def _line_number(location: Location, text: str) -> int | None:
-    """The line of a key or table written in the usual way, else None."""
+    """The file, with the line of a key or table that is written in the usual way."""
     table: Location = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -220,10 +211,10 @@ def _line_number(location: Location, text: str) -> int | None:
             index = counts[name] = counts.get(name, -1) + 1
             table = (name, index) if header[1] == "[[" else (name,)
             if table == location:
-                return number
+                return f"{path}, line {number}"
         elif (key := _KEY.match(line)) and (*table, key[1]) == location[: len(table) + 1]:
-            return number
-    return None
+            return f"{path}, line {number}"
+    return str(path)
 
 
 # Words

@@ -9,7 +9,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import entry_points
@@ -38,10 +38,6 @@ class SecretFile:
     def words(self) -> str:
         return f"file {self.path}"
 
-    @property
-    def exists(self) -> bool:
-        return self.path.exists()
-
     def get(self, key: str) -> str | None:
         return self._read().get(key)
 
@@ -67,7 +63,7 @@ class SecretFile:
                 f"The secrets in {self.path} cannot be read: {error.strerror}. "
                 "The user that runs the relay must own the file."
             ) from error
-        except ValueError as error:  # not TOML, or not UTF-8; the parser's own words might quote a secret
+        except ValueError as error:  # not TOML, or not UTF-8; its own words might quote a secret
             raise self._damaged() from error
         if not all(isinstance(text, str) for text in secrets.values()):
             raise self._damaged()
@@ -196,28 +192,17 @@ def _may_be_there() -> bool:
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:
     """The answer to *question*. asyncio's own threads would be waited for at the end of the process."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if answer.done():  # cancelled
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type]  # a T whenever there is no error
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # so that the thread may always settle it
 
     def work() -> None:
-        result, failure = None, None
         try:
-            result = question()
+            answer.set_result(question())
         except Exception as error:  # noqa: BLE001  # raised again where the answer is awaited
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, failure)
+            answer.set_exception(error)
 
     threading.Thread(target=work, name="keyring", daemon=True).start()
-    return await answer
+    return await asyncio.wrap_future(answer)
 
 
 class SecretName(Enum):
@@ -294,7 +279,7 @@ class Secrets:
     @property
     def file_in_use(self) -> bool:
         """Whether its owner opted in to the file of secrets."""
-        return self._file.exists
+        return self._file.path.exists()
 
     @property
     def file(self) -> Path:
