@@ -28,8 +28,7 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     current = await context.secrets.find(SecretName.HOOK_TOKEN)
     try:
         former = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-    except SecretError:
-        # Only a keyring can hold it; one that does not answer must not keep the current one from working.
+    except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = None
     known = [] if current is None else [HookToken(value=current.secret.reveal())]
     return known if former is None else [*known, *tokens.read_former(former.secret.reveal())]
@@ -93,8 +92,7 @@ async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTo
     async def read() -> Sequence[HookToken]:
         try:
             return await read_hook_tokens(context)
-        except SecretError:
-            # The keyring may be locked by now; the tokens known so far stay good.
+        except SecretError:  # the keyring may be locked by now; the tokens known so far stay good
             return ()
 
     return HookTokens(await read_hook_tokens(context), read, context.clock, read_ended)
@@ -118,8 +116,7 @@ async def find_signing_keys(context: AppContext) -> Found | None:
     """CallRail's signing keys; None if none is set, or if the place that may have them does not answer."""
     try:
         return await context.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretError:
-        # Texts go out without them: a keyring that is locked must not keep the relay from starting.
+    except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
         return None
 
 

@@ -42,7 +42,6 @@ class SecretFile:
         return self._read().get(key)
 
     def set(self, key: str, text: str) -> None:
-        """Keep *text*, and make the file where there is none."""
         self._write({**self._read(), key: text})
 
     def delete(self, key: str) -> None:
@@ -54,7 +53,13 @@ class SecretFile:
     def _read(self) -> dict[str, str]:
         try:
             with self.path.open("rb") as file:
-                self._refuse_open_to_others(os.fstat(file.fileno()).st_mode)
+                mode = os.fstat(file.fileno()).st_mode
+                # On Windows the user's own directory keeps others out.
+                if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise SecretError(
+                        f"The secrets in {self.path} are open to other users of this machine. Run "
+                        f"`chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
+                    )
                 secrets = tomllib.load(file)
         except FileNotFoundError:
             return {}
@@ -74,14 +79,6 @@ class SecretFile:
             f'The file of secrets {self.path} is damaged: it takes lines such as api-key = "...". '
             "Mend it, or delete it and run `callrail-relay configure --secrets-file`."
         )
-
-    def _refuse_open_to_others(self, mode: int) -> None:
-        # On Windows the user's own directory keeps others out.
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretError(
-                f"The secrets in {self.path} are open to other users of this machine. "
-                f"Run `chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
-            )
 
     def _write(self, secrets: Mapping[str, str]) -> None:
         import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does

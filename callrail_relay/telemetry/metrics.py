@@ -17,22 +17,8 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.events import (
-    AccountPaused,
-    AccountWaits,
-    AttemptFinished,
-    Event,
-    LookupFailed,
-    MessageAccepted,
-    MessageHeld,
-    OutcomeFound,
-    PingReceived,
-    ProgramFailed,
-    SentTwice,
-    StoreFailed,
-    SubmissionAccepted,
-)
 from callrail_relay.domain.health import Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
@@ -74,19 +60,19 @@ class Metrics:
             buckets=_DELIVERY_BUCKETS,
             registry=self._registry,
         )
-        self._counting: dict[type[Event], Callable[[Any], None]] = {
-            SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
-            PingReceived: lambda _: self._pings.inc(),
-            MessageAccepted: self._accepted,
-            MessageHeld: lambda event: self._held(event.reasons),
-            AttemptFinished: self._attempted,
-            OutcomeFound: self._found,
-            LookupFailed: lambda _: self._lookups.labels("failed").inc(),
-            SentTwice: lambda _: self._sent_twice.inc(),
-            AccountPaused: lambda event: self._pauses.labels(event.account_id).inc(),
-            AccountWaits: lambda event: self._waits.labels(event.account_id).inc(),
-            StoreFailed: lambda _: self._failures.labels("store").inc(),
-            ProgramFailed: lambda _: self._failures.labels("program").inc(),
+        self._counting: dict[type[events.Event], Callable[[Any], None]] = {
+            events.SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
+            events.PingReceived: lambda _: self._pings.inc(),
+            events.MessageAccepted: self._accepted,
+            events.MessageHeld: lambda event: self._held(event.reasons),
+            events.AttemptFinished: self._attempted,
+            events.OutcomeFound: self._found,
+            events.LookupFailed: lambda _: self._lookups.labels("failed").inc(),
+            events.SentTwice: lambda _: self._sent_twice.inc(),
+            events.AccountPaused: lambda event: self._pauses.labels(event.account_id).inc(),
+            events.AccountWaits: lambda event: self._waits.labels(event.account_id).inc(),
+            events.StoreFailed: lambda _: self._failures.labels("store").inc(),
+            events.ProgramFailed: lambda _: self._failures.labels("program").inc(),
         }
         self._begin_at_zero(account_ids)
 
@@ -120,20 +106,19 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(_Together(self._registry, stats)), content_type
 
-    def __call__(self, event: Event) -> None:
-        count = self._counting.get(type(event))
-        if count is not None:
+    def __call__(self, event: events.Event) -> None:
+        if count := self._counting.get(type(event)):
             count(event)
 
-    def _accepted(self, event: MessageAccepted) -> None:
+    def _accepted(self, event: events.MessageAccepted) -> None:
         if event.status is Status.HELD:
             self._held(event.reasons)
 
-    def _attempted(self, event: AttemptFinished) -> None:
+    def _attempted(self, event: events.AttemptFinished) -> None:
         self._attempts.labels(event.account_id, event.outcome).inc()
         self._finished(event.message_id, event.status)
 
-    def _found(self, event: OutcomeFound) -> None:
+    def _found(self, event: events.OutcomeFound) -> None:
         self._lookups.labels("found").inc()
         self._finished(event.message_id, event.status)
 
