@@ -28,10 +28,7 @@ class Sentence:
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
-_READ_IT = (
-    "Read it, and approve it if it is right.",
-    "Read it, and press “Send anyway” if it is right.",
-)
+_READ_IT = ("Read it, and approve it if it is right.", "Read it, and press “Send anyway” if it is right.")
 _DECIDE = (
     (
         "Check the conversation in CallRail, then run `messages resend`, `messages mark-sent` or `messages "

@@ -287,8 +287,7 @@ def mass_text(people: int) -> Reason | None:
     if people < MASS_TEXT_RECIPIENTS:
         return None
     return Reason(
-        "mass_text",
-        {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()},
+        "mass_text", {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
     )
 
 

@@ -243,12 +243,7 @@ def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
     if facts.is_unreachable(standing):
         yield Point(code=Code.UNREACHABLE, account_id=account.id)
     elif account.wait_until is not None:
-        yield Point(
-            code=Code.WAITS,
-            account_id=account.id,
-            at=account.wait_until,
-            reason=account.wait_reason,
-        )
+        yield Point(code=Code.WAITS, account_id=account.id, at=account.wait_until, reason=account.wait_reason)
     elif contact is not None and not contact.is_recent(facts.now, _RECENT):
         yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
     for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):

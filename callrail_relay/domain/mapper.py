@@ -14,14 +14,7 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import (
-    Entry,
-    Payload,
-    Unreadable,
-    from_mapping,
-    is_storable,
-    read_request,
-)
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, from_mapping, is_storable, read_request
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -403,10 +396,7 @@ def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedTe
     match stored.source:
         case Source.WEBHOOK:
             return map_webhook(
-                stored.body,
-                content_type=stored.content_type,
-                query=stored.query or "",
-                routes=policy.routes,
+                stored.body, content_type=stored.content_type, query=stored.query or "", routes=policy.routes
             )
         case Source.REPLAY:
             return list(map_saved(stored.body, policy.routes).drafts)

@@ -6,15 +6,7 @@ from random import Random
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.outcome import (
-    NotSent,
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-)
+from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.domain.segmentation import DOCUMENTED_LENGTH, length
 
 RATE_LIMIT_FIRST = timedelta(seconds=60)
@@ -57,9 +49,7 @@ def decide(
         case RateLimited():
             until = now + _rate_limit_wait(outcome, account.strikes_before(now))
             return Consequence(
-                Status.QUEUED,
-                costs_budget=False,
-                account=account.waiting(now, until, Reason("rate_limited")),
+                Status.QUEUED, costs_budget=False, account=account.waiting(now, until, Reason("rate_limited"))
             )
         case Rejected():
             return _decide_rejected(outcome, message_id, content, account, now)
