@@ -268,7 +268,7 @@ SENTENCES = {
 }
 
 Show = Callable[[str, object], str]
-"""Shows the value of a parameter, given its name, which begins with ``at_`` for *at* an instant."""
+"""Shows a parameter of this name, which begins with at_ for *at* an instant."""
 
 
 def explain(

@@ -17,7 +17,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events, each a frozen dataclass. ``action``, its name in the logs, comes from the class's."""
+    """Base of all events, frozen dataclasses. ``action``, the name in the logs, comes from the class's."""
 
     action: ClassVar[str] = "event"
     default_level: ClassVar[str] = "info"
@@ -168,7 +168,7 @@ class ReplyReceived(Event):
 
 
 class OptedOut(Event, level="warning"):
-    """A reply asked for no more texts. *people* pairs were opted out: several if CallRail masks the number."""
+    """A reply asked for no more texts. *people* is more than 1 if CallRail masks the number."""
 
     resource_id: str
     people: int

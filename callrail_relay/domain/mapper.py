@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
@@ -30,8 +31,7 @@ class MappedText:
     One text of IF3's as CallRail takes it, or the reasons why it can't be sent.
 
     ``recipient`` is E.164 (``+12025550122``), ``text`` what the person wrote, unchanged, and ``route`` where
-    it is sent from. The ids and the seller's name are IF3's own. What is missing is None; ``reasons`` is
-    empty if nothing is wrong.
+    it is sent from. What is missing is None; ``reasons`` is empty if nothing is wrong.
     """
 
     recipient: str | None = None
@@ -87,7 +87,7 @@ def map_webhook(
     try:
         entries = read_request(body, content_type=content_type, query=query)
     except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-        return [MappedText(reasons=(_internal_fault(error),))]
+        return [_failed(error)]
     return [_map_safely(entry, table) for entry in entries]
 
 
@@ -99,10 +99,9 @@ def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> Mapp
     """
     table = _as_table(routes)
     try:
-        entry = from_mapping(fields)
+        return map_entry(from_mapping(fields), table)
     except Exception as error:  # noqa: BLE001 - as above
-        return MappedText(reasons=(_internal_fault(error),))
-    return _map_safely(entry, table)
+        return _failed(error)
 
 
 def _as_table(routes: Routes | Route) -> Routes:
@@ -110,15 +109,14 @@ def _as_table(routes: Routes | Route) -> Routes:
 
 
 def _map_safely(entry: Entry, routes: Routes) -> MappedText:
-    """*entry* mapped; a fault of our own is a reason like one of the entry."""
     try:
         return map_entry(entry, routes)
     except Exception as error:  # noqa: BLE001 - as above
-        return MappedText(reasons=(_internal_fault(error),))
+        return _failed(error)
 
 
-def _internal_fault(error: Exception) -> Reason:
-    return Reason("internal", {"error": type(error).__name__})
+def _failed(error: Exception) -> MappedText:
+    return MappedText(reasons=(Reason("internal", {"error": type(error).__name__}),))
 
 
 def map_entry(entry: Entry, routes: Routes) -> MappedText:
@@ -134,12 +132,14 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
         text=text,
         route=route,
         reasons=(*phone_faults, *text_faults, *route_faults, *others),
-        opportunity_id=entry.opportunity_id,
-        sender_id=entry.sender_id,
-        seller_id=entry.seller_id,
-        seller=entry.seller,
-        team_id=entry.team_id,
+        **_context(entry),
     )
+
+
+def _context(source: Payload | MappedText) -> dict[str, Any]:
+    """What IF3 says of a text beside its words and its person."""
+    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
+    return {name: getattr(source, name) for name in names}
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
@@ -160,13 +160,16 @@ def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None
     )
 
 
+def _faults(payload: Payload, code: str) -> tuple[Reason, ...]:
+    return tuple(fault for fault in payload.faults if fault.code == code)
+
+
 def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The one valid phone of the two fields; an invalid one beside it does no harm."""
-    twice = tuple(fault for fault in payload.faults if fault.code == "two_phones")
-    if twice:
+    if twice := _faults(payload, "two_phones"):
         return None, twice
     valid: list[str] = []
-    faults = [fault for fault in payload.faults if fault.code == "bad_phone"]
+    faults = [*_faults(payload, "bad_phone")]
     for raw in (payload.seller_phone_non_international, payload.seller_phone):
         try:
             valid += [normalise(raw)] if raw else []
@@ -181,8 +184,7 @@ def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The person's words, unchanged, white space around them included."""
-    bad = tuple(fault for fault in payload.faults if fault.code == "bad_text")
-    if bad:
+    if bad := _faults(payload, "bad_text"):
         return None, bad
     if payload.message is None or _shows_nothing(payload.message):
         return None, (Reason("no_text"),)
@@ -190,8 +192,7 @@ def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 
 def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason, ...]]:
-    bad = tuple(fault for fault in payload.faults if fault.code == "bad_id")
-    if bad:
+    if bad := _faults(payload, "bad_id"):
         return None, bad
     route = routes.choose(team_id=payload.team_id, sender_id=payload.sender_id)
     return route, () if route is not None else (Reason("no_route"),)
@@ -259,35 +260,29 @@ class NewMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewSubmission:
-    """
-    One request as it came in, byte for byte, with the messages it holds.
-
-    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
-    woke, if that was lately. ``repeat_key`` is the same for a request that is sent again, if its sender marks
-    that.
-    """
+class RawSubmission:
+    """One request as it came in, byte for byte; ``repeat_key`` is equal for one that is sent again."""
 
     id: str
-    source: Source
     body: bytes
     content_type: str | None = None
     query: str | None = None
-    messages: tuple[NewMessage, ...]
-    guards: GuardPolicy
-    woke_at: datetime | None = None
     repeat_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawSubmission:
-    """One request to the webhook as it came in, byte for byte."""
+class NewSubmission(RawSubmission):
+    """
+    A request with the messages it holds.
 
-    id: str
-    body: bytes
-    content_type: str | None = None
-    query: str | None = None
-    repeat_key: bytes | None = None
+    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
+    woke, if that was lately.
+    """
+
+    source: Source
+    messages: tuple[NewMessage, ...]
+    guards: GuardPolicy
+    woke_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,21 +342,25 @@ class Mapper:
 
     def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
         """*raw* with one message, held because of a fault of the program's own."""
-        return self._received(raw, [MappedText(reasons=(_internal_fault(error),))])
+        return self._received(raw, [_failed(error)])
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
         """One text from the command line or the dashboard."""
         raw = RawSubmission(id=id_, body=(draft.text or "").encode())
-        return self._submission(Source.SEND, raw, [self._message(draft)])
+        return self._submission(Source.SEND, raw, [new_message(self._new_id(), draft, self._policy)])
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
         """The texts of a saved file; what the store knows already is to be left out unless *force*."""
         approved = ("duplicate",) if force else ()
-        messages = [self._message(draft, skip_identical=not force, approved=approved) for draft in drafts]
+        messages = [
+            new_message(self._new_id(), draft, self._policy, skip_identical=not force, approved=approved)
+            for draft in drafts
+        ]
         return self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), messages)
 
     def _received(self, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
-        return self._submission(Source.WEBHOOK, raw, map(self._message, drafts))
+        messages = [new_message(self._new_id(), draft, self._policy) for draft in drafts]
+        return self._submission(Source.WEBHOOK, raw, messages)
 
     def _submission(
         self, source: Source, raw: RawSubmission, messages: Iterable[NewMessage]
@@ -378,13 +377,6 @@ class Mapper:
             repeat_key=raw.repeat_key,
         )
 
-    def _message(
-        self, draft: MappedText, *, skip_identical: bool = False, approved: tuple[str, ...] = ()
-    ) -> NewMessage:
-        return new_message(
-            self._new_id(), draft, self._policy, skip_identical=skip_identical, approved=approved
-        )
-
 
 def is_ping(body: bytes, query: str) -> bool:
     """Whether it is plain without a further look that a request holds nothing."""
@@ -393,16 +385,12 @@ def is_ping(body: bytes, query: str) -> bool:
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
     """The texts of a request that came in before, under the settings of now."""
-    match stored.source:
-        case Source.WEBHOOK:
-            return map_webhook(
-                stored.body, content_type=stored.content_type, query=stored.query or "", routes=policy.routes
-            )
-        case Source.REPLAY:
-            return list(map_saved(stored.body, policy.routes).drafts)
-        case Source.SEND:
-            # What is mapped wrong there is never stored.
-            return []
+    if stored.source is Source.SEND:  # what is mapped wrong there is never stored
+        return []
+    if stored.source is Source.REPLAY:
+        return list(map_saved(stored.body, policy.routes).drafts)
+    query = stored.query or ""
+    return map_webhook(stored.body, content_type=stored.content_type, query=query, routes=policy.routes)
 
 
 def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
@@ -410,9 +398,7 @@ def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
     entries = read_saved(document)
     return SavedPayloads(
         drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
-        skipped=tuple(
-            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
-        ),
+        skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
     )
 
 
@@ -441,7 +427,7 @@ def new_message(
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """The segments that a text which has not been claimed yet will be cut into."""
+    """The segments that a text not claimed yet will be cut into."""
     pieces = split_text(text, max_characters=max_characters) if text else []
     return tuple(
         Segment(position=position, content=content, status=Status.QUEUED)
@@ -454,8 +440,7 @@ class Planned:
     """
     What a new message would become, for a dry run; its ids are empty, since nothing is stored.
 
-    ``duplicate_of`` is the earlier message for which it would be left out; ``repeats`` is true where
-    that one comes earlier in the same files.
+    It would be left out for the earlier message ``duplicate_of``, or for one in the same files (``repeats``).
     """
 
     message: Message
@@ -506,11 +491,7 @@ def _preview(
         route=draft.route,
         segments=planned_segments(draft.text, max_characters),
         release_at=accepted.verdict.release_at,
-        opportunity_id=draft.opportunity_id,
-        sender_id=draft.sender_id,
-        seller_id=draft.seller_id,
-        seller=draft.seller,
-        team_id=draft.team_id,
+        **_context(draft),
     )
 
 

@@ -15,24 +15,15 @@ from enum import StrEnum
 class OptKeyword(StrEnum):
     """What a reply says about being texted."""
 
-    STOP = "stop"
-    """No more texts from this number."""
-
-    MAYBE_STOP = "maybe_stop"
-    """It may mean that; a person has to read it."""
-
-    START = "start"
-    """Texts are welcome again."""
-
-    YES = "yes"
-    """The same when CallRail asks it of a person who had opted out; else an ordinary answer."""
+    STOP = "stop"  # no more texts from this number
+    MAYBE_STOP = "maybe_stop"  # it may mean that; a person has to read it
+    START = "start"  # texts are welcome again
+    YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
 
 
 # From what a person typed to plain words.
 
-_LONGEST = 2000
-"""Characters that are read: CallRail delivers 1,600, and a reply comes to the point before that."""
-
+_LONGEST = 2000  # characters that are read: CallRail delivers 1,600
 _SIGNATURE = re.compile(
     r"^\W*(sent (from|via|by|with) |get outlook|(this (message|text) was )?sent from|envoye (de|depuis|a"
     r" partir)"

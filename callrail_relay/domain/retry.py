@@ -23,9 +23,8 @@ class Consequence:
     """
     What becomes of a segment, its message and its account.
 
-    ``segment`` is the segment's new status; ``costs_budget`` whether the attempt keeps its place in
-    the budget; ``account`` the account as it stands now; ``cut_to`` the length to cut the text to
-    before it is tried again; ``opts_out`` whether this person is not to be texted any more.
+    The attempt keeps its place in the budget if it *costs_budget*. The text is cut to *cut_to* before it is
+    tried again.
     """
 
     segment: Status
@@ -81,32 +80,23 @@ def _decide_rejected(
                 Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
             )
         case _:
-            answer = {"http_status": outcome.http_status, "detail": outcome.detail}
+            reason = Reason("refused", {"http_status": outcome.http_status, "detail": outcome.detail})
+            after, opts_out = account.answered(now), outcome.refusal is Refusal.OPTED_OUT
             return Consequence(
-                Status.FAILED,
-                costs_budget=True,
-                account=account.answered(now),
-                reasons=(Reason("refused", answer),),
-                opts_out=outcome.refusal is Refusal.OPTED_OUT,
+                Status.FAILED, costs_budget=True, account=after, reasons=(reason,), opts_out=opts_out
             )
 
 
 def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
-    strikes = account.strikes_before(now)
-    return account.waiting(
-        now, now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random), reason
-    )
+    """Exponential backoff with full jitter."""
+    longest = _doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
+    return account.waiting(now, now + random.random() * longest, reason)
 
 
 def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
     if outcome.retry_after is not None:
         return timedelta(seconds=outcome.retry_after)
     return _doubled(strikes, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
-
-
-def _backoff(strikes: int, first: timedelta, longest: timedelta, random: Random) -> timedelta:
-    """Exponential backoff with full jitter."""
-    return random.random() * _doubled(strikes, first, longest)
 
 
 def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:

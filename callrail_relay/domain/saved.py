@@ -1,6 +1,4 @@
-"""
-Reads what was saved elsewhere of IF3's texts: files of JSON or forms, and the envelopes of other programs.
-"""
+"""Reads saved texts of IF3's: files of JSON or forms, and the envelopes of other programs."""
 
 from collections.abc import Iterator
 
@@ -38,11 +36,7 @@ def read_saved(document: bytes) -> list[Entry]:
 
 
 def _from_lines(text: str) -> Iterator[Entry]:
-    """
-    The entries of every JSON document that begins on a line of its own, and of every line that is a form.
-
-    Lines in a row that are neither are reported once, JSON with a mistake by the place of it.
-    """
+    """The entries of every document and form line; lines in a row that are neither are reported once."""
     skipped: list[int] = []
     for number, value in _documents(text):
         if value is None:
@@ -90,8 +84,9 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
 
 def _end_of_broken(text: str, end: int) -> int:
     """
-    Where what is left of a broken document ends: its texts must not come out of it one by one, in another
-    order than it has them. As programs write JSON, those lines are indented, or only close a bracket.
+    Where the rest of a broken document ends, as its texts must not come out of it one by one, out of order.
+
+    As programs write JSON, those lines are indented, or only close a bracket.
     """
     while end < len(text) and (text[end].isspace() or text[end] in "]}"):
         end = _line_end(text, end)
@@ -122,8 +117,7 @@ def _walk(value: object, levels: int) -> list[Entry]:
     return _unwrap(value, levels - 1)
 
 
-# The field that holds a request or more envelopes, the fields of which one is beside it (none: any), and what
-# counts where it is empty.
+# The field that holds the content, the fields of which one is beside it, and what counts if it is empty.
 _QUERY = ("querystring", "query")
 _ENVELOPES = (
     ("content", ("method", "headers"), _QUERY),  # Zapier, webhook.site

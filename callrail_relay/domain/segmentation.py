@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
-DOCUMENTED_LENGTH = 140
-"""Characters that CallRail documents as its limit; what it refuses above that is cut to this."""
-
+DOCUMENTED_LENGTH = 140  # characters that CallRail documents as its limit
 LONGEST_LIMIT = 1530
 
 # 10 carrier segments of 67 UTF-16 units, or of 153 septets where the text is GSM-7 (3GPP TS 23.038).
@@ -147,9 +145,7 @@ class _Cutter:
         yield self._text[start : self._visible_end]
 
     def _last_boundary(self, start: int, end: int) -> int:
-        """
-        The last place between two clusters from *start* up to *end*; *start* itself where there is none.
-        """
+        """The last place between two clusters from *start* up to *end*; *start* itself if there is none."""
         return start + int(_WHOLE_CLUSTERS.match(self._text[start : end + 1]).end())
 
     def _fits_from(self, start: int) -> bool:
@@ -169,9 +165,7 @@ def _reach(text: str, start: int, limit: int) -> int:
 
 
 def _count(window: str, room: int, double: re.Pattern[str]) -> int:
-    """
-    How many code points from the beginning of *window* fit into *room*, where those of *double* take two.
-    """
+    """How many code points of *window* fit into *room*, where those of *double* take two."""
     taken = 0
     for taken, match in enumerate(double.finditer(window)):
         if match.start() + taken + 2 > room:
