@@ -45,11 +45,7 @@ class Window:
 
 
 def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limits: Limits) -> datetime | None:
-    """
-    Return when the last of *pending* segments can be sent, if each is sent as early as both windows allow.
-
-    *counted* holds the instants that still count, oldest first. None if nothing is pending or allowed.
-    """
+    """Return when the last of *pending* segments can be sent; *counted* are the uses so far, oldest first."""
     if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
         return None
     used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
@@ -79,31 +75,21 @@ FIREWALLED_MESSAGES = 3  # so many different messages refused in a row are no ac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """
-    What is known of one account.
-
-    ``paused_since``    nothing leaves until a person, or a successful set-up, resumes it
-    ``wait_until``      nothing leaves before this instant; afterwards one probe goes alone
-    ``strikes``         answers in a row that made it wait; 0 when all is well
-    ``hour_allowed``    CallRail's own limits, where an answer named them
-    ``hour_excess``     uses that CallRail counts and this relay did not make, as of ``excess_at``
-    ``max_characters``  the length this account turned out to take, where it is less than the setting
-    ``firewalled``      the ids of the messages that a firewall refused since CallRail itself last answered
-    """
+    """What is known of one account."""
 
     id: str
-    paused_since: datetime | None = None
+    paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
     paused_reason: Reason | None = None
-    wait_until: datetime | None = None
+    wait_until: datetime | None = None  # nothing is sent before; afterwards one probe goes alone
     wait_reason: Reason | None = None
-    strikes: int = 0
-    hour_allowed: int | None = None
+    strikes: int = 0  # answers in a row that made it wait
+    hour_allowed: int | None = None  # CallRail's own limits, if an answer named them
     day_allowed: int | None = None
-    hour_excess: int = 0
+    hour_excess: int = 0  # uses that CallRail counts and this relay did not make, as of excess_at
     day_excess: int = 0
     excess_at: datetime | None = None
-    max_characters: int | None = None
-    firewalled: tuple[str, ...] = ()
+    max_characters: int | None = None  # the length this account turned out to take, if less than the setting
+    firewalled: tuple[str, ...] = ()  # messages that a firewall refused since CallRail itself last answered
 
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now

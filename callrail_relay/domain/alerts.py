@@ -45,19 +45,12 @@ Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """
-    When to send an alert.
+    """When to send an alert."""
 
-    ``budget``       percent of the hourly and the daily limit, rising
-    ``waiting``      how long a text may wait for a person
-    ``failures``     how many texts within FAILURE_WINDOW are a burst
-    ``little_space`` bytes on the disk
-    """
-
-    budget: tuple[int, ...]
-    waiting: timedelta
-    failures: int
-    little_space: int
+    budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
+    waiting: timedelta  # how long a text may wait for a person
+    failures: int  # how many texts within FAILURE_WINDOW are a burst
+    little_space: int  # bytes on the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +75,14 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """
-    Something that is wrong; without ``told_at`` no one was told yet.
+    """Something that is wrong."""
 
-    The key begins with the code. ``in_hand`` is true if an alert may have been sent nevertheless.
-    """
-
-    key: str
+    key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
     opened_at: datetime
-    told_at: datetime | None = None
-    in_hand: bool = False
+    told_at: datetime | None = None  # None if no one was told yet
+    in_hand: bool = False  # an alert may have been sent nevertheless
 
     @property
     def code(self) -> Code:

@@ -1,9 +1,4 @@
-"""
-Rules that hold a message and say why.
-
-Each guard is a pure function that answers with a reason or None; its mode decides what a reason does. When a
-person approves a held message, exactly the reasons shown are overridden.
-"""
+"""Rules that hold a message and say why: each answers with a reason or None, and its mode decides on it."""
 
 import re
 import unicodedata
@@ -127,22 +122,15 @@ NOTHING_FOUND = Verdict()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """
-    What there is to know around a text when it is judged; what is left out is not asked.
-
-    ``people``            how many people got a similar text lately, this one among them
-    ``possible_opt_out``  a reply that wasn't read yet
-    ``waiting_since``     when it came, or was last released
-    ``recipient``         whose quiet hours count
-    """
+    """What there is to know around a text when it is judged; what is left out is not asked."""
 
     now: datetime
     same_text: Reason | None = None
-    people: int = 0
+    people: int = 0  # how many people got a similar text lately, this one among them
     opted_out: bool = False
-    possible_opt_out: PossibleOptOut | None = None
-    waiting_since: datetime | None = None
-    recipient: str | None = None
+    possible_opt_out: PossibleOptOut | None = None  # a reply that wasn't read yet
+    waiting_since: datetime | None = None  # when it came, or was last released
+    recipient: str | None = None  # whose quiet hours count
 
 
 def judge(
@@ -158,12 +146,9 @@ def judge(
     A person's approval never overrides an opt-out. A text held for anything else is not held for quiet hours
     as well: an approval would override that unseen.
     """
-    answers = (
-        (policy.duplicate, around.same_text),
-        (policy.mass_text, mass_text(around.people)),
-        (policy.too_old, too_old(around.waiting_since, around.now, policy.max_age)),
-    )
-    for mode, reason in answers:
+    age = too_old(around.waiting_since, around.now, policy.max_age)
+    answers = [around.same_text, mass_text(around.people), age]
+    for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
     verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
@@ -178,9 +163,8 @@ def judge(
 def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
     if policy.quiet_hours is Mode.OFF:
         return verdict
-    until = quiet_until(
-        recipient, now, start=policy.quiet_start, end=policy.quiet_end, zone=policy.quiet_zone
-    )
+    start, end = policy.quiet_start, policy.quiet_end
+    until = quiet_until(recipient, now, start=start, end=end, zone=policy.quiet_zone)
     if until is None:
         return verdict
     verdict = verdict.joined(policy.quiet_hours, quiet_hours(until))
@@ -238,8 +222,8 @@ class RecentText:
 def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[RecentText]) -> int:
     """To how many people a text of these *words* went lately, counted up to a mass text."""
     people = {recipient}
-    for text in recent if words is not None else ():  # the newest first: in a mass text the first few decide
-        if text.recipient not in people and are_similar(words, text.words):
+    for text in recent:  # the newest first: in a mass text the first few decide
+        if words and text.recipient not in people and are_similar(words, text.words):
             people.add(text.recipient)
             if len(people) >= MASS_TEXT_RECIPIENTS:
                 break

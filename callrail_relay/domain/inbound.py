@@ -61,25 +61,18 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRailText:
-    """
-    One text as CallRail tells of it.
+    """One text as CallRail tells of it; without ``direction`` it doesn't say which way it went."""
 
-    ``key``         CallRail's id of the text, or a digest of what tells it from others
-    ``direction``   None if CallRail does not say
-    ``source``      who sent it: the person, or one of our numbers
-    ``seen``        whether it was read in a conversation, where texts have no ids
-    """
-
-    key: str
+    key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
-    source: ShownNumber
+    source: ShownNumber  # who sent it: the person, or one of our numbers
     destination: ShownNumber
     written_at: datetime | None = None
     direction: Direction | None = None
     conversation_id: str | None = None
     thread_id: str | None = None
     company_id: str | None = None
-    seen: bool = False
+    seen: bool = False  # read in a conversation, where texts have no ids
 
     def ends(self, direction: Direction) -> Ends:
         if direction is Direction.IN:
@@ -113,26 +106,19 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """
-    What became of a text that CallRail told of.
-
-    ``people``      how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
-    ``doubted``     how many of them may have opted out, so that a person is asked before their next text
-    ``settled``     the text of ours that it shows to have arrived
-    ``by_others``   it was sent, and not from here
-    """
+    """What became of a text that CallRail told of."""
 
     key: str
     direction: Direction
     is_new: bool
     account_id: str | None = None
     keyword: OptKeyword | None = None
-    people: int = 0
+    people: int = 0  # how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
     opted_out: int = 0
     opted_in: int = 0
-    doubted: int = 0
-    settled: Settled | None = None
-    by_others: bool = False
+    doubted: int = 0  # how many of them may have opted out, so that the owner is asked before their next text
+    settled: Settled | None = None  # the text of ours that it shows to have arrived
+    by_others: bool = False  # it was sent, and not from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,19 +182,14 @@ Company = tuple[str, str]  # an account and a company of it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
-    """
-    How often to read replies from CallRail's conversations, and of which companies.
-
-    ``requests_per_hour`` is shared with looking up texts. A poll that began before ``not_before`` doesn't
-    count. One that failed is made again after ``retry``, else ``every``.
-    """
+    """How often to read replies from CallRail's conversations, and of which companies."""
 
     companies: tuple[Company, ...]
     every: timedelta
-    requests_per_hour: int
+    requests_per_hour: int  # shared with looking up texts
     lease: timedelta
-    not_before: datetime | None = None
-    retry: timedelta | None = None
+    not_before: datetime | None = None  # an earlier poll doesn't count
+    retry: timedelta | None = None  # after a poll that failed, else *every*
 
     @property
     def accounts(self) -> frozenset[str]:

@@ -143,11 +143,7 @@ def _context(source: Payload | MappedText) -> dict[str, Any]:
 
 
 def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
-    """
-    A text that a person types here. *sender* is the tracking number to send it from, or its whole route.
-
-    Unlike those of a payload, the reasons of one that can't be sent are for that person, and are not stored.
-    """
+    """A text that a person types here; *sender* is the tracking number to send it from, or its route."""
     recipient, phone_faults = _given_phone(to, "bad_phone")
     text_faults: tuple[Reason, ...] = ()
     if _shows_nothing(text):
@@ -239,19 +235,14 @@ class MappingPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """
-    One text, mapped and judged, ready to be stored.
-
-    ``skip_identical``   leave it out when the same text is in the store already (a replay)
-    ``approved``         codes of reasons that a person overrode in advance
-    """
+    """One text, mapped and judged, ready to be stored."""
 
     id: str
     draft: MappedText
     verdict: Verdict
     segment_count: int
-    skip_identical: bool = False
-    approved: tuple[str, ...] = ()
+    skip_identical: bool = False  # leave it out if the same text is in the store already (a replay)
+    approved: tuple[str, ...] = ()  # codes of reasons that a person overrode in advance
     fingerprint: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -272,17 +263,12 @@ class RawSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission(RawSubmission):
-    """
-    A request with the messages it holds.
-
-    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
-    woke, if that was lately.
-    """
+    """A request with the messages it holds."""
 
     source: Source
     messages: tuple[NewMessage, ...]
-    guards: GuardPolicy
-    woke_at: datetime | None = None
+    guards: GuardPolicy  # for those guards that only the store can ask
+    woke_at: datetime | None = None  # when the machine woke, if that was lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,8 +313,7 @@ class Mapper:
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
-        self.woke_at: datetime | None = None
-        """When the machine woke the last time, where that is known."""
+        self.woke_at: datetime | None = None  # when the machine woke the last time, if that is known
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
@@ -437,15 +422,11 @@ def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ..
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """
-    What a new message would become, for a dry run; its ids are empty, since nothing is stored.
-
-    It would be left out for the earlier message ``duplicate_of``, or for one in the same files (``repeats``).
-    """
+    """What a new message would become, for a dry run; its ids are empty, since nothing is stored."""
 
     message: Message
-    duplicate_of: str | None = None
-    repeats: bool = False
+    duplicate_of: str | None = None  # the earlier message for which it would be left out
+    repeats: bool = False  # that one comes earlier in the same files
 
     @property
     def is_new(self) -> bool:
@@ -496,11 +477,7 @@ def _preview(
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:
-    """
-    16 bytes that are equal for the same request under the same key of its sender.
-
-    The content is part of it: under a key that a sender uses twice by mistake, no text is lost.
-    """
+    """16 bytes that are equal for the same request and content under the same key of its sender."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (key.encode(errors="surrogatepass"), query.encode(errors="surrogatepass"), body):
         digest.update(len(part).to_bytes(8))
