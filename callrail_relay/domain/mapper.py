@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from callrail_relay.domain import guards
@@ -246,7 +247,6 @@ class NewMessage:
     fingerprint: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
-        # Asked for several times, and reckoned once.
         object.__setattr__(self, "fingerprint", fingerprint(self.draft))
 
 
@@ -318,45 +318,45 @@ class Mapper:
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
-            texts = map_webhook(
-                raw.body, content_type=raw.content_type, query=raw.query or "", routes=self._policy.routes
-            )
-            return self._received(raw, texts)
+            query, routes = raw.query or "", self._policy.routes
+            texts = map_webhook(raw.body, content_type=raw.content_type, query=query, routes=routes)
+            return self._submission(Source.WEBHOOK, raw, texts)
         except Exception as error:  # noqa: BLE001 - as above
             return self.give_up(raw, error)
 
     def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
         """*raw* with one message, held because of a fault of the program's own."""
-        return self._received(raw, [_failed(error)])
+        return self._submission(Source.WEBHOOK, raw, [_failed(error)])
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
         """One text from the command line or the dashboard."""
         raw = RawSubmission(id=id_, body=(draft.text or "").encode())
-        return self._submission(Source.SEND, raw, [new_message(self._new_id(), draft, self._policy)])
+        return self._submission(Source.SEND, raw, [draft])
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
         """The texts of a saved file; what the store knows already is to be left out unless *force*."""
+        raw = RawSubmission(id=id_, body=document)
         approved = ("duplicate",) if force else ()
-        messages = [
-            new_message(self._new_id(), draft, self._policy, skip_identical=not force, approved=approved)
-            for draft in drafts
-        ]
-        return self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), messages)
-
-    def _received(self, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
-        messages = [new_message(self._new_id(), draft, self._policy) for draft in drafts]
-        return self._submission(Source.WEBHOOK, raw, messages)
+        return self._submission(Source.REPLAY, raw, drafts, skip_identical=not force, approved=approved)
 
     def _submission(
-        self, source: Source, raw: RawSubmission, messages: Iterable[NewMessage]
+        self,
+        source: Source,
+        raw: RawSubmission,
+        drafts: Iterable[MappedText],
+        *,
+        skip_identical: bool = False,
+        approved: tuple[str, ...] = (),
     ) -> NewSubmission:
+        judge = partial(new_message, policy=self._policy, skip_identical=skip_identical, approved=approved)
+        messages = tuple(judge(self._new_id(), draft) for draft in drafts)
         return NewSubmission(
             id=raw.id,
             source=source,
             body=raw.body,
             content_type=raw.content_type,
             query=raw.query,
-            messages=tuple(messages),
+            messages=messages,
             guards=self._policy.guards,
             woke_at=self.woke_at,
             repeat_key=raw.repeat_key,
@@ -397,10 +397,8 @@ def new_message(
 ) -> NewMessage:
     """*draft* judged, as far as it can be without the store."""
     count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
-    holds = draft.reasons
     most = min(policy.limits.per_hour, policy.limits.per_day)
-    if count > most:
-        holds = (*holds, guards.too_long(count, most))
+    holds = (*draft.reasons, guards.too_long(count, most)) if count > most else draft.reasons
     return NewMessage(
         id=id_,
         draft=draft,
@@ -413,11 +411,8 @@ def new_message(
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
     """The segments that a text not claimed yet will be cut into."""
-    pieces = split_text(text, max_characters=max_characters) if text else []
-    return tuple(
-        Segment(position=position, content=content, status=Status.QUEUED)
-        for position, content in enumerate(pieces, start=1)
-    )
+    pieces = enumerate(split_text(text or "", max_characters=max_characters), start=1)
+    return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,24 +436,20 @@ def plan(
     now: datetime,
 ) -> list[Planned]:
     """Return each message of *batch* as it would be stored, by what the store answered with."""
-    pairs = [
-        (submission.source, message, accepted)
-        for submission, answers in zip(batch, results, strict=True)
-        for message, accepted in zip(submission.messages, answers, strict=True)
-    ]
-    ours = {message.id for _, message, _ in pairs}
+    ours = {message.id for submission in batch for message in submission.messages}
     return [
         Planned(
-            message=_preview(message.draft, accepted, source=source, max_characters=max_characters, now=now),
+            message=_preview(message.draft, accepted, submission.source, max_characters, now),
             duplicate_of=None if accepted.duplicate_of in ours else accepted.duplicate_of,
             repeats=accepted.duplicate_of in ours,
         )
-        for source, message, accepted in pairs
+        for submission, answers in zip(batch, results, strict=True)
+        for message, accepted in zip(submission.messages, answers, strict=True)
     ]
 
 
 def _preview(
-    draft: MappedText, accepted: Accepted, *, source: Source, max_characters: int, now: datetime
+    draft: MappedText, accepted: Accepted, source: Source, max_characters: int, now: datetime
 ) -> Message:
     return Message(
         id="",

@@ -49,11 +49,10 @@ _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"
 @dataclass(frozen=True, slots=True)
 class Reason:
     """
-    Why a message is held, failed, unconfirmed or waiting.
+    Why a message is held, failed, unconfirmed or waiting; ``docs/reference/library.md`` lists every code.
 
-    ``code`` is one lower-case word with ``_`` in it; ``docs/reference/library.md`` lists every one.
-    ``parameters`` are JSON values: instants are ISO 8601 in UTC, spans are in seconds and end in
-    ``_seconds``. Some show what was typed, so that only the code is logged.
+    Parameters are JSON values: instants are ISO 8601 in UTC, spans end in ``_seconds``. Some show what was
+    typed, so that only the code is logged.
     """
 
     code: str

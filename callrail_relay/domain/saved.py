@@ -49,10 +49,9 @@ def _from_lines(text: str) -> Iterator[Entry]:
 
 
 def _skipped(lines: list[int]) -> Iterator[Unreadable]:
-    if len(lines) == 1:
-        yield Unreadable((Reason("unreadable", {"problem": "line", "line": lines[0]}),))
-    elif lines:
-        yield Unreadable((Reason("unreadable", {"problem": "lines", "line": lines[0], "last": lines[-1]}),))
+    if lines:
+        last = {"problem": "lines", "last": lines[-1]} if len(lines) > 1 else {"problem": "line"}
+        yield Unreadable((Reason("unreadable", {"line": lines[0], **last}),))
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
@@ -75,22 +74,14 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
     try:
         value, end = json_at(text, start)
     except UnparsedError as fault:
-        return Unreadable((fault.reason,)), _end_of_broken(text, end_of_line)
+        # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
+        # rest are indented, or only close a bracket.
+        end = end_of_line
+        while end < len(text) and (text[end].isspace() or text[end] in "]}"):
+            end = _line_end(text, end)
+        return Unreadable((fault.reason,)), end
     end_of_last = _line_end(text, end)
-    if text[end:end_of_last].strip():
-        return None, end_of_line
-    return value, end_of_last
-
-
-def _end_of_broken(text: str, end: int) -> int:
-    """
-    Where the rest of a broken document ends, as its texts must not come out of it one by one, out of order.
-
-    As programs write JSON, those lines are indented, or only close a bracket.
-    """
-    while end < len(text) and (text[end].isspace() or text[end] in "]}"):
-        end = _line_end(text, end)
-    return end
+    return (None, end_of_line) if text[end:end_of_last].strip() else (value, end_of_last)
 
 
 def _line_end(text: str, start: int) -> int:
