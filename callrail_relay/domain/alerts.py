@@ -103,16 +103,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """
-    One thing that can be wrong: it is, it is not, or neither (None), and the incident stays.
-
-    If its incident is open, *again* tells it anew, notes the parameters silently (False), or neither.
-    """
+    """One thing that can be wrong."""
 
     key: str
-    wrong: bool | None
+    wrong: bool | None  # None: the incident, if there is one, stays
     parameters: Parameters = field(default_factory=dict)
-    again: bool | None = None
+    again: bool | None = None  # tell an open incident anew, only note the parameters (False), or neither
 
 
 def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:

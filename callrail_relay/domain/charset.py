@@ -102,10 +102,7 @@ def decode(body: bytes, content_type: str | None) -> str:
 
 
 def unescape(text: str, labeled: str | None) -> str:
-    """
-    *text* with its %XX escapes decoded. Bytes that are not text become lone surrogates, so that only the
-    field they are in is at fault.
-    """
+    """*text* with its %XX escapes decoded. Bytes that aren't text become lone surrogates."""
     if not _ESCAPE.search(text):
         return text
     if labeled != _SEVEN_BIT or b"\x1b" not in unquote_to_bytes(text):

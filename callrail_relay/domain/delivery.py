@@ -25,11 +25,7 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """
-    What an outcome changed; ``twice`` is true if CallRail took the text more than once.
-
-    ``settled`` is what CallRail's webhook, which came before the outcome, made of it or of its like.
-    """
+    """What an outcome changed."""
 
     message_id: str
     account_before: Account
@@ -37,8 +33,8 @@ class RecordResult:
     position: int
     outcome: Outcome
     status: Status
-    twice: bool = False
-    settled: Settled | None = None
+    twice: bool = False  # CallRail took the text more than once
+    settled: Settled | None = None  # what CallRail's webhook, which came first, made of this or a like text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,11 +179,7 @@ _MILLISECOND = 1000
 
 
 def uuid7(now: datetime, random: Random) -> str:
-    """
-    A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits.
-
-    Ids that grow with time keep the indexes of the outbox small and quick.
-    """
+    """A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits."""
     microseconds = int(now.timestamp() * 1_000_000)
     milliseconds, rest = divmod(microseconds, _MILLISECOND)
     fraction = rest * 4096 // _MILLISECOND

@@ -25,17 +25,12 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupPolicy:
-    """
-    When and how to look up.
-
-    ``ladder`` holds the spans from when an outcome became unknown to each look-up. ``requests_per_hour`` is
-    how many of CallRail's 1,000 general requests an hour look-ups may use.
-    """
+    """When and how to look up."""
 
     accounts: frozenset[str]
-    ladder: tuple[timedelta, ...]
+    ladder: tuple[timedelta, ...]  # the spans from when an outcome became unknown to each look-up
     on_unknown: OnUnknown
-    requests_per_hour: int
+    requests_per_hour: int  # of CallRail's 1,000 general requests an hour
     lease: timedelta
     recipient_interval: timedelta
 
@@ -142,14 +137,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """
-    What a conversation proves: the *matches*, and what it leaves *unclear*.
-
-    A sending is unclear if more texts could be it than were sent from here (by its id, how many).
-    """
+    """What a conversation proves, and what it leaves unclear."""
 
     matches: tuple[Match, ...] = ()
-    unclear: Mapping[int, int] = field(default_factory=dict)
+    unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 
 
 def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:

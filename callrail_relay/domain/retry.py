@@ -20,18 +20,13 @@ NO_ANSWER = Reason("no_answer")
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """
-    What becomes of a segment, its message and its account.
-
-    The attempt keeps its place in the budget if it *costs_budget*. The text is cut to *cut_to* before it is
-    tried again.
-    """
+    """What becomes of a segment, its message and its account."""
 
     segment: Status
-    costs_budget: bool
+    costs_budget: bool  # the attempt keeps its place in the budget
     account: Account
     reasons: tuple[Reason, ...] = ()
-    cut_to: int | None = None
+    cut_to: int | None = None  # the length to cut the text to before it is tried again
     opts_out: bool = False
 
 

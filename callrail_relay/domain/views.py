@@ -10,11 +10,7 @@ QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilter:
-    """
-    Which texts a page shows, newest first; ``before`` is where the page before this one ended.
-
-    ``name`` is a part of the seller's name; each of ``words`` must occur in it or in the text.
-    """
+    """Which texts a page shows, newest first; each of *words* must occur in the seller's name or the text."""
 
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
@@ -25,7 +21,7 @@ class TextFilter:
     since: datetime | None = None
     until: datetime | None = None
     words: tuple[str, ...] = ()
-    before: int | None = None
+    before: int | None = None  # where the page before this one ended
     limit: int = 50
 
 
@@ -56,15 +52,11 @@ class MessageSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPage:
-    """
-    One page of texts; ``older`` is where the next one begins, None at the end.
-
-    ``searched_to`` is set if a search for words stopped for now: everything since then was looked through.
-    """
+    """One page of texts."""
 
     rows: tuple[MessageSummary, ...]
-    older: int | None = None
-    searched_to: datetime | None = None
+    older: int | None = None  # where the next page begins, None at the end
+    searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
