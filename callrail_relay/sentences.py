@@ -28,10 +28,7 @@ class Sentence:
 
 _CONTACT = "Fix the contact in IF3."
 _APPROVE = ("Approve it to send it anyway.", "Press “Send anyway” to send it.")
-_READ_IT = (
-    "Read it, and approve it if it is right.",
-    "Read it, and press “Send anyway” if it is right.",
-)
+_READ_IT = ("Read it, and approve it if it is right.", "Read it, and press “Send anyway” if it is right.")
 _DECIDE = (
     (
         "Check the conversation in CallRail, then run `messages resend`, `messages mark-sent` or `messages "
@@ -116,9 +113,8 @@ SENTENCES = {
         *_READ_IT,
     ),
     "doubtful_text.half_escaped": Sentence(
-        "The sender escaped only parts of the message (it has both spaces and %XX), so it may not read as "
-        "it was "
-        "written.",
+        "The sender escaped only parts of the message (it has both spaces and %XX), so it may not read as it "
+        "was written.",
         *_READ_IT,
     ),
     "bad_id.not_text": Sentence("{field} is {kind}, so it can't choose the number to send from."),
@@ -221,8 +217,7 @@ SENTENCES = {
     ),
     "unknown.others_like_it": Sentence(
         "CallRail didn't confirm this message, and its conversation shows {count} like it, more than were "
-        "sent "
-        "from here.",
+        "sent from here.",
         *_DECIDE,
     ),
     "unknown.not_asked": Sentence(
@@ -253,16 +248,13 @@ SENTENCES = {
     ),
     "forbidden": Sentence(
         "CallRail rejected the API key (403). The likely causes, in order: the key is read-only (ask "
-        "CallRail "
-        "support for write access), its user doesn't see the company, the business has no 10DLC approval "
-        "yet, or "
-        "sending isn't enabled for the account.",
+        "CallRail support for write access), its user doesn't see the company, the business has no 10DLC "
+        "approval yet, or sending isn't enabled for the account.",
         *_RESUME,
     ),
     "firewalled": Sentence(
         "A firewall in front of CallRail rejected three messages in a row (403, “{answer}”). It probably "
-        "blocks "
-        "this computer's internet address. Ask CallRail support, or try another connection.",
+        "blocks this computer's internet address. Ask CallRail support, or try another connection.",
         *_RESUME,
     ),
     "rate_limited": Sentence("CallRail's rate limit is reached (429)."),
@@ -271,7 +263,7 @@ SENTENCES = {
 }
 
 Show = Callable[[str, object], str]
-"""Shows the value of a parameter, given its name, which begins with ``at_`` for *at* an instant."""
+"""Shows a parameter of this name, which begins with at_ for *at* an instant."""
 
 
 def explain(

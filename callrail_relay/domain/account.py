@@ -19,7 +19,7 @@ class Limits:
     per_day: int
 
     def lowered(self, *, hour_allowed: int | None, day_allowed: int | None) -> "Limits":
-        """These limits, or CallRail's own where those are smaller."""
+        """These limits, or CallRail's own if those are smaller."""
         return Limits(
             per_hour=self.per_hour if hour_allowed is None else min(self.per_hour, hour_allowed),
             per_day=self.per_day if day_allowed is None else min(self.per_day, day_allowed),
@@ -45,19 +45,17 @@ class Window:
 
 
 def drains_at(now: datetime, *, pending: int, counted: Sequence[datetime], limits: Limits) -> datetime | None:
-    """
-    Return when the last of *pending* segments can be sent, if each is sent as early as both windows allow.
-
-    *counted* holds the instants that still count, oldest first. None if nothing is pending or allowed.
-    """
+    """Return when the last of *pending* segments can be sent; *counted* are the uses so far, oldest first."""
     if pending <= 0 or min(limits.per_hour, limits.per_day) <= 0:
         return None
-    at_once = min(pending, _room(now, counted, limits))
+    used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
+    at_once = min(pending, max(0, min(limits.per_hour - used[0], limits.per_day - used[1])))
     departures = [*counted, *[now] * at_once]
     left, alike, rounds = pending - at_once, 0, 0
     allowed, length = max(_windows(limits), key=lambda window: window[1] / window[0])
     while left:
-        departure = _next_departure(now, departures, limits)
+        full = [window for window in _windows(limits) if len(departures) >= window[0]]
+        departure = max([now, *(departures[-most] + span for most, span in full)])
         repeats = len(departures) >= allowed and departure == departures[-allowed] + length
         alike = alike + 1 if repeats else 0
         departures.append(departure)
@@ -72,70 +70,39 @@ def _windows(limits: Limits) -> tuple[tuple[int, timedelta], ...]:
     return (limits.per_hour, HOUR), (limits.per_day, DAY)
 
 
-def _room(now: datetime, counted: Sequence[datetime], limits: Limits) -> int:
-    """How many more fit into both windows at *now*."""
-    used = [sum(instant > now - length for instant in counted) for _, length in _windows(limits)]
-    return max(0, min(limits.per_hour - used[0], limits.per_day - used[1]))
-
-
-def _next_departure(now: datetime, departures: list[datetime], limits: Limits) -> datetime:
-    earliest = now
-    for allowed, length in _windows(limits):
-        if len(departures) >= allowed:
-            earliest = max(earliest, departures[-allowed] + length)
-    return earliest
-
-
-FIREWALLED_MESSAGES = 3
-"""So many different messages that a firewall refuses in a row are no accident of their words."""
+FIREWALLED_MESSAGES = 3  # so many different messages refused in a row are no accident of their words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """
-    What is known of one account.
-
-    ``paused_since``    nothing leaves until a person, or a successful set-up, resumes it
-    ``wait_until``      nothing leaves before this instant; afterwards one probe goes alone
-    ``strikes``         answers in a row that made it wait; 0 when all is well
-    ``hour_allowed``    CallRail's own limits, where an answer named them
-    ``hour_excess``     uses that CallRail counts and this relay did not make, as of ``excess_at``
-    ``max_characters``  the length this account turned out to take, where it is less than the setting
-    ``firewalled``      the ids of the messages that a firewall refused since CallRail itself last answered
-    """
+    """What is known of one account."""
 
     id: str
-    paused_since: datetime | None = None
+    paused_since: datetime | None = None  # nothing is sent until a person, or a successful set-up, resumes it
     paused_reason: Reason | None = None
-    wait_until: datetime | None = None
+    wait_until: datetime | None = None  # nothing is sent before; afterwards one probe goes alone
     wait_reason: Reason | None = None
-    strikes: int = 0
-    hour_allowed: int | None = None
+    strikes: int = 0  # answers in a row that made it wait
+    hour_allowed: int | None = None  # CallRail's own limits, if an answer named them
     day_allowed: int | None = None
-    hour_excess: int = 0
+    hour_excess: int = 0  # uses that CallRail counts and this relay did not make, as of excess_at
     day_excess: int = 0
     excess_at: datetime | None = None
-    max_characters: int | None = None
-    firewalled: tuple[str, ...] = ()
+    max_characters: int | None = None  # the length this account turned out to take, if less than the setting
+    firewalled: tuple[str, ...] = ()  # messages that a firewall refused since CallRail itself last answered
 
     def waits(self, now: datetime) -> bool:
         return self.wait_until is not None and self.wait_until > now
 
     def healthy(self) -> "Account":
-        """The same account in good standing, waiting for nothing."""
         return replace(self, strikes=0, wait_until=None, wait_reason=None)
 
     def answered(self, now: datetime) -> "Account":
-        """
-        The same account after an answer that shows that it can send.
-
-        A wait goes on: the request left before it began.
-        """
+        """After an answer that shows that it can send; a wait goes on, as the request is older."""
         reached = replace(self, firewalled=())
         return reached if self.waits(now) else reached.healthy()
 
     def refused_by_firewall(self, message_id: str) -> "Account":
-        """The same account after a firewall in front of CallRail refused one of its messages."""
         return replace(self, firewalled=tuple(dict.fromkeys((*self.firewalled, message_id))))
 
     @property
@@ -150,12 +117,7 @@ class Account:
         return replace(self.healthy(), paused_since=None, paused_reason=None, firewalled=())
 
     def waiting(self, now: datetime, until: datetime, reason: Reason) -> "Account":
-        """
-        The same account, one strike later, sending nothing before *until*.
-
-        Several requests may have been under way when the first was refused: they are one strike, and the
-        longest wait holds.
-        """
+        """One strike later, sending nothing before *until*; refusals at the same time are one strike."""
         if not self.waits(now):
             return replace(self, wait_until=until, wait_reason=reason, strikes=self.strikes + 1)
         if self.wait_until is not None and until <= self.wait_until:
@@ -167,10 +129,7 @@ class Account:
         return self.strikes - 1 if self.waits(now) else self.strikes
 
     def used_by_others(self) -> list[datetime]:
-        """
-        An instant for each use by others: those of the hour when they were told, others of the day an hour
-        before.
-        """
+        """An instant for each use by others: when the hour's were told, and an hour before for the day's."""
         if self.excess_at is None:
             return []
         earlier = max(0, self.day_excess - self.hour_excess)
@@ -178,10 +137,10 @@ class Account:
 
     def corrected(self, usage: Usage, *, hour_used: int, day_used: int, now: datetime) -> "Account":
         """
-        The same account after CallRail told its own count, beside what this relay counted.
+        After CallRail told its own count, beside what this relay counted.
 
-        Another program that shares the account shows up as excess; a smaller count than ours is not believed,
-        since CallRail's window may have begun later.
+        Another program on the account shows up as excess. A smaller count than ours is not believed, since
+        CallRail's window may have begun later. What CallRail doesn't tell of a window stays as it was.
         """
         account = replace(
             self,
@@ -190,27 +149,14 @@ class Account:
         )
         if usage.hour_used is None and usage.day_used is None:
             return account
-        # What CallRail does not tell of one window stays as it was told last.
-        return replace(
-            account,
-            hour_excess=account.hour_excess
-            if usage.hour_used is None
-            else max(0, usage.hour_used - hour_used),
-            day_excess=account.day_excess if usage.day_used is None else max(0, usage.day_used - day_used),
-            excess_at=now,
-        )
+        hour = self.hour_excess if usage.hour_used is None else max(0, usage.hour_used - hour_used)
+        day = self.day_excess if usage.day_used is None else max(0, usage.day_used - day_used)
+        return replace(account, hour_excess=hour, day_excess=day, excess_at=now)
 
     def explained(self, written_at: datetime) -> "Account":
-        """
-        The same account after a use by others turned up that counts by itself from now on.
-
-        If CallRail's last count had it already, it is no excess any more.
-        """
+        """After a use by others was seen: if CallRail's last count had it, it is no excess any more."""
         if self.excess_at is None or written_at > self.excess_at:
             return self
         age = self.excess_at - written_at
-        return replace(
-            self,
-            hour_excess=max(0, self.hour_excess - (age < HOUR)),
-            day_excess=max(0, self.day_excess - (age < DAY)),
-        )
+        hour, day = max(0, self.hour_excess - (age < HOUR)), max(0, self.day_excess - (age < DAY))
+        return replace(self, hour_excess=hour, day_excess=day)

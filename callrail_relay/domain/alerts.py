@@ -1,8 +1,7 @@
 """
 Which alerts to send, decided from the verdict on the relay and from what was sent before.
 
-An *incident* is opened once, told once, and told once more when it is over. It is a code with parameters:
-the sentence is made where the alert is sent.
+An *incident* is opened once, told once, and told once more when it is over.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +13,8 @@ from typing import Any
 from callrail_relay.domain import health
 from callrail_relay.domain.account import Window
 
-FAILURE_WINDOW = timedelta(minutes=10)
-"""Failures within this time are one burst."""
-
-BAND = 10
-"""Percent that a limit's use has to fall below a threshold before that threshold can be passed anew."""
+FAILURE_WINDOW = timedelta(minutes=10)  # failures within this time are one burst
+BAND = 10  # percent that a limit's use has to fall below a threshold before that threshold can be passed anew
 
 
 class Level(StrEnum):
@@ -44,25 +40,17 @@ class Code(StrEnum):
         return Level.WARNING if self in (Code.LIMIT, Code.REVIEW) else Level.ERROR
 
 
-Parameters = Mapping[str, Any]
-"""JSON values; instants are in ISO format."""
+Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """
-    When to send an alert.
+    """When to send an alert."""
 
-    ``budget``       percent of the hourly and the daily limit, rising
-    ``waiting``      how long a text may wait for a person
-    ``failures``     how many texts within FAILURE_WINDOW are a burst
-    ``little_space`` bytes on the disk
-    """
-
-    budget: tuple[int, ...]
-    waiting: timedelta
-    failures: int
-    little_space: int
+    budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
+    waiting: timedelta  # how long a text may wait for a person
+    failures: int  # how many texts within FAILURE_WINDOW are a burst
+    little_space: int  # bytes on the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +75,14 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """
-    Something that is wrong; without ``told_at`` no one was told yet.
+    """Something that is wrong."""
 
-    The key begins with the code. ``in_hand`` is true if an alert may have been sent nevertheless.
-    """
-
-    key: str
+    key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
     opened_at: datetime
-    told_at: datetime | None = None
-    in_hand: bool = False
+    told_at: datetime | None = None  # None if no one was told yet
+    in_hand: bool = False  # an alert may have been sent nevertheless
 
     @property
     def code(self) -> Code:
@@ -119,17 +103,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """
-    One thing that can be wrong: it is, it is not, or it is neither (None), and the incident stays.
-
-    ``again`` is what to do if its incident is open already: tell again with the new parameters, note them
-    without a word (False), or nothing.
-    """
+    """One thing that can be wrong."""
 
     key: str
-    wrong: bool | None
+    wrong: bool | None  # None: the incident, if there is one, stays
     parameters: Parameters = field(default_factory=dict)
-    again: bool | None = None
+    again: bool | None = None  # tell an open incident anew, only note the parameters (False), or neither
 
 
 def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) -> list[Change]:
@@ -165,10 +144,9 @@ def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
 
 
 def _opened(finding: _Finding, now: datetime, *, told_at: datetime | None, in_hand: bool = False) -> Incident:
-    level = Code(finding.key.partition(":")[0]).level
     return Incident(
         key=finding.key,
-        level=level,
+        level=Code(finding.key.partition(":")[0]).level,
         parameters=finding.parameters,
         opened_at=now,
         told_at=told_at,
@@ -184,12 +162,8 @@ def _findings(facts: AlertFacts, known: Mapping[str, Incident], policy: AlertPol
             if window.allowed > 0:
                 yield _limit(key, window, known.get(key), policy)
     yield _review(facts, known.get(Code.REVIEW), policy)
-    burst = facts.failures >= policy.failures
-    yield _Finding(
-        key=Code.FAILURES,
-        wrong=burst or (None if facts.failures else False),
-        parameters={"count": facts.failures},
-    )
+    burst = facts.failures >= policy.failures or (None if facts.failures else False)
+    yield _Finding(key=Code.FAILURES, wrong=burst, parameters={"count": facts.failures})
     if facts.free_bytes is not None:
         little = facts.free_bytes < policy.little_space
         yield _Finding(
@@ -221,12 +195,11 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
             wrong=(lasts or None) if lost else False,
             parameters={"account": account.id},
         )
-    if facts.public_url is not None:
-        broken = facts.public_url.answered is False
+    if (public := facts.public_url) is not None:
         yield _Finding(
             key=Code.PUBLIC_URL,
-            wrong=broken or (None if facts.public_url.answered is None else False),
-            parameters={"url": facts.public_url.url, "detail": facts.public_url.detail},
+            wrong=None if public.answered is None else not public.answered,
+            parameters={"url": public.url, "detail": public.detail},
         )
 
 
@@ -257,8 +230,7 @@ def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _
     """
     Texts that wait for a person are told together.
 
-    One that is never decided on must not hide the next ones: those are told again, at the earliest when the
-    last alert is as old as a text may wait, or when none of its texts waits any more.
+    Later ones are told again once the last alert is as old as a text may wait, or none of its texts waits.
     """
     undecided = facts.undecided
     instants = sorted((*undecided.held, *undecided.unknown))

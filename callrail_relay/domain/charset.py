@@ -20,8 +20,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 
-# JSON and forms begin with ASCII, so the NULs among the first four bytes tell wide encodings apart (RFC 4627,
-# section 3). ASCII in UTF-16 would decode as UTF-8 as well, with NULs in it.
+# JSON and forms begin with ASCII, so the NULs among the first bytes tell wide ones apart (RFC 4627).
 _WIDE = {
     b"\1\0\1\0": "utf_16_le",
     b"\0\1\0\1": "utf_16_be",
@@ -32,42 +31,18 @@ _WIDE = {
 # Python's registry also knows codecs that are not character sets, so only these count.
 _CHARACTER_SETS = frozenset(
     [
-        "utf_8",
-        "utf_16_le",
-        "utf_16_be",
-        "utf_32_le",
-        "utf_32_be",
-        "mac_roman",
-        "mac_cyrillic",
-        "koi8_r",
-        "koi8_u",
-        "cp866",
-        "cp874",
-        "cp932",
-        "cp949",
-        "gb18030",
-        "big5hkscs",
-        "euc_jp",
-        "iso2022_jp",
+        *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
+        *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
     ]
     + [f"cp125{number}" for number in range(9)]
     + [f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)]
 )
 # What a label stands for in practice (https://encoding.spec.whatwg.org/#names-and-labels).
 _IN_PRACTICE = {
-    "ascii": "utf_8",
-    "latin_1": "cp1252",
-    "iso8859_9": "cp1254",
-    "iso8859_11": "cp874",
-    "tis_620": "cp874",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "utf_16": "utf_16_le",
-    "utf_32": "utf_32_le",
-}
+    "ascii": "utf_8", "latin_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
+    "shift_jis": "cp932", "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs",
+    "utf_16": "utf_16_le", "utf_32": "utf_32_le",
+}  # fmt: skip
 
 # What UTF-8's commonest sequences look like when they are read as Windows-1252. People don't type that, so
 # such text is UTF-8 with a broken byte in it, and not Windows-1252.
@@ -127,10 +102,7 @@ def decode(body: bytes, content_type: str | None) -> str:
 
 
 def unescape(text: str, labeled: str | None) -> str:
-    """
-    *text* with its %XX escapes decoded. Bytes that are not text become lone surrogates, so that only the
-    field they are in is at fault.
-    """
+    """*text* with its %XX escapes decoded. Bytes that aren't text become lone surrogates."""
     if not _ESCAPE.search(text):
         return text
     if labeled != _SEVEN_BIT or b"\x1b" not in unquote_to_bytes(text):

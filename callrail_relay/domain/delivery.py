@@ -25,12 +25,7 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """
-    What an outcome changed: the message's new status, and the account before and after.
-
-    ``twice`` is true if CallRail took the text more than once. ``settled`` is what CallRail's webhook, which
-    came before the outcome, made of it or of another text with the same words.
-    """
+    """What an outcome changed."""
 
     message_id: str
     account_before: Account
@@ -38,18 +33,13 @@ class RecordResult:
     position: int
     outcome: Outcome
     status: Status
-    twice: bool = False
-    settled: Settled | None = None
+    twice: bool = False  # CallRail took the text more than once
+    settled: Settled | None = None  # what CallRail's webhook, which came first, made of this or a like text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimPolicy:
-    """
-    The rules a claim keeps.
-
-    ``accounts`` are those of the settings: texts of any other stay where they are. ``lease`` is how long an
-    attempt may take before it counts as unknown.
-    """
+    """The rules a claim keeps; texts of other accounts wait. After *lease* an attempt is unknown."""
 
     accounts: frozenset[str]
     limits: Limits
@@ -81,23 +71,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """
-    What one look at the store came to.
-
-    Without a ``claim``, ``wake_at`` is when something may be claimed next; None if that depends on something
-    new.
-    """
+    """Without a ``claim``, ``wake_at`` is when something may be claimed next; None for something new only."""
 
     claim: Claim | None = None
     wake_at: datetime | None = None
     held: tuple[Held, ...] = ()
 
 
-UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)
-"""What somebody or something still has to work on. Texts of the others only ever get more."""
-
-RECENT = timedelta(days=1)
-"""How far back texts are counted whatever became of them."""
+UNDONE = (Status.HELD, Status.QUEUED, Status.SENDING, Status.UNKNOWN)  # what still has to be worked on
+RECENT = timedelta(days=1)  # how far back texts are counted whatever became of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +87,8 @@ class Counts:
     """
     How many texts there are, found by indexes and within RECENT: it costs the same in ten years.
 
-    ``undone``    how many texts have each status of UNDONE
-    ``oldest``    when the oldest of them came in, where there is one
-    ``recent``    what became of the texts that came in within RECENT
-    ``releasing`` held texts that leave by themselves
-    ``look_ups``  attempts whose outcome is still to be looked up
+    ``undone`` and ``oldest`` are by status of UNDONE. ``releasing`` held texts are sent by themselves, and
+    ``look_ups`` attempts are still to be looked up.
     """
 
     undone: Mapping[Status, int]

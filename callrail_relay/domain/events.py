@@ -8,22 +8,24 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from callrail_relay.domain.message import Source, Status
 from callrail_relay.domain.outcome import OutcomeKind
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Base of all events. ``action``, the name in the logs, is the class's own in lower case with ``_``."""
+    """Base of all events, frozen dataclasses. ``action``, the name in the logs, comes from the class's."""
 
     action: ClassVar[str] = "event"
     default_level: ClassVar[str] = "info"
 
-    def __init_subclass__(cls, *, level: str | None = None) -> None:
+    def __init_subclass__(cls, *, level: str = "info") -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
         cls.action = re.sub("(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        cls.default_level = level or "info"
+        cls.default_level = level
 
     @property
     def level(self) -> str:
@@ -33,7 +35,6 @@ class Event:
         return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
 class SubmissionAccepted(Event, level="debug"):
     """A request is on disk, with so many new *messages*."""
 
@@ -42,7 +43,6 @@ class SubmissionAccepted(Event, level="debug"):
     messages: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class MessageAccepted(Event, level="debug"):
     """A message is on disk; *reasons* are codes."""
 
@@ -56,12 +56,10 @@ class MessageAccepted(Event, level="debug"):
         return "info" if self.reasons else self.default_level
 
 
-@dataclass(frozen=True, kw_only=True)
 class PingReceived(Event):
     """A request without content came with the right secret."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PublicAddressChecked(Event):
     """The public URL was found to lead to this relay or not, for the first time or after a change."""
 
@@ -73,14 +71,12 @@ class PublicAddressChecked(Event):
         return "info" if self.reached else "warning"
 
 
-@dataclass(frozen=True, kw_only=True)
 class RepeatReceived(Event):
     """A sender repeated a request under the key of the first one, which is on disk."""
 
     submission_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AttemptStarted(Event, level="debug"):
     """A segment is recorded as being sent. Only now it goes out."""
 
@@ -89,7 +85,6 @@ class AttemptStarted(Event, level="debug"):
     position: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class AttemptFinished(Event):
     """An attempt has its outcome, and its message the status that follows."""
 
@@ -101,7 +96,6 @@ class AttemptFinished(Event):
     status: Status
 
 
-@dataclass(frozen=True, kw_only=True)
 class LateResult(Event, level="warning"):
     """An attempt was settled before its result came, which changed nothing."""
 
@@ -109,7 +103,6 @@ class LateResult(Event, level="warning"):
     outcome: OutcomeKind
 
 
-@dataclass(frozen=True, kw_only=True)
 class OutcomeFound(Event):
     """A check with CallRail, or a late answer, settled an unknown outcome."""
 
@@ -118,7 +111,6 @@ class OutcomeFound(Event):
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class LookupFailed(Event, level="warning"):
     """CallRail's conversation could not be read; it is tried again later."""
 
@@ -126,14 +118,12 @@ class LookupFailed(Event, level="warning"):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SentTwice(Event, level="error"):
     """CallRail took a text twice: it was resent, and the first try had arrived after all."""
 
     message_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class MessageHeld(Event, level="warning"):
     """A message that was queued is held; *reasons* are the codes."""
 
@@ -141,7 +131,6 @@ class MessageHeld(Event, level="warning"):
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class AccountPaused(Event, level="error"):
     """Nothing more is sent from this account until it is resumed; *reason* is a code."""
 
@@ -149,7 +138,6 @@ class AccountPaused(Event, level="error"):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AccountWaits(Event, level="warning"):
     """Nothing is sent from this account before *until*; *reason* is a code."""
 
@@ -158,7 +146,6 @@ class AccountWaits(Event, level="warning"):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class AlertTold(Event):
     """The owner was told something; *failed_channels* did not take it, and others did."""
 
@@ -166,7 +153,6 @@ class AlertTold(Event):
     failed_channels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class AlertFailed(Event, level="error"):
     """No channel took an alert; it is tried again after *retry_in*."""
 
@@ -174,7 +160,6 @@ class AlertFailed(Event, level="error"):
     retry_in: timedelta
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplyReceived(Event):
     """A person wrote to one of our numbers; *resource_id* is CallRail's id of the text."""
 
@@ -182,57 +167,40 @@ class ReplyReceived(Event):
     account_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class OptedOut(Event, level="warning"):
-    """
-    A reply asked for no more texts, and put *people* pairs of number and person on the list: several, where
-    CallRail masks it.
-    """
+    """A reply asked for no more texts. *people* is more than 1 if CallRail masks the number."""
 
     resource_id: str
     people: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class MaybeOptedOut(Event, level="warning"):
-    """
-    A reply may ask for no more texts: the next text to each of *people* is held, and the owner is asked.
-    """
+    """A reply may ask for no more texts: the next text to each of *people* is held for the owner."""
 
     resource_id: str
     people: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class OptOutUnplaced(Event, level="error"):
-    """
-    CallRail masks the number of a STOP, and no person who was texted from here fits.
-
-    If the person is texted later, CallRail rejects that, or the conversation tells whose reply it was.
-    """
+    """CallRail masks the number of a STOP, and it fits no person who was texted from here."""
 
     resource_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class OptedIn(Event):
     """A reply of START, or of YES, took a person off the list."""
 
     resource_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplyForwarded(Event):
     """Every channel took a reply."""
 
     resource_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class ForwardFailed(Event, level="error"):
-    """
-    These channels did not take a reply; without *retry_at* it is given up, and stays in the conversation.
-    """
+    """These channels didn't take a reply; without *retry_at* it is given up."""
 
     resource_id: str
     channels: tuple[str, ...]
@@ -240,7 +208,6 @@ class ForwardFailed(Event, level="error"):
     retry_at: datetime | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RepliesNotRead(Event, level="warning"):
     """CallRail's conversations could not be read for replies; the next look covers the time of this one."""
 
@@ -248,14 +215,12 @@ class RepliesNotRead(Event, level="warning"):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SendingUnpolled(Event, level="warning"):
     """Texts of an account are sent, though its replies could not be read first."""
 
     account_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class SentByOthers(Event):
     """CallRail tells of a text that went out and not from here; it counts in the account's budget."""
 
@@ -263,7 +228,6 @@ class SentByOthers(Event):
     account_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class RequestsRefused(Event, level="warning"):
     """*count* requests were refused for the same reason since this was last logged."""
 
@@ -271,7 +235,6 @@ class RequestsRefused(Event, level="warning"):
     count: int
 
 
-@dataclass(frozen=True, kw_only=True)
 class ListenerUnanswered(Event, level="error"):
     """The relay asked its own port and got no answer, several times in a row; it stops."""
 
@@ -279,14 +242,12 @@ class ListenerUnanswered(Event, level="error"):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class WebhookNotUnderstood(Event, level="error"):
     """CallRail signed what came to its webhook, and it tells of no text that can be read."""
 
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class StoreFailed(Event, level="error"):
     """The store could not be read or written; delivery goes on after *retry_in*."""
 
@@ -294,7 +255,6 @@ class StoreFailed(Event, level="error"):
     retry_in: timedelta
 
 
-@dataclass(frozen=True, kw_only=True)
 class ProgramFailed(Event, level="error"):
     """A fault of the program itself; it goes on after *retry_in*, and *reason* names the kind of fault."""
 

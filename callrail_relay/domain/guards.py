@@ -1,10 +1,4 @@
-"""
-Rules that hold a message and say why.
-
-Each guard is a pure function that answers with a reason or None; its mode
-decides what a reason does. What holds a message at intake is released by a
-person's word; what is overridden then is exactly the reasons shown.
-"""
+"""Rules that hold a message and say why: each answers with a reason or None, and its mode decides on it."""
 
 import re
 import unicodedata
@@ -19,15 +13,9 @@ from callrail_relay.domain.opt_outs import PossibleOptOut
 from callrail_relay.domain.placeholders import find_placeholder
 from callrail_relay.domain.quiet_hours import quiet_until
 
-SHARED_WORDS = 0.6
-"""The part of the shorter text's words that two similar texts share."""
-
-FEWEST_WORDS = 7
-"""A shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people."""
-
-LENGTH_RATIO = 3
-"""A text with so many times the other's words shares its common words by accident."""
-
+SHARED_WORDS = 0.6  # the part of the shorter text's words that two similar texts share
+FEWEST_WORDS = 7  # a shorter text is never judged: "Sounds good, talk tomorrow" goes to any number of people
+LENGTH_RATIO = 3  # a text with so many times the other's words shares its common words by accident
 _LONGEST_TEXT = 4096
 _STREET_TYPES = """
     alley aly apartment apt av ave avenue bend blvd boulevard bridge cir circle court cove creek crossing
@@ -75,23 +63,12 @@ def _plain(text: str) -> str:
     return text.casefold()
 
 
-AFTER_SLEEP = timedelta(minutes=5)
-"""So long after the machine woke, a text that came or was sent since is taken for a sender's repeat."""
-
-NOTICED_WITHIN = timedelta(minutes=1)
-"""That the machine slept is noticed when a request comes; it may have been awake for so long by then."""
-
-SLEPT = timedelta(seconds=30)
-"""The clock goes on by this much more than the machine was awake: it slept. Less is a clock put right."""
-
-MASS_TEXT_WINDOW = timedelta(minutes=10)
-"""Similar texts within this time are counted together."""
-
-MASS_TEXT_RECIPIENTS = 5
-"""Similar texts to this many people are a mass text; CallRail forbids them, and closes accounts for them."""
-
-RECENT_TEXTS = 200
-"""How many of an account's latest texts a new one is compared with: more than CallRail sends in an hour."""
+AFTER_SLEEP = timedelta(minutes=5)  # after a wake, what comes for so long is a sender's repeat
+NOTICED_WITHIN = timedelta(minutes=1)  # when a sleep is noticed, the machine may be awake for so long
+SLEPT = timedelta(seconds=30)  # so much more than the machine was awake is a sleep; less is a clock put right
+MASS_TEXT_WINDOW = timedelta(minutes=10)  # similar texts within this time are counted together
+MASS_TEXT_RECIPIENTS = 5  # similar texts to so many people are a mass text, which CallRail forbids
+RECENT_TEXTS = 200  # how many of an account's latest texts a new one is compared with
 
 
 class Mode(StrEnum):
@@ -104,10 +81,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """
-    The mode of each guard, how soon the same words to the same person are a duplicate, and how long a text
-    may wait before it is too old.
-    """
+    """The mode of each guard, and its limits; ``quiet_zone`` is that of all recipients, if known."""
 
     duplicate: Mode
     duplicate_window: timedelta
@@ -120,16 +94,11 @@ class GuardPolicy:
     quiet_start: time
     quiet_end: time
     quiet_zone: str | None
-    """The zone of all recipients, if it is known; else each number tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """
-    What the guards found: reasons that hold the message, and reasons to mention only.
-
-    ``release_at`` is when what holds it is over by itself; None where it waits for a person.
-    """
+    """Reasons that hold the message, and warnings. Without ``release_at`` it waits for a person."""
 
     holds: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
@@ -153,24 +122,15 @@ NOTHING_FOUND = Verdict()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """
-    What there is to know around a text when it is judged; what is left out is not asked.
-
-    ``same_text``      what there is to say of the same text that came before
-    ``people``         how many people got a similar text lately, this one among them
-    ``opted_out``     whether the person opted out of texts from this number
-    ``possible_opt_out``  a reply that may mean that, and was not read yet
-    ``waiting_since``  when it came, or was last released
-    ``recipient``      whose night is to be kept
-    """
+    """What there is to know around a text when it is judged; what is left out is not asked."""
 
     now: datetime
     same_text: Reason | None = None
-    people: int = 0
+    people: int = 0  # how many people got a similar text lately, this one among them
     opted_out: bool = False
-    possible_opt_out: PossibleOptOut | None = None
-    waiting_since: datetime | None = None
-    recipient: str | None = None
+    possible_opt_out: PossibleOptOut | None = None  # a reply that wasn't read yet
+    waiting_since: datetime | None = None  # when it came, or was last released
+    recipient: str | None = None  # whose quiet hours count
 
 
 def judge(
@@ -183,15 +143,12 @@ def judge(
     """
     *verdict* with the answers of all guards that look around a text.
 
-    A person's approval passes over what it was given for, and never over an opt-out. A text that is held
-    for anything else is not held for the night as well: an approval would override that unseen.
+    A person's approval never overrides an opt-out. A text held for anything else is not held for quiet hours
+    as well: an approval would override that unseen.
     """
-    answers = (
-        (policy.duplicate, around.same_text),
-        (policy.mass_text, mass_text(around.people)),
-        (policy.too_old, too_old(around.waiting_since, around.now, policy.max_age)),
-    )
-    for mode, reason in answers:
+    age = too_old(around.waiting_since, around.now, policy.max_age)
+    answers = [around.same_text, mass_text(around.people), age]
+    for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
     verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
@@ -206,9 +163,8 @@ def judge(
 def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
     if policy.quiet_hours is Mode.OFF:
         return verdict
-    until = quiet_until(
-        recipient, now, start=policy.quiet_start, end=policy.quiet_end, zone=policy.quiet_zone
-    )
+    start, end = policy.quiet_start, policy.quiet_end
+    until = quiet_until(recipient, now, start=start, end=end, zone=policy.quiet_zone)
     if until is None:
         return verdict
     verdict = verdict.joined(policy.quiet_hours, quiet_hours(until))
@@ -216,9 +172,7 @@ def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, n
 
 
 def slept(passed: timedelta, awake: float) -> bool:
-    """
-    Whether the machine slept while the clock went on by *passed*: it was *awake* for so many seconds of that.
-    """
+    """Whether the machine slept while *passed* by the clock: it was *awake* for so many seconds of that."""
     return passed - timedelta(seconds=awake) > SLEPT
 
 
@@ -230,8 +184,7 @@ def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -
     """
     Since when the same text is a duplicate of one that *came* then.
 
-    A machine that slept did not answer, so its senders repeat what they sent. For a while after it *woke*,
-    this reaches back as far as that.
+    Senders repeat what a sleeping machine doesn't answer: for a while this reaches back to when it *woke*.
     """
     since = came - window
     return min(since, woke) if woke is not None and is_after_sleep(came, woke) else since
@@ -267,15 +220,10 @@ class RecentText:
 
 
 def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[RecentText]) -> int:
-    """
-    To how many people a text of these *words* went lately, *recipient* among them; counted up to a mass text.
-    """
+    """To how many people a text of these *words* went lately, counted up to a mass text."""
     people = {recipient}
-    if words is None:
-        return len(people)
-    # The newest first: in a mass text the first few decide.
-    for text in recent:
-        if text.recipient not in people and are_similar(words, text.words):
+    for text in recent:  # the newest first: in a mass text the first few decide
+        if words and text.recipient not in people and are_similar(words, text.words):
             people.add(text.recipient)
             if len(people) >= MASS_TEXT_RECIPIENTS:
                 break
@@ -287,8 +235,7 @@ def mass_text(people: int) -> Reason | None:
     if people < MASS_TEXT_RECIPIENTS:
         return None
     return Reason(
-        "mass_text",
-        {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()},
+        "mass_text", {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
     )
 
 
@@ -302,11 +249,9 @@ def opt_out(*, opted_out: bool) -> Reason | None:
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:
-    """Return why the next text to a person is held whose reply may ask for no more texts."""
-    written_at = instant(reply.written_at)
-    if not reply.words:
-        return Reason("maybe_opted_out", {"written_at": written_at})
-    return Reason("maybe_opted_out", {"words": shortened(reply.words), "written_at": written_at})
+    """*reply* may ask for no more texts."""
+    words = {"words": shortened(reply.words)} if reply.words else {}
+    return Reason("maybe_opted_out", {**words, "written_at": instant(reply.written_at)})
 
 
 def shortened(words: str, most: int = 160) -> str:

@@ -1,8 +1,4 @@
-"""
-How the relay is doing, decided once: the facts, and what matters of them in order of urgency.
-
-``status`` and the dashboard show this verdict, each in its own sentences; metrics and alerts follow from it.
-"""
+"""How the relay is doing, decided once for status, dashboard, metrics and alerts, in order of urgency."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +11,8 @@ from callrail_relay.domain.message import Reason, instant
 from callrail_relay.domain.retry import NO_ANSWER, UNREACHABLE
 from callrail_relay.domain.views import Waiting
 
-CONTACT_AGE = timedelta(minutes=10)
-"""How old CallRail's last answer may be before the relay asks again."""
-
-_RECENT = CONTACT_AGE * 2
-"""How old it may be to count as one of now: asking takes a while."""
+CONTACT_AGE = timedelta(minutes=10)  # how old CallRail's last answer may be before the relay asks again
+_RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking takes a while
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +75,7 @@ class FailedCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """
-    What the verdict is made of.
-
-    ``contacts`` has an entry for each account in the settings; ``public_url`` is None when none is set.
-    """
+    """What the verdict is made of; ``contacts`` has an entry for each account in the settings."""
 
     now: datetime
     running: Running
@@ -117,15 +106,9 @@ class Facts:
 class Level(StrEnum):
     """How much a point matters, most first."""
 
-    BAD = "bad"
-    """Nothing is sent or received, or something may be lost: fix it now."""
-
-    ASK = "ask"
-    """Something needs a person."""
-
-    NOTE = "note"
-    """It ends by itself."""
-
+    BAD = "bad"  # nothing is sent or received, or something may be lost: fix it now
+    ASK = "ask"  # something needs a person
+    NOTE = "note"  # it ends by itself
     WELL = "well"
 
 
@@ -159,11 +142,7 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """
-    One thing to know; which of the parameters it has follows from its code.
-
-    ``at`` is when it ends by itself, ``detail`` what a check found, and ``name`` a check or a URL.
-    """
+    """One thing to know. ``at`` is when it ends by itself, and ``name`` that of a check, or a URL."""
 
     code: Code
     account_id: str = ""
@@ -191,8 +170,8 @@ def judge(facts: Facts) -> tuple[Point, ...]:
     """
     Everything there is to know, the most urgent first.
 
-    WELL is among the points only when a ``serve`` runs, every account can send now, nothing needs a person,
-    and the public URL, if one is set, answered.
+    WELL is among it only if a ``serve`` runs, every account can send now, nothing needs a person, and the
+    public URL, if one is set, answered.
     """
     points = list(_troubles(facts))
     if facts.running:
@@ -217,13 +196,10 @@ def _troubles(facts: Facts) -> Iterator[Point]:
         if account.paused_since is not None:
             yield Point(code=Code.PAUSED, account_id=account.id, reason=account.paused_reason)
     # Without a relay nothing comes in by any URL.
-    if facts.running and facts.public_url is not None and not facts.public_url.answered:
-        checked = facts.public_url.answered is not None
-        yield Point(
-            code=Code.NOT_REACHABLE_FROM_OUTSIDE if checked else Code.PUBLIC_URL_UNCHECKED,
-            name=facts.public_url.url,
-            detail=facts.public_url.detail,
-        )
+    public = facts.public_url
+    if facts.running and public is not None and not public.answered:
+        code = Code.PUBLIC_URL_UNCHECKED if public.answered is None else Code.NOT_REACHABLE_FROM_OUTSIDE
+        yield Point(code=code, name=public.url, detail=public.detail)
     if facts.waiting.for_person:
         yield Point(code=Code.NEEDS_REVIEW, count=facts.waiting.for_person)
 
@@ -243,12 +219,7 @@ def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
     if facts.is_unreachable(standing):
         yield Point(code=Code.UNREACHABLE, account_id=account.id)
     elif account.wait_until is not None:
-        yield Point(
-            code=Code.WAITS,
-            account_id=account.id,
-            at=account.wait_until,
-            reason=account.wait_reason,
-        )
+        yield Point(code=Code.WAITS, account_id=account.id, at=account.wait_until, reason=account.wait_reason)
     elif contact is not None and not contact.is_recent(facts.now, _RECENT):
         yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
     for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):

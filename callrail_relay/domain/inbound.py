@@ -9,18 +9,14 @@ from typing import Any
 from callrail_relay.domain.opt_keywords import OptKeyword
 from callrail_relay.domain.reconcile import Settled
 
-SAME_TEXT = timedelta(minutes=2)
-"""How far apart CallRail's webhook and its conversation may date the same text."""
+SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and conversation may date the same text
 
 
 class Direction(StrEnum):
-    """Which way a text went."""
+    """Which way a text went: IN from the person to one of our numbers, or OUT, whoever sent it."""
 
     IN = "in"
-    """From the person to one of our numbers."""
-
     OUT = "out"
-    """From one of our numbers to the person, whoever sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +37,7 @@ class ShownNumber:
         return self != ShownNumber() and not self.fits(number)
 
 
-Pair = tuple[str, str]
-"""A tracking number and a recipient."""
+Pair = tuple[str, str]  # a tracking number and a recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,28 +61,20 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRailText:
-    """
-    One text as CallRail tells of it.
+    """One text as CallRail tells of it; without ``direction`` it doesn't say which way it went."""
 
-    ``key``         CallRail's id of the text, or a digest of what tells it from others
-    ``direction``   None if CallRail does not say
-    ``source``      who sent it: the person, or one of our numbers
-    ``seen``        whether it was read in a conversation, where texts have no ids
-    """
-
-    key: str
+    key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
-    source: ShownNumber
+    source: ShownNumber  # who sent it: the person, or one of our numbers
     destination: ShownNumber
     written_at: datetime | None = None
     direction: Direction | None = None
     conversation_id: str | None = None
     thread_id: str | None = None
     company_id: str | None = None
-    seen: bool = False
+    seen: bool = False  # read in a conversation, where texts have no ids
 
-    def ends(self, direction: Direction) -> "Ends":
-        """Its two numbers, by which way it went."""
+    def ends(self, direction: Direction) -> Ends:
         if direction is Direction.IN:
             return Ends(ours=self.destination, person=self.source)
         return Ends(ours=self.source, person=self.destination)
@@ -96,7 +83,7 @@ class CallRailText:
         """
         Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it.
 
-        A text of which nothing tells it is taken for one from a person: so no STOP is overlooked.
+        Without any of these it is taken for one from a person, so that no STOP is overlooked.
         """
         if self.direction is not None:
             return self.direction
@@ -109,12 +96,7 @@ class CallRailText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundPolicy:
-    """
-    Whose texts are ours: the account of each company, and the tracking numbers.
-
-    ``recipient_interval`` is what the next segment waits after one that turns out to have arrived.
-    ``forwards`` is whether replies are passed on.
-    """
+    """Whose texts are ours: the account of each company, and the tracking numbers; and what follows."""
 
     accounts: dict[str, str]
     tracking_numbers: frozenset[str]
@@ -124,61 +106,41 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """
-    What became of a text that CallRail told of.
-
-    ``is_new``      False for one that was told before
-    ``keyword``     what it says about being texted
-    ``people``      how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
-    ``opted_out``   how many of them opted out, and ``opted_in`` how many in again
-    ``doubted``     how many of them may have opted out, so that a person is asked before their next text
-    ``settled``     the text of ours that it shows to have arrived
-    ``by_others``   it was sent, and not from here
-    """
+    """What became of a text that CallRail told of."""
 
     key: str
     direction: Direction
     is_new: bool
     account_id: str | None = None
     keyword: OptKeyword | None = None
-    people: int = 0
+    people: int = 0  # how many pairs of number and person it may be of: 1, unless CallRail masks the numbers
     opted_out: int = 0
     opted_in: int = 0
-    doubted: int = 0
-    settled: Settled | None = None
-    by_others: bool = False
+    doubted: int = 0  # how many of them may have opted out, so that the owner is asked before their next text
+    settled: Settled | None = None  # the text of ours that it shows to have arrived
+    by_others: bool = False  # it was sent, and not from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenReplies:
-    """
-    Replies that CallRail's conversations show, those of one conversation together, oldest first.
-
-    ``fault`` is why not all of them could be read, and ``requests`` how many requests it took.
-    """
+    """Replies by conversation, oldest first; *fault* is why not all could be read in so many *requests*."""
 
     conversations: tuple[tuple[CallRailText, ...], ...] = ()
     requests: int = 0
     fault: str | None = None
 
 
-ReadText = Callable[[bytes, str | None], CallRailText | None]
-"""Reads a webhook's body of a content type; None if it tells of no text."""
+ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it tells of no text
 
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
-GIVE_UP = timedelta(days=1)
-"""After this a reply is not tried any more; it stays in the conversation."""
+GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stays in the conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """
-    A reply to pass on, with what IF3 said of the person in the last text to them.
-
-    ``tries`` counts this one.
-    """
+    """A reply to pass on, with what IF3 said of the person last; *tries* counts this one."""
 
     resource_id: str
     text: str
@@ -199,52 +161,35 @@ class Forward:
     @property
     def words(self) -> str:
         """The text, and below it whose it is and which opportunity it belongs to."""
-        told = (
-            ("From", self.recipient),
-            ("To", self.tracking_number),
-            ("IF3 opportunity", self.opportunity_id),
-            ("IF3 seller", self.seller_id),
-            ("IF3 sender", self.sender_id),
-        )
-        lines = [f"{name}: {value}" for name, value in told if value]
+        ids = {"opportunity": self.opportunity_id, "seller": self.seller_id, "sender": self.sender_id}
+        told = {"From": self.recipient, "To": self.tracking_number, **{f"IF3 {k}": v for k, v in ids.items()}}
+        lines = [f"{name}: {value}" for name, value in told.items() if value]
         return "\n".join([self.text or "(no words: a picture, or another file)", "", *lines])
 
     def retry_at(self, now: datetime) -> datetime | None:
         """When to try again after this try failed; None if it is given up."""
-        if now - self.received_at >= GIVE_UP:
-            return None
-        return now + min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
+        wait = min(LONGEST_RETRY, FIRST_RETRY * (1 << min(self.tries - 1, 10)))
+        return now + wait if now - self.received_at < GIVE_UP else None
 
 
 OVERLAP = timedelta(minutes=10)
-"""How far each poll reaches behind the one before it: clocks differ, and CallRail may show a text late."""
+"""How far each poll reaches behind the last one: CallRail may show a text late."""
 
-FIRST = timedelta(days=1)
-"""How far the very first poll reaches back."""
-
-LONGEST = timedelta(days=7)
-"""How far a poll reaches back at most, after the relay was off."""
-
-Company = tuple[str, str]
-"""An account and a company of it."""
+FIRST = timedelta(days=1)  # how far the very first poll reaches back
+LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the relay was off
+Company = tuple[str, str]  # an account and a company of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
-    """
-    How often to read replies from CallRail's conversations, and of which companies.
-
-    ``requests_per_hour`` is shared with looking up texts. ``lease`` is how long one poll may take. A poll
-    that began before ``not_before`` doesn't count. One that failed is made again after ``retry``, else
-    ``every``.
-    """
+    """How often to read replies from CallRail's conversations, and of which companies."""
 
     companies: tuple[Company, ...]
     every: timedelta
-    requests_per_hour: int
+    requests_per_hour: int  # shared with looking up texts
     lease: timedelta
-    not_before: datetime | None = None
-    retry: timedelta | None = None
+    not_before: datetime | None = None  # an earlier poll doesn't count
+    retry: timedelta | None = None  # after a poll that failed, else *every*
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -285,16 +230,11 @@ class WebhookIntegration:
 
 
 class Change(StrEnum):
-    """What registering our URLs came to."""
+    """What registering our URLs came to; they were ADDED to those that the company had before."""
 
     CREATED = "created"
-    """The company had no webhooks before."""
-
     ADDED = "added"
-    """Our URLs stand beside those that were there."""
-
     UNCHANGED = "unchanged"
-    """They were there already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

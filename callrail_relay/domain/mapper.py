@@ -9,19 +9,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import (
-    Entry,
-    Payload,
-    Unreadable,
-    from_mapping,
-    is_storable,
-    read_request,
-)
+from callrail_relay.domain.payload import Entry, Payload, Unreadable, from_mapping, is_storable, read_request
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -37,8 +32,7 @@ class MappedText:
     One text of IF3's as CallRail takes it, or the reasons why it can't be sent.
 
     ``recipient`` is E.164 (``+12025550122``), ``text`` what the person wrote, unchanged, and ``route`` where
-    it is sent from. The ids and the seller's name are IF3's own. What is missing is None; ``reasons`` is
-    empty if nothing is wrong.
+    it is sent from. What is missing is None; ``reasons`` is empty if nothing is wrong.
     """
 
     recipient: str | None = None
@@ -94,7 +88,7 @@ def map_webhook(
     try:
         entries = read_request(body, content_type=content_type, query=query)
     except Exception as error:  # noqa: BLE001 - a request with the right secret is never refused for its content
-        return [MappedText(reasons=(_internal_fault(error),))]
+        return [_failed(error)]
     return [_map_safely(entry, table) for entry in entries]
 
 
@@ -106,10 +100,9 @@ def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> Mapp
     """
     table = _as_table(routes)
     try:
-        entry = from_mapping(fields)
+        return map_entry(from_mapping(fields), table)
     except Exception as error:  # noqa: BLE001 - as above
-        return MappedText(reasons=(_internal_fault(error),))
-    return _map_safely(entry, table)
+        return _failed(error)
 
 
 def _as_table(routes: Routes | Route) -> Routes:
@@ -117,15 +110,14 @@ def _as_table(routes: Routes | Route) -> Routes:
 
 
 def _map_safely(entry: Entry, routes: Routes) -> MappedText:
-    """*entry* mapped; a fault of our own is a reason like one of the entry."""
     try:
         return map_entry(entry, routes)
     except Exception as error:  # noqa: BLE001 - as above
-        return MappedText(reasons=(_internal_fault(error),))
+        return _failed(error)
 
 
-def _internal_fault(error: Exception) -> Reason:
-    return Reason("internal", {"error": type(error).__name__})
+def _failed(error: Exception) -> MappedText:
+    return MappedText(reasons=(Reason("internal", {"error": type(error).__name__}),))
 
 
 def map_entry(entry: Entry, routes: Routes) -> MappedText:
@@ -141,20 +133,18 @@ def map_entry(entry: Entry, routes: Routes) -> MappedText:
         text=text,
         route=route,
         reasons=(*phone_faults, *text_faults, *route_faults, *others),
-        opportunity_id=entry.opportunity_id,
-        sender_id=entry.sender_id,
-        seller_id=entry.seller_id,
-        seller=entry.seller,
-        team_id=entry.team_id,
+        **_context(entry),
     )
 
 
-def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
-    """
-    A text that a person types here. *sender* is the tracking number to send it from, or its whole route.
+def _context(source: Payload | MappedText) -> dict[str, Any]:
+    """What IF3 says of a text beside its words and its person."""
+    names = ("opportunity_id", "sender_id", "seller_id", "seller", "team_id")
+    return {name: getattr(source, name) for name in names}
 
-    Unlike those of a payload, the reasons of one that can't be sent are for that person, and are not stored.
-    """
+
+def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None) -> MappedText:
+    """A text that a person types here; *sender* is the tracking number to send it from, or its route."""
     recipient, phone_faults = _given_phone(to, "bad_phone")
     text_faults: tuple[Reason, ...] = ()
     if _shows_nothing(text):
@@ -167,13 +157,16 @@ def map_direct(*, to: str, text: str, routes: Routes, sender: str | Route | None
     )
 
 
+def _faults(payload: Payload, code: str) -> tuple[Reason, ...]:
+    return tuple(fault for fault in payload.faults if fault.code == code)
+
+
 def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The one valid phone of the two fields; an invalid one beside it does no harm."""
-    twice = tuple(fault for fault in payload.faults if fault.code == "two_phones")
-    if twice:
+    if twice := _faults(payload, "two_phones"):
         return None, twice
     valid: list[str] = []
-    faults = [fault for fault in payload.faults if fault.code == "bad_phone"]
+    faults = [*_faults(payload, "bad_phone")]
     for raw in (payload.seller_phone_non_international, payload.seller_phone):
         try:
             valid += [normalise(raw)] if raw else []
@@ -188,8 +181,7 @@ def _recipient(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
     """The person's words, unchanged, white space around them included."""
-    bad = tuple(fault for fault in payload.faults if fault.code == "bad_text")
-    if bad:
+    if bad := _faults(payload, "bad_text"):
         return None, bad
     if payload.message is None or _shows_nothing(payload.message):
         return None, (Reason("no_text"),)
@@ -197,8 +189,7 @@ def _text(payload: Payload) -> tuple[str | None, tuple[Reason, ...]]:
 
 
 def _route(payload: Payload, routes: Routes) -> tuple[Route | None, tuple[Reason, ...]]:
-    bad = tuple(fault for fault in payload.faults if fault.code == "bad_id")
-    if bad:
+    if bad := _faults(payload, "bad_id"):
         return None, bad
     route = routes.choose(team_id=payload.team_id, sender_id=payload.sender_id)
     return route, () if route is not None else (Reason("no_route"),)
@@ -245,56 +236,39 @@ class MappingPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """
-    One text, mapped and judged, ready to be stored.
-
-    ``skip_identical``   leave it out when the same text is in the store already (a replay)
-    ``approved``         codes of reasons that a person overrode in advance
-    """
+    """One text, mapped and judged, ready to be stored."""
 
     id: str
     draft: MappedText
     verdict: Verdict
     segment_count: int
-    skip_identical: bool = False
-    approved: tuple[str, ...] = ()
+    skip_identical: bool = False  # leave it out if the same text is in the store already (a replay)
+    approved: tuple[str, ...] = ()  # codes of reasons that a person overrode in advance
     fingerprint: bytes | None = field(init=False)
 
     def __post_init__(self) -> None:
-        # Asked for several times, and reckoned once.
         object.__setattr__(self, "fingerprint", fingerprint(self.draft))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewSubmission:
-    """
-    One request as it came in, byte for byte, with the messages it holds.
-
-    ``guards`` is the policy of those guards that only the store can ask. ``woke_at`` is when the machine
-    woke, if that was lately. ``repeat_key`` is the same for a request that is sent again, if its sender marks
-    that.
-    """
+class RawSubmission:
+    """One request as it came in, byte for byte; ``repeat_key`` is equal for one that is sent again."""
 
     id: str
-    source: Source
     body: bytes
     content_type: str | None = None
     query: str | None = None
-    messages: tuple[NewMessage, ...]
-    guards: GuardPolicy
-    woke_at: datetime | None = None
     repeat_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawSubmission:
-    """One request to the webhook as it came in, byte for byte."""
+class NewSubmission(RawSubmission):
+    """A request with the messages it holds."""
 
-    id: str
-    body: bytes
-    content_type: str | None = None
-    query: str | None = None
-    repeat_key: bytes | None = None
+    source: Source
+    messages: tuple[NewMessage, ...]
+    guards: GuardPolicy  # for those guards that only the store can ask
+    woke_at: datetime | None = None  # when the machine woke, if that was lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,57 +313,53 @@ class Mapper:
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
-        self.woke_at: datetime | None = None
-        """When the machine woke the last time, where that is known."""
+        self.woke_at: datetime | None = None  # when the machine woke the last time, if that is known
 
     def __call__(self, raw: RawSubmission) -> NewSubmission:
         """What a request to the webhook holds; a ping has no messages. It never fails."""
         try:
-            texts = map_webhook(
-                raw.body, content_type=raw.content_type, query=raw.query or "", routes=self._policy.routes
-            )
-            return self._received(raw, texts)
+            query, routes = raw.query or "", self._policy.routes
+            texts = map_webhook(raw.body, content_type=raw.content_type, query=query, routes=routes)
+            return self._submission(Source.WEBHOOK, raw, texts)
         except Exception as error:  # noqa: BLE001 - as above
             return self.give_up(raw, error)
 
     def give_up(self, raw: RawSubmission, error: Exception) -> NewSubmission:
         """*raw* with one message, held because of a fault of the program's own."""
-        return self._received(raw, [MappedText(reasons=(_internal_fault(error),))])
+        return self._submission(Source.WEBHOOK, raw, [_failed(error)])
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
         """One text from the command line or the dashboard."""
         raw = RawSubmission(id=id_, body=(draft.text or "").encode())
-        return self._submission(Source.SEND, raw, [self._message(draft)])
+        return self._submission(Source.SEND, raw, [draft])
 
     def saved(self, id_: str, document: bytes, drafts: Iterable[MappedText], *, force: bool) -> NewSubmission:
         """The texts of a saved file; what the store knows already is to be left out unless *force*."""
+        raw = RawSubmission(id=id_, body=document)
         approved = ("duplicate",) if force else ()
-        messages = [self._message(draft, skip_identical=not force, approved=approved) for draft in drafts]
-        return self._submission(Source.REPLAY, RawSubmission(id=id_, body=document), messages)
-
-    def _received(self, raw: RawSubmission, drafts: Iterable[MappedText]) -> NewSubmission:
-        return self._submission(Source.WEBHOOK, raw, map(self._message, drafts))
+        return self._submission(Source.REPLAY, raw, drafts, skip_identical=not force, approved=approved)
 
     def _submission(
-        self, source: Source, raw: RawSubmission, messages: Iterable[NewMessage]
+        self,
+        source: Source,
+        raw: RawSubmission,
+        drafts: Iterable[MappedText],
+        *,
+        skip_identical: bool = False,
+        approved: tuple[str, ...] = (),
     ) -> NewSubmission:
+        judge = partial(new_message, policy=self._policy, skip_identical=skip_identical, approved=approved)
+        messages = tuple(judge(self._new_id(), draft) for draft in drafts)
         return NewSubmission(
             id=raw.id,
             source=source,
             body=raw.body,
             content_type=raw.content_type,
             query=raw.query,
-            messages=tuple(messages),
+            messages=messages,
             guards=self._policy.guards,
             woke_at=self.woke_at,
             repeat_key=raw.repeat_key,
-        )
-
-    def _message(
-        self, draft: MappedText, *, skip_identical: bool = False, approved: tuple[str, ...] = ()
-    ) -> NewMessage:
-        return new_message(
-            self._new_id(), draft, self._policy, skip_identical=skip_identical, approved=approved
         )
 
 
@@ -400,19 +370,12 @@ def is_ping(body: bytes, query: str) -> bool:
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
     """The texts of a request that came in before, under the settings of now."""
-    match stored.source:
-        case Source.WEBHOOK:
-            return map_webhook(
-                stored.body,
-                content_type=stored.content_type,
-                query=stored.query or "",
-                routes=policy.routes,
-            )
-        case Source.REPLAY:
-            return list(map_saved(stored.body, policy.routes).drafts)
-        case Source.SEND:
-            # What is mapped wrong there is never stored.
-            return []
+    if stored.source is Source.SEND:  # what is mapped wrong there is never stored
+        return []
+    if stored.source is Source.REPLAY:
+        return list(map_saved(stored.body, policy.routes).drafts)
+    query = stored.query or ""
+    return map_webhook(stored.body, content_type=stored.content_type, query=query, routes=policy.routes)
 
 
 def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
@@ -420,9 +383,7 @@ def map_saved(document: bytes, routes: Routes) -> SavedPayloads:
     entries = read_saved(document)
     return SavedPayloads(
         drafts=tuple(map_entry(entry, routes) for entry in entries if isinstance(entry, Payload)),
-        skipped=tuple(
-            fault for entry in entries if isinstance(entry, Unreadable) for fault in entry.faults[:1]
-        ),
+        skipped=tuple(entry.faults[0] for entry in entries if isinstance(entry, Unreadable)),
     )
 
 
@@ -436,10 +397,8 @@ def new_message(
 ) -> NewMessage:
     """*draft* judged, as far as it can be without the store."""
     count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
-    holds = draft.reasons
     most = min(policy.limits.per_hour, policy.limits.per_day)
-    if count > most:
-        holds = (*holds, guards.too_long(count, most))
+    holds = (*draft.reasons, guards.too_long(count, most)) if count > most else draft.reasons
     return NewMessage(
         id=id_,
         draft=draft,
@@ -451,26 +410,18 @@ def new_message(
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """The segments that a text which has not been claimed yet will be cut into."""
-    pieces = split_text(text, max_characters=max_characters) if text else []
-    return tuple(
-        Segment(position=position, content=content, status=Status.QUEUED)
-        for position, content in enumerate(pieces, start=1)
-    )
+    """The segments that a text not claimed yet will be cut into."""
+    pieces = enumerate(split_text(text or "", max_characters=max_characters), start=1)
+    return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """
-    What a new message would become, for a dry run; its ids are empty, since nothing is stored.
-
-    ``duplicate_of`` is the earlier message for which it would be left out; ``repeats`` is true where
-    that one comes earlier in the same files.
-    """
+    """What a new message would become, for a dry run; its ids are empty, since nothing is stored."""
 
     message: Message
-    duplicate_of: str | None = None
-    repeats: bool = False
+    duplicate_of: str | None = None  # the earlier message for which it would be left out
+    repeats: bool = False  # that one comes earlier in the same files
 
     @property
     def is_new(self) -> bool:
@@ -485,24 +436,20 @@ def plan(
     now: datetime,
 ) -> list[Planned]:
     """Return each message of *batch* as it would be stored, by what the store answered with."""
-    pairs = [
-        (submission.source, message, accepted)
-        for submission, answers in zip(batch, results, strict=True)
-        for message, accepted in zip(submission.messages, answers, strict=True)
-    ]
-    ours = {message.id for _, message, _ in pairs}
+    ours = {message.id for submission in batch for message in submission.messages}
     return [
         Planned(
-            message=_preview(message.draft, accepted, source=source, max_characters=max_characters, now=now),
+            message=_preview(message.draft, accepted, submission.source, max_characters, now),
             duplicate_of=None if accepted.duplicate_of in ours else accepted.duplicate_of,
             repeats=accepted.duplicate_of in ours,
         )
-        for source, message, accepted in pairs
+        for submission, answers in zip(batch, results, strict=True)
+        for message, accepted in zip(submission.messages, answers, strict=True)
     ]
 
 
 def _preview(
-    draft: MappedText, accepted: Accepted, *, source: Source, max_characters: int, now: datetime
+    draft: MappedText, accepted: Accepted, source: Source, max_characters: int, now: datetime
 ) -> Message:
     return Message(
         id="",
@@ -516,20 +463,12 @@ def _preview(
         route=draft.route,
         segments=planned_segments(draft.text, max_characters),
         release_at=accepted.verdict.release_at,
-        opportunity_id=draft.opportunity_id,
-        sender_id=draft.sender_id,
-        seller_id=draft.seller_id,
-        seller=draft.seller,
-        team_id=draft.team_id,
+        **_context(draft),
     )
 
 
 def repeat_key(key: str, body: bytes, query: str) -> bytes:
-    """
-    16 bytes that are equal for the same request under the same key of its sender.
-
-    The content is part of it: under a key that a sender uses twice by mistake, no text is lost.
-    """
+    """16 bytes that are equal for the same request and content under the same key of its sender."""
     digest = hashlib.blake2b(digest_size=16)
     for part in (key.encode(errors="surrogatepass"), query.encode(errors="surrogatepass"), body):
         digest.update(len(part).to_bytes(8))

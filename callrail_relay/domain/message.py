@@ -49,11 +49,10 @@ _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"
 @dataclass(frozen=True, slots=True)
 class Reason:
     """
-    Why a message is held, failed, unconfirmed or waiting.
+    Why a message is held, failed, unconfirmed or waiting; ``docs/reference/library.md`` lists every code.
 
-    ``code`` is one lower-case word with ``_`` in it; ``docs/reference/library.md`` lists every one.
-    ``parameters`` are JSON values: instants are ISO 8601 in UTC, spans are in seconds and end in
-    ``_seconds``. Some show what was typed, so that only the code is logged.
+    Parameters are JSON values: instants are ISO 8601 in UTC, spans end in ``_seconds``. Some show what was
+    typed, so that only the code is logged.
     """
 
     code: str
@@ -71,33 +70,18 @@ class Reason:
 class Status(StrEnum):
     """Where a message, or one of its segments, stands."""
 
-    HELD = "held"
-    """A guard or a fault holds it; it waits for a person, unless its reason says until when."""
-
-    QUEUED = "queued"
-    """It is sent as soon as its turn, the sending limits and the account allow."""
-
-    SENDING = "sending"
-    """An attempt is under way, or some of its segments were sent and the next one follows."""
-
-    UNKNOWN = "unknown"
-    """CallRail may or may not have taken it; it is not sent again by itself."""
-
-    SENT = "sent"
-    """CallRail took every segment."""
-
-    FAILED = "failed"
-    """CallRail rejected it for good."""
-
-    CANCELLED = "cancelled"
-    """A person canceled it."""
+    HELD = "held"  # a guard or a fault holds it; it waits for a person, unless its reason says until when
+    QUEUED = "queued"  # it is sent as soon as its turn, the sending limits and the account allow
+    SENDING = "sending"  # an attempt is under way, or some of its segments were sent and the next one follows
+    UNKNOWN = "unknown"  # CallRail may or may not have taken it; it is not sent again by itself
+    SENT = "sent"  # CallRail took every segment
+    FAILED = "failed"  # CallRail rejected it for good
+    CANCELLED = "cancelled"  # a person canceled it
 
 
-ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)
-"""Nothing happens any more, unless a person wants it."""
-
+ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)  # nothing happens any more, unless a person wants it
 OPEN = (Status.QUEUED, Status.SENDING)
-"""What delivery still has to work on, and what later texts to the same person wait for."""
+"""What delivery has to work on, and later texts to the same person wait for."""
 
 
 class Source(StrEnum):
@@ -123,8 +107,7 @@ class Attempt:
     outcome: OutcomeKind | None
     http_status: int | None
     detail: str | None
-    look_at: datetime | None = None
-    """When its unknown outcome is looked up next; None when it is not, or not any more."""
+    look_at: datetime | None = None  # when its unknown outcome is looked up next, if it is
     evidence: tuple[Evidence, ...] = ()
 
 
@@ -138,12 +121,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """
-    One text to one person, with all that is known of it.
-
-    ``reasons`` says why it is held, failed or unknown, or what a guard set to
-    "warn" found.
-    """
+    """One text to one person, and why it is held, failed or unknown, or what a guard set to "warn" found."""
 
     id: str
     submission_id: str
@@ -162,12 +140,9 @@ class Message:
     team_id: str | None = None
     sent_at: datetime | None = None
     conversation_id: str | None = None
-    blocked_until: datetime | None = None
-    """Until when, at the latest, it waits for an earlier text to the same person that is being looked up."""
-    release_at: datetime | None = None
-    """When it is queued by itself, where it is held until then."""
+    blocked_until: datetime | None = None  # how long it waits, at most, for the look-up of an earlier one
+    release_at: datetime | None = None  # when it is queued by itself, if it is held until then
     decisions: tuple[Decision, ...] = ()
-    """What persons decided on it, oldest first."""
 
     @property
     def is_complete(self) -> bool:
@@ -188,11 +163,7 @@ class MessageFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """
-    What an export holds: the messages that pass *wanted* and had come in when it began, *count* of them.
-
-    *last* is the place of the last one in the order of arrival.
-    """
+    """The *count* messages that pass *wanted* and had come in when it began, up to the place *last*."""
 
     wanted: MessageFilter
     count: int
@@ -208,17 +179,12 @@ _MILLISECOND = 1000
 
 
 def uuid7(now: datetime, random: Random) -> str:
-    """
-    A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits.
-
-    Ids that grow with time keep the indexes of the outbox small and quick.
-    """
+    """A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits."""
     microseconds = int(now.timestamp() * 1_000_000)
     milliseconds, rest = divmod(microseconds, _MILLISECOND)
     fraction = rest * 4096 // _MILLISECOND
     value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return str(UUID(int=value))
 
 
 def first_id(instant: datetime) -> str:

@@ -15,28 +15,18 @@ from enum import StrEnum
 class OptKeyword(StrEnum):
     """What a reply says about being texted."""
 
-    STOP = "stop"
-    """No more texts from this number."""
-
-    MAYBE_STOP = "maybe_stop"
-    """It may mean that; a person has to read it."""
-
-    START = "start"
-    """Texts are welcome again."""
-
-    YES = "yes"
-    """The same when CallRail asks it of a person who had opted out; else an ordinary answer."""
+    STOP = "stop"  # no more texts from this number
+    MAYBE_STOP = "maybe_stop"  # it may mean that; a person has to read it
+    START = "start"  # texts are welcome again
+    YES = "yes"  # the same when CallRail asks it of a person who had opted out; else an ordinary answer
 
 
 # From what a person typed to plain words.
 
-_LONGEST = 2000
-"""Characters that are read: CallRail delivers 1,600, and a reply comes to the point before that."""
-
+_LONGEST = 2000  # characters that are read: CallRail delivers 1,600
 _SIGNATURE = re.compile(
     r"^\W*(sent (from|via|by|with) |get outlook|(this (message|text) was )?sent from|envoye (de|depuis|a"
-    r" partir)"
-    r"|enviado desde|-- ?$|confidentiality)",
+    r" partir)|enviado desde|-- ?$|confidentiality)",
     re.IGNORECASE,
 )
 # iMessage and Android send a reaction as a text that quotes ours, which may end with "Reply STOP to opt out".
@@ -48,26 +38,20 @@ _INSTRUCTION = re.compile(
     rf"\b(reply|text|txt|send|type|respond|answer) (with )?{_TO_OPT_OUT}( (to|for|if|2) .*)?(?= \||$)"
 )
 _NEGATED = re.compile(
-    r"\b(dont|do not|wont|will not|cant|can not|cannot|couldnt|didnt|did not|doesnt|not|never|wouldnt"
-    r"|isnt|arent)"
-    r"( ever| to)? (stop|stopping|quit|lose|losing|cancel|delete|remove|end|unsubscribe)\b"
+    r"\b(dont|do not|wont|will not|cant|can not|cannot|couldnt|didnt|did not|doesnt|not|never|wouldnt|isnt"
+    r"|arent)( ever| to)? (stop|stopping|quit|lose|losing|cancel|delete|remove|end|unsubscribe)\b"
 )
-
-
+# What changes nothing about what is wanted, and is left out before the rules are asked.
 _FILLERS = re.compile(
     r"\b(?:please and thank you|please|pls|plz|plse|kindly|thanks|thank you|thankyou|thx|ty|tks|asap"
-    r"|immediately|already"
-    r"|anymore|any more|again|ever|right now|right away|at once|dude|bro|bruh|man|sir|maam|yall|hey|hi|hello"
-    r"|fucking|fuckin|freaking|fricking|goddamn|damn|bloody|svp|sil vous plait|s il vous plait|merci|por"
-    r" favor|gracias|yo)\b ?"
+    r"|immediately|already|anymore|any more|again|ever|right now|right away|at once|dude|bro|bruh|man|sir"
+    r"|maam|yall|hey|hi|hello|fucking|fuckin|freaking|fricking|goddamn|damn|bloody|svp|sil vous plait"
+    r"|s il vous plait|merci|por favor|gracias|yo)\b ?"
 )
-"""What changes nothing about what is wanted, and is left out before the rules are asked."""
 
 
 def _plain(content: str) -> str:
-    """
-    The text as plain letters: any width, without accents, apostrophes, unseen marks, quotes and signatures.
-    """
+    """The text as plain letters, without accents, apostrophes, unseen marks, quotes and signatures."""
     text = unicodedata.normalize("NFKD", content.strip()[:_LONGEST])
     text = "".join(one for one in text if unicodedata.category(one) not in ("Mn", "Cf"))
     text = re.sub("['`\u2018\u2019\u00b4]", "", text)
@@ -109,9 +93,8 @@ _RESUBSCRIBE = {"start": OptKeyword.START, "unstop": OptKeyword.START, "yes": Op
 # https://support.callrail.com/hc/en-us/articles/11491614252045
 _OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
 
+# Keywords that mean nothing else in a seller's reply.
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
-"""Keywords that mean nothing else in a seller's reply."""
-
 # CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out,
 # cancel, unsubscribe), French and Spanish ones.
 _KEYWORDS = frozenset(
@@ -125,17 +108,14 @@ _KEYWORDS = frozenset(
 
 _COURTESY = (
     r"(?:just|now|ok|okay|sorry|no|nope|nah|not interested|im not interested|not selling|not for sale"
-    r"|wrong number"
-    r"|wrong person|i said|i|bonjour|hola|mauvais numero|numero equivocado|\|)"
+    r"|wrong number|wrong person|i said|i|bonjour|hola|mauvais numero|numero equivocado|\|)"
 )
 _BEFORE = re.compile(rf"^(?:{_COURTESY} )+")
 _AFTER = re.compile(rf"(?: {_COURTESY})+$")
 
 
 def _core(words: str) -> str:
-    """
-    What is left without courtesies at both ends, and of a repetition the first: "please stop stop thanks".
-    """
+    """What is left without courtesies at both ends, and of a repetition the first: "please stop stop"."""
     core = _AFTER.sub("", _BEFORE.sub("", words)).strip(" |")
     parts = [part for part in re.split(r"(?: \|)+ ?", core) if part]
     every = {_repeated_once(part.strip()) for part in parts}
@@ -159,9 +139,7 @@ _REGARDS = re.compile(
 
 
 def _is_signed(text: str) -> bool:
-    """
-    Whether it is a keyword with a name below or behind it, as in "STOP - John" or "Unsubscribe, thanks, Bob".
-    """
+    """Whether it is a keyword with a name behind it: "STOP - John", or "Unsubscribe, thanks, Bob"."""
     found = re.match(r"([\w' -]*?\w)\W*?([\n,.!~\u2013\u2014]|--| -)(.*)", text, re.DOTALL)
     if found is None:
         return False
@@ -234,7 +212,6 @@ _NAMED = {
 
 
 def _any_of(rules: str) -> re.Pattern[str]:
-    """One pattern of all *rules*."""
     lines = re.sub(r"\n {8}", "", rules).splitlines()
     patterns = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
     pattern = "|".join(patterns)
@@ -252,12 +229,10 @@ _CLEAR = _any_of(
     \bSTOP (?:\w+ )?(?:asking (?:me |us )?(?:about|to sell|if (?:i|we) (?:want|would|will|am))
         |trying to (?:buy|contact|reach|get))\b
     ^STOP calling(?: ME)?$
-    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us
-        |my|more
-        |spam) )*
-        (?:TEXTS|subscription)\b(?! (?:to|from) (?:the|my) )
-    \bSTOP sending(?: (?:me|us))?
-        (?: (?:this|these|those|that|anything|stuff|things|offers|spam|crap|shit)(?: \w+)?)?END
+    \b(?:STOP|end|cancel) (?:(?:it|sending|with|all|future|the|these|those|this|any|further|your|of|me|us|my
+        |more|spam) )*(?:TEXTS|subscription)\b(?! (?:to|from) (?:the|my) )
+    \bSTOP sending(?: (?:me|us))?(?: (?:this|these|those|that|anything|stuff|things|offers|spam|crap|shit)
+        (?: \w+)?)?END
     \bcease and desist\b
     \b(?:asked|told|tell|telling|said)(?: \w+){0,3} (?:stop|removed?|unsubscribed?)(?= \||$| me\b)
     \b(?:said|replied|sent|typed|means) stop(?= \||$| (?:last|many|before|\d|texting))
@@ -275,34 +250,31 @@ _CLEAR = _any_of(
         |here)END)|END)
     \b(?:take|get|scratch|cross|strike|pull) MINE (?:off|out|out of|off of)(?: LIST\b|END)
     \b(?:removed?|take|taken|get|got|deleted?|scratch|cross|want|need)(?: \w+){0,4} (?:off|from|out)
-        (?: of)?[ ]
-        (?:your|ur|whatever|this) (?:\w+ ){0,2}(?:lists?|database|system|records)\b
+        (?: of)?[ ](?:your|ur|whatever|this) (?:\w+ ){0,2}(?:lists?|database|system|records)\b
     \b(?:my|this|our) (?:phone |cell )?(?:number|name)(?: \w+)? (?:removed|deleted|taken off)\b(?! from the)
     \b(?:remove|unsubscribe|delete)(?: number)? from (?:(?:all|the|your|ur|this) )*(?:lists?|texts|messages
         |all|this)\b
     (?:^|\| )(?:take )?off (?:(?:the|your|ur|this) )?list\b
-    \b(?:put|add|place) (?:me|us|this number|my number) (?:on|to) (?:\w+ )?(?:do not|dnc|no) ?(?:call
-        |contact|text)? ?list
+    \b(?:put|add|place) (?:me|us|this number|my number) (?:on|to) (?:\w+ )?(?:do not|dnc|no) ?(?:call|contact
+        |text)? ?list
     \b(?:lose|forget) (?:my|this|our) (?:phone |cell )?number\b
     \bforget you have my number\b
     \bblock me\b
     # do not text me again, no more texts, if you text me again
-    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit
-        |reach out(?: to)?)
-        (?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME| it)?
-        (?: up)?DONE
+    (?<!\bi )(?<!\bwe )(?<!\bcall )(?<!\bthey )\bNOT CALLS(?:te?xt|message|msg|contact|texting|hit|reach out
+        (?: to)?)(?: (?:or|and|nor) (?:call|text|email))?(?: me)?(?: (?:or|and) (?:call|text|message))?(?: ME
+        | it)?(?: up)?DONE
     \bno need to (?:text|contact|message)(?: ME)?DONE
     \bNOT call(?: me)? (?:or|and|nor) (?:text|message)\bOTHERS
     \bNOT send (?:me |us )?(?:(?:any|more|another|your|these|no) )*(?:TEXTS|anything else)DONE
     \bno (?:more|further) (?:(?:of|these|your|the) )*(?:TEXTS|texting|messaging)(?= \||$| (?:to|from)\b)
     ^no (?:texts|texting|messages|contact|sms|msgs)$
     \bDONT (?:want|get) (?:any )?of (?:these|this|your)\b
-    \bif (?:you|u|i|anyone)(?: \w+){0,3} (?:text|contact|message|call|hear from)\b
-        (?=.* (?:report\w*|sue|lawyer|attorney|police|charges|fcc|complaint|harassment)\b)
+    \bif (?:you|u|i|anyone)(?: \w+){0,3} (?:text|contact|message|call|hear from)\b(?=.* (?:report\w*|sue
+        |lawyer|attorney|police|charges|fcc|complaint|harassment)\b)
     # I do not want these messages, I revoke my consent
     \bDONT (?:want|wish|consent|agree)(?: \w+){0,3}? (?:texts|text messages|messages|texted|contacted
-        |messaged)\b
-        (?! (?:to|by|about|left|from (?!you\b|u\b)))
+        |messaged)\b(?! (?:to|by|about|left|from (?!you\b|u\b)))
     \bDONT want (?:any |more |further )*contact(?= \||$| (?:from|with) (?:you|u)\b)
     \bDONT (?:want|need)(?: you| u| anyone)(?: to)? (?:TEXTING|contact|message)(?= \||$| (?:ME|any)\b)
     \b(?:DONT|never) (?:want|wish|need|care)(?: \w+)? to (?:hear from you|receive (?:\w+ ){0,3}(?:texts?
@@ -314,8 +286,8 @@ _CLEAR = _any_of(
     \bnot (?:giving|give)(?: \w+)? (?:consent|permission)\b
     # unsubscribe me, I want to opt out
     \bunsubscribe(?: from)?(?: (?:me|us|this number|my number|all|LIST))*$
-    (?<!an )\b(?:opt|opting|opted)(?: me| us| my number| this number)? out(?: (?:of|from) (?:LIST|this
-        |these|it))?END
+    (?<!an )\b(?:opt|opting|opted)(?: me| us| my number| this number)? out(?: (?:of|from) (?:LIST|this|these
+        |it))?END
     \bopt (?:me|us|my number|this number) out\b
     \bhow (?:do|can) i stop (?:getting|receiving)\b
     \bhow (?:do|can|to) (?:i |we )?(?:stop|get off)(?: of)? (?:these|this|your|the) (?:texts?|messages?
@@ -327,8 +299,8 @@ _CLEAR = _any_of(
     \bne (?:me |nous |m)?(?:textez?|ecrivez|ecris|contactez?|envoyez|envoie|derangez)(?: \w+)? plus\b
     \bne plus (?:me |nous |m)?(?:texter|ecrire|contacter|envoyer|deranger)\b
     ^plus (?:de|aucun) (?:textos?|messages?|sms)\b
-    \b(?:retire[rz]?|enleve[rz]?|efface[rz]?|supprime[rz]?|desabonne[rz]?|desinscri\w+)
-        (?: moi| nous| mon (?:numero|nom)| ce numero)(?: de (?:votre|la|vos|cette) listes?)?\b
+    \b(?:retire[rz]?|enleve[rz]?|efface[rz]?|supprime[rz]?|desabonne[rz]?|desinscri\w+)(?: moi| nous
+        | mon (?:numero|nom)| ce numero)(?: de (?:votre|la|vos|cette) listes?)?\b
     \b(?:retire[rz]|enleve[rz]) de (?:la|votre) liste\b
     # Spanish
     \bno me (?:vuelva\w* a )?(?:envi|mand|escrib|text|contact|moleste)\w*(?: \w+){0,2} ?(?:mas|mensajes?
@@ -377,9 +349,8 @@ _DOUBTFUL = _any_of(
     # "stop" where a person would not say it of a bus, a foreclosure or a joke
     ^stop (?!by|in|over|at|on|for|and|there|off|here|to|sign|light|work|payment|order|gap|loss|date|the|my|a
         |lol|haha|it|that|n|\d|(?!\w+ing (?:me|us)\b)\w+ing\b|making|selling|lowballing|with)\w+
-    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should
-        |could|can|it|lol|omg|you|lot|street)\b)
-        \w+ stop$
+    \b(?!(?:bus|truck|pit|full|hard|non|a|the|my|our|one|two|first|last|next|more|to|unsaid|lets|should|could
+        |can|it|lol|omg|you|lot|street)\b)\w+ stop$
     \bwhat part of (?:stop|no)\b
     \b(?:stopp|stpo|sotp|st0p)\b
     ^(?:end this|cancel my number)$
@@ -410,7 +381,7 @@ _STOP_SIGNS = frozenset("🛑⛔🚫🖕")
 
 
 def is_callrails_keyword(content: str) -> bool:
-    """Return whether CallRail opts the person out by this reply on its own side."""
+    """Return whether CallRail opts the person out by this reply."""
     return _words(_plain(content)) in _OF_CALLRAIL
 
 

@@ -18,17 +18,10 @@ from callrail_relay.errors import UsageError
 class Origin(StrEnum):
     """Who opted the person out."""
 
-    REPLY = "reply"
-    """The person, by a keyword for which CallRail opts them out as well, and asks for YES to undo it."""
-
-    WORDS = "own words"
-    """The person, in words that mean nothing to CallRail: a YES then answers something else."""
-
-    REFUSAL = "refusal"
-    """CallRail: it rejected a text because the person had opted out there."""
-
-    BY_HAND = "by hand"
-    """The office, or a list that was imported."""
+    REPLY = "reply"  # the person, by a keyword for which CallRail opts them out as well
+    WORDS = "own words"  # the person, in words that mean nothing to CallRail: YES answers something else
+    REFUSAL = "refusal"  # CallRail: it rejected a text because the person had opted out there
+    BY_HAND = "by hand"  # the office, or a list that was imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +43,8 @@ class OptOut:
     origin: Origin = Origin.BY_HAND
 
     def document(self) -> dict[str, Any]:
-        return {
-            "recipient": self.recipient,
-            "tracking_number": self.tracking_number,
-            "reason": self.reason,
-            "created_at": instant(self.created_at),
-        }
+        pair = {"recipient": self.recipient, "tracking_number": self.tracking_number}
+        return {**pair, "reason": self.reason, "created_at": instant(self.created_at)}
 
 
 COLUMNS = ("tracking_number", "recipient", "reason", "created_at")
@@ -103,10 +92,10 @@ def write_list(entries: Iterable[OptOut]) -> str:
 
 def read_list(document: bytes, *, now: datetime) -> ImportedList:
     """
-    The people in a CSV file, each line judged by itself: a wrong one must not keep the others off the list.
+    The people in a CSV file, each line judged by itself.
 
-    Takes commas, semicolons or tabs, columns in any order, and a file without a header that holds nothing but
-    phone numbers. Raises UsageError if nothing of it can be read.
+    Takes commas, semicolons or tabs, columns in any order, and phone numbers alone without a header. Raises
+    UsageError if nothing of it can be read.
     """
     rows = list(_rows(_text(document)))
     if not rows:
@@ -194,11 +183,10 @@ def _reason(cell: str) -> str:
 
 
 def _instant(cell: str, now: datetime) -> datetime | None:
-    words = cell.strip()
-    if not words:
+    if not cell.strip():
         return None
     try:
-        read = datetime.fromisoformat(words)
+        read = datetime.fromisoformat(cell.strip())
     except ValueError as fault:
         raise ValueError(
             "its created_at is no date such as 2026-11-23T15:00:00Z; write it so, or leave it empty"

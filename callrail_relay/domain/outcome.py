@@ -25,30 +25,17 @@ class OutcomeKind(StrEnum):
 class Refusal(StrEnum):
     """What CallRail refused, as far as its status and its words tell."""
 
-    CONTENT = "content"
-    """The words of the text, or something not told: 400 or 422."""
-
-    RECIPIENT = "recipient"
-    """This person cannot be texted at all (land line, blocked, invalid)."""
-
-    OPTED_OUT = "opted_out"
-    """This person replied STOP to this tracking number."""
-
-    AUTHORIZATION = "authorization"
-    """The key, or what it may do: 401, or 403 without HTML. The fault lies with the account."""
-
-    FIREWALL = "firewall"
-    """A firewall in front of CallRail stopped this text: 403 with HTML. The key is not at fault."""
-
-    REQUEST = "request"
-    """The address or the form of the request: 404, 405 or 406."""
+    CONTENT = "content"  # the words of the text, or something not told: 400 or 422
+    RECIPIENT = "recipient"  # this person cannot be texted at all (land line, blocked, invalid)
+    OPTED_OUT = "opted_out"  # this person replied STOP to this tracking number
+    AUTHORIZATION = "authorization"  # the key, or what it may do: 401, or 403 without HTML
+    FIREWALL = "firewall"  # a firewall in front of CallRail stopped this text: 403 with HTML
+    REQUEST = "request"  # the address or the form of the request: 404, 405 or 406
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """
-    CallRail's own count for an account, from the ``x-rate-limit-*`` headers; None where a header is absent.
-    """
+    """CallRail's own count for an account, from the ``x-rate-limit-*`` headers; None if one is absent."""
 
     hour_allowed: int | None = None
     hour_used: int | None = None

@@ -1,10 +1,8 @@
 """
 Reads what IF3 sends into payloads: bytes to text, JSON or a form to fields, fields to a payload.
 
-Nothing that can be in a body is an error here. What reads wrong becomes a reason of the field or of the
-whole, so that a person sees it. JSON and forms are told apart by what they are rather than by what they say.
-Field names and variants: the IF3 help article "Callrail API V3"
-(https://investorfuse.document360.io/docs/callrail-api-v3).
+Nothing in a body is an error here: what reads wrong becomes a reason that a person sees. Field names and
+variants: the IF3 help article "Callrail API V3" (https://investorfuse.document360.io/docs/callrail-api-v3).
 """
 
 import json
@@ -20,24 +18,15 @@ from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.csv_rows import whole_number
 from callrail_relay.domain.message import Reason
 
-IF3_FIELDS = frozenset(
-    {
-        "opportunity_id",
-        "message",
-        "sender_id",
-        "seller_id",
-        "seller",
-        "seller_phone",
-        "seller_phone_non_international",
-        "team_id",
-    }
-)
+IF3_FIELDS = frozenset((
+    "message", "seller_phone", "seller_phone_non_international", "seller", "seller_id", "sender_id",
+    "opportunity_id", "team_id",
+))  # fmt: skip
 
 # More texts in one request than a person types look like a mass text, which CallRail's terms forbid.
 MOST_PAYLOADS = 20
 
-# More than these in one request are one entry: no person looks at each, and none can be a real text and its
-# phone in the room there is.
+# More than these in one request are one entry: none of them has room for a text and a phone number.
 MOST_ENTRIES = 1000
 
 # Names are for display; a longer one is cut.
@@ -81,12 +70,7 @@ class Doubtful(str):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """
-    One text as IF3 sent it: its fields as text, None where one is missing or unusable.
-
-    ``faults`` says what is wrong with single fields: ``bad_text``, ``doubtful_text``, ``bad_phone``,
-    ``two_phones``, ``bad_id``, and ``bulk`` for all of a request that holds too many.
-    """
+    """One text as IF3 sent it: its fields as text, None if missing or unusable, and their faults."""
 
     message: str | None = None
     seller_phone: str | None = None
@@ -101,10 +85,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """
-    Something in which no text could be found, and why: ``unreadable``, ``not_a_payload``, ``too_deep``, or
-    ``bulk`` for too many to be kept each by itself.
-    """
+    """Something in which no text could be found, and why."""
 
     faults: tuple[Reason, ...]
 
@@ -116,8 +97,8 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
     """
     The texts in one request to the webhook, in their order; none for a ping (no body, ``{}`` or ``[]``).
 
-    *body* is decompressed and limited in size by the caller; *query* is the query string, read where
-    the body is empty. More than ``MOST_PAYLOADS`` texts all carry the fault ``bulk``.
+    The caller limits the size of *body*. *query* is the query string, read if the body is empty. More than
+    ``MOST_PAYLOADS`` texts all have the fault ``bulk``.
     """
     try:
         text = decode(body, content_type)
@@ -147,9 +128,7 @@ def is_payload(value: object) -> TypeGuard[Fields]:
 
 def to_entry(value: object, *faults: Reason) -> Entry:
     """*value* as a payload that has these *faults* as well, or Unreadable if it is none."""
-    if is_payload(value):
-        return _Reader(value).payload(faults)
-    return no_payload()
+    return _Reader(value).payload(faults) if is_payload(value) else no_payload()
 
 
 def from_mapping(fields: Mapping[str, object]) -> Entry:
@@ -184,23 +163,19 @@ def _from_query(query: str) -> list[Entry]:
 def _from_list(values: list[object]) -> list[Entry]:
     """An entry for each payload, and one for each other element, of which the 21st and later share one."""
     payloads = sum(map(is_payload, values))
-    if payloads <= MOST_PAYLOADS:
-        return list(_few_unreadable([to_entry(value) for value in values]))
     if payloads > MOST_ENTRIES:
         return [Unreadable((Reason("bulk", {"problem": "kept_as_one", "texts": payloads}),))]
-    bulk = Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS})
-    return list(_few_unreadable([to_entry(value, bulk) for value in values]))
-
-
-def _few_unreadable(entries: list[Entry]) -> Iterator[Entry]:
-    """A request of thousands of zeros does not become thousands of held rows."""
+    is_bulk = payloads > MOST_PAYLOADS
+    bulk = (Reason("bulk", {"texts": payloads, "limit": MOST_PAYLOADS}),) if is_bulk else ()
+    entries: list[Entry] = []
     unreadable = 0
-    for entry in entries:
+    for entry in (to_entry(value, *bulk) for value in values):
         unreadable += isinstance(entry, Unreadable)
         if isinstance(entry, Payload) or unreadable <= MOST_PAYLOADS:
-            yield entry
+            entries.append(entry)
     if unreadable > MOST_PAYLOADS:
-        yield no_payload(problem="more", count=unreadable - MOST_PAYLOADS)
+        entries.append(no_payload(problem="more", count=unreadable - MOST_PAYLOADS))
+    return entries
 
 
 @dataclass(slots=True)
@@ -263,17 +238,14 @@ class _Reader:
             return None
         text = _text(value)
         plain = None if text is None else whole_number(text.strip())
-        if routing and plain is None:
-            if text is None:
-                self._fault("bad_id", "not_text", field=name, kind=_kind(value))
-            else:
-                self._fault("bad_id", "rounded", field=name)
+        if routing and text is None:
+            self._fault("bad_id", "not_text", field=name, kind=_kind(value))
+        elif routing and plain is None:
+            self._fault("bad_id", "rounded", field=name)
         return _shown(plain)
 
     def _one(self, name: str, code: str | None) -> object:
-        """
-        The value of *name*; None, with a fault of that *code* if there is one, where it has two that differ.
-        """
+        """The value of *name*; None, with a fault of this *code* if there is one, if it has two."""
         given = self.fields.get(name)
         if given is None:
             return None
@@ -331,9 +303,6 @@ def _name_in(seller: object) -> str | None:
     return None
 
 
-# --- text to values ---
-
-
 def parse(text: str, content_type: str | None) -> object:
     """
     *text* as JSON values or ``Fields``, by its first character rather than by its type; None for nothing.
@@ -350,9 +319,6 @@ def parse(text: str, content_type: str | None) -> object:
             if "form" not in (content_type or "").lower():
                 raise
     return form(text.strip("\r\n"), content_type)
-
-
-# --- JSON ------------------------------------------------------------------------------------------------
 
 
 def _whole_json(text: str, start: int) -> object:
@@ -428,9 +394,6 @@ def _mistake(text: str, error: json.JSONDecodeError) -> tuple[int, str, dict[str
     return at, next(mistakes, "json_invalid"), {}
 
 
-# --- URL-encoded forms -----------------------------------------------------------------------------------
-
-
 # The fields in which people write: only these can hold an "&".
 _WRITTEN = frozenset({"message", "seller"})
 
@@ -455,8 +418,7 @@ def form(text: str, content_type: str | None) -> Fields:
     """
     The fields of a URL-encoded form. Raises UnparsedError.
 
-    An ``&`` that was not escaped is part of the text where that is certain; where it is not, the whole is
-    ``Doubtful``.
+    An ``&`` that wasn't escaped is part of the text if that is certain; if not, the whole is ``Doubtful``.
     """
     # Inside another format a person's words could look like fields.
     if "multipart/" in (content_type or "").lower():
@@ -498,8 +460,8 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
     """
     What a person wrote, which begins with *value*; *others* come before the next field of IF3's.
 
-    They are part of it where no form could hold them as fields, or where they go on with a link's query. A
-    sender that escapes its values means a field of its own, which is left out. All else is doubtful.
+    They are part of it if no form could hold them as fields, or if they go on with a link's query. A field of
+    a sender that escapes its values is left out. All else is doubtful.
     """
     raw = bool(_RAW.search(value)) or any(
         _NEVER_IN_FORMS.search(piece.value if piece.name else piece.raw) for piece in others
@@ -510,10 +472,8 @@ def _written(value: str, others: Sequence[_Piece], labeled: str | None, *, twice
         others = others[: last + 1]
     doubtful = raw and twice
     for piece in others:
-        if piece.name is None and piece.raw:
-            doubtful |= escaped
-        else:
-            doubtful |= not (raw and piece.raw and _is_in_query(value))
+        is_text = piece.name is None and piece.raw
+        doubtful |= escaped if is_text else not (raw and piece.raw and _is_in_query(value))
         value += f"&{piece.raw}"
     if doubtful:
         return Doubtful(_value(value, labeled), "loose_ampersand")
@@ -537,11 +497,7 @@ def _has_space(text: str) -> bool:
     return re.search(r"\s", text) is not None
 
 
-# --- fields ----------------------------------------------------------------------------------------------
-
-
 def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
-    """Names without case, white space around them, or doubled underscores (``seller__phone``)."""
     fields: Fields = {}
     for name, value in pairs:
         fields.setdefault(_plain_name(name), []).append(value)
@@ -550,6 +506,7 @@ def _fields(pairs: Iterable[tuple[str, object]]) -> Fields:
 
 @lru_cache(maxsize=256)  # the same few names come all the time
 def _plain_name(name: str) -> str:
+    """*name* without case, white space around it, or doubled underscores (``seller__phone``)."""
     return re.sub("_+", "_", name.strip().lower())
 
 

@@ -16,28 +16,13 @@ from callrail_relay.domain.message import Reason
 # +1 is shared with other countries, and their area codes are known (https://www.nanpa.com/numbering).
 # Puerto Rico, Guam, the US Virgin Islands, American Samoa and the Northern Marianas are of the US.
 _COUNTRIES = {
-    "242": "the Bahamas",
-    "246": "Barbados",
-    "264": "Anguilla",
-    "268": "Antigua and Barbuda",
-    "284": "the British Virgin Islands",
-    "345": "the Cayman Islands",
-    "441": "Bermuda",
-    "473": "Grenada",
-    "649": "the Turks and Caicos Islands",
-    "658": "Jamaica",
-    "664": "Montserrat",
-    "721": "Sint Maarten",
-    "758": "Saint Lucia",
-    "767": "Dominica",
-    "784": "Saint Vincent and the Grenadines",
-    "809": "the Dominican Republic",
-    "829": "the Dominican Republic",
-    "849": "the Dominican Republic",
-    "868": "Trinidad and Tobago",
-    "869": "Saint Kitts and Nevis",
-    "876": "Jamaica",
-}
+    "242": "the Bahamas", "246": "Barbados", "264": "Anguilla", "268": "Antigua and Barbuda",
+    "284": "the British Virgin Islands", "345": "the Cayman Islands", "441": "Bermuda", "473": "Grenada",
+    "649": "the Turks and Caicos Islands", "658": "Jamaica", "664": "Montserrat", "721": "Sint Maarten",
+    "758": "Saint Lucia", "767": "Dominica", "784": "Saint Vincent and the Grenadines",
+    "809": "the Dominican Republic", "829": "the Dominican Republic", "849": "the Dominican Republic",
+    "868": "Trinidad and Tobago", "869": "Saint Kitts and Nevis", "876": "Jamaica",
+}  # fmt: skip
 
 # A text to a premium-rate number can cost the sender money. Area code 900, and 976 behind any area code.
 _PREMIUM = re.compile("900|[0-9]{3}976")
@@ -73,11 +58,7 @@ _IN_WORDS = re.compile(r"(?<![0-9A-Za-z])(?:\+ ?)?\(?[0-9](?:[\s()./-]{0,3}[0-9]
 
 
 class BadPhone(ValueError):
-    """
-    Raised for text that isn't a phone number CallRail can text.
-
-    ``problem`` says why, and ``reason`` is the same for a message: ``bad_phone``, with what was typed.
-    """
+    """Raised for text that isn't a phone number CallRail can text; ``reason`` is ``bad_phone``."""
 
     def __init__(self, problem: str, raw: str = "", **more: str | int) -> None:
         self.problem = problem
@@ -109,11 +90,8 @@ def normalise(raw: str) -> str:
 def mask(phone: str) -> str:
     """*phone* for logs: the last two digits of a full number, nothing of anything shorter."""
     digits = re.sub("[^0-9]", "", phone)
-    if len(digits) < 7:
-        return "•••"
-    if re.fullmatch("1?[0-9]{10}", digits):
-        return f"+1••••••••{digits[-2:]}"
-    return f"•••{digits[-2:]}"
+    hidden = "+1••••••••" if re.fullmatch("1?[0-9]{10}", digits) else "•••"
+    return hidden + (digits[-2:] if len(digits) >= 7 else "")
 
 
 def mask_all(words: str) -> str:

@@ -34,9 +34,7 @@ def printable_line(words: str) -> str:
 
 
 def printable_json(document: str) -> str:
-    r"""
-    A JSON document whose strings hold nothing of that raw: it is written as ``\u202e``, and reads as before.
-    """
+    r"""A JSON document whose strings hold nothing of that raw: ``\u202e`` instead, which reads as before."""
     return _safe(document, lambda found: json.dumps(found[0])[1:-1])
 
 

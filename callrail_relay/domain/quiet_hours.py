@@ -26,11 +26,9 @@ def quiet_until(
     """
     The minute, in UTC, at which a text to *recipient* (E.164) can be sent; None if it can be sent now.
 
-    It is quiet from *start* until *end* (hours and minutes) by the recipient's own clock, across midnight
-    where *start* is the later one. The zones are all that the number may belong to, or *zone* (an IANA
-    name) where it is known. What comes back is the first minute that is not quiet in any of them, exact
-    also where a clock is put forward or back. Where the hours are such that it is always quiet in one of
-    them, it is the first minute that is not quiet by as many of their clocks as can be.
+    It is quiet from *start* until *end* by the recipient's own clock, across midnight if *start* is later: in
+    any zone that the number may belong to, or in *zone* (an IANA name) if known. If it is always quiet in one
+    of them, the answer is the first minute that is quiet by the fewest of their clocks.
     """
     zones = (_zone(zone),) if zone else zones_of(recipient)
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
@@ -43,8 +41,8 @@ def zones_of(recipient: str) -> tuple[tzinfo, ...]:
     """
     The time zones that a number (E.164, +1 …) may belong to: all that its area code touches.
 
-    The exchange says nothing about a mobile, and people keep their number when they move. A number of no
-    area, such as a toll-free one, or of an unknown one may belong to any zone from St. John's to Honolulu.
+    A number of no area, such as a toll-free one, or of an unknown one may belong to any from St. John's to
+    Honolulu.
     """
     area = recipient.removeprefix("+1")[:3]
     names = {zone for zone, areas in AREA_CODES.items() if area in areas.split()}
@@ -52,12 +50,7 @@ def zones_of(recipient: str) -> tuple[tzinfo, ...]:
 
 
 def _release(minute: datetime, zones: Sequence[tzinfo], start: int, end: int) -> datetime:
-    """
-    The first minute from *minute* on that is not quiet.
-
-    Between two changes of a clock the day of all zones is one pattern, which repeats. Where a clock changes
-    before the pattern says that it is over, the pattern that begins then counts.
-    """
+    """The first minute from *minute* on that isn't quiet; a day's pattern holds until a clock changes."""
     offsets = _offsets(minute, zones)
     release = minute + _wait(minute, offsets, start, end)
     while release > minute and _offsets(release, zones) != offsets:
@@ -91,9 +84,8 @@ def _change(before: datetime, after: datetime, zones: Sequence[tzinfo]) -> datet
 @lru_cache(maxsize=64)
 def _waits(offsets: frozenset[int], start: int, end: int) -> tuple[int, ...]:
     """For each minute of a day in UTC, how many minutes are left until it is not quiet."""
-    loud = [
-        sum(not _is_quiet((minute + one) % _DAY, start, end) for one in offsets) for minute in range(_DAY)
-    ]
+    quiet = [_is_quiet(minute, start, end) for minute in range(_DAY)]
+    loud = [sum(not quiet[(minute + one) % _DAY] for one in offsets) for minute in range(_DAY)]
     most = max(loud)
     waits = [0] * _DAY
     # Twice backwards through the day, so that the evening knows of the next morning.

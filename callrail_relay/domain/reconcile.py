@@ -12,11 +12,8 @@ from callrail_relay.domain.routing import Route
 
 RETRY_SOON = timedelta(minutes=1)
 RETRY_LATER = timedelta(minutes=15)
-LONGEST = timedelta(days=1)
-"""After this no more look-ups are tried, though CallRail never answered one."""
-
-AUDIT_AFTER = timedelta(minutes=2)
-"""When to look once more after a person had a text sent again: the first one may have arrived after all."""
+LONGEST = timedelta(days=1)  # after this no more look-ups are tried, though CallRail never answered one
+AUDIT_AFTER = timedelta(minutes=2)  # when to look for the first try of a text that was sent again
 
 
 class OnUnknown(StrEnum):
@@ -28,17 +25,12 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupPolicy:
-    """
-    When and how to look up.
-
-    ``ladder`` holds the spans from when an outcome became unknown to each look-up. ``requests_per_hour`` is
-    how many of CallRail's 1,000 general requests an hour look-ups may use, ``lease`` how long one may take.
-    """
+    """When and how to look up."""
 
     accounts: frozenset[str]
-    ladder: tuple[timedelta, ...]
+    ladder: tuple[timedelta, ...]  # the spans from when an outcome became unknown to each look-up
     on_unknown: OnUnknown
-    requests_per_hour: int
+    requests_per_hour: int  # of CallRail's 1,000 general requests an hour
     lease: timedelta
     recipient_interval: timedelta
 
@@ -63,9 +55,7 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueLookup:
-    """
-    An attempt to be looked up now, by one node until ``lease_until``; *conversation_id* is None if not known.
-    """
+    """An attempt to be looked up now, by one node until ``lease_until``."""
 
     attempt_id: int
     message_id: str
@@ -86,26 +76,11 @@ class Settled:
     twice: bool = False
 
 
-BEFORE = timedelta(minutes=2)
-"""How far CallRail's clock may be behind ours."""
-
-AFTER = timedelta(minutes=10)
-"""How late CallRail may write down a text that it took."""
-
-_QUOTES = str.maketrans(
-    {
-        "\u2018": "'",
-        "\u2019": "'",
-        "\u201c": '"',
-        "\u201d": '"',
-        "\u2013": "-",
-        "\u2014": "-",
-        "\u2026": "...",
-    }
-)
-# What CallRail appends to a first text: instructions for leaving, in a wording that is not documented.
-# They begin right behind the text, or behind a word about rates: what has words of its own before them is
-# another text that begins like ours, and to take it for ours would lose ours in silence.
+BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
+AFTER = timedelta(minutes=10)  # how late CallRail may write down a text that it took
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--") | {ord("\u2026"): "..."}
+# What CallRail appends to a first text: opt-out instructions, in a wording that is not documented. They begin
+# right behind the text, or behind a word about rates. What has other words before them is another text.
 _OPT_OUT_WORDING = re.compile(
     r"""\W*
     (?:(?:standard\W+)?(?:msg|message)s?\W+(?:(?:and\W+)?data\W+)?rates\W+(?:may\W+)?apply\W+)?
@@ -162,23 +137,17 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """
-    What a conversation proves: the *matches*, and what it leaves *unclear*.
-
-    A sending is unclear if more texts could be it than were sent from here (by its id, how many): someone may
-    have written the same words in CallRail.
-    """
+    """What a conversation proves, and what it leaves unclear."""
 
     matches: tuple[Match, ...] = ()
-    unclear: Mapping[int, int] = field(default_factory=dict)
+    unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 
 
 def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, datetime]:
     """
     Between which instants every sending was started that has to do with one of *started_at*.
 
-    A sending nearby may own a text that another one could have, whose own text yet another one could have:
-    who is left out of such a chain would seem to have left a text over.
+    One nearby may own a text that another could have, and so on: the whole chain must be matched at once.
     """
     first = last = started_at
     written = sorted(text.created_at for text in found)
@@ -191,11 +160,13 @@ def reach(started_at: datetime, found: Iterable[FoundText]) -> tuple[datetime, d
         first, last = earliest, latest
 
 
+def _rank(sending: Sending) -> tuple[bool, datetime, int]:
+    return not sending.certain, sending.started_at, sending.attempt_id
+
+
 def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     """Give as many sendings as can be a found text of their own, certain ones first, older ones first."""
-    ordered = sorted(
-        sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
-    )
+    ordered = sorted(sendings, key=_rank)
     fitting = _fitting(ordered, found)
     owners: dict[int, int] = {}
     for number in range(len(ordered)):
@@ -205,35 +176,23 @@ def match(sendings: Iterable[Sending], found: Sequence[FoundText]) -> Matches:
     for text, number in owners.items():
         sending = ordered[number]
         left = sum(other not in owners for other in fitting[number])
-        if sending.certain:
-            continue
-        if left:
+        if left and not sending.certain:
             unclear[sending.attempt_id] = left + 1
-        else:
+        elif not sending.certain:
             matches.append(Match(sending=sending, found=found[text]))
-    matches.sort(key=lambda one: (one.sending.started_at, one.sending.attempt_id))
+    matches.sort(key=lambda one: _rank(one.sending))
     return Matches(matches=tuple(matches), unclear=unclear)
 
 
 def owner(sendings: Iterable[Sending], found: FoundText) -> Sending | None:
-    """
-    Return whose text *found* is: that of a certain sending before that of a questionable one.
-
-    So no text is lent to an older sending with the same words while its own is still under way.
-    """
-    ordered = sorted(
-        sendings, key=lambda sending: (not sending.certain, sending.started_at, sending.attempt_id)
-    )
+    """Return whose text *found* is: that of a certain sending before that of a questionable one."""
+    ordered = sorted(sendings, key=_rank)
     fitting = _fitting(ordered, [found])
     return next((sending for sending, texts in zip(ordered, fitting, strict=True) if texts), None)
 
 
 def _give(number: int, fitting: Sequence[Sequence[int]], owners: dict[int, int], *, tried: set[int]) -> bool:
-    """
-    Give a sending a text, for which an earlier one may have to swap; none goes back to having none.
-
-    This is the augmenting path of Kuhn's algorithm.
-    """
+    """Give a sending a text, for which an earlier one may have to swap: Kuhn's augmenting path."""
     for text in fitting[number]:
         if text in tried:
             continue

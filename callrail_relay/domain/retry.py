@@ -6,15 +6,7 @@ from random import Random
 
 from callrail_relay.domain.account import Account
 from callrail_relay.domain.message import Reason, Status
-from callrail_relay.domain.outcome import (
-    NotSent,
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-)
+from callrail_relay.domain.outcome import NotSent, Outcome, RateLimited, Refusal, Rejected, Sent, Unknown
 from callrail_relay.domain.segmentation import DOCUMENTED_LENGTH, length
 
 RATE_LIMIT_FIRST = timedelta(seconds=60)
@@ -28,19 +20,13 @@ NO_ANSWER = Reason("no_answer")
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """
-    What becomes of a segment, its message and its account.
-
-    ``segment`` is the segment's new status; ``costs_budget`` whether the attempt keeps its place in
-    the budget; ``account`` the account as it stands now; ``cut_to`` the length to cut the text to
-    before it is tried again; ``opts_out`` whether this person is not to be texted any more.
-    """
+    """What becomes of a segment, its message and its account."""
 
     segment: Status
-    costs_budget: bool
+    costs_budget: bool  # the attempt keeps its place in the budget
     account: Account
     reasons: tuple[Reason, ...] = ()
-    cut_to: int | None = None
+    cut_to: int | None = None  # the length to cut the text to before it is tried again
     opts_out: bool = False
 
 
@@ -57,9 +43,7 @@ def decide(
         case RateLimited():
             until = now + _rate_limit_wait(outcome, account.strikes_before(now))
             return Consequence(
-                Status.QUEUED,
-                costs_budget=False,
-                account=account.waiting(now, until, Reason("rate_limited")),
+                Status.QUEUED, costs_budget=False, account=account.waiting(now, until, Reason("rate_limited"))
             )
         case Rejected():
             return _decide_rejected(outcome, message_id, content, account, now)
@@ -91,32 +75,23 @@ def _decide_rejected(
                 Status.QUEUED, costs_budget=True, account=account.answered(now), cut_to=DOCUMENTED_LENGTH
             )
         case _:
-            answer = {"http_status": outcome.http_status, "detail": outcome.detail}
+            reason = Reason("refused", {"http_status": outcome.http_status, "detail": outcome.detail})
+            after, opts_out = account.answered(now), outcome.refusal is Refusal.OPTED_OUT
             return Consequence(
-                Status.FAILED,
-                costs_budget=True,
-                account=account.answered(now),
-                reasons=(Reason("refused", answer),),
-                opts_out=outcome.refusal is Refusal.OPTED_OUT,
+                Status.FAILED, costs_budget=True, account=after, reasons=(reason,), opts_out=opts_out
             )
 
 
 def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
-    strikes = account.strikes_before(now)
-    return account.waiting(
-        now, now + _backoff(strikes, UNREACHABLE_FIRST, UNREACHABLE_LONGEST, random), reason
-    )
+    """Exponential backoff with full jitter."""
+    longest = _doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
+    return account.waiting(now, now + random.random() * longest, reason)
 
 
 def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
     if outcome.retry_after is not None:
         return timedelta(seconds=outcome.retry_after)
     return _doubled(strikes, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
-
-
-def _backoff(strikes: int, first: timedelta, longest: timedelta, random: Random) -> timedelta:
-    """Exponential backoff with full jitter."""
-    return random.random() * _doubled(strikes, first, longest)
 
 
 def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:

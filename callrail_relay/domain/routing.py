@@ -10,10 +10,7 @@ from callrail_relay.domain.csv_rows import whole_number
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """
-    Where a text is sent from: CallRail's account id (``ACC…`` or nine digits), company id (``COM…``) and the
-    tracking number, E.164.
-    """
+    """Where a text is sent from: CallRail's ids (``ACC…`` or nine digits, ``COM…``) and an E.164 number."""
 
     account_id: str
     company_id: str
@@ -59,10 +56,8 @@ class Routes:
 
     def __iter__(self) -> Iterator[Route]:
         """Every route once."""
-        routes = [rule.route for rule in self.rules]
-        if self.default is not None:
-            routes.append(self.default)
-        return iter(dict.fromkeys(routes))
+        default = () if self.default is None else (self.default,)
+        return iter(dict.fromkeys([*(rule.route for rule in self.rules), *default]))
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,4 @@
-"""
-Reads what was saved elsewhere of IF3's texts: files of JSON or forms, and the envelopes of other programs.
-"""
+"""Reads saved texts of IF3's: files of JSON or forms, and the envelopes of other programs."""
 
 from collections.abc import Iterator
 
@@ -38,11 +36,7 @@ def read_saved(document: bytes) -> list[Entry]:
 
 
 def _from_lines(text: str) -> Iterator[Entry]:
-    """
-    The entries of every JSON document that begins on a line of its own, and of every line that is a form.
-
-    Lines in a row that are neither are reported once, JSON with a mistake by the place of it.
-    """
+    """The entries of every document and form line; lines in a row that are neither are reported once."""
     skipped: list[int] = []
     for number, value in _documents(text):
         if value is None:
@@ -55,10 +49,9 @@ def _from_lines(text: str) -> Iterator[Entry]:
 
 
 def _skipped(lines: list[int]) -> Iterator[Unreadable]:
-    if len(lines) == 1:
-        yield Unreadable((Reason("unreadable", {"problem": "line", "line": lines[0]}),))
-    elif lines:
-        yield Unreadable((Reason("unreadable", {"problem": "lines", "line": lines[0], "last": lines[-1]}),))
+    if lines:
+        last = {"problem": "lines", "last": lines[-1]} if len(lines) > 1 else {"problem": "line"}
+        yield Unreadable((Reason("unreadable", {"line": lines[0], **last}),))
 
 
 def _documents(text: str) -> Iterator[tuple[int, object]]:
@@ -81,21 +74,14 @@ def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
     try:
         value, end = json_at(text, start)
     except UnparsedError as fault:
-        return Unreadable((fault.reason,)), _end_of_broken(text, end_of_line)
+        # Its texts must not come out of it one by one, out of order. As programs write JSON, the lines of the
+        # rest are indented, or only close a bracket.
+        end = end_of_line
+        while end < len(text) and (text[end].isspace() or text[end] in "]}"):
+            end = _line_end(text, end)
+        return Unreadable((fault.reason,)), end
     end_of_last = _line_end(text, end)
-    if text[end:end_of_last].strip():
-        return None, end_of_line
-    return value, end_of_last
-
-
-def _end_of_broken(text: str, end: int) -> int:
-    """
-    Where what is left of a broken document ends: its texts must not come out of it one by one, in another
-    order than it has them. As programs write JSON, those lines are indented, or only close a bracket.
-    """
-    while end < len(text) and (text[end].isspace() or text[end] in "]}"):
-        end = _line_end(text, end)
-    return end
+    return (None, end_of_line) if text[end:end_of_last].strip() else (value, end_of_last)
 
 
 def _line_end(text: str, start: int) -> int:
@@ -122,8 +108,7 @@ def _walk(value: object, levels: int) -> list[Entry]:
     return _unwrap(value, levels - 1)
 
 
-# The field that holds a request or more envelopes, the fields of which one is beside it (none: any), and what
-# counts where it is empty.
+# The field that holds the content, the fields of which one is beside it, and what counts if it is empty.
 _QUERY = ("querystring", "query")
 _ENVELOPES = (
     ("content", ("method", "headers"), _QUERY),  # Zapier, webhook.site

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import regex  # type: ignore[import-untyped]  # the library ships no types
 
-DOCUMENTED_LENGTH = 140
-"""Characters that CallRail documents as its limit; what it refuses above that is cut to this."""
-
+DOCUMENTED_LENGTH = 140  # characters that CallRail documents as its limit
 LONGEST_LIMIT = 1530
 
 # 10 carrier segments of 67 UTF-16 units, or of 153 septets where the text is GSM-7 (3GPP TS 23.038).
@@ -39,11 +37,7 @@ _WHOLE_CLUSTERS = regex.compile(r"\X*(?=.)", regex.DOTALL)
 
 
 def length(text: str) -> int:
-    """
-    The larger of code points and UTF-16 units, whichever of them CallRail counts.
-
-    A code point is one unit or two, so that the units are never the fewer.
-    """
+    """UTF-16 units, of which a code point has one or two: CallRail counts either."""
     return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
 
 
@@ -76,8 +70,7 @@ class _Cutter:
     """
     Walks once through one text; every step looks at no more of it than one segment can hold.
 
-    Looking at slices matters: the regex engine looks back to the beginning of what it is
-    given, and would take a time that grows with the square of a long row of flags.
+    Slices matter: the regex engine looks back to their beginning, in quadratic time for a row of flags.
     """
 
     def __init__(self, text: str, limit: int) -> None:
@@ -108,7 +101,7 @@ class _Cutter:
         """
         Where a piece begins, where its first visible cluster does, and how far the piece can reach.
 
-        White space before that cluster is left out where the cluster would not fit behind it.
+        White space before that cluster is left out if the cluster wouldn't fit behind it.
         """
         reach = _reach(self._text, start, self._limit)
         if not self._text[start].isspace():
@@ -128,12 +121,7 @@ class _Cutter:
         return cut, cut
 
     def _last_two(self, start: int, first: int) -> Iterator[str]:
-        """
-        The end of a text that would fit without the white space behind it.
-
-        The last word takes that white space along into a piece of its own, else the last cluster does;
-        where it has no room there either, it is left out.
-        """
+        """The end of a text, of which the last word, else cluster, takes the white space behind it along."""
         gap = bisect_right(self._gap_starts, self._visible_end - 1) - 1
         if gap >= 0 and self._gap_starts[gap] > first and self._fits_from(self._gap_ends[gap]):
             yield self._text[start : self._gap_starts[gap]]
@@ -147,9 +135,7 @@ class _Cutter:
         yield self._text[start : self._visible_end]
 
     def _last_boundary(self, start: int, end: int) -> int:
-        """
-        The last place between two clusters from *start* up to *end*; *start* itself where there is none.
-        """
+        """The last place between two clusters from *start* up to *end*; *start* itself if there is none."""
         return start + int(_WHOLE_CLUSTERS.match(self._text[start : end + 1]).end())
 
     def _fits_from(self, start: int) -> bool:
@@ -169,9 +155,7 @@ def _reach(text: str, start: int, limit: int) -> int:
 
 
 def _count(window: str, room: int, double: re.Pattern[str]) -> int:
-    """
-    How many code points from the beginning of *window* fit into *room*, where those of *double* take two.
-    """
+    """How many code points of *window* fit into *room*, where those of *double* take two."""
     taken = 0
     for taken, match in enumerate(double.finditer(window)):
         if match.start() + taken + 2 > room:

@@ -5,18 +5,12 @@ from datetime import datetime, timedelta
 
 from callrail_relay.domain.message import Reason, Source, Status
 
-QUARTER = timedelta(minutes=15)
-"""Arrivals are counted by quarters of an hour: every time zone's days and hours begin at one."""
+QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours of every zone begin at one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilter:
-    """
-    Which texts a page shows, newest first.
-
-    ``name`` and ``words`` are parts of the seller's name and of the text; each word must occur in one of
-    them. ``before`` is where the page before this one ended.
-    """
+    """Which texts a page shows, newest first; each of *words* must occur in the seller's name or the text."""
 
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
@@ -27,17 +21,13 @@ class TextFilter:
     since: datetime | None = None
     until: datetime | None = None
     words: tuple[str, ...] = ()
-    before: int | None = None
+    before: int | None = None  # where the page before this one ended
     limit: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary:
-    """
-    One text in a list.
-
-    ``looked_up`` is true while its unknown outcome is being looked up, ``opted_out`` if the person opted out.
-    """
+    """One text in a list; ``looked_up`` while its unknown outcome is being looked up."""
 
     seq: int
     id: str
@@ -56,22 +46,17 @@ class MessageSummary:
 
     @property
     def complete(self) -> bool:
-        """Whether it could leave: it has a person, words and a number to leave from."""
+        """Whether it has all that sending needs."""
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPage:
-    """
-    One page of texts.
-
-    ``older`` is where the next page begins, None at the end. ``searched_to`` is set if a search for words
-    stopped for now: everything since then was looked through.
-    """
+    """One page of texts."""
 
     rows: tuple[MessageSummary, ...]
-    older: int | None = None
-    searched_to: datetime | None = None
+    older: int | None = None  # where the next page begins, None at the end
+    searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +69,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """
-    What waits for a person (held, unknown, failed lately), or by itself (looked up, released later, queued).
-    """
+    """What waits for a person (held, unknown, failed lately), or by itself."""
 
     held: Bucket = field(default_factory=Bucket)
     unknown: Bucket = field(default_factory=Bucket)
@@ -150,9 +133,7 @@ class TextHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """
-    One message of a conversation; ``inbound`` from the person, without ``message_id`` from another program.
-    """
+    """One message of a conversation; without ``message_id`` it is the person's or another program's."""
 
     at: datetime
     inbound: bool

@@ -110,10 +110,9 @@ def is_us_or_canada(area: str) -> bool:
 
 
 def _entry(zone: str, areas: list[str]) -> str:
-    lines = textwrap.fill(" ".join(areas), 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    return (
-        f'    "{zone}": """\n{lines}\n    """,' if len(areas) > 12 else f'    "{zone}": "{" ".join(areas)}",'
-    )
+    lines = textwrap.fill(" ".join(areas), 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    line = f'    "{zone}": "{" ".join(areas)}",'
+    return line if len(line) <= 110 else f'    "{zone}": """\n{lines}\n    """,'
 
 
 def towns() -> str:
