@@ -12,15 +12,7 @@ from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import Any
 
-from callrail_relay.domain.outcome import (
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-    Usage,
-)
+from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.phone import mask_all
 
 LONGEST_RETRY_AFTER = 3600.0

@@ -19,13 +19,7 @@ import httpx
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.inbound import (
-    Change,
-    HookUrls,
-    Registration,
-    SeenReplies,
-    WebhookIntegration,
-)
+from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.phone import normalise
@@ -248,12 +242,7 @@ class CallRail:
                 break
 
     async def _find_texts(
-        self,
-        route: Route,
-        recipient: str,
-        since: datetime,
-        conversation_id: str | None,
-        counter: _Counter,
+        self, route: Route, recipient: str, since: datetime, conversation_id: str | None, counter: _Counter
     ) -> tuple[FoundText, ...]:
         texts: dict[str, list[FoundText]] = {}
         if conversation_id is not None:

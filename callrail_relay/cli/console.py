@@ -245,10 +245,7 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="PATH", help="Path to the settings file."),
-]
+Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="Path to the settings file.")]
 Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 

@@ -52,8 +52,7 @@ Note = Annotated[
     str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
 ]
 SameWording = Annotated[
-    bool,
-    typer.Option("--same-wording", help="Also all others on hold with the same wording."),
+    bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
 ]
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]

@@ -218,12 +218,10 @@ def why_not_for_if3(public_url: str | None) -> str | None:
 @command
 async def hook_url(
     rotate: Annotated[
-        bool,
-        typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours."),
+        bool, typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours.")
     ] = False,
     now: Annotated[
-        bool,
-        typer.Option("--now", help="With --rotate: end the old URLs now, if others know them."),
+        bool, typer.Option("--now", help="With --rotate: end the old URLs now, if others know them.")
     ] = False,
     config: Config = None,
     as_json: Json = False,

@@ -107,10 +107,7 @@ async def add(
 @app.command("remove")
 @command
 async def remove(
-    recipient: Recipient,
-    tracking_number: TrackingNumber = None,
-    config: Config = None,
-    as_json: Json = False,
+    recipient: Recipient, tracking_number: TrackingNumber = None, config: Config = None, as_json: Json = False
 ) -> int:
     """
     Take a person off the list.
