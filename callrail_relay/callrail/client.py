@@ -199,8 +199,8 @@ class CallRail:
         """
         What people wrote to a company's numbers since then.
 
-        The list has the newest activity first, 250 conversations a request: mostly one will do. A
-        conversation is read by itself only if the list may not show all that came.
+        The list has the newest activity first; a conversation is read by itself only if the list may not
+        show all that came.
         """
         counter, found = _Counter(), dict[str, wire.Replies]()
         fault = None

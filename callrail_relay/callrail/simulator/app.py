@@ -1,8 +1,7 @@
 """
 The simulator as an ASGI app: CallRail's API, and the sandbox's own routes.
 
-The routes under /sandbox show what was taken, and say what goes wrong and what the other person does.
-They need no key, so they answer only to this machine.
+The routes under /sandbox need no key, so they answer only to this machine.
 """
 
 from collections.abc import Awaitable, Callable

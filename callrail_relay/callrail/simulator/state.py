@@ -208,11 +208,7 @@ class Simulator:
         return message
 
     def write(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
-        """
-        A text that a person sent from CallRail's own page.
-
-        It is in the conversation and in the limits, and not in ``texts``.
-        """
+        """A text that a person sent from CallRail's own page; it counts toward the limits."""
         draft = self._draft(recipient, content, tracking_number)
         self.spend(1, account_id=draft.tracker.account_id)
         return self.record(draft, "outgoing", agent="Pat Example")
