@@ -35,10 +35,7 @@ async def others_turn() -> None:
 
 async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) -> None:
     """Return when *woken* is set, or *longest* has passed."""
-    waits = [
-        asyncio.ensure_future(woken.wait()),
-        asyncio.ensure_future(clock.sleep(longest.total_seconds())),
-    ]
+    waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(clock.sleep(longest.total_seconds()))]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -47,9 +44,7 @@ async def until_woken(woken: asyncio.Event, longest: timedelta, clock: Clock) ->
 
 
 class AdjustedClock:
-    """
-    This machine's clock, set by another one that counts more: waits stay ours, the time of day is theirs.
-    """
+    """This machine's clock, set by another that counts more: waits are ours, the time of day is theirs."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -73,8 +68,6 @@ class AdjustedClock:
 
 
 class SystemClock:
-    """The clock of this machine."""
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 

@@ -13,9 +13,8 @@ Everything that can go wrong in a way a person can act on.
     └── Unavailable            8  the store, a port or CallRail cannot be reached now
         └── AlreadyRunning     8  another process serves the store, or copies it
 
-The words of an error say what happened, to what, and what to do about it, in
-one or two sentences. They show what a person typed as typed, and hold no key; only
-logs are masked.
+An error says what happened, to what, and what to do, in one or two sentences. It shows what a person typed as
+typed, and holds no key; only logs are masked.
 """
 
 from datetime import datetime

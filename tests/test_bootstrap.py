@@ -296,11 +296,11 @@ async def test_store_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
                 raise AssertionError
 
 
-async def test_connection_goes_to_another_address_where_one_is_given(tmp_path: Path) -> None:
+async def test_connection_takes_a_key_that_is_not_stored(tmp_path: Path) -> None:
     """As the wizard needs it before the settings exist."""
     async with open_sandbox(port=0) as sandbox:
-        context = load_context(None)
-        async with open_callrail(context, sandbox.simulator.api_key, sandbox.url) as callrail:
+        context = load_context(None, overrides=sandbox.overrides(), environ={})
+        async with open_callrail(context, sandbox.simulator.api_key) as callrail:
             route = Route(
                 sandbox.simulator.account_id, sandbox.simulator.company_id, sandbox.simulator.tracking_number
             )

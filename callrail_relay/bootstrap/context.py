@@ -30,11 +30,12 @@ from callrail_relay.service.health import LITTLE_SPACE
 
 LEASE_MARGIN = timedelta(seconds=10)
 
+read_duration = parse_duration
+
 TERMS = (
     "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
-    "Every text that leaves through this relay must have been written by a person, to one person who "
-    "agreed to "
-    "be texted."
+    "Every text that leaves through this relay must have been written by a person, to one person who agreed "
+    "to be texted."
 )
 
 
@@ -60,20 +61,7 @@ class AppContext:
 
     @property
     def guards(self) -> GuardPolicy:
-        guards = self.settings.guards
-        return GuardPolicy(
-            duplicate=guards.duplicate,
-            duplicate_window=guards.duplicate_window,
-            mass_text=guards.mass_text,
-            quiet_hours=guards.quiet_hours,
-            quiet_start=guards.quiet_start,
-            quiet_end=guards.quiet_end,
-            quiet_zone=guards.quiet_zone,
-            merge_tag=guards.merge_tag,
-            opt_out=guards.opt_out,
-            too_old=guards.too_old,
-            max_age=self.settings.delivery.max_age,
-        )
+        return GuardPolicy(**dict(self.settings.guards), max_age=self.settings.delivery.max_age)
 
     @property
     def mapping(self) -> MappingPolicy:
@@ -86,13 +74,18 @@ class AppContext:
 
     @property
     def account_ids(self) -> tuple[str, ...]:
-        """The accounts of the settings, each once, in their order."""
+        """The accounts of the settings, each once."""
         return tuple(dict.fromkeys(route.account_id for route in self.settings.routes_table()))
 
     @property
     def tracking_numbers(self) -> tuple[str, ...]:
-        """Our own numbers, each once."""
         return tuple(dict.fromkeys(route.tracking_number for route in self.settings.routes_table()))
+
+    @property
+    def companies(self) -> tuple[tuple[str, str], ...]:
+        """The account and the id of each company, each once."""
+        routes = self.settings.routes_table()
+        return tuple(dict.fromkeys((route.account_id, route.company_id) for route in routes))
 
     @property
     def delivery(self) -> DeliveryPolicy:
@@ -102,7 +95,7 @@ class AppContext:
                 accounts=frozenset(self.account_ids),
                 limits=self.limits,
                 recipient_interval=self.settings.limits.recipient_interval,
-                lease=delivery.connect_timeout + delivery.read_timeout + LEASE_MARGIN,
+                lease=self._request_time + LEASE_MARGIN,
                 max_characters=self.settings.limits.max_characters,
                 guards=self.guards,
             ),
@@ -122,26 +115,20 @@ class AppContext:
     @property
     def polling(self) -> PollPolicy | None:
         """How to read replies; None if that is switched off."""
-        every = self.settings.replies.poll_every
-        if every is None:
+        if (every := self.settings.replies.poll_every) is None:
             return None
-        delivery = self.settings.delivery
-        routes = self.settings.routes_table()
         return PollPolicy(
-            companies=tuple(dict.fromkeys((route.account_id, route.company_id) for route in routes)),
+            companies=self.companies,
             every=every,
             requests_per_hour=self.settings.limits.lookups_per_hour,
-            lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
+            lease=self._request_time * 3,
         )
 
     @property
     def alerts(self) -> AlertPolicy:
         alerts = self.settings.alerts
         return AlertPolicy(
-            budget=alerts.budget,
-            waiting=alerts.waiting,
-            failures=alerts.failures,
-            little_space=LITTLE_SPACE,
+            budget=alerts.budget, waiting=alerts.waiting, failures=alerts.failures, little_space=LITTLE_SPACE
         )
 
     @property
@@ -152,9 +139,14 @@ class AppContext:
             ladder=delivery.reconcile_after,
             on_unknown=OnUnknown(delivery.on_unknown),
             requests_per_hour=self.settings.limits.lookups_per_hour,
-            lease=(delivery.connect_timeout + delivery.read_timeout) * 3,
+            lease=self._request_time * 3,
             recipient_interval=self.settings.limits.recipient_interval,
         )
+
+    @property
+    def _request_time(self) -> timedelta:
+        """The longest time that one request to CallRail takes."""
+        return self.settings.delivery.connect_timeout + self.settings.delivery.read_timeout
 
     def require_ready_to_send(self) -> None:
         """Raises SettingsError unless texts have a route and the terms are accepted."""
@@ -170,12 +162,11 @@ class AppContext:
             )
 
     def require_terms(self) -> None:
-        """Raises SettingsError unless somebody accepted CallRail's rule on what may be sent."""
+        """Raises SettingsError unless CallRail's rule on what may be sent was accepted."""
         if not self.settings.callrail.accepted_terms:
             raise SettingsError(
-                f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = "
-                "true under "
-                f"[callrail] in {self.config_path}."
+                f"{TERMS} Accept this once with `callrail-relay configure`, or with accepted_terms = true "
+                f"under [callrail] in {self.config_path}."
             )
 
 
@@ -189,9 +180,8 @@ def load_context(
     """
     The context of the settings that *config* names, or of the user's own. Raises SettingsError.
 
-    Variables that look like settings and are none are told of as a warning of the log.
-
-    *environ* takes the place of the environment for secrets, as the demonstration needs it.
+    Variables that look like settings and are none are logged as a warning. *environ* takes the place of the
+    environment for secrets.
     """
     path = config_file(config)
     if ignored := ignored_variables():
@@ -210,40 +200,34 @@ def _warn(words: str) -> None:
     logging.getLogger("callrail_relay").warning("%s", words)
 
 
-def read_duration(text: str) -> timedelta:
-    """A span of time as the settings write it: seconds, or 15s, 5m, 4h, 30d. Raises ValueError."""
-    return parse_duration(text)
-
-
 def listener_url(server: Server) -> str:
-    """Return where this computer reaches the public listener of its own relay."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104  # compared only
+    """Where this computer reaches the public listener of its own relay."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - compared only
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
 def open_missing_streams() -> None:
     """
-    Put something in the place of each standard stream that is missing: for standard error the log file.
+    Put something in the place of each missing standard stream: for standard error the log file.
 
-    Windows gives none to a program without a console, and POSIX none where the number was closed: the next
-    file that is opened, maybe the store, would then get the number that libraries write to.
+    Windows gives none to a program without a console, and POSIX none if its number was closed: the next file
+    that is opened, maybe the store, would then get the number that libraries write to.
     """
     missing = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     for name in missing:
-        # A number that is never closed.
-        number = os.open(os.devnull, os.O_RDWR)
         mode = "r" if name == "stdin" else "w"
-        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+        null = os.open(os.devnull, os.O_RDWR)
+        setattr(sys, name, os.fdopen(null, mode, encoding="utf-8", closefd=False))
     if "stderr" in missing:
         sys.stderr = _open_log() or sys.stderr
 
 
 def _open_log() -> TextIO | None:
-    from callrail_relay.telemetry.logs import open_log_file  # noqa: PLC0415 - only where it is needed
+    from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
 
     try:
         path = log_file()
         private_directory(path.parent)
     except (RelayError, OSError):
         return None
-    return open_log_file(path)
+    return LogFile(path)  # type: ignore[return-value]  # a text stream in all that is used of one

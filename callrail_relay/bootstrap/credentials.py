@@ -16,20 +16,11 @@ from callrail_relay.domain.inbound import HookUrls, Registration
 from callrail_relay.errors import RelayError, SecretError, SettingsError, Unavailable
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
-from callrail_relay.service.background import Refused, uncounted
+from callrail_relay.service import tokens
+from callrail_relay.service.background import Refused
 from callrail_relay.service.public_address import FromInside
 from callrail_relay.service.replies import EVENT, CallRailWebhooks, InboundTexts
-from callrail_relay.service.tokens import (
-    GRACE,
-    HookToken,
-    HookTokens,
-    SigningKeys,
-    digest,
-    new_token,
-    none_ended,
-    read_former,
-    write_former,
-)
+from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, digest, new_token
 
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
@@ -37,11 +28,10 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
     current = await context.secrets.find(SecretName.HOOK_TOKEN)
     try:
         former = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
-    except SecretError:
-        # Only a keyring can hold it; one that does not answer must not keep the current one from working.
+    except SecretError:  # a keyring that does not answer must not keep the current one from working
         former = None
-    tokens = [] if current is None else [HookToken(value=current.secret.reveal())]
-    return tokens if former is None else [*tokens, *read_former(former.secret.reveal())]
+    known = [] if current is None else [HookToken(value=current.secret.reveal())]
+    return known if former is None else [*known, *tokens.read_former(former.secret.reveal())]
 
 
 async def require_hook_token(context: AppContext) -> HookToken:
@@ -52,9 +42,7 @@ async def require_hook_token(context: AppContext) -> HookToken:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """
-    A new webhook secret, where it went in words, and until when the former one works; None where it ended.
-    """
+    """A new webhook secret, where it went in words, and until when the former one works; None if it ended."""
 
     token: HookToken
     place: str
@@ -77,14 +65,14 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
     async with open_relay(context) as relay:
         store = relay.store
         now = await store.now()
-        former_until = now + GRACE
+        former_until = now + tokens.GRACE
         kept = await secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
         former = [
             HookToken(value=current, valid_until=former_until),
-            *([] if kept is None else read_former(kept.secret.reveal())),
+            *([] if kept is None else tokens.read_former(kept.secret.reveal())),
         ]
         # The former one first: whatever happens in between, it keeps working, or is known to be ended still.
-        previous = write_former(former, now)
+        previous = tokens.write_former(former, now)
         await secrets.store(SecretName.HOOK_TOKEN_PREVIOUS, previous, use_file=secrets.file_in_use)
         place = await secrets.store(SecretName.HOOK_TOKEN, token, use_file=secrets.file_in_use)
         # Last, since without a new one the former must not end.
@@ -98,14 +86,13 @@ async def rotate_hook_token(context: AppContext, *, at_once: bool = False) -> Ro
 
 async def hook_tokens(context: AppContext, store: Store | None = None) -> HookTokens:
     """The tokens for the public listener; those that ended are in *store*. Raises SecretError for none."""
-    read_ended = none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
+    read_ended = tokens.none_ended if store is None else partial(store.read, relay_secrets.read_ended_tokens)
     await context.secrets.require(SecretName.HOOK_TOKEN)
 
     async def read() -> Sequence[HookToken]:
         try:
             return await read_hook_tokens(context)
-        except SecretError:
-            # The keyring may be locked by now; the tokens known so far stay good.
+        except SecretError:  # the keyring may be locked by now; the tokens known so far stay good
             return ()
 
     return HookTokens(await read_hook_tokens(context), read, context.clock, read_ended)
@@ -122,46 +109,27 @@ MOST_KEYS = 20
 
 
 def split_keys(secret: str) -> list[str]:
-    """The keys in a secret that may hold several, with commas between them."""
     return [key.strip() for key in secret.split(",") if key.strip()]
 
 
 async def find_signing_keys(context: AppContext) -> Found | None:
-    """
-    CallRail's signing keys; None where none is set, or where the place that may have them does not answer.
-    """
+    """CallRail's signing keys; None if none is set, or if the place that may have them does not answer."""
     try:
         return await context.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretError:
-        # Texts go out without them: a keyring that is locked must not keep the relay from starting.
+    except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
         return None
 
 
-async def read_signing_keys(context: AppContext) -> Sequence[str]:
-    """The keys one by one; none where there is none."""
-    found = await find_signing_keys(context)
-    return () if found is None else split_keys(found.secret.reveal())
-
-
-async def signing_keys(context: AppContext) -> SigningKeys:
-    """The keys for the public listener."""
-
-    async def read() -> Sequence[str]:
-        return await read_signing_keys(context)
-
-    return SigningKeys(await read(), read, verify, context.clock)
-
-
 async def open_callrail_webhooks(
-    context: AppContext,
-    store: Store,
-    hook: EventHook,
-    arrived: Callable[[], None],
-    refused: Refused = uncounted,
+    context: AppContext, store: Store, hook: EventHook, arrived: Callable[[], None], refused: Refused
 ) -> CallRailWebhooks:
+    async def read_keys() -> Sequence[str]:
+        found = await find_signing_keys(context)
+        return () if found is None else split_keys(found.secret.reveal())
+
     return CallRailWebhooks(
         InboundTexts(store, context.inbound, hook=hook, arrived=arrived),
-        keys=await signing_keys(context),
+        keys=SigningKeys(await read_keys(), read_keys, verify, context.clock),
         read=read_text,
         hook=hook,
         refused=refused,
@@ -173,8 +141,7 @@ class Registered:
     """
     What was done at CallRail for each company, and in words where its signing keys are kept.
 
-    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* is what wins over the keys
-    that were stored, in words.
+    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* wins over the stored keys.
     """
 
     registrations: tuple[Registration, ...]
@@ -224,15 +191,8 @@ async def register_webhooks(context: AppContext, *, use_file: bool) -> Registere
     context.require_route()
     urls = await callrail_hook_urls(context)
     await _require_answer(context)
-    key = await context.secrets.require(SecretName.API_KEY)
-    companies = dict.fromkeys(
-        (route.account_id, route.company_id) for route in context.settings.routes_table()
-    )
-    async with open_callrail(context, key.secret.reveal()) as callrail:
-        registrations = [
-            await callrail.register_webhooks(account_id, company_id, urls)
-            for account_id, company_id in companies
-        ]
+    async with open_callrail(context) as callrail:
+        registrations = [await callrail.register_webhooks(*one, urls) for one in context.companies]
     told = [one.signing_key for one in registrations if one.signing_key is not None]
     place, outranked_by = await _keep_keys(context, told, use_file=use_file)
     return Registered(registrations=tuple(registrations), key_place=place, outranked_by=outranked_by)

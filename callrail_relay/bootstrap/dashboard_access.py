@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,7 @@ TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SessionKeyFile:
-    """
-    A key in a file that only the relay's own user can read; without the file sessions end with the relay.
-    """
+    """A key in a file that only the relay's own user can read; without it sessions end with the relay."""
 
     path: Path
 
@@ -41,20 +38,10 @@ class SessionKeyFile:
 
 
 def session_key(context: AppContext) -> SessionKey:
-    """
-    The key of this relay's sessions; one of its own if it takes any free port, which is another each time.
-    """
+    """The key of this relay's sessions; one of its own if it takes any free port, another each time."""
     if not context.settings.dashboard.port:
         return MemoryKey()
     return SessionKeyFile(private_directory(context.data) / KEY_FILE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkDesk:
-    """Where the relay that runs can be asked for a link, and by which secret."""
-
-    url: str
-    secret: str
 
 
 @contextmanager
@@ -74,39 +61,33 @@ def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
                 path.unlink()
 
 
-def new_secret() -> str:
-    return secrets.token_urlsafe(32)
-
-
 async def ask_for_link(context: AppContext) -> str:
     """A link that is good once, from the relay that runs here. Raises Unavailable where none does."""
-    # Here, since the relay that answers imports this file as well, and the library when it talks to CallRail.
-    import httpx  # noqa: PLC0415
+    import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
 
-    desk = _find(context.data)
+    desk, secret = _find(context.data)
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            answer = await client.post(
-                f"{desk.url}/login/links", headers={"Authorization": f"Bearer {desk.secret}"}
-            )
+            answer = await client.post(f"{desk}/login/links", headers={"Authorization": f"Bearer {secret}"})
             answer.raise_for_status()
             link: str = answer.json()["url"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise _nobody(context.data) from error
+        raise _no_relay(context.data) from error
     return link
 
 
-def _find(data: Path) -> LinkDesk:
+def _find(data: Path) -> tuple[str, str]:
+    """Where the relay that runs can be asked for a link, and by which secret."""
     try:
         found = json.loads((data / FILE).read_text(encoding="utf-8"))
-        return LinkDesk(url=found["url"], secret=found["secret"])
+        return found["url"], found["secret"]
     except PermissionError as error:
         raise Unavailable(
             f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _nobody(data) from error
+        raise _no_relay(data) from error
 
 
-def _nobody(data: Path) -> Unavailable:
+def _no_relay(data: Path) -> Unavailable:
     return Unavailable(f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`.")

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+from callrail_relay.bootstrap import wiring
 from callrail_relay.bootstrap.context import AppContext, load_context
 from callrail_relay.bootstrap.credentials import find_signing_keys, split_keys
-from callrail_relay.bootstrap.wiring import Relay, forward_channels, open_callrail, open_relay, synced_store
+from callrail_relay.bootstrap.wiring import Relay
 from callrail_relay.callrail.network import find_network
 from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
@@ -17,25 +18,8 @@ from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file
 from callrail_relay.sentences import plural
-from callrail_relay.service.health import (
-    PUBLIC_ADDRESS,
-    RELAY,
-    Check,
-    CheckWarning,
-    HealthReport,
-    Remembered,
-    StoreProbe,
-    check_accounts,
-    check_guards,
-    check_relay,
-    check_replies,
-    check_routes,
-    check_space,
-    check_store,
-    check_token_end,
-    check_waiting,
-    run_checks,
-)
+from callrail_relay.service import health
+from callrail_relay.service.health import Check, CheckWarning, HealthReport
 from callrail_relay.service.tokens import digest
 
 MOST_NAMED = 5
@@ -53,33 +37,31 @@ async def diagnose(config: Path | None) -> HealthReport:
             raise CheckWarning(ignored)
         return f"{path} is read."
 
-    report = await run_checks([("settings", read_settings)])
+    report = await health.run_checks([("settings", read_settings)])
     if report.exit_code:
         return report
     context = load_context(config)
     try:
-        async with open_relay(context) as relay:
-            return HealthReport(findings=report.findings + (await run_checks(checks(relay))).findings)
+        async with wiring.open_relay(context) as relay:
+            more = await health.run_checks(checks(relay))
     except RelayError as error:
-        without_store = [*_settings_checks(context), ("store", _raising(error))]
-        return HealthReport(findings=report.findings + (await run_checks(without_store)).findings)
+        fault = error
 
+        async def store() -> str:
+            raise fault
 
-def _raising(error: RelayError) -> Check:
-    async def check() -> str:
-        raise error
-
-    return check
+        more = await health.run_checks([*_settings_checks(context), ("store", store)])
+    return HealthReport(findings=report.findings + more.findings)
 
 
 def checks(relay: Relay) -> list[tuple[str, Check]]:
     """Everything that must hold, in the order in which it is best put right."""
     context = relay.context
-    probe = StoreProbe(relay.store, context.clock)
+    probe = health.StoreProbe(relay.store, context.clock)
 
     async def space() -> str:
         free = shutil.disk_usage(private_directory(context.data)).free
-        return check_space(free, str(context.data))
+        return health.check_space(free, str(context.data))
 
     async def files() -> str:
         store = relay.store.files
@@ -102,9 +84,8 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         return "Other users of this computer can't read the relay's files."
 
     async def guards() -> str:
-        return check_guards(
-            opt_out=context.settings.guards.opt_out, mass_text=context.settings.guards.mass_text
-        )
+        guards = context.settings.guards
+        return health.check_guards(opt_out=guards.opt_out, mass_text=guards.mass_text)
 
     async def alerts() -> str:
         if not context.settings.alerts.urls:
@@ -112,18 +93,15 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
                 "You aren't told when something goes wrong. Set alerts.urls, then run "
                 "`callrail-relay alerts test`."
             )
-        # Apprise is an extra, and slow to import.
-        from callrail_relay.bootstrap.wiring import alert_channels  # noqa: PLC0415
-
         raise CheckWarning(
-            f"{plural(len(alert_channels(context).names), 'alert channel')} set, and not tried here: "
+            f"{plural(len(wiring.alert_channels(context).names), 'alert channel')} set, and not tried here: "
             "`callrail-relay alerts test` does."
         )
 
     async def replies() -> str:
-        channels, polling = forward_channels(context), context.polling
+        channels, polling = wiring.forward_channels(context), context.polling
         found = await find_signing_keys(context)
-        return check_replies(
+        return health.check_replies(
             signing_keys=0 if found is None else len(split_keys(found.secret.reveal())),
             source=None if found is None else found.source,
             polled=context.settings.replies.poll_every,
@@ -134,17 +112,17 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
 
     return [
         *_settings_checks(context, relay),
-        ("store", lambda: check_store(relay.store, probe)),
+        ("store", lambda: health.check_store(relay.store, probe)),
         ("place", lambda: _check_place(context)),
         ("disk", space),
         ("files", files),
-        ("CallRail", Remembered(lambda: _check_callrail(context), context.clock)),
-        ("accounts", lambda: check_accounts(relay.operations)),
-        (RELAY, lambda: check_relay(relay.store)),
+        ("CallRail", health.Remembered(lambda: _check_callrail(context), context.clock)),
+        ("accounts", lambda: health.check_accounts(relay.operations)),
+        (health.RELAY, lambda: health.check_relay(relay.store)),
         ("guards", guards),
-        (PUBLIC_ADDRESS, relay.public_address.recent),
+        (health.PUBLIC_ADDRESS, relay.public_address.recent),
         ("replies", replies),
-        ("texts", lambda: check_waiting(relay.operations)),
+        ("texts", lambda: health.check_waiting(relay.operations)),
         ("alerts", alerts),
     ]
 
@@ -164,7 +142,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
     async def hook_token() -> str:
         found = await context.secrets.require(SecretName.HOOK_TOKEN)
         if relay is not None:
-            check_token_end(
+            health.check_token_end(
                 await relay.store.read(relay_secrets.token_ends_at, digest(found.secret.reveal())),
                 await relay.store.now(),
                 source=found.source,
@@ -184,7 +162,7 @@ def _settings_checks(context: AppContext, relay: Relay | None = None) -> list[tu
 
 
 async def _check_place(context: AppContext) -> str:
-    if synced := synced_store(context):
+    if synced := wiring.synced_store(context):
         raise CheckWarning(synced)
     file = store_file(context.settings.database.url)
     if file is None:
@@ -198,10 +176,10 @@ async def _check_place(context: AppContext) -> str:
 
 async def _check_callrail(context: AppContext) -> str:
     context.require_route()
-    key = await context.secrets.require(SecretName.API_KEY)
+    await context.secrets.require(SecretName.API_KEY)
     try:
         find_network(context.settings.callrail.api_url)
     except SettingsError as fault:
         raise CheckWarning("Not tried, because the network check failed.") from fault
-    async with open_callrail(context, key.secret.reveal()) as callrail:
-        return await check_routes(callrail, list(context.settings.routes_table()))
+    async with wiring.open_callrail(context) as callrail:
+        return await health.check_routes(callrail, list(context.settings.routes_table()))

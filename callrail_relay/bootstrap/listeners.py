@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.bootstrap.credentials import hook_url, open_callrail_webhooks, require_hook_token
-from callrail_relay.bootstrap.dashboard_access import new_secret, open_desk, session_key
+from callrail_relay.bootstrap.dashboard_access import open_desk, session_key
 from callrail_relay.bootstrap.diagnosis import checks
 from callrail_relay.bootstrap.wiring import Relay, scrape
 from callrail_relay.domain.events import EventHook, ignore
@@ -20,8 +20,8 @@ from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
 from callrail_relay.service.overview import History
-from callrail_relay.service.public_address import new_secret as new_relay_secret
-from callrail_relay.service.tokens import HookTokens
+from callrail_relay.service.public_address import new_secret
+from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
@@ -55,9 +55,9 @@ async def open_listeners(
     signal: ChangeSignal | None = None,
 ) -> AsyncIterator[Listening]:
     """
-    The public listener, and the private one where the settings have it. Raises Unavailable.
+    The public listener, and the private one if the settings have it. Raises Unavailable.
 
-    *metrics* count the events of this run, and *signal* is told of them, so that open pages show them.
+    *metrics* count the events of this run, and *signal* tells open pages of them.
     """
     context = relay.context
     metrics = metrics or Metrics(context.clock)
@@ -79,9 +79,7 @@ async def open_listeners(
             StoreProbe(relay.store, context.clock, refusals.count).writable,
             context.clock,
             metrics.answered,
-            prove=partial(
-                proof, await relay.store.write(relay_secrets.read_relay_secret, new_relay_secret())
-            ),
+            prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_secret())),
         ),
         host=server.host,
         port=server.port,
@@ -95,7 +93,7 @@ async def open_listeners(
         if not settings.enabled:
             yield Listening(public_url=public.url, private_url=None, login_url=None)
             return
-        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_secret())
+        dashboard = _dashboard(relay, worker, signal or ChangeSignal(), secret := new_token())
         loopback = is_loopback(settings.host)
         private = Listener(
             create_private_app(

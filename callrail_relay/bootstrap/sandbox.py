@@ -25,40 +25,28 @@ class Sandbox:
     simulator: Simulator
 
     def document(self) -> dict[str, str]:
-        return {
-            "url": self.url,
-            "api_key": self.simulator.api_key,
-            "account_id": self.simulator.account_id,
-            "company_id": self.simulator.company_id,
-            "tracking_number": self.simulator.tracking_number,
-        }
+        return {"url": self.url, "api_key": self.simulator.api_key, **self._route()}
+
+    def _route(self) -> dict[str, str]:
+        names = ("account_id", "company_id", "tracking_number")
+        return {name: getattr(self.simulator, name) for name in names}
 
     def overrides(self) -> dict[str, object]:
         """The settings of a relay that talks to it."""
         return {
-            "callrail": {
-                "api_url": self.url,
-                "account_id": self.simulator.account_id,
-                "company_id": self.simulator.company_id,
-                "tracking_number": self.simulator.tracking_number,
-                "accepted_terms": True,
-            },
+            "callrail": {"api_url": self.url, **self._route(), "accepted_terms": True},
             # Nobody's own routes: texts of real accounts stay where they are.
             "routes": (),
         }
 
     def environ(self) -> dict[str, str]:
-        """
-        The secrets of such a relay: the sandbox's key, and the webhook secret where the environment has it.
-        """
+        """The secrets of such a relay: the sandbox's key, and the environment's webhook secret, if any."""
         environ = {str(SecretName.API_KEY.variable): self.simulator.api_key}
         token = os.environ.get(str(SecretName.HOOK_TOKEN.variable))
         return environ if token is None else environ | {str(SecretName.HOOK_TOKEN.variable): token}
 
     async def with_hook_token(self, context: AppContext) -> tuple[AppContext, bool]:
-        """
-        Return the context with a webhook secret, and whether it is one for this run alone.
-        """
+        """The context with a webhook secret, and whether it is one for this run alone."""
         variable = str(SecretName.HOOK_TOKEN.variable)
         if variable in self.environ():
             return context, False
@@ -68,9 +56,7 @@ class Sandbox:
 
 
 def demonstration(directory: Path, sandbox: Sandbox) -> AppContext:
-    """
-    A relay that keeps everything in *directory*, talks to *sandbox*, and takes no port that may be in use.
-    """
+    """A relay that keeps everything in *directory*, talks to *sandbox*, and takes no port in use."""
     overrides = sandbox.overrides() | {
         "server": {"host": "127.0.0.1", "port": 0},
         "dashboard": {"host": "127.0.0.1", "port": 0},

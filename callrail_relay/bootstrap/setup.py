@@ -16,8 +16,7 @@ class KnownKey:
     """
     An API key that is there already, and in words where.
 
-    One that is *outside* comes from the environment or from systemd: it wins over a
-    stored one, and is never stored.
+    One from *outside*, the environment or systemd, wins over a stored one and is never stored.
     """
 
     value: str = field(repr=False)
@@ -28,10 +27,9 @@ class KnownKey:
 @dataclass(frozen=True, kw_only=True)
 class SavedSetup:
     """
-    What ``save_setup`` left: the settings that count now, and in words where each secret is.
+    The settings that count now, and in words where each secret is.
 
-    *overruled* are keys that were written and do not count, since the environment sets them otherwise.
-    *outranks_key* is what wins over a key that was stored.
+    *overruled* are keys that the environment sets otherwise. *outranks_key* wins over a key that was stored.
     """
 
     settings: Settings
@@ -59,7 +57,6 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
 
 
 async def _require_place(secrets: Secrets) -> None:
-    """Raises SecretError where a secret has to be kept, and nothing can keep it."""
     names = (SecretName.API_KEY, SecretName.HOOK_TOKEN)
     if secrets.file_in_use or all(secrets.shadowed_by(name) for name in names):
         return

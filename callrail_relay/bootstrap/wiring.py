@@ -81,17 +81,10 @@ async def open_relay(
         logging.getLogger("callrail_relay").warning("%s", synced)
     store = await Store.open(settings.database.url, context.clock, serves=long_running)
     try:
-        intake = Intake(
-            store,
-            context.mapping,
-            clock=context.clock,
-            random=context.random,
-            hook=hook,
-        )
         yield Relay(
             context=context,
             store=store,
-            intake=intake,
+            intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
             operations=Operations(
                 store,
                 account_ids=context.account_ids,
@@ -111,7 +104,7 @@ async def open_relay(
 
 
 def refuse_network_drive(context: AppContext) -> None:
-    """Raises SettingsError where the store is on a network drive, unless the settings allow it."""
+    """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
     database = context.settings.database
     file = store_file(database.url)
     if file is None or database.allow_network_drive:
@@ -142,57 +135,44 @@ async def open_worker(
     """
     A worker for *relay*, with its connection to CallRail and a name of its own.
 
-    One that is *long_running* also does what is not about certain texts, and sends nothing before its first
-    poll.
-
-    Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable without a
-    directory for the name.
+    One that is *long_running* sends nothing before its first poll, and does what is not about certain texts.
+    Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable.
     """
     context = relay.context
-    key = await context.secrets.require(SecretName.API_KEY)
-    async with open_callrail(context, key.secret.reveal()) as callrail:
+    async with open_callrail(context) as callrail:
         file = store_file(context.settings.database.url)
         names = private_directory(context.data) if file is None else names_of_store(file)
         with node_name(names) as node:
-            await relay.store.require_not_copied()
-            await cover_new_numbers(relay.store, context.tracking_numbers)
+            store, clock, polls = relay.store, relay.store.clock, context.polling
+            await store.require_not_copied()
+            await cover_new_numbers(store, context.tracking_numbers)
             delivery = Delivery(
-                relay.store,
+                store,
                 callrail,
                 context.delivery,
                 node=node,
-                clock=relay.store.clock,
+                clock=clock,
                 random=context.random,
                 hook=hook,
-                closed=context.polling.accounts if long_running and context.polling else frozenset(),
+                closed=polls.accounts if long_running and polls else frozenset(),
             )
             reconciliation = Reconciliation(
-                relay.store,
-                callrail,
-                context.lookups,
-                clock=relay.store.clock,
-                hook=hook,
-                settled=delivery.wake,
+                store, callrail, context.lookups, clock=clock, hook=hook, settled=delivery.wake
             )
 
             def due() -> None:
                 delivery.wake()
                 reconciliation.wake()
 
-            wakeup = Wakeup(relay.store, due, clock=relay.store.clock, hook=hook)
+            wakeup = Wakeup(store, due, clock=clock, hook=hook)
             others: list[PeriodicTask] = _others(relay, callrail, hook) if long_running else []
 
             def arrived() -> None:
                 worker.wake_all()
 
-            polling = context.polling and Polling(
-                relay.store,
-                callrail,
-                context.polling,
-                InboundTexts(relay.store, context.inbound, hook=hook, arrived=arrived),
-                clock=relay.store.clock,
-                hook=hook,
-                opened=delivery.open,
+            texts = InboundTexts(store, context.inbound, hook=hook, arrived=arrived)
+            polling = polls and Polling(
+                store, callrail, polls, texts, clock=clock, hook=hook, opened=delivery.open
             )
             if polling and long_running:
                 others.append(polling)
@@ -203,27 +183,23 @@ async def open_worker(
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
     """What works beside delivery, as far as the settings want it. Raises SettingsError."""
-    context = relay.context
-    others: list[PeriodicTask] = [
-        Connection(relay.store, callrail, context.account_ids, clock=relay.store.clock, hook=hook)
-    ]
-    if relay.store.beats:
-        others.append(Heartbeat(relay.store, clock=relay.store.clock, hook=hook))
+    context, store, clock = relay.context, relay.store, relay.store.clock
+    others: list[PeriodicTask] = [Connection(store, callrail, context.account_ids, clock=clock, hook=hook)]
+    if store.beats:
+        others.append(Heartbeat(store, clock=clock, hook=hook))
     if relay.public_address.url is not None:
-        others.append(PublicAddressWatch(relay.public_address, relay.store.clock, hook))
+        others.append(PublicAddressWatch(relay.public_address, clock, hook))
     if context.settings.alerts.urls:
         others.append(_alerts(relay, hook))
-    kept_for = context.settings.retention.after
-    if kept_for is not None:
-        others.append(Retention(relay.store, kept_for, clock=relay.store.clock, hook=hook))
-    channels = forward_channels(context)
-    if channels is not None:
-        others.append(Forwarding(relay.store, channels, clock=relay.store.clock, hook=hook))
+    if (kept_for := context.settings.retention.after) is not None:
+        others.append(Retention(store, kept_for, clock=clock, hook=hook))
+    if (channels := forward_channels(context)) is not None:
+        others.append(Forwarding(store, channels, clock=clock, hook=hook))
     return others
 
 
 def forward_channels(context: AppContext) -> AppriseChannels | None:
-    """Where replies are passed on to; None where the settings name nobody. Raises SettingsError."""
+    """Where replies are passed on to; None if the settings name no one. Raises SettingsError."""
     urls = context.settings.replies.forward_to
     return AppriseChannels.open(urls, setting="replies.forward_to") if urls else None
 
@@ -236,31 +212,22 @@ async def find_sender(relay: Relay, number: str) -> Route:
     """
     context = relay.context
     context.require_route()
-
-    @asynccontextmanager
-    async def ask() -> AsyncIterator[CallRail]:
-        key = await context.secrets.require(SecretName.API_KEY)
-        async with open_callrail(context, key.secret.reveal()) as callrail:
-            yield callrail
-
     return await find_sending_route(
         number,
         routes=list(context.settings.routes_table()),
         account_ids=context.account_ids,
         store=relay.store,
-        ask=ask,
+        ask=partial(open_callrail, context),
     )
 
 
 @asynccontextmanager
-async def open_callrail(
-    context: AppContext, api_key: str, api_url: str | None = None
-) -> AsyncIterator[CallRail]:
-    """CallRail's API for *api_key*, at *api_url* or that of the settings."""
+async def open_callrail(context: AppContext, api_key: str | None = None) -> AsyncIterator[CallRail]:
+    """CallRail's API for *api_key*, or for the stored one. Raises SecretError."""
     delivery = context.settings.delivery
     async with CallRail.open(
-        api_key,
-        api_url=api_url or context.settings.callrail.api_url,
+        api_key or (await context.secrets.require(SecretName.API_KEY)).secret.reveal(),
+        api_url=context.settings.callrail.api_url,
         connect_timeout=delivery.connect_timeout.total_seconds(),
         read_timeout=delivery.read_timeout.total_seconds(),
         # One more than can be sending: a look-up must not take the place of a text.
@@ -269,18 +236,14 @@ async def open_callrail(
         yield callrail
 
 
-SETTING = "alerts.urls"
-
-
 def alert_channels(context: AppContext) -> AppriseChannels:
-    """The channels of the settings. Raises SettingsError, also where there are none."""
-    urls = context.settings.alerts.urls
-    if not urls:
+    """The channels of the settings. Raises SettingsError, also if there are none."""
+    if not (urls := context.settings.alerts.urls):
         raise SettingsError(
-            f"{SETTING} names no channel. Set it under [alerts] in {context.config_path}, such as "
+            f"alerts.urls names no channel. Set it under [alerts] in {context.config_path}, such as "
             '["mailto://…"] or ["slack://…"].'
         )
-    return AppriseChannels.open(urls, setting=SETTING)
+    return AppriseChannels.open(urls, setting="alerts.urls")
 
 
 def _alerts(relay: Relay, hook: EventHook) -> Alerts:
@@ -305,10 +268,7 @@ def _alerts(relay: Relay, hook: EventHook) -> Alerts:
 
 def count_events(context: AppContext) -> Metrics:
     """Metrics of this run, which are a hook for its events."""
-    metrics = Metrics(context.clock)
-    for account_id in context.account_ids:
-        metrics.begin_account(account_id)
-    return metrics
+    return Metrics(context.clock, context.account_ids)
 
 
 def scrape(relay: Relay, metrics: Metrics) -> Scrape:
@@ -326,10 +286,9 @@ def scrape(relay: Relay, metrics: Metrics) -> Scrape:
 
 async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int]:
     """
-    Copy the store at one address into the other; return the rows of each table.
+    Copy the store at one address into the other; return the rows of each table. Raises RelayError.
 
-    An interrupt ends it after the portion under way, and nothing was copied. Raises UsageError, NotFound,
-    NotAllowed, Unavailable.
+    An interrupt ends it after the portion under way, and nothing was copied.
     """
     for name, url in (("FROM", source), ("TO", target)):
         try:
@@ -348,9 +307,8 @@ async def copy_database(source: str, target: str, begin: Begin) -> dict[str, int
 
         return tell
 
+    now = SystemClock().now()
     try:
-        return await asyncio.to_thread(
-            copy_store, source, target, begin_unless_stopped, now=SystemClock().now()
-        )
+        return await asyncio.to_thread(copy_store, source, target, begin_unless_stopped, now=now)
     finally:
         stopped.set()

@@ -1,13 +1,10 @@
-"""
-Gathers the settings: flags over environment over file over default, each fault with its key and its source.
-"""
+"""Gathers the settings: flags over environment over file over default; a fault names its key and source."""
 
 import json
 import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -40,36 +37,27 @@ Values = dict[str, Any]
 Location = tuple[int | str, ...]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The values of one source, and how it is named where one of them is at fault."""
+_Source = tuple[Values, Callable[[Location], str]]
+"""The values of one source, and what it is called if the one at a location is at fault."""
 
-    values: Values
-    name: Callable[[Location], str]
 
-    def holds(self, location: Location) -> bool:
-        found: Any = self.values
-        try:
-            for step in location:
-                found = found[step]
-        except (KeyError, IndexError, TypeError):
-            return False
-        return True
+def _holds(found: Any, location: Location) -> bool:  # noqa: ANN401 - whatever a source holds
+    try:
+        for step in location:
+            found = found[step]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
 
 
 def load(
-    config: Path | None = None,
-    *,
-    overrides: Mapping[str, object] | None = None,
-    must_exist: bool = True,
+    config: Path | None = None, *, overrides: Mapping[str, object] | None = None, must_exist: bool = True
 ) -> Settings:
     """
     The settings of this run.
 
-    *config* is the value of ``--config``. *overrides* are the flags, nested as
-    the tables are; a None is a flag that was not given. A file that was named
-    and does not exist is a fault unless *must_exist* is false; the default one
-    may always be missing. Raises SettingsError with a line for each fault.
+    *config* is ``--config``. *overrides* are the flags, nested as the tables are; None is one not given.
+    A named file must exist unless *must_exist* is false. Raises SettingsError with a line for each fault.
     """
     path = config_file(config)
     text = read_text(path)
@@ -79,14 +67,14 @@ def load(
             f"or name another with --config or {CONFIG_VARIABLE}."
         )
     variables, _ = _variables()
-    sources = [
-        _Source(_flags(overrides or {}), _flag),
-        _Source(_Environment(variables)(), lambda location: _variable(location, variables)),
-        _Source(parse(path, text or ""), lambda location: _line(location, path, text or "")),
+    sources: list[_Source] = [
+        (_flags(overrides or {}), lambda at: _FLAGS.get(at, f"--{at[-1]}".replace("_", "-"))),
+        (_Environment(variables)(), lambda at: _variable(at, variables)),
+        (parse(path, text or ""), lambda at: _line(at, path, text or "")),
     ]
     values: Values = {}
-    for source in reversed(sources):
-        values = _merged(values, source.values)
+    for source, _ in reversed(sources):
+        values = _merged(values, source)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -98,11 +86,7 @@ def load(
 
 
 def ignored_variables() -> str | None:
-    """
-    A sentence about the variables with our prefix that are not settings; None where there are none.
-
-    Kubernetes and Docker set some for a service of that name, such as CALLRAIL_RELAY_PORT.
-    """
+    """A sentence on variables with our prefix that set nothing, such as Kubernetes' CALLRAIL_RELAY_PORT."""
     _, unknown = _variables()
     if not unknown:
         return None
@@ -142,28 +126,14 @@ def parse(path: Path, text: str) -> Values:
 
 def _merged(below: Values, above: Values) -> Values:
     """*above* laid over *below*, table by table; a list replaces a list."""
-    both = {
-        key: _merged(below[key], value)
-        if isinstance(value, dict) and isinstance(below.get(key), dict)
-        else value
-        for key, value in above.items()
-    }
-    return below | both
-
-
-# Flags
+    tables = [key for key in above.keys() & below.keys() if isinstance(above[key], dict)]
+    both = {key: _merged(below[key], above[key]) for key in tables if isinstance(below[key], dict)}
+    return below | above | both
 
 
 def _flags(given: Mapping[str, object]) -> Values:
-    return {
-        key: _flags(value) if isinstance(value, Mapping) else value
-        for key, value in given.items()
-        if value is not None
-    }
-
-
-def _flag(location: Location) -> str:
-    return _FLAGS.get(location, f"--{location[-1]}".replace("_", "-"))
+    given = {key: value for key, value in given.items() if value is not None}
+    return {key: _flags(value) if isinstance(value, Mapping) else value for key, value in given.items()}
 
 
 # Environment
@@ -203,9 +173,7 @@ def _decoded(text: str) -> object:
 
 
 def _variables() -> tuple[dict[str, str], list[str]]:
-    """
-    The variables that set something, and the names with our prefix that nobody knows. Blank ones are not set.
-    """
+    """The variables that set something, and those with our prefix that don't. Blank ones are not set."""
     ours = {
         name.upper(): value
         for name, value in os.environ.items()
@@ -234,12 +202,7 @@ def _variable(location: Location, variables: Mapping[str, str]) -> str:
 
 
 def _line(location: Location, path: Path, text: str) -> str:
-    number = _line_number(location, text)
-    return f"{path}, line {number}" if number else str(path)
-
-
-def _line_number(location: Location, text: str) -> int | None:
-    """The line of a key or table written in the usual way, else None."""
+    """The file, with the line of a key or table that is written in the usual way."""
     table: Location = ()
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -248,22 +211,18 @@ def _line_number(location: Location, text: str) -> int | None:
             index = counts[name] = counts.get(name, -1) + 1
             table = (name, index) if header[1] == "[[" else (name,)
             if table == location:
-                return number
+                return f"{path}, line {number}"
         elif (key := _KEY.match(line)) and (*table, key[1]) == location[: len(table) + 1]:
-            return number
-    return None
+            return f"{path}, line {number}"
+    return str(path)
 
 
 # Words
 
 
 def _sentence(location: Location, value: object, words: str | None, sources: list[_Source]) -> str:
-    source = next(
-        source.name(location[:depth])
-        for depth in range(len(location), -1, -1)
-        for source in sources
-        if source.holds(location[:depth])
-    )
+    above = [location[:depth] for depth in range(len(location), -1, -1)]
+    source = next(name(at) for at in above for values, name in sources if _holds(values, at))
     key = _key(location)
     if words is None:
         return f"{key} ({source}) is not a setting{_instead(location)}."
@@ -272,8 +231,8 @@ def _sentence(location: Location, value: object, words: str | None, sources: lis
 
 
 def _key(location: Location) -> str:
-    words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return words.removeprefix(".")
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".")
 
 
 def _shown(location: Location, value: object) -> str | None:
@@ -290,20 +249,14 @@ def _instead(location: Location) -> str:
     *table, key = location
     if _SOUNDS_SECRET.search(str(key)):
         return "; secrets are kept apart from the settings, and `callrail-relay configure` stores them"
-    near = get_close_matches(str(key), _keys(table), n=1)
-    if near:
+    keys = list(TABLES[str(table[0])].model_fields if table else TABLES)
+    if near := get_close_matches(str(key), keys, n=1):
         return f"; perhaps {_key((*table, near[0]))} is meant"
-    return f"; {_key(tuple(table)) or 'the file'} takes {', '.join(_keys(table))}"
-
-
-def _keys(table: list[int | str]) -> list[str]:
-    return list(TABLES[str(table[0])].model_fields if table else TABLES)
+    return f"; {_key(tuple(table)) or 'the file'} takes {', '.join(keys)}"
 
 
 def _meant(name: str) -> str:
-    """
-    What a name may be a slip for. It is close: CALLRAIL_RELAY_SERVICE_PORT is of Kubernetes, and no slip.
-    """
+    """What a name may be a typo for; a close one, since CALLRAIL_RELAY_SERVICE_PORT comes from Kubernetes."""
     elsewhere = f"CALLRAIL_{name.removeprefix(PREFIX)}"
     near = get_close_matches(name, [*variable_names(), *_NOT_SETTINGS], n=1, cutoff=0.95)
     meant = elsewhere if elsewhere in _SECRETS_ELSEWHERE else next(iter(near), None)

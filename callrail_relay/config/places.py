@@ -23,7 +23,6 @@ def config_file(override: Path | None = None) -> Path:
 
 
 def default_config_file() -> Path:
-    """``config.toml`` in the platform's user config directory."""
     return _users_own(platformdirs.user_config_path) / "config.toml"
 
 
@@ -41,9 +40,7 @@ def override_path(override: Path | None) -> Path | None:
 
 
 def data_directory() -> Path:
-    """
-    The directory of CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet.
-    """
+    """CALLRAIL_RELAY_DATA, else the platform's user data directory; it need not exist yet."""
     return _from_environment(DATA_VARIABLE) or _users_own(platformdirs.user_data_path)
 
 

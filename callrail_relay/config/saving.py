@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from datetime import time, timedelta
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from tomlkit.items import AoT, Item, Table
 from callrail_relay.config.loading import load, parse, read_text
 from callrail_relay.config.places import write_privately
 from callrail_relay.config.secrets import SecretName, Secrets
-from callrail_relay.config.settings import TABLES, Settings
+from callrail_relay.config.settings import TABLES
 from callrail_relay.config.settings import Table as SettingsTable
-from callrail_relay.config.types import duration_text
+from callrail_relay.config.types import Network, duration_text
 from callrail_relay.errors import SettingsError
 
 _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-relay configure` stores them."
@@ -24,12 +23,10 @@ _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-rel
 
 def update(path: Path, changes: Mapping[str, object]) -> None:
     """
-    Set what *changes* names, nested as the tables are, and make the file where there is none.
+    Set what *changes* names, nested as the tables are, in the file or in a new one. Raises SettingsError.
 
-    A None takes the key out, a list replaces a list. Values may be plain or as
-    ``Settings`` holds them. Comments, order and layout of what is there stay; a
-    key that is added gets its description for a comment. The file is replaced
-    at once and whole, with mode 0600. Raises SettingsError.
+    None takes a key out, a list replaces a list; values may be as ``Settings`` holds them. Comments and
+    layout stay, and a new key gets its description as a comment. The file is replaced whole, with mode 0600.
     """
     text = read_text(path)
     if text is None:
@@ -62,7 +59,11 @@ def _set_section(document: MutableMapping[str, Any], section: str, content: obje
         if not isinstance(document.get(section), AoT):
             # Tables put in the place of a plain list would swallow the keys that follow it.
             document.pop(section, None)
-        document[section] = _tables(_plain(content))
+        document[section] = tables = tomlkit.aot()
+        for row in _plain(content):
+            table = tomlkit.table()
+            table.update(row)
+            tables.append(table)
 
 
 def _set_key(table: MutableMapping[str, Any], section: str, key: str, value: object) -> None:
@@ -92,15 +93,6 @@ def _add(table: Table, key: str, item: Item) -> None:
         table.append(None, trivia)
 
 
-def _tables(rows: list[dict[str, object]]) -> AoT:
-    tables = tomlkit.aot()
-    for row in rows:
-        table = tomlkit.table()
-        table.update(row)
-        tables.append(table)
-    return tables
-
-
 def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
     """*value* as TOML's own types, the way a person would write it."""
     if isinstance(value, Item):
@@ -109,21 +101,13 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # whatever TOML can hold
         return {key: _plain(part) for key, part in dict(value).items() if part is not None}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    return _written(value)
-
-
-def _written(value: object) -> object:
-    match value:
-        case Enum():
-            return value.value
-        case timedelta():
-            return duration_text(value)
-        case time():
-            return f"{value:%H:%M}"
-        case IPv4Network() | IPv6Network():
-            return str(value)
-        case _:
-            return value
+    if isinstance(value, timedelta):
+        return duration_text(value)
+    if isinstance(value, time):
+        return f"{value:%H:%M}"
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Network) else value
 
 
 Changes = Mapping[str, Mapping[str, object]]
@@ -135,9 +119,8 @@ async def save(
     """
     Write *changes* to the settings and store the secrets of *kept*; says in words where each secret went.
 
-    A secret that is new is taken out again when something fails after it. One that
-    takes the place of another is not, so it comes last in *kept*.
-    Raises SettingsError before anything is written that would not be read again, and SecretError.
+    A new secret is taken out again when something fails after it; one that replaces another is not, so it
+    comes last in *kept*. Raises SettingsError before what can't be read again is written, and SecretError.
     """
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}
@@ -166,9 +149,6 @@ def overruled(path: Path, changes: Changes) -> Iterator[str]:
     meant, counts = load(path, overrides=changes), load(path)
     for table, values in changes.items():
         for key, value in values.items():
-            if value is not None and _value(meant, table, key) != _value(counts, table, key):
+            was_meant, is_used = (getattr(getattr(one, table), key) for one in (meant, counts))
+            if value is not None and was_meant != is_used:
                 yield f"{table}.{key}"
-
-
-def _value(settings: Settings, table: str, key: str) -> object:
-    return getattr(getattr(settings, table), key)

@@ -1,9 +1,4 @@
-"""
-The ladder of places that keep a secret: environment, systemd credential, OS keyring, opt-in file.
-
-The highest place that has the secret wins, and everybody who asks is told which
-one it was.
-"""
+"""Secrets, from the first place that has them: environment, systemd credential, OS keyring, opt-in file."""
 
 import asyncio
 import hmac
@@ -14,7 +9,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import entry_points
@@ -27,7 +22,9 @@ from callrail_relay.errors import SecretError
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
+T = TypeVar("T")
 
+_STARS = "**********"
 _HEADING = "Secrets of callrail-relay. Nobody but you may read this file."
 
 
@@ -41,15 +38,10 @@ class SecretFile:
     def words(self) -> str:
         return f"file {self.path}"
 
-    @property
-    def exists(self) -> bool:
-        return self.path.exists()
-
     def get(self, key: str) -> str | None:
         return self._read().get(key)
 
     def set(self, key: str, text: str) -> None:
-        """Keep *text*, and make the file where there is none."""
         self._write({**self._read(), key: text})
 
     def delete(self, key: str) -> None:
@@ -61,7 +53,13 @@ class SecretFile:
     def _read(self) -> dict[str, str]:
         try:
             with self.path.open("rb") as file:
-                self._refuse_when_open_to_others(os.fstat(file.fileno()).st_mode)
+                mode = os.fstat(file.fileno()).st_mode
+                # On Windows the user's own directory keeps others out.
+                if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise SecretError(
+                        f"The secrets in {self.path} are open to other users of this machine. Run "
+                        f"`chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
+                    )
                 secrets = tomllib.load(file)
         except FileNotFoundError:
             return {}
@@ -70,7 +68,7 @@ class SecretFile:
                 f"The secrets in {self.path} cannot be read: {error.strerror}. "
                 "The user that runs the relay must own the file."
             ) from error
-        except ValueError as error:  # not TOML, or not UTF-8; the parser's own words might quote a secret
+        except ValueError as error:  # not TOML, or not UTF-8; its own words might quote a secret
             raise self._damaged() from error
         if not all(isinstance(text, str) for text in secrets.values()):
             raise self._damaged()
@@ -82,17 +80,8 @@ class SecretFile:
             "Mend it, or delete it and run `callrail-relay configure --secrets-file`."
         )
 
-    def _refuse_when_open_to_others(self, mode: int) -> None:
-        # Windows has no such bits; there the user's own directory keeps others out.
-        if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretError(
-                f"The secrets in {self.path} are open to other users of this machine. "
-                f"Run `chmod 600 {shlex.quote(str(self.path))}`, and change what others may have read."
-            )
-
     def _write(self, secrets: Mapping[str, str]) -> None:
-        # Whoever only reads secrets, as `serve` does, needs no way to write TOML.
-        import tomlkit  # noqa: PLC0415
+        import tomlkit  # noqa: PLC0415 - not for reading secrets, as `serve` does
 
         document = tomlkit.document()
         document.add(tomlkit.comment(_HEADING))
@@ -106,8 +95,6 @@ class SecretFile:
             ) from error
 
 
-T = TypeVar("T")
-
 _REMEDY = (
     "Unlock it and try again, or run `callrail-relay configure --secrets-file`, "
     "or give the secret by environment variable."
@@ -116,11 +103,10 @@ _REMEDY = (
 
 class OsKeyring:
     """
-    Entries of this program in the OS keyring, under a user name each.
+    Entries of this program in the OS keyring, under a user name each. Raises SecretError.
 
-    Every question is asked in a daemon thread and has *timeout* seconds: a
-    keyring may wait for a dialogue that nobody sees, and must hold up neither the
-    event loop nor the end of the process. Raises SecretError where it hangs or fails.
+    Each question is asked in a daemon thread and has *timeout* seconds: a keyring may wait for a dialog that
+    no one sees, and must hold up neither the event loop nor the end of the process.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -128,7 +114,7 @@ class OsKeyring:
         self._hangs = False
 
     async def words(self) -> str | None:
-        """What this keyring is called, None where there is none."""
+        """What this keyring is called, None if there is none."""
         return await self._ask(_words)
 
     async def get(self, user: str) -> str | None:
@@ -138,8 +124,6 @@ class OsKeyring:
         await self._ask(lambda: _backend().set_password(APPLICATION, user, text))
 
     async def delete(self, user: str) -> None:
-        """Take the entry out, where there is one."""
-
         def delete_if_there() -> None:
             if _backend().get_password(APPLICATION, user) is not None:
                 _backend().delete_password(APPLICATION, user)
@@ -185,9 +169,9 @@ def _words() -> str | None:
 
 def _may_be_there() -> bool:
     """
-    Whether it is worth asking: on a server with Linux there is no keyring, and keyring takes 10 MB to say so.
+    Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so.
 
-    There it reaches all of its own by D-Bus. Others come with other packages, or are named by the user.
+    It reaches its own backends there by D-Bus; others come with other packages, or are named by the user.
     """
     if sys.platform != "linux":
         return True
@@ -205,31 +189,17 @@ def _may_be_there() -> bool:
 
 async def _in_daemon_thread(question: Callable[[], T]) -> T:
     """The answer to *question*. asyncio's own threads would be waited for at the end of the process."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if answer.done():  # cancelled: nobody waits any more
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type]  # a T whenever there is no error
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # so that the thread may always settle it
 
     def work() -> None:
-        result, failure = None, None
         try:
-            result = question()
+            answer.set_result(question())
         except Exception as error:  # noqa: BLE001  # raised again where the answer is awaited
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, failure)
+            answer.set_exception(error)
 
     threading.Thread(target=work, name="keyring", daemon=True).start()
-    return await answer
-
-
-_STARS = "**********"
+    return await asyncio.wrap_future(answer)
 
 
 class SecretName(Enum):
@@ -250,9 +220,7 @@ class SecretName(Enum):
 
 
 class Secret:
-    """
-    A text that shows as stars until ``reveal`` is called, which is done where it is used and nowhere else.
-    """
+    """A text that shows as stars until ``reveal`` is called, which is done only where it is used."""
 
     __slots__ = ("_text",)
 
@@ -291,20 +259,14 @@ class Found:
 
 class Secrets:
     """
-    The secrets that go with one settings file.
+    The secrets that go with one settings file, and are never shared with another.
 
-    Two settings files never share what is stored: the keyring's entries carry
-    the file's path unless it is the default one, and the file of secrets lies
-    beside the settings.
+    The keyring's entries carry the file's path unless it is the default one; ``secrets.toml`` lies beside it.
     """
 
     def __init__(
-        self,
-        config_file: Path,
-        environ: Mapping[str, str] = os.environ,
-        keyring_timeout: float = 3.0,
+        self, config_file: Path, environ: Mapping[str, str] = os.environ, keyring_timeout: float = 3.0
     ) -> None:
-        """*keyring_timeout* is in seconds."""
         path = Path(os.path.abspath(config_file))  # noqa: PTH100  # unlike resolve(), it keeps links
         self._suffix = "" if is_default_config_file(path) else f"@{path}"
         self._environ = environ
@@ -313,8 +275,8 @@ class Secrets:
 
     @property
     def file_in_use(self) -> bool:
-        """Whether somebody opted in to the file of secrets."""
-        return self._file.exists
+        """Whether its owner opted in to the file of secrets."""
+        return self._file.path.exists()
 
     @property
     def file(self) -> Path:
@@ -323,10 +285,10 @@ class Secrets:
 
     async def find(self, name: SecretName) -> Found | None:
         """
-        The secret from the highest place that has it, None where no place has.
+        The secret from the first place that has it, else None.
 
-        Raises SecretError for a place that cannot be read and might have it. A
-        keyring that cannot be read is passed over where the file is in use.
+        Raises SecretError for a place that can't be read and might have it, unless it is the keyring and the
+        file is in use.
         """
         found = self._from_environment(name) or self._from_credential(name)
         if found is not None:
@@ -336,15 +298,10 @@ class Secrets:
         except SecretError:
             if not self.file_in_use:
                 raise
-        return found or self._from_file(name)
+        return found or _found(self._file.get(name.key), self._file.words)
 
     async def find_despite_keyring(self, name: SecretName, *, use_file: bool) -> Found | None:
-        """
-        The same for somebody who is about to store.
-
-        *use_file* tells that the file of secrets will be used from now on: then a keyring that cannot be
-        opened is what the file is there for, and no fault.
-        """
+        """The same before storing: a locked keyring is no fault if *use_file* is about to begin the file."""
         try:
             return await self.find(name)
         except SecretError:
@@ -365,11 +322,10 @@ class Secrets:
 
     async def store(self, name: SecretName, value: str, *, use_file: bool) -> str:
         """
-        Keep *value* in the OS keyring, or in the file; the answer says in words where it went.
+        Keep *value* in the OS keyring, or in the file; returns in words where it went.
 
-        Where there is no keyring, a file that is in use already serves. What the
-        other of the two held is removed, so that an old secret cannot come back.
-        ``shadowed_by`` tells what wins over the stored one.
+        Without a keyring, a file that is in use serves. The other of the two forgets what it held, so that an
+        old secret can't come back.
         """
         secret = _checked(value, f"The {name.words}")
         if secret is None:
@@ -380,7 +336,11 @@ class Secrets:
             self._file.delete(name.key)
             return keyring
         if not use_file and not self.file_in_use:
-            raise _no_keyring(name)
+            variable = f", or set {name.variable}" if name.variable else ""
+            raise SecretError(
+                f"There is no OS keyring here to keep the {name.words} in. Install or unlock one, or run "
+                f"`callrail-relay configure --secrets-file`{variable}."
+            )
         self._file.set(name.key, secret.reveal())
         await self._delete_from_keyring(name)
         return self._file.words
@@ -391,9 +351,7 @@ class Secrets:
         await self._delete_from_keyring(name)
 
     def shadowed_by(self, name: SecretName) -> str | None:
-        """
-        What wins over a stored secret, in words: a variable or a systemd credential; None where nothing does.
-        """
+        """What wins over a stored secret, in words: a variable or a systemd credential; else None."""
         found = self._from_environment(name) or self._from_credential(name)
         return found.source if found else None
 
@@ -420,9 +378,6 @@ class Secrets:
         keyring = await self._keyring.words()
         return _found(await self._keyring.get(self._user(name)), keyring) if keyring else None
 
-    def _from_file(self, name: SecretName) -> Found | None:
-        return _found(self._file.get(name.key), self._file.words)
-
     async def _delete_from_keyring(self, name: SecretName) -> None:
         """A keyring that cannot be reached is passed over where the file is in use."""
         try:
@@ -443,10 +398,9 @@ def _found(raw: str | None, source: str) -> Found | None:
 
 def _checked(raw: str, what: str) -> Secret | None:
     """
-    *raw* without the white space around it, None where nothing is left.
+    *raw* without the white space around it, None if nothing is left.
 
-    Secrets travel in headers and paths: one with a line break in it, or with a
-    character that is not ASCII, was not copied alone or not copied whole.
+    Secrets travel in headers and paths: one with a line break or not in ASCII was not copied alone, or whole.
     """
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
@@ -454,11 +408,3 @@ def _checked(raw: str, what: str) -> Secret | None:
             f"{what} has a line break or a character that is not ASCII in it. Copy it once more."
         )
     return Secret(text) if text else None
-
-
-def _no_keyring(name: SecretName) -> SecretError:
-    variable = f", or set {name.variable}" if name.variable else ""
-    return SecretError(
-        f"There is no OS keyring here to keep the {name.words} in. Install or unlock one, or run "
-        f"`callrail-relay configure --secrets-file`{variable}."
-    )

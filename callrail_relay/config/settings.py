@@ -1,9 +1,4 @@
-"""
-Everything that can be set, with its default.
-
-The descriptions are the comments of a new settings file and the words of the
-reference.
-"""
+"""Everything that can be set. The words beside a default are comments in a new file, and the reference."""
 
 from collections.abc import Iterable
 from datetime import time, timedelta
@@ -12,37 +7,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from callrail_relay.config.types import (
-    AccountId,
-    AlertUrl,
-    ApiUrl,
-    CompanyId,
-    Concurrency,
-    Count,
-    DatabaseUrl,
-    Duration,
-    Flag,
-    GuardMode,
-    Host,
-    KeptFor,
-    LogFormat,
-    LogLevel,
-    MaxCharacters,
-    Minute,
-    Networks,
-    OnUnknown,
-    Percent,
-    PollEvery,
-    Port,
-    SomeTime,
-    Text,
-    TimeZone,
-    TrackingNumber,
-    WebAddress,
-    default_database_url,
-)
+from callrail_relay.config import types as t
 from callrail_relay.domain.guards import Mode
 from callrail_relay.domain.routing import Route, RouteRule, Routes
+
+_PARTS = ("account_id", "company_id", "tracking_number")
 
 
 class Table(BaseModel):
@@ -51,23 +20,22 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _key(default: Any, words: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
+    return Field(default, description=words, validate_default=True)
+
+
 class CallRail(Table):
     """The CallRail account, and where texts leave from when no route says otherwise."""
 
-    api_url: ApiUrl = Field(
-        default="https://api.callrail.com",
-        description="CallRail's API; http:// for a sandbox on this machine only",
+    api_url: t.ApiUrl = _key(
+        "https://api.callrail.com", "CallRail's API; http:// for a sandbox on this machine only"
     )
-    account_id: AccountId | None = Field(default=None, description="ACC..., or the nine-digit account number")
-    company_id: CompanyId | None = Field(
-        default=None, description="COM..., the company the texts are sent for"
-    )
-    tracking_number: TrackingNumber | None = Field(
-        default=None, description="the CallRail number the texts leave from"
-    )
-    accepted_terms: Flag = Field(
+    account_id: t.AccountId | None = _key(None, "ACC..., or the nine-digit account number")
+    company_id: t.CompanyId | None = _key(None, "COM..., the company the texts are sent for")
+    tracking_number: t.TrackingNumber | None = _key(None, "the CallRail number the texts leave from")
+    accepted_terms: t.Flag = _key(
         default=False,
-        description="true: a person writes every text, to a person who agreed; CallRail forbids mass texts",
+        words="true: a person writes every text, to a person who agreed; CallRail forbids mass texts",
     )
 
     def route(self) -> Route | None:
@@ -80,11 +48,11 @@ class CallRail(Table):
 class RouteSettings(Table):
     """One [[routes]] table: whose texts leave from another account, company or number."""
 
-    team_id: Text | None = Field(default=None, description="the team in IF3")
-    sender_id: Text | None = Field(default=None, description="the sender in IF3")
-    account_id: AccountId | None = Field(default=None, description="left out: that of [callrail]")
-    company_id: CompanyId | None = Field(default=None, description="left out: that of [callrail]")
-    tracking_number: TrackingNumber | None = Field(default=None, description="left out: that of [callrail]")
+    team_id: t.Text | None = _key(None, "the team in IF3")
+    sender_id: t.Text | None = _key(None, "the sender in IF3")
+    account_id: t.AccountId | None = _key(None, "left out: that of [callrail]")
+    company_id: t.CompanyId | None = _key(None, "left out: that of [callrail]")
+    tracking_number: t.TrackingNumber | None = _key(None, "left out: that of [callrail]")
 
     @model_validator(mode="after")
     def _names_a_sender(self) -> Self:
@@ -96,22 +64,11 @@ class RouteSettings(Table):
 
     def rule(self, fallback: CallRail) -> RouteRule:
         """This route with its gaps filled from *fallback*; ValueError names a gap that stays."""
-        return RouteRule(
-            Route(
-                _given("account_id", self.account_id, fallback.account_id),
-                _given("company_id", self.company_id, fallback.company_id),
-                _given("tracking_number", self.tracking_number, fallback.tracking_number),
-            ),
-            team_id=self.team_id,
-            sender_id=self.sender_id,
-        )
-
-
-def _given(name: str, own: str | None, fallback: str | None) -> str:
-    value = own or fallback
-    if value is None:
-        raise ValueError(f"must each have {name}, of their own or from [callrail]")
-    return value
+        parts = {part: getattr(self, part) or getattr(fallback, part) for part in _PARTS}
+        for part, value in parts.items():
+            if value is None:
+                raise ValueError(f"must each have {part}, of their own or from [callrail]")
+        return RouteRule(Route(**parts), team_id=self.team_id, sender_id=self.sender_id)
 
 
 def _rises(values: Iterable[Any]) -> bool:
@@ -121,63 +78,47 @@ def _rises(values: Iterable[Any]) -> bool:
 class Server(Table):
     """The public listener, which IF3 posts to."""
 
-    host: Host = Field(
-        default="127.0.0.1", description="0.0.0.0 to be reached without a proxy or tunnel on this machine"
-    )
-    port: Port = Field(default=8787, description="0 takes a free port")
-    public_url: WebAddress | None = Field(
-        default=None, description="the address under which IF3 reaches this listener"
-    )
-    trusted_proxies: Networks = Field(default=(), description="addresses whose X-Forwarded-For is believed")
-    allow_addresses: Networks = Field(
-        default=(), description="the only addresses that may post to IF3's webhook; empty: all"
-    )
+    host: t.Host = _key("127.0.0.1", "0.0.0.0 to be reached without a proxy or tunnel on this machine")
+    port: t.Port = _key(8787, "0 takes a free port")
+    public_url: t.WebAddress | None = _key(None, "the address under which IF3 reaches this listener")
+    trusted_proxies: t.Networks = _key((), "addresses whose X-Forwarded-For is believed")
+    allow_addresses: t.Networks = _key((), "the only addresses that may post to IF3's webhook; empty: all")
 
 
 class Dashboard(Table):
     """The private listener: a page that shows how all stands, and readiness for programs."""
 
-    enabled: Flag = Field(default=True, description="false: no private listener")
-    host: Host = Field(
-        default="127.0.0.1", description="loopback, unless a trusted network is meant to see it"
-    )
-    port: Port = Field(default=8788, description="0 takes a free port")
+    enabled: t.Flag = _key(default=True, words="false: no private listener")
+    host: t.Host = _key("127.0.0.1", "loopback, unless a trusted network is meant to see it")
+    port: t.Port = _key(8788, "0 takes a free port")
 
 
 class Limits(Table):
     """How much and how fast; CallRail's own limits are 150 an hour and 1,000 a day."""
 
-    per_hour: Count = Field(default=150, description="texts an account may send in any 60 minutes")
-    per_day: Count = Field(default=1000, description="texts an account may send in any 24 hours")
-    max_characters: MaxCharacters = Field(
-        default=140, description="a longer text is split; 140 is the limit that CallRail documents"
+    per_hour: t.Count = _key(150, "texts an account may send in any 60 minutes")
+    per_day: t.Count = _key(1000, "texts an account may send in any 24 hours")
+    max_characters: t.MaxCharacters = _key(
+        140, "a longer text is split; 140 is the limit that CallRail documents"
     )
-    recipient_interval: Duration = Field(
-        default=timedelta(seconds=1), description="between two texts to one person"
-    )
-    lookups_per_hour: Count = Field(
-        default=800,
-        description="requests for looking up unknown texts; CallRail allows 1,000 an hour in all",
+    recipient_interval: t.Duration = _key(timedelta(seconds=1), "between two texts to one person")
+    lookups_per_hour: t.Count = _key(
+        800, "requests for looking up unknown texts; CallRail allows 1,000 an hour in all"
     )
 
 
 class Delivery(Table):
     """How texts are sent, and what happens when it is not known whether one was."""
 
-    concurrency: Concurrency = Field(default=4, description="texts under way at one time")
-    max_age: SomeTime = Field(default=timedelta(hours=4), description="a text that waited longer is held")
-    connect_timeout: SomeTime = Field(
-        default=timedelta(seconds=5), description="for a connection to CallRail"
+    concurrency: t.Concurrency = _key(4, "texts under way at one time")
+    max_age: t.SomeTime = _key(timedelta(hours=4), "a text that waited longer is held")
+    connect_timeout: t.SomeTime = _key(timedelta(seconds=5), "for a connection to CallRail")
+    read_timeout: t.SomeTime = _key(timedelta(seconds=60), "for CallRail's answer")
+    reconcile_after: tuple[t.SomeTime, ...] = _key(
+        (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
+        "when a text with an unknown outcome is looked up, counted from the moment it became so",
     )
-    read_timeout: SomeTime = Field(default=timedelta(seconds=60), description="for CallRail's answer")
-    reconcile_after: tuple[SomeTime, ...] = Field(
-        default=(timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)),
-        description="when a text with an unknown outcome is looked up, counted from the moment it became so",
-    )
-    on_unknown: OnUnknown = Field(
-        default="ask",
-        description="ask a person when a look-up finds nothing, or resend_once",
-    )
+    on_unknown: t.OnUnknown = _key("ask", "ask a person when a look-up finds nothing, or resend_once")
 
     @field_validator("reconcile_after")
     @classmethod
@@ -192,30 +133,19 @@ class Delivery(Table):
 class Guards(Table):
     """Rules that hold a text for a person; each is hold, warn or off."""
 
-    duplicate: GuardMode = Field(
-        default=Mode.HOLD, description="the same words to the same person within `duplicate_window`"
+    duplicate: t.GuardMode = _key(Mode.HOLD, "the same words to the same person within `duplicate_window`")
+    duplicate_window: t.SomeTime = _key(
+        timedelta(seconds=5), "how soon the same words are taken for sent by mistake"
     )
-    duplicate_window: SomeTime = Field(
-        default=timedelta(seconds=5), description="how soon the same words are taken for sent by mistake"
-    )
-    mass_text: GuardMode = Field(default=Mode.HOLD, description="similar words to 5 people within 10 minutes")
-    opt_out: GuardMode = Field(default=Mode.HOLD, description="the person said STOP to this number")
-    too_old: GuardMode = Field(default=Mode.HOLD, description="the text waited longer than delivery.max_age")
-    merge_tag: GuardMode = Field(
-        default=Mode.HOLD, description="a placeholder such as {{name}} was not filled in"
-    )
-    quiet_hours: GuardMode = Field(default=Mode.OFF, description="it is night where the recipient is")
-    quiet_start: Minute = Field(
-        default=time(21), description="when quiet hours begin, by the recipient's own clock"
-    )
-    quiet_end: Minute = Field(
-        default=time(8),
-        validate_default=True,
-        description="when quiet hours end, by the recipient's own clock",
-    )
-    quiet_zone: TimeZone | None = Field(
-        default=None,
-        description="the time zone of all recipients; left out: that of each number",
+    mass_text: t.GuardMode = _key(Mode.HOLD, "similar words to 5 people within 10 minutes")
+    opt_out: t.GuardMode = _key(Mode.HOLD, "the person said STOP to this number")
+    too_old: t.GuardMode = _key(Mode.HOLD, "the text waited longer than delivery.max_age")
+    merge_tag: t.GuardMode = _key(Mode.HOLD, "a placeholder such as {{name}} was not filled in")
+    quiet_hours: t.GuardMode = _key(Mode.OFF, "it is night where the recipient is")
+    quiet_start: t.Minute = _key(time(21), "when quiet hours begin, by the recipient's own clock")
+    quiet_end: t.Minute = _key(time(8), "when quiet hours end, by the recipient's own clock")
+    quiet_zone: t.TimeZone | None = _key(
+        None, "the time zone of all recipients; left out: that of each number"
     )
 
     @field_validator("quiet_end")
@@ -231,30 +161,24 @@ class Guards(Table):
 class Replies(Table):
     """What people write back, read from CallRail's conversations and told by its webhooks."""
 
-    poll_every: PollEvery = Field(
-        default=timedelta(minutes=10),
-        description="how often replies are read from CallRail; off if its webhooks are to be trusted alone",
+    poll_every: t.PollEvery = _key(
+        timedelta(minutes=10),
+        "how often replies are read from CallRail; off if its webhooks are to be trusted alone",
     )
-    forward_to: tuple[AlertUrl, ...] = Field(
-        default=(),
-        description="Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does",
+    forward_to: tuple[t.AlertUrl, ...] = _key(
+        (), "Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does"
     )
 
 
 class Alerts(Table):
     """Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it."""
 
-    urls: tuple[AlertUrl, ...] = Field(
-        default=(), description="Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
+    urls: tuple[t.AlertUrl, ...] = _key(
+        (), "Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
     )
-    budget: tuple[Percent, ...] = Field(
-        default=(50, 70, 90, 100), description="percent of the hour or the day at which to tell"
-    )
-    waiting: SomeTime = Field(
-        default=timedelta(minutes=15),
-        description="how long a text may be held or unknown untold",
-    )
-    failures: Count = Field(default=5, description="texts that fail within 10 minutes, from which on to tell")
+    budget: tuple[t.Percent, ...] = _key((50, 70, 90, 100), "percent of the hour or the day at which to tell")
+    waiting: t.SomeTime = _key(timedelta(minutes=15), "how long a text may be held or unknown untold")
+    failures: t.Count = _key(5, "texts that fail within 10 minutes, from which on to tell")
 
     @field_validator("budget")
     @classmethod
@@ -267,31 +191,27 @@ class Alerts(Table):
 class Retention(Table):
     """How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever."""
 
-    after: KeptFor = Field(
-        default=timedelta(days=365),
-        description="age at which texts, phones, names and raw bodies are removed, or off",
+    after: t.KeptFor = _key(
+        timedelta(days=365), "age at which texts, phones, names and raw bodies are removed, or off"
     )
 
 
 class Log(Table):
     """What the relay says while it works."""
 
-    level: LogLevel = Field(default="info", description="debug, info, warning, error or critical")
-    format: LogFormat = Field(
-        default="auto", description="auto (pretty on a terminal, else json), pretty or json"
-    )
+    level: t.LogLevel = _key("info", "debug, info, warning, error or critical")
+    format: t.LogFormat = _key("auto", "auto (pretty on a terminal, else json), pretty or json")
 
 
 class Database(Table):
     """Where texts are kept."""
 
-    url: DatabaseUrl = Field(
-        default_factory=default_database_url,
+    url: t.DatabaseUrl = Field(
+        default_factory=t.default_database_url,
         description="sqlite:///FILE (default: relay.db in the data directory), or postgresql://...",
     )
-    allow_network_drive: Flag = Field(
-        default=False,
-        description="true: keep SQLite on NFS, SMB or the like all the same, where it breaks one day",
+    allow_network_drive: t.Flag = _key(
+        default=False, words="true: keep SQLite on NFS, SMB or the like all the same, where it breaks one day"
     )
 
 
@@ -313,9 +233,7 @@ class Settings(Table):
 
     @field_validator("routes")
     @classmethod
-    def _leads_somewhere(
-        cls, routes: tuple[RouteSettings, ...], info: ValidationInfo
-    ) -> tuple[RouteSettings, ...]:
+    def _leads_somewhere(cls, routes: tuple[RouteSettings, ...], info: ValidationInfo) -> object:
         if "callrail" in info.data:
             for route in routes:
                 route.rule(info.data["callrail"])
@@ -323,23 +241,12 @@ class Settings(Table):
 
     def routes_table(self) -> Routes:
         """The routes, their gaps filled from [callrail], which is also the default where it is whole."""
-        return Routes(
-            tuple(route.rule(self.callrail) for route in self.routes), default=self.callrail.route()
-        )
+        rules = tuple(route.rule(self.callrail) for route in self.routes)
+        return Routes(rules, default=self.callrail.route())
 
 
 TABLES: dict[str, type[Table]] = {
-    "callrail": CallRail,
-    "routes": RouteSettings,
-    "server": Server,
-    "dashboard": Dashboard,
-    "limits": Limits,
-    "delivery": Delivery,
-    "guards": Guards,
-    "alerts": Alerts,
-    "replies": Replies,
-    "retention": Retention,
-    "log": Log,
-    "database": Database,
+    name: RouteSettings if name == "routes" else field.annotation  # type: ignore[misc]
+    for name, field in Settings.model_fields.items()
 }
 """What a table of the settings file is read by."""

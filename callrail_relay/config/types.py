@@ -1,13 +1,13 @@
 """
-What a value of the settings may be: the type of each key, with the rule by which it is read.
+The type of each setting, with the rule by which it is read.
 
-A rule takes what a person wrote and raises a ValueError whose words go on from "limits.per_hour ...": they
-begin with "must". ``explain`` puts what pydantic finds by itself in the same words.
+A rule takes what a person wrote. Its ValueErrors begin with "must", to go on from "limits.per_hour ...";
+``explain`` says what pydantic finds in the same way.
 """
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -26,7 +26,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?P<amount>[0-9]{1,15}(?:\.[0-9]{1,20})?)\s*(?P<unit>[smhd]?)", re.ASCII)
 _LONGEST = timedelta(days=3650)
-_SHORTEST_KEPT = timedelta(days=2)
 _MINUTE = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _POSTGRESQL = (
     "must be written as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, without spaces, and with %40 for an @ "
@@ -37,9 +36,9 @@ _DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 def parse_duration(raw: object) -> timedelta:
     """
-    Return the length of time that *raw* says: a timedelta, a number of seconds, or text such as ``4h``.
+    Return a time of ten years at most, given as a timedelta, a number of seconds, or text such as ``4h``.
 
-    Raises ValueError for anything else, for a negative time and for one longer than ten years.
+    Raises ValueError.
     """
     if isinstance(raw, timedelta):
         duration = raw
@@ -72,28 +71,24 @@ def _some_time(raw: object) -> timedelta:
     return duration
 
 
-def _poll_every(raw: object) -> timedelta | None:
-    """Return how often to poll; None for never."""
-    if _is_off(raw):
-        return None
-    duration = parse_duration(raw)
-    if duration < timedelta(minutes=1):
-        raise ValueError('must be 1 minute or more, since CallRail limits requests, or "off"')
-    return duration
+def _unless_off(shortest: timedelta, words: str) -> Callable[[object], timedelta | None]:
+    def read(raw: object) -> timedelta | None:
+        if _lower(raw) in (None, "off"):
+            return None
+        duration = parse_duration(raw)
+        if duration < shortest:
+            raise ValueError(words)
+        return duration
+
+    return read
 
 
-def _is_off(raw: object) -> bool:
-    return raw is None or (isinstance(raw, str) and raw.strip().lower() == "off")
-
-
-def _kept_for(raw: object) -> timedelta | None:
-    """Return how long something is kept; None for ever."""
-    if _is_off(raw):
-        return None
-    kept = parse_duration(raw)
-    if kept < _SHORTEST_KEPT:
-        raise ValueError('must be at least 2d, which the limit of a day looks back on, or "off"')
-    return kept
+_poll_every = _unless_off(
+    timedelta(minutes=1), 'must be 1 minute or more, since CallRail limits requests, or "off"'
+)
+_kept_for = _unless_off(
+    timedelta(days=2), 'must be at least 2d, which the limit of a day looks back on, or "off"'
+)
 
 
 def _minute(raw: object) -> time:
@@ -176,11 +171,8 @@ def check_database_url(raw: object) -> str:
 
 
 def _check_postgresql_url(url: str) -> None:
-    """
-    Refuse what SQLAlchemy or libpq would refuse in their own words, or would take a part of a password for.
-    """
-    # Whoever has a store in a file need not wait for it.
-    from sqlalchemy import make_url  # noqa: PLC0415
+    """Refuse what SQLAlchemy or libpq would refuse in their own words, or read a part of a password as."""
+    from sqlalchemy import make_url  # noqa: PLC0415 - slow to import, and a store in a file needs none of it
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
 
     try:

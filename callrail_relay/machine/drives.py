@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_LONGEST_LOOK = 5.0
 _DRIVE_REMOTE = 4  # what GetDriveTypeW answers for a network drive
 
 _REMOTE = re.compile(
@@ -45,28 +44,20 @@ _MARKS = (
 
 
 def network_drive(path: Path) -> str | None:
-    """
-    What kind of network drive *path* is on, such as ``nfs4``; None for a disk of this computer.
-
-    *path* need not exist. None as well where the system doesn't tell.
-    """
+    """The kind of network drive that *path* is on, such as ``nfs4``; None for a local disk, or if unknown."""
     real = os.path.realpath(path)
     with suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "win32":
             return _windows_kind(real)
         if sys.platform == "darwin":
-            mounts = subprocess.run(
-                ["/sbin/mount"], capture_output=True, check=True, timeout=_LONGEST_LOOK
-            ).stdout
+            mounts = subprocess.check_output(["/sbin/mount"], stderr=subprocess.DEVNULL, timeout=5.0)
             return remote_kind(real, mac_mounts(os.fsdecode(mounts)))
         return remote_kind(real, linux_mounts(os.fsdecode(_MOUNTS.read_bytes())))
     return None
 
 
 def synced_folder(path: Path) -> str | None:
-    """
-    The program that keeps the folder of *path* the same on several computers; None where none is known to.
-    """
+    """The program that syncs the folder of *path* with other computers, or None."""
     folder = Path(os.path.realpath(path)).parent
     return synced_by_name(folder) or next(
         (name for parent in (folder, *folder.parents) for name, mark in _MARKS if _has(parent, mark)), None
@@ -113,8 +104,7 @@ def is_unc(path: str) -> bool:
 
 def synced_by_name(folder: PurePath) -> str | None:
     """The program whose folder's name stands in the path of *folder*."""
-    found = (name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part))
-    return next(found, None)
+    return next((name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part)), None)
 
 
 def _has(folder: Path, mark: str) -> bool:

@@ -30,11 +30,7 @@ class Network(Protocol):
 
 
 async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
-    """
-    Return what answers a GET of *url*; nothing is repeated or redirected. Raises NoAnswer.
-
-    A proxy of the environment is used, as for all that leaves this computer.
-    """
+    """Return what answers a GET of *url*, without retries and redirects. Raises NoAnswer."""
     addresses: tuple[str, ...] = ()
     try:
         network = find_network(url)
@@ -45,10 +41,9 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
             # Where a proxy looks the name up, it is not known here.
             addresses = () if network.proxy else await _resolve(httpx.URL(url))
             timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
+            transport = network.transport(httpx.Limits())
             async with (
-                httpx.AsyncClient(
-                    timeout=timeout, trust_env=False, transport=network.transport(httpx.Limits())
-                ) as http,
+                httpx.AsyncClient(timeout=timeout, trust_env=False, transport=transport) as http,
                 http.stream("GET", url) as response,
             ):
                 body = b""
@@ -71,7 +66,6 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
 
 
 async def _resolve(url: httpx.URL) -> tuple[str, ...]:
-    """Return the addresses of the name here."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -1,25 +1,25 @@
 """
 Alerts in words, and channels to the owner through Apprise (https://github.com/caronc/apprise).
 
-A channel's URL holds its secret: it is named by its place and its scheme, and Apprise's own log, which may
-name more, is kept out of ours.
+A channel's URL holds its secret: the channel is named by its place and scheme, and Apprise's log is kept out.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from callrail_relay.domain.alerts import Code, Incident, Level
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.phone import mask_all
 from callrail_relay.errors import SettingsError, Unavailable
-from callrail_relay.sentences import explain
+from callrail_relay.sentences import clock_time, explain, plural
 
 if TYPE_CHECKING:
     import apprise
+
+    Channels = Sequence[tuple[str, apprise.Apprise]]
 
 TIMEOUT = 20
 """Seconds that one channel may take."""
@@ -98,26 +98,22 @@ def _of_review(given: dict[str, Any]) -> dict[str, Any]:
     count = given["held"] + given["unknown"]
     words = ", ".join(f"{number} {kind}" for number, kind in counts if number)
     need = "needs" if count == 1 else "need"
-    return given | {"counts": f"{_messages(count)} {need} your review ({words})"}
+    return given | {"counts": f"{plural(count, 'message')} {need} your review ({words})"}
 
 
 _PARAMETERS: dict[Code, Callable[[dict[str, Any]], dict[str, Any]]] = {
     Code.PAUSED: _of_pause,
     Code.LIMIT: _of_limit,
     Code.REVIEW: _of_review,
-    Code.FAILURES: lambda given: {"messages": _messages(given["count"])},
+    Code.FAILURES: lambda given: {"messages": plural(given["count"], "message")},
     Code.DISK: lambda given: given | {"megabytes": given["free_bytes"] // (1024 * 1024)},
 }
-
-
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count:,} messages"
 
 
 def _clock_time(instant: str) -> str:
     """By this machine's own clock, such as 2:14 PM on November 29."""
     local = datetime.fromisoformat(instant).astimezone()
-    return f"{local:%I:%M %p}".lstrip("0") + f" on {local:%B} {local.day}"
+    return f"{clock_time(local)} on {local:%B} {local.day}"
 
 
 _KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success"}
@@ -126,15 +122,12 @@ _KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success
 class AppriseChannels:
     """The channels of one setting, each told in a thread of its own."""
 
-    def __init__(self, channels: Sequence[tuple[str, "apprise.Apprise"]]) -> None:
+    def __init__(self, channels: "Channels") -> None:
         self._channels = channels
 
     @classmethod
     def open(cls, urls: Sequence[str], *, setting: str) -> "AppriseChannels":
-        """
-        Channels for *urls*, which *setting* holds. Raises SettingsError where Apprise is not installed, or
-        does not know what one of them is.
-        """
+        """Channels for *urls*, which *setting* holds. Raises SettingsError, also if there is no Apprise."""
         try:
             import apprise  # noqa: PLC0415 - an extra, and slow to import
         except ImportError as error:
@@ -142,23 +135,30 @@ class AppriseChannels:
                 f"{setting} needs Apprise: install it with `pip install 'callrail-relay[alerts]'`."
             ) from error
         logging.getLogger("apprise").propagate = False
-        asset = apprise.AppriseAsset(
-            app_id="callrail-relay", app_desc="callrail-relay", storage_mode="memory"
-        )
-        return cls([(name, _channel(apprise, asset, url, name)) for name, url in _named(urls, setting)])
+        program, channels = "callrail-relay", []
+        asset = apprise.AppriseAsset(app_id=program, app_desc=program, storage_mode="memory")
+        for place, url in enumerate(urls):
+            channel = apprise.Apprise(asset=asset)
+            name = f"{setting}[{place}] ({url.partition(':')[0]})"
+            if not channel.add(url):
+                raise SettingsError(
+                    f"{name} is no address that Apprise knows; see https://github.com/caronc/apprise for how "
+                    "it is written."
+                )
+            channels.append((name, channel))
+        return cls(channels)
 
     @property
     def names(self) -> list[str]:
-        """What to call the channels in front of people."""
         return [name for name, _ in self._channels]
 
     async def pass_on(self, title: str, words: str, names: Collection[str]) -> list[str]:
-        """Pass words on, on the channels of these names; returns the names of those that failed."""
+        """Pass words on, on the channels of these names; returns those that failed."""
         chosen = [(name, channel) for name, channel in self._channels if name in names]
         return await _tell_all(chosen, title, words, "info")
 
     async def tell_of(self, incidents: Sequence[Incident]) -> list[str]:
-        """Tell of these incidents as one alert; otherwise like ``tell``."""
+        """Tell of these incidents as one alert, like ``tell``."""
         levels = {one.level for one in incidents}
         level = next(one for one in (Level.ERROR, Level.WARNING, Level.OVER) if one in levels)
         title = _RESOLVED if level is Level.OVER else _ATTENTION
@@ -175,23 +175,7 @@ class AppriseChannels:
         return failed
 
 
-def _named(urls: Sequence[str], setting: str) -> list[tuple[str, str]]:
-    return [(f"{setting}[{place}] ({url.partition(':')[0]})", url) for place, url in enumerate(urls)]
-
-
-def _channel(library: ModuleType, asset: "apprise.AppriseAsset", url: str, name: str) -> "apprise.Apprise":
-    channel: apprise.Apprise = library.Apprise(asset=asset)
-    if not channel.add(url):
-        raise SettingsError(
-            f"{name} is no address that Apprise knows; see https://github.com/caronc/apprise for how it is "
-            "written."
-        )
-    return channel
-
-
-async def _tell_all(
-    channels: Sequence[tuple[str, "apprise.Apprise"]], title: str, words: str, kind: str
-) -> list[str]:
+async def _tell_all(channels: "Channels", title: str, words: str, kind: str) -> list[str]:
     tellings = (asyncio.to_thread(_tell, channel, title, words, kind) for _, channel in channels)
     told = await asyncio.gather(*tellings)
     return [name for (name, _), took in zip(channels, told, strict=True) if not took]

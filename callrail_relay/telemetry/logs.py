@@ -1,8 +1,7 @@
 """
 Logs: one line for each event, pretty on a terminal, JSON everywhere else.
 
-Everything passes one redactor: phone numbers are masked, and texts and keys are
-never written, whoever logs them.
+Everything passes one redactor: phone numbers are masked, and texts and keys are never written.
 """
 
 import io
@@ -28,6 +27,7 @@ from callrail_relay.domain.printable import printable_line
 LARGEST = 5_000_000
 KEPT = 3
 
+_REDACTED = "[not logged]"
 _SECRETS = re.compile(r"(token=|/hooks/(?:if3|callrail)/)[^\s&]+")
 
 
@@ -35,8 +35,7 @@ class LogFile(io.TextIOBase):
     """
     Takes the place of standard error: each line goes to a file of mode 0600, which rotates.
 
-    A line of JSON stays as it is; what is said to people becomes one. When the file can't be written, such as
-    on a full disk, the line is lost and the program goes on.
+    What is said to people becomes a line of JSON. A line that can't be written, as on a full disk, is lost.
     """
 
     encoding = "utf-8"
@@ -67,14 +66,10 @@ class LogFile(io.TextIOBase):
     def _as_json(self, line: str) -> str:
         if line.startswith("{"):
             return line
-        return json.dumps(
-            {
-                "action": "said",
-                "level": "error" if line.startswith("Error:") else "info",
-                "timestamp": self._clock.now().isoformat(),
-                "words": _SECRETS.sub(r"\1[not logged]", mask_all(line)),
-            }
-        )
+        level = "error" if line.startswith("Error:") else "info"
+        words = _SECRETS.sub(rf"\1{_REDACTED}", mask_all(line))
+        now = self._clock.now().isoformat()
+        return json.dumps({"action": "said", "level": level, "timestamp": now, "words": words})
 
 
 class _Private(RotatingFileHandler):
@@ -98,24 +93,15 @@ class _Private(RotatingFileHandler):
         """Where logging would tell of it is this very file."""
 
 
-def open_log_file(path: Path) -> TextIO:
-    log: TextIO = LogFile(path)  # type: ignore[assignment]  # a text stream in all that is used of one
-    return log
-
-
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 _NEVER_SHOWN = frozenset({"api_key", "authorization", "body", "content", "signing_key", "text", "token"})
-_REDACTED = "[not logged]"
-
-# Ids of our own and of CallRail: their digits can look like a phone number, and masked they find nothing.
+# Ids: their digits can look like a phone number, and masked they find nothing.
 _NEVER_MASKED = frozenset({"account_id", "message_id", "resource_id", "submission_id"})
 
 
 def configure(level: str, form: str, stream: TextIO | None = None) -> None:
-    """
-    Send all logs to *stream* (standard error by default), from *level* on, as *form*: auto, pretty or json.
-    """
+    """Send all logs to *stream* (standard error by default), from *level* on, as auto, pretty or json."""
     target = sys.stderr if stream is None else stream
     pretty = form == "pretty" or (form == "auto" and target.isatty())
     before: list[structlog.typing.Processor] = [
@@ -138,28 +124,21 @@ def configure(level: str, form: str, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,
     )
-    _configure_libraries(target, before, renderer)
-
-
-def _configure_libraries(
-    target: TextIO, before: list[structlog.typing.Processor], renderer: structlog.typing.Processor
-) -> None:
-    """Let what libraries log through the same redactor, from warnings on: below that they print addresses."""
+    # What libraries log goes through the same redactor, from warnings on: below that they print addresses.
     handler = logging.StreamHandler(target)
+    formatter = structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=before,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
+        formatter(foreign_pre_chain=before, processors=[formatter.remove_processors_meta, renderer])
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
 
 
-def _without_traceback(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+Line = MutableMapping[str, Any]
+
+
+def _without_traceback(_logger: object, _method: str, event: Line) -> Line:
     """Name an exception and leave its traceback out: its values may hold texts and numbers."""
     failure = event.pop("exc_info", None)
     if failure is True:
@@ -171,7 +150,7 @@ def _without_traceback(
     return event
 
 
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def redact(_logger: object, _method: str, event: Line) -> Line:
     """Mask phone numbers in every value, and leave out what must never be in a log."""
     return {key: _redacted(value, key) for key, value in event.items()}
 
@@ -188,12 +167,8 @@ def _redacted(value: object, key: object = None) -> object:
     return value
 
 
-def _made_printable(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    """
-    Let nothing from outside steer the terminal. JSON, and lists as Python writes them, do so by themselves.
-    """
+def _made_printable(_logger: object, _method: str, event: Line) -> Line:
+    """Let nothing from outside steer the terminal; JSON, and lists as Python writes them, can't."""
     return {key: printable_line(value) if isinstance(value, str) else value for key, value in event.items()}
 
 

@@ -1,8 +1,8 @@
 """
-Metrics for Prometheus, in a registry of our own: nothing else in the process adds to it.
+Metrics for Prometheus, in a registry of our own.
 
-What is in the outbox is read when somebody asks, so that every node says the same. What passes and
-leaves no mark there is counted here, by each process for itself.
+What is in the outbox is read on request, so that every node says the same. What leaves no mark there is
+counted here, by each process for itself.
 """
 
 import platform
@@ -17,22 +17,8 @@ from prometheus_client.registry import Collector
 
 from callrail_relay import __version__
 from callrail_relay.clock import Clock
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import AccountStatus
-from callrail_relay.domain.events import (
-    AccountPaused,
-    AccountWaits,
-    AttemptFinished,
-    Event,
-    LookupFailed,
-    MessageAccepted,
-    MessageHeld,
-    OutcomeFound,
-    PingReceived,
-    ProgramFailed,
-    SentTwice,
-    StoreFailed,
-    SubmissionAccepted,
-)
 from callrail_relay.domain.health import Code, StoreStats, judge
 from callrail_relay.domain.message import Source, Status, made_at
 from callrail_relay.domain.outcome import OutcomeKind
@@ -47,7 +33,7 @@ _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_40
 class Metrics:
     """Counts events, being a hook for them, and shows what it counted beside what the outbox says."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, account_ids: Sequence[str] = ()) -> None:
         self._clock = clock
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -74,28 +60,28 @@ class Metrics:
             buckets=_DELIVERY_BUCKETS,
             registry=self._registry,
         )
-        self._counting: dict[type[Event], Callable[[Any], None]] = {
-            SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
-            PingReceived: lambda _: self._pings.inc(),
-            MessageAccepted: self._accepted,
-            MessageHeld: lambda event: self._held(event.reasons),
-            AttemptFinished: self._attempted,
-            OutcomeFound: self._found,
-            LookupFailed: lambda _: self._lookups.labels("failed").inc(),
-            SentTwice: lambda _: self._sent_twice.inc(),
-            AccountPaused: lambda event: self._pauses.labels(event.account_id).inc(),
-            AccountWaits: lambda event: self._waits.labels(event.account_id).inc(),
-            StoreFailed: lambda _: self._failures.labels("store").inc(),
-            ProgramFailed: lambda _: self._failures.labels("program").inc(),
+        self._counting: dict[type[events.Event], Callable[[Any], None]] = {
+            events.SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
+            events.PingReceived: lambda _: self._pings.inc(),
+            events.MessageAccepted: self._accepted,
+            events.MessageHeld: lambda event: self._held(event.reasons),
+            events.AttemptFinished: self._attempted,
+            events.OutcomeFound: self._found,
+            events.LookupFailed: lambda _: self._lookups.labels("failed").inc(),
+            events.SentTwice: lambda _: self._sent_twice.inc(),
+            events.AccountPaused: lambda event: self._pauses.labels(event.account_id).inc(),
+            events.AccountWaits: lambda event: self._waits.labels(event.account_id).inc(),
+            events.StoreFailed: lambda _: self._failures.labels("store").inc(),
+            events.ProgramFailed: lambda _: self._failures.labels("program").inc(),
         }
-        self._begin_at_zero()
+        self._begin_at_zero(account_ids)
 
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
         return Counter(
             f"{PREFIX}_{name}", f"{words} Counted by this process.", labels, registry=self._registry
         )
 
-    def _begin_at_zero(self) -> None:
+    def _begin_at_zero(self, account_ids: Sequence[str]) -> None:
         """Show what never happened as 0: from nothing to 1 Prometheus sees no increase."""
         for source in Source:
             self._submissions.labels(source)
@@ -103,44 +89,36 @@ class Metrics:
             self._lookups.labels(result)
         for kind in ("store", "program"):
             self._failures.labels(kind)
-
-    def begin_account(self, account_id: str) -> None:
-        """The same for an account of the settings."""
-        for outcome in OutcomeKind:
-            self._attempts.labels(account_id, outcome)
-        self._pauses.labels(account_id)
-        self._waits.labels(account_id)
+        for account_id in account_ids:
+            for outcome in OutcomeKind:
+                self._attempts.labels(account_id, outcome)
+            self._pauses.labels(account_id)
+            self._waits.labels(account_id)
 
     def answered(self, hook: str, status: int, seconds: float) -> None:
-        """A request to *hook* was answered with *status* after *seconds*."""
         self._requests.labels(hook, status).inc()
         if status == 200:
             # How long strangers and broken connections take says nothing about the way in.
             self._intake.labels(hook).observe(seconds)
 
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
-        """
-        All metrics in the format that *accept* asks for, and its content type.
-
-        Without *stats*, when the store does not answer, what this process counted is there all the same.
-        """
+        """All metrics in the format that *accept* asks for, and its content type; *stats* may be missing."""
         encode, content_type = choose_encoder(accept)
         return encode(_Together(self._registry, stats)), content_type
 
-    def __call__(self, event: Event) -> None:
-        count = self._counting.get(type(event))
-        if count is not None:
+    def __call__(self, event: events.Event) -> None:
+        if count := self._counting.get(type(event)):
             count(event)
 
-    def _accepted(self, event: MessageAccepted) -> None:
+    def _accepted(self, event: events.MessageAccepted) -> None:
         if event.status is Status.HELD:
             self._held(event.reasons)
 
-    def _attempted(self, event: AttemptFinished) -> None:
+    def _attempted(self, event: events.AttemptFinished) -> None:
         self._attempts.labels(event.account_id, event.outcome).inc()
         self._finished(event.message_id, event.status)
 
-    def _found(self, event: OutcomeFound) -> None:
+    def _found(self, event: events.OutcomeFound) -> None:
         self._lookups.labels("found").inc()
         self._finished(event.message_id, event.status)
 
@@ -155,14 +133,14 @@ class Metrics:
 
 
 class _Together(Collector):
-    """What was counted and what was read, as one."""
-
     def __init__(self, counted: Collector, stats: StoreStats | None) -> None:
         self._counted = counted
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
-        yield _info()
+        info = InfoMetricFamily(f"{PREFIX}_build", "The program that answers.")
+        info.add_metric((), {"version": __version__, "python_version": platform.python_version()})
+        yield info
         yield _gauge("store_up", "Whether the store answered.", [((), self._stats is not None)])
         if self._stats is not None:
             yield from _read(self._stats)
@@ -170,12 +148,6 @@ class _Together(Collector):
             # When a counter began is told by the start of the process; a gauge of it for each is noise.
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
             yield metric
-
-
-def _info() -> Metric:
-    info = InfoMetricFamily(f"{PREFIX}_build", "The program that answers.")
-    info.add_metric((), {"version": __version__, "python_version": platform.python_version()})
-    return info
 
 
 def _read(stats: StoreStats) -> Iterator[Metric]:

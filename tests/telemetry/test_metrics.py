@@ -108,8 +108,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def metrics(clock: ManualClock) -> Metrics:
     """Metrics of a process in which everything happened once."""
-    metrics = Metrics(clock)
-    metrics.begin_account(ACCOUNT)
+    metrics = Metrics(clock, [ACCOUNT])
     for event in EVENTS:
         metrics(event)
     metrics.answered("if3", 200, 0.004)
@@ -205,8 +204,7 @@ def test_a_silent_store_is_told_beside_what_was_counted(metrics: Metrics) -> Non
 
 def test_what_never_happened_is_there_as_zero(clock: ManualClock) -> None:
     """Prometheus sees an increase only from a value to another."""
-    quiet = Metrics(clock)
-    quiet.begin_account(ACCOUNT)
+    quiet = Metrics(clock, [ACCOUNT])
     found = samples(quiet)
 
     assert dict.fromkeys(OutcomeKind, 0.0) == {
