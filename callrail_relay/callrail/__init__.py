@@ -1,4 +1,1 @@
-"""
-CallRail: ``client`` talks to it, ``wire`` alone knows its field names,
-``signature`` checks its webhooks, ``simulator`` stands in for it.
-"""
+"""CallRail: ``client`` talks to it, ``wire`` has its names, ``webhooks`` reads what it posts; a simulator."""

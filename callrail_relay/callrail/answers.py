@@ -12,15 +12,7 @@ from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import Any
 
-from callrail_relay.domain.outcome import (
-    Outcome,
-    RateLimited,
-    Refusal,
-    Rejected,
-    Sent,
-    Unknown,
-    Usage,
-)
+from callrail_relay.domain.outcome import Outcome, RateLimited, Refusal, Rejected, Sent, Unknown, Usage
 from callrail_relay.domain.phone import mask_all
 
 LONGEST_RETRY_AFTER = 3600.0
@@ -108,9 +100,7 @@ def read_send_answer(
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:
-    """
-    Whether an answer is a page: CallRail's API answers in JSON or plain words, a firewall before it in HTML.
-    """
+    """Whether an answer is a firewall's page: CallRail's API answers in JSON or plain words."""
     if read_json(body) is not None:
         return False
     return _is_markup(body) or "html" in headers.get("content-type", "").lower()
@@ -122,15 +112,8 @@ def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Out
         return Unknown("CallRail's answer could not be understood.", status)
     if last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
         return Unknown("CallRail's answer names another person's number.", status)
-    return Sent(status, conversation["id"], _thread_id(conversation), usage)
-
-
-def _thread_id(conversation: Mapping[str, Any]) -> str | None:
-    for message in objects(conversation.get("recent_messages")):
-        thread_id = thread_of(message)
-        if thread_id is not None:
-            return thread_id
-    return None
+    threads = filter(None, map(thread_of, objects(conversation.get("recent_messages"))))
+    return Sent(status, conversation["id"], next(threads, None), usage)
 
 
 def thread_of(message: Mapping[str, Any]) -> str | None:
@@ -179,8 +162,7 @@ def read_words(body: bytes) -> str:
     """
     What an error body says, in one line, cut to a readable length, with phone numbers masked.
 
-    CallRail's documentation says only that it is JSON, and several keys and shapes have been seen: if none of
-    the usual keys is there, all words count.
+    Several keys and shapes have been seen: if none of the usual keys is there, all words count.
     """
     document = _document(body)
     usual = document
@@ -215,9 +197,7 @@ def _words_of_page(page: str) -> str:
 
 
 def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
-    """
-    All words in *value*, with the keys above them, and whether they are text; else a number, or what is true.
-    """
+    """The words in *value*, each behind its keys, and whether it is text and no number or boolean."""
     if isinstance(value, str):
         yield value, True
     elif isinstance(value, bool):
@@ -235,9 +215,7 @@ def _leaves(value: object, levels: int) -> Iterator[tuple[str, bool]]:
 
 
 def read_usage(headers: Mapping[str, str]) -> Usage:
-    """
-    CallRail's count of this account's texts, from the headers of a send answer that are present and sane.
-    """
+    """CallRail's count of this account's texts, from those headers of a send answer that are sane."""
     return Usage(
         hour_allowed=_count(headers.get("x-rate-limit-hourly-allowed"), least=1),
         hour_used=_count(headers.get("x-rate-limit-hourly-used")),
@@ -253,9 +231,7 @@ def _count(value: str | None, *, least: int = 0) -> int | None:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """
-    Seconds to wait, from a ``Retry-After`` of seconds or of a date; None where it is absent or not sane.
-    """
+    """Seconds to wait, from a ``Retry-After`` of seconds or of a date; None if it's absent or not sane."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

@@ -7,7 +7,7 @@ redirected; every end it can come to is an outcome, not an exception.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,13 +19,7 @@ import httpx
 
 from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
-from callrail_relay.domain.inbound import (
-    Change,
-    HookUrls,
-    Registration,
-    SeenReplies,
-    WebhookIntegration,
-)
+from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.phone import normalise
@@ -75,6 +69,8 @@ class AnswerTooLarge(Exception):
 class CallRail:
     """
     CallRail's API v3 (https://apidocs.callrail.com) for one key; made by ``open``.
+
+    Lists, and changes of webhooks, raise RefusedByCallRail or Unavailable.
 
         async with CallRail.open(api_key) as callrail:
             outcome = await callrail.send_text(route, "+12025550122", "Is Tuesday at 9 good for you?")
@@ -147,30 +143,26 @@ class CallRail:
         )
 
     async def accounts(self) -> list[AccountEntry]:
-        """The accounts that the key can see. Raises RefusedByCallRail, Unavailable."""
+        """The accounts that the key can see."""
         return await self._pages(wire.accounts_path, wire.read_accounts, "accounts")
 
     async def companies(self, account_id: str) -> list[CompanyEntry]:
-        """The active companies of an account. Raises RefusedByCallRail, Unavailable."""
+        """The active companies of an account."""
         path = partial(wire.companies_path, account_id)
         return await self._pages(path, wire.read_companies, "companies")
 
     async def numbers(self, account_id: str, company_id: str | None = None) -> list[NumberEntry]:
-        """
-        The numbers of a company, or of the whole account, that can text; those of source trackers first.
-
-        Raises RefusedByCallRail, Unavailable.
-        """
+        """The numbers of a company, or of the account, that can text; those of source trackers first."""
         path = partial(wire.trackers_path, account_id, company_id)
         numbers = await self._pages(path, wire.read_numbers, "trackers")
         mine = [number for number in numbers if company_id is None or number.company_id in ("", company_id)]
         return sorted(mine, key=lambda number: number.pooled)
 
     async def register_webhooks(self, account_id: str, company_id: str, hook: HookUrls) -> Registration:
-        """Have CallRail post to our URLs too. Raises RefusedByCallRail, Unavailable."""
+        """Have CallRail post to our URLs too."""
         known = await self._integration(account_id, company_id)
         if known is None:
-            path = wire.new_integration_path(account_id)
+            path = wire.integration_path(account_id, None)
             await self._write("POST", path, wire.new_integration(company_id, hook))
             change = Change.CREATED
         elif (config := wire.with_urls(known.config, hook)) == known.config:
@@ -195,11 +187,7 @@ class CallRail:
     async def find_texts(
         self, route: Route, recipient: str, *, since: datetime, conversation_id: str | None
     ) -> Lookup | FailedLookup:
-        """
-        The outgoing texts between *recipient* and the number of *route*, at least those since *since*.
-
-        The conversation is found by its id where one is known, else by searching.
-        """
+        """The texts sent to *recipient* from the number of *route*, at least those since then."""
         counter = _Counter()
         try:
             found = await self._find_texts(route, recipient, since, conversation_id, counter)
@@ -211,8 +199,8 @@ class CallRail:
         """
         What people wrote to a company's numbers since then.
 
-        The list has the newest activity first, 250 conversations a request: mostly one will do. A
-        conversation is read by itself only if the list may not show all that came.
+        The list has the newest activity first; a conversation is read by itself only if the list may not
+        show all that came.
         """
         counter, found = _Counter(), dict[str, wire.Replies]()
         fault = None
@@ -248,18 +236,13 @@ class CallRail:
                 break
 
     async def _find_texts(
-        self,
-        route: Route,
-        recipient: str,
-        since: datetime,
-        conversation_id: str | None,
-        counter: _Counter,
+        self, route: Route, recipient: str, since: datetime, conversation_id: str | None, counter: _Counter
     ) -> tuple[FoundText, ...]:
         texts: dict[str, list[FoundText]] = {}
         if conversation_id is not None:
             with contextlib.suppress(UnknownToCallRail):
                 texts[conversation_id] = await self._conversation(route.account_id, conversation_id, counter)
-        if not _any_since(texts, since - BEFORE):
+        if not any(text.created_at >= since - BEFORE for one in texts.values() for text in one):
             # CallRail may have begun another conversation with the person, or know this one no more.
             for id_ in await self._search(route, recipient, since, counter):
                 if id_ not in texts:
@@ -322,7 +305,7 @@ class CallRail:
         return answer.body
 
     async def _write(self, method: str, path: str, body: object) -> None:
-        """Change something that is no text. Raises RefusedByCallRail, Unavailable."""
+        """Change something that is no text."""
         try:
             answer = await self._exchange(self._http.build_request(method, path, json=body))
         except (httpx.RequestError, TimeoutError, AnswerTooLarge) as error:
@@ -363,10 +346,6 @@ async def _read_capped(response: httpx.Response, largest: int) -> bytes:
         if len(body) > largest:
             raise AnswerTooLarge
     return bytes(body)
-
-
-def _any_since(texts: Mapping[str, list[FoundText]], since: datetime) -> bool:
-    return any(text.created_at >= since for one in texts.values() for text in one)
 
 
 def _cause(error: Exception) -> str:

@@ -1,8 +1,7 @@
 """
 How this computer reaches an address: its proxy and its certificates, as the environment sets them.
 
-httpx reads the same variables, but fails on some of them in words for programmers, ignores networks in
-NO_PROXY, and fails on a variable that has no say for the address.
+httpx reads the same variables, but ignores networks in NO_PROXY, and its errors are for programmers.
 """
 
 import ipaddress

@@ -2,7 +2,7 @@
 CallRail's names and shapes: paths, parameters and lists. ``answers`` reads what it says of a send.
 
 Facts are from https://apidocs.callrail.com and from answers of the live API; what is uncertain is read
-with care and never relied on.
+with care and never relied on. What reads a list raises ValueError if the body isn't that list.
 """
 
 import hashlib
@@ -53,7 +53,6 @@ def trackers_path(account_id: str, company_id: str | None, page: int) -> str:
 
 
 def read_accounts(body: bytes) -> list[AccountEntry]:
-    """Raises ValueError where the body is no list of accounts."""
     return [
         AccountEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("numeric_id")))
         for entry in _page(body, "accounts")
@@ -61,7 +60,6 @@ def read_accounts(body: bytes) -> list[AccountEntry]:
 
 
 def read_companies(body: bytes) -> list[CompanyEntry]:
-    """Raises ValueError where the body is no list of companies."""
     return [
         CompanyEntry(str(entry["id"]), str(entry.get("name") or entry["id"]), _text(entry.get("time_zone")))
         for entry in _page(body, "companies")
@@ -70,11 +68,7 @@ def read_companies(body: bytes) -> list[CompanyEntry]:
 
 
 def is_last_page(body: bytes, name: str, page: int) -> bool:
-    """
-    Whether no page follows: by ``total_pages``, else by ``per_page``, each of which is missing on some lists.
-
-    Raises ValueError where the body is no such list.
-    """
+    """Whether no page follows: by ``total_pages``, else by ``per_page``; some lists lack one of them."""
     count = len(_list(body, name))
     document = read_object(body) or {}
     total, size = document.get("total_pages"), document.get("per_page")
@@ -84,11 +78,7 @@ def is_last_page(body: bytes, name: str, page: int) -> bool:
 
 
 def read_numbers(body: bytes) -> list[NumberEntry]:
-    """
-    The numbers that can text: of active trackers with texting supported and switched on.
-
-    Raises ValueError where the body is no list of trackers.
-    """
+    """The numbers that can text: of active trackers with texting supported and switched on."""
     return [
         NumberEntry(number, str(tracker.get("name") or ""), _company_id(tracker), pooled)
         for tracker in _page(body, "trackers")
@@ -149,32 +139,22 @@ def conversation_path(account_id: str, conversation_id: str, page: int) -> str:
 
 
 def read_conversation_ids(body: bytes, *, route: Route, recipient: str) -> list[str]:
-    """
-    The ids of the conversations between *recipient* and the number of *route*, on one page of a list.
-
-    Raises ValueError where the body is no list of conversations.
-    """
+    """The ids of the conversations between *recipient* and the number of *route*, on one page of a list."""
     return [
         str(entry["id"])
         for entry in _page(body, "conversations")
-        if _is_between(entry, route=route, recipient=recipient)
+        if entry.get("company_id") == route.company_id
+        and last_ten_digits(entry.get("customer_phone_number")) == recipient[-10:]
+        and any(last_ten_digits(number) == route.tracking_number[-10:] for number in _our_numbers(entry))
     ]
 
 
-def _is_between(conversation: Mapping[str, Any], *, route: Route, recipient: str) -> bool:
-    numbers = {
-        last_ten_digits(conversation.get(key))
-        for key in ("current_tracking_number", "initial_tracking_number")
-    }
-    return (
-        conversation.get("company_id") == route.company_id
-        and last_ten_digits(conversation.get("customer_phone_number")) == recipient[-10:]
-        and route.tracking_number[-10:] in numbers
-    )
+def _our_numbers(conversation: Mapping[str, Any]) -> set[str | None]:
+    return {_text(conversation.get(f"{which}_tracking_number")) for which in ("current", "initial")}
 
 
 def read_texts(body: bytes) -> list[FoundText]:
-    """The outgoing texts on one page of a conversation. Raises ValueError where the body is none."""
+    """The outgoing texts on one page of a conversation."""
     return [
         FoundText(content=str(message.get("content") or ""), created_at=created_at)
         for message in _list(body, "messages")
@@ -189,7 +169,7 @@ def read_replies(body: bytes, *, since: datetime) -> tuple[dict[str, Replies], d
     What people wrote since then, by conversation, on one page of a list, and which may have had more.
 
     How many texts a list shows of one isn't documented: one may have more if all that are shown came since
-    then, and no other shows more. Raises ValueError if the body is no list of conversations.
+    then, and no other shows more.
     """
     entries = {str(entry["id"]): entry for entry in _page(body, "conversations")}
     shown = {id_: objects(entry.get("recent_messages")) for id_, entry in entries.items()}
@@ -211,16 +191,16 @@ def reaches_back(body: bytes, since: datetime) -> bool:
 
 
 def replies_of(conversation: Mapping[str, Any], body: bytes, *, since: datetime) -> Replies:
-    """The same on one page of a *conversation* of that list. Raises ValueError if the body is none."""
+    """The same on one page of a *conversation* of that list."""
     return _replies(conversation, _list(body, "messages"), since)
 
 
 def _replies(
     conversation: Mapping[str, Any], messages: Iterable[Mapping[str, Any]], since: datetime
 ) -> Replies:
-    ours = {conversation.get(f"{which}_tracking_number") for which in ("current", "initial")} - {None}
+    ours = _our_numbers(conversation) - {None}
     # Which of several numbers a text came to is not told.
-    number = read_number(_text(next(iter(ours)))) if len(ours) == 1 else ShownNumber()
+    number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
     replies = [
         CallRailText(
             key=_seen_key(str(conversation["id"]), written_at, message),
@@ -255,20 +235,14 @@ def integrations_path(account_id: str, company_id: str, page: int) -> str:
     return f"/v3/a/{account_id}/integrations.json?{urlencode(question)}"
 
 
-def new_integration_path(account_id: str) -> str:
-    return f"/v3/a/{account_id}/integrations.json"
-
-
-def integration_path(account_id: str, integration_id: str) -> str:
-    return f"/v3/a/{account_id}/integrations/{quote(integration_id, safe='')}.json"
+def integration_path(account_id: str, integration_id: str | None) -> str:
+    """The path of one integration, or of a new one."""
+    known = "" if integration_id is None else f"/{quote(integration_id, safe='')}"
+    return f"/v3/a/{account_id}/integrations{known}.json"
 
 
 def read_integrations(body: bytes) -> list[WebhookIntegration]:
-    """
-    A company's integrations for webhooks, of which it has one at most.
-
-    Raises ValueError where the body is no list of integrations.
-    """
+    """A company's integrations for webhooks, of which it has one at most."""
     return [
         WebhookIntegration(
             id=str(entry["id"]),
@@ -283,11 +257,7 @@ def read_integrations(body: bytes) -> list[WebhookIntegration]:
 
 
 def with_urls(config: Mapping[str, Any], hook: HookUrls) -> dict[str, Any]:
-    """
-    A configuration with our URLs beside all that is in it, and without those of ours that are no more.
-
-    A change replaces the whole at CallRail, so that everything else has to be said again.
-    """
+    """A whole configuration, as a change replaces it: our URLs beside all others, without our former ones."""
     return {
         **config,
         _RECEIVED: _with_url(config.get(_RECEIVED), hook.received, hook.base),

@@ -11,17 +11,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import (
-    configure,
-    messages,
-    operate,
-    opt_outs,
-    replay,
-    sandbox,
-    send,
-    serve,
-    status,
-)
+from callrail_relay.cli import configure, messages, operate, opt_outs, replay, sandbox, send, serve, status
 
 app = typer.Typer(
     name="callrail-relay",

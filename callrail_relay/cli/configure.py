@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, command, echo, has_terminal, say
+from callrail_relay.cli.console import Config, Json, ask, command, has_terminal, print_json, say, show
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.credentials import Registered
     from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
-    from callrail_relay.domain.inbound import Change
     from callrail_relay.service.setup import Choice, Question
 
 
@@ -34,70 +33,35 @@ _PASTE = (
 CALLRAIL, RELAY, SECRETS = "CallRail", "This relay", "Secrets"
 """The panels of the options."""
 
+
+def _option(name: str, panel: str, help_: str, metavar: str | None = None) -> Any:  # noqa: ANN401 - as typer's
+    return typer.Option(name, rich_help_panel=panel, help=help_, metavar=metavar)
+
+
 ApiKeyStdin = Annotated[
-    bool,
-    typer.Option(
-        "--api-key-stdin", rich_help_panel=SECRETS, help="Read CallRail's API key from standard input."
-    ),
+    bool, _option("--api-key-stdin", SECRETS, "Read CallRail's API key from standard input.")
 ]
 AccountId = Annotated[
-    str | None,
-    typer.Option(
-        "--account-id", metavar="ID", rich_help_panel=CALLRAIL, help="ACC..., or the nine-digit number."
-    ),
+    str | None, _option("--account-id", CALLRAIL, "ACC..., or the nine-digit number.", "ID")
 ]
-CompanyId = Annotated[
-    str | None,
-    typer.Option("--company-id", metavar="ID", rich_help_panel=CALLRAIL, help="COM..., the company."),
-]
+CompanyId = Annotated[str | None, _option("--company-id", CALLRAIL, "COM..., the company.", "ID")]
 TrackingNumber = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking-number", metavar="PHONE", rich_help_panel=CALLRAIL, help="The number to text from."
-    ),
+    str | None, _option("--tracking-number", CALLRAIL, "The number to text from.", "PHONE")
 ]
 PublicUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--public-url",
-        metavar="URL",
-        rich_help_panel=RELAY,
-        help="The https address at which IF3 reaches the relay.",
-    ),
+    str | None, _option("--public-url", RELAY, "The https address at which IF3 reaches the relay.", "URL")
 ]
 AcceptTerms = Annotated[
     bool,
-    typer.Option(
-        "--accept-terms",
-        rich_help_panel=CALLRAIL,
-        help="A person writes each text, to one person who agreed to be texted.",
-    ),
+    _option("--accept-terms", CALLRAIL, "A person writes each text, to one person who agreed to be texted."),
 ]
-ApiUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--api-url", metavar="URL", rich_help_panel=CALLRAIL, help="Another CallRail, such as a sandbox."
-    ),
-]
-NoVerify = Annotated[
-    bool,
-    typer.Option("--no-verify", rich_help_panel=CALLRAIL, help="Save what you give without asking CallRail."),
-]
+ApiUrl = Annotated[str | None, _option("--api-url", CALLRAIL, "Another CallRail, such as a sandbox.", "URL")]
+NoVerify = Annotated[bool, _option("--no-verify", CALLRAIL, "Save what you give without asking CallRail.")]
 Webhooks = Annotated[
-    bool,
-    typer.Option(
-        "--webhooks",
-        rich_help_panel=RELAY,
-        help="Get replies: register webhooks at CallRail. Alone, it asks nothing.",
-    ),
+    bool, _option("--webhooks", RELAY, "Get replies: register webhooks at CallRail. Alone, it asks nothing.")
 ]
 SecretsFile = Annotated[
-    bool,
-    typer.Option(
-        "--secrets-file",
-        rich_help_panel=SECRETS,
-        help="Keep the secrets in a private file, not in the OS keyring.",
-    ),
+    bool, _option("--secrets-file", SECRETS, "Keep the secrets in a private file, not in the OS keyring.")
 ]
 
 
@@ -116,7 +80,7 @@ async def configure(
     webhooks: Webhooks = False,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     r"""
     Set up the relay: your CallRail API key, account and number.
 
@@ -134,15 +98,13 @@ async def configure(
     """
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.setup import known_api_key, save_setup
-    from callrail_relay.cli.configure import register
-    from callrail_relay.cli.console import print_json
 
     options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
     if webhooks and not any((*options, no_verify)):
         registered = await register(load_context(config), use_file=secrets_file)
         if as_json:
             print_json(registered.document())
-        return 0
+        return
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     if no_verify:
         _require_all(given)
@@ -169,7 +131,6 @@ async def configure(
     if webhooks:
         more["webhooks"] = (await register(load_context(config), use_file=secrets_file)).document()
     _show(context, saved, {**route, **more}, as_json=as_json)
-    return 0
 
 
 def _require_all(given: Mapping[str, str | None]) -> None:
@@ -258,9 +219,7 @@ async def _find_route(context: "AppContext", key: str, given: Mapping[str, str |
 
 
 def _settle(question: "Question", given: str | None, former: str | None) -> str:
-    """
-    What is chosen, said aloud; a person is asked where several are left. *former* is that of the settings.
-    """
+    """What is chosen, said aloud; a person is asked if several are left. *former* is from the settings."""
     try:
         answer = question.in_advance(given)
     except RefusedByCallRail:
@@ -310,7 +269,7 @@ def _read_address(given: str) -> str:
 
 
 def _ask_for_address(context: "AppContext") -> str | None:
-    """The public address, None where it stays as it is."""
+    """The public address; None if it stays as it is."""
     if not has_terminal():
         return None
     former = context.settings.server.public_url
@@ -340,17 +299,19 @@ def _report(context: "AppContext", saved: "SavedSetup") -> None:
 
 def _show(context: "AppContext", saved: "SavedSetup", route: Mapping[str, object], *, as_json: bool) -> None:
     from callrail_relay.bootstrap.credentials import hook_url
-    from callrail_relay.cli.console import print_json
 
     say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)
     url = hook_url(saved.settings, saved.token)
-    if as_json:
-        secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}
-        print_json({"settings_file": str(context.config_path), **route, "hook_url": url, "secrets": secrets})
-    else:
-        echo(url)
+    secrets = {"api_key": saved.key_place, "hook_token": saved.token_place}
+    document = {"settings_file": str(context.config_path), **route, "hook_url": url, "secrets": secrets}
+    show(document, url, as_json=as_json)
 
 
+_CHANGES = {
+    "created": "the webhooks are new at CallRail.",
+    "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
+    "unchanged": "our URLs are at CallRail already.",
+}
 _INACTIVE = (
     "  They are switched off at CallRail, which does that after many failures. Switch them on in CallRail's "
     "settings, under Integrations > Webhooks."
@@ -358,16 +319,12 @@ _INACTIVE = (
 
 
 async def register(context: "AppContext", *, use_file: bool) -> "Registered":
-    """
-    Register at CallRail and say what was done. Raises SecretError where CallRail tells no signing key.
-
-    *use_file* is a person's wish to keep secrets in the file from now on.
-    """
+    """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
     registered = await register_webhooks(context, use_file=use_file)
     for one in registered.registrations:
-        say(f"Company {one.company_id}: {_words(one.change)}")
+        say(f"Company {one.company_id}: {_CHANGES[one.change.value]}")
         if not one.active:
             say(_INACTIVE)
     if registered.key_place is not None:
@@ -381,11 +338,3 @@ async def register(context: "AppContext", *, use_file: bool) -> "Registered":
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
     return registered
-
-
-def _words(change: "Change") -> str:
-    return {
-        "created": "the webhooks are new at CallRail.",
-        "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
-        "unchanged": "our URLs are at CallRail already.",
-    }[change.value]

@@ -24,8 +24,8 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+    from callrail_relay.bootstrap.wiring import Relay
     from callrail_relay.service.delivery import TaskGroup
-
 
 P = ParamSpec("P")
 
@@ -90,9 +90,8 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], new_loop: NewLoop | N
         if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
             raise
         complain(
-            f"callrail-relay failed by a fault of its own ({type(error).__name__}). Nothing that was "
-            "stored is lost; "
-            "with CALLRAIL_RELAY_LOG__LEVEL=debug it shows where it happened."
+            f"callrail-relay failed by a fault of its own ({type(error).__name__}). Nothing that was stored "
+            "is lost; with CALLRAIL_RELAY_LOG__LEVEL=debug it shows where it happened."
         )
         return PROGRAM_FAULT
 
@@ -109,6 +108,19 @@ def say(words: str) -> None:
     typer.echo(printable(words), err=True)
 
 
+@asynccontextmanager
+async def opened_relay(config: Path | None, *, with_route: bool = False) -> AsyncIterator["Relay"]:
+    """The relay of these settings; *with_route* only if they name a number to text from."""
+    from callrail_relay.bootstrap.context import load_context
+    from callrail_relay.bootstrap.wiring import open_relay
+
+    context = load_context(config)
+    if with_route:
+        context.require_route()
+    async with open_relay(context) as relay:
+        yield relay
+
+
 async def poll_now(worker: "TaskGroup") -> None:
     """Read replies before texts are sent, and warn if that didn't work."""
     if not await worker.poll_now():
@@ -123,8 +135,13 @@ def echo(words: str = "") -> None:
     typer.echo(printable(words))
 
 
+def show(document: object, sentence: str, *, as_json: bool) -> None:
+    """Print the result of a command: as JSON, or as a sentence."""
+    print_json(document) if as_json else echo(sentence)
+
+
 def has_terminal() -> bool:
-    """Whether somebody is there to answer a question."""
+    """Whether a person can be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -135,7 +152,9 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
     *hidden* shows nothing of what is typed. Raises KeyboardInterrupt at Ctrl-C and at the end of the input.
     """
     try:
-        with _interruptible(), _clean_output():
+        # Typer prints the end of its question on standard output, which may be a file or a pipe.
+        aside = contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(sys.stderr)
+        with _interruptible(), aside:
             answer = typer.prompt(
                 printable(question), default=default, show_default=False, hide_input=hidden, err=True
             )
@@ -147,7 +166,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Whether the person says yes, or said so in advance. Ends with code 2 where nobody can be asked."""
+    """Whether the person says yes, or said so in advance. Ends with code 2 if there is no terminal."""
     if yes:
         return True
     if not has_terminal():
@@ -156,26 +175,14 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
-@contextlib.contextmanager
+@contextmanager
 def _interruptible() -> Iterator[None]:
-    """
-    Ctrl-C ends the question; asyncio's handler would cancel the command, and leave it waiting for an answer.
-    """
+    """End the question at Ctrl-C; asyncio's handler would leave the command waiting for an answer."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-
-
-@contextlib.contextmanager
-def _clean_output() -> Iterator[None]:
-    """Keep the end of the prompt, which goes to standard output, out of a file or a pipe."""
-    if sys.stdout.isatty():
-        yield
-    else:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
 
 
 def print_json(document: object, *, indent: int | None = 2) -> None:
@@ -245,11 +252,13 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="PATH", help="Path to the settings file."),
-]
+Config = Annotated[Path | None, typer.Option("--config", metavar="PATH", help="Path to the settings file.")]
 Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds to wait at most.")
+]
+OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 

@@ -1,28 +1,37 @@
 """``messages``: the texts, and a person's word on them."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callrail_relay.cli import documents
 from callrail_relay.cli.console import (
     STANDARD,
     Config,
     Json,
+    OutputFile,
     Yes,
     command,
     confirmed,
     echo,
+    json_text,
+    opened_relay,
     output,
+    print_json,
     progress,
     read_number,
     say,
 )
+from callrail_relay.cli.documents import message_document
+from callrail_relay.clock import SystemClock
+from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status
 from callrail_relay.errors import UsageError, Waiting
+from callrail_relay.sentences import explain_all, plural
 
 if TYPE_CHECKING:
-    from callrail_relay.domain.message import Actor, Message, MessageFilter, Status
     from callrail_relay.service.operations import Operations
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
@@ -52,8 +61,7 @@ Note = Annotated[
     str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
 ]
 SameWording = Annotated[
-    bool,
-    typer.Option("--same-wording", help="Also all others on hold with the same wording."),
+    bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
 ]
 
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
@@ -69,7 +77,7 @@ async def list_messages(
     limit: Annotated[int, typer.Option("--limit", min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     List texts, newest first.
 
@@ -77,26 +85,18 @@ async def list_messages(
     $ callrail-relay messages list --status held --status unknown
     $ callrail-relay messages list --since 2h --json
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_messages
 
-    context = load_context(config)
-    wanted = _filter(status, recipient, since, search, limit=limit, now=context.clock.now())
-    async with open_relay(context) as relay:
+    wanted = _filter(status, recipient, since, search, limit=limit)
+    async with opened_relay(config) as relay:
         found = await relay.operations.list_messages(wanted)
     print_json([message_document(one) for one in found]) if as_json else print_messages(found)
-    return 0
 
 
 @app.command("export")
 @command
 async def export(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
-    ] = STANDARD,
+    file: OutputFile = STANDARD,
     form: Annotated[
         Form | None,
         typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
@@ -107,7 +107,7 @@ async def export(
     search: Search = None,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Save texts to a CSV or JSON Lines file, oldest first.
 
@@ -120,31 +120,22 @@ async def export(
     $ callrail-relay messages export texts.csv
     $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.sentences import plural
-
     if as_json and file == STANDARD:
         raise UsageError(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
-    context = load_context(config)
-    wanted = _filter(status, recipient, since, search, limit=0, now=context.clock.now())
+    wanted = _filter(status, recipient, since, search, limit=0)
     form = form or (Form.JSONL if file.lower().endswith((".jsonl", ".ndjson")) else Form.CSV)
-    async with open_relay(context) as relay:
+    async with opened_relay(config) as relay:
         count = await _export(relay.operations, wanted, file, form)
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
     elif file != STANDARD:
         say(f"{plural(count, 'text')}, written to {file}.")
-    return 0
 
 
-async def _export(operations: "Operations", wanted: "MessageFilter", file: str, form: Form) -> int:
+async def _export(operations: "Operations", wanted: MessageFilter, file: str, form: Form) -> int:
     """Write the texts, and say how many they were."""
-    from callrail_relay.cli import documents
-
     export = await operations.plan_export(wanted)
     count = 0
     with output(file) as out, progress("Exporting", export.count) as advance:
@@ -152,18 +143,14 @@ async def _export(operations: "Operations", wanted: "MessageFilter", file: str, 
             # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
             out.write(documents.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
         async for portion in operations.export(export):
-            rows = documents.export_rows(portion) if form is Form.CSV else _json_lines(portion)
+            if form is Form.CSV:
+                rows = documents.export_rows(portion)
+            else:
+                rows = "".join(f"{json_text(message_document(message))}\n" for message in portion)
             out.write(rows.encode())
             count += len(portion)
             advance(len(portion))
     return count
-
-
-def _json_lines(messages: "list[Message]") -> str:
-    from callrail_relay.cli.console import json_text
-    from callrail_relay.cli.documents import message_document
-
-    return "".join(f"{json_text(message_document(message))}\n" for message in messages)
 
 
 @app.command("show")
@@ -172,30 +159,25 @@ async def show(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Show one text: its parts, its attempts and CallRail's answers.
 
     Example:
     $ callrail-relay messages show 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_message
 
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         found = await relay.operations.find(id_)
     if as_json:
-        documents = [message_document(message) for message in found]
-        print_json(documents[0] if len(documents) == 1 else documents)
-        return 0
+        shown = [message_document(message) for message in found]
+        print_json(shown[0] if len(shown) == 1 else shown)
+        return
     for number, message in enumerate(found):
         if number:
             echo()
         print_message(message)
-    return 0
 
 
 @app.command("approve")
@@ -207,7 +189,7 @@ async def approve(
     _yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Send texts that are on hold.
 
@@ -217,21 +199,14 @@ async def approve(
     Example:
     $ callrail-relay messages approve 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.sentences import plural
-
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
             chosen = await _with_alike(relay.operations, ids, approvable=True)
             opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
-        actor = _actor(note)
-        changed = [message for id_ in chosen for message in await relay.operations.approve(id_, actor)]
-    _show_changed(changed, as_json=as_json)
+        await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
-    return 0
 
 
 @app.command("remap")
@@ -250,14 +225,8 @@ async def remap(
     Example:
     $ callrail-relay messages remap 019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.domain.message import Status
-    from callrail_relay.sentences import explain_all
-
-    async with open_relay(load_context(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.remap(id_, _actor(note))]
-    _show_changed(changed, as_json=as_json)
+    async with opened_relay(config) as relay:
+        changed = await _decide(relay.operations.remap, ids, note, as_json=as_json)
     held = [message for message in changed if message.status is Status.HELD]
     for message in held:
         say(f"On hold: {message.id}: {explain_all(message.reasons)}")
@@ -268,7 +237,7 @@ async def remap(
 @command
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
-) -> int:
+) -> None:
     r"""
     Send unconfirmed, failed or canceled texts again.
 
@@ -280,23 +249,18 @@ async def resend(
     $ callrail-relay messages resend --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
     if not confirmed(f"Send {len(ids)} again? An unknown text may have arrived.", yes=yes):
         say("Nothing was sent.")
-        return 0
-    async with open_relay(load_context(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.resend(id_, _actor(note))]
-    _show_changed(changed, as_json=as_json)
-    return 0
+        return
+    async with opened_relay(config) as relay:
+        await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
 @app.command("mark-sent")
 @command
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
-) -> int:
+) -> None:
     r"""
     Mark unconfirmed texts as sent.
 
@@ -306,13 +270,8 @@ async def mark_sent(
     $ callrail-relay messages mark-sent \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
-    async with open_relay(load_context(config)) as relay:
-        changed = [message for id_ in ids for message in await relay.operations.mark_sent(id_, _actor(note))]
-    _show_changed(changed, as_json=as_json)
-    return 0
+    async with opened_relay(config) as relay:
+        await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
 @app.command("cancel")
@@ -324,7 +283,7 @@ async def cancel(
     yes: Yes = False,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     r"""
     Cancel texts that haven't been sent.
 
@@ -334,18 +293,12 @@ async def cancel(
     $ callrail-relay messages cancel --yes \
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         chosen = await _with_alike(relay.operations, ids) if same_wording else ids
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
-            return 0
-        actor = _actor(note)
-        changed = [message for id_ in chosen for message in await relay.operations.cancel(id_, actor)]
-    _show_changed(changed, as_json=as_json)
-    return 0
+            return
+        await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
 
 async def _with_alike(operations: "Operations", ids: list[str], *, approvable: bool = False) -> list[str]:
@@ -354,11 +307,9 @@ async def _with_alike(operations: "Operations", ids: list[str], *, approvable: b
     return list(dict.fromkeys(alike))
 
 
-def _actor(note: str | None) -> "Actor":
+def _actor(note: str | None) -> Actor:
     """Who is at the terminal."""
     import getpass
-
-    from callrail_relay.domain.message import ANONYMOUS, Actor
 
     try:
         name = getpass.getuser()
@@ -368,52 +319,49 @@ def _actor(note: str | None) -> "Actor":
     return Actor(name=name, note=note)
 
 
-def _show_changed(messages: "list[Message]", *, as_json: bool) -> None:
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.documents import message_document
-
+async def _decide(
+    decide: Callable[[str, Actor], Awaitable[Sequence[Message]]],
+    ids: Sequence[str],
+    note: str | None,
+    *,
+    as_json: bool,
+) -> list[Message]:
+    """Decide on each of the ids, and show what became of the texts."""
+    actor = _actor(note)
+    changed = [message for id_ in ids for message in await decide(id_, actor)]
     if as_json:
-        print_json([message_document(message) for message in messages])
-        return
-    for message in messages:
-        echo(f"{message.status:<10} {message.id}")
+        print_json([message_document(message) for message in changed])
+    else:
+        for message in changed:
+            echo(f"{message.status:<10} {message.id}")
+    return changed
 
 
 def _filter(
-    status: list[str] | None,
-    recipient: str | None,
-    since: str | None,
-    search: str | None,
-    *,
-    limit: int,
-    now: datetime,
-) -> "MessageFilter":
-    from callrail_relay.domain.message import MessageFilter
-
+    status: list[str] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
+) -> MessageFilter:
     return MessageFilter(
         statuses=tuple(_status(name) for name in status or ()),
         recipient=None if recipient is None else read_number("--recipient", recipient),
-        since=None if since is None else _since(since, now),
+        since=None if since is None else _since(since),
         search=search,
         limit=limit,
     )
 
 
-def _status(name: str) -> "Status":
-    from callrail_relay.domain.message import Status
-
+def _status(name: str) -> Status:
     try:
         return Status(name.lower())
     except ValueError as error:
         raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.") from error
 
 
-def _since(when: str, now: datetime) -> datetime:
+def _since(when: str) -> datetime:
     """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.context import read_duration
 
     try:
-        return now - read_duration(when)
+        return SystemClock().now() - read_duration(when)
     except ValueError:
         pass
     try:

@@ -1,10 +1,21 @@
 """Commands that run a relay: pausing, checks, the sign-in link, the webhook URL, alerts and the database."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, echo, say
+from callrail_relay.cli.console import (
+    Config,
+    Json,
+    command,
+    echo,
+    opened_relay,
+    print_json,
+    progress,
+    say,
+    show,
+)
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import Unavailable, UsageError
 
@@ -23,24 +34,20 @@ async def pause(
     ] = "A person paused it.",
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Stop sending; keep accepting texts.
 
     Example:
     $ callrail-relay pause --reason "The office is closed today."
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         ids = await relay.operations.pause(account, reason)
-    _show("Paused", ids, as_json=as_json)
-    return 0
+    show(ids, _done("Paused", ids), as_json=as_json)
 
 
 @command
-async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> int:
+async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> None:
     """
     Resume sending.
 
@@ -49,22 +56,13 @@ async def resume(account: Account = None, config: Config = None, as_json: Json =
     Example:
     $ callrail-relay resume
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         ids = await relay.operations.resume(account)
-    _show("Resumed", ids, as_json=as_json)
-    return 0
+    show(ids, _done("Resumed", ids), as_json=as_json)
 
 
-def _show(done: str, ids: list[str], *, as_json: bool) -> None:
-    from callrail_relay.cli.console import print_json
-
-    if as_json:
-        print_json(ids)
-        return
-    echo(f"{done}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`.")
+def _done(what: str, ids: list[str]) -> str:
+    return f"{what}: {', '.join(ids)}." if ids else "There is no account yet; run `callrail-relay configure`."
 
 
 alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
@@ -72,7 +70,7 @@ alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 
 @alerts_app.command("test")
 @command
-async def try_channels(config: Config = None, as_json: Json = False) -> int:
+async def try_channels(config: Config = None, as_json: Json = False) -> None:
     """
     Send a test alert to every channel of alerts.urls.
 
@@ -83,7 +81,6 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
     """
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import alert_channels
-    from callrail_relay.cli.console import print_json
     from callrail_relay.domain.alerts import Level
 
     channels = alert_channels(load_context(config))
@@ -102,11 +99,10 @@ async def try_channels(config: Config = None, as_json: Json = False) -> int:
             echo(f"{'failed' if name in failed else 'sent':<7} {name}")
     if failed:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
-    return 0
 
 
 @command
-async def dashboard(config: Config = None, as_json: Json = False) -> int:
+async def dashboard(config: Config = None, as_json: Json = False) -> None:
     """
     Print a sign-in link to the dashboard.
 
@@ -118,12 +114,10 @@ async def dashboard(config: Config = None, as_json: Json = False) -> int:
     """
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.dashboard_access import ask_for_link
-    from callrail_relay.cli.console import print_json
 
     link = await ask_for_link(load_context(config))
     say("Good for one browser, and for ten minutes:")
-    print_json({"url": link}) if as_json else echo(link)
-    return 0
+    show({"url": link}, link, as_json=as_json)
 
 
 @command
@@ -139,7 +133,6 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
     $ callrail-relay doctor --json
     """
     from callrail_relay.bootstrap.diagnosis import diagnose
-    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import print_health
 
     report = await diagnose(config)
@@ -164,7 +157,7 @@ async def copy(
     ],
     config: Config = None,  # noqa: ARG001 - every command takes it; both stores are named here
     as_json: Json = False,
-) -> int:
+) -> None:
     r"""
     Copy a database to an empty one: SQLite or PostgreSQL.
 
@@ -177,10 +170,7 @@ async def copy(
     $ callrail-relay database copy sqlite:///relay.db \
         postgresql://relay@db.example.com/relay
     """
-    from contextlib import ExitStack
-
     from callrail_relay.bootstrap.wiring import copy_database
-    from callrail_relay.cli.console import print_json, progress
 
     with ExitStack() as stack:
         copied = await copy_database(
@@ -191,10 +181,9 @@ async def copy(
     else:
         for table, rows in copied.items():
             echo(f"{table:<20} {rows:>10}")
-    return 0
 
 
-NO_PUBLIC_ADDRESS = (
+_NO_PUBLIC_URL = (
     "The URL below works on this computer only. IF3 needs a public https address that leads here, from a "
     "tunnel or a reverse proxy. Set it with `callrail-relay configure --public-url https://...`, then run "
     "`callrail-relay hook-url`."
@@ -204,7 +193,7 @@ NO_PUBLIC_ADDRESS = (
 def why_not_for_if3(public_url: str | None) -> str | None:
     """Return why IF3 can't use a URL with this public address, and what to do; None when it can."""
     if public_url is None:
-        return NO_PUBLIC_ADDRESS
+        return _NO_PUBLIC_URL
     try:
         read_public_url(public_url)
     except BadPublicUrl as error:
@@ -218,16 +207,14 @@ def why_not_for_if3(public_url: str | None) -> str | None:
 @command
 async def hook_url(
     rotate: Annotated[
-        bool,
-        typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours."),
+        bool, typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours.")
     ] = False,
     now: Annotated[
-        bool,
-        typer.Option("--now", help="With --rotate: end the old URLs now, if others know them."),
+        bool, typer.Option("--now", help="With --rotate: end the old URLs now, if others know them.")
     ] = False,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Print the webhook URL to paste into IF3.
 
@@ -242,7 +229,6 @@ async def hook_url(
     """
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.cli.console import print_json
     from callrail_relay.cli.render import local
 
     if now and not rotate:
@@ -258,17 +244,15 @@ async def hook_url(
             )
             say("until it has this URL, so paste it into IF3 now.")
         else:
-            say(
-                f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
-            )
+            until = local(rotation.former_until)
+            say(f"The former URL works until {until}; paste this one into IF3 by then.")
         await _say_who_else(context)
     else:
         token = await credentials.require_hook_token(context)
     if why := why_not_for_if3(context.settings.server.public_url):
         say(why)
     url = credentials.hook_url(context.settings, token)
-    print_json({"url": url}) if as_json else echo(url)
-    return 0
+    show({"url": url}, url, as_json=as_json)
 
 
 async def _say_who_else(context: "AppContext") -> None:

@@ -1,9 +1,6 @@
 """``opt-outs``: who opted out."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,21 +8,21 @@ from callrail_relay.cli.console import (
     STANDARD,
     Config,
     Json,
+    OutputFile,
     command,
     complain,
     echo,
+    opened_relay,
     output,
     print_json,
     progress,
     read_input,
     read_number,
     say,
+    show,
 )
+from callrail_relay.clock import SystemClock
 from callrail_relay.errors import UsageError
-
-if TYPE_CHECKING:
-    from callrail_relay.domain.opt_outs import ImportedList
-    from callrail_relay.service.operations import Operations
 
 app = typer.Typer(no_args_is_help=True, help="List and change who opted out.")
 
@@ -36,26 +33,13 @@ TrackingNumber = Annotated[
 ]
 
 
-@asynccontextmanager
-async def _operations(config: Path | None, *, for_all: bool = False) -> AsyncIterator["Operations"]:
-    """What changes the list; *for_all* of your numbers only if there is any."""
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-
-    context = load_context(config)
-    if for_all:
-        context.require_route()
-    async with open_relay(context) as relay:
-        yield relay.operations
-
-
 def _one_of_ours(number: str | None) -> str | None:
     return None if number is None else read_number("--tracking-number", number)
 
 
 @app.command("list")
 @command
-async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
+async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     """
     List the people who opted out, newest first.
 
@@ -64,16 +48,15 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> int:
     """
     from callrail_relay.cli.render import local
 
-    async with _operations(config) as operations:
-        found = await operations.opt_outs()
+    async with opened_relay(config) as relay:
+        found = await relay.operations.opt_outs()
     if as_json:
         print_json([one.document() for one in found])
-        return 0
+        return
     for one in found:
         echo(f"{local(one.created_at)}  {one.recipient}  from {one.tracking_number}  {one.reason}")
     if not found:
         echo("No opt-outs yet.")
-    return 0
 
 
 @app.command("add")
@@ -86,7 +69,7 @@ async def add(
     ] = "A person added it.",
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     r"""
     Opt a person out.
 
@@ -95,23 +78,17 @@ async def add(
         --reason "Asked by phone."
     """
     person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
-    async with _operations(config, for_all=ours is None) as operations:
-        entries = await operations.opt_out(person, ours, reason)
-    if as_json:
-        print_json([one.document() for one in entries])
-    else:
-        echo(f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}.")
-    return 0
+    async with opened_relay(config, with_route=ours is None) as relay:
+        entries = await relay.operations.opt_out(person, ours, reason)
+    done = f"Opted out {person} from {', '.join(one.tracking_number for one in entries)}."
+    show([one.document() for one in entries], done, as_json=as_json)
 
 
 @app.command("remove")
 @command
 async def remove(
-    recipient: Recipient,
-    tracking_number: TrackingNumber = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> int:
+    recipient: Recipient, tracking_number: TrackingNumber = None, config: Config = None, as_json: Json = False
+) -> None:
     """
     Take a person off the list.
 
@@ -122,13 +99,10 @@ async def remove(
     $ callrail-relay opt-outs remove --recipient +12025550122
     """
     person, ours = read_number("--recipient", recipient), _one_of_ours(tracking_number)
-    async with _operations(config) as operations:
-        removed = await operations.remove_opt_out(person, ours)
-    if as_json:
-        print_json({"recipient": person, "removed": removed})
-    else:
-        echo(f"Removed the opt-out of {person}.")
-    return 0
+    async with opened_relay(config) as relay:
+        removed = await relay.operations.remove_opt_out(person, ours)
+    document = {"recipient": person, "removed": removed}
+    show(document, f"Removed the opt-out of {person}.", as_json=as_json)
 
 
 @app.command("import")
@@ -152,47 +126,37 @@ async def import_(
     $ callrail-relay opt-outs import opted-out.csv
     $ callrail-relay opt-outs import - < opted-out.csv
     """
-    from callrail_relay.clock import SystemClock
     from callrail_relay.domain.opt_outs import read_list
 
     listed = read_list(read_input(file), now=SystemClock().now())
     for_all = any(person.tracking_number is None for person in listed.people)
-    async with _operations(config, for_all=for_all) as operations:
+    async with opened_relay(config, with_route=for_all) as relay:
         with progress("Importing", len(listed.people)) as advance:
-            added = await operations.import_opt_outs(listed.people, advance)
-    if as_json:
-        print_json(
-            {
-                "read": len(listed.people),
-                "added": added,
-                "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
-                "ignored_columns": list(listed.ignored_columns),
-            }
-        )
-    else:
-        echo(f"{len(listed.people)} line(s) read; {added} new on the list.")
-    _report_faults(listed)
-    return UsageError.exit_code if listed.bad_lines else 0
-
-
-def _report_faults(listed: "ImportedList") -> None:
+            added = await relay.operations.import_opt_outs(listed.people, advance)
+    document = {
+        "read": len(listed.people),
+        "added": added,
+        "bad_lines": [{"line": one.number, "reason": one.reason} for one in listed.bad_lines],
+        "ignored_columns": list(listed.ignored_columns),
+    }
+    show(document, f"{len(listed.people)} line(s) read; {added} new on the list.", as_json=as_json)
     if listed.ignored_columns:
         say(f"Ignored the column(s) {', '.join(listed.ignored_columns)}.")
     for one in listed.bad_lines:
         say(f"Line {one.number}: {one.reason}")
-    if listed.bad_lines:
-        complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
+    if not listed.bad_lines:
+        return 0
+    complain(f"{len(listed.bad_lines)} line(s) were not imported; fix them, and import the file again.")
+    return UsageError.exit_code
 
 
 @app.command("export")
 @command
 async def export(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")
-    ] = STANDARD,
+    file: OutputFile = STANDARD,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Save the list as CSV, newest first.
 
@@ -210,12 +174,11 @@ async def export(
         raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
-    async with _operations(config) as operations:
-        found = await operations.opt_outs()
+    async with opened_relay(config) as relay:
+        found = await relay.operations.opt_outs()
     with output(file) as out:
         out.write(write_list(found).encode("utf-8" if file == STANDARD else "utf-8-sig"))
     if as_json:
         print_json({"file": file, "entries": len(found)})
     elif file != STANDARD:
         say(f"{len(found)} on the list, written to {file}.")
-    return 0

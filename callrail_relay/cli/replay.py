@@ -9,13 +9,16 @@ import typer
 
 from callrail_relay.cli.console import (
     Config,
+    DryRun,
     Json,
+    Timeout,
     Yes,
     command,
     confirmed,
     echo,
     has_terminal,
     poll_now,
+    print_json,
     progress,
     read_input,
     say,
@@ -23,6 +26,7 @@ from callrail_relay.cli.console import (
 from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import NotFound
+from callrail_relay.sentences import explain
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
@@ -134,14 +138,10 @@ async def replay(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Files of saved requests; - for standard input.")
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     force: Annotated[bool, typer.Option("--force", help="Send again what the database has already.")] = False,
     yes: Yes = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds to wait at most.")
-    ] = 120.0,
+    timeout: Timeout = 120.0,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
@@ -193,8 +193,6 @@ async def replay(
 
 
 def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
-    from callrail_relay.sentences import explain
-
     for file, payloads in zip(files, saved, strict=True):
         for reason in payloads.skipped:
             say(f"Skipped in {file}: {explain(reason)}")
@@ -202,9 +200,6 @@ def _tell_skipped(files: list[str], saved: "list[SavedPayloads]") -> None:
 
 async def _show_plan(relay: "Relay", planned: "list[Planned]", *, as_json: bool, dry_run: bool) -> None:
     """Show each text and what the run would make of it; with a question to come, JSON waits for its end."""
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.replay import plan_rows, plan_summary, read_earlier
-
     earlier = await read_earlier(relay, planned)
     if dry_run or not as_json:
         rows = plan_rows(planned, earlier)
@@ -216,8 +211,6 @@ async def _send(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.replay import duplicate_row
     from callrail_relay.service.dispatch import Dispatch
 
     # The worker comes first: without a key nothing is stored that could not be sent.
@@ -239,17 +232,12 @@ async def _send(
             else duplicate_row((await relay.operations.find(one.duplicate_of))[0])
             for one in accepted
         ]
-    if as_json:
-        print_json(rows)
-    else:
-        _print_rows(rows)
+    print_json(rows) if as_json else _print_rows(rows)
     codes = {ending.exit_code for ending in endings}
     return next((code for code in _GRAVEST_FIRST if code in codes), 0)
 
 
 def _row(ending: "DeliveryResult") -> dict[str, Any]:
-    from callrail_relay.cli.documents import message_document
-
     row = message_document(ending.message)
     if ending.fault is not None and row["reason"] is None:
         row["reason"] = str(ending.fault)
@@ -257,10 +245,10 @@ def _row(ending: "DeliveryResult") -> dict[str, Any]:
 
 
 def _print_plan(rows: list[dict[str, Any]]) -> None:
+    from callrail_relay.cli.render import shortened
+
     for row in rows:
-        words = " ".join((row["text"] or "-").split())
-        shown = words if len(words) <= _LONGEST_TEXT else f"{words[: _LONGEST_TEXT - 1]}…"
-        echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shown}")
+        echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], _LONGEST_TEXT)}")
         if row["reason"]:
             echo(f"           {row['reason']}")
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Json, command, echo, say
+from callrail_relay.cli.console import Json, command, echo, print_json, say, stop_signal
+from callrail_relay.cli.documents import message_document
+from callrail_relay.domain.message import Message, Status
 from callrail_relay.errors import NotFound, Unavailable
+from callrail_relay.sentences import explain_all
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.sandbox import Sandbox
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.domain.message import Message
 
 
 @command
@@ -28,7 +30,7 @@ async def sandbox(
     ] = None,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Run a simulated CallRail: no account, no real texts.
 
@@ -40,7 +42,6 @@ async def sandbox(
     $ callrail-relay sandbox --port 0 --json --faults faults.json
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
-    from callrail_relay.cli.console import print_json, stop_signal
 
     text = None if faults is None else _read(faults)
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
@@ -51,7 +52,6 @@ async def sandbox(
                 echo(f"{name:<16} {value}")
             say("Listening. Ctrl-C ends it.")
         await stopped.wait()
-    return 0
 
 
 def _read(path: Path) -> str:
@@ -80,7 +80,7 @@ async def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
     _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Send one simulated text end to end.
 
@@ -96,15 +96,12 @@ async def demo(
     with tempfile.TemporaryDirectory(prefix="callrail-relay-demo-", ignore_cleanup_errors=True) as directory:
         async with open_sandbox(port=0) as sandbox:
             await _demonstrate(demonstration(Path(directory), sandbox), sandbox, keep=keep, as_json=as_json)
-    return 0
 
 
 async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool, as_json: bool) -> None:
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
-    from callrail_relay.cli.console import print_json, stop_signal
-    from callrail_relay.cli.documents import message_document
 
     tokens = await hook_tokens(context)
     async with (
@@ -128,11 +125,8 @@ async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool,
         if as_json:
             print_json(message_document(message))
         if keep:
-            say(
-                f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}\n  "
-                "CallRail:  "
-                f"{sandbox.url}/sandbox/texts"
-            )
+            say(f"\nStill up; Ctrl-C ends it.\n  Webhook:   {url}\n  Dashboard: {listening.login_url}")
+            say(f"  CallRail:  {sandbox.url}/sandbox/texts")
             await stopped.wait()
         worker.stop()
         await running
@@ -147,10 +141,7 @@ async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
     return answer.json()
 
 
-async def _wait_until_sent(relay: "Relay", submission_id: str) -> "Message":
-    from callrail_relay.domain.message import Status
-    from callrail_relay.sentences import explain_all
-
+async def _wait_until_sent(relay: "Relay", submission_id: str) -> Message:
     clock = relay.context.clock
     async with asyncio.timeout(LONGEST):
         while True:

@@ -5,8 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, complain, echo, poll_now, read_number, say
+from callrail_relay.cli.console import (
+    Config,
+    DryRun,
+    Json,
+    Timeout,
+    command,
+    complain,
+    echo,
+    poll_now,
+    print_json,
+    read_number,
+    say,
+)
+from callrail_relay.cli.documents import message_document
 from callrail_relay.errors import SettingsError, UsageError
+from callrail_relay.sentences import explain, says
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
@@ -22,13 +36,9 @@ async def send(
         str | None,
         typer.Option("--from", metavar="NUMBER", help="A number of your CallRail account that can text."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the text is sent.")] = True,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds to wait at most.")
-    ] = 120.0,
+    timeout: Timeout = 120.0,
     config: Config = None,
     as_json: Json = False,
 ) -> int:
@@ -46,8 +56,6 @@ async def send(
     """
     from callrail_relay.bootstrap.context import load_context
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.documents import message_document
     from callrail_relay.cli.render import print_message
     from callrail_relay.cli.replay import plan_summary
     from callrail_relay.domain.mapper import map_direct
@@ -89,8 +97,6 @@ _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message"
 
 def _require_complete(draft: "MappedText") -> None:
     """Raises UsageError for what can't be sent as it was typed, SettingsError if there is no number."""
-    from callrail_relay.sentences import explain, says
-
     for reason in draft.reasons:
         option = _OPTIONS.get(reason.code)
         if option is not None:

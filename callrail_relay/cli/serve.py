@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, say, server
+from callrail_relay.cli.console import Config, Json, print_json, say, server, stop_signal
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def serve(
     ] = None,
     config: Config = None,
     as_json: Json = False,
-) -> int:
+) -> None:
     """
     Run the relay: take texts from IF3 and send them.
 
@@ -58,7 +58,7 @@ async def serve(
     }
     if not sandbox:
         await _serve_alone(load_context(config, overrides=overrides), as_json=as_json)
-        return 0
+        return
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
     async with open_sandbox(port=0) as box:
@@ -66,7 +66,6 @@ async def serve(
         context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
         context, throwaway = await box.with_hook_token(context)
         await _serve_alone(context, as_json=as_json, show_hook_url=throwaway)
-    return 0
 
 
 async def _serve_alone(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
@@ -91,7 +90,6 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = 
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
-    from callrail_relay.cli.console import stop_signal
     from callrail_relay.domain.events import every
     from callrail_relay.service.changes import ChangeSignal
 
@@ -133,8 +131,6 @@ async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutin
 
 def _show(listening: "Listening", *, as_json: bool) -> None:
     """Where the relay listens. The webhook's URL holds a secret and stays out of service logs."""
-    from callrail_relay.cli.console import print_json
-
     if as_json:
         print_json({"public_url": listening.public_url, "private_url": listening.private_url})
     say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")

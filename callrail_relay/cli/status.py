@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command
+from callrail_relay.cli.console import Config, Json, command, opened_relay, print_json, stop_signal
 from callrail_relay.errors import RelayError, Unavailable
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.cli.status_view import Read
+    from callrail_relay.cli.render import Read
     from callrail_relay.service.operations import StatusReport
 
 
@@ -30,14 +30,11 @@ async def status(
     $ callrail-relay status
     $ callrail-relay status --watch
     """
-    from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.wiring import open_relay
-    from callrail_relay.cli.console import print_json
-    from callrail_relay.cli.status_view import print_status
+    from callrail_relay.cli.render import print_status
     from callrail_relay.domain.health import FailedCheck
 
     exit_code = 0
-    async with open_relay(load_context(config)) as relay:
+    async with opened_relay(config) as relay:
         if watch:
             await _watch(relay, as_json=as_json)
             return 0
@@ -66,8 +63,7 @@ def _reader(relay: "Relay") -> "Read":
 
 
 async def _watch(relay: "Relay", *, as_json: bool) -> None:
-    from callrail_relay.cli.console import stop_signal
-    from callrail_relay.cli.status_view import watch_status
+    from callrail_relay.cli.render import watch_status
 
     async with stop_signal() as stopped:
         watching = asyncio.create_task(watch_status(_reader(relay), relay.context.clock, as_json=as_json))

@@ -34,7 +34,7 @@ from callrail_relay.web.server import Listener
 from tests.service.rig import KEY, LoopTime, Rig, make_simulator, open_callrail, open_rig, outcomes
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT, make_route, recipient
-from tests.support.in_process import InProcessTransport
+from tests.support.in_process import InProcessTransport, change_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -311,7 +311,7 @@ async def test_refused_text_fails_with_callrails_words(tmp_path: Path, status: i
 async def test_text_that_is_refused_for_its_person_leaves_the_others_alone(tmp_path: Path) -> None:
     """A land line is that text's fault alone."""
     async with watched_rig(tmp_path) as (rig, _):
-        rig.simulator.make_unreachable(recipient(1), "landline")
+        rig.simulator.unreachable[recipient(1)] = "landline"
         failed, fine = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
         await rig.work(rig.delivery(), turns=3)
 
@@ -942,7 +942,7 @@ async def test_discovery_finds_what_can_text(simulator: Simulator) -> None:
     simulator.add_company(name="Gone", disabled=True)
     pool = simulator.add_tracker(name="Pool", pool=2)
     mute = simulator.add_tracker(name="Mute")
-    simulator.change_tracker(mute.id, sms_enabled=False)
+    change_tracker(simulator, mute.id, sms_enabled=False)
     other = simulator.add_company(name="Other")
     simulator.add_tracker(company_id=other.id, name="Theirs")
     second = simulator.add_tracker(name="Second")

@@ -17,6 +17,7 @@ from tests.callrail.simulated import (
     send,
     text_form,
 )
+from tests.support.in_process import change_tracker
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_bad_paging_is_refused(simulator: Simulator, params: str) -> None:
 def test_lists_can_be_narrowed(simulator: Simulator) -> None:
     company = simulator.add_company(name="Other", disabled=True)
     pool = simulator.add_tracker(company_id=company.id, pool=3)
-    simulator.change_tracker(pool.id, disabled=True)
+    change_tracker(simulator, pool.id, status="disabled")
 
     def ids(path: str, **params: str) -> list[str]:
         return [item["id"] for item in got(simulator, path, **params)[path.removesuffix(".json")]]
@@ -378,7 +379,6 @@ def test_set_up_with_unknown_ids_is_an_error(simulator: Simulator) -> None:
     for make in (
         lambda: simulator.add_company(account_id="ACC0"),
         lambda: simulator.add_tracker(company_id="COM0"),
-        lambda: simulator.change_tracker("TRK0"),
         lambda: simulator.receive(RECIPIENT, "Hello", tracking_number="+12025550100"),
     ):
         with pytest.raises(NotFound):

@@ -5,7 +5,16 @@ import pytest
 from callrail_relay.callrail.simulator import Simulator
 from callrail_relay.callrail.simulator.state import Unreachable
 from callrail_relay.errors import UsageError
-from tests.callrail.simulated import RECIPIENT, StandingClock, asked, got, make_simulator, send, text_form
+from tests.callrail.simulated import (
+    RECIPIENT,
+    StandingClock,
+    asked,
+    got,
+    make_simulator,
+    send,
+    text_form,
+)
+from tests.support.in_process import change_tracker
 
 OPT_OUT = " Reply STOP to unsubscribe."
 
@@ -172,15 +181,15 @@ def test_bodies_that_are_no_form_are_refused(simulator: Simulator, body: bytes, 
 def test_numbers_that_cannot_text_are_refused(simulator: Simulator) -> None:
     """Disabled, unsupported, switched off, toll-free, of another company."""
     trackers = [simulator.add_tracker() for _ in range(3)]
-    simulator.change_tracker(trackers[0].id, disabled=True)
-    simulator.change_tracker(trackers[1].id, sms_supported=False)
-    simulator.change_tracker(trackers[2].id, sms_enabled=False)
+    change_tracker(simulator, trackers[0].id, status="disabled")
+    change_tracker(simulator, trackers[1].id, sms_supported=False)
+    change_tracker(simulator, trackers[2].id, sms_enabled=False)
     trackers.append(simulator.add_tracker(numbers=("+18005550133",)))
     trackers.append(simulator.add_tracker(company_id=simulator.add_company().id))
 
     for tracker in trackers:
         assert 400 == send(simulator, tracking_number=tracker.tracking_numbers[0]).status_code
-    simulator.change_tracker(trackers[0].id, disabled=False)
+    change_tracker(simulator, trackers[0].id, status="active")
     assert 200 == send(simulator, tracking_number=trackers[0].tracking_numbers[0]).status_code
 
 
@@ -236,7 +245,7 @@ def test_send_without_the_key_learns_nothing(simulator: Simulator) -> None:
     [("landline", "not a mobile"), ("blocked", "blocked number"), ("do_not_contact", "do not contact")],
 )
 def test_people_who_cannot_be_reached_are_refused(simulator: Simulator, why: Unreachable, words: str) -> None:
-    simulator.make_unreachable(RECIPIENT, why)
+    simulator.unreachable[RECIPIENT] = why
     response = send(simulator)
 
     assert 400 == response.status_code

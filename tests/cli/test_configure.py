@@ -16,6 +16,7 @@ from tests.callrail.simulated import KEY, make_simulator
 from tests.cli.served import served
 from tests.config.test_places import mode, posix_only
 from tests.config.test_secrets import MemoryKeyring
+from tests.support.in_process import change_tracker
 
 RUNG = "OS keyring (Memory)"
 ACCEPTED = ("--api-key-stdin", "--accept-terms")
@@ -184,7 +185,7 @@ def test_number_that_cannot_text_is_no_choice(
 ) -> None:
     """Without a number that can text, the sentence says how to get one."""
     for tracker_id in simulator.trackers:
-        simulator.change_tracker(tracker_id, sms_enabled=False)
+        change_tracker(simulator, tracker_id, sms_enabled=False)
 
     done = run(config, *ACCEPTED, "--api-url", api_url, "--tracking-number", simulator.tracking_number)
 
@@ -345,7 +346,7 @@ def test_second_run_keeps_what_was_chosen(configured: str, config: Path, simulat
 
 def test_number_that_went_away_is_not_kept(configured: str, config: Path, simulator: Simulator) -> None:
     for tracker_id in list(simulator.trackers):
-        simulator.change_tracker(tracker_id, disabled=True)
+        change_tracker(simulator, tracker_id, status="disabled")
     simulator.add_tracker(name="Website")
     simulator.add_tracker(name="Billboard")
 

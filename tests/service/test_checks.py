@@ -27,7 +27,7 @@ from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
 from tests.support.clock import START, ManualClock
-from tests.support.in_process import InProcessTransport
+from tests.support.in_process import InProcessTransport, change_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +137,7 @@ async def test_route_that_does_not_exist_is_told(changes: dict[str, str], words:
 async def test_number_that_cannot_text_is_told() -> None:
     """A number whose texting is switched off in CallRail."""
     simulator = make_simulator()
-    simulator.change_tracker(next(iter(simulator.trackers)), sms_enabled=False)
+    change_tracker(simulator, next(iter(simulator.trackers)), sms_enabled=False)
     with pytest.raises(RefusedByCallRail, match="turn on texting"):
         await routes_checked(simulator, route_of(simulator))
 

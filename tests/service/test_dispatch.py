@@ -66,7 +66,7 @@ async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
 async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
     """Several texts, each with its own end; what else waits in the outbox leaves as well."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.make_unreachable(recipient(1), "blocked")
+        rig.simulator.unreachable[recipient(1)] = "blocked"
         await rig.accept("Somebody else's", to=recipient(3))
         refused, sent = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
 
@@ -79,7 +79,7 @@ async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
 async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
     """CallRail's own words say why."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.make_unreachable(recipient(1), "landline")
+        rig.simulator.unreachable[recipient(1)] = "landline"
         one = await ending(rig, await rig.accept(to=recipient(1)))
 
         assert_ends(one, RefusedByCallRail, 5, "landline")

@@ -15,6 +15,7 @@ from callrail_relay.service.replies import InboundTexts, Polling
 from callrail_relay.service.setup import cover_new_numbers, find_sending_route
 from tests.service.rig import Rig, open_rig
 from tests.support.factories import RECIPIENT
+from tests.support.in_process import change_tracker
 from tests.support.policies import poll_policy
 
 pytestmark = pytest.mark.anyio
@@ -68,11 +69,11 @@ async def test_another_number_is_looked_up_once(rig: Rig) -> None:
     assert 1 == ask.opened
 
 
-@pytest.mark.parametrize("change", [{"disabled": True}, {"sms_enabled": False}, {"sms_supported": False}])
-async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, bool]) -> None:
+@pytest.mark.parametrize("change", [{"status": "disabled"}, {"sms_enabled": False}, {"sms_supported": False}])
+async def test_a_number_that_cannot_text_is_refused(rig: Rig, change: dict[str, object]) -> None:
     """As one that CallRail does not know, and nothing is remembered of it."""
     tracker = rig.simulator.add_tracker()
-    rig.simulator.change_tracker(tracker.id, **change)
+    change_tracker(rig.simulator, tracker.id, **change)
 
     for number in (tracker.tracking_numbers[0], "+12025550199"):
         with pytest.raises(UsageError, match="texting is switched on") as refused:

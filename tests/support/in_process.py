@@ -1,5 +1,7 @@
 """The simulator without a socket."""
 
+from dataclasses import replace
+
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,3 +47,8 @@ class InProcessTransport(httpx.AsyncBaseTransport):
             if isinstance(exc, RefusedConnection):
                 raise httpx.ConnectError("connection refused", request=request) from exc
             raise httpx.RemoteProtocolError("connection closed by the server", request=request) from exc
+
+
+def change_tracker(simulator: Simulator, tracker_id: str, **changes: object) -> None:
+    """Change a tracker of the simulator: its ``status``, or whether it can text."""
+    simulator.trackers[tracker_id] = replace(simulator.trackers[tracker_id], **changes)  # type: ignore[arg-type]

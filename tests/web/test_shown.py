@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from callrail_relay.cli import status_view
+from callrail_relay.cli import render
 from callrail_relay.domain.account import Account, Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, FailedCheck, Level, Node, Running
@@ -303,10 +303,10 @@ def test_first_sentence_is_what_matters(found: Facts, words: str, detail: str) -
 
 def test_every_code_has_its_sentences() -> None:
     """On the dashboard and in `status`; with several accounts each is named."""
-    assert set(Code) == set(now.SENTENCES) == set(status_view.SENTENCES)
+    assert set(Code) == set(now.SENTENCES) == set(render.SENTENCES)
     several = replace(facts(), standings=(*facts().standings, *facts().standings))
     waits = HealthPoint(code=Code.WAITS, account_id="ACC1", at=NOW, detail="Busy.")
-    assert "Sending from account ACC1 waits until 3:30 PM. Busy." == status_view.sentence(waits, several)
+    assert "Sending from account ACC1 waits until 3:30 PM. Busy." == render.sentence(waits, several)
 
 
 def test_since_when_it_runs_is_shown() -> None:

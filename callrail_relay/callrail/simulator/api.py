@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -170,11 +169,11 @@ def _asked_config(question: Question) -> dict[str, list[str]]:
     return config
 
 
-def _is_url(value: Any) -> bool:  # noqa: ANN401 - whatever JSON there is
+def _is_url(value: object) -> bool:
     try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except (ValueError, AttributeError, TypeError):
+        parts = urlsplit(value) if isinstance(value, str) else None
+        return parts is not None and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
         return False
 
 
@@ -185,9 +184,8 @@ def _conversation(question: Question, record: Conversation) -> Json:
 
 
 def _integration(question: Question, record: Integration) -> Json:
-    return shapes.integration(
-        record, question.simulator.companies[record.company_id].signing_key, question.fields
-    )
+    company = question.simulator.companies[record.company_id]
+    return shapes.integration(record, company.signing_key, question.fields)
 
 
 _CALLS: tuple[tuple[str, str, Handler], ...] = (

@@ -1,8 +1,7 @@
 """
 The simulator as an ASGI app: CallRail's API, and the sandbox's own routes.
 
-The routes under /sandbox show what was taken, and say what goes wrong and what the other person does.
-They need no key, so they answer only to this machine.
+The routes under /sandbox need no key, so they answer only to this machine.
 """
 
 from collections.abc import Awaitable, Callable
@@ -113,18 +112,6 @@ def _add_faults(simulator: Simulator, body: object) -> list[dict[str, Any]]:
     return _list_faults(simulator, None)
 
 
-def _opt_out(simulator: Simulator, body: object) -> None:
-    simulator.opt_out(*_pair(body))
-
-
-def _reply(simulator: Simulator, body: object) -> dict[str, Any]:
-    return _write(simulator.receive, body)
-
-
-def _send_by_others(simulator: Simulator, body: object) -> dict[str, Any]:
-    return _write(simulator.write, body)
-
-
 def _write(write: Callable[..., Message], body: object) -> dict[str, Any]:
     recipient, number = _pair(body, "content")
     content = body["content"] if isinstance(body, dict) else None
@@ -154,9 +141,9 @@ _CALLS: tuple[tuple[str, str, int, Handler], ...] = (
     ("GET", "faults", 200, _list_faults),
     ("POST", "faults", 201, _add_faults),
     ("DELETE", "faults", 204, lambda simulator, _: simulator.faults.clear()),
-    ("POST", "opt-outs", 204, _opt_out),
-    ("POST", "replies", 201, _reply),
-    ("POST", "others", 201, _send_by_others),
+    ("POST", "opt-outs", 204, lambda simulator, body: simulator.opt_out(*_pair(body))),
+    ("POST", "replies", 201, lambda simulator, body: _write(simulator.receive, body)),
+    ("POST", "others", 201, lambda simulator, body: _write(simulator.write, body)),
     ("GET", "webhooks", 200, lambda simulator, _: [one.as_json() for one in simulator.webhooks.told]),
     ("POST", "webhooks", 200, _change_webhooks),
 )

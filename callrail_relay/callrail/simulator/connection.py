@@ -100,11 +100,12 @@ class _Exchange:
     async def choose_fault(self) -> Fault | None:
         faults = self.simulator.faults
         sending = self.scope["method"] == "POST" and _SEND_PATH.fullmatch(self.scope["path"]) is not None
-        recipient = await self._recipient() if sending and faults.ask_for_numbers else None
+        by_number = any(armed.fault.number is not None for armed in faults.armed)
+        recipient = await self._recipient() if sending and by_number else None
         return faults.choose(sending=sending, recipient=recipient)
 
     async def suffer(self, fault: Fault) -> None:
-        if fault.delays_request:
+        if fault.delay > 0 and fault.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}:
             # Read first: a client that gives up meanwhile has sent its request all the same.
             await self.body()
             await self.wait(fault.delay)

@@ -102,11 +102,6 @@ class Fault:
             return sending and recipient == normalize(self.number)
         return self.on == "any" or sending == (self.on == "send")
 
-    @property
-    def delays_request(self) -> bool:
-        """Whether ``delay`` passes before anything else."""
-        return self.delay > 0 and self.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}
-
 
 @dataclass(slots=True)
 class ArmedFault:
@@ -140,11 +135,6 @@ class FaultBook:
 
     def clear(self) -> None:
         self.armed.clear()
-
-    @property
-    def ask_for_numbers(self) -> bool:
-        """Whether a send's recipient must be known to choose."""
-        return any(armed.fault.number is not None for armed in self.armed)
 
     def choose(self, *, sending: bool, recipient: str | None) -> Fault | None:
         """The fault that happens to this request, counted as having happened."""

@@ -131,12 +131,7 @@ _TOLL_FREE = frozenset({"800", "833", "844", "855", "866", "877", "888"})
 
 
 def normalize(number: object) -> str | None:
-    """
-    The E.164 form of a string CallRail is known to understand, else None.
-
-    That is E.164 itself and ten digits; punctuation, eleven digits and JSON numbers are untested,
-    and refused here.
-    """
+    """*number* as E.164, if it is written so or as ten digits: it isn't known what else CallRail takes."""
     if not isinstance(number, str):
         return None
     if _E164.fullmatch(number):
@@ -145,11 +140,7 @@ def normalize(number: object) -> str | None:
 
 
 def is_north_american(number: str) -> bool:
-    """
-    Whether the area code of an E.164 number is of the United States, its territories or Canada, or of nobody.
-
-    An unassigned area code passes, because the numbers set aside for fiction have some.
-    """
+    """Whether an area code is of the US, its territories or Canada; unassigned ones, as in fiction, pass."""
     region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
     return region in {"US", "PR", "VI", "GU", "MP", "AS", "CA", None}
 
@@ -173,8 +164,7 @@ class Refusal(Exception):
     """
     A request is answered with *status* and *words*.
 
-    The body ``{"error": words}`` has the shape of the only error body that was recorded (404,
-    2026-08-14); for other statuses the words are known and their wrapper is assumed to be the same.
+    The body ``{"error": words}`` has the shape of the only error body that was recorded (404, 2026-08-14).
     """
 
     def __init__(self, status: int, words: str) -> None:
@@ -192,8 +182,7 @@ class Bucket:
     """
     What an account may take in an hour and in a day: two rolling windows over what was accepted.
 
-    Whether CallRail's windows roll or start at the full hour is not documented; a client that
-    stays within rolling ones stays within both.
+    It isn't documented whether CallRail's windows roll; a client that stays within rolling ones is safe.
     """
 
     per_hour: int

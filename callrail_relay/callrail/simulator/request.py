@@ -48,15 +48,11 @@ class Question:
         return cls(simulator, request.path_params, dict(request.query_params), form)
 
     def admit(self, *, writes: bool, sends: bool) -> None:
-        """
-        Raises Refusal if there is no such account, the general limit is used up, or the key is read-only.
-
-        A send has limits of its own and does not count toward the general ones.
-        """
+        """Raises Refusal: no such account, its general limit is used up, or the key is read-only."""
         if "account_id" not in self.path:
             return
         limit, now = self.simulator.general_limits[self.account.id], self.simulator.clock.now()
-        if not sends:
+        if not sends:  # a send has limits of its own
             if not limit.has_room(now):
                 raise Refusal(429, "Rate limit exceeded")
             limit.spend(now)

@@ -3,7 +3,6 @@
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from dataclasses import replace as changed
 from datetime import timedelta
 from itertools import count
 from random import Random
@@ -161,7 +160,7 @@ class Simulator:
         pool: int = 0,
     ) -> Tracker:
         """
-        A tracker that can text, of the first company or the one named; see ``change_tracker``.
+        A tracker that can text, of the first company or the one named.
 
         Without *numbers* it gets a new one; with *pool* it is a session tracker of so many new numbers.
         """
@@ -178,21 +177,6 @@ class Simulator:
         self.trackers[tracker.id] = tracker
         return tracker
 
-    def change_tracker(
-        self, tracker_id: str, *, disabled: bool = False, sms_supported: bool = True, sms_enabled: bool = True
-    ) -> Tracker:
-        """Disable a tracker, or switch its texting; what is left out is as it is for a new one."""
-        if tracker_id not in self.trackers:
-            raise NotFound("The simulator has no such tracker. Add it first.")
-        tracker = changed(
-            self.trackers[tracker_id],
-            status="disabled" if disabled else "active",
-            sms_supported=sms_supported,
-            sms_enabled=sms_enabled,
-        )
-        self.trackers[tracker_id] = tracker
-        return tracker
-
     def fault(self, *faults: Fault) -> None:
         """Let these things go wrong from now on, after those that are there already."""
         self.faults.add(*faults)
@@ -200,10 +184,6 @@ class Simulator:
     def spend(self, texts: int, *, account_id: str | None = None) -> None:
         """Take *texts* off the account's limits, as another program on the same account would."""
         self.text_limits[self._account(account_id).id].spend(self.clock.now(), texts)
-
-    def make_unreachable(self, recipient: str, why: Unreachable) -> None:
-        """Texts to this person are refused from now on, in CallRail's words for *why*."""
-        self.unreachable[_customer(recipient)] = why
 
     def opt_out(self, recipient: str, tracking_number: str | None = None) -> None:
         """The person gets nothing more from this number, or from any number there is."""
@@ -228,11 +208,7 @@ class Simulator:
         return message
 
     def write(self, recipient: str, content: str, *, tracking_number: str | None = None) -> Message:
-        """
-        A text that a person sent from CallRail's own page.
-
-        It is in the conversation and in the limits, and not in ``texts``.
-        """
+        """A text that a person sent from CallRail's own page; it counts toward the limits."""
         draft = self._draft(recipient, content, tracking_number)
         self.spend(1, account_id=draft.tracker.account_id)
         return self.record(draft, "outgoing", agent="Pat Example")

@@ -149,8 +149,8 @@ def _fields(
     manner: Manner, company: Company, conversation: Conversation, message: Message, agent: str | None
 ) -> dict[str, Any]:
     """The body, key for key as seen on 2026-04-08; ``agent`` is documented for Sent."""
-    shown = _masked if manner.masked else formatted
-    person, ours = shown(conversation.customer_phone_number), shown(message.tracking_number)
+    numbers = (conversation.customer_phone_number, message.tracking_number)
+    person, ours = (f"***{one[-4:]}" if manner.masked else formatted(one) for one in numbers)
     incoming = message.direction == "incoming"
     person_id = f"PER{int(conversation.customer_phone_number[2:]):032x}"
     body: dict[str, Any] = {
@@ -174,10 +174,6 @@ def _fields(
     if manner.without_id:
         del body["resource_id"]
     return body
-
-
-def _masked(number: str) -> str:
-    return f"***{number[-4:]}"
 
 
 def _flat(body: dict[str, Any]) -> list[tuple[str, str]]:
