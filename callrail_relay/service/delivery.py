@@ -362,8 +362,7 @@ class TaskGroup:
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(
-            self._delivery.run(unsettled=self._reconciliation.wake),
-            *(other.run() for other in self._others),
+            self._delivery.run(unsettled=self._reconciliation.wake), *(other.run() for other in self._others)
         )
 
     async def poll_now(self) -> bool:

@@ -48,11 +48,7 @@ class Dispatch:
         self._clock = clock
 
     async def deliver(
-        self,
-        message_ids: Sequence[str],
-        *,
-        timeout: timedelta,
-        told: Callable[[int], None] = lambda _: None,
+        self, message_ids: Sequence[str], *, timeout: timedelta, told: Callable[[int], None] = lambda _: None
     ) -> list[DeliveryResult]:
         """
         Return how each message ended, in the order asked for. Raises Unavailable if the store fails.

@@ -50,13 +50,7 @@ class Intake:
     """The way in, the same for the webhook, ``send`` and ``replay``."""
 
     def __init__(
-        self,
-        store: Store,
-        policy: MappingPolicy,
-        *,
-        clock: Clock,
-        random: Random,
-        hook: EventHook = ignore,
+        self, store: Store, policy: MappingPolicy, *, clock: Clock, random: Random, hook: EventHook = ignore
     ) -> None:
         self._store = store
         self._clock = clock

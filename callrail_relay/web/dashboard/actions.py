@@ -42,18 +42,9 @@ class Verb:
 
 
 APPROVE = Verb(
-    name="approve",
-    label="Send anyway",
-    done="Queued to send.",
-    statuses=(Status.HELD,),
-    main=True,
+    name="approve", label="Send anyway", done="Queued to send.", statuses=(Status.HELD,), main=True
 )
-REMAP = Verb(
-    name="remap",
-    label="Retry",
-    done="Retried with the current settings.",
-    statuses=(Status.HELD,),
-)
+REMAP = Verb(name="remap", label="Retry", done="Retried with the current settings.", statuses=(Status.HELD,))
 RESEND = Verb(
     name="resend",
     label="Send again",

@@ -69,11 +69,7 @@ class NowPage:
         now = report.overview.now
         examined = self._examiner.latest()
         health = None if examined is None else examined.report
-        facts = replace(
-            report.facts,
-            failed_checks=failed_checks(health),
-            public_url=self._public_url(),
-        )
+        facts = replace(report.facts, failed_checks=failed_checks(health), public_url=self._public_url())
         return await self._frame.draw(
             request,
             session,
@@ -86,10 +82,7 @@ class NowPage:
             running=running_words(facts),
             standings=facts.standings,
             gauges={one.account.id: _gauges(report, one.account.id) for one in facts.standings},
-            plots=[
-                last_hours(report.overview.arrivals, now),
-                last_days(report.overview.arrivals, now),
-            ],
+            plots=[last_hours(report.overview.arrivals, now), last_days(report.overview.arrivals, now)],
             allowed=allowed,
         )
 
@@ -337,18 +330,12 @@ SENTENCES = {
         "Messages are saved, and the relay keeps trying.",
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: ("Problem: the public URL", "{detail}"),
-    Code.PUBLIC_URL_UNCHECKED: (
-        "The public URL isn't confirmed yet",
-        "{detail}",
-    ),
+    Code.PUBLIC_URL_UNCHECKED: ("The public URL isn't confirmed yet", "{detail}"),
     Code.NEEDS_REVIEW: ("{messages} {need} your review", "{kinds}"),
     Code.WAITS: ("Sending{whose} waits until {time}.", "{detail}"),
     Code.DAY_FULL: ("Daily limit{whose} reached ({count:,})", "Sending resumes {at}."),
     Code.HOUR_FULL: ("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}."),
-    Code.NOT_CONNECTED: (
-        "Connecting to CallRail{whose}…",
-        "It isn't known yet whether CallRail answers.",
-    ),
+    Code.NOT_CONNECTED: ("Connecting to CallRail{whose}…", "It isn't known yet whether CallRail answers."),
     Code.LOOKED_UP: ("Checking with CallRail whether {messages} went out", "No action needed yet."),
     Code.SCHEDULED: ("{messages} scheduled for the morning (quiet hours)", ""),
     Code.WELL: ("All is well.", "{queue}"),

@@ -60,11 +60,7 @@ def steps(text: OneText) -> list[Step]:
 
 def _arrival(text: OneText) -> Iterator[Step]:
     message = text.message
-    yield Step(
-        icon="arrived",
-        title=f"Received {SOURCE_WORDS[message.source]}",
-        at=message.received_at,
-    )
+    yield Step(icon="arrived", title=f"Received {SOURCE_WORDS[message.source]}", at=message.received_at)
     if message.route is None or message.recipient is None or message.text is None:
         return
     parts = len(message.segments)
@@ -122,10 +118,7 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
     )
     for one in attempt.evidence:
         yield Step(
-            icon="looked",
-            title=f"{segment}Checked with CallRail",
-            at=one.noted_at,
-            details=(one.detail,),
+            icon="looked", title=f"{segment}Checked with CallRail", at=one.noted_at, details=(one.detail,)
         )
 
 
