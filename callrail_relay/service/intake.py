@@ -33,14 +33,12 @@ from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
 SavedFile = tuple[bytes, Sequence[MappedText]]
-"""A saved file as it came, and the drafts in it."""
+"""A saved file as it came, and the texts in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """
-    What a submission became. A ping has no messages and isn't stored; a repeated one has the first one's id.
-    """
+    """What a submission became. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str
     accepted: tuple[Accepted, ...] = ()
@@ -126,8 +124,20 @@ class Intake:
         ]
 
     def _received(self, submission: NewSubmission, accepted: Sequence[Accepted]) -> Receipt:
-        self._tell(submission.id, submission.source, accepted)
-        return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+        id_, source = submission.id, submission.source
+        new = [one for one in accepted if one.duplicate_of is None]
+        if new:
+            self._hook(SubmissionAccepted(submission_id=id_, source=source, messages=len(new)))
+        elif source is Source.WEBHOOK:
+            self._hook(PingReceived())
+        for one in new:
+            reasons = tuple(reason.code for reason in one.verdict.reasons)
+            self._hook(
+                MessageAccepted(
+                    message_id=one.message_id, submission_id=id_, status=one.status, reasons=reasons
+                )
+            )
+        return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     async def _plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
         results = await self._store.rehearse(accept.accept, batch)
@@ -139,23 +149,6 @@ class Intake:
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):
             self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
-
-    def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
-        new = [one for one in accepted if one.duplicate_of is None]
-        if not new:
-            if source is Source.WEBHOOK:
-                self._hook(PingReceived())
-            return
-        self._hook(SubmissionAccepted(submission_id=submission_id, source=source, messages=len(new)))
-        for one in new:
-            self._hook(
-                MessageAccepted(
-                    message_id=one.message_id,
-                    submission_id=submission_id,
-                    status=one.status,
-                    reasons=tuple(reason.code for reason in one.verdict.reasons),
-                )
-            )
 
     def _new_id(self) -> str:
         return uuid7(self._clock.now(), self._random)

@@ -1,9 +1,4 @@
-"""
-Settling unknown outcomes by looking into CallRail's conversations.
-
-An attempt that was under way when its process died may have reached CallRail: it is settled as unknown and
-looked up, like one whose answer was lost, before anyone considers sending it again.
-"""
+"""Settling unknown outcomes, also of a process that died, by reading CallRail's conversations."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -38,11 +33,7 @@ class ConversationReader(Protocol):
 
 
 class Reconciliation(PeriodicTask):
-    """
-    Looks up unknown outcomes as they become due, one after another.
-
-    A look-up changes nothing at CallRail: one that is dropped is made again later.
-    """
+    """Looks up unknown outcomes as they become due, one after another."""
 
     def __init__(
         self,
@@ -54,21 +45,14 @@ class Reconciliation(PeriodicTask):
         hook: EventHook = ignore,
         settled: Callable[[], None] = lambda: None,
     ) -> None:
-        """
-        *settled* is called after each look-up: whether it found the text or was the last one, later texts to
-        that person may leave now.
-        """
-        super().__init__(clock, hook)
-        self._store = store
+        """*settled* is called after each look-up, which may let later texts to that person be sent."""
+        super().__init__(store, clock=clock, hook=hook)
         self._reader = reader
         self._policy = policy
         self._settled = settled
         self._begun: DueLookup | None = None
 
     async def turn(self) -> datetime | None:
-        """
-        Do every look-up that is due, and return when the next one is. Raises Unavailable if the store fails.
-        """
         while not self._stopping:
             due = await self._store.write(store_lookups.claim_lookup, self._policy, self._begun)
             self._begun = None
@@ -96,7 +80,7 @@ class Reconciliation(PeriodicTask):
 
 
 def tell(hook: EventHook, settled: Settled) -> None:
-    """Say what was found out about a message; loudly, where CallRail took it twice."""
+    """Report what was found out about a message, and if CallRail took it twice."""
     hook(OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
         hook(SentTwice(message_id=settled.message_id))
@@ -116,14 +100,14 @@ async def settle_abandoned(
 
     Returns whether there was any, so that it is looked up now. Raises Unavailable.
     """
-    settled = await store.write(
+    abandoned = await store.write(
         record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
     )
-    for recorded in settled:
+    for recorded in abandoned:
         hook(attempt_finished(recorded))
         if recorded.settled is not None:
             tell(hook, recorded.settled)
-    return bool(settled)
+    return bool(abandoned)
 
 
 def attempt_finished(recorded: RecordResult) -> AttemptFinished:
