@@ -21,11 +21,7 @@ STORE_PATIENCE = timedelta(minutes=1)
 """How long the store may be silent: another process may have locked it for a moment."""
 
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
-"""
-Tells of incidents on all channels, and returns the names of those that failed, without secrets.
-
-Raises Unavailable if none of them took it. To tell the same twice does no harm.
-"""
+"""Tells of incidents; returns the names of channels that failed. Raises Unavailable if none took it."""
 
 
 class Alerts(PeriodicTask):

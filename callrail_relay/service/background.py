@@ -21,11 +21,7 @@ STORE_RETRY = timedelta(seconds=5)
 
 
 class PeriodicTask(ABC):
-    """
-    Takes turns; a fault ends its turn and nothing else.
-
-    A turn under way when it is told to stop is dropped, so it must be such that it can be done again.
-    """
+    """Takes turns, which must bear to be broken off and done again; a fault ends its turn only."""
 
     look: timedelta = timedelta(seconds=60)
     """How often to look, at least: another process may have left something."""

@@ -32,12 +32,7 @@ class ChangeSignal:
 
 
 class ChangeFeed:
-    """
-    The version of what all pages show, and streams of it.
-
-    One task looks at the store while any stream is open. *read_marker* returns a text that differs after
-    every change in the store.
-    """
+    """The version of what all pages show. One task looks at the store while any stream is open."""
 
     def __init__(self, signal: ChangeSignal, read_marker: Callable[[], Awaitable[str]], clock: Clock) -> None:
         self._signal = signal

@@ -55,11 +55,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
-    """
-    What a claim and a look-up obey, and how many texts may be under way at one time.
-
-    Without ``lookups`` an unknown outcome is left to a person.
-    """
+    """What claims and look-ups obey; without ``lookups`` an unknown outcome is left to a person."""
 
     claim: ClaimPolicy
     lookups: LookupPolicy | None
@@ -108,11 +104,7 @@ class Delivery:
         self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = lambda: None) -> None:
-        """
-        Deliver until ``stop`` is called; then let what is under way finish.
-
-        *unsettled* is called when there may be an outcome to look up.
-        """
+        """Deliver until ``stop`` is called; *unsettled* is told that there may be an outcome to look up."""
         self._unsettled = unsettled
         self._running = True
         try:
@@ -133,11 +125,7 @@ class Delivery:
         self._woken.set()
 
     async def turn(self) -> datetime | None:
-        """
-        Start every attempt that may start now, and return when the next one may.
-
-        None if only a new text, or the end of an attempt, can change anything.
-        """
+        """Start every attempt that may start now; return when the next one may, if that is known."""
         await self._settle_abandoned()
         await self._settle_unsent()
         while self._has_room():
@@ -278,11 +266,7 @@ class Delivery:
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
-        """
-        Write the outcome, again and again while the store fails.
-
-        Given up only if the relay is to stop and the lease is over: the attempt is then settled as unknown.
-        """
+        """Write the outcome, again and again; given up if the relay stops and the lease is over."""
         give_up_at = self._clock.now() + self._policy.claim.lease
         while True:
             try:

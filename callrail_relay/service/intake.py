@@ -103,11 +103,7 @@ class Intake:
         return planned
 
     async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
-        """
-        Store saved files together, or none of them; leave out texts that the store has, unless *force*.
-
-        Raises Unavailable.
-        """
+        """Store saved files, or none; leave out texts of the store, unless *force*. Raises Unavailable."""
         return await self._accept(self._saved(files, force=force))
 
     async def plan_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Planned]:

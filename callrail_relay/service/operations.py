@@ -248,12 +248,7 @@ class Operations:
     async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
-        """
-        Add an imported list to ours; return how many entries are new. Existing entries aren't changed.
-
-        A person without a number is opted out of all of ours. *told* is called with the number of people done
-        since the last call.
-        """
+        """Add a list; people without a number count for all of ours. *told* is given how many are done."""
         now = await self._store.now()
         ours = await self._our_numbers()
         added = 0

@@ -95,11 +95,7 @@ async def settle_abandoned(
     hook: EventHook,
     lookups: LookupPolicy | None = None,
 ) -> bool:
-    """
-    Settle every attempt whose lease ran out, and at the start of *node* each one that it left open.
-
-    Returns whether there was any, so that it is looked up now. Raises Unavailable.
-    """
+    """Settle attempts whose lease ran out, at *node*'s start all its own; return whether there were any."""
     abandoned = await store.write(
         record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
     )

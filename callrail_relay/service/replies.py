@@ -112,11 +112,7 @@ class CallRailWebhooks:
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
-        """
-        Take a webhook's body as it came; False if CallRail did not sign it. Raises Unavailable.
-
-        What CallRail signed is never refused: it sends nothing twice, and stops after too many refusals.
-        """
+        """Take a body; False if CallRail did not sign it. A signed one is never refused. Raises Unavailable."""
         refusal = await self._keys.refusal(body, signature)
         if refusal is not None:
             self._refused(f"{refusal} on CallRail's webhook")

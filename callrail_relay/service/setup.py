@@ -39,11 +39,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """
-    Which *what* of *choices* it shall be; *option* answers it in advance.
-
-    *when_none* is the sentence for no choices at all: what is missing, and the remedy.
-    """
+    """Which of *choices*; *option* answers it in advance, *when_none* is the error if there are none."""
 
     what: str
     plural: str

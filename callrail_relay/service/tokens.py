@@ -22,10 +22,7 @@ MOST_FORMER = 10
 """Former tokens that are kept while they are valid: the keyring of Windows holds no long text."""
 
 REREAD = timedelta(seconds=2)
-"""
-How often, at most, an unknown token makes us look for a new one: anyone can send unknown tokens. Also how
-long a token may still open the webhook after it was ended.
-"""
+"""How often an unknown token makes us look for a new one; how long an ended one may still open."""
 
 ANSWER_IN = 2.0
 """Seconds to wait for the store to say which tokens ended; without an answer it stores no text either."""

@@ -1,8 +1,4 @@
-"""
-Who may use the dashboard: a link from the terminal is good once, and opens a session.
-
-A session is a signed cookie, so it outlives a restart.
-"""
+"""Who may use the dashboard: a link is good once and opens a session, which is a signed cookie."""
 
 import hashlib
 import hmac

@@ -34,10 +34,7 @@ CACHE_STATIC = "private, max-age=31536000, immutable"
 
 
 class PrivateGate:
-    """
-    Refuses requests under a foreign host name (DNS rebinding) or from a foreign page, and adds headers that
-    isolate our pages.
-    """
+    """Refuses foreign host names (DNS rebinding) and foreign pages, and isolates our pages by headers."""
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
         self._app = app

@@ -29,12 +29,7 @@ MOST_ADDRESSES = 10_000
 
 
 class FailedSecrets:
-    """
-    How many wrong secrets each address tried in its present minute.
-
-    At most MOST_ADDRESSES are remembered. What is no address counts as one: a proxy passes on whatever it
-    was sent.
-    """
+    """How many wrong secrets each address tried in its present minute; MOST_ADDRESSES are remembered."""
 
     def __init__(self) -> None:
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -77,10 +72,7 @@ CLOSE = {"Connection": "close"}
 """Goes with an answer that does not wait for the body."""
 
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""
-By these a sender marks a request that it may send again. X-Request-Id and the like do not: some senders use
-one for several requests.
-"""
+"""A sender that repeats a request repeats these; X-Request-Id and the like stand for several requests."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -206,11 +198,7 @@ class Hook(WebhookApp):
 
 
 class CallRailHook(WebhookApp):
-    """
-    CallRail's own webhooks, "Text Message Received" and "Text Message Sent".
-
-    They are signed, so the list of addresses that may post doesn't apply: it must not swallow a STOP.
-    """
+    """CallRail's own webhooks. They are signed, so the addresses that may post don't apply: a STOP counts."""
 
     name = "callrail"
 
@@ -312,11 +300,7 @@ def create_public_app(
     answered: Answered = lambda _hook, _status, _seconds: None,
     prove: Callable[[str], str] | None = None,
 ) -> Starlette:
-    """
-    The app of the public listener; *writable* tells whether the store can be written now.
-
-    *prove* answers a nonce as only this relay can, which shows where the public URL leads.
-    """
+    """The app of the public listener; *prove* answers a nonce as only this relay can."""
 
     async def healthz(request: Request) -> Response:
         status = 200 if await writable() else 503

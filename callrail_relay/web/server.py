@@ -275,11 +275,7 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     async def _accept(self, listening: socket.socket) -> None:
-        """
-        Take connections, also after one that could not be taken.
-
-        asyncio's own server then stops listening for good on Windows (CPython issue 93821).
-        """
+        """Take connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
         loop = asyncio.get_running_loop()
         for number in itertools.count(1):
             try:

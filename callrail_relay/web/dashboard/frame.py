@@ -220,11 +220,7 @@ class Examined:
 
 
 class Examiner:
-    """
-    The latest result of the checks, which are never made twice at one time.
-
-    *made* is called when a page need not wait for a new result, and it has come.
-    """
+    """The latest result of the checks; *made* is called when one that no page waited for has come."""
 
     def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None] = lambda: None) -> None:
         self._examine = examine
