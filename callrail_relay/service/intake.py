@@ -1,6 +1,6 @@
 """Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -52,8 +52,8 @@ class Intake:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._random = random
         self._hook = hook
+        self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
         self._mapper = Mapper(policy, self._new_id)
         self._max_characters = policy.max_characters
         self._last_request = clock.now(), clock.awake()
@@ -145,6 +145,3 @@ class Intake:
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):
             self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
-
-    def _new_id(self) -> str:
-        return uuid7(self._clock.now(), self._random)

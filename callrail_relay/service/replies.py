@@ -112,7 +112,7 @@ class CallRailWebhooks:
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
-        """Take a body; False if CallRail did not sign it. A signed one is never refused. Raises Unavailable."""
+        """Take a body; False, and nothing is read, only if CallRail did not sign it. Raises Unavailable."""
         refusal = await self._keys.refusal(body, signature)
         if refusal is not None:
             self._refused(f"{refusal} on CallRail's webhook")

@@ -45,7 +45,9 @@ class PrivateGate:
         if not _is_own_host(request.headers.get("host", ""), self._host):
             await PlainTextResponse("Misdirected Request", 421)(scope, receive, send)
             return
-        if not (_is_own_origin(request) and _is_own_site(request)):
+        changes = request.method not in ("GET", "HEAD")
+        foreign = request.headers.get("sec-fetch-site", "same-origin") != "same-origin"
+        if not _is_own_origin(request) or (changes and foreign):
             await PlainTextResponse("Forbidden", 403)(scope, receive, send)
             return
         static = request.url.path.startswith("/static/") and "v" in request.query_params
@@ -79,12 +81,6 @@ def _is_own_origin(request: Request) -> bool:
         return True
     scheme, _, host = origin.lower().partition("://")
     return scheme in ("http", "https") and host == request.headers.get("host", "").lower()
-
-
-def _is_own_site(request: Request) -> bool:
-    """Whether what changes something was sent by a page of this listener, as far as the browser says."""
-    reads = request.method in ("GET", "HEAD")
-    return reads or request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
 
 def create_private_app(

@@ -12,7 +12,6 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.operations import CANCELLABLE, Operations
-from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Form, Frame, own_address
 
@@ -123,28 +122,26 @@ class TextActions:
         self,
         frame: Frame,
         operations: Operations,
-        history: History,
         changed: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
         self._frame = frame
         self._operations = operations
-        self._history = history
         self._changed = changed
         self._wake = wake
 
     async def ask(self, request: Request, session: Session) -> Response:
         """The page with a question."""
         verb = _verb(request)
-        [one, *_] = await self._history.text(request.path_params["id"])
-        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
-        alike = await self._alike(verb, one.message.id) if verb in ALIKE else []
+        [text, *_] = await self._operations.find(request.path_params["id"])
+        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{text.id}")
+        alike = await self._alike(verb, text.id) if verb in ALIKE else []
         return await self._frame.draw(
             request,
             session,
             "question.html",
             verb=verb,
-            text=one.message,
+            text=text,
             asked_from=asked_from,
             alike=len(alike),
         )

@@ -157,7 +157,7 @@ class Dashboard:
         frame, parts, history = self._frame, self._parts, self._parts.history
         access = Access(frame, parts.clock, parts.link_secret)
         text = TextPage(frame, history)
-        actions = TextActions(frame, parts.operations, history, parts.signal, parts.wake)
+        actions = TextActions(frame, parts.operations, parts.signal, parts.wake)
         lists = ListActions(frame, parts.operations, parts.signal, parts.wake, self.examiner.outdate)
         setup = SetupPage(
             frame, history, self.examiner, parts.intake, parts.mapping, parts.read_url, parts.wake
