@@ -21,7 +21,7 @@ STORE_PATIENCE = timedelta(minutes=1)
 """How long the store may be silent: another process may have locked it for a moment."""
 
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
-"""Tells of incidents; returns the names of channels that failed. Raises Unavailable if none took it."""
+"""Tells of incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
 
 
 class Alerts(PeriodicTask):
