@@ -9,19 +9,9 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock, until_woken
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.events import (
-    AccountPaused,
-    AccountWaits,
-    AttemptStarted,
-    EventHook,
-    LateResult,
-    MessageHeld,
-    ProgramFailed,
-    SentTwice,
-    StoreFailed,
-    ignore,
-)
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
@@ -157,7 +147,7 @@ class Delivery:
             self._claiming -= 1
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
-            self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
+            self._hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
         if result.claim is None:
             self._sending -= 1
         else:
@@ -176,10 +166,10 @@ class Delivery:
         try:
             wake_at = await self.turn()
         except Unavailable as error:
-            self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+            self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
-            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         now = self._clock.now()
         waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
@@ -227,13 +217,13 @@ class Delivery:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
-            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
+            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
         self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
         account_id = claim.route.account_id
         self._hook(
-            AttemptStarted(message_id=claim.message_id, account_id=account_id, position=claim.position)
+            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=claim.position)
         )
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
@@ -245,7 +235,7 @@ class Delivery:
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
-                self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
+                self._hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
                 tell(self._hook, recorded)
             case RecordResult():
@@ -279,7 +269,7 @@ class Delivery:
                     lookups=self._policy.lookups,
                 )
             except Unavailable as error:
-                self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+                self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
@@ -289,15 +279,15 @@ class Delivery:
         if isinstance(recorded.outcome, Unknown):
             self._unsettled()
         if recorded.twice:
-            self._hook(SentTwice(message_id=recorded.message_id))
+            self._hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
+            self._hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
             reason = _code(after.wait_reason)
-            self._hook(AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
+            self._hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
 
 
 def _code(reason: Reason | None) -> str:

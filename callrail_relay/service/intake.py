@@ -5,15 +5,8 @@ from dataclasses import dataclass
 from random import Random
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain import guards
-from callrail_relay.domain.events import (
-    EventHook,
-    MessageAccepted,
-    PingReceived,
-    RepeatReceived,
-    SubmissionAccepted,
-    ignore,
-)
+from callrail_relay.domain import events, guards
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.mapper import (
     Accepted,
     MappedText,
@@ -70,7 +63,7 @@ class Intake:
         self._notice_sleep()
         id_ = self._new_id()
         if is_ping(body, query):
-            self._hook(PingReceived())
+            self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = RawSubmission(
             id=id_,
@@ -88,7 +81,7 @@ class Intake:
             submission = self._mapper.give_up(raw, error)
             accepted = await self._store.accept(submission)
         if isinstance(accepted, Repeated):
-            self._hook(RepeatReceived(submission_id=accepted.submission_id))
+            self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
@@ -123,13 +116,13 @@ class Intake:
         id_, source = submission.id, submission.source
         new = [one for one in accepted if one.duplicate_of is None]
         if new:
-            self._hook(SubmissionAccepted(submission_id=id_, source=source, messages=len(new)))
+            self._hook(events.SubmissionAccepted(submission_id=id_, source=source, messages=len(new)))
         elif source is Source.WEBHOOK:
-            self._hook(PingReceived())
+            self._hook(events.PingReceived())
         for one in new:
             reasons = tuple(reason.code for reason in one.verdict.reasons)
             self._hook(
-                MessageAccepted(
+                events.MessageAccepted(
                     message_id=one.message_id, submission_id=id_, status=one.status, reasons=reasons
                 )
             )

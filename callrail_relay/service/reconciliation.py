@@ -6,15 +6,9 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import RecordResult
-from callrail_relay.domain.events import (
-    AttemptFinished,
-    EventHook,
-    LookupFailed,
-    OutcomeFound,
-    SentTwice,
-    ignore,
-)
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
@@ -72,7 +66,7 @@ class Reconciliation(PeriodicTask):
         )
         if isinstance(lookup, FailedLookup):
             await self._store.write(store_lookups.record_failed_lookup, due, lookup, self._policy)
-            self._hook(LookupFailed(message_id=due.message_id, reason=lookup.detail))
+            self._hook(events.LookupFailed(message_id=due.message_id, reason=lookup.detail))
         else:
             for settled in await self._store.write(store_lookups.record_lookup, due, lookup, self._policy):
                 tell(self._hook, settled)
@@ -81,9 +75,9 @@ class Reconciliation(PeriodicTask):
 
 def tell(hook: EventHook, settled: Settled) -> None:
     """Report what was found out about a message, and if CallRail took it twice."""
-    hook(OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
+    hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
-        hook(SentTwice(message_id=settled.message_id))
+        hook(events.SentTwice(message_id=settled.message_id))
 
 
 async def settle_abandoned(
@@ -106,8 +100,8 @@ async def settle_abandoned(
     return bool(abandoned)
 
 
-def attempt_finished(recorded: RecordResult) -> AttemptFinished:
-    return AttemptFinished(
+def attempt_finished(recorded: RecordResult) -> events.AttemptFinished:
+    return events.AttemptFinished(
         message_id=recorded.message_id,
         account_id=recorded.account.id,
         position=recorded.position,

@@ -8,21 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.events import (
-    EventHook,
-    ForwardFailed,
-    MaybeOptedOut,
-    OptedIn,
-    OptedOut,
-    OptOutUnplaced,
-    RepliesNotRead,
-    ReplyForwarded,
-    ReplyReceived,
-    SendingUnpolled,
-    SentByOthers,
-    WebhookNotUnderstood,
-    ignore,
-)
+from callrail_relay.domain import events
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
@@ -79,17 +66,17 @@ class InboundTexts:
         if text.settled is not None:
             tell(self._hook, text.settled)
         if text.by_others:
-            self._hook(SentByOthers(resource_id=text.key, account_id=text.account_id))
+            self._hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
         if text.direction is Direction.IN:
-            self._hook(ReplyReceived(resource_id=text.key, account_id=text.account_id))
+            self._hook(events.ReplyReceived(resource_id=text.key, account_id=text.account_id))
         if text.opted_out:
-            self._hook(OptedOut(resource_id=text.key, people=text.opted_out))
+            self._hook(events.OptedOut(resource_id=text.key, people=text.opted_out))
         if text.doubted:
-            self._hook(MaybeOptedOut(resource_id=text.key, people=text.doubted))
+            self._hook(events.MaybeOptedOut(resource_id=text.key, people=text.doubted))
         if text.keyword is OptKeyword.STOP and not text.people:
-            self._hook(OptOutUnplaced(resource_id=text.key))
+            self._hook(events.OptOutUnplaced(resource_id=text.key))
         if text.opted_in:
-            self._hook(OptedIn(resource_id=text.key))
+            self._hook(events.OptedIn(resource_id=text.key))
 
 
 class CallRailWebhooks:
@@ -120,13 +107,13 @@ class CallRailWebhooks:
         try:
             text = self._read(body, content_type)
             if text is None:
-                self._hook(WebhookNotUnderstood(reason="It tells of no text."))
+                self._hook(events.WebhookNotUnderstood(reason="It tells of no text."))
             else:
                 await self._texts.ingest([text], EVENTS.get(event or ""))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - a refusal would stop CallRail's webhooks
-            self._hook(WebhookNotUnderstood(reason=type(error).__name__))
+            self._hook(events.WebhookNotUnderstood(reason=type(error).__name__))
         return True
 
 
@@ -174,9 +161,11 @@ class Forwarding(PeriodicTask):
         await self._store.write(store_replies.end_forward, id_, retry_at)
         if failed:
             channels, tries = tuple(failed), forward.tries
-            self._hook(ForwardFailed(resource_id=id_, channels=channels, tries=tries, retry_at=retry_at))
+            self._hook(
+                events.ForwardFailed(resource_id=id_, channels=channels, tries=tries, retry_at=retry_at)
+            )
         else:
-            self._hook(ReplyForwarded(resource_id=id_))
+            self._hook(events.ReplyForwarded(resource_id=id_))
 
 
 class ReplyReader(Protocol):
@@ -272,7 +261,7 @@ class Polling(PeriodicTask):
             # Also when this run ends, so that another one polls at once.
             await self._store.write(store_replies.end_poll, due.id, requests, well=fault is None)
         if fault is not None:
-            self._hook(RepliesNotRead(account_id=due.account_id, reason=fault))
+            self._hook(events.RepliesNotRead(account_id=due.account_id, reason=fault))
 
     async def _polled(self, policy: PollPolicy) -> frozenset[str]:
         """The accounts that were polled since ``not_before``, here or by another node."""
@@ -287,5 +276,5 @@ class Polling(PeriodicTask):
     async def _open_late(self) -> None:
         await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
         for account_id in sorted(self._closed):
-            self._hook(SendingUnpolled(account_id=account_id))
+            self._hook(events.SendingUnpolled(account_id=account_id))
         self._open(self._closed)
