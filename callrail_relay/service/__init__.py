@@ -1,5 +1,1 @@
-"""
-What the relay does: ``intake`` takes texts in, ``delivery`` sends them,
-``reconciliation`` settles what nobody knows, ``operations`` carries out a
-person's word, ``health`` looks whether all is well.
-"""
+"""What the relay does with texts, by itself and on a person's command."""

@@ -21,15 +21,11 @@ STORE_PATIENCE = timedelta(minutes=1)
 """How long the store may be silent: another process may have locked it for a moment."""
 
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
-"""
-Tells of incidents on all channels, and returns those that failed, by names without secrets.
-
-Raises Unavailable when none of them took it. To tell the same twice does no harm.
-"""
+"""Tells of incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
 
 
 class Alerts(PeriodicTask):
-    """Looks now and then whether something is wrong. Whatever fails here keeps no text from being sent."""
+    """Looks whether something is wrong. Whatever fails here keeps no text from being sent."""
 
     look = timedelta(seconds=15)
 
@@ -46,8 +42,7 @@ class Alerts(PeriodicTask):
         hook: EventHook = ignore,
     ) -> None:
         """*free_bytes* is what the disk of *machine* can still take; None if that can't be known."""
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._facts = facts
         self._tell = tell
         self._policy = policy
@@ -58,7 +53,6 @@ class Alerts(PeriodicTask):
         self._silence_told = False
 
     async def turn(self) -> None:
-        """Look once, and tell what is to be told."""
         try:
             if await self._change():
                 claimed = await self._store.write(alerts.claim_alerts, LEASE)
@@ -68,17 +62,23 @@ class Alerts(PeriodicTask):
                     again_at = await self._store.now() + self._retry_in()
                     await self._store.write(alerts.put_off, claimed, again_at)
         except Unavailable as error:
-            await self._store_is_silent(error)
+            # Told past the store, which can't hold this incident.
+            now = self._clock.now()
+            self._silent_since = self._silent_since or now
+            if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:
+                self._silence_told = await self._told([self._silence(Level.ERROR, str(error))])
         else:
-            await self._store_answers()
+            if self._silence_told:
+                self._silence_told = not await self._told([self._silence(Level.OVER)])
+            self._silent_since = None
 
     async def _change(self) -> bool:
         """Open what is wrong, end what is over; returns whether anything is to be told."""
         known = await self._store.read(alerts.read_incidents)
-        verdict = await self._facts()
-        account_ids = [one.account.id for one in verdict.standings]
+        health = await self._facts()
+        account_ids = [one.account.id for one in health.standings]
         facts = AlertFacts(
-            health=verdict,
+            health=health,
             undecided=await self._store.read(alerts.read_undecided, self._policy.waiting),
             failures=await self._store.read(alerts.count_failures, account_ids),
             machine=self._machine,
@@ -105,23 +105,7 @@ class Alerts(PeriodicTask):
         doublings = min(max(0, self._failures - 1), 10)
         return min(LONGEST_RETRY, FIRST_RETRY * (1 << doublings))
 
-    async def _store_is_silent(self, error: Unavailable) -> None:
-        """Tell past the store that it does not work, which no incident in it could say."""
-        now = self._clock.now()
-        self._silent_since = self._silent_since or now
-        if not self._silence_told and now - self._silent_since >= STORE_PATIENCE:
-            self._silence_told = await self._told([self._silence(Level.ERROR, str(error))])
-
-    async def _store_answers(self) -> None:
-        if self._silence_told:
-            self._silence_told = not await self._told([self._silence(Level.OVER)])
-        self._silent_since = None
-
     def _silence(self, level: Level, detail: str = "") -> Incident:
         since = self._silent_since or self._clock.now()
-        return Incident(
-            key=Code.DATABASE,
-            level=level,
-            parameters={"since": since.isoformat(), "detail": detail},
-            opened_at=since,
-        )
+        parameters = {"since": since.isoformat(), "detail": detail}
+        return Incident(key=Code.DATABASE, level=level, parameters=parameters, opened_at=since)

@@ -1,4 +1,4 @@
-"""Background tasks: work that is done again and again beside delivery, until it is told to stop."""
+"""Background tasks: work that is done again and again beside delivery."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -18,20 +18,16 @@ from callrail_relay.outbox.store import Store
 
 FAULT_RETRY = timedelta(seconds=30)
 STORE_RETRY = timedelta(seconds=5)
-"""A database that was restarted is back in seconds, and texts wait for what is looked up."""
 
 
 class PeriodicTask(ABC):
-    """
-    Takes turns; a fault in one of them ends that turn and nothing else.
-
-    What is under way when it is told to stop is dropped, so it must be such that it can be done again.
-    """
+    """Takes turns, which must bear to be broken off and done again; a fault ends its turn only."""
 
     look: timedelta = timedelta(seconds=60)
     """How often to look, at least: another process may have left something."""
 
-    def __init__(self, clock: Clock, hook: EventHook = ignore) -> None:
+    def __init__(self, store: Store, *, clock: Clock, hook: EventHook = ignore) -> None:
+        self._store = store
         self._clock = clock
         self._hook = hook
         self._running: asyncio.Task[None] | None = None
@@ -40,10 +36,9 @@ class PeriodicTask(ABC):
 
     @abstractmethod
     async def turn(self) -> datetime | None:
-        """Do what is due, and say when more is; None when only news can change that."""
+        """Do what is due, and return when more is; None if only ``wake`` can tell."""
 
     async def run(self) -> None:
-        """Take turns until ``stop`` is called."""
         if self._stopping:
             return
         self._running = asyncio.create_task(self._run())
@@ -59,7 +54,6 @@ class PeriodicTask(ABC):
             self._running.cancel()
 
     def wake(self) -> None:
-        """There may be something to do, now or soon."""
         self._woken.set()
 
     async def _run(self) -> None:
@@ -70,8 +64,7 @@ class PeriodicTask(ABC):
     async def _turn_or_wait(self) -> timedelta:
         try:
             due_at = await self.turn()
-        except Unavailable:
-            # Delivery tells about the store.
+        except Unavailable:  # delivery tells about the store
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
             self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
@@ -89,8 +82,7 @@ class Wakeup(PeriodicTask):
     def __init__(
         self, store: Store, due: Callable[[], None], *, clock: Clock, hook: EventHook = ignore
     ) -> None:
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._due = due
         self._known: Due = (None, None)
 
@@ -102,9 +94,7 @@ class Wakeup(PeriodicTask):
 
 
 class Connection(PeriodicTask):
-    """
-    Asks CallRail for its accounts when it hasn't answered for CONTACT_AGE: at the start, and on quiet days.
-    """
+    """Asks CallRail for its accounts when it hasn't answered for CONTACT_AGE."""
 
     def __init__(
         self,
@@ -115,39 +105,28 @@ class Connection(PeriodicTask):
         clock: Clock,
         hook: EventHook = ignore,
     ) -> None:
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._callrail = callrail
         self._account_ids = account_ids
 
     async def turn(self) -> datetime | None:
         now = await self._store.now()
         known = (await self._store.read(presence.read_contacts, self._account_ids)).values()
-        if any(not one.is_recent(now) or one.is_lost for one in known):
-            await self._ask()
-            return None
-        return min((one.answered_at for one in known if one.answered_at), default=now) + CONTACT_AGE
-
-    async def _ask(self) -> None:
+        if all(one.is_recent(now) and not one.is_lost for one in known):
+            return min((one.answered_at for one in known if one.answered_at), default=now) + CONTACT_AGE
         try:
             accounts = await self._callrail.accounts()
         except (RefusedByCallRail, Unavailable):
             accounts = []
         visible = {id_ for one in accounts for id_ in (one.id, one.numeric_id)}
-        answered = [account_id for account_id in self._account_ids if account_id in visible]
-        silent = [account_id for account_id in self._account_ids if account_id not in visible]
-        if answered:
-            await self._store.write(presence.note_contacts, answered, answered=True)
-        if silent:
-            await self._store.write(presence.note_contacts, silent, answered=False)
+        for answered in (True, False):
+            if ids := [id_ for id_ in self._account_ids if (id_ in visible) is answered]:
+                await self._store.write(presence.note_contacts, ids, answered=answered)
+        return None
 
 
 class Heartbeat(PeriodicTask):
-    """Says again and again that this ``serve`` is there, on a store that several may serve."""
-
-    def __init__(self, store: Store, *, clock: Clock, hook: EventHook = ignore) -> None:
-        super().__init__(clock, hook)
-        self._store = store
+    """Notes again and again that this ``serve`` runs, on a store that several may serve."""
 
     async def turn(self) -> datetime:
         await self._store.beat()
@@ -155,7 +134,7 @@ class Heartbeat(PeriodicTask):
 
 
 STEP = 100
-"""Submissions that are looked at in one transaction: some milliseconds, for which a webhook can wait."""
+"""Submissions that one transaction looks at: some milliseconds, for which a webhook can wait."""
 
 
 class Retention(PeriodicTask):
@@ -164,17 +143,16 @@ class Retention(PeriodicTask):
     look = timedelta(hours=1)
 
     def __init__(self, store: Store, after: timedelta, *, clock: Clock, hook: EventHook = ignore) -> None:
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._after = after
 
     async def turn(self) -> datetime | None:
-        """Remove one step's worth; where there may be more, the next turn is due at once."""
+        """Remove at most STEP; if there may be more, the next turn is due at once."""
         now = await self._store.now()
-        retired = await self._store.write(retention.retire, now - self._after, STEP)
-        if retired < STEP:
-            await self._store.empty_log()
-        return now if retired >= STEP else None
+        if await self._store.write(retention.retire, now - self._after, STEP) >= STEP:
+            return now
+        await self._store.empty_log()
+        return None
 
 
 LOG_EVERY = timedelta(minutes=1)
@@ -184,15 +162,11 @@ Refused = Callable[[str], None]
 
 
 def uncounted(_reason: str) -> None:
-    """Ignore a refused request."""
+    pass
 
 
 class Refusals:
-    """
-    Counts refused requests by reason, so that no flood of them fills the log.
-
-    The first is logged at once, and what follows once a minute.
-    """
+    """Counts refused requests by reason: the first is logged at once, and what follows once a minute."""
 
     def __init__(self, clock: Clock, hook: EventHook = ignore) -> None:
         self._clock = clock
@@ -206,7 +180,6 @@ class Refusals:
             self._logging = asyncio.create_task(self._log_every_minute())
 
     def close(self) -> None:
-        """Log what was counted since the last time, and no more."""
         if self._logging is not None:
             self._logging.cancel()
         self._log()

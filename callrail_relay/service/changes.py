@@ -1,4 +1,4 @@
-"""Noticing that something changed, while somebody looks."""
+"""Noticing that something changed, while a page is open."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ HEARTBEAT = timedelta(seconds=15)
 
 
 class ChangeSignal:
-    """Says that something happened in this very process; an event hook among others."""
+    """Notes that something happened in this process; an event hook."""
 
     def __init__(self) -> None:
         self.woken = asyncio.Event()
@@ -32,12 +32,7 @@ class ChangeSignal:
 
 
 class ChangeFeed:
-    """
-    The version of what all pages show, and streams of it.
-
-    The store is looked at only while somebody listens, by one task for all of them.
-    *read_marker* answers with words that are others after every change in the store.
-    """
+    """The version of what all pages show. One task looks at the store while any stream is open."""
 
     def __init__(self, signal: ChangeSignal, read_marker: Callable[[], Awaitable[str]], clock: Clock) -> None:
         self._signal = signal
@@ -50,16 +45,14 @@ class ChangeFeed:
         self._closed = False
 
     async def version(self) -> str:
-        """Words that are others after every change."""
+        """Return a text that differs after every change."""
         count = self._signal.count
         return f"{await self._read_marker()}-{count}"
 
     async def versions(self, known: str) -> AsyncGenerator[str]:
-        """
-        Each version that is not *known*, as soon as it is there, and the known one again in a silent time.
-        """
+        """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
         self._listening += 1
-        # Whoever comes is told at once of what it missed.
+        # A new stream is told at once of what it missed.
         self._signal.woken.set()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -81,18 +74,15 @@ class ChangeFeed:
             while self._listening and not self._closed:
                 self._signal.woken.clear()
                 with contextlib.suppress(Unavailable):
-                    await self._tell(await self.version())
+                    version = await self.version()
+                    async with self._changed:
+                        self._version = version
+                        self._changed.notify_all()
                 await self._clock.sleep(PAUSE.total_seconds())
                 await until_woken(self._signal.woken, LOOK - PAUSE, self._clock)
         finally:
             self._looking = None
             self._version = ""
-
-    async def _tell(self, version: str) -> None:
-        if version != self._version:
-            async with self._changed:
-                self._version = version
-                self._changed.notify_all()
 
     async def close(self) -> None:
         """End every stream."""

@@ -1,27 +1,17 @@
-"""Sends what is due, one segment at a time and account, and the worker that keeps doing so."""
+"""Sends what is due, until it is told to stop."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from callrail_relay.clock import Clock, until_woken
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
-from callrail_relay.domain.events import (
-    AccountPaused,
-    AccountWaits,
-    AttemptStarted,
-    EventHook,
-    LateResult,
-    MessageHeld,
-    ProgramFailed,
-    SentTwice,
-    StoreFailed,
-    ignore,
-)
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.message import Reason
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
@@ -34,36 +24,28 @@ from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.reconciliation import Reconciliation, attempt_finished, settle_abandoned, tell
 
 LEASE_CHECK = timedelta(seconds=15)
-"""How often to look for attempts that nobody finished; what is due else wakes delivery by itself."""
+"""How often to look for attempts that were left open; whatever else is due wakes delivery by itself."""
 
 STORE_RETRY = timedelta(seconds=1)
 STALE = timedelta(seconds=5)
 """
-How old a claim may be when its text leaves. A lease outlasts the time-outs by more than this; a text that
-left later could be given up, and its successors sent, while it is on its way.
+How old a claim may be when its text is sent. A lease outlasts the time-outs by more than this; a text sent
+later could be given up, and its successors sent, while it is on its way.
 """
 
 NEVER_LEFT = NotSent("the store did not answer in time, so the text did not leave.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
 
-def nothing() -> None:
-    """Nobody is to be told."""
-
-
 class Sender(Protocol):
-    """What sends one segment. It is called once for each attempt, and answers with what came of it."""
+    """Sends one segment. Called once for each attempt."""
 
     async def send_text(self, route: Route, recipient: str, content: str) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPolicy:
-    """
-    The rules of a claim and of looking up, and how many texts may be under way at one time.
-
-    Without ``lookups`` an unknown outcome is left to a person.
-    """
+    """What claims and look-ups obey; without ``lookups`` an unknown outcome is left to a person."""
 
     claim: ClaimPolicy
     lookups: LookupPolicy | None
@@ -71,11 +53,7 @@ class DeliveryPolicy:
 
 
 class Delivery:
-    """
-    The worker of one process.
-
-    Several may work on one store, on one machine or several: only the claim keeps them apart.
-    """
+    """The sender of one process. Several may work on one store: only the claim keeps them apart."""
 
     def __init__(
         self,
@@ -107,7 +85,7 @@ class Delivery:
         self._stopping = False
         self._leases_checked_at: float | None = None
         self._lease_ends_at: datetime | None = None
-        self._unsettled: Callable[[], None] = nothing
+        self._unsettled: Callable[[], None] = lambda: None
         self._closed = closed
 
     def open(self, account_ids: Collection[str]) -> None:
@@ -115,12 +93,8 @@ class Delivery:
         self._closed -= frozenset(account_ids)
         self.wake()
 
-    async def run(self, *, unsettled: Callable[[], None] = nothing) -> None:
-        """
-        Deliver until ``stop`` is called; then let what is under way finish, and return.
-
-        *unsettled* is called when there may be an outcome to look up.
-        """
+    async def run(self, *, unsettled: Callable[[], None] = lambda: None) -> None:
+        """Deliver until ``stop`` is called; *unsettled* is told that there may be an outcome to look up."""
         self._unsettled = unsettled
         self._running = True
         try:
@@ -141,11 +115,7 @@ class Delivery:
         self._woken.set()
 
     async def turn(self) -> datetime | None:
-        """
-        Start every attempt that may start now, and return when the next one may.
-
-        None if only a new text, or the end of an attempt, can change anything.
-        """
+        """Start every attempt that may start now; return when the next one may, if that is known."""
         await self._settle_abandoned()
         await self._settle_unsent()
         while self._has_room():
@@ -159,7 +129,7 @@ class Delivery:
 
     async def _claim(self) -> ClaimResult:
         """Take the next segment, if there is one, and start to send it."""
-        # Its place is taken before it is known whether there is one: others may look at the same time.
+        # Its place is taken first: others may look at the same time.
         self._sending += 1
         self._claiming += 1
         began = self._clock.monotonic()
@@ -177,12 +147,14 @@ class Delivery:
             self._claiming -= 1
         for held in result.held:
             codes = tuple(reason.code for reason in held.reasons)
-            self._hook(MessageHeld(message_id=held.message_id, reasons=codes))
+            self._hook(events.MessageHeld(message_id=held.message_id, reasons=codes))
         if result.claim is None:
             self._sending -= 1
         else:
             self._open.add(result.claim.attempt_id)
-            self._start(self._attempt(result.claim, began))
+            task = asyncio.create_task(self._attempt(result.claim, began))
+            self._under_way.add(task)
+            task.add_done_callback(self._finished)
         return result
 
     async def settle(self) -> None:
@@ -191,14 +163,13 @@ class Delivery:
             await asyncio.wait(self._under_way)
 
     async def _turn_or_wait(self) -> timedelta:
-        """One turn, and how long to wait until the next one; longer when the store fails."""
         try:
             wake_at = await self.turn()
         except Unavailable as error:
-            self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+            self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
         except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
-            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
+            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         now = self._clock.now()
         waits = [instant - now for instant in (wake_at, self._lease_ends_at) if instant is not None]
@@ -206,19 +177,13 @@ class Delivery:
 
     async def _settle_abandoned(self) -> None:
         """Settle attempts that were left open: at the start our own, later those whose lease ran out."""
-        now = self._clock.monotonic()
-        at_start = self._leases_checked_at is None
-        # One that is known to end now is not waited for: this turn was taken for it.
+        now, checked_at = self._clock.monotonic(), self._leases_checked_at
         one_ends = self._lease_ends_at is not None and self._lease_ends_at <= self._clock.now()
-        if (
-            self._leases_checked_at is not None
-            and now - self._leases_checked_at < LEASE_CHECK.total_seconds()
-            and not one_ends
-        ):
+        if checked_at is not None and now - checked_at < LEASE_CHECK.total_seconds() and not one_ends:
             return
         if await settle_abandoned(
             self._store,
-            node=self._node if at_start else None,
+            node=self._node if checked_at is None else None,
             interval=self._policy.claim.recipient_interval,
             random=self._random,
             hook=self._hook,
@@ -231,11 +196,9 @@ class Delivery:
             self._lease_ends_at = await self._store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
-        """
-        Take back attempts of ours that the store made and could not tell us of: they were certainly not sent.
-        """
+        """Take back our attempts that the store made and could not tell us of: certainly not sent."""
+        # What is being claimed now is not known to us yet.
         if not self._unsure or self._claiming:
-            # What is being claimed now is not known to us yet.
             return
         recorded = await self._store.write(
             record.settle_unsent,
@@ -249,24 +212,18 @@ class Delivery:
         for one in recorded:
             self._hook(attempt_finished(one))
 
-    def _start(self, attempt: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(attempt)
-        self._under_way.add(task)
-        task.add_done_callback(self._finished)
-
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # The attempt stays open; when its lease is over it is settled as unknown.
-            self._hook(ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
+            self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=self._policy.claim.lease))
         self.wake()
 
     async def _attempt(self, claim: Claim, began: float) -> None:
+        account_id = claim.route.account_id
         self._hook(
-            AttemptStarted(
-                message_id=claim.message_id, account_id=claim.route.account_id, position=claim.position
-            )
+            events.AttemptStarted(message_id=claim.message_id, account_id=account_id, position=claim.position)
         )
         try:
             stale = self._clock.monotonic() - began >= STALE.total_seconds()
@@ -274,18 +231,18 @@ class Delivery:
         finally:
             self._sending -= 1
         recorded, _ = await asyncio.gather(self._record(claim, outcome), self._go_on())
-        # Only now: what was sent, and could not be recorded, must never be taken for what nobody sent.
+        # Only now: what was sent, and could not be recorded, must never be taken for unsent.
         self._open.discard(claim.attempt_id)
         match recorded:
             case None:
-                self._hook(LateResult(message_id=claim.message_id, outcome=outcome.kind))
+                self._hook(events.LateResult(message_id=claim.message_id, outcome=outcome.kind))
             case Settled():
                 tell(self._hook, recorded)
             case RecordResult():
                 self._tell(recorded)
 
     async def _go_on(self) -> None:
-        """Take the next segment in the commit that records this one's outcome, where there is more to do."""
+        """Take the next segment in the commit that records this one's outcome."""
         if self._unsure or not (self._running and self._has_room()):
             return
         with contextlib.suppress(Exception):
@@ -295,16 +252,11 @@ class Delivery:
     async def _send(self, claim: Claim) -> Outcome:
         try:
             return await self._sender.send_text(claim.route, claim.recipient, claim.content)
-        except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text either
+        except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> RecordResult | Settled | None:
-        """
-        Write the outcome, again and again while the store fails.
-
-        It gives up only if the relay is to stop and the lease is over: the attempt is then settled as
-        unknown, like that of a process that died.
-        """
+        """Write the outcome, again and again; given up if the relay stops and the lease is over."""
         give_up_at = self._clock.now() + self._policy.claim.lease
         while True:
             try:
@@ -317,7 +269,7 @@ class Delivery:
                     lookups=self._policy.lookups,
                 )
             except Unavailable as error:
-                self._hook(StoreFailed(reason=str(error), retry_in=STORE_RETRY))
+                self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
                 if self._stopping and self._clock.now() >= give_up_at:
                     raise
                 await self._clock.sleep(STORE_RETRY.total_seconds())
@@ -327,16 +279,15 @@ class Delivery:
         if isinstance(recorded.outcome, Unknown):
             self._unsettled()
         if recorded.twice:
-            self._hook(SentTwice(message_id=recorded.message_id))
+            self._hook(events.SentTwice(message_id=recorded.message_id))
         if recorded.settled is not None:
             tell(self._hook, recorded.settled)
         before, after = recorded.account_before, recorded.account
         if after.paused_since is not None and before.paused_since is None:
-            self._hook(AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
+            self._hook(events.AccountPaused(account_id=after.id, reason=_code(after.paused_reason)))
         if after.wait_until is not None and after.wait_until != before.wait_until:
-            self._hook(
-                AccountWaits(account_id=after.id, until=after.wait_until, reason=_code(after.wait_reason))
-            )
+            reason = _code(after.wait_reason)
+            self._hook(events.AccountWaits(account_id=after.id, until=after.wait_until, reason=reason))
 
 
 def _code(reason: Reason | None) -> str:
@@ -344,7 +295,7 @@ def _code(reason: Reason | None) -> str:
 
 
 class TaskGroup:
-    """Delivery, reconciliation and what else there is, started and stopped together."""
+    """Delivery and the tasks beside it, started and stopped together."""
 
     def __init__(
         self,
@@ -357,13 +308,12 @@ class TaskGroup:
         self._delivery = delivery
         self._poll_now = poll_now
         self._reconciliation = reconciliation
-        self._others: tuple[PeriodicTask, ...] = (reconciliation, *others)
+        self._others = (reconciliation, *others)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; what is under way then finishes first."""
         await asyncio.gather(
-            self._delivery.run(unsettled=self._reconciliation.wake),
-            *(other.run() for other in self._others),
+            self._delivery.run(unsettled=self._reconciliation.wake), *(other.run() for other in self._others)
         )
 
     async def poll_now(self) -> bool:

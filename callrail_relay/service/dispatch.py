@@ -1,7 +1,7 @@
 """Delivering some messages now, and saying how they ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,12 +24,11 @@ from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.operations import Operations
 
 LOOK = timedelta(seconds=0.1)
-"""How often to look how far the messages are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """How a message ended, or why it did not in time: None when it was sent."""
+    """How a message ended; ``fault`` is why it wasn't sent in time."""
 
     message: Message
     fault: RelayError | None = None
@@ -40,7 +39,7 @@ class DeliveryResult:
 
 
 class Dispatch:
-    """Delivers from the outbox until some of its messages have ended, or cannot end in time."""
+    """Delivers from the outbox until certain messages have ended, or cannot end in time."""
 
     def __init__(self, operations: Operations, worker: TaskGroup, clock: Clock) -> None:
         self._operations = operations
@@ -48,11 +47,7 @@ class Dispatch:
         self._clock = clock
 
     async def deliver(
-        self,
-        message_ids: Sequence[str],
-        *,
-        timeout: timedelta,
-        told: Callable[[int], None] = lambda _: None,
+        self, message_ids: Sequence[str], *, timeout: timedelta, told: Callable[[int], None] = lambda _: None
     ) -> list[DeliveryResult]:
         """
         Return how each message ended, in the order asked for. Raises Unavailable if the store fails.
@@ -64,26 +59,23 @@ class Dispatch:
         async with _running(self._worker):
             while True:
                 messages = await self._read(message_ids)
-                standings = await self._standings()
                 now = self._clock.now()
-                ended = sum(_ended(one, standings, deadline) for one in messages)
+                ended = sum(_ended(one, standing, deadline) for one, standing in messages)
                 told(ended - done)
                 done = ended
                 if now >= deadline or ended == len(messages):
                     break
                 await self._clock.sleep(LOOK.total_seconds())
         # Read once more: what was under way has been recorded by now.
-        standings = await self._standings()
         return [
-            DeliveryResult(message=one, fault=_fault(one, _standing(one, standings)))
-            for one in await self._read(message_ids)
+            DeliveryResult(message=one, fault=_fault(one, standing))
+            for one, standing in await self._read(message_ids)
         ]
 
-    async def _read(self, message_ids: Sequence[str]) -> list[Message]:
-        return [(await self._operations.find(id_))[0] for id_ in message_ids]
-
-    async def _standings(self) -> dict[str, AccountStatus]:
-        return {one.account.id: one for one in await self._operations.standings()}
+    async def _read(self, message_ids: Sequence[str]) -> list[tuple[Message, AccountStatus | None]]:
+        messages = [(await self._operations.find(id_))[0] for id_ in message_ids]
+        standings = {one.account.id: one for one in await self._operations.standings()}
+        return [(one, standings.get(one.route.account_id) if one.route else None) for one in messages]
 
 
 @asynccontextmanager
@@ -96,8 +88,8 @@ async def _running(worker: TaskGroup) -> AsyncIterator[None]:
         await task
 
 
-def _ended(message: Message, standings: dict[str, AccountStatus], deadline: datetime) -> bool:
-    """Whether a message is done, or certainly cannot leave before *deadline*."""
+def _ended(message: Message, standing: AccountStatus | None, deadline: datetime) -> bool:
+    """Whether a message is done, or certainly can't be sent before *deadline*."""
     if message.status is Status.UNKNOWN:
         looks = [attempt.look_at for segment in message.segments for attempt in segment.attempts]
         return all(look_at is None or look_at > deadline for look_at in looks)
@@ -105,19 +97,14 @@ def _ended(message: Message, standings: dict[str, AccountStatus], deadline: date
         return True
     if any(segment.status is Status.SENDING for segment in message.segments):
         return False
-    standing = _standing(message, standings)
     if standing is None or standing.account.paused_since is not None:
         return True
     frees = (standing.account.wait_until, standing.hour.free_at, standing.day.free_at)
     return any(free_at is not None and free_at > deadline for free_at in frees)
 
 
-def _standing(message: Message, standings: Mapping[str, AccountStatus]) -> AccountStatus | None:
-    return standings.get(message.route.account_id) if message.route else None
-
-
 def _fault(message: Message, standing: AccountStatus | None) -> RelayError | None:
-    """Why the message is not sent, as a fault with its exit code; None when it is."""
+    """Why the message isn't sent; None when it is."""
     why = explain_all(message.reasons)
     match message.status:
         case Status.SENT:
@@ -135,7 +122,7 @@ def _fault(message: Message, standing: AccountStatus | None) -> RelayError | Non
 
 
 def _still_waiting(message: Message, standing: AccountStatus | None) -> RelayError:
-    """Why an open message does not leave now: by how its account stands, then by its own latest attempt."""
+    """Why an open message isn't sent now: by its account, then by its own latest attempt."""
     attempts = [attempt for segment in message.segments for attempt in segment.attempts]
     latest = attempts[-1] if attempts else None
     why = explain_all(message.reasons) or "Others are before it."

@@ -1,4 +1,4 @@
-"""Whether all is well: what ``doctor`` and ``/readyz`` check, and what ``status`` and the dashboard judge."""
+"""The checks of ``doctor``, ``/readyz`` and the dashboard."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,7 +20,7 @@ from callrail_relay.service.background import Refused, uncounted
 from callrail_relay.service.operations import Operations
 
 PROBE_INTERVAL = timedelta(seconds=1)
-"""How old an answer about the store may be: anyone may ask for it, and must not keep the disk busy."""
+"""How old an answer about the store may be: anyone may ask, and must not keep the disk busy."""
 
 
 class Condition(StrEnum):
@@ -46,8 +46,6 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """What all checks found."""
-
     findings: tuple[CheckResult, ...]
 
     @property
@@ -87,26 +85,21 @@ Check = Callable[[], Awaitable[str]]
 
 async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
     """Run every check, whatever the ones before it found."""
-    return HealthReport(findings=tuple([await _run_check(name, check) for name, check in checks]))
-
-
-async def _run_check(name: str, check: Check) -> CheckResult:
-    try:
-        return CheckResult(name=name, condition=Condition.OK, detail=await check())
-    except CheckWarning as worry:
-        return CheckResult(name=name, condition=Condition.WARNING, detail=str(worry))
-    except RelayError as error:
-        return CheckResult(
-            name=name, condition=Condition.FAILED, detail=str(error), exit_code=error.exit_code
-        )
+    findings = []
+    for name, check in checks:
+        exit_code = 0
+        try:
+            condition, detail = Condition.OK, await check()
+        except CheckWarning as warning:
+            condition, detail = Condition.WARNING, str(warning)
+        except RelayError as error:
+            condition, detail, exit_code = Condition.FAILED, str(error), error.exit_code
+        findings.append(CheckResult(name=name, condition=condition, detail=detail, exit_code=exit_code))
+    return HealthReport(findings=tuple(findings))
 
 
 class StoreProbe:
-    """
-    Whether the store can be written now: it is written, at most once in PROBE_INTERVAL.
-
-    If any other write failed since, it cannot. *refused* is told of faults that no one else tells of.
-    """
+    """Whether the store can be written now. *refused* is told of faults that are reported nowhere else."""
 
     def __init__(self, store: Store, clock: Clock, refused: Refused = uncounted) -> None:
         self._store = store
@@ -117,6 +110,7 @@ class StoreProbe:
         self._writable = False
 
     async def writable(self) -> bool:
+        """Write to the store, at most once in PROBE_INTERVAL; False also if any other write failed since."""
         async with self._lock:
             now = self._clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
@@ -140,7 +134,7 @@ NO_SPACE = 20 * 1024 * 1024
 ANSWER_AGE = timedelta(minutes=15)
 CLOCK_MARGIN = timedelta(minutes=1)
 POLL_MARGIN = timedelta(minutes=5)
-"""How much later than it should a look for replies may come: a look takes a while, and may wait its turn."""
+"""How late a poll for replies may be: it takes a while, and may wait its turn."""
 
 
 async def check_store(store: Store, probe: StoreProbe) -> str:
@@ -160,14 +154,11 @@ async def check_store(store: Store, probe: StoreProbe) -> str:
 
 async def check_relay(store: Store) -> str:
     """A ``serve`` works on the store now."""
-    running = await store.running()
-    if not running:
+    if not (nodes := (await store.running()).nodes):
         raise Unavailable(
             "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
         )
-    if len(running.nodes) == 1:
-        return "The relay is running."
-    return f"The relay is running on {len(running.nodes)} servers."
+    return "The relay is running." if len(nodes) == 1 else f"The relay is running on {len(nodes)} servers."
 
 
 def check_space(free_bytes: int, directory: str) -> str:
@@ -230,11 +221,7 @@ async def _check_route(discovery: Discovery, route: Route) -> None:
 
 
 class Remembered:
-    """
-    A check that asks CallRail, asked again only when its good answer is ANSWER_AGE old.
-
-    CallRail counts these requests too, and a monitor may ask every few seconds.
-    """
+    """A check that asks CallRail, made again only when its good answer is ANSWER_AGE old."""
 
     def __init__(self, check: Check, clock: Clock) -> None:
         self._check = check
@@ -242,7 +229,6 @@ class Remembered:
         self._answer: tuple[str, datetime] | None = None
 
     def forget(self) -> None:
-        """Ask anew the next time."""
         self._answer = None
 
     async def __call__(self) -> str:
@@ -282,27 +268,21 @@ def check_replies(
             "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
             "`callrail-relay configure --webhooks`, or set replies.poll_every."
         )
-    told = (
-        f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
-        if signing_keys
-        else ""
-    )
-    passed = f"They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
+    known = f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
+    warned = True
     if polled is None:
-        raise CheckWarning(
-            _joined(told, "Whether they still come can't be tried; replies.poll_every looks as well.", passed)
-        )
-    if last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
+        words = "Whether they still come can't be tried; replies.poll_every looks as well."
+    elif last_poll is None or now - last_poll > polled * 2 + POLL_MARGIN:
         never = "Replies haven't been read yet" if last_poll is None else "Replies were last read long ago"
-        raise CheckWarning(
-            _joined(told, f"{never}: a running relay does it every {_minutes(polled)}.", passed)
-        )
-    looked = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
-    return _joined(told, looked, passed)
-
-
-def _joined(*sentences: str) -> str:
-    return " ".join(sentence for sentence in sentences if sentence)
+        words = f"{never}: a running relay does it every {_minutes(polled)}."
+    else:
+        warned = False
+        words = f"Replies were read {_minutes(now - last_poll)} ago, and are every {_minutes(polled)}."
+    passed = f" They are passed on to {plural(forwarded, 'channel')}." if forwarded else ""
+    sentences = f"{known} {words}{passed}" if signing_keys else f"{words}{passed}"
+    if warned:
+        raise CheckWarning(sentences)
+    return sentences
 
 
 def _minutes(span: timedelta) -> str:

@@ -1,19 +1,12 @@
 """Taking texts in: read, map, judge, store. Nothing here waits for CallRail."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain import guards
-from callrail_relay.domain.events import (
-    EventHook,
-    MessageAccepted,
-    PingReceived,
-    RepeatReceived,
-    SubmissionAccepted,
-    ignore,
-)
+from callrail_relay.domain import events, guards
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.mapper import (
     Accepted,
     MappedText,
@@ -33,14 +26,12 @@ from callrail_relay.outbox import accept
 from callrail_relay.outbox.store import Store
 
 SavedFile = tuple[bytes, Sequence[MappedText]]
-"""A saved file as it came, and the drafts in it."""
+"""A saved file as it came, and the texts in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """
-    What a submission became. A ping has no messages and isn't stored; a repeated one has the first one's id.
-    """
+    """What a submission became. A ping has no messages; a repeated one has the first one's id."""
 
     submission_id: str
     accepted: tuple[Accepted, ...] = ()
@@ -50,18 +41,12 @@ class Intake:
     """The way in, the same for the webhook, ``send`` and ``replay``."""
 
     def __init__(
-        self,
-        store: Store,
-        policy: MappingPolicy,
-        *,
-        clock: Clock,
-        random: Random,
-        hook: EventHook = ignore,
+        self, store: Store, policy: MappingPolicy, *, clock: Clock, random: Random, hook: EventHook = ignore
     ) -> None:
         self._store = store
         self._clock = clock
-        self._random = random
         self._hook = hook
+        self._new_id: Callable[[], str] = lambda: uuid7(clock.now(), random)
         self._mapper = Mapper(policy, self._new_id)
         self._max_characters = policy.max_characters
         self._last_request = clock.now(), clock.awake()
@@ -78,7 +63,7 @@ class Intake:
         self._notice_sleep()
         id_ = self._new_id()
         if is_ping(body, query):
-            self._hook(PingReceived())
+            self._hook(events.PingReceived())
             return Receipt(submission_id=id_)
         raw = RawSubmission(
             id=id_,
@@ -96,7 +81,7 @@ class Intake:
             submission = self._mapper.give_up(raw, error)
             accepted = await self._store.accept(submission)
         if isinstance(accepted, Repeated):
-            self._hook(RepeatReceived(submission_id=accepted.submission_id))
+            self._hook(events.RepeatReceived(submission_id=accepted.submission_id))
             return Receipt(submission_id=accepted.submission_id)
         return self._received(submission, accepted)
 
@@ -111,11 +96,7 @@ class Intake:
         return planned
 
     async def accept_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Receipt]:
-        """
-        Store saved files together, or none of them; leave out texts that the store has, unless *force*.
-
-        Raises Unavailable.
-        """
+        """Store saved files, or none; leave out texts of the store, unless *force*. Raises Unavailable."""
         return await self._accept(self._saved(files, force=force))
 
     async def plan_saved(self, files: Iterable[SavedFile], *, force: bool) -> list[Planned]:
@@ -132,8 +113,20 @@ class Intake:
         ]
 
     def _received(self, submission: NewSubmission, accepted: Sequence[Accepted]) -> Receipt:
-        self._tell(submission.id, submission.source, accepted)
-        return Receipt(submission_id=submission.id, accepted=tuple(accepted))
+        id_, source = submission.id, submission.source
+        new = [one for one in accepted if one.duplicate_of is None]
+        if new:
+            self._hook(events.SubmissionAccepted(submission_id=id_, source=source, messages=len(new)))
+        elif source is Source.WEBHOOK:
+            self._hook(events.PingReceived())
+        for one in new:
+            reasons = tuple(reason.code for reason in one.verdict.reasons)
+            self._hook(
+                events.MessageAccepted(
+                    message_id=one.message_id, submission_id=id_, status=one.status, reasons=reasons
+                )
+            )
+        return Receipt(submission_id=id_, accepted=tuple(accepted))
 
     async def _plan(self, batch: Sequence[NewSubmission]) -> list[Planned]:
         results = await self._store.rehearse(accept.accept, batch)
@@ -145,23 +138,3 @@ class Intake:
         now, still_awake = self._last_request
         if guards.slept(now - last, still_awake - awake):
             self._mapper.woke_at = self._store.clock.now() - guards.NOTICED_WITHIN
-
-    def _tell(self, submission_id: str, source: Source, accepted: Iterable[Accepted]) -> None:
-        new = [one for one in accepted if one.duplicate_of is None]
-        if not new:
-            if source is Source.WEBHOOK:
-                self._hook(PingReceived())
-            return
-        self._hook(SubmissionAccepted(submission_id=submission_id, source=source, messages=len(new)))
-        for one in new:
-            self._hook(
-                MessageAccepted(
-                    message_id=one.message_id,
-                    submission_id=submission_id,
-                    status=one.status,
-                    reasons=tuple(reason.code for reason in one.verdict.reasons),
-                )
-            )
-
-    def _new_id(self) -> str:
-        return uuid7(self._clock.now(), self._random)

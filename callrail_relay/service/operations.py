@@ -1,8 +1,9 @@
-"""A person's word: look at texts, approve, cancel, pause, resume; and how all stands."""
+"""What a person can look at and decide: texts, accounts and opt-outs."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from callrail_relay.domain.account import Window
@@ -31,14 +32,13 @@ PORTION = 200
 
 CANCELLABLE = (Status.HELD, Status.QUEUED, Status.UNKNOWN, Status.FAILED)
 
-
 FAILED_LATELY = timedelta(days=1)
-"""How long a failed text is among what waits for a person; nobody can put right what is long past."""
+"""How long a failed text counts as waiting for a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """How all stands: the facts of the verdict, and how many messages have each status."""
+    """The facts of the verdict, and how many messages have each status."""
 
     facts: Facts
     counts: dict[Status, int]
@@ -51,7 +51,7 @@ class StatusReport:
         return replace(self, facts=replace(self.facts, failed_checks=checks))
 
     def document(self) -> dict[str, Any]:
-        """The report as programs read it: the keys of ``status --json``."""
+        """The keys of ``status --json``."""
         return {
             "relay": self.facts.running.document(),
             "accounts": [_standing_document(standing) for standing in self.facts.standings],
@@ -62,34 +62,23 @@ class StatusReport:
 
 def _standing_document(standing: AccountStatus) -> dict[str, Any]:
     account = standing.account
-    paused = None
-    if account.paused_since is not None:
-        paused = {
-            "since": instant(account.paused_since),
-            "reason": account.paused_reason and says(account.paused_reason),
-        }
-    waits = None
-    if account.wait_until is not None:
-        waits = {
-            "until": instant(account.wait_until),
-            "reason": account.wait_reason and says(account.wait_reason),
-        }
+
+    def entry(name: str, at: datetime | None, reason: Reason | None) -> dict[str, Any] | None:
+        return None if at is None else {name: instant(at), "reason": reason and says(reason)}
+
+    def window(one: Window) -> dict[str, Any]:
+        return {"used": one.used, "allowed": one.allowed, "free_at": instant(one.free_at)}
+
     return {
         "account_id": account.id,
-        "paused": paused,
-        "waits": waits,
-        "hour": _window_document(standing.hour),
-        "day": _window_document(standing.day),
+        "paused": entry("since", account.paused_since, account.paused_reason),
+        "waits": entry("until", account.wait_until, account.wait_reason),
+        "hour": window(standing.hour),
+        "day": window(standing.day),
     }
 
 
-def _window_document(window: Window) -> dict[str, Any]:
-    return {"used": window.used, "allowed": window.allowed, "free_at": instant(window.free_at)}
-
-
 class Operations:
-    """What a person may ask and decide."""
-
     def __init__(
         self,
         store: Store,
@@ -99,15 +88,10 @@ class Operations:
         tracking_numbers: Sequence[str] = (),
     ) -> None:
         """*mapping* is how a held request is mapped again."""
+        self.account_ids = account_ids
         self._store = store
-        self._account_ids = account_ids
         self._tracking_numbers = tracking_numbers
         self._mapping = mapping
-
-    @property
-    def account_ids(self) -> Sequence[str]:
-        """The accounts of the settings."""
-        return self._account_ids
 
     async def status(self) -> StatusReport:
         counts = await self._store.read(queries.count_by_status)
@@ -122,14 +106,19 @@ class Operations:
             running=await self._store.running(),
             standings=tuple(await self.standings()),
             waiting=await self._store.read(history.read_waiting, now - FAILED_LATELY),
-            contacts=await self._store.read(presence.read_contacts, self._account_ids),
+            contacts=await self._store.read(presence.read_contacts, self.account_ids),
         )
 
     async def standings(self) -> list[AccountStatus]:
-        """How each account stands, without counting all messages."""
-        standings = await self._store.read(queries.read_standings, self._account_ids, self._mapping.limits)
+        """How each account stands, without waits that are over."""
+        standings = await self._store.read(queries.read_standings, self.account_ids, self._mapping.limits)
         now = await self._store.now()
-        return [_without_past_waits(standing, now) for standing in standings]
+        return [
+            replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
+            if one.account.wait_until is not None and one.account.wait_until <= now
+            else one
+            for one in standings
+        ]
 
     async def list_messages(self, wanted: MessageFilter) -> list[Message]:
         return await self._shown(await self._store.read(queries.list_messages, wanted))
@@ -161,28 +150,24 @@ class Operations:
         *approvable* leaves out those to people who opted out, which can't be approved.
         """
         found = await self.find(id_)
-        alike = [
-            other for message in found for other in await self._store.read(decisions.held_alike, message.id)
-        ]
-        if not alike:
+
+        async def alike(*, approvable: bool) -> list[str]:
+            read, held = self._store.read, decisions.held_alike
+            ids = [await read(held, message.id, approvable=approvable) for message in found]
+            return list(dict.fromkeys(chain.from_iterable(ids)))
+
+        if not (all_alike := await alike(approvable=False)):
             raise NotAllowed(f"Text {found[0].id} is not held as a mass text; leave out --same-wording.")
         if not approvable:
-            return list(dict.fromkeys(alike))
-        chosen = [
-            other
-            for message in found
-            for other in await self._store.read(decisions.held_alike, message.id, approvable=True)
-        ]
-        if not chosen:
+            return all_alike
+        if not (chosen := await alike(approvable=True)):
             raise NotAllowed(
                 "None of these texts can be approved: all of the people opted out. Cancel the texts instead."
             )
-        return list(dict.fromkeys(chosen))
+        return chosen
 
     async def opt_out_recipient(self, id_: str, reason: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """
-        Opt the person of a text out of texts from its number, and cancel it. Raises NotFound, NotAllowed.
-        """
+        """Opt the person of a text out of its number's texts, and cancel it. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             if message.route is None or message.recipient is None:
                 raise _not_allowed(message, "answered so", "complete")
@@ -190,7 +175,7 @@ class Operations:
         return await self.cancel(id_, actor)
 
     async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
-        """Let held texts leave, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
+        """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
         for message in await self.find(id_):
             _require_complete(message)
             self._require_room(message)
@@ -207,7 +192,7 @@ class Operations:
         texts that are held so. Raises NotFound, NotAllowed.
         """
         found = await self.find(id_)
-        lacking = [message for message in found if _lacks_something(message)]
+        lacking = [one for one in found if one.status is Status.HELD and not one.is_complete]
         if not lacking:
             raise _not_remappable(found[0])
         stored = await self._store.read(decisions.read_submission, lacking[0].submission_id)
@@ -246,9 +231,8 @@ class Operations:
             return
         if await self._store.read(opt_outs.is_opted_out, message.route.tracking_number, message.recipient):
             raise NotAllowed(
-                f"Text {message.id} cannot be approved: the person opted out of texts from this number. "
-                "When they "
-                "agree again, take them off the list with `callrail-relay opt-outs remove` first."
+                f"Text {message.id} cannot be approved: the person opted out of texts from this number. When "
+                "they agree again, take them off the list with `callrail-relay opt-outs remove` first."
             )
 
     async def opt_outs(self) -> list[OptOut]:
@@ -264,38 +248,30 @@ class Operations:
     async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
-        """
-        Add an imported list to ours; return how many entries are new. Existing entries aren't changed.
-
-        *told* is called with the number of people done since the last call.
-        """
+        """Add a list; people without a number count for all of ours. *told* is given how many are done."""
         now = await self._store.now()
         ours = await self._our_numbers()
         added = 0
         for start in range(0, len(people), PORTION):
             portion = people[start : start + PORTION]
-            added += await self._store.write(opt_outs.add_opt_outs, self._entries(portion, ours, now))
+            entries = [
+                OptOut(
+                    tracking_number=number,
+                    recipient=one.recipient,
+                    reason=one.reason,
+                    created_at=one.created_at or now,
+                )
+                for one in portion
+                for number in ([one.tracking_number] if one.tracking_number else ours)
+            ]
+            added += await self._store.write(opt_outs.add_opt_outs, entries)
             told(len(portion))
         return added
 
     async def _our_numbers(self) -> list[str]:
         """Those of the settings, and those that were named with `send --from`."""
-        named = await self._store.read(opt_outs.known_numbers, self._account_ids)
+        named = await self._store.read(opt_outs.known_numbers, self.account_ids)
         return list(dict.fromkeys([*self._tracking_numbers, *(route.tracking_number for route in named)]))
-
-    @staticmethod
-    def _entries(people: Sequence[ListedPerson], ours: Sequence[str], now: datetime) -> list[OptOut]:
-        """One entry for each person and number; a person without a number is on the list for all of ours."""
-        return [
-            OptOut(
-                tracking_number=number,
-                recipient=one.recipient,
-                reason=one.reason,
-                created_at=one.created_at or now,
-            )
-            for one in people
-            for number in ([one.tracking_number] if one.tracking_number else ours)
-        ]
 
     async def remove_opt_out(self, recipient: str, tracking_number: str | None) -> int:
         """Take a person off the list; says of how many numbers they were on it. Raises NotFound."""
@@ -321,20 +297,18 @@ class Operations:
 
     async def pause(self, account_id: str | None, reason: str) -> list[str]:
         """Accept texts and send none, for one account or all; returns which. Raises NotFound."""
-        ids = await self._accounts(account_id)
-        for one in ids:
+        for one in (ids := await self._accounts(account_id)):
             await self._store.write(decisions.pause, one, reason)
         return ids
 
     async def resume(self, account_id: str | None) -> list[str]:
         """Send again, for one account or all; returns which. Raises NotFound."""
-        ids = await self._accounts(account_id)
-        for one in ids:
+        for one in (ids := await self._accounts(account_id)):
             await self._store.write(decisions.resume, one)
         return ids
 
     async def _accounts(self, account_id: str | None) -> list[str]:
-        known = list(dict.fromkeys([*self._account_ids, *await self._store.read(decisions.known_accounts)]))
+        known = list(dict.fromkeys([*self.account_ids, *await self._store.read(decisions.known_accounts)]))
         if account_id is None:
             return known
         if account_id not in known:
@@ -346,9 +320,8 @@ class Operations:
     async def _shown(self, messages: Sequence[Message]) -> list[Message]:
         """The messages with what they wait for, and with the segments that a text will be cut into."""
         waiting = any(message.status in OPEN for message in messages)
-        standings = await self.standings() if waiting else []
-        by_account = {standing.account.id: standing for standing in standings}
-        return [self._with_plan(message, by_account) for message in messages]
+        standings = {one.account.id: one for one in await self.standings()} if waiting else {}
+        return [self._with_plan(message, standings) for message in messages]
 
     def _with_plan(self, message: Message, standings: Mapping[str, AccountStatus]) -> Message:
         if not message.segments:
@@ -358,13 +331,17 @@ class Operations:
         if message.status not in OPEN or under_way or message.route is None:
             return message
         account_id = message.route.account_id
-        if account_id not in self._account_ids:
-            return replace(message, reasons=(*message.reasons, _foreign(account_id)))
-        reasons = (*message.reasons, *wait_reasons(standings[account_id]), *_behind(message))
-        return replace(message, reasons=reasons)
+        reasons = [*message.reasons]
+        if account_id not in self.account_ids:
+            reasons.append(Reason("foreign_account", {"account_id": account_id}))
+        else:
+            reasons += _wait_reasons(standings[account_id])
+            if message.blocked_until is not None:
+                reasons.append(Reason("behind_unknown", {"until": instant(message.blocked_until)}))
+        return replace(message, reasons=tuple(reasons))
 
 
-def wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
+def _wait_reasons(standing: AccountStatus) -> tuple[Reason, ...]:
     """What keeps the texts of an account waiting, and until when; nothing if they only take turns."""
     account = standing.account
     if account.paused_since is not None:
@@ -384,35 +361,11 @@ def _cause(reason: Reason | None) -> dict[str, Any]:
     return {} if reason is None else {"cause": reason.document()}
 
 
-def _behind(message: Message) -> tuple[Reason, ...]:
-    if message.blocked_until is None:
-        return ()
-    return (Reason("behind_unknown", {"until": instant(message.blocked_until)}),)
-
-
-def _without_past_waits(standing: AccountStatus, now: datetime) -> AccountStatus:
-    account = standing.account
-    if account.wait_until is None or account.wait_until > now:
-        return standing
-    return replace(standing, account=replace(account, wait_until=None, wait_reason=None))
-
-
-def _foreign(account_id: str) -> Reason:
-    return Reason("foreign_account", {"account_id": account_id})
-
-
-def _lacks_something(message: Message) -> bool:
-    """Whether a message is held since its request could not be mapped."""
-    return message.status is Status.HELD and not message.is_complete
-
-
 def _not_remappable(message: Message) -> NotAllowed:
-    if message.status is Status.HELD:
-        return NotAllowed(
-            f"Message {message.id} is on hold for another reason than its mapping: "
-            f"{explain_all(message.reasons)}"
-        )
-    return _not_allowed(message, "mapped again", "held")
+    if message.status is not Status.HELD:
+        return _not_allowed(message, "mapped again", "held")
+    why = explain_all(message.reasons)
+    return NotAllowed(f"Message {message.id} is on hold for another reason than its mapping: {why}")
 
 
 def _require_complete(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""What the dashboard, ``status`` and metrics show of the store."""
+"""What the dashboard and metrics show of the store."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -26,7 +26,6 @@ OPT_OUTS = 200
 """Opt-outs that a page shows at most."""
 
 BUBBLES = 60
-
 RECENT = timedelta(hours=26)
 PAST_LASTS = timedelta(minutes=1)
 
@@ -43,22 +42,18 @@ class PastArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NowReport:
-    """How all stands now."""
-
     facts: Facts
     overview: Overview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneText:
-    """One text with all that is known of it."""
-
     message: Message
     history: TextHistory
 
 
 class History:
-    """Reading for people: nothing here changes anything, and nothing costs more in a larger store."""
+    """Reading for pages: nothing here changes anything, and nothing costs more in a larger store."""
 
     def __init__(self, store: Store, operations: Operations) -> None:
         self._store = store
@@ -66,7 +61,7 @@ class History:
         self._past: PastArrivals | None = None
 
     async def now(self, arrivals_since: datetime) -> NowReport:
-        """How all stands, and what came in since *arrivals_since*."""
+        """The facts of the verdict, and what came in since *arrivals_since*."""
         standings = tuple(await self._operations.standings())
         now = await self._store.now()
         past = await self._past_arrivals(now, arrivals_since)
@@ -103,7 +98,7 @@ class History:
         return past
 
     async def for_person(self) -> int:
-        """How many texts wait for a person."""
+        """Return how many texts wait for a person."""
         return await self._store.read(store_history.count_for_person, self._store.clock.now() - FAILED_LATELY)
 
     async def page(self, wanted: TextFilter) -> TextPage:
@@ -124,20 +119,19 @@ class History:
         )
 
     async def opt_outs(self) -> list[OptOut]:
-        """The newest opt-outs."""
         return await self._store.read(opt_outs.list_opt_outs, OPT_OUTS)
 
     async def marker(self) -> str:
-        """Words that are others after every change."""
+        """Return a text that differs after every change."""
         return await self._store.read(store_history.read_marker)
 
 
 OPT_OUTS_AGE = timedelta(minutes=5)
-"""How old the number of opt-outs may be: it takes a look at the whole list, which only ever grows."""
+"""How old the number of opt-outs may be: counting reads the whole list."""
 
 
 class StatsReader:
-    """Reads what metrics show of the store on every request, so that every node gives the same answer."""
+    """Reads what metrics show of the store."""
 
     def __init__(self, store: Store, facts: Callable[[], Awaitable[Facts]], clock: Clock) -> None:
         self._store = store
@@ -147,14 +141,8 @@ class StatsReader:
 
     async def read(self) -> StoreStats:
         """Raises Unavailable."""
-        return StoreStats(
-            facts=await self._facts(),
-            counts=await self._store.read(queries.read_counts),
-            opt_outs=await self._count_opt_outs(),
-        )
-
-    async def _count_opt_outs(self) -> int:
+        facts, counts = await self._facts(), await self._store.read(queries.read_counts)
         now = self._clock.monotonic()
         if self._opt_outs is None or now - self._opt_outs[0] >= OPT_OUTS_AGE.total_seconds():
             self._opt_outs = now, await self._store.read(queries.count_opt_outs)
-        return self._opt_outs[1]
+        return StoreStats(facts=facts, counts=counts, opt_outs=self._opt_outs[1])

@@ -1,4 +1,4 @@
-"""Whether the public URL leads to this relay: asked through that address, and remembered for a while."""
+"""Whether the public URL leads to this relay."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ from callrail_relay.service.health import CheckWarning
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)
-"""How long a good result, and a bad one, count as one of now where a page or a monitor asks often."""
+"""How long a good result, and a bad one, counts as recent."""
 
 Fetch = Callable[[str], Awaitable[Answer]]
 """Gets a URL. Raises NoAnswer."""
@@ -47,13 +47,11 @@ class Checked:
 
 
 class PublicAddress:
-    """
-    The public URL of a relay. *listener* is where a proxy or tunnel on this computer finds its ``serve``.
-    """
+    """The public URL. *listener* is where a proxy or tunnel on this computer finds the ``serve``."""
 
     def __init__(self, url: str | None, store: Store, fetch: Fetch, *, clock: Clock, listener: str) -> None:
         self.url = url
-        self._store = store
+        self.store = store
         self._fetch = fetch
         self._clock = clock
         self._listener = listener
@@ -62,20 +60,21 @@ class PublicAddress:
     async def check(self) -> str:
         """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
         try:
-            detail = await self._check()
-        except RelayError as error:
-            self.last = Checked(at=self._clock.monotonic(), detail=str(error), error=error)
-            raise
-        self.last = Checked(at=self._clock.monotonic(), detail=detail)
+            detail, error = await self._check(), None
+        except RelayError as failed:
+            detail, error = str(failed), failed
+        self.last = Checked(at=self._clock.monotonic(), detail=detail, error=error)
+        if error is not None:
+            raise error
         return detail
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
         last = self.last
-        if last is None:
-            return await self.check()
-        age = timedelta(seconds=self._clock.monotonic() - last.at)
-        if age >= (EVERY if last.error is None else AGAIN):
+        if (
+            last is None
+            or self._clock.monotonic() - last.at >= (AGAIN if last.error else EVERY).total_seconds()
+        ):
             return await self.check()
         if last.error is not None:
             raise last.error
@@ -91,24 +90,26 @@ class PublicAddress:
         error = self.last.error
         if error is None or isinstance(error, FromInside):
             return PublicUrl(url=self.url, answered=True)
-        # A worry is what could not be tried from here.
+        # A warning is what could not be tried from here.
         answered = None if isinstance(error, CheckWarning) else False
         return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
 
     async def _check(self) -> str:
         url = self.require_url()
-        secret, nonce = (
-            await self._store.write(relay_secrets.read_relay_secret, new_secret()),
-            secrets.token_urlsafe(24),
-        )
+        secret = await self.store.write(relay_secrets.read_relay_secret, new_secret())
+        nonce = secrets.token_urlsafe(24)
         answer: Answer | NoAnswer
         try:
             answer = await self._fetch(f"{url}/healthz?probe={nonce}")
         except NoAnswer as error:
             answer = error
         reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
-        if not reached:
-            await self._require_running()
+        # Without a relay the URL can't lead to it.
+        if not reached and not await self.store.running():
+            raise CheckWarning(
+                f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
+                "`callrail-relay serve`, then run this again."
+            )
         why = proves_nothing(answer.addresses)
         if why is not None:
             raise (FromInside if reached else CheckWarning)(
@@ -139,22 +140,14 @@ class PublicAddress:
         except BadPublicUrl as error:
             raise SettingsError(f"server.public_url can't be right. {error}") from error
 
-    async def _require_running(self) -> None:
-        """Raises CheckWarning unless a relay runs on this store: without one the URL can't lead to it."""
-        if not await self._store.running():
-            raise CheckWarning(
-                f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
-                "`callrail-relay serve`, then run this again."
-            )
-
 
 class PublicAddressWatch(PeriodicTask):
-    """Checks the public URL while a relay runs, and tells when the result changes."""
+    """Checks the public URL while a relay runs, and reports when the result changes."""
 
     look = EVERY
 
     def __init__(self, address: PublicAddress, clock: Clock, hook: EventHook = ignore) -> None:
-        super().__init__(clock, hook)
+        super().__init__(address.store, clock=clock, hook=hook)
         self._address = address
         self._reached: bool | None = None
 

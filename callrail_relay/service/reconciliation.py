@@ -1,9 +1,4 @@
-"""
-Settling unknown outcomes by looking into CallRail's conversations.
-
-An attempt that was under way when its process died may have reached CallRail: it is settled as unknown and
-looked up, like one whose answer was lost, before anyone considers sending it again.
-"""
+"""Settling unknown outcomes, also of a process that died, by reading CallRail's conversations."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,15 +6,9 @@ from random import Random
 from typing import Protocol
 
 from callrail_relay.clock import Clock
+from callrail_relay.domain import events
 from callrail_relay.domain.delivery import RecordResult
-from callrail_relay.domain.events import (
-    AttemptFinished,
-    EventHook,
-    LookupFailed,
-    OutcomeFound,
-    SentTwice,
-    ignore,
-)
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.reconcile import DueLookup, FailedLookup, Lookup, LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
@@ -38,11 +27,7 @@ class ConversationReader(Protocol):
 
 
 class Reconciliation(PeriodicTask):
-    """
-    Looks up unknown outcomes as they become due, one after another.
-
-    A look-up changes nothing at CallRail: one that is dropped is made again later.
-    """
+    """Looks up unknown outcomes as they become due, one after another."""
 
     def __init__(
         self,
@@ -54,21 +39,14 @@ class Reconciliation(PeriodicTask):
         hook: EventHook = ignore,
         settled: Callable[[], None] = lambda: None,
     ) -> None:
-        """
-        *settled* is called after each look-up: whether it found the text or was the last one, later texts to
-        that person may leave now.
-        """
-        super().__init__(clock, hook)
-        self._store = store
+        """*settled* is called after each look-up, which may let later texts to that person be sent."""
+        super().__init__(store, clock=clock, hook=hook)
         self._reader = reader
         self._policy = policy
         self._settled = settled
         self._begun: DueLookup | None = None
 
     async def turn(self) -> datetime | None:
-        """
-        Do every look-up that is due, and return when the next one is. Raises Unavailable if the store fails.
-        """
         while not self._stopping:
             due = await self._store.write(store_lookups.claim_lookup, self._policy, self._begun)
             self._begun = None
@@ -88,7 +66,7 @@ class Reconciliation(PeriodicTask):
         )
         if isinstance(lookup, FailedLookup):
             await self._store.write(store_lookups.record_failed_lookup, due, lookup, self._policy)
-            self._hook(LookupFailed(message_id=due.message_id, reason=lookup.detail))
+            self._hook(events.LookupFailed(message_id=due.message_id, reason=lookup.detail))
         else:
             for settled in await self._store.write(store_lookups.record_lookup, due, lookup, self._policy):
                 tell(self._hook, settled)
@@ -96,10 +74,10 @@ class Reconciliation(PeriodicTask):
 
 
 def tell(hook: EventHook, settled: Settled) -> None:
-    """Say what was found out about a message; loudly, where CallRail took it twice."""
-    hook(OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
+    """Report what was found out about a message, and if CallRail took it twice."""
+    hook(events.OutcomeFound(message_id=settled.message_id, status=settled.status, detail=settled.detail))
     if settled.twice:
-        hook(SentTwice(message_id=settled.message_id))
+        hook(events.SentTwice(message_id=settled.message_id))
 
 
 async def settle_abandoned(
@@ -111,23 +89,19 @@ async def settle_abandoned(
     hook: EventHook,
     lookups: LookupPolicy | None = None,
 ) -> bool:
-    """
-    Settle every attempt whose lease ran out, and at the start of *node* each one that it left open.
-
-    Returns whether there was any, so that it is looked up now. Raises Unavailable.
-    """
-    settled = await store.write(
+    """Settle attempts whose lease ran out, at *node*'s start all its own; return whether there were any."""
+    abandoned = await store.write(
         record.settle_abandoned, node=node, interval=interval, random=random, lookups=lookups
     )
-    for recorded in settled:
+    for recorded in abandoned:
         hook(attempt_finished(recorded))
         if recorded.settled is not None:
             tell(hook, recorded.settled)
-    return bool(settled)
+    return bool(abandoned)
 
 
-def attempt_finished(recorded: RecordResult) -> AttemptFinished:
-    return AttemptFinished(
+def attempt_finished(recorded: RecordResult) -> events.AttemptFinished:
+    return events.AttemptFinished(
         message_id=recorded.message_id,
         account_id=recorded.account.id,
         position=recorded.position,

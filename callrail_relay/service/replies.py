@@ -8,21 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.events import (
-    EventHook,
-    ForwardFailed,
-    MaybeOptedOut,
-    OptedIn,
-    OptedOut,
-    OptOutUnplaced,
-    RepliesNotRead,
-    ReplyForwarded,
-    ReplyReceived,
-    SendingUnpolled,
-    SentByOthers,
-    WebhookNotUnderstood,
-    ignore,
-)
+from callrail_relay.domain import events
+from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.inbound import (
     CallRailText,
     Direction,
@@ -46,13 +33,13 @@ from callrail_relay.service.tokens import SigningKeys
 SIGNATURE_HEADER = "Signature"
 
 EVENT = "event"
-"""The name, in the query of the URLs that we register, of which webhook it is."""
+"""The query parameter of the URLs that we register; its values are EVENTS."""
 
 EVENTS = {"received": Direction.IN, "sent": Direction.OUT}
 
 
 class InboundTexts:
-    """The one way in for what CallRail tells, by webhook and by poll: stored, acted on, and reported."""
+    """Takes texts from webhooks and polls: stored, acted on, and reported."""
 
     def __init__(
         self,
@@ -62,7 +49,7 @@ class InboundTexts:
         hook: EventHook = ignore,
         arrived: Callable[[], None] = lambda: None,
     ) -> None:
-        """*arrived* is called after a new text: it may let others be sent, and a reply is to be passed on."""
+        """*arrived* is called after each new text."""
         self._store = store
         self._policy = policy
         self._hook = hook
@@ -79,22 +66,20 @@ class InboundTexts:
         if text.settled is not None:
             tell(self._hook, text.settled)
         if text.by_others:
-            self._hook(SentByOthers(resource_id=text.key, account_id=text.account_id))
+            self._hook(events.SentByOthers(resource_id=text.key, account_id=text.account_id))
         if text.direction is Direction.IN:
-            self._hook(ReplyReceived(resource_id=text.key, account_id=text.account_id))
+            self._hook(events.ReplyReceived(resource_id=text.key, account_id=text.account_id))
         if text.opted_out:
-            self._hook(OptedOut(resource_id=text.key, people=text.opted_out))
+            self._hook(events.OptedOut(resource_id=text.key, people=text.opted_out))
         if text.doubted:
-            self._hook(MaybeOptedOut(resource_id=text.key, people=text.doubted))
+            self._hook(events.MaybeOptedOut(resource_id=text.key, people=text.doubted))
         if text.keyword is OptKeyword.STOP and not text.people:
-            self._hook(OptOutUnplaced(resource_id=text.key))
+            self._hook(events.OptOutUnplaced(resource_id=text.key))
         if text.opted_in:
-            self._hook(OptedIn(resource_id=text.key))
+            self._hook(events.OptedIn(resource_id=text.key))
 
 
 class CallRailWebhooks:
-    """Takes CallRail's webhooks."""
-
     def __init__(
         self,
         texts: InboundTexts,
@@ -114,12 +99,7 @@ class CallRailWebhooks:
     async def take(
         self, body: bytes, *, signature: str | None, content_type: str | None, event: str | None = None
     ) -> bool:
-        """
-        Take a webhook's body as it came; False if CallRail did not sign it, and nothing was read.
-
-        What CallRail signed is never refused: it sends nothing twice, and after too many refusals it
-        stops sending. What cannot be read is told to a person. Raises Unavailable when the store fails.
-        """
+        """Take a body; False, and nothing is read, only if CallRail did not sign it. Raises Unavailable."""
         refusal = await self._keys.refusal(body, signature)
         if refusal is not None:
             self._refused(f"{refusal} on CallRail's webhook")
@@ -127,13 +107,13 @@ class CallRailWebhooks:
         try:
             text = self._read(body, content_type)
             if text is None:
-                self._hook(WebhookNotUnderstood(reason="It tells of no text."))
+                self._hook(events.WebhookNotUnderstood(reason="It tells of no text."))
             else:
                 await self._texts.ingest([text], EVENTS.get(event or ""))
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - a fault of ours is no reason to be sent no more
-            self._hook(WebhookNotUnderstood(reason=type(error).__name__))
+        except Exception as error:  # noqa: BLE001 - a refusal would stop CallRail's webhooks
+            self._hook(events.WebhookNotUnderstood(reason=type(error).__name__))
         return True
 
 
@@ -142,7 +122,7 @@ LEASE = timedelta(minutes=5)
 
 
 class ForwardChannels(Protocol):
-    """Where replies go. Each channel may be told again; what it does with that is its own affair."""
+    """Where replies go. Each channel may be told the same reply again."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -156,10 +136,9 @@ class Forwarding(PeriodicTask):
     def __init__(
         self, store: Store, channels: ForwardChannels, *, clock: Clock, hook: EventHook = ignore
     ) -> None:
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._channels = channels
-        # Of a reply that some channels took: those that did not. Forgotten with this process.
+        # Of a reply that some channels took: those that did not. Not kept after a restart.
         self._left: dict[str, list[str]] = {}
 
     async def turn(self) -> datetime | None:
@@ -167,35 +146,30 @@ class Forwarding(PeriodicTask):
         while (due_at := await self._store.read(store_replies.next_forward)) is not None:
             if due_at > await self._store.now():
                 break
-            forward = await self._store.write(store_replies.claim_forward, LEASE)
-            if forward is None:
+            if (forward := await self._store.write(store_replies.claim_forward, LEASE)) is None:
                 break
             await self._pass_on(forward)
         return due_at
 
     async def _pass_on(self, forward: Forward) -> None:
-        names = self._left.pop(forward.resource_id, [*self._channels.names])
+        id_ = forward.resource_id
+        names = self._left.pop(id_, [*self._channels.names])
         failed = await self._channels.pass_on(forward.title, forward.words, names)
-        if not failed:
-            await self._store.write(store_replies.end_forward, forward.resource_id, None)
-            self._hook(ReplyForwarded(resource_id=forward.resource_id))
-            return
-        retry_at = forward.retry_at(await self._store.now())
+        retry_at = forward.retry_at(await self._store.now()) if failed else None
         if retry_at is not None:
-            self._left[forward.resource_id] = failed
-        await self._store.write(store_replies.end_forward, forward.resource_id, retry_at)
-        self._hook(
-            ForwardFailed(
-                resource_id=forward.resource_id,
-                channels=tuple(failed),
-                tries=forward.tries,
-                retry_at=retry_at,
+            self._left[id_] = failed
+        await self._store.write(store_replies.end_forward, id_, retry_at)
+        if failed:
+            channels, tries = tuple(failed), forward.tries
+            self._hook(
+                events.ForwardFailed(resource_id=id_, channels=channels, tries=tries, retry_at=retry_at)
             )
-        )
+        else:
+            self._hook(events.ReplyForwarded(resource_id=id_))
 
 
 class ReplyReader(Protocol):
-    """What reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
+    """Reads replies. It changes nothing at CallRail, and a fault is part of its answer."""
 
     async def find_replies(self, account_id: str, company_id: str, *, since: datetime) -> SeenReplies: ...
 
@@ -207,14 +181,14 @@ FIRST_RETRY = timedelta(seconds=10)
 """How soon a poll that failed is made again while texts wait for it."""
 
 COMMAND_WAITS = 10.0
-"""Seconds that a command which sends by itself takes for polling."""
+"""Seconds that a command takes to poll before it sends by itself."""
 
 
 class Polling(PeriodicTask):
     """
     Reads replies from CallRail's conversations at the start and every ``poll_every``; one of the nodes does.
 
-    An account's texts wait for its first poll: someone may have opted out while the relay was off.
+    An account's texts wait for its first poll: people may have opted out while the relay was off.
     """
 
     def __init__(
@@ -229,8 +203,7 @@ class Polling(PeriodicTask):
         opened: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         """*opened* is called with accounts whose texts may be sent from now on."""
-        super().__init__(clock, hook)
-        self._store = store
+        super().__init__(store, clock=clock, hook=hook)
         self._reader = reader
         self._policy = policy
         self._texts = texts
@@ -265,11 +238,7 @@ class Polling(PeriodicTask):
         return min(due_at, await self._store.now() + FIRST_RETRY / 10) if self._closed else due_at
 
     async def poll_now(self) -> bool:
-        """
-        Poll unless that was done within ``poll_every``, for at most COMMAND_WAITS seconds.
-
-        False if not all replies could be read.
-        """
+        """Poll unless that was done within ``poll_every``; False if not all replies could be read in time."""
         not_before = await self._store.now() - self._policy.every
         policy = replace(self._policy, not_before=not_before, retry=FIRST_RETRY)
         with contextlib.suppress(TimeoutError):
@@ -292,14 +261,12 @@ class Polling(PeriodicTask):
             # Also when this run ends, so that another one polls at once.
             await self._store.write(store_replies.end_poll, due.id, requests, well=fault is None)
         if fault is not None:
-            self._hook(RepliesNotRead(account_id=due.account_id, reason=fault))
+            self._hook(events.RepliesNotRead(account_id=due.account_id, reason=fault))
 
     async def _polled(self, policy: PollPolicy) -> frozenset[str]:
         """The accounts that were polled since ``not_before``, here or by another node."""
-        polled = await self._store.read(store_replies.last_polls, policy)
-        return frozenset(
-            one for one, at in polled.items() if policy.not_before is None or at >= policy.not_before
-        )
+        polled, since = await self._store.read(store_replies.last_polls, policy), policy.not_before
+        return frozenset(one for one, at in polled.items() if since is None or at >= since)
 
     def _open(self, account_ids: frozenset[str]) -> None:
         if account_ids:
@@ -309,5 +276,5 @@ class Polling(PeriodicTask):
     async def _open_late(self) -> None:
         await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
         for account_id in sorted(self._closed):
-            self._hook(SendingUnpolled(account_id=account_id))
+            self._hook(events.SendingUnpolled(account_id=account_id))
         self._open(self._closed)

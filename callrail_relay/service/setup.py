@@ -1,9 +1,4 @@
-"""
-Which account, company and number texts are sent from.
-
-A question holds what CallRail offers and decides what needs no person; the command that asks it shows the
-choices and puts what is left to a person.
-"""
+"""Which account, company and number texts are sent from."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from callrail_relay.domain.phone import BadPhone, normalise
-from callrail_relay.domain.routing import AccountEntry, CompanyEntry, Discovery, NumberEntry, Route
+from callrail_relay.domain.routing import Discovery, NumberEntry, Route
 from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
@@ -23,9 +18,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """
-    One thing to choose: what the settings will hold, what a person reads, and its other name if it has one.
-    """
+    """One thing to choose: what the settings will hold, what a person reads, and its other name, if any."""
 
     value: str
     words: str
@@ -33,13 +26,12 @@ class Choice:
 
     @property
     def line(self) -> str:
-        """For a list: the value, which is also what a flag takes, and the words."""
         return f"{self.value}  {self.words}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A choice that needed no question, and why, as words that end a sentence."""
+    """A choice that needed no question, and why."""
 
     choice: Choice
     because: str
@@ -47,11 +39,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """
-    Which *what* of *choices* it shall be; *option* answers it in advance.
-
-    *when_none* is the sentence for no choices at all: what is missing, and the remedy.
-    """
+    """Which of *choices*; *option* answers it in advance, *when_none* is the error if there are none."""
 
     what: str
     plural: str
@@ -60,16 +48,11 @@ class Question:
     when_none: str
 
     def in_advance(self, given: str | None) -> Answer | None:
-        """
-        The choice that was *given*, or the only one there is; None where a person must choose.
-
-        Raises RefusedByCallRail where there is none at all, or none such.
-        """
+        """The choice *given*, or the only one; None if a person must choose. Raises RefusedByCallRail."""
         if not self.choices:
             raise RefusedByCallRail(self.when_none)
         if given is not None:
-            choice = self.find(given)
-            if choice is None:
+            if (choice := self.find(given)) is None:
                 raise RefusedByCallRail(
                     f"This API key can use no {self.what} {given.strip()}; give {self.option} a listed one."
                 )
@@ -100,7 +83,14 @@ async def ask_for_account(discovery: Discovery) -> Question:
         what="account",
         plural="accounts",
         option="--account-id",
-        choices=tuple(_account(entry) for entry in await discovery.accounts()),
+        choices=tuple(
+            Choice(
+                entry.id,
+                f"{entry.name} (account number {entry.numeric_id})" if entry.numeric_id else entry.name,
+                alias=entry.numeric_id,
+            )
+            for entry in await discovery.accounts()
+        ),
         when_none=(
             "This API key sees no account. Make a key as a user of the account that texts are sent from, in "
             "CallRail's settings under API keys."
@@ -114,7 +104,7 @@ async def ask_for_company(discovery: Discovery, account_id: str) -> Question:
         what="company",
         plural="companies",
         option="--company-id",
-        choices=tuple(_company(entry) for entry in await discovery.companies(account_id)),
+        choices=tuple(Choice(entry.id, entry.name) for entry in await discovery.companies(account_id)),
         when_none=(
             f"Account {account_id} has no active company that this API key can see. Give the key's user "
             "access to it in CallRail, then run `callrail-relay configure` again."
@@ -138,11 +128,7 @@ async def ask_for_number(discovery: Discovery, account_id: str, company_id: str)
 
 
 def read_key(pasted: str) -> str:
-    """
-    The API key in what a person pasted, piped or typed: the key alone, or the header it is part of.
-
-    Raises SecretError.
-    """
+    """The API key in what a person pasted or typed: alone, or in its header. Raises SecretError."""
     text = pasted.strip(_BYTE_ORDER_MARK).strip()
     header = _HEADER.fullmatch(text)
     key = header[1].strip() if header else text
@@ -155,15 +141,6 @@ def read_key(pasted: str) -> str:
             "Copy the key again, and only the key."
         )
     return key
-
-
-def _account(entry: AccountEntry) -> Choice:
-    number = f" (account number {entry.numeric_id})" if entry.numeric_id else ""
-    return Choice(entry.id, f"{entry.name}{number}", alias=entry.numeric_id)
-
-
-def _company(entry: CompanyEntry) -> Choice:
-    return Choice(entry.id, entry.name)
 
 
 def _number(entry: NumberEntry) -> Choice:
@@ -187,9 +164,9 @@ async def find_sending_route(
     number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
     """
-    Where texts from *number* are sent from: *routes*, what was looked up before, else CallRail tells it.
+    Return the route of *number*: one of *routes*, one that was looked up before, or what CallRail says.
 
-    Raises UsageError where no account has such a number that can text, RefusedByCallRail, Unavailable.
+    Raises UsageError if no account has such a number that can text, RefusedByCallRail, Unavailable.
     """
     known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)

@@ -1,6 +1,7 @@
-"""The webhook's secret and CallRail's signing keys, as the running relay knows them."""
+"""The webhook's secret and CallRail's signing keys."""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -21,24 +22,20 @@ MOST_FORMER = 10
 """Former tokens that are kept while they are valid: the keyring of Windows holds no long text."""
 
 REREAD = timedelta(seconds=2)
-"""
-How often, at most, an unknown token makes us look whether there is a new one. Anybody can send unknown
-tokens; a new one that comes within this time of such a look is not known yet, so the time is short. Also
-how long a token may still open the webhook after it was ended.
-"""
+"""How often an unknown token makes us look for a new one; how long an ended one may still open."""
 
 ANSWER_IN = 2.0
 """Seconds to wait for the store to say which tokens ended; without an answer it stores no text either."""
 
 
 def new_token() -> str:
-    """256 random bits, fit for a URL."""
+    """Return 256 random bits, fit for a URL."""
     return secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookToken:
-    """A token, and until when it is valid; None stands for always."""
+    """A token, and until when it is valid; None is for ever."""
 
     value: str
     valid_until: datetime | None = None
@@ -105,12 +102,7 @@ class _Reread(Generic[T]):
 
 
 class HookTokens:
-    """
-    The tokens that open the webhook: the current one, and for a while those before it.
-
-    The store is asked which ones ended, since nothing else tells a node that a token it knows is no longer
-    valid.
-    """
+    """The tokens that open the webhook: the current one, and for a while those before it."""
 
     def __init__(
         self, tokens: Sequence[HookToken], read: ReadTokens, clock: Clock, read_ended: ReadEnded = none_ended
@@ -124,6 +116,7 @@ class HookTokens:
 
     async def opens(self, candidate: str) -> bool:
         """Whether *candidate* opens the webhook."""
+        # The store is asked which ones ended: nothing else tells a node that a token is no longer valid.
         if self._ended_is_old():
             await self._refresh_ended()
         return await self._tokens.until(lambda: self._knows(candidate))
@@ -143,11 +136,10 @@ class HookTokens:
             if not self._ended_is_old():
                 return
             try:
-                async with asyncio.timeout(ANSWER_IN):
-                    self._ended = await self._read_ended()
-            except (Unavailable, TimeoutError):
-                # The text cannot be stored either, and is refused with 503.
-                pass
+                # Without an answer the text can't be stored either, and is refused with 503.
+                with contextlib.suppress(Unavailable, TimeoutError):
+                    async with asyncio.timeout(ANSWER_IN):
+                        self._ended = await self._read_ended()
             finally:
                 self._ended_read_at = self._clock.monotonic()
 
@@ -158,7 +150,7 @@ Verify = Callable[[Iterable[str], bytes, str | None], bool]
 
 
 class SigningKeys:
-    """One key for each company, and two while one is replaced."""
+    """CallRail's keys: one for each company, and two while one is replaced."""
 
     def __init__(self, keys: Sequence[str], read: ReadKeys, verify: Verify, clock: Clock) -> None:
         self._keys = _Reread(keys, read, clock)

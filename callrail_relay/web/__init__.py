@@ -1,4 +1,1 @@
-"""
-The two listeners: ``public`` takes webhooks, ``private`` shows how all stands,
-``listener`` serves an app on a port.
-"""
+"""The two listeners: ``public`` takes webhooks, ``private`` has the dashboard and metrics."""

@@ -1,8 +1,4 @@
-"""
-Who may use the dashboard: a link from the terminal is good once, and opens a session.
-
-A session is a cookie that the relay signed. It is not stored here, so it outlives a restart.
-"""
+"""Who may use the dashboard: a link is good once and opens a session, which is a signed cookie."""
 
 import hashlib
 import hmac
@@ -21,16 +17,15 @@ from callrail_relay.clock import Clock
 COOKIE = "callrail_relay_session"
 
 IDLE = timedelta(hours=12)
-"""A session ends after this time without anything done; a page that updates itself is nothing done."""
+"""A session ends after this time without anything done; a page that updates itself doesn't count."""
 
 LONGEST = timedelta(days=7)
-"""A session ends after this time in any case."""
 
 RENEW_EVERY = timedelta(minutes=5)
-"""How often the cookie is renewed while a person works: a session may end so much earlier."""
+"""How often the cookie is renewed while a person works."""
 
 LINK_LASTS = timedelta(minutes=10)
-"""How long a link is good that was asked for while the relay runs; that of its start is good until used."""
+"""How long a link is good that was asked for later; that of the start is good until used."""
 
 MOST_LINKS = 20
 MOST_NOTICES = 200
@@ -41,16 +36,16 @@ LIVE_HEADER = "x-live"
 
 
 class SessionKey(Protocol):
-    """Where the key is kept that signs sessions."""
+    """Keeps the key that signs sessions."""
 
     def read(self) -> str: ...
 
     def replace(self) -> str:
-        """Make another key, under which no session of the former one goes on, and return it."""
+        """Make and return another key, which ends all sessions of the former one."""
 
 
 class MemoryKey:
-    """A key that ends with the relay, and its sessions with it."""
+    """A key that ends with the relay."""
 
     def __init__(self) -> None:
         self._key = new_key()
@@ -95,7 +90,7 @@ class Session:
 
 
 class Login:
-    """Links that are good once and end with the relay, and the sessions that they open."""
+    """Links that are good once, and the sessions that they open."""
 
     def __init__(self, clock: Clock, key: SessionKey | None = None) -> None:
         self._clock = clock
@@ -136,14 +131,13 @@ class Login:
         now = self._clock.monotonic()
         for token in [token for token, until in self._links.items() if until is not None and until <= now]:
             del self._links[token]
-        # In a time that does not tell how much of a token is right.
         wanted = given.encode("utf-8", "surrogateescape")
         return next((token for token in self._links if hmac.compare_digest(wanted, token.encode())), None)
 
     # Sessions
 
     def session(self, request: Request) -> Session | None:
-        """Return the session that a request belongs to, if it goes on."""
+        """Return the session of a request, if it goes on."""
         try:
             id_, began, seen = _serializer(self._key).loads(request.cookies.get(COOKIE, ""))
         except BadData:
@@ -152,7 +146,7 @@ class Login:
         return session if self.goes_on(session) else None
 
     def goes_on(self, session: Session) -> bool:
-        """Return whether a session has not ended by now. One from the future, by a clock set back, has."""
+        """Return whether a session has not ended. One from the future, by a clock set back, has."""
         now = self._clock.now().timestamp()
         return (
             session.key == self._key
@@ -163,7 +157,7 @@ class Login:
         )
 
     def renew(self, request: Request, response: Response, session: Session) -> None:
-        """Note in the cookie that a person did something, unless the page made the request by itself."""
+        """Renew the cookie, unless the page made the request by itself."""
         now = self._clock.now().timestamp()
         is_due = now - session.seen >= RENEW_EVERY.total_seconds()
         if is_due and LIVE_HEADER not in request.headers and self.goes_on(session):
@@ -195,7 +189,6 @@ class Login:
 
 
 def set_cookie(response: Response, session: Session) -> None:
-    """Hand a browser its session: no script reads it, and no other site's page sends it along."""
     response.set_cookie(COOKIE, session.cookie, httponly=True, samesite="strict", path="/")
 
 

@@ -34,12 +34,7 @@ CACHE_STATIC = "private, max-age=31536000, immutable"
 
 
 class PrivateGate:
-    """
-    Refuses requests under a foreign host name or from a foreign page, and adds headers that isolate ours.
-
-    A page elsewhere can make a browser ask for a name that leads to loopback (DNS rebinding); the Host
-    header gives that away.
-    """
+    """Refuses foreign host names (DNS rebinding) and foreign pages, and isolates our pages by headers."""
 
     def __init__(self, app: ASGIApp, *, host: str) -> None:
         self._app = app
@@ -50,7 +45,9 @@ class PrivateGate:
         if not _is_own_host(request.headers.get("host", ""), self._host):
             await PlainTextResponse("Misdirected Request", 421)(scope, receive, send)
             return
-        if not (_is_own_origin(request) and _is_own_site(request)):
+        changes = request.method not in ("GET", "HEAD")
+        foreign = request.headers.get("sec-fetch-site", "same-origin") != "same-origin"
+        if not _is_own_origin(request) or (changes and foreign):
             await PlainTextResponse("Forbidden", 403)(scope, receive, send)
             return
         static = request.url.path.startswith("/static/") and "v" in request.query_params
@@ -59,23 +56,26 @@ class PrivateGate:
             if message["type"] == "http.response.start":
                 kept = static and message["status"] == 200
                 own = HEADERS | {"Cache-Control": CACHE_STATIC if kept else CACHE}
-                message["headers"] = [
-                    *message["headers"],
-                    *((name.lower().encode(), value.encode()) for name, value in own.items()),
-                ]
+                added = [(name.lower().encode(), value.encode()) for name, value in own.items()]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
 def _is_own_host(header: str, host: str) -> bool:
-    name = header.rpartition(":")[0] if header.rpartition(":")[2].isdigit() else header
-    name = name.strip("[]").lower()
-    return name in ("localhost", host.lower()) or _is_address(name)
+    before, _, port = header.rpartition(":")
+    name = (before if port.isdigit() else header).strip("[]").lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in ("localhost", host.lower())
+    # Only names can be rebound.
+    return True
 
 
 def _is_own_origin(request: Request) -> bool:
-    """Whether the request comes from no page, as that of a program, or from one of this very listener."""
+    """Whether the request comes from no page, or from one of this listener."""
     origin = request.headers.get("origin")
     if origin is None:
         return True
@@ -83,30 +83,19 @@ def _is_own_origin(request: Request) -> bool:
     return scheme in ("http", "https") and host == request.headers.get("host", "").lower()
 
 
-def _is_own_site(request: Request) -> bool:
-    """Whether what changes something was sent by a page of this listener, as far as the browser says so."""
-    if request.method in ("GET", "HEAD"):
-        return True
-    return request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
-
-
-def _is_address(name: str) -> bool:
-    # An address as such cannot be rebound: only names can.
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def create_private_app(
     dashboard: Dashboard, *, host: str, loopback: bool, others: Sequence[BaseRoute] = ()
 ) -> Starlette:
     """The app of the private listener on *host*, with *others* beside the pages."""
+
+    async def readyz(_request: Request) -> Response:
+        report = await dashboard.examiner.recent()
+        return JSONResponse(report.document(), 503 if report.exit_code else 200)
+
     app = Starlette(
         routes=[
             *dashboard.routes(),
-            readiness_route(dashboard, loopback=loopback),
+            _monitored("/readyz", readyz, dashboard.login, loopback=loopback),
             *others,
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
@@ -117,16 +106,17 @@ def create_private_app(
     return app
 
 
-def readiness_route(dashboard: Dashboard, *, loopback: bool) -> Route:
-    """``/readyz``: on loopback without a login, anywhere else with one."""
+def _monitored(
+    path: str, answer: Callable[[Request], Awaitable[Response]], login: Login, *, loopback: bool
+) -> Route:
+    """A route for programs: on loopback without a login, anywhere else with one."""
 
-    async def readyz(request: Request) -> Response:
-        if not loopback and dashboard.login.session(request) is None:
-            return PlainTextResponse("Unauthorized", 401)
-        report = await dashboard.examiner.recent()
-        return JSONResponse(report.document(), 503 if report.exit_code else 200)
+    async def endpoint(request: Request) -> Response:
+        if loopback or login.session(request) is not None:
+            return await answer(request)
+        return PlainTextResponse("Unauthorized", 401)
 
-    return Route("/readyz", readyz)
+    return Route(path, endpoint)
 
 
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -134,12 +124,8 @@ Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 
 
 def metrics_route(scrape: Scrape, login: Login, *, loopback: bool) -> Route:
-    """``/metrics``: on loopback without a login, anywhere else with one."""
-
     async def metrics(request: Request) -> Response:
-        if not loopback and login.session(request) is None:
-            return PlainTextResponse("Unauthorized", 401)
         content, content_type = await scrape(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": content_type})
 
-    return Route("/metrics", metrics)
+    return _monitored("/metrics", metrics, login, loopback=loopback)

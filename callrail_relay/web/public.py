@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from starlette.applications import Starlette
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -29,18 +29,13 @@ MOST_ADDRESSES = 10_000
 
 
 class FailedSecrets:
-    """
-    How many wrong secrets each address tried in its present minute.
-
-    At most MOST_ADDRESSES are remembered, so that no flood can fill the memory. What is no address counts
-    as one: a proxy passes on whatever it was sent.
-    """
+    """How many wrong secrets each address tried in its present minute; MOST_ADDRESSES are remembered."""
 
     def __init__(self) -> None:
         self._minutes: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def too_many(self, address: str, now: float) -> bool:
-        """Note one more wrong secret; *now* is in seconds. Returns whether it is one too many in a minute."""
+        """Note one more wrong secret; return whether it is one too many. *now* is in seconds."""
         key = _network(address)
         began, count = self._minutes.pop(key, (now, 0))
         if now - began >= WINDOW.total_seconds():
@@ -52,14 +47,14 @@ class FailedSecrets:
 
 
 def _network(address: str) -> str:
-    """What one party can choose freely counts as one: a whole /64 of IPv6."""
+    """What one party can choose freely counts as one address: a whole /64 of IPv6."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return ""
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
-    # A listener on both sees IPv4 as a part of one /64.
+    # To a listener on both, all IPv4 is in one /64.
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
@@ -74,18 +69,12 @@ SLOWEST_BODY = 30.0
 RETRY_AFTER = "30"
 
 CLOSE = {"Connection": "close"}
-"""Goes with an answer that does not wait for the body, which could go on for ever."""
+"""Goes with an answer that does not wait for the body."""
 
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""
-By these a sender marks a request that it may send again: each has the same value whenever it does, and
-another for another request. X-Request-Id and the like do not: some senders use one for several requests.
-"""
+"""A sender that repeats a request repeats these; X-Request-Id and the like stand for several requests."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Writable = Callable[[], Awaitable[bool]]
-
-Prove = Callable[[str], str]
 
 _NONCE = re.compile(r"[\w-]{1,128}", re.ASCII)
 
@@ -95,10 +84,6 @@ Answered = Callable[[str, int, float], None]
 
 class BodyTooLarge(Exception):
     """A body went on beyond LARGEST_BODY."""
-
-
-class BodyMissing(ClientDisconnect):
-    """A body was announced, and none came."""
 
 
 class Gate:
@@ -111,7 +96,7 @@ class Gate:
         self._failed = FailedSecrets()
 
     async def refusal(self, token: str, request: Request, *, allowed: bool = True) -> Response | None:
-        """The answer to a request that is not let through, as one from an address that is not *allowed*."""
+        """The answer to a request that is not let through; *allowed* is whether its address may post."""
         if not allowed or not await self._tokens.opens(token):
             self._refused("wrong secret" if allowed else "not in server.allow_addresses")
             address = request.client.host if request.client else ""
@@ -133,18 +118,16 @@ class WebhookApp(ABC):
         self._allow_addresses = allow_addresses
 
     async def answer(self, token: str, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer a request whose path ends with *token*; returns the status of the answer."""
+        """Answer a request whose path ends with *token*; return the status of the answer."""
         try:
             response = await self._response(token, Request(scope, receive, send))
-        except asyncio.CancelledError:
-            # The listener stops, and has given the request its time.
+        except asyncio.CancelledError:  # the listener stops, and has given the request its time
             response = _unavailable(CLOSE)
         await response(scope, receive, send)
         return response.status_code
 
     async def _response(self, token: str, request: Request) -> Response:
-        refusal = await self.gate.refusal(token, request, allowed=self._allows(request))
-        if refusal is not None:
+        if refusal := await self.gate.refusal(token, request, allowed=self._allows(request)):
             return refusal
         try:
             async with asyncio.timeout(SLOWEST_BODY):
@@ -196,8 +179,7 @@ class Hook(WebhookApp):
         self._wake = wake
 
     async def take(self, request: Request, body: bytes) -> Response:
-        # Delivery is woken twice: now, so that it may claim the text in the commit that stores it, and after
-        # that commit, which it may have missed.
+        # Delivery is woken twice: so that it may claim the text in the commit that stores it, and after it.
         self._wake()
         receipt = await self._intake.accept_request(
             body,
@@ -209,16 +191,14 @@ class Hook(WebhookApp):
         )
         if receipt.accepted:
             self._wake()
-        return Taken(receipt.submission_id)
+        id_ = receipt.submission_id
+        # The shape of Zapier's Catch Hook, which IF3 knows.
+        content = f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}'
+        return Response(content, media_type="application/json")
 
 
 class CallRailHook(WebhookApp):
-    """
-    CallRail's own webhooks, "Text Message Received" and "Text Message Sent".
-
-    The list of addresses that may post is for IF3, which cannot sign: a list without CallRail's
-    addresses must not swallow a STOP.
-    """
+    """CallRail's own webhooks. They are signed, so the addresses that may post don't apply: a STOP counts."""
 
     name = "callrail"
 
@@ -237,36 +217,22 @@ class CallRailHook(WebhookApp):
         return PlainTextResponse("OK") if signed else PlainTextResponse("Unauthorized", 401)
 
 
-class Taken(Response):
-    """The 200 of a text that is on disk, in the shape of Zapier's Catch Hook, which IF3 knows."""
-
-    media_type = "application/json"
-
-    def __init__(self, id_: str) -> None:
-        super().__init__(f'{{"status":"success","id":"{id_}","request_id":"{id_}","attempt":"{id_}"}}')
-
-
 async def read_body(request: Request) -> bytes:
-    """The body, decompressed where it says that it is gzip and is. Raises BodyTooLarge, ClientDisconnect."""
+    """The body, decompressed if it is gzip. Raises BodyTooLarge, ClientDisconnect."""
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isdecimal() else 0
     if announced > LARGEST_BODY:
         raise BodyTooLarge
-    body = await _received(request)
-    if not body and (announced or "transfer-encoding" in request.headers):
-        # Whatever lost it on the way here, this request is no ping.
-        raise BodyMissing
-    if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
-        return _gunzipped(body)
-    return body
-
-
-async def _received(request: Request) -> bytes:
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > LARGEST_BODY:
             raise BodyTooLarge
+    if not body and (announced or "transfer-encoding" in request.headers):
+        # Whatever lost it on the way here, this request is no ping.
+        raise ClientDisconnect
+    if request.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
+        return _gunzipped(bytes(body))
     return bytes(body)
 
 
@@ -277,13 +243,11 @@ def _gunzipped(body: bytes) -> bytes:
         decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         try:
             plain += decompressor.decompress(rest, LARGEST_BODY + 1 - len(plain))
-        except zlib.error:
-            # Not gzip after all: kept as it is, and judged like any other body.
+        except zlib.error:  # not gzip after all
             return body
         if len(plain) > LARGEST_BODY:
             raise BodyTooLarge
-        if not decompressor.eof:
-            # Cut off: what is there is kept as it is, so that it is not taken for less than it was.
+        if not decompressor.eof:  # cut off: kept as it is, so that it isn't taken for less than it was
             return body
         rest = decompressor.unused_data
     return plain
@@ -301,23 +265,17 @@ AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, rang
 """What may stand behind the secret in a path, such as the end of the line that was copied along with it."""
 
 
-class _Rest(Convertor[str]):
+class _Rest(StringConvertor):
     """All that is left of a path, line breaks too."""
 
     regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("rest", _Rest())
 
 
 class _Measured:
-    """The ASGI app of a webhook; *answered* is told of each request, and of its path only the name."""
+    """The ASGI app of a webhook; *answered* is told of each request."""
 
     def __init__(self, hook: WebhookApp, clock: Clock, answered: Answered) -> None:
         self._hook = hook
@@ -337,16 +295,12 @@ class _Measured:
 def create_public_app(
     hook: Hook,
     callrail_hook: CallRailHook,
-    writable: Writable,
+    writable: Callable[[], Awaitable[bool]],
     clock: Clock,
     answered: Answered = lambda _hook, _status, _seconds: None,
-    prove: Prove | None = None,
+    prove: Callable[[str], str] | None = None,
 ) -> Starlette:
-    """
-    The app of the public listener; *writable* tells whether the store can be written now.
-
-    *prove* answers a nonce as only this relay can, so that its owner can tell where the public URL leads.
-    """
+    """The app of the public listener; *prove* answers a nonce as only this relay can."""
 
     async def healthz(request: Request) -> Response:
         status = 200 if await writable() else 503

@@ -1,4 +1,4 @@
-"""The two listeners: sockets, connections, the server's limits, and the look at whether it still answers."""
+"""Serves an app on a port, within limits for connections, and checks that it still answers."""
 
 import asyncio
 import contextlib
@@ -31,31 +31,25 @@ if sys.platform != "win32":
     import resource
 
 MOST_FILES = 65_536
-"""Open files to ask for: more than any relay needs, and a limit that other programs expect."""
+"""Open files to ask for: more than any relay needs."""
 
 PIPELINE_PAUSE = 0.005
-"""Seconds between two requests of a listener that came behind another one, before its answer."""
-
-MALFORMED = "not HTTP"
-"""Why a request is refused that cannot be parsed."""
-
+"""Seconds between two requests that came on a connection before the one before them was answered."""
 
 _CLOCK = SystemClock()
 
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> list[tuple[bytes, bytes]]:
-    """The header of that second, the same for all answers within it."""
     return [(b"date", formatdate(second, usegmt=True).encode())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
     """
-    How long a peer may take, in seconds, how large a request's head may be, in bytes, and how many
-    connections may be open.
+    How long a peer may take, how large a request's head may be, and how many connections may be open.
 
-    *peer_seconds* are more than a body may take, so that the app can answer a late one. *last_requests* are
+    *peer_seconds* is more than a body may take, so that the app can answer a late one. *last_requests* is
     the seconds that requests in progress get when the listener stops.
     """
 
@@ -67,11 +61,10 @@ class ConnectionLimits:
 
 class Connections(ServerState):
     """
-    The open connections of one listener, and those among them that wait for their peer: to send a whole
-    request, or to read an answer.
+    The open connections of one listener, and those that wait for their peer to send or to read.
 
-    A connection that waited for ``peer_seconds`` is dropped. When there are too many connections, the one
-    that has waited longest is dropped; one whose request is being answered never is.
+    One that waited for ``peer_seconds`` is dropped. If there are too many, the one that has waited longest
+    is dropped; one whose request is being answered never is.
     """
 
     def __init__(self, limits: ConnectionLimits, refused: Callable[[str], None]) -> None:
@@ -87,7 +80,6 @@ class Connections(ServerState):
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:  # uvicorn keeps it by a timer
-        """The date, computed when there is an answer to give."""
         return _date(int(_CLOCK.now().timestamp()))
 
     @default_headers.setter
@@ -95,7 +87,6 @@ class Connections(ServerState):
         pass
 
     def wait_for(self, connection: "LimitedProtocol") -> None:
-        """From now on *connection* waits for its peer."""
         self._waiting[connection] = connection.loop.time()
         self._waiting.move_to_end(connection)
         if self._timer is None:
@@ -105,11 +96,7 @@ class Connections(ServerState):
         self._waiting.pop(connection, None)
 
     def pipeline(self, connection: "LimitedProtocol") -> None:
-        """
-        Have the next request of *connection* answered when its turn comes.
-
-        Hardly any client sends a request before the last one was answered; all others go first.
-        """
+        """Answer the next request of *connection* when its turn comes: other connections go first."""
         self._pipelined[connection] = None
         if self._pace is None:
             self._pace = connection.loop.call_later(PIPELINE_PAUSE, self._answer_next, connection.loop)
@@ -126,7 +113,6 @@ class Connections(ServerState):
         self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
-        """Drop the connection that has waited longest if there are too many."""
         # If all others are being answered, the newest stays: only a flood leaves several that wait.
         if len(self.connections) > self._most and len(self._waiting) > 1:
             self._waiting.popitem(last=False)[0].transport.abort()
@@ -192,10 +178,10 @@ class LimitedProtocol(H11Protocol):
             self.server_state.stop_waiting(self)
 
     def send_400_response(self, msg: str) -> None:
-        self.server_state.refused(MALFORMED)
+        self.server_state.refused("not HTTP")
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            # The body of a request in progress broke off: its app is told that the client is gone.
+            # The body broke off: its app is told that the client is gone.
             cycle.disconnected = True
             cycle.message_event.set()
         # An answer may have begun, or must have no body, as one to HEAD.
@@ -209,7 +195,7 @@ class LimitedProtocol(H11Protocol):
     def _tidy(self) -> None:
         """Make a head acceptable to h11 that other servers accept."""
         came = self.conn.trailing_data[0]
-        tidy = tidy_head(came)
+        tidy = _tidy_head(came)
         if tidy != came:
             self.conn = h11.Connection(h11.SERVER, self.server_state.limits.head_bytes)
             # To h11, no data is the end of the connection, and uvicorn would ask for that end forever.
@@ -217,10 +203,10 @@ class LimitedProtocol(H11Protocol):
                 self.conn.receive_data(tidy)
 
 
-def tidy_head(head: bytes) -> bytes:
+def _tidy_head(head: bytes) -> bytes:
     """
-    *head* without the empty lines that some clients send after a body, without the address of a proxy's
-    client before the path, and with the bytes of its first line escaped that a URL cannot hold.
+    *head* without leading empty lines and without a host before the path, as proxies' clients send them, and
+    with the bytes of its first line escaped that a URL can't hold.
     """
     head = head.lstrip(b"\r\n")
     line, end, rest = head.partition(b"\n")
@@ -243,7 +229,7 @@ def most_connections(wanted: int) -> int:
 
 
 def _allow_files() -> int | None:
-    """Raise this process's limit of open files as far as it may, and return it; None if there is none."""
+    """Raise this process's limit of open files as far as allowed, and return it; None if there is none."""
     if sys.platform == "win32":
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -254,23 +240,17 @@ def _allow_files() -> int | None:
         return soft
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError):
-        # macOS names no limit although it has one.
+    except (OSError, ValueError):  # macOS names no limit although it has one
         return soft
     return wanted
 
 
 BACKLOG = 4096
-"""Connections that may wait to be taken."""
-
 ACCEPTED_AT_ONCE = 16
 """Connections to take in one turn of the loop, so that a burst of them waits neither long nor alone."""
 
 RECEIVE_BUFFER = 16_384
-"""
-Bytes of a connection that the operating system holds. So it bounds what one read brings: a body in chunks of
-one byte takes 10 µs for each 6 of them.
-"""
+"""Bytes of a connection that the operating system holds, and so what one read brings at most."""
 
 DEFAULT_LIMITS = ConnectionLimits()
 
@@ -295,12 +275,7 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     async def _accept(self, listening: socket.socket) -> None:
-        """
-        Take connections, whatever becomes of one of them.
-
-        asyncio's own server stops listening for good on Windows when one connection cannot be taken (CPython
-        issue 93821), and elsewhere logs a line for each that finds no file left.
-        """
+        """Take connections: asyncio's server stops after a failed one on Windows (CPython issue 93821)."""
         loop = asyncio.get_running_loop()
         for number in itertools.count(1):
             try:
@@ -317,13 +292,11 @@ class _Server(uvicorn.Server):
 
     async def _take(self, connection: socket.socket) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: LimitedProtocol(self.config, self._connections, {}), connection
+            )
         except OSError:
-            # It is gone again.
             connection.close()
-
-    def _protocol(self) -> LimitedProtocol:
-        return LimitedProtocol(self.config, self._connections, {})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for accepting in self._accepting:
@@ -332,11 +305,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def main_loop(self) -> None:
-        """Wait for the end, where uvicorn looks ten times a second whether it has come."""
+        """Wait for the end; uvicorn looks ten times a second whether it has come."""
         await self._ended.wait()
 
     def end(self) -> None:
-        """Take no more connections, and stop when what is under way is answered."""
         self.should_exit = True
         self._ended.set()
 
@@ -347,10 +319,10 @@ class _Server(uvicorn.Server):
 
 class Listener:
     """
-    One app on one port; the port is taken when the listener is made.
+    One app on one port, which is taken when the listener is made. Raises Unavailable if it is in use.
 
     *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* is told why a
-    connection or a request was refused before the app saw it. Raises Unavailable when the port is taken.
+    connection or a request was refused before the app saw it.
     """
 
     def __init__(
@@ -409,21 +381,18 @@ def _bind(host: str, port: int, setting: str) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # socket.create_server adds the address, which the sentence has already.
+        why = (error.strerror or str(error)).partition(" (while attempting")[0]
         raise Unavailable(
-            f"Port {port} on {host} can't be used ({_words(error)}). Stop the program that uses it, or set "
+            f"Port {port} on {host} can't be used ({why}). Stop the program that uses it, or set "
             f"{setting} to another port."
         ) from error
-    # For each connection that is taken from it: an answer's body goes out at once behind its head, and does
-    # not wait 40 ms for the other end to acknowledge that. asyncio sets this only for sockets that it opens.
+    # An answer's body goes out at once behind its head, and does not wait 40 ms for the other end to
+    # acknowledge that. asyncio sets this only for sockets that it opens.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     listening.settimeout(0)
     return listening
-
-
-def _words(error: OSError) -> str:
-    # socket.create_server adds the address, which stands in the sentence already.
-    return (error.strerror or str(error)).partition(" (while attempting")[0]
 
 
 ASK_EVERY = timedelta(seconds=30)
@@ -434,11 +403,7 @@ MOST_FAILURES = 3
 
 
 async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:
-    """
-    Ask the listener at *url* for its health, over TCP as a sender does, until it does not answer.
-
-    Any answer will do, a 503 too. Raises Unavailable.
-    """
+    """Ask the listener at *url* over TCP until it gives no answer of any kind. Raises Unavailable."""
     failures, problem = 0, ""
     while failures < MOST_FAILURES:
         await clock.sleep((ASK_AGAIN if failures else ASK_EVERY).total_seconds())
@@ -446,9 +411,8 @@ async def until_unanswered(url: str, clock: Clock, hook: EventHook) -> None:
         failures = failures + 1 if problem else 0
     hook(ListenerUnanswered(url=url, reason=problem))
     raise Unavailable(
-        f"The relay does not answer on its own port any more ({url}: {problem}), so it stops. "
-        "Nothing that was stored is lost. Start it again with `callrail-relay serve`; "
-        "a service does that by itself."
+        f"The relay does not answer on its own port any more ({url}: {problem}), so it stops. Nothing that "
+        "was stored is lost. Start it again with `callrail-relay serve`; a service does that by itself."
     )
 
 

@@ -1,7 +1,8 @@
-"""A person's word, given on a page: about one text, an account, or the list of opt-outs."""
+"""What a person decides on a page: about one text, an account, or the list of opt-outs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,23 +12,18 @@ from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.errors import NotAllowed, NotFound, RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.operations import CANCELLABLE, Operations
-from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.frame import Form, Frame, own_address
 
 RESENDABLE = (Status.UNKNOWN, Status.FAILED, Status.CANCELLED)
 REASON = "Added on the dashboard."
+NO_NUMBER = "There is no tracking number yet to opt out of. Run `callrail-relay configure`."
 ACTOR = Actor(name="a person on the dashboard")
-"""A link is for a browser: it does not tell whose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """
-    One thing that a person may say of a text.
-
-    ``question`` is asked first where it cannot be undone, and only of texts with one of ``asked_of``.
-    """
+    """One thing to do with a text; ``question`` is asked first of texts with one of ``asked_of``."""
 
     name: str
     label: str
@@ -42,18 +38,9 @@ class Verb:
 
 
 APPROVE = Verb(
-    name="approve",
-    label="Send anyway",
-    done="Queued to send.",
-    statuses=(Status.HELD,),
-    main=True,
+    name="approve", label="Send anyway", done="Queued to send.", statuses=(Status.HELD,), main=True
 )
-REMAP = Verb(
-    name="remap",
-    label="Retry",
-    done="Retried with the current settings.",
-    statuses=(Status.HELD,),
-)
+REMAP = Verb(name="remap", label="Retry", done="Retried with the current settings.", statuses=(Status.HELD,))
 RESEND = Verb(
     name="resend",
     label="Send again",
@@ -116,58 +103,45 @@ ALIKE = (APPROVE_ALIKE, CANCEL_ALIKE)
 def allowed(
     status: Status, source: Source, reasons: Iterable[Reason], *, complete: bool, opted_out: bool
 ) -> tuple[Verb, ...]:
-    """
-    What a person may say of a text with this status; *complete* where it could be sent at all, *opted_out*
-    where the person opted out.
-    """
+    """The buttons of a text; *complete* if it could be sent at all, *opted_out* if the person opted out."""
     codes = {reason.code for reason in reasons}
     left_out: set[Verb] = set()
     if "mass_text" not in codes:
         left_out |= set(ALIKE)
     if "maybe_opted_out" not in codes or opted_out:
         left_out.add(OPT_OUT)
-    if opted_out:
-        # Nothing lets it be sent while the person is on the list.
+    if opted_out or not complete:
         left_out |= {APPROVE, RESEND}
-    verbs = (verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
-    return tuple(verb for verb in verbs if _fits(verb, source, complete=complete))
-
-
-def _fits(verb: Verb, source: Source, *, complete: bool) -> bool:
-    if verb is REMAP:
-        return not complete and source is not Source.SEND
-    return complete or verb not in (APPROVE, RESEND)
+    if complete or source is Source.SEND:
+        left_out.add(REMAP)
+    return tuple(verb for verb in VERBS.values() if status in verb.statuses and verb not in left_out)
 
 
 class TextActions:
-    """Carries out what a person says of a text."""
-
     def __init__(
         self,
         frame: Frame,
         operations: Operations,
-        history: History,
         changed: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
         self._frame = frame
         self._operations = operations
-        self._history = history
         self._changed = changed
         self._wake = wake
 
     async def ask(self, request: Request, session: Session) -> Response:
-        """The page with the question that goes before what cannot be undone."""
+        """The page with a question."""
         verb = _verb(request)
-        [one, *_] = await self._history.text(request.path_params["id"])
-        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{one.message.id}")
-        alike = await self._alike(verb, one.message.id) if verb in ALIKE else []
+        [text, *_] = await self._operations.find(request.path_params["id"])
+        asked_from = own_address(request.query_params.get("back", ""), f"/texts/{text.id}")
+        alike = await self._alike(verb, text.id) if verb in ALIKE else []
         return await self._frame.draw(
             request,
             session,
             "question.html",
             verb=verb,
-            text=one.message,
+            text=text,
             asked_from=asked_from,
             alike=len(alike),
         )
@@ -188,33 +162,29 @@ class TextActions:
 
     async def _run(self, verb: Verb, id_: str) -> Message:
         operations = self._operations
-        carry_out = {
+        carry_out: dict[Verb, Callable[..., Awaitable[list[Message]]]] = {
             APPROVE: operations.approve,
             APPROVE_ALIKE: operations.approve,
             REMAP: operations.remap,
             RESEND: operations.resend,
             MARK_SENT: operations.mark_sent,
             CANCEL: operations.cancel,
-            OPT_OUT: self._opt_out,
+            OPT_OUT: partial(operations.opt_out_recipient, reason="Read in a reply, on the dashboard."),
             CANCEL_ALIKE: operations.cancel,
-        }[verb]
+        }
         done: list[Message] = []
         for one in await self._alike(verb, id_) if verb in ALIKE else [id_]:
-            done += await carry_out(one, ACTOR)
+            done += await carry_out[verb](one, actor=ACTOR)
         return done[-1]
 
     async def _alike(self, verb: Verb, id_: str) -> list[str]:
         return await self._operations.held_alike(id_, approvable=verb is APPROVE_ALIKE)
 
-    async def _opt_out(self, id_: str, actor: Actor) -> list[Message]:
-        return await self._operations.opt_out_recipient(id_, "Read in a reply, on the dashboard.", actor)
-
 
 def _verb(request: Request) -> Verb:
-    verb = VERBS.get(request.path_params["verb"])
-    if verb is None:
-        raise NotFound("There is no such page.")
-    return verb
+    if verb := VERBS.get(request.path_params["verb"]):
+        return verb
+    raise NotFound("There is no such page.")
 
 
 class ListActions:
@@ -249,8 +219,8 @@ class ListActions:
         try:
             recipient = _phone(form.get("recipient", ""))
             reason = form.get("reason", "").strip() or REASON
-            entries = await self._operations.opt_out(recipient, form.get("tracking_number") or None, reason)
-            _require(entries)
+            if not await self._operations.opt_out(recipient, form.get("tracking_number") or None, reason):
+                raise NotAllowed(NO_NUMBER)
         except RelayError as error:
             return await self._frame.not_done(session, form, error, back="/setup#opt-outs")
         return await self._done(session, form, "Opted out: you can't text this person.")
@@ -274,8 +244,3 @@ def _phone(raw: str) -> str:
         return normalise(raw)
     except BadPhone as exc:
         raise UsageError(says(exc.reason)) from exc
-
-
-def _require(entries: Iterable[object]) -> None:
-    if not list(entries):
-        raise NotAllowed("There is no tracking number yet to opt out of. Run `callrail-relay configure`.")

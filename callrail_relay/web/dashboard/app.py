@@ -28,7 +28,7 @@ NEW_LINK = "A link is good once. Run `callrail-relay dashboard` on the relay's c
 
 
 class Access:
-    """*link_secret* lets a program of the relay's own user have a new link."""
+    """Signing in and out. *link_secret* lets a program of the relay's own user have a new link."""
 
     def __init__(self, frame: Frame, clock: Clock, link_secret: str) -> None:
         self._frame = frame
@@ -37,16 +37,13 @@ class Access:
         self._failed = FailedSecrets()
 
     async def page(self, request: Request) -> Response:
-        """
-        The page of a link. It opens nothing: programs that preview a link, or check it, use it up for nobody.
-        """
+        """The page of a link. It opens nothing, so that programs which preview a link don't use it up."""
         token = request.query_params.get("token", "")
         if self._frame.login.knows_link(token):
             return self._frame.link_page(token)
         return self._refused(request)
 
     async def enter(self, request: Request) -> Response:
-        """Open a session for the token that the page of a link brings along."""
         session = self._frame.login.enter((await read_form(request)).get("token", ""))
         if session is None:
             return self._refused(request)
@@ -55,7 +52,7 @@ class Access:
         return response
 
     async def link(self, request: Request) -> Response:
-        """A new link for whoever has the secret of this run."""
+        """A new link, for the secret of this run."""
         given = request.headers.get("authorization", "").encode("latin-1")
         if not hmac.compare_digest(given, f"Bearer {self._link_secret}".encode()):
             return self._refused(request)
@@ -107,29 +104,25 @@ class Events:
     async def _lines(self, session: Session, known: str) -> AsyncIterator[str]:
         self._open += 1
         try:
-            # Something comes at once, so that the page knows that it is connected.
             yield ": connected\n\n"
             async for version in self._feed.versions(known):
                 if not self._login.goes_on(session):
                     yield "event: ended\ndata: signed out\n\n"
                     return
-                yield ": still here\n\n" if version == known else _changed(version)
+                changed = f"id: {version}\nevent: changed\ndata: {version}\n\n"
+                yield ": still here\n\n" if version == known else changed
                 known = version
         finally:
             self._open -= 1
 
 
-def _changed(version: str) -> str:
-    return f"id: {version}\nevent: changed\ndata: {version}\n\n"
-
-
 @dataclass(frozen=True, kw_only=True)
 class DashboardParts:
     """
-    What the dashboard stands on; *read_url* answers with the URL for IF3, and raises SecretError.
+    What the dashboard needs; *read_url* returns the URL for IF3, and raises SecretError.
 
-    *link_secret* lets a program of the relay's own user ask for a new sign-in link. *sandbox* says that texts
-    go to a simulated CallRail.
+    *link_secret* lets a program of the relay's own user have a new link. *sandbox* says that texts go to a
+    simulated CallRail.
     """
 
     operations: Operations
@@ -148,8 +141,6 @@ class DashboardParts:
 
 
 class Dashboard:
-    """The pages, and what runs behind them while one is open."""
-
     def __init__(self, parts: DashboardParts) -> None:
         self.login = parts.login
         self.feed = ChangeFeed(parts.signal, parts.history.marker, parts.clock)
@@ -158,68 +149,45 @@ class Dashboard:
         self._frame = Frame(parts.login, self.feed, parts.history, parts.clock, sandbox=parts.sandbox)
 
     async def close(self) -> None:
-        """End the streams and what runs: a listener that stops waits for them else."""
+        """End the streams and checks, which a listener would wait for."""
         await self.feed.close()
         await self.examiner.close()
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [*self._access(), *self._pages(), *self._text(), *self._setup(), *self._lists()]
-
-    def _access(self) -> Sequence[BaseRoute]:
-        access = Access(self._frame, self._parts.clock, self._parts.link_secret)
-        return [
-            _route("/login", access.page),
-            _route("/login", access.enter, "POST"),
-            _route("/login/links", access.link, "POST"),
-            _route("/logout", self._frame.action(access.leave), "POST"),
-            _route("/logout/others", self._frame.action(access.end_others), "POST"),
-            _route("/events", Events(self.feed, self.login).stream),
-        ]
-
-    def _pages(self) -> Sequence[BaseRoute]:
-        frame, parts = self._frame, self._parts
-        conversation = ConversationPage(frame, parts.history)
-        now = NowPage(frame, parts.history, self.examiner, parts.clock, parts.public_url)
-        return [
-            _route("/", frame.page(now.show)),
-            _route("/texts", frame.page(TextsPage(frame, parts.history).show)),
-            _route("/people/{recipient}/{tracking_number}", frame.page(conversation.show)),
-        ]
-
-    def _text(self) -> Sequence[BaseRoute]:
-        frame, parts = self._frame, self._parts
-        page = TextPage(frame, parts.history)
-        actions = TextActions(frame, parts.operations, parts.history, parts.signal, parts.wake)
-        return [
-            _route("/texts/{id}", frame.page(page.show)),
-            _route("/texts/{id}/request", frame.page(page.raw)),
-            _route("/texts/{id}/{verb}", frame.page(actions.ask)),
-            _route("/texts/{id}/{verb}", frame.action(actions.act), "POST"),
-        ]
-
-    def _setup(self) -> Sequence[BaseRoute]:
-        frame, parts = self._frame, self._parts
-        page = SetupPage(
-            frame, parts.history, self.examiner, parts.intake, parts.mapping, parts.read_url, parts.wake
+        frame, parts, history = self._frame, self._parts, self._parts.history
+        access = Access(frame, parts.clock, parts.link_secret)
+        text = TextPage(frame, history)
+        actions = TextActions(frame, parts.operations, parts.signal, parts.wake)
+        lists = ListActions(frame, parts.operations, parts.signal, parts.wake, self.examiner.outdate)
+        setup = SetupPage(
+            frame, history, self.examiner, parts.intake, parts.mapping, parts.read_url, parts.wake
         )
-        return [
-            _route("/setup", frame.page(page.show)),
-            _route("/setup/url", frame.action(page.reveal), "POST"),
-            _route("/setup/check", frame.action(page.check), "POST"),
-            _route("/setup/test", frame.action(page.send), "POST"),
-        ]
-
-    def _lists(self) -> Sequence[BaseRoute]:
-        parts = self._parts
-        lists = ListActions(self._frame, parts.operations, parts.signal, parts.wake, self.examiner.outdate)
-        acts = {
+        pages = {
+            "/": NowPage(frame, history, self.examiner, parts.clock, parts.public_url).show,
+            "/texts": TextsPage(frame, history).show,
+            "/people/{recipient}/{tracking_number}": ConversationPage(frame, history).show,
+            "/texts/{id}": text.show,
+            "/texts/{id}/request": text.raw,
+            "/texts/{id}/{verb}": actions.ask,
+            "/setup": setup.show,
+        }
+        forms = {
+            "/logout": access.leave,
+            "/logout/others": access.end_others,
+            "/texts/{id}/{verb}": actions.act,
+            "/setup/url": setup.reveal,
+            "/setup/check": setup.check,
+            "/setup/test": setup.send,
             "/pause": lists.pause,
             "/resume": lists.resume,
             "/opt-outs": lists.opt_out,
             "/opt-outs/remove": lists.lift,
         }
-        return [_route(path, self._frame.action(act), "POST") for path, act in acts.items()]
-
-
-def _route(path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str = "GET") -> BaseRoute:
-    return Route(path, endpoint, methods=[method])
+        return [
+            Route("/login", access.page, methods=["GET"]),
+            Route("/login", access.enter, methods=["POST"]),
+            Route("/login/links", access.link, methods=["POST"]),
+            Route("/events", Events(self.feed, self.login).stream, methods=["GET"]),
+            *(Route(path, frame.page(show), methods=["GET"]) for path, show in pages.items()),
+            *(Route(path, frame.action(act), methods=["POST"]) for path, act in forms.items()),
+        ]

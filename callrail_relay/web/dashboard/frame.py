@@ -1,4 +1,4 @@
-"""What every page has around it, and the checks that run behind the pages."""
+"""What the pages share: their frame, forms and templates, and the checks behind them."""
 
 import asyncio
 import hashlib
@@ -87,7 +87,6 @@ class Frame:
     async def draw(
         self, request: Request, session: Session, template: str, status: int = 200, **values: object
     ) -> Response:
-        """A page from its template."""
         version = await self._feed.version()
         values["now"] = values.get("now") or self._clock.now()
         if "for_person" not in values:
@@ -120,13 +119,17 @@ class Frame:
         return _html("login.html", 200, {"token": token, "now": self._clock.now()})
 
     async def done(self, session: Session, form: Form, words: str, *, back: str = "/") -> Response:
-        """Send the browser back to where the form was, to be told *words* there."""
-        return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, Notice(words)))
+        """Send the browser back to where the form was, with a notice."""
+        return self._back(session, form, Notice(words), back)
 
     async def not_done(self, session: Session, form: Form, error: RelayError, *, back: str = "/") -> Response:
         """The same for what could not be done."""
-        notice = Notice(str(error), fault=True)
-        return _redirect(own_address(form.get("back", ""), back), self.login.tell(session, notice))
+        return self._back(session, form, Notice(str(error), fault=True), back)
+
+    def _back(self, session: Session, form: Form, notice: Notice, default: str) -> Response:
+        address, _, fragment = own_address(form.get("back", ""), default).partition("#")
+        said = f"{'&' if '?' in address else '?'}said={self.login.tell(session, notice)}"
+        return RedirectResponse(address + said + (f"#{fragment}" if fragment else ""), 303)
 
 
 def _html(template: str, status: int, values: Mapping[str, object]) -> Response:
@@ -134,46 +137,38 @@ def _html(template: str, status: int, values: Mapping[str, object]) -> Response:
 
 
 async def read_form(request: Request) -> Form:
-    """The fields of a form that was posted; empty where it is none, or too large."""
+    """The fields of a form that was posted; empty if it is none, or too large."""
     try:
         body = await read_body(request)
         fields = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
     except (BodyTooLarge, ClientDisconnect, ValueError):
         return {}
-    # A browser writes every line's end as CR LF; nobody typed the CR.
+    # A browser writes every line's end as CR LF.
     return {name: value.replace("\r\n", "\n") for name, value in fields}
 
 
 def _here(request: Request) -> str:
-    """The address of this page for itself, without the name of a notice, which is told once."""
+    """The address of this page, without the name of a notice, which is told once."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
     return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
 
 def own_address(wanted: str, default: str) -> str:
-    """Where a form or a link says that it stands; only ever a page of this listener."""
+    """*wanted* if it is a page of this listener, else *default*."""
     # Browsers take // and /// for the beginning of another host, a backslash for a slash, and drop controls.
     own = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
     return wanted if own and wanted.isprintable() else default
 
 
-def _redirect(to: str, said: str) -> Response:
-    address, _, fragment = to.partition("#")
-    joint = "&" if "?" in address else "?"
-    return RedirectResponse(f"{address}{joint}said={said}" + (f"#{fragment}" if fragment else ""), 303)
-
-
 @cache
 def _static_address(name: str) -> str:
-    """The address of a static file, another one for each content: so a browser may keep it for good."""
+    """The address of a static file, another one for each content, so that a browser may keep it for good."""
     return f"/static/{name}?v={hashlib.blake2b((STATIC / name).read_bytes(), digest_size=6).hexdigest()}"
 
 
 @cache
 def _templates() -> "Environment":
-    """The templates, each read when a page first needs it."""
-    # With the first page: reading templates is a tenth of a second of every start, and many a relay runs for
-    # weeks before somebody looks.
+    # Imported with the first page: a tenth of a second of every start.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
@@ -211,27 +206,21 @@ REPORT_AGE = timedelta(minutes=1)
 SHOWN_AGE = timedelta(minutes=1)
 """How old a result may be on a page: an older one is shown with its time, and made again meanwhile."""
 
-
 Examine = Callable[..., Awaitable[HealthReport]]
 """Makes the checks; with ``anew`` also those that ask CallRail, whose good answers are kept for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A result of the checks, and when it was made."""
+    """A result of the checks, and when it was made, by the time of day and by the monotonic clock."""
 
     report: HealthReport
     at: datetime
     made: float
-    """The same by the clock that nobody sets."""
 
 
 class Examiner:
-    """
-    The latest result of the checks, which are never made twice at one time.
-
-    *made* is called when a page need not wait for a new result, and it has come.
-    """
+    """The latest result of the checks; *made* is called when one that no page waited for has come."""
 
     def __init__(self, examine: Examine, clock: Clock, made: Callable[[], None] = lambda: None) -> None:
         self._examine = examine
@@ -266,7 +255,7 @@ class Examiner:
         return examined
 
     def outdate(self) -> None:
-        """Have the checks made again before they are relied on: a person changed what they are about."""
+        """Have the checks made again: a person changed what they are about."""
         self._outdated = True
 
     def _renewed(self, task: asyncio.Task[HealthReport]) -> None:

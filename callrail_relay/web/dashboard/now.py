@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callrail_relay.clock import Clock
-from callrail_relay.domain.account import DAY, HOUR, Window
+from callrail_relay.domain.account import DAY, HOUR
+from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, PublicUrl, judge
 from callrail_relay.domain.health import Point as CheckResult
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import clock_time, plural
 from callrail_relay.service.health import failed_checks
-from callrail_relay.service.overview import History, NowReport
+from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Examiner, Frame
@@ -48,10 +49,12 @@ class Gauge:
 
     @property
     def level(self) -> str:
-        """How near the end it is: full, nearly, fine."""
         if not self.left:
             return "full"
         return "nearly" if self.percent >= 80 else "fine"
+
+
+NO_USE = OldestUse(hour=None, day=None)
 
 
 class NowPage:
@@ -68,12 +71,8 @@ class NowPage:
         report = await self._history.now(begin(self._clock.now()))
         now = report.overview.now
         examined = self._examiner.latest()
-        health = None if examined is None else examined.report
-        facts = replace(
-            report.facts,
-            failed_checks=failed_checks(health),
-            public_url=self._public_url(),
-        )
+        failed = failed_checks(None if examined is None else examined.report)
+        facts = replace(report.facts, failed_checks=failed, public_url=self._public_url())
         return await self._frame.draw(
             request,
             session,
@@ -85,34 +84,34 @@ class NowPage:
             queue=queue_words(facts),
             running=running_words(facts),
             standings=facts.standings,
-            gauges={one.account.id: _gauges(report, one.account.id) for one in facts.standings},
-            plots=[
-                last_hours(report.overview.arrivals, now),
-                last_days(report.overview.arrivals, now),
-            ],
+            gauges={
+                one.account.id: _gauges(one, report.overview.oldest.get(one.account.id, NO_USE))
+                for one in facts.standings
+            },
+            plots=[last_hours(report.overview.arrivals, now), last_days(report.overview.arrivals, now)],
             allowed=allowed,
         )
 
 
-def _gauges(report: NowReport, account_id: str) -> tuple[Gauge, Gauge]:
-    [standing] = [one for one in report.facts.standings if one.account.id == account_id]
-    oldest = report.overview.oldest.get(account_id, OldestUse(hour=None, day=None))
-    return (
-        _gauge("hour", standing.hour, None if oldest.hour is None else oldest.hour + HOUR),
-        _gauge("day", standing.day, None if oldest.day is None else oldest.day + DAY),
-    )
-
-
-def _gauge(name: str, window: Window, frees_at: datetime | None) -> Gauge:
-    return Gauge(
-        name=name, used=window.used, allowed=window.allowed, free_at=window.free_at, frees_at=frees_at
-    )
+def _gauges(standing: AccountStatus, oldest: OldestUse) -> list[Gauge]:
+    return [
+        Gauge(
+            name=name,
+            used=window.used,
+            allowed=window.allowed,
+            free_at=window.free_at,
+            frees_at=None if oldest_at is None else oldest_at + length,
+        )
+        for name, window, oldest_at, length in (
+            ("hour", standing.hour, oldest.hour, HOUR),
+            ("day", standing.day, oldest.day, DAY),
+        )
+    ]
 
 
 HOURS = 24
 DAYS = 30
 HEIGHT = 100
-"""Of the drawing; the page gives it its size."""
 
 SERIES = {
     "sent": (Status.SENT,),
@@ -145,9 +144,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """
-    One hour or day: what came in, and what became of it. ``tick`` is written under it, where it is not empty.
-    """
+    """One hour or day: what came in, and what became of it. ``tick`` is written under it."""
 
     place: int
     name: str
@@ -179,7 +176,6 @@ class Plot:
 
     @property
     def names(self) -> dict[str, str]:
-        """What the series are called."""
         return {name: NAMES[name] for name in self.series}
 
     @property
@@ -192,7 +188,7 @@ class Plot:
 
 
 def begin(now: datetime) -> datetime:
-    """The beginning of the first day that is shown."""
+    """The start of the first day that is shown."""
     return _midnight(now, DAYS - 1)
 
 
@@ -212,7 +208,7 @@ def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
 
 
 def _midnight(now: datetime, days_ago: int) -> datetime:
-    # By the date, since a day of 23 or 25 hours is a day as well.
+    # By the date: a day may have 23 or 25 hours.
     day = now.astimezone().date() - timedelta(days=days_ago)
     return datetime.combine(day, time()).astimezone()
 
@@ -230,23 +226,18 @@ def _plot(
     of_status = {status: series for series, statuses in SERIES.items() for status in statuses}
     # Instants of one time zone are compared without asking what the clock showed.
     begins = [edge.astimezone(UTC) for edge in edges]
-    first = begins[0]
     for one in arrivals:
-        # Most of a month's arrivals came in before the first hour of a day.
-        if one.begins >= first:
+        if one.begins >= begins[0]:
             counts[bisect_right(begins, one.begins) - 1][of_status[one.status]] += one.count
     top = _nice(max((count.total() for count in counts), default=0))
+    # The last ticks would stand out at the right end.
+    ticks = [*ticks[:-3], "", "", ""]
     bars = tuple(
         Bar(place=place, name=name, tick=tick, counts=dict(count), pieces=_pieces(count, top))
-        for place, (name, tick, count) in enumerate(zip(names, _fitting(ticks), counts, strict=True))
+        for place, (name, tick, count) in enumerate(zip(names, ticks, counts, strict=True))
     )
     shown = tuple(name for name in SERIES if any(count[name] for count in counts))
     return Plot(id=id_, title=title, unit=unit, bars=bars, top=top, series=shown)
-
-
-def _fitting(ticks: Sequence[str]) -> list[str]:
-    """The ticks without those that would stand out at the right end."""
-    return [tick if place < len(ticks) - 3 else "" for place, tick in enumerate(ticks)]
 
 
 def _pieces(counts: Counter[str], top: int) -> tuple[Piece, ...]:
@@ -255,27 +246,22 @@ def _pieces(counts: Counter[str], top: int) -> tuple[Piece, ...]:
         if counts[name]:
             height = counts[name] * HEIGHT / top
             below += counts[name]
-            pieces.append(
-                Piece(series=name, y=round(HEIGHT - below * HEIGHT / top, 2), height=round(height, 2))
-            )
+            y = round(HEIGHT - below * HEIGHT / top, 2)
+            pieces.append(Piece(series=name, y=y, height=round(height, 2)))
     return tuple(pieces)
 
 
 def _nice(most: int) -> int:
     """A round number that is not less than *most*, and can be halved."""
     size = 1
-    while True:
-        for step in (2, 4, 10):
-            if step * size >= most:
-                return step * size
+    while size * 10 < most:
         size *= 10
+    return next(step * size for step in (2, 4, 10) if step * size >= most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """
-    One thing to know: a sentence, what to add to it, and where to go. ``resume`` is an account to be resumed.
-    """
+    """One thing to know: a sentence, a detail, and a link. ``resume`` is an account to be resumed."""
 
     level: Level
     words: str
@@ -287,8 +273,6 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The one sentence, and what else there is to know."""
-
     head: Point
     others: tuple[Point, ...] = ()
 
@@ -337,18 +321,12 @@ SENTENCES = {
         "Messages are saved, and the relay keeps trying.",
     ),
     Code.NOT_REACHABLE_FROM_OUTSIDE: ("Problem: the public URL", "{detail}"),
-    Code.PUBLIC_URL_UNCHECKED: (
-        "The public URL isn't confirmed yet",
-        "{detail}",
-    ),
+    Code.PUBLIC_URL_UNCHECKED: ("The public URL isn't confirmed yet", "{detail}"),
     Code.NEEDS_REVIEW: ("{messages} {need} your review", "{kinds}"),
     Code.WAITS: ("Sending{whose} waits until {time}.", "{detail}"),
     Code.DAY_FULL: ("Daily limit{whose} reached ({count:,})", "Sending resumes {at}."),
     Code.HOUR_FULL: ("Hourly limit{whose} reached ({count:,})", "Sending resumes {at}."),
-    Code.NOT_CONNECTED: (
-        "Connecting to CallRail{whose}…",
-        "It isn't known yet whether CallRail answers.",
-    ),
+    Code.NOT_CONNECTED: ("Connecting to CallRail{whose}…", "It isn't known yet whether CallRail answers."),
     Code.LOOKED_UP: ("Checking with CallRail whether {messages} went out", "No action needed yet."),
     Code.SCHEDULED: ("{messages} scheduled for the morning (quiet hours)", ""),
     Code.WELL: ("All is well.", "{queue}"),

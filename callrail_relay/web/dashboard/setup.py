@@ -1,6 +1,6 @@
 """*Setup*: the checks with their remedies, the URL for IF3, routes, opt-outs, and a text to try it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.routing import Route
+from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.errors import RelayError, UsageError
 from callrail_relay.sentences import says
 from callrail_relay.service.health import CheckResult, Condition
@@ -33,7 +33,7 @@ class Trial:
 
 
 class SetupPage:
-    """*read_url* answers with the URL for IF3, and raises SecretError if there is none."""
+    """*read_url* returns the URL for IF3, and raises SecretError if there is none."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class SetupPage:
         self._wake = wake
 
     async def reveal(self, request: Request, session: Session, form: Form) -> Response:
-        """The same page with the URL for IF3 in full; only a form can ask for it."""
+        """The same page with the URL for IF3 in full."""
         try:
             return await self.show(request, session, url=await self._read_url())
         except RelayError as error:
@@ -77,27 +77,17 @@ class SetupPage:
             checking=self._examiner.is_examining,
             amiss=[one for one in findings if one.condition is not Condition.OK],
             well=[one for one in findings if one.condition is Condition.OK],
-            routes=self._rules(),
+            routes=_rules(self._mapping.routes),
             numbers=list(dict.fromkeys(route.tracking_number for route in self._mapping.routes)),
             opt_outs=await self._history.opt_outs(),
         )
 
     async def check(self, request: Request, session: Session, form: Form) -> Response:
-        """Make the checks now, which asks CallRail."""
         await self._examiner.recent(AGAIN, anew=True)
         return await self._frame.done(session, form, "Checked.", back="/setup")
 
-    def _rules(self) -> Sequence[tuple[str, str, str, str]]:
-        """Which number each person or team texts from, in the order in which the rules are tried."""
-        rows = [
-            (_whose(rule.team_id, rule.sender_id), *_route(rule.route)) for rule in self._mapping.routes.rules
-        ]
-        if self._mapping.routes.default is not None:
-            rows.append(("Everyone else" if rows else "Everyone", *_route(self._mapping.routes.default)))
-        return rows
-
     async def send(self, request: Request, session: Session, form: Form) -> Response:
-        """Send a text that was typed on the page, under the same rules as every other."""
+        """Send a text that was typed on the page."""
         to, sender, text = form.get("to", ""), form.get("from", ""), form.get("message", "")
         try:
             draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
@@ -118,10 +108,13 @@ def _gravity(finding: CheckResult) -> int:
     return [Condition.FAILED, Condition.WARNING, Condition.OK].index(finding.condition)
 
 
-def _whose(team_id: object, sender_id: object) -> str:
-    parts = [f"team {team_id}" if team_id else "", f"sender {sender_id}" if sender_id else ""]
-    return " and ".join(part for part in parts if part).capitalize()
-
-
-def _route(route: Route) -> tuple[str, str, str]:
-    return route.tracking_number, route.company_id, route.account_id
+def _rules(routes: Routes) -> list[tuple[str, str, str, str]]:
+    """Which number each person or team texts from, in the order in which the rules are tried."""
+    rows: list[tuple[str, Route]] = []
+    for rule in routes.rules:
+        ids = {"team": rule.team_id, "sender": rule.sender_id}
+        whose = " and ".join(f"{name} {id_}" for name, id_ in ids.items() if id_)
+        rows.append((whose.capitalize(), rule.route))
+    if routes.default is not None:
+        rows.append(("Everyone else" if rows else "Everyone", routes.default))
+    return [(whose, one.tracking_number, one.company_id, one.account_id) for whose, one in rows]

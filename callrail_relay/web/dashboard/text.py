@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Segment, Status, Verb
+from callrail_relay.domain.message import OPEN, Attempt, Message, Reason, Status, Verb
 from callrail_relay.domain.outcome import OutcomeKind, Sent
 from callrail_relay.domain.views import RawRequest
 from callrail_relay.sentences import plural
@@ -38,10 +38,7 @@ DECISIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """
-    One step: when, what, and what is known of it. ``icon`` is named like a status. Of what is still to
-    come ``at`` is when at the latest, or None.
-    """
+    """One step of a text's way. Of what is ahead ``at`` is when at the latest, or None."""
 
     icon: str
     title: str
@@ -53,18 +50,13 @@ class Step:
 def steps(text: OneText) -> list[Step]:
     """All steps that a text has gone, by time, and then what is ahead of it."""
     gone = [*_arrival(text), *_decisions(text), *_attempts(text.message)]
-    # Sorted by time alone: what has the same instant stays in the order in which it happened.
     gone.sort(key=lambda step: step.at or text.message.received_at)
     return [*gone, *_standing(text), *_ahead(text)]
 
 
 def _arrival(text: OneText) -> Iterator[Step]:
     message = text.message
-    yield Step(
-        icon="arrived",
-        title=f"Received {SOURCE_WORDS[message.source]}",
-        at=message.received_at,
-    )
+    yield Step(icon="arrived", title=f"Received {SOURCE_WORDS[message.source]}", at=message.received_at)
     if message.route is None or message.recipient is None or message.text is None:
         return
     parts = len(message.segments)
@@ -82,12 +74,11 @@ def _decisions(text: OneText) -> Iterator[Step]:
         if decision.overridden:
             details.append(f"Overridden: {_codes(decision.overridden)}.")
         title = f"{decision.actor.name} {DECISIONS[decision.verb]}"
-        yield Step(
-            icon="person", title=title[:1].upper() + title[1:], at=decision.decided_at, details=tuple(details)
-        )
+        title = title[:1].upper() + title[1:]
+        yield Step(icon="person", title=title, at=decision.decided_at, details=tuple(details))
     approved = text.history.approved
     if approved and not text.message.decisions:
-        # From before it was kept who decided, or in advance, as by `replay --force`.
+        # Decided in advance, as by `replay --force`.
         yield Step(
             icon="person",
             title="A person overrode what held it",
@@ -117,20 +108,16 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
         icon=icon,
         title=f"{segment}{words}{code}",
         at=attempt.finished_at,
-        # That CallRail took it says all of it.
         details=(attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else (),
     )
     for one in attempt.evidence:
         yield Step(
-            icon="looked",
-            title=f"{segment}Checked with CallRail",
-            at=one.noted_at,
-            details=(one.detail,),
+            icon="looked", title=f"{segment}Checked with CallRail", at=one.noted_at, details=(one.detail,)
         )
 
 
 def _standing(text: OneText) -> Iterator[Step]:
-    """Where the text stands now. What keeps it there is at the top of its page."""
+    """Where the text stands now."""
     message = text.message
     details = message.reasons
     match message.status:
@@ -149,20 +136,14 @@ def _ahead(text: OneText) -> Iterator[Step]:
     for segment in message.segments:
         for attempt in segment.attempts:
             if attempt.look_at is not None:
-                yield Step(
-                    icon="looked", title="Will be checked with CallRail", at=attempt.look_at, ahead=True
-                )
+                title = "Will be checked with CallRail"
+                yield Step(icon="looked", title=title, at=attempt.look_at, ahead=True)
     if message.status is Status.HELD and text.history.release_at is not None:
         yield Step(icon="waiting", title="Will be sent", at=text.history.release_at, ahead=True)
     if message.status in OPEN:
-        yield Step(icon="sending", title=_to_leave(message.segments), ahead=True)
-
-
-def _to_leave(segments: tuple[Segment, ...]) -> str:
-    left = sum(segment.status in OPEN for segment in segments)
-    if left < 2:
-        return "Next: sent to CallRail"
-    return f"Next: {plural(left, 'part')} sent to CallRail"
+        left = sum(segment.status in OPEN for segment in message.segments)
+        parts = "" if left < 2 else f"{plural(left, 'part')} "
+        yield Step(icon="sending", title=f"Next: {parts}sent to CallRail", ahead=True)
 
 
 class TextPage:
@@ -174,44 +155,31 @@ class TextPage:
         """One text; a submission of several shows which they are."""
         found = await self._history.text(request.path_params["id"])
         if len(found) > 1:
-            return await self._frame.draw(
-                request, session, "submission.html", texts=[one.message for one in found]
-            )
+            texts = [one.message for one in found]
+            return await self._frame.draw(request, session, "submission.html", texts=texts)
         [text] = found
         message = text.message
-        complete = None not in (message.recipient, message.text, message.route)
+        verbs = allowed(
+            message.status,
+            message.source,
+            message.reasons,
+            complete=message.is_complete,
+            opted_out=text.history.opted_out,
+        )
         return await self._frame.draw(
-            request,
-            session,
-            "text.html",
-            text=text,
-            message=message,
-            steps=steps(text),
-            verbs=allowed(
-                message.status,
-                message.source,
-                message.reasons,
-                complete=complete,
-                opted_out=text.history.opted_out,
-            ),
+            request, session, "text.html", text=text, message=message, steps=steps(text), verbs=verbs
         )
 
     async def raw(self, request: Request, session: Session) -> Response:
         """The request as it came."""
         [text, *_] = await self._history.text(request.path_params["id"])
         raw = text.history.raw
-        return await self._frame.draw(
-            request,
-            session,
-            "raw.html",
-            message=text.message,
-            raw=raw,
-            body="" if raw is None else readable(raw),
-        )
+        body = "" if raw is None else readable(raw)
+        return await self._frame.draw(request, session, "raw.html", message=text.message, raw=raw, body=body)
 
 
 def readable(raw: RawRequest) -> str:
-    """A body for a person to read: JSON in lines, a form field by field, else as it is."""
+    """A body to read: JSON in lines, a form field by field, else as it is."""
     body = raw.body.decode("utf-8", "replace")
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)

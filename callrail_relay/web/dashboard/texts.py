@@ -25,7 +25,7 @@ LONGEST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a person filled in, as it stands in the form, and what could not be understood of it."""
+    """The form as it was filled in, its filter, and what could not be understood."""
 
     fields: Mapping[str, str]
     wanted: TextFilter
@@ -37,11 +37,8 @@ class Asked:
 
     def address(self, **changes: object) -> str:
         """The address of this page with some fields changed."""
-        fields = {
-            **self.fields,
-            **{name: "" if value is None else str(value) for name, value in changes.items()},
-        }
-        given = {name: value for name, value in fields.items() if value}
+        fields: dict[str, object] = {**self.fields, **changes}
+        given = {name: value for name, value in fields.items() if value not in (None, "")}
         return f"/texts?{urlencode(given)}" if given else "/texts"
 
 
@@ -59,7 +56,7 @@ class TextsPage:
 
 
 def read_filter(query: Mapping[str, str]) -> Asked:
-    """What the fields of the form ask for. A field that cannot be understood is left out, and named."""
+    """Read the fields of the form. One that can't be understood is left out, and named."""
     fields = {name: query.get(name, "").strip()[:LONGEST] for name in FIELDS}
     faults: list[str] = []
     recipient, name = _person(fields["person"])
@@ -90,32 +87,24 @@ def _statuses(name: str, faults: list[str]) -> tuple[Status, ...]:
 
 
 def _person(given: str) -> tuple[str | None, str | None]:
-    """A person by number, however it is written, or by a part of the name."""
-    if not given:
-        return None, None
+    """A person's number, or a part of the name."""
     try:
         return normalise(given), None
     except BadPhone:
-        return None, given
+        return None, given or None
 
 
 def _day(given: str, faults: list[str]) -> tuple[datetime | None, datetime | None]:
     if not given:
         return None, None
     try:
+        # From midnight to midnight by this machine's clock.
         day = date.fromisoformat(given)
-        return _whole_day(day)
+        first, last = (datetime.combine(one, time()) for one in (day, day + timedelta(days=1)))
+        return first.astimezone(), last.astimezone()
     except (ValueError, OverflowError):
         faults.append(f"“{given}” isn't a date. Write it as 2026-11-23.")
         return None, None
-
-
-def _whole_day(day: date) -> tuple[datetime, datetime]:
-    """A day's first instant, and that of the next day, by this machine's clock."""
-    return (
-        datetime.combine(day, time()).astimezone(),
-        datetime.combine(day + timedelta(days=1), time()).astimezone(),
-    )
 
 
 class ConversationPage:

@@ -1,4 +1,4 @@
-"""Values in the words of an office: times by this machine's clock, phone numbers, counts, sentences."""
+"""Values as pages show them: times by this machine's clock, phone numbers, sentences."""
 
 import re
 from datetime import datetime, timedelta
@@ -72,13 +72,12 @@ def full(instant: datetime) -> str:
 def time_tag(
     instant: datetime | None, now: datetime, *, seconds: bool = False, of_day: bool = False
 ) -> Markup:
-    """An instant as an element that programs can read as well; *of_day* where the day stands above it."""
+    """An instant as an element; *of_day* if the day is shown above it."""
     if instant is None:
         return Markup("")
     exact = instant.isoformat(timespec="seconds")
     short = clock_time(instant) if of_day else when(instant, now, seconds=seconds)
-    # None of it comes from outside, and a page has many: it is not escaped.
-    return Markup(f'<time datetime="{exact}" title="{full(instant)}">{short}</time>')  # noqa: S704 - see above
+    return Markup(f'<time datetime="{exact}" title="{full(instant)}">{short}</time>')  # noqa: S704 - all ours
 
 
 def span(length: timedelta) -> str:
@@ -101,7 +100,7 @@ def phone(number: str | None) -> str:
 
 
 def sentence(words: str | Reason | None, now: datetime) -> Markup:
-    """A sentence, or a reason with links, instants by this clock, and the buttons of a page."""
+    """A sentence, or a reason with links, local times, and the buttons of a page."""
     if isinstance(words, Reason):
         explained = explain(words, page=True, show=partial(_shown, now=now), text=_commands)
         return Markup(explained)  # noqa: S704 - escaped by `_commands`
@@ -109,7 +108,7 @@ def sentence(words: str | Reason | None, now: datetime) -> Markup:
 
 
 def _commands(words: str) -> Markup:
-    """*words* escaped, with commands set apart."""
+    """*words* escaped, with commands as code."""
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(words))))  # noqa: S704 - escaped in it
 
 
