@@ -219,6 +219,14 @@ class Polling(PeriodicTask):
             late.cancel()
 
     async def turn(self) -> datetime:
+        try:
+            return await self._poll_due()
+        except Unavailable:
+            # The store may not know that a poll ended: texts wait for another one, not for its lease.
+            self._began = None
+            raise
+
+    async def _poll_due(self) -> datetime:
         if self._began is None:
             self._began = await self._store.now()
         policy = self._policy

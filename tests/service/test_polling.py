@@ -29,6 +29,7 @@ from callrail_relay.domain.inbound import (
     ShownNumber,
 )
 from callrail_relay.domain.message import Status
+from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
@@ -391,3 +392,24 @@ async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pyt
     assert not await polling_of(rig, reader=Silent()).poll_now()
     rig.clock.advance(FIRST_RETRY)
     assert await polling_of(rig).poll_now()
+
+
+async def test_a_poll_whose_end_was_not_recorded_is_made_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the store is back, texts wait for another poll, not until the lease of the first one is over."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    opened: list[str] = []
+    polling = polling_of(rig, opened=opened.extend)
+    with monkeypatch.context() as patched:
+        patched.setattr(store_replies, "end_poll", broken)
+        with pytest.raises(Unavailable):
+            await polling.turn()
+    assert [] == opened
+    rig.clock.advance(1)
+    await polling.turn()
+
+    assert [rig.account_id] == opened
