@@ -94,7 +94,6 @@ def open_page(
         complaints.watch(page)
         opened.append(page)
         page.goto(f"{relay.url}{path}")
-        page.bring_to_front()  # a page behind another one may not have the focus, nor use the clipboard
         return page
 
     yield open_page
@@ -352,6 +351,7 @@ def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
 def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, relay: Running) -> None:
     """The checks come by themselves; the URL is on no other page; a test text goes the way of all."""
     page = open_page("/setup", permissions=["clipboard-read", "clipboard-write"])
+    page.bring_to_front()  # a page behind another one may not use the clipboard
     page.get_by_text("checks are OK").click()
     expect(page.get_by_text("The API key is valid")).to_be_visible()
     secret = relay.parts.hook_url.rpartition("/")[2]
