@@ -116,7 +116,7 @@ def _has(folder: Path, mark: str) -> bool:
 if sys.platform == "win32":
 
     def _windows_kind(path: str) -> str | None:
-        import ctypes  # noqa: PLC0415
+        import ctypes  # noqa: PLC0415 - its windll is on Windows alone
 
         drive = os.path.splitdrive(path)[0]
         remote = is_unc(path) or ctypes.windll.kernel32.GetDriveTypeW(f"{drive}\\") == _DRIVE_REMOTE

@@ -51,4 +51,4 @@ class InProcessTransport(httpx.AsyncBaseTransport):
 
 def change_tracker(simulator: Simulator, tracker_id: str, **changes: object) -> None:
     """Change a tracker of the simulator: its ``status``, or whether it can text."""
-    simulator.trackers[tracker_id] = replace(simulator.trackers[tracker_id], **changes)  # type: ignore[arg-type]
+    simulator.trackers[tracker_id] = replace(simulator.trackers[tracker_id], **changes)  # type: ignore[arg-type]  # its fields
