@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.clock import SystemClock
@@ -163,7 +162,7 @@ def test_keyboard_reaches_everything(open_page: OpenPage) -> None:
     """The first key leads past the top, and the next ones to what can be done."""
     page = open_page("/")
     page.keyboard.press("Tab")
-    expect_focus(page.get_by_role("link", name="Skip to the content"))
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     reached = set()
@@ -213,9 +212,9 @@ def until(read: Callable[[], T], done: Callable[[T], object]) -> T:
 
 def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) -> None:
     """
-    Within a second or two of the click and without a reload, on the list and on the text's own page.
+    Within a second of the click and without a reload, on the list and on the text's own page.
 
-    The median of three counts: a busy machine has slow moments, and each look at a page waits up to a second.
+    The median of three counts: a busy machine has slow moments.
     """
     watcher = live(open_page("/texts?status=held"))
     watcher.evaluate("window.sameDocument = true")
@@ -227,18 +226,13 @@ def test_action_is_seen_in_another_browser(open_page: OpenPage, relay: Running) 
         expect(row).to_be_visible()
         began = time.monotonic()
         actor.get_by_role("button", name="Cancel").click()
-        expect(row).to_have_count(0)
-        expect(other.locator(".title .badge")).to_have_text("Canceled")
+        # `expect` looks again after ever longer pauses, which are no part of what is measured.
+        row.wait_for(state="detached")
+        other.locator(".title .badge", has_text="Canceled").wait_for()
         times.append(time.monotonic() - began)
 
-    assert statistics.median(times) < 2, times
+    assert statistics.median(times) < 1, times
     assert watcher.evaluate("window.sameDocument")
-
-
-def expect_focus(locator: Locator) -> None:
-    """Wait until the keyboard is at *locator*, also in a window that is not in front."""
-    at_it = "element => element === document.activeElement"
-    locator.page.wait_for_function(at_it, arg=locator.element_handle())
 
 
 def live(page: Page) -> Page:
@@ -258,12 +252,8 @@ def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Runni
 
 def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, relay: Running) -> None:
     """The question says that the person may get it twice; “No” and Escape leave all as it is."""
-    for _ in range(200):  # a click may meet a page that changes, since texts are being sent
-        if not relay.ids("queued") + relay.ids("sending"):
-            break
-        time.sleep(0.1)
     id_ = relay.ids("unknown")[0]
-    page = open_page(f"/texts/{id_}")
+    page = live(open_page(f"/texts/{id_}"))
     link = page.get_by_role("link", name="Send again")
     for leave in ("No", "Escape"):
         link.click()
@@ -274,7 +264,7 @@ def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, r
         else:
             page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
-        expect_focus(link)
+        expect(link).to_be_focused()
     assert id_ in relay.ids("unknown")
 
     link.click()
@@ -286,7 +276,7 @@ def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, r
 
 def test_unknown_text_is_marked_as_sent(open_page: OpenPage, relay: Running) -> None:
     id_ = relay.ids("unknown")[0]
-    page = open_page(f"/texts/{id_}")
+    page = live(open_page(f"/texts/{id_}"))
     page.get_by_role("link", name="Mark as sent").click()
     page.get_by_role("button", name="Mark as sent").click()
 
@@ -344,19 +334,18 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
 
 def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
     """The first sentence says that nothing leaves, and why; the button that changes it is beside it."""
-    page = open_page("/")
+    page = live(open_page("/"))
     page.get_by_role("button", name="Pause sending").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
     expect(page.locator(".verdict")).to_contain_text("Paused on the dashboard.")
-    expect_focus(page.locator("#notice"))
+    expect(page.locator("#notice")).to_be_focused()
     page.get_by_role("button", name="Resume sending").click()
     expect(page.get_by_role("heading", level=1)).not_to_have_text("Sending is paused.")
 
 
 def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, relay: Running) -> None:
     """The checks come by themselves; the URL is on no other page; a test text goes the way of all."""
-    page = open_page("/setup", permissions=["clipboard-read", "clipboard-write"])
-    page.bring_to_front()  # a page behind another one may not use the clipboard
+    page = live(open_page("/setup", permissions=["clipboard-read", "clipboard-write"]))
     page.get_by_text("checks are OK").click()
     expect(page.get_by_text("The API key is valid")).to_be_visible()
     secret = relay.parts.hook_url.rpartition("/")[2]
@@ -421,12 +410,11 @@ def test_pages_of_texts_follow_each_other(open_page: OpenPage) -> None:
         seen += [row.get_attribute("id") or "" for row in page.locator("table.texts tbody tr").all()]
         older = page.get_by_role("link", name="Older texts")
         next_page = (older.get_attribute("href") or "").partition("?")[2]
-        page.goto(urljoin(page.url, older.get_attribute("href") or ""))
+        older.click()
         expect(page).to_have_url(re.compile(re.escape(next_page)))
         expect(page.locator(f"#{seen[-1]}")).to_have_count(0)
     assert 150 == len(seen) == len(set(seen))
-    # A click may meet the page while it changes by itself, since texts are being sent.
-    page.goto(urljoin(page.url, page.get_by_role("link", name="Newest").get_attribute("href") or ""))
+    page.get_by_role("link", name="Newest").click()
     expect(page.locator(f"#{seen[0]}")).to_be_visible()
 
 
