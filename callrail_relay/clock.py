@@ -14,7 +14,7 @@ class Clock(Protocol):
         """The present instant, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment: for ages, which nobody changes by setting the clock."""
+        """Seconds since some moment: for ages, which don't change when the clock is set."""
 
     def awake(self) -> float:
         """Seconds since some moment, in which this machine did not sleep."""

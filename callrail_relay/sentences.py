@@ -148,7 +148,7 @@ SENTENCES = {
     "not_a_payload.empty_envelope": Sentence("Its envelope is empty: there is no text in it."),
     "too_deep": Sentence("It is wrapped in more than {limit} lists or envelopes."),
     "internal": Sentence(
-        "The relay couldn't read this request because of an error of its own ({error}). The request is saved."
+        "The relay couldn't read this request because of an internal error ({error}). The request is saved."
     ),
     # What a person typed for one message.
     **{f"bad_sender.{problem}": Sentence(says) for problem, says in _PHONES.items()},

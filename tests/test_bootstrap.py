@@ -161,7 +161,7 @@ async def worker_once(worker: TaskGroup, events: Events) -> None:
 
 
 async def test_webhook_wakes_the_worker(tmp_path: Path) -> None:
-    """A text leaves without any time passing on the relay's clock."""
+    """A text is sent without any time passing on the relay's clock."""
     events = Events()
     async with demonstrated(tmp_path, ManualClock()) as (context, sandbox):
         async with served(context, events) as (_, worker, listening), httpx.AsyncClient() as client:
@@ -215,7 +215,7 @@ async def test_port_in_use_ends_both_listeners(tmp_path: Path) -> None:
 
 
 async def test_worker_needs_a_key(tmp_path: Path) -> None:
-    """Without one nothing could leave, and the sentence says how to give it."""
+    """Without one nothing could be sent, and the sentence says how to set it."""
     async with demonstrated(tmp_path) as (context, _):
         keyless = replace(context, secrets=load_context(None, environ={}).secrets)
         async with open_relay(keyless) as relay:
@@ -461,7 +461,7 @@ async def test_rotation_keeps_the_former_secret_for_a_day(tmp_path: Path) -> Non
 
 
 async def test_promised_day_begins_with_the_rotation(tmp_path: Path) -> None:
-    """Also where nobody uses the new secret, so that nothing makes a running relay look for it."""
+    """Even if no sender uses the new secret, so that nothing makes a running relay look for it."""
     context = await with_token_in_file(tmp_path)
     clock = context.clock
     assert isinstance(clock, ManualClock)

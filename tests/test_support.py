@@ -1,4 +1,4 @@
-"""What the tests stand on holds."""
+"""What the tests rely on works."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresCluster
 
 ROOT = Path(__file__).parents[1]
 
-# Documentation addresses (RFC 5737, RFC 3849): nobody is there.
+# Documentation addresses (RFC 5737, RFC 3849): no host has them.
 OUTSIDE = "192.0.2.1"
 OUTSIDE_6 = "2001:db8::1"
 
@@ -27,7 +27,7 @@ OUTSIDE_6 = "2001:db8::1"
     [(socket.AF_INET, OUTSIDE), (socket.AF_INET6, OUTSIDE_6)],
 )
 def test_no_test_connects_to_another_machine(family: socket.AddressFamily, host: str) -> None:
-    """A connection that would leave the machine is refused before a byte does."""
+    """A connection to another machine is refused before a byte is sent."""
     with socket.socket(family) as sock, pytest.raises(OutsideNetworkError, match=host):
         sock.connect((host, 80))
 
@@ -59,7 +59,7 @@ def test_loopback_is_open(host: str) -> None:
 
 def test_environment_is_clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """
-    Settings, colours and proxies of whoever runs the tests are gone, and every directory is the test's own.
+    Settings, colors and proxies of the person who runs the tests are gone; every directory is the test's own.
     """
     for name in ("CALLRAIL_API_KEY", "CALLRAIL_RELAY_LIMITS__PER_HOUR", "NO_COLOR", "https_proxy", "PGHOST"):
         monkeypatch.setenv(name, "x")
@@ -92,7 +92,7 @@ def test_missing_part_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_part_of_another_system_is_skipped_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can install what does not exist for their system."""
+    """No one can install what does not exist for their system."""
     monkeypatch.setenv("CI", "true")
     monkeypatch.setitem(PARTS, "tmux", Part(("tmux",), platforms=("plan9",)))
 

@@ -34,8 +34,7 @@ read_duration = parse_duration
 
 TERMS = (
     "CallRail is for person-to-person texts only: bulk, blast and automated messaging is against its terms. "
-    "Every text that leaves through this relay must have been written by a person, to one person who agreed "
-    "to be texted."
+    "A person must have written every text that this relay sends, to one person who agreed to be texted."
 )
 
 

@@ -24,7 +24,7 @@ from callrail_relay.service.tokens import HookToken, HookTokens, SigningKeys, di
 
 
 async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
-    """The tokens that open the webhook, the current one first; none where none is set. Raises SecretError."""
+    """The tokens that open the webhook, the current one first; empty if none is set. Raises SecretError."""
     current = await context.secrets.find(SecretName.HOOK_TOKEN)
     try:
         former = await context.secrets.find(SecretName.HOOK_TOKEN_PREVIOUS)
@@ -105,7 +105,7 @@ def hook_url(settings: Settings, token: HookToken, base: str | None = None) -> s
 
 
 MOST_KEYS = 20
-"""Former keys are kept while they may still sign something, but not for ever."""
+"""Former keys are kept while they may still sign something, but not forever."""
 
 
 def split_keys(secret: str) -> list[str]:
@@ -183,7 +183,7 @@ async def callrail_hook_urls(context: AppContext) -> HookUrls:
 
 async def register_webhooks(context: AppContext, *, use_file: bool) -> Registered:
     """
-    Have CallRail tell of every company's texts, and keep the keys with which it signs.
+    Register our webhooks for every company at CallRail, and keep the keys with which it signs.
 
     Raises SettingsError, SecretError, RefusedByCallRail, and Unavailable, also where the public URL doesn't
     lead to this relay: CallRail switches off webhooks that don't answer, and the replies would be lost.

@@ -38,7 +38,7 @@ class SessionKeyFile:
 
 
 def session_key(context: AppContext) -> SessionKey:
-    """The key of this relay's sessions; one of its own if it takes any free port, another each time."""
+    """The key of this relay's sessions; a new one each time if it takes any free port."""
     if not context.settings.dashboard.port:
         return MemoryKey()
     return SessionKeyFile(private_directory(context.data) / KEY_FILE)
@@ -62,7 +62,7 @@ def open_desk(data: Path, url: str, secret: str) -> Iterator[None]:
 
 
 async def ask_for_link(context: AppContext) -> str:
-    """A link that is good once, from the relay that runs here. Raises Unavailable where none does."""
+    """A one-time link from the relay that runs here. Raises Unavailable if none runs."""
     import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
 
     desk, secret = _find(context.data)

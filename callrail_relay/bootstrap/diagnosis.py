@@ -67,7 +67,7 @@ def checks(relay: Relay) -> list[tuple[str, Check]]:
         store = relay.store.files
         if linked := links(store):
             raise CheckWarning(
-                f"A link stands in place of the store: {linked[0]}. Set database.url to the file itself, so "
+                f"A database file is a link: {linked[0]}. Set database.url to the file itself, so "
                 "that the relay and your backups are sure to use the same one."
             )
         data = private_directory(context.data)

@@ -57,7 +57,7 @@ async def open_listeners(
     """
     The public listener, and the private one if the settings have it. Raises Unavailable.
 
-    *metrics* count the events of this run, and *signal* tells open pages of them.
+    *metrics* count the events of this run, and *signal* notifies open pages of them.
     """
     context = relay.context
     metrics = metrics or Metrics(context.clock)
@@ -143,7 +143,7 @@ def _dashboard(relay: Relay, worker: TaskGroup, signal: ChangeSignal, link_secre
             examine=look,
             public_url=lambda: relay.public_address.seen,
             read_url=read_url,
-            # A person's word may let anything leave, also where nothing that comes in could.
+            # A person's decision may let any text be sent, even if nothing that comes in could.
             wake=worker.wake_all,
             signal=signal,
             link_secret=link_secret,

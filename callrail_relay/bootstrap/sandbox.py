@@ -35,7 +35,7 @@ class Sandbox:
         """The settings of a relay that talks to it."""
         return {
             "callrail": {"api_url": self.url, **self._route(), "accepted_terms": True},
-            # Nobody's own routes: texts of real accounts stay where they are.
+            # None of the person's own routes: the sandbox must not touch real accounts.
             "routes": (),
         }
 
@@ -80,7 +80,7 @@ async def open_sandbox(*, port: int, faults: str | None = None) -> AsyncIterator
     """
     The simulator on loopback; *faults* is a JSON list. Raises UsageError for bad ones, Unavailable.
 
-    It accepts the key of CALLRAIL_API_KEY where that is set, else one of its own.
+    It accepts the key of CALLRAIL_API_KEY if that is set, else a key that it makes.
     """
     simulator = Simulator(
         clock=SystemClock(), api_key=os.environ.get("CALLRAIL_API_KEY", "").strip() or secrets.token_hex(16)

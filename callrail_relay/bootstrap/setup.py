@@ -42,7 +42,7 @@ class SavedSetup:
 
 async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | None:
     """
-    The API key, where there is one. Raises SecretError, also where no place could keep a secret.
+    The API key, if there is one. Raises SecretError, also if no place could keep a secret.
 
     *use_file*, here and below, is a person's wish to keep secrets in the file from now on.
     """
@@ -72,9 +72,9 @@ async def save_setup(
     context: AppContext, changes: Changes, *, new_key: str | None, use_file: bool
 ) -> SavedSetup:
     """
-    Write *changes* to the settings and store the secrets; a failure leaves what was there before.
+    Write *changes* to the settings and store the secrets; if that fails, nothing changes.
 
-    Without a *new_key* the known one stays. A webhook secret is made where there is none. *use_file* moves
+    Without a *new_key* the known one stays. A webhook secret is made if there is none. *use_file* moves
     both to the file. Raises SettingsError, SecretError.
     """
     path, secrets = context.config_path, context.secrets

@@ -119,7 +119,7 @@ def refuse_network_drive(context: AppContext) -> None:
 
 
 def synced_store(context: AppContext) -> str | None:
-    """A warning where a sync program has the store in its folder, else None."""
+    """A warning if a sync program has the store in its folder, else None."""
     file = store_file(context.settings.database.url)
     program = None if file is None else synced_folder(file)
     return program and (
@@ -133,7 +133,7 @@ async def open_worker(
     relay: Relay, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[TaskGroup]:
     """
-    A worker for *relay*, with its connection to CallRail and a name of its own.
+    A worker for *relay*, with its own connection to CallRail and its own name.
 
     One that is *long_running* sends nothing before its first poll, and does what is not about certain texts.
     Raises SecretError without an API key, AlreadyRunning while the store is copied, Unavailable.
@@ -182,7 +182,7 @@ async def open_worker(
 
 
 def _others(relay: Relay, callrail: CallRail, hook: EventHook) -> list[PeriodicTask]:
-    """What works beside delivery, as far as the settings want it. Raises SettingsError."""
+    """The tasks beside delivery that the settings ask for. Raises SettingsError."""
     context, store, clock = relay.context, relay.store, relay.store.clock
     others: list[PeriodicTask] = [Connection(store, callrail, context.account_ids, clock=clock, hook=hook)]
     if store.beats:

@@ -80,7 +80,7 @@ def read_send_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, recipient: str, content: str
 ) -> Outcome:
     """
-    The outcome that an answer to a send stands for: by its status first, by its words second.
+    The outcome that an answer to a send means: by its status first, by its words second.
 
     CallRail may quote *content* in what it says: such words are the office's, not CallRail's.
     """
@@ -153,7 +153,7 @@ def _says_opted_out(words: str, content: str) -> bool:
 
 
 def _simple(words: str) -> str:
-    """*words* in small letters, with one space for whatever stands between them: opted_out is optedOut."""
+    """*words* in small letters, with one space for anything between them: opted_out is optedOut."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
     return re.sub(r"[\W_]+", " ", apart.lower()).strip()
 
@@ -243,7 +243,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds_until(instant: str, now: str) -> float:
-    # Measured on the server's own clock: the difference is right even where ours is wrong.
+    # Measured on the server's own clock: the difference is right even if ours is wrong.
     return (parsedate_to_datetime(instant) - parsedate_to_datetime(now)).total_seconds()
 
 
@@ -253,7 +253,7 @@ def read_object(body: bytes) -> dict[str, Any] | None:
 
 
 def read_json(body: bytes) -> object:
-    """*body* as JSON; None where it is none."""
+    """*body* as JSON; None if it isn't JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

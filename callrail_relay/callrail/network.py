@@ -189,7 +189,7 @@ def _bad_certificates(variable: str, path: str, fault: str) -> SettingsError:
 
 
 def _check_key_log() -> None:
-    """Python writes the keys of TLS to SSLKEYLOGFILE, and fails where it cannot."""
+    """Python writes the keys of TLS to SSLKEYLOGFILE, and fails if it cannot."""
     path = os.environ.get("SSLKEYLOGFILE")
     if not path:
         return

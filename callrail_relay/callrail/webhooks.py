@@ -21,7 +21,7 @@ from callrail_relay.domain.payload import Fields, Number, first, parse
 _LONGEST_ID = 64
 # What every webhook about a text has, and one about a call has not.
 _OF_A_TEXT = ("content", "message_type", "conversation_id", "thread_resource_id")
-# What tells a text without an id from others. Not all of the body: a field that is added must not matter.
+# What identifies a text without an id. Not all of the body: a field that is added must not matter.
 _IDENTIFYING = (
     "source_number",
     "destination_number",
@@ -33,7 +33,7 @@ _IDENTIFYING = (
 
 
 def read_text(body: bytes, content_type: str | None) -> CallRailText | None:
-    """The text that a webhook tells of; None where the body, JSON or form, tells of none."""
+    """The text that a webhook reports; None if its body, JSON or form, has none."""
     fields = _fields(body, content_type)
     if fields is None or not any(name in fields for name in _OF_A_TEXT):
         return None
@@ -56,7 +56,7 @@ def _fields(body: bytes, content_type: str | None) -> Fields | None:
     try:
         text = decode(body, content_type)
     except UnparsedError:
-        # A word of leaving must not be lost for one broken byte elsewhere.
+        # One broken byte elsewhere must not hide an opt-out.
         text = body.decode("utf-8", "replace")
     try:
         value = parse(text, content_type)
@@ -88,7 +88,7 @@ def _text(fields: Fields, name: str) -> str | None:
 
 
 def _instant(value: str | None) -> datetime | None:
-    """An instant; where no offset is given it is taken for UTC, as nothing else is known."""
+    """An instant; UTC if no offset is given, since nothing else is known."""
     try:
         instant = datetime.fromisoformat((value or "").strip())
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
@@ -97,7 +97,7 @@ def _instant(value: str | None) -> datetime | None:
 
 
 def sign(key: str, body: bytes) -> str:
-    """The signature of *body*, as it stands in the header."""
+    """The signature of *body*, as in the header."""
     # SHA-1 is CallRail's choice; as an HMAC it is not open to SHA-1's collisions.
     digest = hmac.new(key.encode(), body, hashlib.sha1).digest()
     return base64.b64encode(digest).decode("ascii")

@@ -199,7 +199,7 @@ def _replies(
     conversation: Mapping[str, Any], messages: Iterable[Mapping[str, Any]], since: datetime
 ) -> Replies:
     ours = _our_numbers(conversation) - {None}
-    # Which of several numbers a text came to is not told.
+    # CallRail doesn't say which of several numbers a text came to.
     number = read_number(next(iter(ours))) if len(ours) == 1 else ShownNumber()
     replies = [
         CallRailText(
@@ -222,7 +222,7 @@ def _replies(
 
 
 def _seen_key(conversation_id: str, written_at: datetime, message: Mapping[str, Any]) -> str:
-    """What tells a text from others of a conversation, since its texts have no ids there."""
+    """What distinguishes a text from others of a conversation, since texts have no ids there."""
     told = json.dumps([conversation_id, written_at.isoformat(), message.get("content")])
     return f"seen:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
 
@@ -307,5 +307,5 @@ def read_number(value: str | None) -> ShownNumber:
         return ShownNumber()
     shown = re.search(r"[0-9][0-9\s().-]*$", text)
     ending = re.sub("[^0-9]", "", shown[0]) if shown else ""
-    # One digit alone would stand for a tenth of everybody.
+    # A single digit would match a tenth of all people.
     return ShownNumber(ending=ending if 2 <= len(ending) <= 10 else "")

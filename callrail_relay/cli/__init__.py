@@ -1,5 +1,5 @@
 """
-The commands: each in a file of its own, reading input, calling a service, and
+The commands: each in its own file, reading input, calling a service, and
 showing the result. ``commands`` gathers them.
 """
 

@@ -51,7 +51,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[
 
 
 def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
-    """The same for a command that serves: on the quicker event loop, where it is installed."""
+    """The same for a command that runs for long: on the faster event loop, if it is installed."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -64,7 +64,7 @@ def server(function: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P
 
 def _quick_loop() -> NewLoop | None:
     try:
-        import uvloop  # an extra, not on Windows, and worth its loading only where it runs for long
+        import uvloop  # an extra, not on Windows, and worth loading only if it runs for long
     except ImportError:
         return None
     return uvloop.new_event_loop
@@ -81,7 +81,7 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], new_loop: NewLoop | N
         complain("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; without this the interpreter complains once more at its end.
+        # The program reading our output is gone; without this the interpreter complains again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (typer.Exit, typer.Abort):
@@ -90,15 +90,15 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], new_loop: NewLoop | N
         if os.environ.get("CALLRAIL_RELAY_LOG__LEVEL", "").lower() == "debug":
             raise
         complain(
-            f"callrail-relay failed by a fault of its own ({type(error).__name__}). Nothing that was stored "
-            "is lost; with CALLRAIL_RELAY_LOG__LEVEL=debug it shows where it happened."
+            f"callrail-relay failed because of an internal error ({type(error).__name__}). No saved data "
+            "is lost. Set CALLRAIL_RELAY_LOG__LEVEL=debug to see where it happened."
         )
         return PROGRAM_FAULT
 
 
 def complain(words: str) -> None:
     """Tell a person what is wrong, on standard error."""
-    # Typer leaves colours out of a pipe by itself, and does not ask for the wish of the person.
+    # Typer drops colors in a pipe by itself, but doesn't check NO_COLOR.
     mark = "Error:" if os.environ.get("NO_COLOR") else typer.style("Error:", fg=typer.colors.RED, bold=True)
     typer.echo(f"{mark} {printable(words)}", err=True)
 
@@ -279,7 +279,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar on standard error that goes when the work is done; nothing where that is no terminal."""
+    """A bar on standard error that goes when the work is done; nothing if that isn't a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return

@@ -282,7 +282,7 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield safe(f"  waits until {local(account.wait_until)}: {_why(account.wait_reason)}", "yellow")
     if standing.pending:
         waits = "segment waits" if standing.pending == 1 else "segments wait"
-        yield Text(f"  {standing.pending} {waits} to leave")
+        yield Text(f"  {standing.pending} {waits} to be sent")
 
 
 def _window_line(name: str, window: Window) -> Text:

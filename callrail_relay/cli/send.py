@@ -73,7 +73,7 @@ async def send(
         say("Nothing was sent: this was a dry run.")
         return 0
     context.require_terms()
-    # The worker comes first: without a key nothing is stored that could not leave.
+    # The worker comes first: without a key it could send nothing, so nothing is stored.
     async with open_relay(context) as relay, open_worker(relay) as worker:
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:

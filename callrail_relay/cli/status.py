@@ -71,6 +71,6 @@ async def _watch(relay: "Relay", *, as_json: bool) -> None:
         await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         watching.cancel()
-        # It ends by itself only where it fails; then this raises why.
+        # It ends by itself only if it fails; then this raises why.
         with contextlib.suppress(asyncio.CancelledError):
             await watching

@@ -95,7 +95,7 @@ def ignored_variables() -> str | None:
 
 
 def read_text(path: Path) -> str | None:
-    """The text of the settings file, None where there is none; a byte order mark is dropped."""
+    """The text of the settings file, None if there is none; a byte order mark is dropped."""
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

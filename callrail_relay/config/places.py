@@ -1,4 +1,4 @@
-"""Where the settings, the data and the secrets of this machine's user lie, and how private files are made."""
+"""Where the settings, the data and the secrets of this machine's user are, and how private files are made."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def is_default_config_file(path: Path) -> bool:
 
 
 def override_path(override: Path | None) -> Path | None:
-    """The settings file that a person named, absolute; None where the default one serves."""
+    """The settings file that a person named, absolute; None for the default one."""
     return _absolute(override) if override is not None else _from_environment(CONFIG_VARIABLE)
 
 
@@ -69,9 +69,9 @@ def _no_home() -> SettingsError:
 
 def private_directory(path: Path) -> Path:
     """
-    Make *path* and whatever is missing above it with mode 0700; a directory that exists is left as it is.
+    Make *path* and its missing parents with mode 0700; existing directories don't change.
 
-    The relay's own data directory is closed to other users, whoever made it.
+    The relay's own data directory is closed to other users, no matter who created it.
     """
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):

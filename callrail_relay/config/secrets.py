@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _STARS = "**********"
-_HEADING = "Secrets of callrail-relay. Nobody but you may read this file."
+_HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
 class SecretFile:
-    """``secrets.toml``: one text to a key. It counts only while nobody else can read it."""
+    """``secrets.toml``: one text per key. It is used only if no other user can read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -77,7 +77,7 @@ class SecretFile:
     def _damaged(self) -> SecretError:
         return SecretError(
             f'The file of secrets {self.path} is damaged: it takes lines such as api-key = "...". '
-            "Mend it, or delete it and run `callrail-relay configure --secrets-file`."
+            "Fix it, or delete it and run `callrail-relay configure --secrets-file`."
         )
 
     def _write(self, secrets: Mapping[str, str]) -> None:
@@ -140,7 +140,7 @@ class OsKeyring:
             self._hangs = True
             raise self._no_answer() from None
         except Exception as error:
-            # Every backend lets the errors of its own library through: D-Bus, Win32, Security.framework.
+            # Every backend raises its own library's errors: D-Bus, Win32, Security.framework.
             raise SecretError(f"The OS keyring failed ({type(error).__name__}). {_REMEDY}") from error
 
     def _no_answer(self) -> SecretError:
@@ -195,7 +195,7 @@ async def _in_daemon_thread(question: Callable[[], T]) -> T:
     def work() -> None:
         try:
             answer.set_result(question())
-        except Exception as error:  # noqa: BLE001  # raised again where the answer is awaited
+        except Exception as error:  # noqa: BLE001  # raised again when the answer is awaited
             answer.set_exception(error)
 
     threading.Thread(target=work, name="keyring", daemon=True).start()
@@ -261,7 +261,7 @@ class Secrets:
     """
     The secrets that go with one settings file, and are never shared with another.
 
-    The keyring's entries carry the file's path unless it is the default one; ``secrets.toml`` lies beside it.
+    The keyring's entries carry the file's path unless it is the default one; ``secrets.toml`` is beside it.
     """
 
     def __init__(
@@ -310,7 +310,7 @@ class Secrets:
             raise
 
     async def require(self, name: SecretName) -> Found:
-        """The secret; SecretError says how to give it where no place has it."""
+        """The secret; if no place has it, SecretError says how to set it."""
         found = await self.find(name)
         if found is None:
             variable = f"set {name.variable}, or " if name.variable else ""
@@ -379,7 +379,7 @@ class Secrets:
         return _found(await self._keyring.get(self._user(name)), keyring) if keyring else None
 
     async def _delete_from_keyring(self, name: SecretName) -> None:
-        """A keyring that cannot be reached is passed over where the file is in use."""
+        """A keyring that cannot be reached is skipped if the file is in use."""
         try:
             if await self._keyring.words():
                 await self._keyring.delete(self._user(name))

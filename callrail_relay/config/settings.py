@@ -25,28 +25,28 @@ def _key(default: Any, words: str) -> Any:  # noqa: ANN401 - as pydantic's own F
 
 
 class CallRail(Table):
-    """The CallRail account, and where texts leave from when no route says otherwise."""
+    """The CallRail account, and the number that sends texts if no route matches."""
 
     api_url: t.ApiUrl = _key(
         "https://api.callrail.com", "CallRail's API; http:// for a sandbox on this machine only"
     )
     account_id: t.AccountId | None = _key(None, "ACC..., or the nine-digit account number")
     company_id: t.CompanyId | None = _key(None, "COM..., the company the texts are sent for")
-    tracking_number: t.TrackingNumber | None = _key(None, "the CallRail number the texts leave from")
+    tracking_number: t.TrackingNumber | None = _key(None, "the CallRail number that sends the texts")
     accepted_terms: t.Flag = _key(
         default=False,
         words="true: a person writes every text, to a person who agreed; CallRail forbids mass texts",
     )
 
     def route(self) -> Route | None:
-        """The route for whatever no rule matches, where all three parts of it are set."""
+        """The default route for texts that no rule matches; None unless all three parts are set."""
         if self.account_id and self.company_id and self.tracking_number:
             return Route(self.account_id, self.company_id, self.tracking_number)
         return None
 
 
 class RouteSettings(Table):
-    """One [[routes]] table: whose texts leave from another account, company or number."""
+    """One [[routes]] table: whose texts are sent from another account, company or number."""
 
     team_id: t.Text | None = _key(None, "the team in IF3")
     sender_id: t.Text | None = _key(None, "the sender in IF3")
@@ -86,7 +86,7 @@ class Server(Table):
 
 
 class Dashboard(Table):
-    """The private listener: a page that shows how all stands, and readiness for programs."""
+    """The private listener: the dashboard for people, and readiness checks for programs."""
 
     enabled: t.Flag = _key(default=True, words="false: no private listener")
     host: t.Host = _key("127.0.0.1", "loopback, unless a trusted network is meant to see it")
@@ -159,26 +159,30 @@ class Guards(Table):
 
 
 class Replies(Table):
-    """What people write back, read from CallRail's conversations and told by its webhooks."""
+    """What people write back, from CallRail's conversations and its webhooks."""
 
     poll_every: t.PollEvery = _key(
         timedelta(minutes=10),
         "how often replies are read from CallRail; off if its webhooks are to be trusted alone",
     )
     forward_to: tuple[t.AlertUrl, ...] = _key(
-        (), "Apprise addresses that get each reply, with the opportunity in IF3; empty: nobody does"
+        (), "Apprise addresses that get each reply, with the opportunity in IF3; empty: not passed on"
     )
 
 
 class Alerts(Table):
-    """Who is told when something is wrong, and when it is. `callrail-relay alerts test` tries it."""
+    """Who gets alerts, and when. To try it, run `callrail-relay alerts test`."""
 
     urls: tuple[t.AlertUrl, ...] = _key(
-        (), "Apprise addresses: e-mail, Slack, Telegram and others; empty: nobody is told"
+        (), "Apprise addresses: email, Slack, Telegram and others; empty: no alerts"
     )
-    budget: tuple[t.Percent, ...] = _key((50, 70, 90, 100), "percent of the hour or the day at which to tell")
-    waiting: t.SomeTime = _key(timedelta(minutes=15), "how long a text may be held or unknown untold")
-    failures: t.Count = _key(5, "texts that fail within 10 minutes, from which on to tell")
+    budget: tuple[t.Percent, ...] = _key(
+        (50, 70, 90, 100), "percent of the hourly or daily limit at which to alert"
+    )
+    waiting: t.SomeTime = _key(
+        timedelta(minutes=15), "how long a text may be held or unknown before an alert"
+    )
+    failures: t.Count = _key(5, "how many texts must fail within 10 minutes for an alert")
 
     @field_validator("budget")
     @classmethod
@@ -189,7 +193,7 @@ class Alerts(Table):
 
 
 class Retention(Table):
-    """How long what is personal is kept. Ids, times, outcomes and the list of opt-outs stay for ever."""
+    """How long personal data is kept. Ids, times, outcomes and the list of opt-outs stay forever."""
 
     after: t.KeptFor = _key(
         timedelta(days=365), "age at which texts, phones, names and raw bodies are removed, or off"
@@ -211,7 +215,7 @@ class Database(Table):
         description="sqlite:///FILE (default: relay.db in the data directory), or postgresql://...",
     )
     allow_network_drive: t.Flag = _key(
-        default=False, words="true: keep SQLite on NFS, SMB or the like all the same, where it breaks one day"
+        default=False, words="true: allow SQLite on NFS, SMB or the like, where it breaks sooner or later"
     )
 
 
@@ -240,7 +244,7 @@ class Settings(Table):
         return routes
 
     def routes_table(self) -> Routes:
-        """The routes, their gaps filled from [callrail], which is also the default where it is whole."""
+        """The routes, their gaps filled from [callrail], which is also the default if it is complete."""
         rules = tuple(route.rule(self.callrail) for route in self.routes)
         return Routes(rules, default=self.callrail.route())
 

@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Texts that may leave in any hour and in any day."""
+    """How many texts may be sent in any hour and in any day."""
 
     per_hour: int
     per_day: int
@@ -129,7 +129,7 @@ class Account:
         return self.strikes - 1 if self.waits(now) else self.strikes
 
     def used_by_others(self) -> list[datetime]:
-        """An instant for each use by others: when the hour's were told, and an hour before for the day's."""
+        """An instant for each use by others: when the hour's were seen, and an hour before for the day's."""
         if self.excess_at is None:
             return []
         earlier = max(0, self.day_excess - self.hour_excess)

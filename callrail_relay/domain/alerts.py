@@ -18,7 +18,7 @@ BAND = 10  # percent that a limit's use has to fall below a threshold before tha
 
 
 class Level(StrEnum):
-    """How loud an incident is; OVER is one whose end still has to be told."""
+    """How loud an incident is; OVER is one whose end still has to be reported."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -81,7 +81,7 @@ class Incident:
     level: Level
     parameters: Parameters = field(default_factory=dict)
     opened_at: datetime
-    told_at: datetime | None = None  # None if no one was told yet
+    told_at: datetime | None = None  # None if it was not reported yet
     in_hand: bool = False  # an alert may have been sent nevertheless
 
     @property
@@ -95,7 +95,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One incident before and after; None where there is none."""
+    """One incident before and after; None if there is none."""
 
     before: Incident | None
     after: Incident | None
@@ -127,12 +127,12 @@ def decide(facts: AlertFacts, known: Sequence[Incident], policy: AlertPolicy) ->
 
 
 def _change(finding: _Finding, known: Incident | None, now: datetime) -> Change:
-    """*known* is the incident of this key, if there is one: open, or over and not told yet."""
+    """*known* is the incident of this key, if there is one: open, or over and not reported yet."""
     heard = known is not None and (known.told_at is not None or known.in_hand)
     after = known
     if known is None or not known.is_open:
         if finding.wrong:
-            # One whose end was not told yet goes on, as far as anyone knows.
+            # If its end was not reported yet, it simply goes on for the person.
             told_at = None if known is None else now
             after = _opened(finding, now, told_at=told_at)
     elif finding.wrong is False:
@@ -204,7 +204,7 @@ def _of_verdict(facts: health.Facts) -> Iterator[_Finding]:
 
 
 def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy) -> _Finding:
-    """The highest threshold counts: one that was passed, or was told and is less than BAND away."""
+    """The highest threshold counts: one that was passed, or was reported and is less than BAND away."""
     percent = window.used * 100 / window.allowed
     told = 0 if known is None else int(known.parameters["threshold"])
     passed = [one for one in policy.budget if percent >= one]
@@ -228,9 +228,9 @@ def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy
 
 def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _Finding:
     """
-    Texts that wait for a person are told together.
+    Texts that wait for a person are reported together.
 
-    Later ones are told again once the last alert is as old as a text may wait, or none of its texts waits.
+    Later ones are reported when the last alert is as old as a text may wait, or none of its texts waits.
     """
     undecided = facts.undecided
     instants = sorted((*undecided.held, *undecided.unknown))

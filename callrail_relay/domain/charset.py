@@ -37,7 +37,7 @@ _CHARACTER_SETS = frozenset(
     + [f"cp125{number}" for number in range(9)]
     + [f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)]
 )
-# What a label stands for in practice (https://encoding.spec.whatwg.org/#names-and-labels).
+# What a label means in practice (https://encoding.spec.whatwg.org/#names-and-labels).
 _IN_PRACTICE = {
     "ascii": "utf_8", "latin_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
     "shift_jis": "cp932", "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs",

@@ -1,4 +1,4 @@
-"""What a claim takes and yields, and how each account and the whole store stand."""
+"""What a claim takes and yields, and the state of each account and of the whole store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from callrail_relay.domain.routing import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatus:
-    """How one account stands now: its budget, and the segments that still wait for it."""
+    """The state of one account now: its budget, and the segments that still wait for it."""
 
     account: Account
     hour: Window

@@ -147,7 +147,7 @@ class AccountWaits(Event, level="warning"):
 
 
 class AlertTold(Event):
-    """The owner was told something; *failed_channels* did not take it, and others did."""
+    """The owner got an alert; *failed_channels* did not take it, and others did."""
 
     alert: str
     failed_channels: tuple[str, ...] = ()
@@ -222,7 +222,7 @@ class SendingUnpolled(Event, level="warning"):
 
 
 class SentByOthers(Event):
-    """CallRail tells of a text that went out and not from here; it counts in the account's budget."""
+    """CallRail reports a text that another program sent; it counts in the account's budget."""
 
     resource_id: str
     account_id: str | None
@@ -243,7 +243,7 @@ class ListenerUnanswered(Event, level="error"):
 
 
 class WebhookNotUnderstood(Event, level="error"):
-    """CallRail signed what came to its webhook, and it tells of no text that can be read."""
+    """CallRail signed a webhook that has no text the relay can read."""
 
     reason: str
 

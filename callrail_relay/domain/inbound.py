@@ -1,4 +1,4 @@
-"""Texts that CallRail tells of, by webhook and by poll, and replies that are passed on."""
+"""Texts that CallRail reports, by webhook and by poll, and replies that are passed on."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SAME_TEXT = timedelta(minutes=2)  # how far apart CallRail's webhook and convers
 
 
 class Direction(StrEnum):
-    """Which way a text went: IN from the person to one of our numbers, or OUT, whoever sent it."""
+    """Which way a text went: IN from the person to one of our numbers, or OUT, from any sender."""
 
     IN = "in"
     OUT = "out"
@@ -21,7 +21,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ShownNumber:
-    """A phone number as far as CallRail shows it: in full as E.164, or its last digits, or nothing."""
+    """A phone number as CallRail shows it: in full as E.164, or its last digits, or nothing."""
 
     full: str | None = None
     ending: str = ""
@@ -61,7 +61,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRailText:
-    """One text as CallRail tells of it; without ``direction`` it doesn't say which way it went."""
+    """One text as CallRail reports it; without ``direction`` it doesn't say which way it went."""
 
     key: str  # CallRail's id of the text, or a digest of what tells it from others
     content: str
@@ -106,7 +106,7 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of a text that CallRail told of."""
+    """What became of a text that CallRail reported."""
 
     key: str
     direction: Direction
@@ -130,7 +130,7 @@ class SeenReplies:
     fault: str | None = None
 
 
-ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it tells of no text
+ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
 
 
 FIRST_RETRY = timedelta(minutes=1)
@@ -230,7 +230,7 @@ class WebhookIntegration:
 
 
 class Change(StrEnum):
-    """What registering our URLs came to; they were ADDED to those that the company had before."""
+    """The result of registering our URLs; they were ADDED to those that the company had before."""
 
     CREATED = "created"
     ADDED = "added"

@@ -1,5 +1,5 @@
 """
-From what came in to messages: IF3's fields become CallRail's parameters, judged as far as needs no store.
+From what came in to messages: IF3's fields become CallRail's parameters, judged without the store.
 
 The webhook, ``send``, ``replay`` and the core library all map by ``map_entry``.
 """
@@ -22,7 +22,7 @@ from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
 from callrail_relay.domain.segmentation import split_text
 
-# Faults of a field that count only as far as the field is needed: one phone of two is enough.
+# Faults of a field that count only if the field is needed: one phone of two is enough.
 _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 
@@ -395,7 +395,7 @@ def new_message(
     skip_identical: bool = False,
     approved: tuple[str, ...] = (),
 ) -> NewMessage:
-    """*draft* judged, as far as it can be without the store."""
+    """*draft*, judged without the store."""
     count = len(split_text(draft.text, max_characters=policy.max_characters)) if draft.text else 0
     most = min(policy.limits.per_hour, policy.limits.per_day)
     holds = (*draft.reasons, guards.too_long(count, most)) if count > most else draft.reasons

@@ -68,7 +68,7 @@ class Reason:
 
 
 class Status(StrEnum):
-    """Where a message, or one of its segments, stands."""
+    """The status of a message, or of one of its segments."""
 
     HELD = "held"  # a guard or a fault holds it; it waits for a person, unless its reason says until when
     QUEUED = "queued"  # it is sent as soon as its turn, the sending limits and the account allow
@@ -152,7 +152,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages to list; *limit* 0 stands for all."""
+    """Which messages to list; *limit* 0 means all."""
 
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None

@@ -175,7 +175,7 @@ def _distance(one: str, other: str) -> int:
     return row[-1]
 
 
-# Sentences. A rule is a line, and goes on in the lines that are indented; names in capitals stand for _NAMED.
+# Sentences. A rule is a line, and goes on in the lines that are indented; names in capitals refer to _NAMED.
 
 _NAMED = {
     "STOP": "(?:stop|quit|cease|discontinue|refrain from)",

@@ -151,7 +151,7 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _judge(number: int, names: Sequence[str], cells: Sequence[str], now: datetime) -> ListedPerson | BadLine:
     if any(cell.strip() for cell in cells[len(names) :]):
-        # A comma in a reason without quotes: what follows it stands in the wrong column.
+        # A comma in a reason without quotes: what follows it is in the wrong column.
         return BadLine(number=number, reason="it has more cells than there are columns.")
     row = dict(zip(names, cells, strict=False))
     tracking_number = row.get("tracking_number", "")

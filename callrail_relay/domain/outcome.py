@@ -1,8 +1,8 @@
 """
-What one attempt came to.
+The outcome of one attempt.
 
     Sent         CallRail took the text
-    NotSent      proven: no byte of the request left, so it may be tried again freely
+    NotSent      proven: no byte of the request was sent, so it may be tried again freely
     Rejected     CallRail answered and refused it
     RateLimited  CallRail refused it for now; it may be sent again later
     Unknown      CallRail may or may not have taken it; it is never sent again blindly
@@ -23,7 +23,7 @@ class OutcomeKind(StrEnum):
 
 
 class Refusal(StrEnum):
-    """What CallRail refused, as far as its status and its words tell."""
+    """What CallRail refused, by its status and its words."""
 
     CONTENT = "content"  # the words of the text, or something not told: 400 or 422
     RECIPIENT = "recipient"  # this person cannot be texted at all (land line, blocked, invalid)
@@ -55,7 +55,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """*own_fault* is true where this relay let go of the text, so that it says nothing about CallRail."""
+    """*own_fault* is true if this relay gave up on the text, so that it says nothing about CallRail."""
 
     detail: str
     own_fault: bool = False
@@ -74,7 +74,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """*retry_after* is in seconds, and None where CallRail named no sane one."""
+    """*retry_after* is in seconds, and None if CallRail named no sane one."""
 
     http_status: int
     detail: str
@@ -85,7 +85,7 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """*own_fault* is true where this relay stopped or failed, so that it says nothing about CallRail."""
+    """*own_fault* is true if this relay stopped or failed, so that it says nothing about CallRail."""
 
     detail: str
     http_status: int | None = None

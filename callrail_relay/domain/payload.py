@@ -48,7 +48,7 @@ class Number(str):
     __slots__ = ()
 
     def whole(self) -> str | None:
-        """The number in plain digits; None where it is not a whole one."""
+        """The number in plain digits; None if it isn't a whole one."""
         if re.fullmatch("-?[0-9]+", self):
             return str(self)
         value = float(self)
@@ -284,7 +284,7 @@ def _kind(value: object) -> str:
 
 
 def _shown(text: str | None) -> str | None:
-    """*text* as it can be stored and shown; None where nothing is left of it."""
+    """*text* as it can be stored and shown; None if nothing is left of it."""
     if text is None:
         return None
     return _UNSTORABLE.sub("\ufffd", text.strip()[:_LONGEST_NAME]) or None
@@ -407,7 +407,7 @@ _LONGEST_LINK = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What is between two ``&`` of a form; *name* is None where it cannot be a field of any form."""
+    """What is between two ``&`` of a form; *name* is None if it cannot be a field of any form."""
 
     raw: str
     name: str | None

@@ -41,7 +41,7 @@ _ESCAPED_PLUS = re.compile("%2B(?=[0-9])", re.IGNORECASE)
 _DIALED_PLUS = re.compile(r"^00(?=[\s.-]*1[\s(.-]*[2-9])")
 _DOUBLED_ONE = re.compile(r"\+1[\s(.-]*(?=\+1)")
 
-# What may stand around a number without changing whose it is. Not "fax", "landline" or "do not text".
+# What may surround a number without changing whose it is. Not "fax", "landline" or "do not text".
 _LABELS = """
     business c callto canada cell cellphone cellular direct h home iphone m main mob mobile num number
     o office owner p personal ph phone primary seller sms t tel telephone text us usa w whatsapp work

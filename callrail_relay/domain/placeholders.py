@@ -111,7 +111,7 @@ def find_placeholder(text: str) -> str | None:
 
 
 def _placeholders(text: str) -> Iterator[re.Match[str]]:
-    """All that are found; what costs time is not looked for where its mark is missing."""
+    """All that are found; what costs time is not looked for if its mark is missing."""
     if _MARKS_OF_CERTAIN.search(text):
         yield from _CERTAIN.finditer(text)
     if _WORDS_OF_NOTHING.search(text):

@@ -120,7 +120,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer over HTTP; ``addresses`` are those of the name, none where a proxy looked it up."""
+    """An answer over HTTP; ``addresses`` are those of the name, none if a proxy looked it up."""
 
     status: int
     body: bytes = b""

@@ -1,7 +1,7 @@
 """
 Quiet hours: when it is night where the recipient may be.
 
-A number says where its owner may live, and not where they do. So a text is sent only when it is allowed
+A number says where its owner may live, not where they do live. So a text is sent only when it is allowed
 in every time zone that the number may belong to. All is reckoned in whole minutes: no zone of our time
 changes its clock by less.
 """

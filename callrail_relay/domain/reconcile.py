@@ -39,7 +39,7 @@ class LookupPolicy:
         Return when to look again after a look-up; None if nothing more is to be expected.
 
         One that CallRail did not answer is tried again, and is no rung of the ladder. One that it answered
-        late stands for all the rungs before it.
+        late replaces all the rungs before it.
         """
         if answered:
             rungs = (unknown_since + rung for rung in self.ladder)
@@ -119,7 +119,7 @@ class FailedLookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """One attempt of ours: *certain* where CallRail confirmed it, else its outcome is the question."""
+    """One attempt of ours: *certain* if CallRail confirmed it, else its outcome is the question."""
 
     attempt_id: int
     content: str
@@ -234,6 +234,6 @@ def _with_wording(ours: str, theirs: str) -> bool:
     rest = theirs.removeprefix(ours)
     if rest in ("", theirs) or len(rest) > _LONGEST_WORDING:
         return False
-    # Where the last word goes on it is another word: "Yes" is not the beginning of "Yesterday".
+    # If the last word goes on, it is another word: "Yes" is not the beginning of "Yesterday".
     within_word = ours[-1].isalnum() and rest[:1].isalnum()
     return not within_word and _OPT_OUT_WORDING.match(rest) is not None

@@ -95,7 +95,7 @@ class NumberEntry:
 
 
 class Discovery(Protocol):
-    """Whoever can ask CallRail for these. All raise RefusedByCallRail and Unavailable."""
+    """Asks CallRail for these. Every method raises RefusedByCallRail and Unavailable."""
 
     async def accounts(self) -> list[AccountEntry]: ...
 

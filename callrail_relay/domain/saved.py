@@ -70,7 +70,7 @@ def _documents(text: str) -> Iterator[tuple[int, object]]:
 
 
 def _document_at(text: str, start: int, end_of_line: int) -> tuple[object, int]:
-    """The JSON document at *start*, and the end of its last line; Unreadable where it has a mistake."""
+    """The JSON document at *start*, and the end of its last line; Unreadable if it has a mistake."""
     try:
         value, end = json_at(text, start)
     except UnparsedError as fault:
@@ -140,7 +140,7 @@ def _content(envelope: Fields, *names: str) -> object:
 
 
 def _either(envelope: Fields, levels: int) -> list[Entry]:
-    """What Zapier's raw request holds, or its cleaned one where the raw one holds no text."""
+    """What Zapier's raw request holds, or its cleaned one if the raw one holds no text."""
     raw = _step(first(envelope, "rawrequest"), envelope, levels)
     if any(isinstance(entry, Payload) for entry in raw):
         return raw
@@ -149,7 +149,7 @@ def _either(envelope: Fields, levels: int) -> list[Entry]:
 
 
 def _step(content: object, envelope: Fields, levels: int) -> list[Entry]:
-    """The entries in what an envelope holds, parsed by the content type beside it where it is text."""
+    """The entries in what an envelope holds, parsed by the content type beside it if it is text."""
     if isinstance(content, str):
         try:
             content = parse(content, _content_type(envelope))

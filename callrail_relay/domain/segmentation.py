@@ -9,7 +9,7 @@ import regex  # type: ignore[import-untyped]  # the library ships no types
 DOCUMENTED_LENGTH = 140  # characters that CallRail documents as its limit
 LONGEST_LIMIT = 1530
 
-# 10 carrier segments of 67 UTF-16 units, or of 153 septets where the text is GSM-7 (3GPP TS 23.038).
+# 10 carrier segments of 67 UTF-16 units, or of 153 septets if the text is GSM-7 (3GPP TS 23.038).
 # Up to 670 units every text fits them, so that below it there is nothing more to count.
 _UCS2_ROOM = 670
 _GSM_ROOM = 1530

@@ -94,7 +94,7 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldestUse:
-    """The uses of an account's budget that leave the hour and the day next; None where there is none."""
+    """The uses of an account's budget that drop out of the hour and the day next; None if there is none."""
 
     hour: datetime | None
     day: datetime | None

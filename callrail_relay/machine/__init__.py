@@ -1,1 +1,1 @@
-"""This computer, as far as it is neither a setting nor a library: its drives."""
+"""Facts about this computer that are neither a setting nor a library: its drives."""

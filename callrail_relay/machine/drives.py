@@ -85,7 +85,7 @@ def mac_mounts(mounts: str) -> Iterator[Mount]:
 
 
 def remote_kind(path: str, mounts: Iterable[Mount]) -> str | None:
-    """The kind of the mount that *path* is under, where it is one of a network."""
+    """The kind of the mount that *path* is under, if it is a network mount."""
     place, kind = "", ""
     for one, its_kind in mounts:
         # What is mounted over another, at the same place, comes after it.
@@ -103,7 +103,7 @@ def is_unc(path: str) -> bool:
 
 
 def synced_by_name(folder: PurePath) -> str | None:
-    """The program whose folder's name stands in the path of *folder*."""
+    """The program whose folder's name is in the path of *folder*."""
     return next((name for part in folder.parts for name, pattern in _SYNCED if pattern.fullmatch(part)), None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HAS_MODES = os.name == "posix"
-"""Whether a file's mode says who may read it. On Windows its directory does, by rules of its own."""
+"""Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
 
 
 def open_to_others(paths: Iterable[Path]) -> list[str]:

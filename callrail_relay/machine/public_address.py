@@ -38,7 +38,7 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
         raise NoAnswer(Trouble.PROXY, "see the network check") from error
     try:
         async with asyncio.timeout(ALL_WITHIN):
-            # Where a proxy looks the name up, it is not known here.
+            # If a proxy looks the name up, it is not known here.
             addresses = () if network.proxy else await _resolve(httpx.URL(url))
             timeout = httpx.Timeout(ANSWER_WITHIN, connect=CONNECT_WITHIN)
             transport = network.transport(httpx.Limits())

@@ -27,7 +27,7 @@ from callrail_relay.outbox.tables import (
 )
 
 KEY_LASTS = timedelta(hours=24)
-"""How long a sender's key stands for one request; after that the same key is a fixed header, not a repeat."""
+"""How long a sender's key means one request; after that the same key is a fixed header, not a repeat."""
 
 Stored = list[Accepted] | Repeated
 """What became of a submission: its messages, or Repeated if it is stored already."""
@@ -123,7 +123,7 @@ _LOCK_ACCOUNTS = (
 
 
 def ensure_account(connection: sa.Connection, account_id: str) -> None:
-    """Make the account's row where it is missing; safe against another node doing the same."""
+    """Make the account's row if it is missing; safe against another node doing the same."""
     connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
@@ -196,7 +196,7 @@ def _read_facts(connection: sa.Connection, now: datetime, batch: Sequence[NewSub
 def _recent(
     connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]
 ) -> dict[str, deque[guards.RecentText]]:
-    """What the accounts of *batch* sent lately, as far as one of the new texts is to be compared with it."""
+    """What the accounts of *batch* sent lately that one of the new texts is to be compared with."""
     compared = {
         message.draft.route.account_id
         for submission in batch

@@ -13,7 +13,7 @@ from callrail_relay.outbox.rows import Row, insert_into
 from callrail_relay.outbox.tables import attempts, incidents, messages, segments
 
 _MOST = 10_000
-"""Undecided texts that are looked at; the newest, of more than anybody decides on."""
+"""How many undecided texts are read, newest first; more than a person would ever review."""
 
 
 def read_undecided(connection: sa.Connection, now: datetime, longer_than: timedelta) -> Undecided:
@@ -57,7 +57,7 @@ def count_failures(connection: sa.Connection, now: datetime, account_ids: Iterab
 
 
 def read_incidents(connection: sa.Connection, now: datetime) -> list[Incident]:
-    """Every incident that is not over, or whose end nobody was told of."""
+    """Every incident that is not over, or whose end was not reported."""
     query = sa.select(incidents).order_by(incidents.c.opened_at, incidents.c.key)
     return [_incident(row) for row in connection.execute(query)]
 
@@ -74,7 +74,7 @@ def _incident(row: Row) -> Incident:
 
 
 def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable[Change]) -> None:
-    """Make these changes, as far as no other node has made another one meanwhile."""
+    """Make these changes, except where another node made one meanwhile."""
     for change in changes:
         before, after = change.before, change.after
         if after is None:
@@ -85,7 +85,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
             "level": after.level,
             "detail": json.dumps(dict(after.parameters)),
             "opened_at": after.opened_at,
-            # That someone may have been told before stays known.
+            # An alert may have been sent before: that stays known.
             "telling_until": now if after.in_hand else None,
             "told_at": after.told_at,
         }
@@ -97,7 +97,7 @@ def change_incidents(connection: sa.Connection, now: datetime, changes: Iterable
 
 
 def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> list[Incident]:
-    """Take everything that is to be told; nobody else takes it before *lease* is over."""
+    """Take every alert that is to be sent; no other process takes it before *lease* is over."""
     free = sa.or_(incidents.c.telling_until.is_(None), incidents.c.telling_until <= now)
     query = sa.select(incidents).where(incidents.c.told_at.is_(None), free)
     query = query.order_by(incidents.c.opened_at, incidents.c.key).with_for_update(skip_locked=True)
@@ -107,7 +107,7 @@ def claim_alerts(connection: sa.Connection, now: datetime, lease: timedelta) -> 
 
 
 def put_off(connection: sa.Connection, now: datetime, claimed: Iterable[Incident], until: datetime) -> None:
-    """Let nobody tell these before *until*."""
+    """Keep every process from sending these before *until*."""
     for one in claimed:
         connection.execute(sa.update(incidents).where(_same(one)).values(telling_until=until))
 

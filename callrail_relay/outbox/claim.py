@@ -124,7 +124,7 @@ _Facts = sa.Row[bool, bool, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What a look at one account came to: a claim, or when to look again."""
+    """The result of a look at one account: a claim, or when to look again."""
 
     claim: Claim | None = None
     due_at: datetime | None = None
@@ -149,7 +149,7 @@ def _claim_from(
     look = _claim_text(connection, now, node, policy, account, facts)
     if look.claim is not None or look.due_at == now:
         return look
-    # Even where the budget is used up, a text under way may have its room and its next segment soon due.
+    # Even if the budget is used up, a text under way may have its room and its next segment soon due.
     return replace(look, due_at=soonest(look.due_at, next_due(connection, now, policy, account)))
 
 
@@ -468,10 +468,10 @@ Due = tuple[datetime | None, datetime | None]
 
 def newest_due(connection: sa.Connection, now: datetime) -> Due:
     """
-    Return what became due last: whoever got another answer before has something to do.
+    Return what became due last: a process that got another answer before has something to do.
 
-    Everything that lets a text leave, or an outcome be looked up, says in the store when that is due. So a
-    process that sleeps asks this once a second, and needs no other one to wake it.
+    Every change that lets a text be sent, or an outcome be looked up, records in the store when that is due.
+    So a process that sleeps asks this once a second, and needs no other one to wake it.
     """
     row = connection.execute(_NEWEST_DUE, {"now": now}).one()
     return row[0], row[1]

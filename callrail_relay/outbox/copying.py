@@ -39,7 +39,7 @@ Begin = Callable[[int], Callable[[int], None]]
 
 def copy_store(source_url: str, target_url: str, begin: Begin, *, now: datetime) -> dict[str, int]:
     """
-    Copy a store, as it stands at one instant, into an empty database; return the rows of each table.
+    Copy a store, as it is at one instant, into an empty database; return the rows of each table.
 
     All of it is one transaction: if *begin* or what it returned raises, nothing was copied. Raises UsageError
     if both are the same or the source is not a store, NotFound if there is no such file, NotAllowed if a
@@ -157,7 +157,7 @@ def _require_alone(engine: sa.Engine) -> None:
             raise _in_use(engine, SERVE)
     # The server needs a moment to notice that a program which has just ended is gone.
     for _ in range(ASKED_AGAIN):
-        # In a transaction of its own, since PostgreSQL looks once in each.
+        # In a separate transaction, since PostgreSQL looks once in each.
         with engine.connect() as connection:
             if not others_connected(connection):
                 return

@@ -151,7 +151,7 @@ def cancel(
     statuses: Iterable[Status],
     actor: Actor = ANONYMOUS,
 ) -> bool:
-    """Cancel a message that has one of *statuses*; False where it has another by now."""
+    """Cancel a message that has one of *statuses*; False if it has another by now."""
     row = _locked(connection, now, message_id, statuses)
     if row is None:
         return False
@@ -162,13 +162,13 @@ def cancel(
 
 
 def _stop_blocking(connection: sa.Connection, message_seq: int) -> None:
-    """Let nobody wait any more for what becomes of a message."""
+    """Stop other texts from waiting for what becomes of a message."""
     blocking = (_of_message(message_seq), attempts.c.blocks_until.is_not(None))
     connection.execute(sa.update(attempts).where(*blocking).values(blocks_until=None))
 
 
 def pause(connection: sa.Connection, now: datetime, account_id: str, reason: str) -> None:
-    """Let nothing more leave from an account until it is resumed."""
+    """Stop sending from an account until it is resumed."""
     ensure_account(connection, account_id)
     account = change_account(connection, now, account_id)
     write_account(connection, account.paused(now, Reason("by_hand", {"note": reason})))
@@ -214,7 +214,7 @@ def remap(
     """
     route = remapped.draft.route
     if route is not None:
-        # The account is locked, as by whoever stores a text: of two equal ones, each sees the other.
+        # The account is locked, as when a text is stored: of two equal ones, each sees the other.
         ensure_account(connection, route.account_id)
         change_account(connection, now, route.account_id)
     left_out = sa.or_(*(messages.c[name].is_(None) for name in ("recipient", "text", "account_id")))

@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 5
 """Seconds to wait for PostgreSQL to answer."""
 
 APPLICATION = "callrail-relay"
-"""What PostgreSQL calls the connections of every command; a name of its own begins with it."""
+"""What PostgreSQL calls the connections of every command; each command's own name begins with it."""
 
 
 def open_engine(url: str, application: str = APPLICATION) -> sa.Engine:
@@ -41,7 +41,7 @@ def describe(engine: sa.Engine) -> str:
     """The store's name for people: the file, or the address without its password."""
     if is_sqlite(engine):
         return str(engine.url.database)
-    # Its options may hold a password as well: only where the server is, is told.
+    # Its options may hold a password as well, so this shows only the server's address.
     where = {option: value for option, value in engine.url.query.items() if option in ("host", "port")}
     return engine.url.set(drivername="postgresql", query=where).render_as_string(hide_password=True)
 
@@ -56,7 +56,7 @@ FileIdentity = tuple[int, int]
 
 
 def file_identity(engine: sa.Engine) -> FileIdentity | None:
-    """Which file stands under SQLite's path now (device and inode); None for none, and for PostgreSQL."""
+    """Which file is at SQLite's path now (device and inode); None for none, and for PostgreSQL."""
     if not is_sqlite(engine):
         return None
     try:
@@ -142,7 +142,7 @@ def _create_sqlite(path: Path) -> None:
     except FileExistsError:
         pass
     except (OSError, sqlite3.Error):
-        # Where there are no links, or no room, the first connection does it, or says why not.
+        # If there are no links, or no room, the first connection does it, or says why not.
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY, 0o600))
     finally:
         new.unlink()
@@ -177,12 +177,12 @@ def _open_postgresql(address: sa.URL, application: str) -> sa.Engine:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "application_name": application,
-                # A node that is cut off must not keep its locks, nor wait for ever for those of another.
+                # A node that is cut off must not keep its locks, nor wait forever for those of another.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "tcp_user_timeout": 15_000,
-                # What is committed is on disk, also where the server's own settings take that less seriously.
+                # What is committed is on disk, even if the server's own settings take that less seriously.
                 "options": (
                     "-c synchronous_commit=on -c lock_timeout=5s -c statement_timeout=15s "
                     "-c idle_in_transaction_session_timeout=5s"

@@ -304,7 +304,7 @@ def read_conversation(
     before: datetime | None,
     limit: int,
 ) -> Conversation:
-    """The latest *limit* texts between a person and one of our numbers, before *before* where it is given."""
+    """The latest *limit* texts between a person and one of our numbers, before *before* if it is given."""
     said = [*_ours(connection, tracking_number, recipient, before, limit + 1)]
     said += _theirs(connection, tracking_number, recipient, before, limit + 1)
     said.sort(key=lambda one: one.at)

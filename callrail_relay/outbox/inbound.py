@@ -50,7 +50,7 @@ E164_LENGTH = len("+12025550122")
 """Of all numbers that are texted: those of North America."""
 
 SEEN = "seen:"
-"""Begins the keys of texts that were read in a conversation, where they have no ids."""
+"""Begins the keys of texts that were read in a conversation, which has no ids for them."""
 
 WORDS = "CallRail's webhook says that it went out, at {:%Y-%m-%dT%H:%M:%SZ}."
 
@@ -80,10 +80,10 @@ def ingest(
     hint: Direction | None = None,
 ) -> list[Ingested]:
     """
-    Keep texts that CallRail tells of, each once, and act on them in the same transaction.
+    Keep texts that CallRail reports, each once, and act on them in the same transaction.
 
-    The account is locked first: whoever claims afterwards sees what they say. Those of a conversation come
-    together: each stands for a stored text with the same words at about the same time, two for two.
+    The account is locked first, so a later claim sees what they say. Those of a conversation come together:
+    each matches one stored text with the same words at about the same time, two for two.
     """
     policy = with_known_numbers(connection, now, policy)
     taken: set[str] = set()
@@ -136,7 +136,7 @@ def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -
     """
     The stored text that this one is, if there is one that isn't *taken* by another.
 
-    A webhook that tells of a text that was only seen so far is of that text.
+    If a text was so far only seen in a conversation, a webhook about it belongs to that text.
     """
     text = arrival.text
     by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
@@ -170,7 +170,7 @@ def _find_known(connection: sa.Connection, arrival: _Arrival, taken: set[str]) -
 
 def _learn(connection: sa.Connection, known: Row, arrival: _Arrival) -> None:
     """
-    Take over what CallRail tells anew of a *known* text: its id, by which it is known, or a later STOP.
+    Take over what CallRail newly reports about a *known* text: its id, by which it is known, or a later STOP.
 
     A later STOP may be another of the same words, after a START. The known one is then dated by it, so that
     it says nothing new when it is seen again: an opt-out that was removed by hand meanwhile stays removed.
@@ -190,7 +190,7 @@ def _insert(
 ) -> Row | None:
     """Store the text; None if it is stored already."""
     text, pair = arrival.text, arrival.pair or (None, None)
-    # CallRail tells of the texts of all the company's numbers; the words of the others are not for us.
+    # CallRail reports the texts of all the company's numbers; the words of the others are not for us.
     ours = any(not arrival.ends.ours.excludes(number) for number in policy.tracking_numbers) or (
         _account_of(connection, arrival.people) is not None
     )
@@ -233,7 +233,7 @@ def _people(connection: sa.Connection, arrival: _Arrival, policy: InboundPolicy)
 
 
 def _of_conversation(connection: sa.Connection, arrival: _Arrival) -> list[Pair]:
-    """The pairs of a conversation as far as they are known here; of its thread alone if that is known."""
+    """The pairs of a conversation that are known here; of its thread alone if that is known."""
     conversation_id = arrival.text.conversation_id
     if conversation_id is None:
         return []
@@ -385,9 +385,9 @@ def link_sent_text(
     """
     Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
 
-    *allows* tells between whom it can be, as far as CallRail shows its numbers. Each text is one attempt at
-    most, and each attempt one text. What links to no attempt was sent by others: from now on it is in the
-    budget by itself, and no more in what CallRail's own count had beyond ours.
+    *allows* says which pairs fit the numbers that CallRail shows. Each text is one attempt at most, and each
+    attempt one text. Others sent what links to no attempt: from now on it counts in the budget by itself, and
+    no more in what CallRail's own count had beyond ours.
     """
     if text.account_id is None:
         return None
@@ -441,7 +441,7 @@ def _attempt_of(
 def _candidates(
     connection: sa.Connection, text: Row, instant: datetime, allows: Callable[[Pair], bool]
 ) -> list[Row]:
-    """Attempts of about that time which may have arrived, and which no other text stands for."""
+    """Attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
     query = (
         sa.select(attempts, segments.c.content, messages.c.conversation_id)

@@ -42,7 +42,7 @@ def claim_lookup(
     connection: sa.Connection, now: datetime, policy: LookupPolicy, begun: DueLookup | None = None
 ) -> DueLookup | None:
     """
-    Take the look-up that has been due longest; nobody else takes it while its lease lasts.
+    Take the look-up that has been due longest; no other process takes it while its lease lasts.
 
     First of all *begun*, whose result could not be stored. None if none is due, or only in accounts that used
     up their requests for this hour.
@@ -88,7 +88,7 @@ def claim_lookup(
 
 _NOW = sa.bindparam("now", type_=Instant)
 _DUE_ACCOUNTS = sa.select(attempts.c.account_id).where(attempts.c.look_at <= _NOW).distinct()
-# What somebody is at may be taken when its lease ends: they may be gone, and nobody would hear of it.
+# Another process may take a look-up when its lease ends: the process that began it may have died silently.
 _FREE_AT = sa.case((attempts.c.look_until > _NOW, attempts.c.look_until), else_=attempts.c.look_at)
 _FREE_ATS = (
     sa.select(attempts.c.account_id, sa.func.min(_FREE_AT).label("free_at"))
@@ -108,7 +108,7 @@ def known_conversation(connection: sa.Connection, attempt: Row) -> str | None:
 def next_lookup(connection: sa.Connection, now: datetime, policy: LookupPolicy) -> datetime | None:
     """When the next look-up may be taken: one that is under way, when its lease ends. None without any."""
     free_ats = [
-        # Where the requests of the hour are used, it is asked again in a while, and not all the time.
+        # If the requests of the hour are used up, it is asked again in a while, and not all the time.
         now + NO_REQUESTS_RETRY
         if row.free_at <= now and not has_requests(connection, now, row.account_id, policy.requests_per_hour)
         else row.free_at
@@ -240,7 +240,7 @@ def settle_as_sent(
         status = message_status(connection, message.seq)
     reasons = message.reasons
     if status not in (Status.UNKNOWN, Status.FAILED):
-        # What kept it is over, and what had not left of it follows now.
+        # What kept it is over, and its remaining segments follow now.
         settled = ("unknown", "incomplete", "refused", "too_old")
         reasons = [reason for reason in reasons if reason.code not in settled]
     twice = _is_twice(connection, segment)
@@ -320,14 +320,14 @@ def _resend_once(connection: sa.Connection, now: datetime, attempt: Row) -> list
         return []
     detail = "No look-up found it in CallRail; it is sent once more, as delivery.on_unknown says."
     _note(connection, now, attempt.id, attempt.account_id, detail)
-    # Looked up once more afterwards: should the first one arrive after all, a person is told.
+    # Looked up once more afterwards, to tell a person if the first one arrived after all.
     set_attempt(connection, attempt.id, look_at=now + AUDIT_AFTER)
     status = requeue(connection, now, message)
     return [Settled(message_id=message.id, status=status, detail=detail)]
 
 
 def requeue(connection: sa.Connection, now: datetime, message: Row) -> Status:
-    """Let the unknown, failed or cancelled segments of a message leave again."""
+    """Queue the unknown, failed or cancelled segments of a message again."""
     _queue_again(connection, message.seq, (Status.UNKNOWN, Status.FAILED, Status.CANCELLED))
     status = message_status(connection, message.seq)
     reasons = [reason for reason in message.reasons if reason.code == "sent_twice"]

@@ -56,7 +56,7 @@ def _insert(connection: sa.Connection, entries: list[dict[str, object]]) -> int:
 
 
 def new_numbers(connection: sa.Connection, now: datetime, tracking_numbers: Collection[str]) -> list[str]:
-    """Those that nothing was sent from, and no one opted out of: they came to ours after the opt-outs did."""
+    """Those that nothing was sent from, and no one opted out of: they were added after the opt-outs were."""
     used = [sa.exists().where(table.c.tracking_number == sa.bindparam("n")) for table in (attempts, opt_outs)]
     query = sa.select(sa.or_(*used))
     return [number for number in tracking_numbers if not connection.scalar(query, {"n": number})]

@@ -43,8 +43,8 @@ def node_name(directory: Path) -> Iterator[str]:
     """
     The first name in *directory* that no living process holds; held until the end of the block.
 
-    The operating system releases the lock when a process dies, however it dies. So whoever gets a name knows
-    that attempts which its former holder left open are nobody's. Raises Unavailable.
+    The operating system releases the lock when a process dies, however it dies. So a process that gets a name
+    knows that no process works on the attempts its former holder left open. Raises Unavailable.
     """
     for slot in range(MOST_NODES):
         lock = FileLock(directory / f"node-{slot}.lock", mode=0o600)
@@ -189,7 +189,7 @@ class StoreLock:
         return FileLock(self._path, mode=0o600, thread_local=False, preserve_lock_file=True)
 
     def _read(self) -> tuple[str, Node]:
-        """Who holds the lock, as far as its note tells: it is written after the lock is taken."""
+        """Who holds the lock, if its note says so yet: it is written after the lock is taken."""
         try:
             found = json.loads(self._note.read_text(encoding="utf-8"))
             since = datetime.fromisoformat(found["since"])
@@ -203,8 +203,8 @@ class StoreLock:
     def _write(self) -> None:
         assert self._node is not None  # noqa: S101 - it was just taken
         note = asdict(self._node) | {"by": self._by}
-        # The lock counts; without the note only its holder is not named. It is written in place: Windows lets
-        # nobody remove a file while another program reads it.
+        # The lock counts; without the note only its holder is not named. It is written in place, because
+        # Windows doesn't let a program remove a file while another one reads it.
         with contextlib.suppress(OSError):
             _write_file(self._note, json.dumps(note, default=datetime.isoformat))
 

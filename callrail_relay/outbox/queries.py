@@ -86,7 +86,7 @@ def portions(
 
 
 def last_seq(connection: sa.Connection) -> int:
-    """The place of the newest message; 0 where there is none."""
+    """The place of the newest message; 0 if there is none."""
     return connection.scalar(sa.select(sa.func.max(messages.c.seq))) or 0
 
 
@@ -228,10 +228,10 @@ def read_portion(
     """
     Return the next messages of *export* after the place *after*, *size* at most, and the place of the last.
 
-    Each portion is a transaction of its own, so that a long export keeps nothing from being written.
+    Each portion is a separate transaction, so that a long export doesn't block writes.
     """
     where = [*conditions(connection, export.wanted), *_of_statuses(messages, export.wanted)]
-    # Where it is for words, no statement looks through more than so many, as in a list.
+    # If it is for words, no statement looks through more than so many, as in a list.
     step = LOOKED_THROUGH if export.wanted.search is not None else max(1, export.last - after)
     for begin in range(after, export.last, step):
         query = (

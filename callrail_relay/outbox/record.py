@@ -1,4 +1,4 @@
-"""Recording what an attempt came to, and settling the attempts that nobody finished."""
+"""Recording the outcome of attempts, and settling those that no process finished."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -110,7 +110,7 @@ def _known() -> sa.Select[Any]:
     ``whole_arrived``  the longer segment that it is a piece of arrived, ``piece_arrived`` the other way round
     ``has_others``     it is not the only segment of its message
     ``is_awaited``     replies wait to learn whose the conversation of the outcome is
-    ``is_told``        CallRail's webhook told of a text that is taken for this attempt
+    ``is_told``        CallRail's webhook reported a text that is taken for this attempt
     """
     attempt_id = sa.bindparam("attempt_id", type_=sa.BigInteger)
     conversation_id = sa.bindparam("conversation_id", type_=sa.Text)
@@ -203,7 +203,7 @@ def settle_unsent(
 
 
 def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
-    """When the first attempt that is under way, on whatever node, is to be given up; None where none is."""
+    """When the first attempt that is under way, on any node, is to be given up; None if there is none."""
     query = sa.select(sa.func.min(attempts.c.lease_until)).where(attempts.c.finished_at.is_(None))
     end: datetime | None = connection.scalar(query)
     return end
@@ -212,7 +212,7 @@ def next_lease_end(connection: sa.Connection, now: datetime) -> datetime | None:
 def _finish_attempt(
     connection: sa.Connection, now: datetime, attempt_id: int, outcome: Outcome, consequence: Consequence
 ) -> bool:
-    """Write the outcome where there is none yet; False where there is one."""
+    """Write the outcome if there is none yet; False if there is one."""
     changes = {
         "finished_at": now,
         "outcome": outcome.kind,
@@ -282,7 +282,7 @@ def _record_message(
 
 
 def _stopped(segment_statuses: Iterable[str]) -> tuple[Reason, ...]:
-    """What to add where only a part of a message left."""
+    """The reason to add if only part of a message was sent."""
     statuses = [status for status in segment_statuses if status != Status.CANCELLED]
     counts = {"sent": statuses.count(Status.SENT), "segments": len(statuses)}
     return () if len(statuses) == 1 else (Reason("incomplete", counts),)
@@ -294,7 +294,7 @@ def _corrected(
     """The account after the consequence, with what CallRail's own headers say of its limits and its count."""
     account = consequence.account
     if isinstance(outcome, Sent) and known.message_cut_to is not None:
-        # The shorter segment passed where the longer one did not: the length was the reason.
+        # The shorter segment passed and the longer one did not, so the length was the reason.
         account = replace(account, max_characters=known.message_cut_to)
     usage = getattr(outcome, "usage", Usage())
     if usage == Usage():

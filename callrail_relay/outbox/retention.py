@@ -39,7 +39,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
         attempts.c.segment_id == segments.c.id,
         attempts.c.started_at >= before,
     )
-    # What left or failed just now is kept as well, however long ago it came: a person may have to see it.
+    # What was sent or failed just now is kept as well, however old it is: a person may have to see it.
     goes_on = sa.exists().where(
         messages.c.submission_id == submissions.c.id, sa.or_(messages.c.status.not_in(ENDED), tried_since)
     )
@@ -56,7 +56,7 @@ def _retire_submissions(connection: sa.Connection, now: datetime, before: dateti
     # Whatever their status: by that there would be an index as well, of nearly all messages there are.
     of_them = sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids)).order_by(messages.c.seq)
     connection.scalars(of_them.with_for_update()).all()
-    # Asked again with the rows locked: what somebody sends again meanwhile keeps its words.
+    # Asked again with the rows locked: a text that is sent again meanwhile keeps its words.
     ids = connection.scalars(sa.select(submissions.c.id).where(submissions.c.id.in_(ids), ~goes_on)).all()
     seqs = connection.scalars(sa.select(messages.c.seq).where(messages.c.submission_id.in_(ids))).all()
     of_these = segments.c.message_seq.in_(seqs)
@@ -84,7 +84,7 @@ def _forget_typed(connection: sa.Connection, seqs: Sequence[int]) -> None:
 
 
 def _remove_told(connection: sa.Connection, before: datetime, most: int) -> int:
-    """Remove what CallRail told of before *before*; what is still to be passed on stays."""
+    """Remove texts that CallRail reported before *before*; those still to be passed on stay."""
     due = (
         sa.select(callrail_texts.c.resource_id)
         .where(callrail_texts.c.received_at < before, callrail_texts.c.forward_at.is_(None))

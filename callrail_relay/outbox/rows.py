@@ -73,7 +73,7 @@ def portions(values: Iterable[V]) -> Iterator[list[V]]:
 
 
 def read_account(connection: sa.Connection, account_id: str) -> Account:
-    """The account, in good standing where nothing is known of it."""
+    """The account, in good standing if nothing is known of it."""
     row = connection.execute(_ACCOUNT, {"account_id": account_id}).one_or_none()
     return Account(id=account_id) if row is None else account_from_row(row)
 
@@ -89,7 +89,7 @@ def change_account(connection: sa.Connection, now: datetime, account_id: str) ->
 
 
 def try_account(connection: sa.Connection, account_id: str, *, wait: bool) -> Account | None:
-    """The account, locked until this transaction ends; None where somebody has it and *wait* is False."""
+    """The account, locked until this transaction ends; None if another process has it and *wait* is False."""
     query = _LOCK_ACCOUNT if wait else _TRY_ACCOUNT
     row = connection.execute(query, {"account_id": account_id}).one_or_none()
     return None if row is None else account_from_row(row)
@@ -250,7 +250,7 @@ def write_segments(
     replaces: int | None = None,
     replacing: int = 0,
 ) -> None:
-    """Add segments that wait to leave, each with its position; the first *replacing* replace another one."""
+    """Add segments to send, each with its position; the first *replacing* replace another one."""
     rows = [
         {
             "message_seq": message_seq,

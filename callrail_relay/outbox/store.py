@@ -41,8 +41,8 @@ Time = Callable[[sa.Connection], datetime]
 
 ANSWER_IN = 10.0
 """
-Seconds until a sender, or a check of the store, is told that it does not answer. The system takes longer to
-notice that a database is cut off, and a sender that waits does not try another node.
+Seconds until a sender, or a check of the store, gets the answer that the store is silent. The system takes
+longer to notice that a database is cut off, and a sender that waits does not try another node.
 """
 
 READERS = 2
@@ -359,7 +359,7 @@ class _SharedCommits:
             while self._arriving or self._waiting:
                 for _ in range(JOINING):
                     await others_turn()
-                # A sender that does not wait any more was told that nothing is stored.
+                # A sender that does not wait any more got the answer that nothing is stored.
                 self._arriving = [one for one in self._arriving if not one[1].done()]
                 arriving, self._arriving = self._arriving[:BATCH], self._arriving[BATCH:]
                 waiting, self._waiting = self._waiting, []
@@ -368,7 +368,7 @@ class _SharedCommits:
             self._committing = None
 
     async def _commit(self, arriving: list[_Arriving], waiting: list[_Waiting]) -> None:
-        """One commit with all of it; if it fails by something of its own, one for each."""
+        """One commit with all of it; if one piece of work makes it fail, one commit for each."""
         works = [work for work, _ in waiting]
         if arriving:
             batch = [submission for submission, _ in arriving]

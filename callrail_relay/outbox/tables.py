@@ -63,7 +63,7 @@ class StoredReasons(sa.types.TypeDecorator[tuple[Reason, ...]]):
         return tuple(Reason(**reason) for reason in value or ())
 
 
-# SQLite numbers rows by itself only where the key is a plain INTEGER.
+# SQLite numbers rows by itself only if the key is a plain INTEGER.
 Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 metadata = sa.MetaData(
@@ -115,7 +115,7 @@ repeat_keys = sa.Table(
 messages = sa.Table(
     "messages",
     metadata,
-    # Arrival order: texts to one person leave by it.
+    # Arrival order: texts to one person are sent in it.
     sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
     sa.Column("id", sa.String(36), nullable=False, unique=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False, index=True),
@@ -132,9 +132,9 @@ messages = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary(16), index=True),
     # How many segments it will have; the segments themselves are made when it is first claimed.
     sa.Column("segment_count", sa.Integer, nullable=False),
-    # The length to cut to, where CallRail refused a longer segment.
+    # The length to cut to, if CallRail refused a longer segment.
     sa.Column("cut_to", sa.Integer),
-    # When a held message is queued by itself, or was; null where it waits for a person.
+    # When a held message is queued by itself, or was; null if it waits for a person.
     sa.Column("release_at", Instant),
     sa.Column("reasons", StoredReasons, nullable=False),
     # Codes of the reasons that a person overrode.
@@ -242,7 +242,7 @@ attempts = sa.Table(
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("lease_until", Instant, nullable=False),
     sa.Column("finished_at", Instant),
-    # The instant from which it counts in the budget's windows; null where it costs nothing.
+    # The instant from which it counts in the budget's windows; null if it costs nothing.
     sa.Column("counted_at", Instant),
     sa.Column("outcome", sa.String(16)),
     sa.Column("http_status", sa.Integer),
@@ -250,7 +250,7 @@ attempts = sa.Table(
     # Of an unknown outcome: when to look it up next, how often that was answered, and until when later
     # texts to the same person wait for it.
     sa.Column("look_at", Instant),
-    # While somebody is at it: when to take it from them.
+    # While a process looks it up: when another one may take it over.
     sa.Column("look_until", Instant),
     sa.Column("looks", sa.Integer, nullable=False, server_default="0"),
     sa.Column("blocks_until", Instant),
@@ -301,9 +301,9 @@ accounts = sa.Table(
     sa.Column("max_characters", sa.Integer),
     # The ids of messages that a firewall in front of CallRail refused in a row; null for none.
     sa.Column("firewalled", sa.JSON),
-    # When to look next whether something may leave; null where only news can change that.
+    # When to check next whether something may be sent; null if only news can change that.
     sa.Column("due_at", Instant),
-    # Until when nothing leaves, whatever comes in: the budget is used, or the account waits or is paused.
+    # Until when nothing is sent, whatever comes in: the budget is used, or the account waits or is paused.
     sa.Column("closed_until", Instant),
 )
 # In the order of their turns; all of them may be due at the same instant.
@@ -316,7 +316,7 @@ opt_outs = sa.Table(
     sa.Column("recipient", sa.String(16), primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
-    # Who put it there: the person by a "reply", CallRail by a "refusal", or somebody "by hand".
+    # Who put it there: the person by a "reply", CallRail by a "refusal", or a user "by hand".
     sa.Column("origin", sa.String(16), nullable=False, server_default="by hand"),
 )
 
@@ -351,15 +351,15 @@ callrail_texts = sa.Table(
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("account_id", sa.String(64)),
     sa.Column("company_id", sa.String(64)),
-    # Null where CallRail masks a number and no conversation that is known here tells it.
+    # Null if CallRail masks a number and no conversation that is known here shows it.
     sa.Column("tracking_number", sa.String(16)),
     sa.Column("recipient", sa.String(16)),
     sa.Column("conversation_id", sa.Text),
     sa.Column("thread_id", sa.Text),
     sa.Column("content", sa.Text),
-    # Of a text that went out: the attempt that it is; null where somebody else sent it, which costs budget.
+    # Of a text that went out: the attempt that it is; null if another program sent it, which costs budget.
     sa.Column("attempt_id", sa.ForeignKey("attempts.id")),
-    # Of a reply: when it is passed on next; null where it was, or is not to be.
+    # Of a reply: when it is passed on next; null if it was, or is not to be.
     sa.Column("forward_at", Instant),
     sa.Column("forward_tries", sa.Integer, nullable=False, server_default="0"),
 )
@@ -373,7 +373,7 @@ _index("ix_callrail_texts_conversation_id", callrail_texts.c.conversation_id)
 _index("ix_callrail_texts_received_at", callrail_texts.c.received_at)
 _by_others = sa.and_(callrail_texts.c.direction == "out", callrail_texts.c.attempt_id.is_(None))
 _index("ix_callrail_texts_budget", callrail_texts.c.account_id, callrail_texts.c.written_at, where=_by_others)
-# No two texts stand for one attempt.
+# No two texts are linked to one attempt.
 _index(
     "ix_callrail_texts_attempt_id",
     callrail_texts.c.attempt_id,
@@ -390,15 +390,15 @@ polls = sa.Table(
     sa.Column("account_id", sa.String(64), nullable=False),
     sa.Column("company_id", sa.String(64), nullable=False),
     sa.Column("began_at", Instant, nullable=False),
-    # Until when nobody takes it from the node that began it.
+    # Until when no other node takes it from the one that began it.
     sa.Column("lease_until", Instant, nullable=False),
-    # When it ended well; null where it did not, and what it should have covered is covered by the next.
+    # When it succeeded; null if it did not, and the next poll covers what it should have.
     sa.Column("finished_at", Instant),
     sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
 )
 _index("ix_polls_company", polls.c.account_id, polls.c.company_id, polls.c.began_at)
 
-# What somebody was alerted of and is not over; one row for all nodes.
+# What an alert was sent for and is not over; one row for all nodes.
 incidents = sa.Table(
     "incidents",
     metadata,
@@ -446,8 +446,8 @@ ended_tokens = sa.Table(
     sa.Column("ends_at", Instant, nullable=False),
 )
 
-# One row: the secret under which all nodes of this store answer `/healthz?probe=`. It is nobody's key: it
-# opens nothing, and who knows a webhook's URL cannot answer for the relay.
+# One row: the secret under which all nodes of this store answer `/healthz?probe=`. It opens nothing,
+# and a person who knows a webhook's URL cannot answer for the relay.
 relay_secret = sa.Table(
     "relay_secret",
     metadata,

@@ -52,7 +52,7 @@ def database_now(connection: sa.Connection, clock: AdjustedClock) -> datetime:
 
 
 def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
-    """The latest instant at which something was written, as far as the newest rows tell; *now* for none."""
+    """The latest instant at which something was written, by the newest rows; *now* if there are none."""
     newest = (
         sa.select(messages.c.received_at).order_by(messages.c.seq.desc()).limit(1),
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
@@ -65,7 +65,7 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
 
 def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> None:
     """
-    Move what lies after *now* by as much as the clock was set back from *latest*.
+    Move what is after *now* by as much as the clock was set back from *latest*.
 
     If another process saw it and came first, nothing is ahead any more. When accounts are to be looked at is
     found anew in any case: it may have been written when nothing else was.

@@ -21,7 +21,7 @@ STORE_PATIENCE = timedelta(minutes=1)
 """How long the store may be silent: another process may have locked it for a moment."""
 
 Tell = Callable[[Sequence[Incident]], Awaitable[Sequence[str]]]
-"""Tells of incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
+"""Reports incidents, perhaps twice; returns names of failed channels. Raises Unavailable if all failed."""
 
 
 class Alerts(PeriodicTask):
@@ -73,7 +73,7 @@ class Alerts(PeriodicTask):
             self._silent_since = None
 
     async def _change(self) -> bool:
-        """Open what is wrong, end what is over; returns whether anything is to be told."""
+        """Open what is wrong, end what is over; returns whether anything is to be reported."""
         known = await self._store.read(alerts.read_incidents)
         health = await self._facts()
         account_ids = [one.account.id for one in health.standings]

@@ -21,7 +21,7 @@ STORE_RETRY = timedelta(seconds=5)
 
 
 class PeriodicTask(ABC):
-    """Takes turns, which must bear to be broken off and done again; a fault ends its turn only."""
+    """Takes turns, which must be safe to interrupt and repeat; a fault ends its turn only."""
 
     look: timedelta = timedelta(seconds=60)
     """How often to look, at least: another process may have left something."""
@@ -66,7 +66,7 @@ class PeriodicTask(ABC):
             due_at = await self.turn()
         except Unavailable:  # delivery tells about the store
             return STORE_RETRY
-        except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
+        except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
             self._hook(ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         if due_at is None:

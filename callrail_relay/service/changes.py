@@ -13,7 +13,7 @@ LOOK = timedelta(milliseconds=500)
 """How often to look for what other programs and machines changed in the store."""
 
 PAUSE = timedelta(milliseconds=200)
-"""A burst of changes is told once in this time."""
+"""A burst of changes is reported once in this time."""
 
 HEARTBEAT = timedelta(seconds=15)
 """How long a stream is silent at most: so a connection that is gone is noticed."""
@@ -52,7 +52,7 @@ class ChangeFeed:
     async def versions(self, known: str) -> AsyncGenerator[str]:
         """Each version after *known* as soon as it is there; after HEARTBEAT the known one again."""
         self._listening += 1
-        # A new stream is told at once of what it missed.
+        # A new stream learns at once what it missed.
         self._signal.woken.set()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())

@@ -1,4 +1,4 @@
-"""Sends what is due, until it is told to stop."""
+"""Sends what is due, until it is stopped."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ How old a claim may be when its text is sent. A lease outlasts the time-outs by 
 later could be given up, and its successors sent, while it is on its way.
 """
 
-NEVER_LEFT = NotSent("the store did not answer in time, so the text did not leave.", own_fault=True)
+NEVER_LEFT = NotSent("the store did not answer in time, so the text was not sent.", own_fault=True)
 FAULT_RETRY = timedelta(seconds=10)
 
 
@@ -94,7 +94,7 @@ class Delivery:
         self.wake()
 
     async def run(self, *, unsettled: Callable[[], None] = lambda: None) -> None:
-        """Deliver until ``stop`` is called; *unsettled* is told that there may be an outcome to look up."""
+        """Deliver until ``stop`` is called; *unsettled* is called when there may be an outcome to look up."""
         self._unsettled = unsettled
         self._running = True
         try:
@@ -140,7 +140,7 @@ class Delivery:
             result = await self._store.write(store_claim.claim, self._node, policy)
         except BaseException:
             self._sending -= 1
-            # It may be in the store all the same: the connection may have broken after the commit.
+            # It may still be in the store: the connection may have broken after the commit.
             self._unsure = True
             raise
         finally:
@@ -168,7 +168,7 @@ class Delivery:
         except Unavailable as error:
             self._hook(events.StoreFailed(reason=str(error), retry_in=STORE_RETRY))
             return STORE_RETRY
-        except Exception as error:  # noqa: BLE001 - the way in stays open, and a person is told
+        except Exception as error:  # noqa: BLE001 - the webhook stays open, and a person gets an alert
             self._hook(events.ProgramFailed(reason=type(error).__name__, retry_in=FAULT_RETRY))
             return FAULT_RETRY
         now = self._clock.now()
@@ -196,7 +196,7 @@ class Delivery:
             self._lease_ends_at = await self._store.read(record.next_lease_end)
 
     async def _settle_unsent(self) -> None:
-        """Take back our attempts that the store made and could not tell us of: certainly not sent."""
+        """Take back our attempts that the store made but could not report to us: certainly not sent."""
         # What is being claimed now is not known to us yet.
         if not self._unsure or self._claiming:
             return

@@ -99,7 +99,7 @@ async def run_checks(checks: Sequence[tuple[str, Check]]) -> HealthReport:
 
 
 class StoreProbe:
-    """Whether the store can be written now. *refused* is told of faults that are reported nowhere else."""
+    """Whether the store can be written now. *refused* gets faults that are reported nowhere else."""
 
     def __init__(self, store: Store, clock: Clock, refused: Refused = uncounted) -> None:
         self._store = store
@@ -196,8 +196,8 @@ async def check_routes(discovery: Discovery, routes: Sequence[Route]) -> str:
     for entry in accounts:
         if len({entry.id, entry.numeric_id} & used) > 1:
             raise CheckWarning(
-                f"Account {entry.id} also stands in the settings by its number, so that its budget and its "
-                f"texts are counted as those of two accounts; write {entry.id} everywhere."
+                f"Account {entry.id} is also in the settings by its number, so its budget and its texts "
+                f"count as those of two accounts; write {entry.id} everywhere."
             )
     return (
         f"The API key is valid, and {plural(len(routes), 'number')} can text. Whether the key may send shows "
@@ -262,11 +262,11 @@ def check_replies(
     now: datetime,
     forwarded: int,
 ) -> str:
-    """Replies are heard of, so that a STOP holds the next text; *source* is where the signing keys are."""
+    """Replies come in, so that a STOP holds the next text; *source* is where the signing keys are."""
     if not signing_keys and polled is None:
         raise CheckWarning(
-            "CallRail tells of no replies: a STOP shows only when CallRail refuses the next text. Run "
-            "`callrail-relay configure --webhooks`, or set replies.poll_every."
+            "The relay gets no replies from CallRail: it notices a STOP only when CallRail rejects the next "
+            "text. Run `callrail-relay configure --webhooks`, or set replies.poll_every."
         )
     known = f"CallRail's webhooks are known by {plural(signing_keys, 'key')} from the {source}."
     warned = True

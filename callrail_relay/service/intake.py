@@ -38,7 +38,7 @@ class Receipt:
 
 
 class Intake:
-    """The way in, the same for the webhook, ``send`` and ``replay``."""
+    """Accepts texts, the same for the webhook, ``send`` and ``replay``."""
 
     def __init__(
         self, store: Store, policy: MappingPolicy, *, clock: Clock, random: Random, hook: EventHook = ignore

@@ -99,7 +99,7 @@ class Operations:
         return StatusReport(facts=facts, counts=counts)
 
     async def facts(self) -> Facts:
-        """The facts of the verdict, as far as the store has them, without counting all messages."""
+        """The facts of the verdict that the store has, without counting all messages."""
         now = await self._store.now()
         return Facts(
             now=now,
@@ -110,7 +110,7 @@ class Operations:
         )
 
     async def standings(self) -> list[AccountStatus]:
-        """How each account stands, without waits that are over."""
+        """The state of each account, without waits that are over."""
         standings = await self._store.read(queries.read_standings, self.account_ids, self._mapping.limits)
         now = await self._store.now()
         return [
@@ -248,7 +248,7 @@ class Operations:
     async def import_opt_outs(
         self, people: Sequence[ListedPerson], told: Callable[[int], None] = lambda _: None
     ) -> int:
-        """Add a list; people without a number count for all of ours. *told* is given how many are done."""
+        """Add a list; people without a number count for all of ours. *told* gets how many are done."""
         now = await self._store.now()
         ours = await self._our_numbers()
         added = 0

@@ -89,7 +89,7 @@ class CallRailWebhooks:
         hook: EventHook = ignore,
         refused: Refused = uncounted,
     ) -> None:
-        """*refused* is told why a request was not taken for one of CallRail's."""
+        """*refused* gets the reason why a request doesn't count as CallRail's."""
         self._texts = texts
         self._keys = keys
         self._read = read
@@ -107,7 +107,7 @@ class CallRailWebhooks:
         try:
             text = self._read(body, content_type)
             if text is None:
-                self._hook(events.WebhookNotUnderstood(reason="It tells of no text."))
+                self._hook(events.WebhookNotUnderstood(reason="It has no text."))
             else:
                 await self._texts.ingest([text], EVENTS.get(event or ""))
         except Unavailable:
@@ -122,7 +122,7 @@ LEASE = timedelta(minutes=5)
 
 
 class ForwardChannels(Protocol):
-    """Where replies go. Each channel may be told the same reply again."""
+    """Where replies go. Each channel may get the same reply again."""
 
     @property
     def names(self) -> Sequence[str]: ...

@@ -11,7 +11,7 @@ from callrail_relay.errors import RefusedByCallRail, SecretError, UsageError
 from callrail_relay.outbox import opt_outs
 from callrail_relay.outbox.store import Store
 
-# The header as it stands in the Zap that the relay replaces: people copy the whole of it.
+# The header as it is in the Zap that the relay replaces: people copy the whole of it.
 _HEADER = re.compile(r'(?:Authorization:\s*)?Token\s+token="?([^"]*)"?', re.IGNORECASE)
 _BYTE_ORDER_MARK = "\ufeff"
 

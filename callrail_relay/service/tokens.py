@@ -35,13 +35,13 @@ def new_token() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookToken:
-    """A token, and until when it is valid; None is for ever."""
+    """A token, and until when it is valid; None is forever."""
 
     value: str
     valid_until: datetime | None = None
 
     def matches(self, candidate: str, now: datetime) -> bool:
-        """Whether *candidate* is this token, in a time that does not tell how much of it is right."""
+        """Whether *candidate* is this token, in a time that does not reveal how much of it is right."""
         equal = hmac.compare_digest(self.value.encode(), candidate.encode("utf-8", "surrogateescape"))
         return equal and (self.valid_until is None or now < self.valid_until)
 
@@ -52,7 +52,7 @@ ReadEnded = Callable[[], Awaitable[Collection[str]]]
 
 
 def digest(token: str) -> str:
-    """Return what stands for *token* where the token itself must not be kept."""
+    """Return a stand-in for *token*, for places that must not keep the token itself."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -123,7 +123,7 @@ class HookTokens:
 
     def _knows(self, candidate: str) -> bool:
         now = self._clock.now()
-        # Every token is compared, so that the time does not tell which of them it was.
+        # Every token is compared, so that the time does not reveal which of them it was.
         known = True in [token.matches(candidate, now) for token in self._tokens.values]
         return known and not (self._ended and digest(candidate) in self._ended)
 

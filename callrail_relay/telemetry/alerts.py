@@ -120,7 +120,7 @@ _KINDS = {Level.WARNING: "warning", Level.ERROR: "failure", Level.OVER: "success
 
 
 class AppriseChannels:
-    """The channels of one setting, each told in a thread of its own."""
+    """The channels of one setting; each sends in a separate thread."""
 
     def __init__(self, channels: "Channels") -> None:
         self._channels = channels

@@ -90,7 +90,7 @@ class _Private(RotatingFileHandler):
             super().doRollover()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
-        """Where logging would tell of it is this very file."""
+        """Don't log the error: the log would go to this very file."""
 
 
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}

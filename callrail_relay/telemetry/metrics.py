@@ -1,7 +1,7 @@
 """
 Metrics for Prometheus, in a registry of our own.
 
-What is in the outbox is read on request, so that every node says the same. What leaves no mark there is
+What is in the outbox is read on request, so that every node says the same. What isn't recorded there is
 counted here, by each process for itself.
 """
 
@@ -26,7 +26,7 @@ from callrail_relay.domain.outcome import OutcomeKind
 PREFIX = "callrail_relay"
 
 _INTAKE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# From a text that just leaves to one that waited for the next hour, and for the next day.
+# From a text that is sent at once to one that waited for the next hour, and for the next day.
 _DELIVERY_BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14_400, 86_400)
 
 
@@ -98,7 +98,7 @@ class Metrics:
     def answered(self, hook: str, status: int, seconds: float) -> None:
         self._requests.labels(hook, status).inc()
         if status == 200:
-            # How long strangers and broken connections take says nothing about the way in.
+            # How long strangers and broken connections take says nothing about the intake.
             self._intake.labels(hook).observe(seconds)
 
     def exposition(self, stats: StoreStats | None, accept: str) -> tuple[bytes, str]:
@@ -145,7 +145,7 @@ class _Together(Collector):
         if self._stats is not None:
             yield from _read(self._stats)
         for metric in self._counted.collect():
-            # When a counter began is told by the start of the process; a gauge of it for each is noise.
+            # The start of the process says when a counter began; a gauge of it for each is noise.
             metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
             yield metric
 

@@ -81,7 +81,7 @@ class Session:
 
     @property
     def csrf(self) -> str:
-        """Stands in every form: a page elsewhere cannot know it."""
+        """Is in every form: a page elsewhere cannot know it."""
         return hmac.digest(self.key.encode(), f"form {self.id}".encode(), "sha256").hex()
 
     @property

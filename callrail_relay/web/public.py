@@ -72,7 +72,7 @@ CLOSE = {"Connection": "close"}
 """Goes with an answer that does not wait for the body."""
 
 REPEAT_HEADERS = ("idempotency-key", "x-idempotency-key", "webhook-id", "svix-id", "x-hookdeck-eventid")
-"""A sender that repeats a request repeats these; X-Request-Id and the like stand for several requests."""
+"""A sender that repeats a request repeats these; several requests may share an X-Request-Id or the like."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -262,7 +262,7 @@ def not_found() -> Response:
 
 
 AFTER_TOKEN = "/?\u200b\u2060\ufeff" + "".join(filter(str.isspace, map(chr, range(0x3001))))
-"""What may stand behind the secret in a path, such as the end of the line that was copied along with it."""
+"""What may follow the secret in a path, such as the end of the line that was copied along with it."""
 
 
 class _Rest(StringConvertor):
@@ -275,7 +275,7 @@ register_url_convertor("rest", _Rest())
 
 
 class _Measured:
-    """The ASGI app of a webhook; *answered* is told of each request."""
+    """The ASGI app of a webhook; *answered* is called for each request."""
 
     def __init__(self, hook: WebhookApp, clock: Clock, answered: Answered) -> None:
         self._hook = hook

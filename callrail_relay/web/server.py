@@ -113,7 +113,7 @@ class Connections(ServerState):
         self._pipelined.pop(connection, None)
 
     def make_room(self) -> None:
-        # If all others are being answered, the newest stays: only a flood leaves several that wait.
+        # If all others are being answered, the newest stays: several wait only in a flood.
         if len(self.connections) > self._most and len(self._waiting) > 1:
             self._waiting.popitem(last=False)[0].transport.abort()
 
@@ -181,7 +181,7 @@ class LimitedProtocol(H11Protocol):
         self.server_state.refused("not HTTP")
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            # The body broke off: its app is told that the client is gone.
+            # The body broke off: this tells its app that the client is gone.
             cycle.disconnected = True
             cycle.message_event.set()
         # An answer may have begun, or must have no body, as one to HEAD.
@@ -229,7 +229,7 @@ def most_connections(wanted: int) -> int:
 
 
 def _allow_files() -> int | None:
-    """Raise this process's limit of open files as far as allowed, and return it; None if there is none."""
+    """Raise this process's limit of open files to the most allowed, and return it; None if there is none."""
     if sys.platform == "win32":
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -258,7 +258,7 @@ _NONE_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the command it is part of, and tells when it listens."""
+    """A server that lets its command handle signals, and says when it listens."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -321,8 +321,8 @@ class Listener:
     """
     One app on one port, which is taken when the listener is made. Raises Unavailable if it is in use.
 
-    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* is told why a
-    connection or a request was refused before the app saw it.
+    *trusted_proxies* are the addresses whose ``X-Forwarded-For`` is believed. *refused* gets the reason why
+    a connection or a request was refused before the app saw it.
     """
 
     def __init__(
@@ -341,7 +341,7 @@ class Listener:
         config = uvicorn.Config(
             app,
             log_config=None,
-            # Warnings are about what any peer may send, of which *refused* is told.
+            # Warnings are about what any peer may send, which *refused* gets.
             log_level=logging.ERROR,
             access_log=False,
             server_header=False,

@@ -1,4 +1,4 @@
-"""The program as a user has it: a process of its own, in a home of its own."""
+"""The program as a user has it: in its own process, with its own home directory."""
 
 import os
 from collections.abc import Iterator

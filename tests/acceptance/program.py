@@ -27,7 +27,7 @@ PAYLOAD = {
 }
 
 TELLING = (("demo",),)
-"""Commands that show a text and its numbers on standard error: made up, and nobody's."""
+"""Commands that show a text and its numbers on standard error: made up, and not a real person's."""
 
 LONGEST = 60
 """Seconds that a command may take here, on a machine that is busy with other tests."""
@@ -85,7 +85,7 @@ class Started:
 
 
 class Sandbox:
-    """The simulator in a process of its own."""
+    """The simulator in a separate process."""
 
     def __init__(self, document: Mapping[str, str]) -> None:
         self.document = document
@@ -109,7 +109,7 @@ class Sandbox:
         self._request("POST", "/sandbox/replies", {"recipient": recipient, "content": content})
 
     def send_by_others(self, recipient: str, content: str) -> None:
-        """Let somebody send from CallRail's own page."""
+        """Send a text as if from CallRail's own page."""
         self._request("POST", "/sandbox/others", {"recipient": recipient, "content": content})
 
     def tell(self, **manner: object) -> None:

@@ -79,7 +79,7 @@ def running(start: Starts, folder: Path, ports: list[int]) -> Iterator[Proxy]:
 
 
 def nginx(folder: Path, ports: list[int]) -> tuple[list[str], dict[str, str], str]:
-    """The shipped file with other addresses, and a certificate of its own."""
+    """The shipped file with other addresses, and its own certificate."""
     port = free_port()
     certificate = _certificate(folder)
     replaced = {
@@ -156,7 +156,7 @@ def _with(text: str, replaced: Mapping[str, str]) -> str:
 
 
 def _certificate(folder: Path) -> Path:
-    """A certificate and its key in one file, signed by nobody else."""
+    """A certificate and its key in one file, self-signed."""
     openssl = shutil.which("openssl")
     assert openssl is not None
     files = (folder / "key.pem", folder / "certificate.pem")

@@ -22,7 +22,7 @@ SENT, WAITING, MEANWHILE = 5, 5, 40
 
 
 class Writer:
-    """Somebody who writes to many people; what was answered is kept."""
+    """A sender that writes to many people and keeps what was answered."""
 
     def __init__(self, serving: Started) -> None:
         self._serving = serving
@@ -67,7 +67,7 @@ def back_up(program: Program, serving: Started, script: str, *where: object) -> 
     """
     Make a backup of a store with texts sent and texts waiting, while others come in.
 
-    Returns what had left before it, and what else had been answered when it began.
+    Returns what was sent before it, and what else had been answered when it began.
     """
     writer = Writer(serving)
     writer.write(SENT)

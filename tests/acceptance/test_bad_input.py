@@ -76,7 +76,7 @@ def test_nothing_configured(program: Program) -> None:
 
 
 def test_unaccepted_terms(configured: Program) -> None:
-    """Nothing leaves before CallRail's rule is accepted."""
+    """Nothing is sent before CallRail's rule is accepted."""
     refused = {"CALLRAIL_RELAY_CALLRAIL__ACCEPTED_TERMS": "false"}
 
     for arguments in (SEND, ("serve",), ("replay", "-", "--yes")):

@@ -75,7 +75,7 @@ def lines_of(log: str) -> list[dict[str, Any]]:
 
 def test_no_log_tells_what_it_should_not(configured: Program, sandbox: Sandbox) -> None:
     """
-    Nor does it for any fault: of CallRail, of whoever posts, of the store, of the alerts, of the program.
+    Nor does it for any fault: of CallRail, of a sender, of the store, of the alerts, of the program.
 
     Each event is one line, which names its message.
     """

@@ -49,7 +49,7 @@ def test_status_says_whether_a_relay_is_running(configured: Program, sandbox: Sa
 
 
 def test_second_serve_says_that_the_relay_is_running(configured: Program) -> None:
-    """Also in a sandbox, and through another spelling of the same file; it tells nobody to end the first."""
+    """Also in a sandbox, and through another spelling of the same file; it doesn't say to end the first."""
     with configured.serving() as first:
         other_spelling = database(configured, f"../{configured.folder.name}/relay.db")
         configured.environment["CALLRAIL_RELAY_DATABASE__URL"] = database(configured, "relay.db")

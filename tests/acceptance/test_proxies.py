@@ -31,7 +31,7 @@ if new_caddy():
 
 
 class Nodes:
-    """Two relays on one database, each with files of its own, which can be ended and started again."""
+    """Two relays on one database, each with its own files, which can be ended and started again."""
 
     def __init__(self, program: Program, database: str, stack: ExitStack) -> None:
         self._program = program
@@ -97,7 +97,7 @@ def write(behind: Proxy, person: str, words: str) -> int:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_no_text_is_lost_or_doubled_while_nodes_end(nodes: Nodes, behind: Proxy, sandbox: Sandbox) -> None:
     """
-    One is killed, the other stopped, while people write: each text is taken, and leaves once and in order.
+    One is killed, the other stopped, while people write: each text is taken, and sent once and in order.
     """
     written = threading.Semaphore(0)
 
@@ -165,7 +165,7 @@ def test_a_late_503_is_not_tried_elsewhere(
 
 
 def test_callers_are_told_apart_by_their_own_addresses(behind: Proxy) -> None:
-    """Wrong secrets are counted for whoever sent them, whatever they claim to be; others are not limited."""
+    """Wrong secrets count against their real sender, whatever it claims to be; others are not limited."""
     claims = [{"X-Forwarded-For": f"198.51.100.{number}"} for number in range(60)]
     answers = [
         behind.post("/hooks/if3/wrong", {}, address="127.0.0.2", **claim).status_code for claim in claims
@@ -177,9 +177,7 @@ def test_callers_are_told_apart_by_their_own_addresses(behind: Proxy) -> None:
 
 
 class Cut(Gate):
-    """
-    A way to the database that can be cut by other threads, silently or so that whoever calls is refused.
-    """
+    """A way to the database that can be cut by other threads, silently or so that connections are refused."""
 
     def __init__(self, host: str, port: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(host, port)

@@ -17,7 +17,7 @@ SEND = ("send", "--to", PERSON, "--message", "Is Tuesday good?")
 
 
 def test_demo_shows_a_text_on_its_way(program: Program) -> None:
-    """`demo` needs nothing, ends with 0, and leaves no settings and no data behind."""
+    """`demo` needs nothing, ends with 0, and stores no settings and no data."""
     shown = program.run("demo")
 
     assert 0 == shown.returncode, shown.stderr
@@ -72,7 +72,7 @@ def test_refused_text_is_code_5(configured: Program, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_key_pauses_the_account(configured: Program, sandbox: Sandbox, status: int) -> None:
-    """401 and 403 are code 5, pause the account, and leave the text in the queue."""
+    """401 and 403 are code 5, pause the account, and keep the text in the queue."""
     sandbox.fault(kind="status", status=status)
 
     assert 5 == configured.run(*SEND).returncode
@@ -137,7 +137,7 @@ def test_unreachable_callrail_is_code_8(configured: Program) -> None:
 
 
 def test_webhook_is_answered_and_sent(serving: Started, configured: Program, sandbox: Sandbox) -> None:
-    """A text posted by IF3 is answered in Zapier's shape, leaves, and is found by the id of the answer."""
+    """A text posted by IF3 is answered in Zapier's shape, is sent, and is found by the id of the answer."""
     answer = serving.post(PAYLOAD)
 
     assert 200 == answer.status_code
@@ -231,7 +231,7 @@ def test_replay_reads_zapier_and_knows_what_was_sent(configured: Program, sandbo
 
 
 def test_replay_of_many_asks_first(configured: Program, sandbox: Sandbox) -> None:
-    """More than one text needs a yes: without a terminal code 2, with --yes they leave in order."""
+    """More than one text needs a yes: without a terminal code 2, with --yes they are sent in order."""
     lines = "\n".join(json.dumps(PAYLOAD | {"message": f"Text {number}"}) for number in range(3))
 
     assert 2 == configured.run("replay", "-", stdin=lines).returncode
@@ -266,7 +266,7 @@ def test_dry_run_of_a_replay_tells_what_it_then_does(configured: Program, sandbo
 
 
 def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> None:
-    """A text with a merge tag is held with code 7; approved it leaves, cancelled it never does."""
+    """A text with a merge tag is held with code 7; approved it is sent, cancelled it never is."""
     shown = configured.run("send", "--to", PERSON, "--message", "Hi {{name}}", "--json")
     assert 7 == shown.returncode
     held = json.loads(shown.stdout)["id"]
@@ -282,7 +282,7 @@ def test_held_text_waits_for_a_person(configured: Program, sandbox: Sandbox) -> 
 
 
 def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: Sandbox) -> None:
-    """Whoever is on the list is not texted, and no approval changes that until they are off it."""
+    """A person on the list is not texted, and no approval changes that until they are off it."""
     assert 0 == configured.run("opt-outs", "add", "--recipient", PERSON, "--reason", "By phone.").returncode
     [entry] = configured.json("opt-outs", "list")
     assert (PERSON, sandbox.tracking_number, "By phone.") == (
@@ -303,7 +303,7 @@ def test_people_who_opted_out_are_kept_on_a_list(configured: Program, sandbox: S
 
 
 def test_pause_keeps_and_resume_sends(serving: Started, configured: Program, sandbox: Sandbox) -> None:
-    """While paused, texts are accepted and none leaves."""
+    """While paused, texts are accepted and none is sent."""
     assert 0 == configured.run("pause", "--reason", "The office is closed.").returncode
     assert 200 == serving.post(PAYLOAD).status_code
     assert "The office is closed." == configured.json("status")["accounts"][0]["paused"]["reason"]

@@ -85,9 +85,7 @@ def test_bars_are_for_people(program: Program) -> None:
 
 
 def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program) -> None:
-    """
-    Long reasons are broken for a person and left whole for a program; colours are for whoever wants them.
-    """
+    """Long reasons are broken for a person and left whole for a program; colors are optional."""
     reason = "The office is closed today since somebody has to count the keys, all of them, twice. " * 2
     program.run("pause", "--reason", reason)
 
@@ -106,7 +104,7 @@ def test_status_fits_the_terminal_and_keeps_its_words_in_a_pipe(program: Program
 
 
 def test_watching_goes_on_until_ctrl_c(program: Program) -> None:
-    """What changes is shown without asking, and leaving is no fault."""
+    """What changes is shown without asking, and quitting is no fault."""
     child, _ = on_terminal(program, "status", "--watch")
     child.expect_exact("No relay is running")
     program.run("pause", "--reason", "Lunch.")

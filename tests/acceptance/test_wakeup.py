@@ -1,4 +1,4 @@
-"""A running `serve` hears everything within seconds, whatever commands come and go."""
+"""A running `serve` notices everything within seconds, whatever commands come and go."""
 
 import json
 import time

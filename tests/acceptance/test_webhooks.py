@@ -27,7 +27,7 @@ def port() -> int:
 
 @pytest.fixture
 def registered(configured: Program, sandbox: Sandbox, port: int) -> Program:
-    """A relay that CallRail tells of texts; `configure --webhooks` registers no address on this computer."""
+    """A relay that gets CallRail's webhooks; `configure --webhooks` registers no address on this computer."""
 
     async def register() -> str | None:
         base = f"http://127.0.0.1:{port}/hooks/callrail/"
@@ -61,7 +61,7 @@ def write(serving: Started, words: str) -> str:
 
 def test_stop_holds_and_start_lets_flow(registered: Program, sandbox: Sandbox, serving: Started) -> None:
     """
-    A person replies STOP: the next text is held. START: the next one leaves. Numbers are masked throughout.
+    A person replies STOP: the next text is held. START: the next one is sent. Numbers are masked throughout.
     """
     sandbox.tell(masked=True, times=2)
     write(serving, "Hi Dana, are you still thinking of selling?")

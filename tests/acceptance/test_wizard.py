@@ -29,7 +29,7 @@ CTRL_D = "\x04"
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """Two companies, the second with a number of its own and a pool."""
+    """Two companies, the second with its own number and a pool."""
     simulator = make_simulator()
     second = simulator.add_company(name="Second Co")
     simulator.add_tracker(company_id=second.id, name="Visitors", pool=1)
@@ -112,7 +112,7 @@ def test_wizard_leads_from_key_to_url(
 
 
 def test_second_run_keeps_what_enter_keeps(program: Program, api_url: str, config: Path) -> None:
-    """Enter at every question leaves key, choices, address and URL as they were."""
+    """Enter at every question keeps key, choices, address and URL as they were."""
     first = Wizard(program.environment, config, "--api-url", api_url, "--secrets-file")
     accept_and_give_key(first)
     first.answer("Which company?", "2")

@@ -101,7 +101,7 @@ def _store(name: str) -> Iterator[str]:
 
 
 async def simulate(url: str, number: int, limits: Limits) -> Day:
-    """One day of *number* accounts, each with more texts than *limits* let leave in it."""
+    """One day of *number* accounts, each with more texts than *limits* allow in it."""
     clock = ManualClock()
     outbox = await Store.open(url, clock, database_time=False)
     ids = [f"ACC{account:032}" for account in range(number)]
@@ -135,7 +135,7 @@ async def simulate(url: str, number: int, limits: Limits) -> Day:
 
 
 async def _fill(outbox: Store, ids: list[str], texts: int) -> None:
-    """So many texts for each account, each to a person of its own, as webhooks would bring them."""
+    """So many texts for each account, each to a different person, as webhooks would bring them."""
     persons = people()
     for number, account_id in enumerate(ids):
         route = Route(account_id, f"COM{number:032}", f"+1{2_000_000_000 + number}")

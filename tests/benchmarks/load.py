@@ -1,5 +1,5 @@
 """
-The load generator, a process of its own: posts webhooks, checks every answer, prints what came of it as JSON.
+The load generator, a separate process: posts webhooks, checks every answer, prints what came of it as JSON.
 
     python -m tests.benchmarks.load URL --connections 64 --seconds 3
     python -m tests.benchmarks.load URL --rate 20 --count 200
@@ -103,7 +103,7 @@ async def connect(load: Load, *, once: bool = False) -> None:
 
 
 async def at_rate(load: Load, rate: float) -> None:
-    """Post at *rate* a second whatever the answers do, as people do; each on a connection of its own."""
+    """Post at *rate* a second whatever the answers do, as people do; each on a separate connection."""
     posts = []
     begin = time.monotonic()
     for number in range(load.left):

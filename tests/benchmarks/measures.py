@@ -43,7 +43,7 @@ ON_DISK = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on"
 """PostgreSQL as it is set up for texts, and not as tests have it."""
 
 FEW_LEAVE = {"LIMITS__PER_HOUR": 1}
-"""Settings under which nothing but the way in is at work."""
+"""Settings under which only the intake does work."""
 
 CORES_FOR_TWO = 6
 """For two nodes, PostgreSQL, what loads them and what they send to."""
@@ -251,7 +251,7 @@ def memory(bench: Bench) -> list[Row]:
     def ours() -> list[float]:
         with bench.fresh() as server:
             servers.post_load(server.hook, connections=1, count=1)
-            time.sleep(3)  # the text leaves
+            time.sleep(3)  # the text is sent
             idle, woken, cpu = server.memory(), server.wake_ups(), server.cpu()
             time.sleep(20)  # nothing happens, which is what is measured
             woken, cpu = server.wake_ups() - woken, server.cpu() - cpu

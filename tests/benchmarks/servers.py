@@ -194,7 +194,7 @@ def _free_port() -> int:
 
 
 def wait_until_answered(url: str, process: subprocess.Popen[bytes], body: bytes = b"{}") -> None:
-    """Return when *url* answers a POST of *body* with 2xx, or with a fault of its own, for the first time."""
+    """Return when *url* answers a POST of *body* with 2xx, or with a server error, for the first time."""
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
     while True:
         assert process.poll() is None, "the server ended before it listened"

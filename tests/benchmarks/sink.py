@@ -77,7 +77,7 @@ class Sink(asyncio.Protocol):
 async def serve() -> None:
     """Listen on a free port, print it, and never end."""
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - how its port is told
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - this is how the caller learns the port
     await server.serve_forever()
 
 

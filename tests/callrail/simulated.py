@@ -26,7 +26,7 @@ NOON = datetime(2026, 4, 8, 2, 25, 4, 953000, tzinfo=UTC)
 
 @dataclass
 class StandingClock:
-    """Moves only when somebody sleeps on it, and then at once."""
+    """Moves only when a task sleeps on it, and then at once."""
 
     instant: datetime = NOON
     slept: list[float] = field(default_factory=list)
@@ -106,7 +106,7 @@ def full_path(simulator: Simulator, path: str) -> str:
 
 
 def text_form(simulator: Simulator, **changes: object) -> dict[str, object]:
-    """The parameters of a text that is taken; a change to None leaves one out."""
+    """The parameters of a text that is taken; a change to None omits one."""
     form = {
         "company_id": simulator.company_id,
         "tracking_number": simulator.tracking_number,

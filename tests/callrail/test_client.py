@@ -124,7 +124,7 @@ async def never_again(rig: Rig) -> None:
 
 async def assert_unknown(rig: Rig, id_: str, *, taken: int, status: int | None = None) -> Text:
     """
-    The text is unknown, and never sent again: CallRail got it *taken* times and no more, whoever tries.
+    The text is unknown, and never sent again: CallRail got it *taken* times, whatever the workers try.
 
     One that it took is found in its conversation, and one that it did not take is left to a person.
     """
@@ -238,7 +238,7 @@ async def unknown_name() -> str:
 async def test_unreachable_callrail_gets_nothing(
     tmp_path: Path, address: Callable[[], Awaitable[str]]
 ) -> None:
-    """A name nobody knows, and a port nobody listens on, over the real network."""
+    """An unknown name, and a port that no server listens on, over the real network."""
     async with open_rig(tmp_path, url=await address(), network=True) as rig:
         id_ = await send_once(rig)
 
@@ -346,7 +346,7 @@ async def test_opted_out_person_gets_no_further_request(tmp_path: Path) -> None:
 async def test_refused_key_pauses_the_account_and_keeps_the_queue(
     tmp_path: Path, status: int, words: str
 ) -> None:
-    """One request is enough to learn it; every text stays queued, and leaves in order once it is resumed."""
+    """One request is enough to learn it; every text stays queued, and is sent in order once it is resumed."""
     async with watched_rig(tmp_path, Fault(Kind.STATUS, status=status, times=1)) as (rig, transport):
         ids = [await rig.accept(f"Text {number}") for number in range(3)]
         await rig.work(rig.delivery(), turns=10)
@@ -383,7 +383,7 @@ async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_
         later = [await rig.accept(f"Text {number}", to=recipient(number)) for number in range(3, 8)]
         await rig.work(rig.delivery(), turns=10)
 
-        # Four leave together: the fourth goes back to the queue when the third is refused.
+        # Four are sent together: the fourth goes back to the queue when the third is refused.
         assert 7 == len(transport.requests)
         expected = [*(Status.FAILED,) * 3, *(Status.QUEUED,) * 2]
         assert expected == [(await rig.message(id_)).status for id_ in later]
@@ -395,7 +395,7 @@ async def test_firewall_fails_one_text_and_three_in_a_row_pause_the_account(tmp_
     ['{"errors":{"customer_phone_number":["has opted_out"]}}', '{"detail":"recipient has opted out"}'],
 )
 async def test_opt_out_in_other_words_puts_the_person_on_the_list(tmp_path: Path, body: str) -> None:
-    """The next text to them does not leave, and CallRail's words are shown."""
+    """The next text to them is not sent, and CallRail's words are shown."""
     async with watched_rig(tmp_path, Fault(Kind.STATUS, status=400, body=body, times=1)) as (rig, transport):
         refused = await rig.accept("Hello")
         await rig.work(rig.delivery(), turns=5)
@@ -443,7 +443,7 @@ async def test_long_text_that_is_refused_is_cut_to_the_documented_length(tmp_pat
 
 
 async def waits(rig: Rig, delivery: Delivery, transport: Watched) -> float:
-    """After how many seconds the next request leaves, where the worker looks as often as it wants to."""
+    """After how many seconds the next request is sent, if the worker looks as often as it wants to."""
     asked, began = len(transport.requests), rig.clock.now()
     while True:
         wake_at = await delivery.turn()
@@ -525,7 +525,7 @@ async def test_exhausted_account_is_left_alone_until_its_hour_is_over(tmp_path: 
         assert Status.SENT == (await rig.message(second)).status
 
 
-# --- nobody knows ----------------------------------------------------------------------------------------
+# --- unknown outcomes ------------------------------------------------------------------------------------
 
 STATUSES_WITHOUT_AN_ANSWER = (301, 302, 303, 307, 308, 408, 500, 502, 503, 504)
 
@@ -887,7 +887,7 @@ async def test_deadline_holds_whatever_the_time_outs_are() -> None:
 
 
 async def test_key_is_in_no_word_and_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong, and however much is logged, nobody reads the key."""
+    """Whatever goes wrong, and however much is logged, the key never shows."""
     caplog.set_level("DEBUG")
     said: list[object] = []
     ends = [

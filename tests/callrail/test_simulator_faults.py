@@ -272,7 +272,7 @@ def test_slow_body_comes_in_pieces(simulator: Simulator) -> None:
 
 
 def test_fault_for_one_person(simulator: Simulator) -> None:
-    """Others are spared, and so are bodies that name nobody."""
+    """Others are spared, and so are bodies that name no person."""
     simulator.fault(Fault(Kind.STATUS, number="2025550122"))
 
     assert [500, 500] == outcomes(simulator, 2)

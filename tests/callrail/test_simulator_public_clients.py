@@ -1,4 +1,4 @@
-"""A client of CallRail that nobody here wrote, over a real socket."""
+"""A third-party client of CallRail, over a real socket."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulator tells of texts as CallRail does."""
+"""The simulator reports texts as CallRail does."""
 
 import asyncio
 import json
@@ -130,7 +130,7 @@ def test_without_an_integration_nothing_is_told() -> None:
 
 def test_webhooks_travel_over_http(simulator: Simulator) -> None:
     """
-    To whoever listens; where nobody does there is no status. They are on their way before the answer is.
+    To each server that listens; otherwise there is no status. They are on their way before the answer is.
     """
 
     async def tell() -> list[int | None]:

@@ -28,7 +28,7 @@ def read(body: bytes | dict[str, object], content_type: str | None = JSON) -> Ca
 
 
 def changed(**changes: object) -> dict[str, object]:
-    """The live body with changes; one to ... leaves a field out."""
+    """The live body with changes; one to ... omits a field."""
     fields = json.loads(LIVE) | changes
     return {name: value for name, value in fields.items() if value is not ...}
 
@@ -109,7 +109,7 @@ def test_a_text_without_an_id_is_known_by_what_it_says() -> None:
     ],
 )
 def test_numbers_are_read_as_far_as_they_are_shown(shown: str | None, number: ShownNumber) -> None:
-    """A short code is nobody who can be texted."""
+    """A short code is not a person who can be texted."""
     assert number == read_number(shown)
 
 

@@ -66,7 +66,7 @@ def numbers(*trackers: object) -> list[NumberEntry]:
 
 
 def test_request_is_in_callrails_words() -> None:
-    """The key stands in inner quotes, and the parameters have CallRail's names."""
+    """The key is in inner quotes, and the parameters have CallRail's names."""
     route = make_route()
 
     assert 'Token token="k3y"' == wire.authorization("k3y")["Authorization"]
@@ -258,7 +258,7 @@ def test_an_opt_out_is_understood_in_any_words_under_any_key(status: int, body: 
     ],
 )
 def test_what_only_mentions_an_opt_out_is_none(body: object, content: str) -> None:
-    """Nobody is taken off the books for what a text said, or for wording that it lacks."""
+    """What a text said, or wording that it lacks, opts no one out."""
     outcome = read(400, body, content=content)
 
     assert isinstance(outcome, Rejected)
@@ -274,7 +274,7 @@ def test_a_short_text_hides_no_opt_out() -> None:
 
 
 def test_a_refusal_is_an_opt_out_though_the_text_speaks_of_one() -> None:
-    """CallRail's own words stand beside the quoted ones."""
+    """CallRail's own words are beside the quoted ones."""
     body = {"error": "Recipient has opted out", "params": {"content": "Sorry that you opted out"}}
     outcome = read(400, body, content="Sorry that you opted out")
 
@@ -479,7 +479,7 @@ def test_numbers_are_those_that_can_text() -> None:
 
 @pytest.mark.parametrize("company", [None, "COM1", {}, {"id": None}, []])
 def test_number_of_an_unnamed_company_is_a_number(company: object) -> None:
-    """A tracker may leave out its company."""
+    """A tracker may omit its company."""
     assert [""] == [entry.company_id for entry in numbers(tracker(company=company))]
 
 
@@ -493,7 +493,7 @@ def test_no_tracker_breaks_the_list(fields: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"trackers": {}}', b"<html>", b"null"])
 def test_what_is_no_list_is_a_fault(body: bytes) -> None:
-    """A page of something else is told apart from an empty list."""
+    """A page of something else is not an empty list."""
     with pytest.raises(ValueError, match="no list of trackers"):
         wire.read_numbers(body)
 

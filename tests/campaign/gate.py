@@ -12,8 +12,8 @@ class Gate:
     """
     Passes on what a node and its database say to each other.
 
-    While it is shut nothing gets through, and nobody is told: connections stay open, as they do where a
-    switch fails or a cable is pulled. What was said meanwhile arrives when it opens again.
+    While it is shut nothing gets through, and neither side learns of it: connections stay open, as they do
+    if a switch fails or a cable is pulled. What was said meanwhile arrives when it opens again.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -55,7 +55,7 @@ class Gate:
             writer.close()
             return
         try:
-            # Whoever ends first ends both: a killed node's connections are gone for the database, too.
+            # The side that ends first ends both: a killed node's connections are gone for the database, too.
             await asyncio.wait(
                 (
                     asyncio.create_task(self._pump(reader, there_writer)),

@@ -59,7 +59,7 @@ class Troubles:
         assert self.cluster is not None
         while True:
             await asyncio.sleep(self.random.uniform(*QUIET) * 2)
-            # To its end, also when this is cancelled: nobody may be left without a server.
+            # To its end, even if this is cancelled: no node may end up without a server.
             restart = asyncio.to_thread(self.cluster.restart, self.random.choice(("fast", "immediate")))
             await asyncio.shield(asyncio.create_task(restart))
             self.restarts += 1

@@ -77,7 +77,7 @@ def token(memory: MemoryKeyring, config: Path) -> str:
 def test_everything_is_set_up_where_there_is_one_of_each(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """What there is only one of is taken and said, and the URL for IF3 stands alone on standard output."""
+    """What there is only one of is taken and said, and the URL for IF3 is alone on standard output."""
     done = run(config, *ACCEPTED, "--api-url", api_url, "--public-url", "https://texts.example.com/")
 
     assert 0 == done.exit_code
@@ -127,7 +127,7 @@ def test_json_is_one_object(simulator: Simulator, api_url: str, config: Path, me
 def test_choices_are_named_where_there_are_several(
     simulator: Simulator, api_url: str, config: Path, memory: MemoryKeyring
 ) -> None:
-    """What nobody can decide ends with 2 and a list, and nothing is written."""
+    """An ambiguous choice ends with 2 and a list, and nothing is written."""
     second = simulator.add_company(name="Second Co")
 
     done = run(config, *ACCEPTED, "--api-url", api_url)
@@ -230,7 +230,7 @@ def test_busy_callrail_is_told(
 
 
 def test_missing_key_is_asked_for_in_words(config: Path, memory: MemoryKeyring) -> None:
-    """Without a terminal there is nobody to type it."""
+    """Without a terminal no one can type it."""
     done = run(config, "--accept-terms", key="")
 
     assert 3 == done.exit_code
@@ -358,9 +358,7 @@ def test_number_that_went_away_is_not_kept(configured: str, config: Path, simula
 
 @pytest.mark.usefixtures("configured")
 def test_stored_key_may_be_outranked(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A key that is piped in is stored, and whoever has another in the environment is told which one counts.
-    """
+    """A key that is piped in is stored; if the environment has another, the command says which one counts."""
     monkeypatch.setenv("CALLRAIL_API_KEY", "another-key")
 
     done = run(config, "--api-key-stdin")

@@ -145,7 +145,7 @@ def test_the_urls_of_others_stay(simulator: Simulator, config: Path) -> None:
 def test_each_company_of_the_routes_is_told_of(
     simulator: Simulator, config: Path, memory: MemoryKeyring
 ) -> None:
-    """Each has a key of its own; one that is known already stays."""
+    """Each has its own key; one that is known already stays."""
     second = simulator.add_company(name="Second Co")
     number = simulator.add_tracker(company_id=second.id).tracking_numbers[0]
     with config.open("a", encoding="utf-8") as file:

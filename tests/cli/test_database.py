@@ -135,7 +135,7 @@ def test_the_copy_shows_one_instant(both: tuple[str, str]) -> None:
 
 
 def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
-    """Nothing is copied into a store that has texts of its own, nor a second time."""
+    """Nothing is copied into a store that already has texts, nor a second time."""
     source, target = both
     fill(source)
     fill(target, texts=3)
@@ -148,9 +148,7 @@ def test_other_texts_are_not_mixed(both: tuple[str, str]) -> None:
 
 
 def test_the_faults_of_addresses_are_told(tmp_path: Path, sqlite_url: str) -> None:
-    """
-    The same store twice, no address, no file, no store, nobody there: each has its code and no password.
-    """
+    """The same store twice, no address, no file, no store, no server: each has its code and no password."""
     fill(sqlite_url)
     empty = tmp_path / "empty.db"
     empty.touch()
@@ -204,7 +202,7 @@ def test_no_relay_starts_on_a_store_that_is_copied(sqlite_url: str, postgres_url
 
 
 def test_a_store_that_a_replay_sends_from_is_not_copied(tmp_path: Path, sqlite_url: str) -> None:
-    """It has no lock of its own; what delivers has a name beside the store."""
+    """It has no own lock; what delivers has a name beside the store."""
     fill(sqlite_url)
     with node_name(tmp_path):
         refused = copy(sqlite_url, f"sqlite:///{(tmp_path / 'other.db').as_posix()}")

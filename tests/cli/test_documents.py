@@ -107,7 +107,7 @@ def test_a_document_has_exactly_the_keys_of_the_contract(message: Message) -> No
 
 
 def test_a_segment_and_its_attempts_have_the_keys_of_the_contract() -> None:
-    """What was learnt of an attempt afterwards stands behind them."""
+    """What was learned of an attempt afterwards comes after them."""
     segment = message_document(WHOLE)["segments"][0]
     (attempt,) = segment["attempts"]
 

@@ -47,7 +47,7 @@ def test_a_row_has_a_cell_for_each_key() -> None:
 
 
 def test_words_are_no_formula() -> None:
-    """What somebody wrote does nothing in the spreadsheet of whoever opens it."""
+    """What a person wrote runs nothing in the spreadsheet that opens it."""
     formulas = replace(MESSAGE, seller="@SUM(1)", opportunity_id="+1", sender_id="-2", text="\t=1")
 
     [first, second] = read(MESSAGE, formulas)

@@ -70,7 +70,7 @@ def test_missing_public_address_is_told(server: str, address: str, config: Path)
     "address", ["http://texts.example.com", "https://192.168.0.4", "https://office.local"]
 )
 def test_public_address_that_cannot_be_right_is_told(address: str, config: Path) -> None:
-    """The URL is printed all the same, for whoever needs it in their own network."""
+    """The URL is printed anyway, for people who need it in their own network."""
     config.write_text(f'[server]\npublic_url = "{address}"\n', "utf-8")
 
     shown = run(config)

@@ -96,7 +96,7 @@ def test_no_command_shows_it_raw() -> None:
 
 
 def test_pretty_log_does_not_show_it_raw() -> None:
-    """Whoever writes to it."""
+    """No matter which logger writes to it."""
     stream = io.StringIO()
     logs.configure("debug", "pretty", stream)
     structlog.get_logger().info("received", seller=STEERING, names=[STEERING], plain="x\x1b[31m")

@@ -53,7 +53,7 @@ def test_opt_outs_go_out_and_come_in() -> None:
 
 
 def test_bad_lines_are_named_and_the_others_count() -> None:
-    """The exit code tells a script that somebody is not on the list."""
+    """The exit code tells a script that a person is not on the list."""
     shown = run("opt-outs", "import", "-", stdin=f"recipient,name\n{RECIPIENT},Dana\nnobody,Pat\n")
 
     assert (2, "1 line(s) read; 1 new on the list.\n") == (shown.exit_code, shown.stdout)
@@ -63,7 +63,7 @@ def test_bad_lines_are_named_and_the_others_count() -> None:
 
 
 def test_a_list_without_numbers_of_ours_wants_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else somebody would seem to be on the list of a number that is set up later."""
+    """Otherwise a person would seem to be on the list of a number that is set up later."""
     for name in ("ACCOUNT_ID", "COMPANY_ID", "TRACKING_NUMBER"):
         monkeypatch.delenv(f"CALLRAIL_RELAY_CALLRAIL__{name}")
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there() -> None:
 
 
 def test_texts_go_out_as_a_table(tmp_path: Path) -> None:
-    """Oldest first, for a spreadsheet, in a file that nobody else reads."""
+    """Oldest first, for a spreadsheet, in a file that no other user can read."""
     store("=1+1", "Two\nlines")
 
     shown = run("messages", "export", "texts.csv", "--json")

@@ -40,7 +40,7 @@ def test_nothing_set_is_the_defaults() -> None:
 
 
 def test_default_file_is_read() -> None:
-    """Nobody needs to name it."""
+    """You don't need to name it."""
     default_config_file().parent.mkdir(parents=True)
     default_config_file().write_text("[limits]\nper_hour = 3\n")
 
@@ -302,7 +302,7 @@ def test_flag_at_fault_is_named(key: str, flag: str) -> None:
 def test_unknown_variable_is_named_and_ignored(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
-    """A slip in a name is told of, its value is not shown, and the settings are read all the same."""
+    """A misspelled name is reported, its value is not shown, and the settings are read anyway."""
     monkeypatch.setenv(name, "tcp://10.0.0.1:8787")
 
     assert 8787 == load().server.port
@@ -321,7 +321,7 @@ def test_it_is_said_once_where_settings_are_read(
 
 
 def test_all_faults_are_told_at_once(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line each, so that nobody has to run it again for the next."""
+    """A line each, so that you don't have to run it again for the next."""
     path = config("[limits]\nper_hour = 0\nper_day = 0\n")
     monkeypatch.setenv("CALLRAIL_RELAY_LIMITS__PER_DAY", "-1")
 
@@ -350,7 +350,7 @@ def test_what_may_be_secret_is_not_shown(config: Write, text: str) -> None:
 
 
 def test_number_is_shown_as_it_was_typed(config: Write) -> None:
-    """Whoever typed it sees what is wrong with it."""
+    """The person who typed it sees what is wrong with it."""
     assert '"2025550"' in fault(config('[callrail]\ntracking_number = "2025550"'))
 
 

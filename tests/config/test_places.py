@@ -26,7 +26,7 @@ def mode(path: Path) -> int:
 
 
 def test_settings_are_in_the_users_directory() -> None:
-    """Without a word from anybody the platform's place serves."""
+    """By default the settings are in the platform's place."""
     assert platformdirs.user_config_path("callrail-relay", appauthor=False) / "config.toml" == config_file()
     assert override_path(None) is None
 

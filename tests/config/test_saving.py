@@ -95,7 +95,7 @@ async def test_nothing_is_written_that_would_not_be_read(path: Path, memory: Mem
 async def test_environment_that_wins_is_noticed(
     variable: str | None, keys: list[str], path: Path, memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A variable that says the same is none of anybody's business."""
+    """A variable that says the same is not worth a notice."""
     if variable is not None:
         monkeypatch.setenv("CALLRAIL_RELAY_SERVER__PORT", variable)
     changes: Changes = CHANGES

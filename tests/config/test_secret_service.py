@@ -1,4 +1,4 @@
-"""The ladder against the keyring of a Linux desktop, each step in a process of its own."""
+"""The ladder against the keyring of a Linux desktop, each step in a separate process."""
 
 import json
 import subprocess
@@ -72,7 +72,7 @@ def test_secret_outlives_the_process_and_the_session(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_locked_keyring_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    """Whoever has not unlocked it is told so."""
+    """The command says that it is locked."""
     config = tmp_path / "config.toml"
     with secret_service(tmp_path) as environment:
         step(environment, config, "store", "key")

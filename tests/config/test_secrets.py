@@ -71,7 +71,7 @@ def no_keyring(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def locked(memory: MemoryKeyring) -> MemoryKeyring:
-    """An OS keyring that nobody has opened."""
+    """An OS keyring that is locked."""
 
     def refuse() -> None:
         raise KeyringLocked("an answer of the library's own")
@@ -135,7 +135,7 @@ def test_secrets_are_compared() -> None:
 
 
 def test_highest_place_wins(memory: MemoryKeyring, config: Path, tmp_path: Path) -> None:
-    """Environment, systemd credential, keyring, file; and it is told which one it was."""
+    """Environment, systemd credential, keyring, file; and it says which one it was."""
     environ: dict[str, str] = {}
     secrets = Secrets(config, environ)
     assert find(secrets) is None
@@ -207,7 +207,7 @@ def test_trial_does_not_touch_the_real_key(memory: MemoryKeyring, config: Path) 
 
 
 def test_stored_secret_has_one_place(memory: MemoryKeyring, config: Path) -> None:
-    """Moving a secret to the other place leaves no old one behind that could come back."""
+    """Moving a secret to the other place keeps no old one that could come back."""
     secrets = Secrets(config, {})
 
     assert "OS keyring (Memory)" == store(secrets, "first")
@@ -307,7 +307,7 @@ def test_environment_needs_no_keyring(config: Path) -> None:
 
 
 def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKeyring, config: Path) -> None:
-    """Nobody waits for a dialogue that nobody sees, and nobody waits twice."""
+    """The program doesn't wait for a dialog that no one sees, and never waits twice."""
     secrets = Secrets(config, {}, keyring_timeout=0.01)
 
     with pytest.raises(SecretError, match=r"did not answer within 0\.01 s; it may be locked\. Unlock it"):
@@ -322,7 +322,7 @@ def test_hanging_keyring_is_given_up(hanging: threading.Event, memory: MemoryKey
 
 
 def test_late_answer_is_not_missed(hanging: threading.Event, config: Path) -> None:
-    """A keyring that answers after it was given up disturbs nobody, be the event loop there or gone."""
+    """A keyring that answers too late does no harm, whether the event loop is there or gone."""
 
     async def give_up_and_wait() -> None:
         with pytest.raises(SecretError):
@@ -464,7 +464,7 @@ def test_unreadable_credential_is_told(config: Path, tmp_path: Path) -> None:
 @posix_only
 @pytest.mark.usefixtures("no_keyring")
 def test_file_is_private_or_refused(config: Path) -> None:
-    """Others cannot read it; when they can, it does not count, and the remedy is told."""
+    """Others cannot read it; if they can, it does not count, and the error says how to fix that."""
     secrets, path = Secrets(config, {}), config.with_name("secrets.toml")
     store(secrets, "x", use_file=True)
     assert 0o600 == mode(path)

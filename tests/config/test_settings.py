@@ -71,7 +71,7 @@ def test_every_key_has_its_default() -> None:
 
 
 def test_tables_are_those_of_the_settings() -> None:
-    """Whoever asks what a table holds asks about all of them."""
+    """One check covers all of the tables."""
     assert list(Settings.model_fields) == list(TABLES)
     assert all(key.description for table in TABLES.values() for key in table.model_fields.values())
 
@@ -197,7 +197,7 @@ def test_tracking_numbers_are_normalised(written: str | int) -> None:
     ],
 )
 def test_wrong_values_are_refused(table: type[Table], key: str, value: object, rule: str) -> None:
-    """A value out of its bounds is told with the bounds."""
+    """A value out of its bounds is reported with the bounds."""
     assert rule in words(table, **{key: value})
 
 
@@ -323,7 +323,7 @@ def test_route_that_leads_nowhere_is_refused(missing: str) -> None:
 
 
 def test_route_is_not_blamed_for_callrail() -> None:
-    """One fault is told once."""
+    """One fault is reported once."""
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"callrail": {"account_id": "x"}, "routes": [{"team_id": "42"}]})
 

@@ -110,7 +110,7 @@ def test_new_file_explains_itself(tmp_path: Path) -> None:
         "[callrail]\n"
         'account_id = "ACC1" # ACC..., or the nine-digit account number\n'
         'company_id = "COM1" # COM..., the company the texts are sent for\n'
-        'tracking_number = "+12025550122" # the CallRail number the texts leave from\n'
+        'tracking_number = "+12025550122" # the CallRail number that sends the texts\n'
         "\n"
         "[delivery]\n"
         'max_age = "2h" # a text that waited longer is held\n'
@@ -142,7 +142,7 @@ def test_what_a_person_wrote_stays(tmp_path: Path) -> None:
         "[callrail]\n"
         "account_id = 'ACC1'\n"
         'company_id = "COM1" # COM..., the company the texts are sent for\n'
-        'tracking_number = "+12025550122" # the CallRail number the texts leave from\n'
+        'tracking_number = "+12025550122" # the CallRail number that sends the texts\n'
     )
 
 
@@ -177,7 +177,7 @@ def test_settings_file_is_private(tmp_path: Path) -> None:
 
 
 def test_broken_file_is_not_touched(tmp_path: Path) -> None:
-    """What cannot be read is told, and left to its owner."""
+    """What cannot be read is reported, and not changed."""
     path = tmp_path / "config.toml"
     for text, words in (("[limits\n", "is not valid TOML"), ("limits = 5\n", "limits in the settings file")):
         path.write_text(text)

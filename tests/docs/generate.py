@@ -23,7 +23,7 @@ COMMAND = "python -m tests.docs.generate"
 _MARK = f"<!-- Made from the code: change it there, and run `{COMMAND}`. -->"
 _BEGIN, _END = "<!-- kinds of faults: made from the code -->", "<!-- end of the kinds of faults -->"
 
-# What may stand behind the "=" of a key, by the name of its type in rules.
+# What may follow the "=" of a key, by the name of its type in rules.
 _VALUES = {
     "AccountId": "text",
     "AlertUrl": "address",
@@ -173,7 +173,7 @@ def _default(key: str, field: FieldInfo) -> str:
 
 
 def _written(value: object) -> str:
-    """A default as it would stand in the file."""
+    """A default as the file would have it."""
     if isinstance(value, tuple):
         return f"[{', '.join(_written(part) for part in value)}]"
     if isinstance(value, timedelta):
@@ -250,7 +250,7 @@ def _kinds() -> str:
 
 
 def _cell(words: str) -> str:
-    """*words* as they can stand in a table."""
+    """*words*, escaped for a table."""
     return " ".join(words.split()).replace("|", "\\|")
 
 

@@ -17,7 +17,7 @@ _CODE = re.compile(r"`(?P<code>[^`]+)`")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: what stands behind its opening fence, and its lines without their indentation."""
+    """A fenced block: what follows its opening fence, and its lines without their indentation."""
 
     language: str
     lines: tuple[str, ...]

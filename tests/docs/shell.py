@@ -29,9 +29,7 @@ class Step:
     shown: tuple[str, ...]
 
     def matches(self, output: str) -> bool:
-        """
-        Whether *output* is what the page shows; a line of three dots stands for any lines, none included.
-        """
+        """Whether *output* is what the page shows; a line of three dots matches any lines, none included."""
         pattern = "".join(
             r"(.*\n)*" if line == "..." else re.escape(f"{line}\n") for line in _plain(self.shown)
         )

@@ -18,7 +18,7 @@ SANDBOX = Page(REFERENCE / "sandbox.md")
 
 @pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
 def test_generated_page_is_up_to_date(path: Path) -> None:
-    """What the code says today stands in the reference."""
+    """The reference has what the code says today."""
     assert generated()[path] == path.read_text(encoding="utf-8"), f"Run `{COMMAND}` and look at what changed."
 
 
@@ -32,9 +32,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 
 def test_every_setting_is_in_the_reference() -> None:
-    """
-    Each key stands under its table, and with its environment variable unless it is one of a list of tables.
-    """
+    """Each key is under its table, and with its environment variable unless it is one of a list of tables."""
     page = Page(REFERENCE / "settings.md")
     code = set(page.inline_code())
 

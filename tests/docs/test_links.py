@@ -30,7 +30,7 @@ def test_commands_exist(page: Page) -> None:
     for arguments in _calls(page):
         name = next((name for name in (" ".join(arguments[:2]), arguments[0]) if name in commands), None)
         if name is None:
-            # "messages" alone stands for all that begin with it, and an option for the program itself.
+            # "messages" alone means all that begin with it, and an option for the program itself.
             assert any(f"{known} ".startswith(f"{' '.join(arguments)} ") for known in commands), arguments
             continue
         known = {option for one in commands[name].params for option in (*one.opts, *one.secondary_opts)}

@@ -29,7 +29,7 @@ ARCHITECTURE = Page(DOCS / "explanation" / "architecture.md")
 @pytest.mark.parametrize("page", [PAYLOADS, TROUBLE], ids=lambda page: page.name)
 def test_every_reason_is_explained(page: Page) -> None:
     """
-    Whatever can hold a text or keep it waiting is in the reference, and somebody says what to do about it.
+    Whatever can hold a text or keep it waiting is in the reference, and a page says what to do about it.
     """
     reasons = {key.partition(".")[0] for key in SENTENCES}
     if page is TROUBLE:
@@ -47,7 +47,7 @@ def test_every_reason_has_its_sentences() -> None:
 
 
 def test_reasons_are_quoted_as_they_are_shown() -> None:
-    """What a reason is said to say, it says: the words stand so in the code."""
+    """The docs quote each reason as the code has it."""
     tables = [line.split("|")[1] for line in TROUBLE.prose() if line.startswith("|")]
     quotes = set(re.findall('"([^"]+)"', "".join(tables)))
     words = "\n".join(chain.from_iterable(map(_words, CODE)))

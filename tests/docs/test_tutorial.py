@@ -1,4 +1,4 @@
-"""The tutorial, typed in as it stands."""
+"""The tutorial, typed in as it is."""
 
 import re
 import socket
@@ -42,9 +42,7 @@ def test_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
 
 
 def test_real_account_half_is_not_for_copying_into_a_test() -> None:
-    """
-    What would need an account is marked so that nothing runs it: no console block stands in the second half.
-    """
+    """What would need an account is marked so that nothing runs it: the second half has no console block."""
     half = TUTORIAL.text.partition("## With your account")[2]
 
     assert half

@@ -7,7 +7,7 @@ Inputs begin as real requests and are changed at random; one that makes the mapp
 changed further. Prints what it found, with the input to try again, and ends with 1 if that is anything.
 """
 
-# ruff: noqa: RUF001, T201 - the marks that people use; it reports to whoever started it
+# ruff: noqa: RUF001, T201 - the marks that people use; it reports to the person who started it
 
 import argparse
 import base64
@@ -106,7 +106,7 @@ class Report:
 
 
 def fuzz(random: Random, goes_on: Callable[[int], bool], *, limit: float) -> Report:
-    """Try inputs as long as *goes_on* says so, which is told how many were tried."""
+    """Try inputs as long as *goes_on* says so, which gets how many were tried."""
     report = Report(limit)
     corpus = list(_seeds())
     known: set[object] = set()

@@ -18,7 +18,7 @@ LIMITED, UNREACHABLE = Reason("rate_limited"), Reason("unreachable")
 
 
 def test_a_pause_keeps_its_first_instant_and_its_latest_reason() -> None:
-    """Since when nothing leaves, and what to do about it now."""
+    """Since when nothing is sent, and what to do about it now."""
     account = WELL.paused(NOW, HOLIDAYS).paused(LATER, REFUSED)
 
     assert (NOW, REFUSED) == (account.paused_since, account.paused_reason)

@@ -1,4 +1,4 @@
-"""What is wrong, what is told, and when it is over."""
+"""What is wrong, what is reported, and when it is over."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,7 +49,7 @@ def accounts(*standings: AccountStatus, now: datetime = START) -> AlertFacts:
 
 
 class Owner:
-    """What a person hears while one set of facts follows another; *deaf* while no channel takes anything."""
+    """What a person gets while one set of facts follows another; *deaf* while no channel takes anything."""
 
     def __init__(self) -> None:
         self.known: dict[str, Incident] = {}
@@ -57,7 +57,7 @@ class Owner:
         self.deaf = False
 
     def see(self, facts: AlertFacts) -> list[Incident]:
-        """Returns what is told of these facts."""
+        """Return what is reported for these facts."""
         self.apply(decide(facts, list(self.known.values()), POLICY))
         due = [one for one in self.known.values() if one.told_at is None]
         if self.deaf:
@@ -289,8 +289,8 @@ facts_of_any_kind = st.builds(
 @given(st.lists(facts_of_any_kind, max_size=12), st.data())
 def test_every_alarm_has_its_end(sequence: list[AlertFacts], data: st.DataObject) -> None:
     """
-    Whatever happens in between, and whether or not the channels work: at the end nothing is open, nothing
-    is told of facts that did not change, and who heard of an alarm hears of its end.
+    Whatever happens in between, and whether or not the channels work: at the end nothing is open, no alert
+    repeats facts that did not change, and a person who got an alarm learns of its end.
     """
     owner = Owner()
     for facts in sorted(sequence, key=lambda one: one.health.now):

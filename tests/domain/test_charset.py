@@ -75,7 +75,7 @@ def test_utf_8_is_utf_8_under_any_label(text: str, name: str) -> None:
     ],
 )
 def test_other_text_is_read_as_its_label_says(name: str, encoding: str, text: str) -> None:
-    """What is not UTF-8 is in the character set that its label stands for in practice, escaped or not."""
+    """What is not UTF-8 is in the character set that its label means in practice, escaped or not."""
     data = json.dumps({"message": text}, ensure_ascii=False).encode(encoding)
 
     assert text == message(data, f"application/json; charset={name}")

@@ -39,7 +39,7 @@ def test_no_event_has_a_place_for_what_is_private(kind: type[Event]) -> None:
 
 
 def test_an_event_tells_its_fields() -> None:
-    """As they are: whoever writes the log makes text of them."""
+    """As they are: the log writer turns them into text."""
     accepted = MessageAccepted(message_id="M1", submission_id="S1", status=Status.HELD, reasons=("no_text",))
 
     assert {

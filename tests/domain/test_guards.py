@@ -114,7 +114,7 @@ def test_a_machine_slept_if_the_clock_went_on_without_it(passed: float, awake: f
 
 
 def test_an_opt_out_says_that_nothing_leaves() -> None:
-    """Whoever is on the list is not texted."""
+    """A person on the list is not texted."""
     assert guards.opt_out(opted_out=False) is None
     reason = guards.opt_out(opted_out=True)
 
@@ -170,7 +170,7 @@ def test_a_mass_text_begins_with_the_fifth_person(recipients: int, held: bool) -
 
 
 def test_a_mass_text_names_the_way_out() -> None:
-    """Within what time, and the command that lets all of them leave."""
+    """Within what time, and the command that sends all of them."""
     reason = guards.mass_text(7)
 
     assert reason is not None
@@ -185,7 +185,7 @@ def test_a_mass_text_names_the_way_out() -> None:
 
 
 def test_quiet_hours_name_the_minute_of_release() -> None:
-    """Nobody has to do anything."""
+    """No one has to do anything."""
     reason = guards.quiet_hours(datetime(2026, 3, 2, 13, 0, tzinfo=UTC))
 
     assert "quiet_hours" == reason.code

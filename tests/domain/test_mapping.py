@@ -127,14 +127,14 @@ def test_words_are_never_changed(text: str) -> None:
 
 @pytest.mark.parametrize("text", [None, "", " ", "\r\n\t", "\u00a0\u2003", "\u200b", "\ufeff"])
 def test_text_that_shows_nothing_is_held(text: str | None) -> None:
-    """White space and characters nobody sees are no text."""
+    """White space and invisible characters are no text."""
     draft = map_entry(make_payload(message=text), ROUTES)
 
     assert (None, ["no_text"]) == (draft.text, codes(draft))
 
 
 def test_every_fault_is_listed() -> None:
-    """A person who mends one finds no other behind it."""
+    """A person who fixes one finds no other behind it."""
     bulk = Reason("bulk", {"detail": "It came with others."})
 
     assert ["no_phone", "no_text", "no_route", "bulk"] == codes(map_entry(Payload(faults=(bulk,)), Routes()))

@@ -148,7 +148,7 @@ def test_what_is_known_to_have_arrived_takes_its_text_first() -> None:
 
 
 def test_a_certain_one_without_its_text_takes_nothing_of_other_words() -> None:
-    """Each text stands for its own words only."""
+    """Each text matches its own words only."""
     sendings = [sending(1), sending(2, "Other", certain=True)]
 
     assert [1] == matched(sendings, found())
@@ -172,7 +172,7 @@ def test_certain_ones_are_never_short_of_a_text_that_there_is() -> None:
 def test_as_many_are_matched_as_can_be(data: st.DataObject) -> None:
     """
     Identical texts, whatever the times: no certain one lacks a text that an unknown one has,
-    and nobody could be given one more.
+    and no one could be given one more.
     """
     times = st.integers(-8, 8).map(lambda minutes: minutes * 120.0)
     sendings = [
@@ -228,7 +228,7 @@ def test_a_text_is_ours_only_near_the_time_of_sending(after: timedelta, *, ours:
 
 
 def test_more_texts_than_sendings_leave_it_unclear() -> None:
-    """Somebody wrote the same words in CallRail: which of the two is ours, a person decides."""
+    """A person wrote the same words in CallRail: a person decides which of the two is ours."""
     result = match([sending(1)], [found(after=1), found(after=90)])
 
     assert ((), {1: 2}) == (result.matches, result.unclear)

@@ -11,7 +11,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 def test_the_same_words_to_the_same_person_have_one_fingerprint() -> None:
-    """Whoever sent them, from whichever company and account: the tracking number is what the person sees."""
+    """From any sender, company and account: the tracking number is what the person sees."""
     other = make_draft(
         sender_id="other",
         team_id=None,

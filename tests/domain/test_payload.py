@@ -123,7 +123,7 @@ def test_a_phone_that_a_spreadsheet_rounded_is_a_fault() -> None:
     ],
 )
 def test_an_id_that_a_float_wrote_is_the_whole_number(written: str, team_id: str) -> None:
-    """Any other text is an id of its own, one with leading zeros too."""
+    """Any other text is a separate id, one with leading zeros too."""
     payload = posted(f'{{"message":"Hi","seller_phone":"2025550122","team_id":{written}}}'.encode())
 
     assert (team_id, ()) == (payload.team_id, payload.faults)
@@ -211,7 +211,7 @@ def test_v10_object_in_a_list() -> None:
 
 
 def test_v11_list_of_objects() -> None:
-    """Each is a payload of its own, in order."""
+    """Each is a separate payload, in order."""
     entries = read_request(
         b"[" + body(message="one") + b"," + body(message="two") + b"]", content_type=JSON_TYPE
     )
@@ -231,7 +231,7 @@ def test_v11_too_many_objects_are_bulk() -> None:
 
 
 def test_v11_a_thousand_objects_are_one_entry() -> None:
-    """The request is kept; nobody could decide on each."""
+    """The request is kept; a person couldn't decide on each."""
     for count, entries in ((MOST_ENTRIES, MOST_ENTRIES), (MOST_ENTRIES + 1, 1)):
         read = read_request(b"[" + b",".join([b'{"message":1}'] * count) + b"]", content_type=JSON_TYPE)
         assert entries == len(read)
@@ -452,7 +452,7 @@ def test_a_mistake_in_json_is_shown_with_its_place_and_remedy(data: str, place: 
 
 @pytest.mark.parametrize("data", [b'{"text":"Hi"}', b'{"team_id":42}', b"hello=there", b'[["Hi"]]', b"[7]"])
 def test_what_is_no_text_from_if3_is_reported(data: bytes) -> None:
-    """Neither message nor phone: somebody else's request."""
+    """Neither message nor phone: not a request from IF3."""
     (entry,) = read_request(data, content_type=None)
 
     assert isinstance(entry, Unreadable)
@@ -511,7 +511,7 @@ def test_phone_that_cannot_be_one_is_a_fault(value: str) -> None:
     ],
 )
 def test_field_given_twice_must_agree(data: bytes, fault: list[str]) -> None:
-    """Two different values are nobody's word; the same one twice, or an empty one beside it, is."""
+    """Two different values don't count; the same one twice, or one beside an empty one, does."""
     assert fault == codes(posted(data))
 
 

@@ -206,7 +206,7 @@ def test_no_text_breaks_it(raw: str) -> None:
     ],
 )
 def test_mask_shows_two_digits(phone: str, masked: str) -> None:
-    """Two digits tell numbers apart in a log, and identify nobody."""
+    """Two digits tell numbers apart in a log, and identify no one."""
     assert masked == mask(phone)
 
 

@@ -32,7 +32,7 @@ def at(text: str, zone: str = "UTC") -> datetime:
 def release(
     now: datetime, phone: str = WASHINGTON, *, start: time = START, end: time = END, zone: str | None = None
 ) -> datetime:
-    """When a text that comes *now* leaves."""
+    """When a text that comes *now* is sent."""
     return quiet_until(phone, now, start=start, end=end, zone=zone) or now
 
 
@@ -159,21 +159,21 @@ def test_a_night_in_washington(now: str, leaves: str) -> None:
 
 
 def test_an_hour_that_does_not_exist() -> None:
-    """Quiet until 02:30 on the morning without one: it leaves as the clock is put from 02:00 to 03:00."""
+    """Quiet until 02:30 on the morning without one: it is sent as the clock goes from 02:00 to 03:00."""
     now = at("2026-03-08T01:00:00", "America/New_York")
 
     assert at("2026-03-08T07:00:00") == release(now, start=time(21), end=time(2, 30))
 
 
 def test_an_hour_that_comes_twice() -> None:
-    """Quiet until 01:30: it may leave when the clock first shows that, and not from 01:00 the second time."""
+    """Quiet until 01:30: it may be sent when the clock first shows that, not from 01:00 the second time."""
     assert at("2026-11-01T05:30:00") == release(at("2026-11-01T04:00:00"), end=time(1, 30))
     assert at("2026-11-01T05:59:00") == release(at("2026-11-01T05:59:00"), end=time(1, 30))
     assert at("2026-11-01T06:30:00") == release(at("2026-11-01T06:00:00"), end=time(1, 30))
 
 
 def test_quiet_hours_that_end_as_the_clock_is_put_back() -> None:
-    """Quiet from 01:30 until 03:00: the clock shows 01:00 again before, and it may leave then."""
+    """Quiet from 01:30 until 03:00: the clock shows 01:00 again before, and it may be sent then."""
     now = at("2026-11-01T05:45:00")
 
     assert at("2026-11-01T06:00:00") == release(now, start=time(1, 30), end=time(3))
@@ -217,9 +217,7 @@ def test_a_known_zone_is_the_only_one() -> None:
 
 
 def test_zones_without_a_common_minute() -> None:
-    """
-    Allowed for one hour a day, in twenty zones: then it leaves when it is allowed by most of their clocks.
-    """
+    """Allowed for one hour a day, in twenty zones: then it is sent when most of their clocks allow it."""
     leaves = release(at("2026-01-10T00:00:00"), TOLL_FREE, start=time(13), end=time(12))
 
     assert at("2026-01-10T16:00:00") <= leaves < at("2026-01-10T23:00:00")
@@ -259,7 +257,7 @@ def test_the_release_is_allowed_and_the_minute_before_is_not(now: datetime, phon
 def test_who_comes_later_does_not_leave_earlier(
     now: datetime, wait: timedelta, phone: str, start: time, end: time
 ) -> None:
-    """Whatever the hours, also those that leave no common minute; and what was released stays released."""
+    """Whatever the hours, also those with no common minute; and what was released stays released."""
     leaves = release(now, phone, start=start, end=end)
 
     assert leaves <= release(now + wait, phone, start=start, end=end)

@@ -1,4 +1,4 @@
-"""When to look up what nobody knows, and how long others wait for it."""
+"""When to look up an unknown outcome, and how long other texts wait for it."""
 
 from datetime import datetime, timedelta
 

@@ -97,7 +97,7 @@ def test_a_refusal_is_told_in_callrails_own_words(status: int) -> None:
 
 @pytest.mark.parametrize("refusal", list(Refusal))
 def test_only_an_opt_out_puts_the_person_on_the_list(refusal: Refusal) -> None:
-    """Nobody is taken off the books for another refusal."""
+    """Any other refusal opts no one out."""
     assert (refusal is Refusal.OPTED_OUT) == consequence_of(Rejected(400, "no", refusal)).opts_out
 
 
@@ -127,7 +127,7 @@ def test_a_lost_answer_makes_the_account_wait() -> None:
     ],
 )
 def test_a_refused_key_pauses_the_account(status: int, words: list[str]) -> None:
-    """The causes stand in their order, with the commands that help; the text is not blamed."""
+    """The causes are in order, with the commands that help; the text is not blamed."""
     consequence = consequence_of(Rejected(status, "no", Refusal.AUTHORIZATION))
 
     assert (NOW, ()) == (consequence.account.paused_since, consequence.reasons)

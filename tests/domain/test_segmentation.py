@@ -43,7 +43,7 @@ long_limits = st.integers(600, 1530)
 
 
 def located(text: str, pieces: list[str]) -> Iterator[tuple[int, int]]:
-    """Where each piece stands in *text*, with nothing but white space between them."""
+    """Where each piece is in *text*, with nothing but white space between them."""
     position = 0
     for piece in pieces:
         while not text.startswith(piece, position):

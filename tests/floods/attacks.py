@@ -1,5 +1,5 @@
 """
-What one address can do to a listener without any secret. A process of its own, bounded in number and time:
+What one address can do to a listener without any secret. A separate process, bounded in number and time:
 
     python -m tests.floods.attacks KIND PORT SECONDS
 """

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 @contextmanager
 def connected(store_url: str) -> Iterator[sa.Connection]:
-    """A transaction of its own, committed at the end of the block."""
+    """A separate transaction, committed at the end of the block."""
     engine = sa.create_engine(with_driver(store_url))
     with engine.begin() as connection:
         yield connection

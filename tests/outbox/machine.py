@@ -92,7 +92,7 @@ LIMITS = Limits(5, 12)
 POLICY = make_policy(limits=LIMITS, max_characters=150)
 MAPPER = Mapper(
     MappingPolicy(
-        # The team of a webhook says which number it leaves from.
+        # The team of a webhook says which number it is sent from.
         routes=Routes(
             tuple(RouteRule(make_route(tracking_number=number), team_id=number) for number, _ in KEYS)
         ),
@@ -118,7 +118,7 @@ ANSWERS: dict[str, Outcome] = {
     "too many": RateLimited(429, "too many requests"),
 }
 TAKEN = ("sent", "taken, and the answer lost")
-# What happens often stands here often.
+# What happens often is here often.
 OFTEN = (*("sent",) * 5, *("taken, and the answer lost",) * 3, *("lost on the way",) * 3)
 SPANS = tuple(
     timedelta(**span)
@@ -168,7 +168,7 @@ class Bench:
         return self.runner.run(work)
 
     def clear(self) -> None:
-        """Leave no row, and begin at START."""
+        """Delete every row, and begin at START."""
         self.examples += 1
         self.clock.set(START)
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
@@ -459,7 +459,7 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(NODES), answer=st.sampled_from([*OFTEN, *ANSWERS, *["none yet"] * 6]))
     def work(self, node: str, answer: str) -> None:
-        """A worker's turn, as delivery does it: take up what nobody finished, then claim and send."""
+        """A worker's turn, as delivery does it: take up unfinished attempts, then claim and send."""
         self._turn(node, answer)
 
     @rule(
@@ -527,7 +527,7 @@ class RelayMachine(RuleBasedStateMachine):
         A look at all accounts, and not only at those that are due, finds nothing either, and nothing earlier.
 
         Where the budget is used up, a text that came since brings no look before there is room again, though
-        by itself it might leave sooner.
+        by itself it might be sent sooner.
         """
         with self.bench.engine.begin() as connection:
             closed_until = connection.scalar(sa.select(sa.func.max(accounts.c.closed_until)))
@@ -650,7 +650,7 @@ class RelayMachine(RuleBasedStateMachine):
             self._check_together(before, message)
 
     def _check_once(self, before: Stored, message_id: str, segment_id: int) -> None:
-        """What arrived does not leave again, and what may have arrived only on somebody's word."""
+        """What arrived is not sent again, and what may have arrived only if a person says so."""
         outcomes = Counter(attempt.outcome for attempt in before.attempts_at(segment_id))
         assert 0 == outcomes[OutcomeKind.SENT]
         assert outcomes[OutcomeKind.UNKNOWN] <= self.resends[message_id] + self.automatic[segment_id]
@@ -713,7 +713,7 @@ class RelayMachine(RuleBasedStateMachine):
         assert all(row.status in [*Status] for row in self.stored.messages.values())
 
     def check_once(self) -> None:
-        """CallRail takes no segment a second time without somebody's word."""
+        """CallRail takes no segment a second time unless a person says so."""
         taken = Counter((one.message_id, one.segment_id) for one in self.callrail.takings)
         for (message_id, segment_id), times in taken.items():
             assert times <= 1 + self.resends[message_id] + self.automatic[segment_id]
@@ -789,7 +789,7 @@ class RelayMachine(RuleBasedStateMachine):
     # --- the end ---
 
     def teardown(self) -> None:
-        """Some stories are told to their end: nothing that nobody decides on waits for ever."""
+        """Some stories are told to their end: nothing waits forever unless a person must decide."""
         if getattr(self, "drains", False):
             self._drain()
 
@@ -816,7 +816,7 @@ class RelayMachine(RuleBasedStateMachine):
         raise AssertionError("Texts wait for ever.")
 
     def _wait_for(self, wake_at: datetime | None) -> None:
-        """Until something may leave, or is to be looked up."""
+        """Until something may be sent, or is to be looked up."""
         look_at = self.bench.run(self.outbox.read(lookups.next_lookup, self.lookups))
         instants = [instant for instant in (wake_at, look_at) if instant is not None]
         if not instants:
@@ -832,7 +832,7 @@ class RelayMachine(RuleBasedStateMachine):
 
 def allowed_statuses(present: set[str]) -> Sequence[Status]:
     """What a message may be whose segments, replaced ones aside, have these statuses."""
-    # Nobody cancels or holds what is in flight.
+    # No one cancels or holds what is in flight.
     if Status.SENDING in present and not present & {Status.FAILED, Status.UNKNOWN}:
         return (Status.SENDING,)
     for worst in (Status.FAILED, Status.UNKNOWN):

@@ -1,4 +1,4 @@
-"""Attempts that nobody finished: their process died, and whether CallRail took the text is not known."""
+"""Attempts that no process finished: theirs died, and whether CallRail took the text is not known."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -67,7 +67,7 @@ async def test_a_node_that_starts_again_takes_up_its_own_at_once(outbox: Store, 
 async def test_a_node_that_starts_also_takes_up_leases_that_ran_out(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """Whoever held them."""
+    """No matter which process held them."""
     id_ = await put(outbox, "theirs")
     await replace(worker, node="node-2").take()
     clock.advance(LEASE)
@@ -105,7 +105,7 @@ async def test_a_late_result_changes_nothing(
 
 
 async def test_a_late_yes_is_proof(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """CallRail's answer came after all: the text is sent, and nobody need look."""
+    """CallRail's answer came after all: the text is sent, and needs no look-up."""
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
     clock.advance(LEASE)
@@ -149,7 +149,7 @@ async def test_the_rest_of_an_abandoned_text_does_not_leave(
 async def test_a_crash_is_seen_after_the_store_was_opened_again(
     outbox: Store, second_outbox: Store, worker: Worker
 ) -> None:
-    """The claim is on disk: whoever opens the store next finds it."""
+    """The claim is on disk: the next process that opens the store finds it."""
     id_ = await put(outbox, "Hello")
     await worker.take()
     await outbox.close()

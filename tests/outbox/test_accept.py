@@ -147,7 +147,7 @@ async def test_many_submissions_share_commits(outbox: Store, commits: list[int])
 
 
 async def test_each_is_answered_after_its_commit(outbox: Store, store_url: str) -> None:
-    """Whoever got an answer finds the submission on disk from outside."""
+    """After the answer another program finds the submission on disk."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(50)]
 
     async def accept_and_read(submission: NewSubmission) -> str:
@@ -189,9 +189,7 @@ async def test_a_poisoned_submission_does_not_take_others_with_it(outbox: Store)
 
 @dataclass(frozen=True)
 class FailingStore:
-    """
-    A store of which somebody else holds the lock: SQLite gives up soon, PostgreSQL loses its connection.
-    """
+    """A store that another program has locked: SQLite gives up soon, PostgreSQL loses its connection."""
 
     outbox: Store
     end_of_trouble: Callable[[], None]
@@ -229,7 +227,7 @@ def _break_waiting_connections(url: str) -> None:
 
 
 async def test_all_who_wait_learn_that_the_store_failed(failing: FailingStore) -> None:
-    """Nobody is answered with success, and nobody waits for ever."""
+    """No sender gets success, and none waits forever."""
     burst = [make_submission(plain("Hello", to=recipient(number))) for number in range(10)]
 
     answers = await asyncio.gather(
@@ -301,7 +299,7 @@ async def test_closing_waits_for_what_is_being_stored(store_url: str, clock: Man
     "option", ["password=sesame", "pass%77ord=sesame", "sslpassword=sesame&host=/run/db"]
 )
 def test_no_option_of_the_url_tells_a_password(option: str) -> None:
-    """Where the server is, is told."""
+    """The error says where the server is."""
     opened = engine.open_engine(f"postgresql://relay@127.0.0.1/relay?{option}")
     try:
         name = engine.describe(opened)

@@ -36,7 +36,7 @@ NEVER_TOO_OLD = guard_policy(too_old=Mode.OFF)
 
 
 async def put_many(outbox: Store, count: int, *, account_id: str = ACCOUNT, first: int = 0) -> None:
-    """Store as many texts, each to a person of its own."""
+    """Store as many texts, each to a different person."""
     texts = [
         plain(f"Text {number}", to=recipient(number), account_id=account_id)
         for number in range(first, first + count)
@@ -190,7 +190,7 @@ async def test_a_text_of_which_only_half_fits_is_not_begun(
 async def test_segments_of_a_text_under_way_are_reserved(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """Others get only what it leaves, also between its segments."""
+    """Others get only what it doesn't need, also between its segments."""
     worker = worker.under(limits=Limits(4, 100))
     long = await put(outbox, words(400), to=recipient(50))
     await put_many(outbox, 2)

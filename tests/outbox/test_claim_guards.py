@@ -118,7 +118,7 @@ async def opt_out(outbox: Store, worker: Worker, clock: ManualClock) -> None:
 
 
 async def test_whoever_opted_out_is_not_texted(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """CallRail's refusal is remembered: the next text to that person is held before it leaves."""
+    """CallRail's refusal is remembered: the next text to that person is held before it is sent."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
 
@@ -139,7 +139,7 @@ async def test_an_opt_out_is_of_one_tracking_number(
 
 
 async def test_an_opt_out_cannot_be_approved_away(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """Nothing leaves while the person is on the list."""
+    """Nothing is sent while the person is on the list."""
     await opt_out(outbox, worker, clock)
     id_ = await put(outbox, "Hello")
     await worker.waits()
@@ -150,7 +150,7 @@ async def test_an_opt_out_cannot_be_approved_away(outbox: Store, worker: Worker,
 
 
 async def test_an_opt_out_stops_a_text_under_way(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """The rest of a text does not leave once the person said no."""
+    """The rest of a text is not sent once the person said no."""
     id_ = await put(outbox, words(400))
     await worker.send()
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")

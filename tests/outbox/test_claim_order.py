@@ -1,4 +1,4 @@
-"""The order of a claim: one text after the other to one person, and nobody waits for somebody else."""
+"""The order of a claim: one text after the other to one person, and no one waits for another person."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ async def test_a_claim_names_all_that_a_request_needs(outbox: Store, worker: Wor
 
 
 async def test_the_attempt_is_on_disk_before_anything_leaves(outbox: Store, worker: Worker) -> None:
-    """A claim that nobody records reads as under way, never as untried."""
+    """A claim without a recorded outcome reads as under way, never as untried."""
     id_ = await put(outbox, "Hello")
 
     await worker.take()
@@ -110,7 +110,7 @@ async def test_the_same_person_by_another_tracking_number_does_not_wait(
 async def test_what_is_settled_lets_the_next_one_go(
     outbox: Store, worker: Worker, clock: ManualClock, outcome: Outcome
 ) -> None:
-    """A text that failed, or whose outcome is not known, blocks nobody."""
+    """A text that failed, or whose outcome is not known, blocks no other text."""
     await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(outcome)
@@ -120,7 +120,7 @@ async def test_what_is_settled_lets_the_next_one_go(
 
 
 async def test_what_is_held_lets_the_next_one_go(outbox: Store, worker: Worker) -> None:
-    """A text that waits for a person blocks nobody, and once approved takes its turn again."""
+    """A text that waits for a person blocks no other text, and once approved takes its turn again."""
     await put(outbox, "one")
     held = await put(outbox, "one")
     await put(outbox, "two")
@@ -133,7 +133,7 @@ async def test_what_is_held_lets_the_next_one_go(outbox: Store, worker: Worker) 
 
 
 async def test_what_was_cancelled_lets_the_next_one_go(outbox: Store, worker: Worker) -> None:
-    """A text that a person took back blocks nobody and does not leave."""
+    """A text that a person took back blocks no other text and is not sent."""
     first = await put(outbox, "one")
     await put(outbox, "two")
     await outbox.write(decisions.cancel, first, [Status.QUEUED])
@@ -190,7 +190,7 @@ async def test_a_text_that_did_not_leave_keeps_its_place(
 
 
 async def test_the_parts_of_a_text_stay_together(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """All segments leave in order, with the pause between them, before the next text to that person."""
+    """All segments are sent in order, with the pause between them, before the next text to that person."""
     long = words(400)
     await put(outbox, long)
     await put(outbox, "after")
@@ -210,7 +210,7 @@ async def test_the_parts_of_a_text_stay_together(outbox: Store, worker: Worker, 
 async def test_a_text_that_began_goes_before_those_that_did_not(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """Its next segment comes before an earlier text to somebody else that has only now become free."""
+    """Its next segment comes before an earlier text to another person that has only now become free."""
     await put(outbox, "A1", to=recipient(1))
     await put(outbox, words(200), to=recipient(2))
     first = await worker.take()

@@ -1,4 +1,4 @@
-"""Accounts that are paused or wait: nothing leaves, then one probe alone, and the wake-up is right."""
+"""Accounts that are paused or wait: nothing is sent, then one probe alone, and the wake-up is right."""
 
 from datetime import timedelta
 
@@ -259,7 +259,7 @@ async def test_resuming_forgets_what_made_the_account_wait(outbox: Store, worker
 
 
 async def test_a_pause_keeps_its_first_instant(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """The latest reason, and since when nothing leaves."""
+    """The latest reason, and since when nothing is sent."""
     await outbox.write(decisions.pause, ACCOUNT, "Holidays.")
     clock.advance(60)
     await outbox.write(decisions.pause, ACCOUNT, "Longer holidays.")

@@ -1,5 +1,5 @@
 """
-Two nodes on one store: nothing is claimed twice, no budget is passed, nobody waits for somebody for ever.
+Two nodes on one store: nothing is claimed twice, no budget is passed, no node waits for another forever.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ async def test_an_attempt_is_settled_once(outbox: Store, workers: list[Worker]) 
 
 
 async def test_a_held_text_is_held_once(outbox: Store, workers: list[Worker]) -> None:
-    """One claim tells of it."""
+    """One claim reports it."""
     id_ = await put(outbox, "word " * 100)
     strict = [worker.under(limits=Limits(1, 1)) for worker in workers]
 

@@ -33,7 +33,7 @@ async def test_an_approved_text_leaves(outbox: Store, worker: Worker, clock: Man
 
 
 async def test_only_a_held_text_can_be_approved(outbox: Store, worker: Worker) -> None:
-    """Whoever was quicker decided."""
+    """The quicker one decides."""
     id_ = await put(outbox, "Hello")
 
     assert not await outbox.write(decisions.approve, id_)
@@ -77,7 +77,7 @@ async def test_the_probe_writes_each_time(outbox: Store, store_url: str, clock: 
 
 
 async def test_the_store_tells_the_time_by_which_it_counts(outbox: Store, clock: ManualClock) -> None:
-    """Whoever shows a span until then asks the store, not its own clock."""
+    """A page that shows a span until then asks the store, not its own clock."""
     clock.advance(5)
 
     assert clock.now() == await outbox.now()

@@ -1,4 +1,4 @@
-"""Which accounts a claim looks at: those that something may leave from, in turn, and no others."""
+"""Which accounts a claim looks at: those that something may be sent from, in turn, and no others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ async def test_a_look_passes_by_accounts_at_their_limit(outbox: Store, worker: W
 async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """It makes nobody look, and leaves when there is room again."""
+    """It makes no process look, and is sent when there is room again."""
     worker = worker.under(limits=Limits(1, 10))
     await put(outbox, "First")
     await worker.send()
@@ -97,7 +97,7 @@ async def test_a_text_of_an_account_at_its_limit_waits_with_the_others(
 async def test_what_costs_nothing_after_all_opens_the_account(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """A text that did not leave gives its place back, and nobody waits for the end of the hour."""
+    """A text that was not sent gives its place back, and no text waits for the end of the hour."""
     worker = worker.under(limits=Limits(1, 10))
     await put(outbox, "First")
     await put(outbox, "Second", to=recipient(1))
@@ -114,7 +114,7 @@ async def test_what_costs_nothing_after_all_opens_the_account(
 
 
 async def test_a_start_looks_at_all_accounts(outbox: Store, worker: Worker) -> None:
-    """Under settings that allow more, nobody waits for what the former ones said."""
+    """Under settings that allow more, no text waits for what the former ones said."""
     await put(outbox, "First")
     await worker.under(limits=Limits(1, 10)).send()
     await put(outbox, "Second", to=recipient(1))
@@ -126,7 +126,7 @@ async def test_a_start_looks_at_all_accounts(outbox: Store, worker: Worker) -> N
 
 
 async def test_a_forgotten_account_is_taken_up(outbox: Store, worker: Worker, store_url: str) -> None:
-    """Should a fault leave it unknown when to look at it, its texts wait for a minute and not for ever."""
+    """If a fault hides when to look at it, its texts wait for a minute and not forever."""
     await put(outbox, "Hello")
     with connected(store_url) as connection:
         connection.execute(sa.update(accounts).values(due_at=None))
@@ -214,7 +214,7 @@ async def test_what_is_held_half_way_keeps_no_room(outbox: Store, worker: Worker
 async def test_a_text_that_grows_too_old_lets_those_behind_it_leave(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """At the very moment at which it will not leave any more."""
+    """At the very moment at which it will not be sent any more."""
     worker = worker.under(limits=Limits(3, 10), guards=guard_policy(max_age=timedelta(seconds=30)))
     await put(outbox, "First")
     await worker.send()

@@ -41,7 +41,7 @@ async def test_a_double_click_is_held(outbox: Store, clock: ManualClock) -> None
 
 
 async def test_the_same_text_later_is_meant(outbox: Store, clock: ManualClock) -> None:
-    """After five seconds nobody is asked."""
+    """After five seconds no one is asked."""
     await accept(outbox, make_message())
     clock.advance(DUPLICATE_WINDOW)
 
@@ -136,7 +136,7 @@ async def test_what_could_not_be_mapped_is_no_duplicate(outbox: Store) -> None:
 
 
 async def test_a_warning_lets_it_pass(outbox: Store) -> None:
-    """With the guard at "warn" the reason is shown, and the text leaves."""
+    """With the guard at "warn" the reason is shown, and the text is sent."""
     await accept(outbox, make_message())
 
     second = await accept(outbox, make_message(), duplicates=Mode.WARN)
@@ -146,7 +146,7 @@ async def test_a_warning_lets_it_pass(outbox: Store) -> None:
 
 
 async def test_a_guard_that_is_off_says_nothing(outbox: Store) -> None:
-    """With the guard off both leave without a word."""
+    """With the guard off both are sent without a notice."""
     await accept(outbox, make_message())
 
     second = await accept(outbox, make_message(), duplicates=Mode.OFF)

@@ -43,7 +43,7 @@ async def store(sqlite_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for a lock."""
+    """No process waits long for a lock."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0.05)
 
 
@@ -221,7 +221,7 @@ def move(path: Path, target: Path) -> None:
 
 @posix_only  # Windows does not let go of a file that is open
 async def test_a_store_that_is_moved_away(store: Store, sqlite_path: Path) -> None:
-    """What would be stored in a file that nobody finds again is refused; put back, it goes on."""
+    """A store whose file was moved away refuses writes; once the file is put back, it goes on."""
     await put(store, "Hello")
     away = sqlite_path.with_suffix(".away")
     move(sqlite_path, away)

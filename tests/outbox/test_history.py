@@ -271,7 +271,7 @@ async def test_newest_opt_outs(outbox: Store, clock: ManualClock) -> None:
 async def test_marker_changes_with_what_is_shown_and_with_nothing_else(
     outbox: Store, second_outbox: Store, worker: Worker
 ) -> None:
-    """Whoever changes it; asking changes nothing."""
+    """No matter what changes it; asking changes nothing."""
     seen = [await outbox.read(history.read_marker)]
 
     async def note() -> None:

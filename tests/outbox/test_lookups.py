@@ -118,7 +118,7 @@ async def test_nothing_is_looked_up_before_its_time(outbox: Store, worker: Worke
 
 
 async def test_without_look_ups_nothing_waits(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """Where nobody looks up, an unknown outcome is a person's at once."""
+    """Without look-ups, a person must decide an unknown outcome at once."""
     worker = replace(worker, lookups=None)
     await put(outbox, "one")
     await put(outbox, "two")
@@ -150,7 +150,7 @@ async def test_a_look_up_is_taken_by_one(
 async def test_a_look_up_whose_end_was_not_stored_is_taken_again_by_its_node(
     outbox: Store, second_outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """At once, before others and by nobody else; not where its end was stored after all."""
+    """At once, before others and by no other process; not if its end was stored after all."""
     for number in range(2):
         await put(outbox, "Hello", to=recipient(number))
         await worker.send(LOST)
@@ -289,7 +289,7 @@ async def test_later_texts_follow_after_the_last_look_up(
 async def test_later_texts_follow_when_a_person_gives_it_up(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """A cancelled text stops nobody."""
+    """A cancelled text stops no other text."""
     id_ = await put(outbox, "one")
     await put(outbox, "two")
     await worker.send(LOST)
@@ -353,7 +353,7 @@ async def test_a_look_up_that_fails_is_tried_again(outbox: Store, worker: Worker
 
 
 async def test_a_late_answer_ends_the_look_ups(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """Also where one is under way, whatever that one comes to."""
+    """Also if one is under way, however that one ends."""
     id_ = await put(outbox, "Hello")
     claim = await worker.send(LOST)
     clock.advance(15)
@@ -397,7 +397,7 @@ async def test_a_text_is_sent_once_more_where_the_owner_chose_so(
 async def test_where_callrail_shows_more_than_ours_a_person_decides(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """Somebody else wrote the same words to this person: which of them is ours is not certain."""
+    """Another sender wrote the same words to this person: which of them is ours is not certain."""
     policy = replace(RESEND_ONCE, ladder=(timedelta(seconds=15),))
     id_ = await put(outbox, "Hello")
     await replace(worker, lookups=policy).send(LOST)
@@ -461,7 +461,7 @@ async def test_a_text_that_arrived_twice_is_flagged(
 async def test_a_resend_that_is_under_way_when_the_first_is_found_is_flagged_at_its_end(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """Nobody could stop it any more."""
+    """No one could stop it any more."""
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
     await outbox.write(decisions.resend, id_)
@@ -492,7 +492,7 @@ async def test_a_resend_that_has_not_left_is_withdrawn_when_the_first_is_found(
 async def test_what_failed_or_was_cancelled_can_be_sent_again(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """All of it: what had left does not leave twice."""
+    """All of it: what was sent is not sent twice."""
     id_ = await put(outbox, words(400))
     await worker.send()
     clock.advance(1)
@@ -523,7 +523,7 @@ async def test_the_long_segment_of_a_text_that_was_recut_is_not_sent_again(
 
 
 async def test_what_is_sent_queued_or_held_is_not_sent_again(outbox: Store, worker: Worker) -> None:
-    """Only what came to an end that a person may want to change."""
+    """Only what ended in a way that a person may want to change."""
     id_ = await put(outbox, "Hello")
     assert not await outbox.write(decisions.resend, id_)
     await worker.send()
@@ -566,9 +566,7 @@ async def test_only_an_unknown_text_is_marked_as_sent(outbox: Store, worker: Wor
 async def test_what_a_resend_comes_to_is_no_matter_once_the_first_is_found(
     outbox: Store, worker: Worker, clock: ManualClock, end: Outcome
 ) -> None:
-    """
-    The text arrived: it is sent, and does not leave a third time, neither by itself nor by the settings.
-    """
+    """The text arrived: it is sent, and not a third time, neither by itself nor by the settings."""
     worker = replace(worker, lookups=RESEND_ONCE)
     id_ = await put(outbox, "Hello")
     first = await worker.send(LOST)
@@ -658,7 +656,7 @@ async def test_a_look_back_at_one_segment_does_not_send_another(
 
 
 async def test_marking_as_sent_does_not_say_twice(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """Of two sendings that are both unknown, a person's word is for one; nobody waits for the other."""
+    """Of two sendings that are both unknown, a person's word is for one; no text waits for the other."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await outbox.write(decisions.resend, id_)
@@ -677,7 +675,7 @@ async def test_marking_as_sent_does_not_say_twice(outbox: Store, worker: Worker,
 async def test_news_of_a_text_sent_twice_outlives_an_approval(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """The rest of it was held half-way; what is approved goes on there, behind nobody."""
+    """The rest of it was held half-way; what is approved goes on there, behind no other text."""
     id_ = await put(outbox, words(200))
     first = await worker.send(LOST)
     await outbox.write(decisions.resend, id_)

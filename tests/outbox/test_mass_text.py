@@ -23,7 +23,7 @@ HELD, QUEUED = Status.HELD, Status.QUEUED
 
 
 def text_to(number: int, template: str = OURS, *, account_id: str | None = None) -> NewMessage:
-    """A text of a template; each has a name of its own."""
+    """A text of a template; each has a different name."""
     route = make_route(account_id=account_id) if account_id else make_route()
     name = f"Name{chr(97 + number)}"
     draft = make_draft(recipient=recipient(number), text=template.format(name), seller=name, route=route)

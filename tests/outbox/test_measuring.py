@@ -1,4 +1,4 @@
-"""Counting for whoever watches."""
+"""Counting for monitoring."""
 
 from datetime import timedelta
 from pathlib import Path

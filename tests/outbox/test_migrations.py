@@ -78,7 +78,7 @@ async def test_a_new_store_has_the_tables_of_the_code(empty_url: str, clock: Man
 async def test_all_migrations_together_make_the_tables_of_the_code(
     empty_url: str, clock: ManualClock
 ) -> None:
-    """A partial index of another condition would not be used, and nobody would notice."""
+    """A partial index of another condition would not be used, and no one would notice."""
     await open_and_close(empty_url, clock)
     with connected(empty_url) as connection:
         created = read_schema(connection)
@@ -190,7 +190,7 @@ def test_a_fresh_store_can_be_opened_by_many_at_once(
 
 
 async def test_a_store_of_a_newer_release_is_refused(empty_url: str, clock: ManualClock) -> None:
-    """Nobody knows what it holds; nothing of it is changed."""
+    """Its content is unknown; nothing in it is changed."""
     await open_and_close(empty_url, clock)
     set_version(empty_url, "9999")
 

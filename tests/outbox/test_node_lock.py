@@ -1,4 +1,4 @@
-"""The names of those who deliver: each has one of its own, and takes it again after a crash."""
+"""The names of those who deliver: each has its own, and takes it again after a crash."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def test_two_holders_have_different_names(tmp_path: Path) -> None:
 
 
 def test_a_name_is_kept_across_restarts(tmp_path: Path) -> None:
-    """Whoever comes next knows the attempts of the one before."""
+    """The next process knows the attempts of the one before."""
     with node_name(tmp_path) as before:
         pass
 

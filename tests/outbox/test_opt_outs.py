@@ -67,7 +67,7 @@ async def test_a_person_is_taken_off_the_list(outbox: Store, worker: Worker) -> 
 
 
 async def test_a_list_is_put_on_ours(outbox: Store) -> None:
-    """With the instants that it brings; whoever is on the list already stays as they are."""
+    """With the instants that it brings; existing entries don't change."""
     await outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, recipient(1), "They replied STOP.")
     entries = [
         OptOut(

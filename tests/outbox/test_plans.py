@@ -108,7 +108,7 @@ def watched() -> Iterator[Asked]:
 
 
 async def live(outbox: Store, clock: ManualClock) -> None:
-    """Texts come in, leave, fail, are lost and found; people look at them and decide."""
+    """Texts come in, are sent, fail, are lost and found; people look at them and decide."""
     worker = Worker(outbox, lookups=LOOKUPS)
     twice = [make_message(draft=make_draft(recipient=recipient(1)), skip_identical=True) for _ in range(2)]
     await accept_one(outbox, make_submission(*twice))
@@ -179,7 +179,7 @@ async def fail(outbox: Store, worker: Worker, clock: ManualClock) -> None:
 
 
 async def hear(outbox: Store, clock: ManualClock) -> None:
-    """What CallRail tells of texts, in full and masked, and passing it on; looking for replies."""
+    """What CallRail reports about texts, in full and masked, and passing it on; looking for replies."""
     policy = replace(TOLD, forwards=True)
     shown = (recipient(10), masked(recipient(10)), ShownNumber())
     for person in shown:

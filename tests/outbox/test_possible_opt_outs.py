@@ -93,7 +93,7 @@ async def test_start_answers_it_whichever_comes_first(outbox: Store, clock: Manu
 
 
 async def test_a_reply_read_in_a_conversation_asks_the_same(outbox: Store, clock: ManualClock) -> None:
-    """Once: what a person approved is not asked again when a webhook tells of the same reply."""
+    """Once: what a person approved is not asked again when a webhook reports the same reply."""
     [ingested] = await outbox.write(
         inbound.ingest, [make_told("leave me alone", key="seen:1", seen=True)], POLICY
     )
@@ -116,7 +116,7 @@ async def test_a_masked_number_asks_about_everybody_it_fits(outbox: Store) -> No
 
 
 async def test_the_words_go_after_their_time(outbox: Store, clock: ManualClock) -> None:
-    """The question stays open, and a cancelled text quotes nobody any more."""
+    """The question stays open, and a cancelled text quotes no one any more."""
     await tell(outbox, DOUBTFUL)
     cancelled = await put(outbox, "Hello")
     await outbox.write(decisions.cancel, cancelled, [Status.HELD])

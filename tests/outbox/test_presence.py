@@ -1,4 +1,4 @@
-"""Who serves a store: one on SQLite, several on PostgreSQL, and nobody who is gone."""
+"""Who serves a store: one on SQLite, several on PostgreSQL, and none that is gone."""
 
 import subprocess
 import sys
@@ -178,7 +178,7 @@ async def test_contact_is_what_callrail_answered_last(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
     """
-    A text that was sent, a look for replies, or a request that was made to learn it; a later failure is told.
+    A text that was sent, a look for replies, or a request that was made to learn it. A later failure shows.
     """
 
     async def contact() -> Contact:

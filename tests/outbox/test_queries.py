@@ -1,4 +1,4 @@
-"""Reading: lists, single messages, counts, and how the accounts stand."""
+"""Reading: lists, single messages, counts, and the state of the accounts."""
 
 from datetime import timedelta
 
@@ -33,7 +33,7 @@ async def test_the_newest_come_first(outbox: Store) -> None:
 
 
 async def test_fifty_are_listed_unless_told_otherwise(outbox: Store) -> None:
-    """Zero stands for all of them."""
+    """Zero means all of them."""
     await accept_one(
         outbox, make_submission(*(plain(f"Text {number}", to=recipient(number)) for number in range(60)))
     )
@@ -104,7 +104,7 @@ async def test_a_list_since_an_instant(outbox: Store, clock: ManualClock) -> Non
     ],
 )
 async def test_a_search_takes_every_character_as_itself(outbox: Store, search: str, found: list[str]) -> None:
-    """In the text or the seller's name, in capitals or not; % and _ stand for themselves."""
+    """In the text or the seller's name, in capitals or not; % and _ mean themselves."""
     sellers = {"back\\slash": "Jo Example"}
     for text in ("100 percent", "100 % percent", "snake_case", "back\\slash"):
         draft = make_draft(text=text, seller=sellers.get(text, "Ada"))
@@ -210,7 +210,7 @@ async def test_pending_counts_the_segments_still_to_leave(
 
 
 async def test_a_queue_that_fits_drains_now(outbox: Store, worker: Worker) -> None:
-    """Whatever is pending may leave at once."""
+    """Whatever is pending may be sent at once."""
     await put_five(outbox)
 
     assert START == (await worker.standing()).drains_at
@@ -241,7 +241,7 @@ async def test_what_is_in_flight_is_not_counted_twice(outbox: Store, worker: Wor
 
 
 async def test_a_paused_queue_does_not_drain(outbox: Store, worker: Worker) -> None:
-    """Nobody knows when a person resumes it."""
+    """When a person resumes it is unknown."""
     await put_five(outbox)
     await outbox.write(decisions.pause, ACCOUNT, "Holidays.")
 

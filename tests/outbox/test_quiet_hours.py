@@ -75,7 +75,7 @@ async def test_a_text_of_the_evening_whose_turn_comes_at_night_is_held_then(
 async def test_all_texts_of_a_long_night_are_released_before_one_leaves(
     outbox: Store, quiet: Worker, clock: ManualClock
 ) -> None:
-    """Some at a time, so that nothing waits long for the database; the first one that came leaves first."""
+    """Some at a time, so that nothing waits long for the database; the first one that came is sent first."""
     clock.set(NIGHT)
     written = [await write(outbox, f"Good night, {number}") for number in range(AT_ONCE + 2)]
     clock.set(MORNING)
@@ -156,7 +156,7 @@ async def test_a_text_that_nobody_sent_in_the_morning_grows_old_from_then(
 
 
 async def test_without_the_guard_there_is_no_night(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """It is off unless somebody asks for it."""
+    """It is off by default."""
     clock.set(NIGHT)
     await put(outbox, "Hello")
     assert "Hello" == (await worker.send()).content

@@ -1,4 +1,4 @@
-"""Recording: what an attempt came to changes its segment, its message and its account together, and once."""
+"""Recording: the outcome of an attempt changes its segment, message and account together, and once."""
 
 from datetime import timedelta
 
@@ -168,7 +168,7 @@ async def test_a_text_of_several_segments_is_sent_when_all_are(
 async def test_a_segment_that_did_not_pass_stops_the_rest(
     outbox: Store, worker: Worker, clock: ManualClock, outcome: Outcome, status: Status
 ) -> None:
-    """The text says how much of it had left, and the next text to that person goes."""
+    """The text says how much of it was sent, and the next text to that person goes."""
     id_ = await put(outbox, words(400))
     await put(outbox, "after")
     await worker.send()

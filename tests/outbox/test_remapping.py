@@ -82,7 +82,7 @@ async def test_what_still_lacks_something_is_held_for_what_is_found_now(outbox: 
 
 @pytest.mark.parametrize("text", ["queued", "mapped", "cancelled"])
 async def test_only_what_is_held_and_lacks_something_is_touched(outbox: Store, text: str) -> None:
-    """Neither what a guard holds, nor what somebody decided on meanwhile."""
+    """Neither what a guard holds, nor what a person decided on meanwhile."""
     remapped = await put_incomplete(outbox)
     if text == "cancelled":
         await outbox.write(decisions.cancel, remapped.id, [Status.HELD])
@@ -114,7 +114,7 @@ async def test_age_counts_from_the_arrival(outbox: Store, clock: ManualClock) ->
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_the_same_text_beside_it_holds_it(outbox: Store, clock: ManualClock, when: str) -> None:
-    """One that came just before it, and one that somebody wrote in its place while it was held."""
+    """One that came just before it, and one that the sender wrote in its place while it was held."""
     if when == "before":
         await put(outbox, "Hello")
         clock.advance(4)

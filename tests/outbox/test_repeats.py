@@ -96,7 +96,7 @@ async def test_repeats_of_one_burst_are_stored_once(outbox: Store) -> None:
 
 
 async def test_two_nodes_store_a_repeat_once(outbox: Store, second_outbox: Store) -> None:
-    """Also when it comes to both at the same instant, many times, in another order."""
+    """Also when both get it at the same instant, many times, in another order."""
     for turn in range(10):
         ours = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in range(3)]
         theirs = [keyed(f"{turn} {number}", f"{turn} {number}", to=recipient(number)) for number in (2, 1, 0)]

@@ -1,4 +1,4 @@
-"""Replies that CallRail tells of: kept once, and heeded."""
+"""Replies that CallRail reports: kept once, and heeded."""
 
 from datetime import timedelta
 
@@ -133,7 +133,7 @@ async def test_yes_does_not_lift_an_opt_out_in_own_words(outbox: Store, clock: M
 
 
 async def test_yes_lifts_what_a_refusal_did(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """CallRail's refusal tells of a STOP that was not heard here. Its clock may be behind ours."""
+    """CallRail's refusal reports a STOP that did not come here. Its clock may be behind ours."""
     await put(outbox, "Hello")
     await worker.send(Rejected(400, "recipient has opted out", Refusal.OPTED_OUT))
     assert [Origin.REFUSAL] == [one.origin for one in await outbox.read(opt_outs.list_opt_outs)]
@@ -247,7 +247,7 @@ async def test_the_account_is_known_by_the_company_or_by_the_texts(outbox: Store
 
 
 async def test_the_words_of_numbers_that_are_not_ours_are_not_kept(outbox: Store, store_url: str) -> None:
-    """CallRail tells of all the company's numbers. A STOP to one of them is heeded all the same."""
+    """CallRail reports all the company's numbers. A STOP to one of them is heeded anyway."""
     await tell(outbox, "STOP", ours=OTHER_NUMBER)
 
     assert [(None, OTHER_NUMBER)] == rows(store_url, "content, tracking_number")

@@ -38,7 +38,7 @@ async def retire(outbox: Store, clock: ManualClock) -> int:
 async def test_what_has_no_words_any_more_is_not_sent_again(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """They were removed between a person's look and their word; and it keeps nobody else from leaving."""
+    """They were removed between a person's look and their word; and no other text waits for it."""
     id_ = await cancelled(outbox)
     clock.advance(LATER)
     assert 1 == await retire(outbox, clock)
@@ -83,7 +83,7 @@ async def test_what_was_typed_goes_from_the_reasons_too(outbox: Store, clock: Ma
 
 
 def left_of(path: Path) -> set[int]:
-    """The texts of which the words or the phone stand in a file of the store."""
+    """The texts whose words or phone are in a file of the store."""
     content = b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
     return {
         number

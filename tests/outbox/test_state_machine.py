@@ -61,7 +61,7 @@ def test_nothing_that_happens_breaks_a_promise(
                 derandomize=not ON_REQUEST,
                 database=None,
                 print_blob=True,
-                # A story that breaks a promise is told as it was found: making it shorter takes many minutes.
+                # A story that breaks a promise is shown as it was found: shortening it takes many minutes.
                 phases=[Phase.generate],
                 suppress_health_check=[*HealthCheck],
             ),

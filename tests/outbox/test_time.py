@@ -36,7 +36,7 @@ async def test_postgresql_tells_the_time(postgres_url: str, clock: ManualClock) 
     times = [before, message.received_at, attempt.started_at, message.sent_at, now, after]
     assert sorted(times) == times
     assert all(one.tzinfo is UTC and one.utcoffset() == timedelta() for one in times)
-    # Whoever waits for an instant that the store named waits by the same clock.
+    # A process that waits for an instant that the store named waits by the same clock.
     assert timedelta() <= server_time(postgres_url) - outbox.clock.now() < timedelta(minutes=1)
     await outbox.close()
 

@@ -71,7 +71,7 @@ class Wishes:
                     self.by_hand.discard(person)
 
     def forbids(self, person: str) -> bool:
-        """Whether nothing may leave: the last word was STOP, or somebody in the office said so."""
+        """Whether nothing may be sent: the last word was STOP, or the office said so."""
         last = max(self.stops[person], default=None)
         undone = any(last is not None and start > last for start in self.starts[person])
         return person in self.by_hand or (last is not None and not undone)
@@ -221,7 +221,7 @@ class _Sendings:
         self.told: list[CallRailText] = []
         self.taken: Counter[tuple[str | None, str | None]] = Counter()
         self.written: Counter[tuple[str | None, str | None]] = Counter()
-        # Lost on the way, which nobody can know.
+        # Lost on the way, which the relay cannot know.
         self.lost: Counter[tuple[str | None, str | None]] = Counter()
         self.theirs = 0
         # As the relay sees it: where the masked number may be that of two people, ours may be among them.
@@ -294,7 +294,7 @@ class _Sendings:
         return standing.day.used
 
     def check(self) -> None:
-        """What was told of and what was taken is counted: only what others sent may be unknown yet."""
+        """What was reported and what was taken is counted: only what others sent may be unknown yet."""
         unheard_of_others = sum(self.taken.values()) + self.theirs - len(self.untold)
         assert self.used >= unheard_of_others
 

@@ -1,4 +1,4 @@
-"""What one process leaves to do shows to all others."""
+"""All processes see the work that one of them adds."""
 
 import pytest
 
@@ -29,7 +29,7 @@ async def test_what_a_person_decides_elsewhere_shows(
 
 
 async def test_a_text_of_a_command_shows(outbox: Store, second_outbox: Store) -> None:
-    """It may leave the sending to others."""
+    """It may let others send."""
     before = await outbox.read(claim.newest_due)
 
     await accept_one(second_outbox, make_submission(make_message(), source=Source.SEND))
@@ -38,7 +38,7 @@ async def test_a_text_of_a_command_shows(outbox: Store, second_outbox: Store) ->
 
 
 async def test_a_look_up_shows_when_its_time_has_come(outbox: Store, clock: ManualClock) -> None:
-    """And what it changes shows as well: later texts to that person may leave."""
+    """And what it changes shows as well: later texts to that person may be sent."""
     worker = Worker(outbox, lookups=LOOKUPS)
     await put(outbox, "Hello")
     await worker.send(Unknown("the answer did not come."))

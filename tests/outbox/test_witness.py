@@ -22,7 +22,7 @@ from tests.support.policies import lookup_policy
 pytestmark = pytest.mark.anyio
 
 LOST = Unknown("the relay stopped.", own_fault=True)
-"""An outcome that nobody knows, and for which the account does not wait."""
+"""An unknown outcome that the account does not wait for."""
 WORDING = " Reply STOP to unsubscribe."
 KIM = "+13035550122"
 SECOND = timedelta(seconds=1)
@@ -49,14 +49,14 @@ async def used(worker: Worker) -> tuple[int, int]:
 
 
 def links(store_url: str) -> list[int | None]:
-    """The attempt of each text that went out, in the order in which CallRail told of them."""
+    """The attempt of each text that went out, in the order in which CallRail reported them."""
     with connected(store_url) as connection:
         query = sa.text("SELECT attempt_id FROM callrail_texts ORDER BY received_at, resource_id")
         return [row[0] for row in connection.execute(query)]
 
 
 async def test_an_unknown_text_is_settled_at_once(outbox: Store, worker: Worker, clock: ManualClock) -> None:
-    """As a look-up would settle it, and the next text to that person leaves."""
+    """As a look-up would settle it, and the next text to that person is sent."""
     id_ = await put(outbox, "Hello")
     await worker.send(LOST)
     await put(outbox, "Again")
@@ -99,7 +99,7 @@ async def test_a_masked_number_of_a_new_conversation_is_looked_up_now(
     outbox: Store, worker: Worker, clock: ManualClock, *, before_the_answer: bool
 ) -> None:
     """
-    Somebody else's may end alike, and others may have sent the same words: CallRail's conversation tells.
+    Another person's may end alike, and others may have sent the same words: CallRail's conversation tells.
     """
     id_ = await put(outbox, "Hello")
     claim = await worker.take()
@@ -198,7 +198,7 @@ async def test_a_crash_after_the_webhook_is_no_question(
 async def test_what_did_not_leave_was_anothers(
     outbox: Store, worker: Worker, store_url: str, outcome: NotSent | RateLimited | Rejected
 ) -> None:
-    """Somebody wrote the same words in CallRail just then."""
+    """A person wrote the same words in CallRail just then."""
     await put(outbox, "Hello")
     claim = await worker.take()
     await tell(outbox)
@@ -216,7 +216,7 @@ async def test_what_did_not_leave_lends_its_text_to_one_that_did(
     older = await put(outbox, "Hello")
     await worker.send(LOST)
     clock.advance(HOUR / 60)
-    # Looking it up has ended, so that the next one leaves.
+    # Looking it up has ended, so that the next one is sent.
     await outbox.write(decisions.cancel, older, [Status.UNKNOWN])
     newer = await put(outbox, "Hello")
     claim = await worker.take()
@@ -344,7 +344,7 @@ async def test_the_end_of_the_queue_reckons_with_others(outbox: Store, worker: W
 
 
 async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, worker: Worker) -> None:
-    """Nor do those of a company that nobody here knows."""
+    """Nor do those of an unknown company."""
     ingested = await tell(outbox, person=KIM, company_id="COM-of-nobody")
 
     assert (True, None) == (ingested.by_others, ingested.account_id)
@@ -354,9 +354,7 @@ async def test_texts_of_others_of_another_account_cost_nothing(outbox: Store, wo
 async def test_what_callrail_had_counted_is_not_counted_twice(
     outbox: Store, worker: Worker, clock: ManualClock
 ) -> None:
-    """
-    The headers of an answer told of two texts of others in sum; now the webhooks tell of them one by one.
-    """
+    """The headers of an answer counted two texts of others; now the webhooks report them one by one."""
     theirs = clock.now()
     clock.advance(SECOND)
     await put(outbox, "Hello")

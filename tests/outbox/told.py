@@ -1,4 +1,4 @@
-"""Texts as CallRail tells of them, with defaults, and telling the store."""
+"""Texts as CallRail reports them, with defaults, and passing them to the store."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -269,7 +269,7 @@ async def open_callrail(
 
 
 def outcomes(message: Message) -> list[OutcomeKind | None]:
-    """What each attempt at a message came to, in order."""
+    """The outcome of each attempt at a message, in order."""
     return [attempt.outcome for segment in message.segments for attempt in segment.attempts]
 
 
@@ -287,7 +287,7 @@ async def passing_time(clock: ManualClock, work: Awaitable[T], *, sleepers: int 
 
 
 class LoopTime:
-    """Lets the time-outs of the running loop run out without anybody waiting for them."""
+    """Lets the timeouts of the running loop run out without a wait."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()

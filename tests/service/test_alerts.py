@@ -45,7 +45,7 @@ def alerts_of(rig: Rig, *urls: str, free_bytes: int | None = GIGABYTE) -> Alerts
 
 
 async def test_the_owner_hears_of_a_pause_and_of_its_end(tmp_path: Path, receiver: Receiver) -> None:
-    """Once each, however often somebody looks."""
+    """Once each, however often it checks."""
     async with open_rig(tmp_path) as rig:
         alerts = alerts_of(rig, receiver.url)
         await alerts.turn()

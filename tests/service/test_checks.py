@@ -186,7 +186,7 @@ async def test_texts_that_wait_for_a_person_are_told(tmp_path: Path) -> None:
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         await rig.accept("Hello")
         await rig.work(rig.delivery())
-        # Nobody has to do anything about a text that is being looked up.
+        # No one has to do anything about a text that is being looked up.
         with pytest.raises(CheckWarning, match=r"^1 on hold: "):
             await check_waiting(rig.operations)
 

@@ -52,7 +52,7 @@ async def test_it_goes_on_asking_while_callrail_is_away(tmp_path: Path) -> None:
 
 
 async def test_account_that_the_key_cannot_see_does_not_answer(tmp_path: Path) -> None:
-    """Others do, so that each is told apart."""
+    """Others do, so that they can be distinguished."""
     async with open_rig(tmp_path) as rig:
         await Connection(rig.outbox, rig.callrail, [rig.account_id, "ACC9"], clock=rig.clock).turn()
 

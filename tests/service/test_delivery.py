@@ -81,7 +81,7 @@ async def running(delivery: Delivery) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_clean_stop_lets_the_text_under_way_finish(tmp_path: Path) -> None:
-    """After ``stop`` nothing more is claimed, and what has left is recorded before the worker returns."""
+    """After ``stop`` nothing more is claimed, and what was sent is recorded before the worker returns."""
     async with open_rig(tmp_path) as rig:
         gate = Gate(rig.callrail)
         first, second = await rig.accept("First"), await rig.accept("Second", to=recipient(1))
@@ -117,7 +117,7 @@ async def test_text_claimed_while_stopping_is_finished(tmp_path: Path) -> None:
 
 
 async def test_stopped_worker_claims_nothing(tmp_path: Path) -> None:
-    """A worker that was stopped before it began leaves everything where it is."""
+    """A worker that was stopped before it began changes nothing."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()
@@ -145,7 +145,7 @@ async def test_worker_that_is_cancelled_waits_for_what_is_under_way(tmp_path: Pa
 
 
 async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
-    """A text that came in leaves without any time passing."""
+    """A text that came in is sent without any time passing."""
     async with open_rig(tmp_path) as rig:
         delivery = rig.delivery()
         async with running(delivery):
@@ -158,7 +158,7 @@ async def test_woken_worker_looks_at_once(tmp_path: Path) -> None:
 
 
 async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> None:
-    """Nobody wakes it for a text of another process; it looks every second."""
+    """Nothing wakes it for a text of another process; it looks every second."""
     async with open_rig(tmp_path) as rig:
         other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         delivery = rig.delivery()
@@ -230,7 +230,7 @@ async def test_segments_of_one_text_stay_together(tmp_path: Path) -> None:
 
 
 async def test_store_that_fails_while_claiming_is_asked_again(tmp_path: Path) -> None:
-    """Somebody is told, nothing leaves meanwhile, and delivery goes on when the store does."""
+    """A person gets an alert, nothing is sent meanwhile, and delivery goes on when the store does."""
     async with open_rig(tmp_path, patience=0) as rig:
         await rig.accept()
         delivery = rig.delivery()
@@ -336,7 +336,7 @@ async def test_failing_store_at_the_start_does_not_lose_the_crash_before(tmp_pat
 async def test_fault_of_our_own_does_not_end_the_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody is told its name and not its words, and the worker looks again later."""
+    """The event has its name and not its words, and the worker looks again later."""
     async with open_rig(tmp_path) as rig:
         await rig.accept()
 
@@ -446,7 +446,7 @@ async def test_leases_are_looked_at_every_now_and_then(tmp_path: Path) -> None:
 
 
 def trouble(seed: int) -> list[Fault]:
-    """What may happen to a text without leaving a doubt: no connection, a limit, a slow answer."""
+    """What may happen to a text without any doubt: no connection, a limit, a slow answer."""
     random = Random(seed)
     return [
         Fault(Kind.REFUSE, share=random.uniform(0, 0.4)),
@@ -508,9 +508,7 @@ async def until_empty(rig: Rig, deliveries: list[Delivery]) -> None:
 
 
 async def test_nothing_unclear_is_ever_doubled(tmp_path: Path) -> None:
-    """
-    With faults after which nobody knows, none reaches anybody twice, and each is sent if and only if it was.
-    """
+    """With faults that hide the outcome, no person gets one twice, and each is sent if and only if it was."""
     async with open_rig(tmp_path, guards=guard_policy(max_age=timedelta(days=2))) as rig:
         rig.simulator.fault(
             Fault(Kind.DROP_ANSWER, share=0.2),
@@ -632,9 +630,7 @@ async def test_sender_is_asked_once_for_each_attempt(tmp_path: Path) -> None:
 async def test_a_claim_that_nobody_heard_of_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Where the connection breaks after the store took a claim, the text is known not to have left, and leaves.
-    """
+    """If the connection breaks after the store took a claim, the text is known to be unsent, and is sent."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         delivery = rig.delivery()

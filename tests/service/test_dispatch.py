@@ -31,9 +31,9 @@ TIMEOUT = timedelta(seconds=120)
 async def dispatched(
     rig: Rig, ids: Sequence[str], *, timeout: timedelta = TIMEOUT, worker: TaskGroup | None = None
 ) -> list[DeliveryResult]:
-    """The endings of these texts, while time passes for whoever waits for it."""
+    """The endings of these texts, while time passes for the tasks that wait for it."""
     work = dispatch(rig, worker).deliver(ids, timeout=timeout)
-    # Whoever waits, delivery and reconciliation.
+    # The waiting command, delivery and reconciliation.
     return await passing_time(rig.clock, work, sleepers=3)
 
 
@@ -64,7 +64,7 @@ async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
 
 
 async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    """Several texts, each with its own end; what else waits in the outbox leaves as well."""
+    """Several texts, each with its own end; what else waits in the outbox is sent as well."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.unreachable[recipient(1)] = "blocked"
         await rig.accept("Somebody else's", to=recipient(3))
@@ -97,10 +97,10 @@ async def test_refused_key_ends_with_5_and_keeps_the_text(tmp_path: Path) -> Non
 
 
 async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path) -> None:
-    """A person's pause is waited for by nobody."""
+    """No command waits for the end of a person's pause."""
     async with open_rig(tmp_path) as rig:
         await rig.operations.pause(None, "Holidays.")
-        # The clock stands still: whoever waited here would wait for ever.
+        # The clock doesn't move: a wait here would last forever.
         [one] = await dispatch(rig).deliver([await rig.accept()], timeout=TIMEOUT)
 
         assert_ends(one, Waiting, 7, "Holidays.")
@@ -108,7 +108,7 @@ async def test_account_that_was_paused_before_ends_with_7_at_once(tmp_path: Path
 
 
 async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
-    """Nobody is told that it failed, nor that it was sent."""
+    """The command says neither that it failed nor that it was sent."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         one = await ending(rig, await rig.accept())
@@ -117,7 +117,7 @@ async def test_unknown_text_ends_with_6(tmp_path: Path) -> None:
 
 
 async def test_unknown_text_that_is_found_in_time_ends_with_0(tmp_path: Path) -> None:
-    """The first look-up is soon enough for whoever waits."""
+    """The first look-up is soon enough for a command that waits."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
 
@@ -130,7 +130,7 @@ async def test_nobody_waits_for_a_look_up_that_comes_too_late(tmp_path: Path) ->
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await rig.accept()
         await rig.work(rig.delivery(), step=0)
-        # The clock stands still.
+        # The clock doesn't move.
         [one] = await dispatch(rig).deliver([id_], timeout=timedelta(seconds=14))
 
         assert_ends(one, OutcomeUnknown, 6, "CallRail didn't confirm this message")
@@ -145,7 +145,7 @@ async def test_held_text_ends_with_7(tmp_path: Path) -> None:
 
 
 async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
-    """Somebody decided otherwise while it waited."""
+    """A person decided otherwise while it waited."""
     async with open_rig(tmp_path) as rig:
         id_ = await rig.accept()
         await rig.operations.cancel(id_)
@@ -153,7 +153,7 @@ async def test_cancelled_text_ends_with_4(tmp_path: Path) -> None:
 
 
 async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_path: Path) -> None:
-    """Nobody waits for two minutes to learn that it takes an hour."""
+    """The command doesn't wait two minutes to learn that it takes an hour."""
     async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
@@ -163,7 +163,7 @@ async def test_used_up_budget_ends_with_7_at_once_where_it_frees_too_late(tmp_pa
 
 
 async def test_budget_that_frees_in_time_is_waited_for(tmp_path: Path) -> None:
-    """Where the hour has room again before the time is over, the text leaves."""
+    """If the hour has room again before the time is over, the text is sent."""
     async with open_rig(tmp_path, limits=Limits(1, 10)) as rig:
         await rig.accept("First", to=recipient(1))
         await rig.work(rig.delivery())
@@ -202,7 +202,7 @@ async def test_callrail_that_comes_back_in_time_is_enough(tmp_path: Path) -> Non
 
 
 async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path: Path) -> None:
-    """What has left is waited for, however long it takes: its outcome decides."""
+    """The command waits for what was sent, however long it takes: its outcome decides."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10))
         one = await ending(rig, await rig.accept(), timeout=timedelta(seconds=2))
@@ -211,7 +211,7 @@ async def test_text_under_way_when_the_time_is_over_still_gets_its_end(tmp_path:
 
 
 async def test_text_behind_others_ends_with_7(tmp_path: Path) -> None:
-    """A text that has no time left to leave says that it is not forgotten."""
+    """A text that has no time left to be sent says that it is not forgotten."""
     async with open_rig(tmp_path) as rig:
         await rig.accept("First")
         [behind] = await dispatch(rig).deliver([await rig.accept("Second")], timeout=timedelta())

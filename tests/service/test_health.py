@@ -55,7 +55,7 @@ async def test_every_check_is_run() -> None:
 
 
 async def test_warnings_alone_are_well() -> None:
-    """What keeps no text from leaving is no failure."""
+    """What doesn't keep texts from being sent is no failure."""
     report = HealthReport(findings=(CheckResult(name="a", condition=Condition.WARNING, detail="Look."),))
 
     assert 0 == report.exit_code
@@ -107,7 +107,7 @@ async def test_clock_set_back_does_not_freeze_the_probe(tmp_path: Path) -> None:
 
 
 async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer is no, and the reason is told where refused requests are counted."""
+    """The answer is no, and the reason shows where refused requests are counted."""
     reasons: list[str] = []
 
     async def broken() -> None:
@@ -121,5 +121,5 @@ async def test_a_fault_of_the_program_is_no_secret(tmp_path: Path, monkeypatch: 
 
 
 async def test_probe_names_no_fault() -> None:
-    """Its answer is yes or no: the cause is for whoever may see it."""
+    """Its answer is yes or no: the cause is for people who may see it."""
     assert not issubclass(CheckWarning, Unavailable)

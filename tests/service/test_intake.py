@@ -79,7 +79,7 @@ async def test_request_is_on_disk_before_it_is_answered(tmp_path: Path) -> None:
 
 
 async def test_ping_is_told_and_not_stored(tmp_path: Path) -> None:
-    """It has an id of its own all the same."""
+    """It has its own id anyway."""
     async with open_rig(tmp_path) as rig:
         first = await rig.intake.accept_request(b"", content_type=None)
         second = await rig.intake.accept_request(b"{}", content_type=None)
@@ -179,7 +179,7 @@ async def test_fault_of_our_own_keeps_the_request(
 
 
 async def test_failing_store_is_raised_and_nothing_is_told(tmp_path: Path) -> None:
-    """Whoever sent it learns that it was not kept."""
+    """The sender learns that it was not kept."""
     async with open_rig(tmp_path, patience=0) as rig:
         with rig.failing_store(), pytest.raises(Unavailable):
             await rig.intake.accept_request(encoded(payload()), content_type=None)
@@ -230,7 +230,7 @@ def test_direct_text_is_mapped() -> None:
     [("555", TEXT, None), (RECIPIENT, " ", None), (RECIPIENT, TEXT, "+12025550199"), (RECIPIENT, TEXT, "x")],
 )
 def test_direct_text_that_makes_no_sense_is_refused(to: str, text: str, sender: str | None) -> None:
-    """A person at a terminal is told at once, and nothing is stored."""
+    """A person at a terminal sees it at once, and nothing is stored."""
     assert map_direct(to=to, text=text, sender=sender, routes=make_mapping().routes).reasons
 
 
@@ -245,7 +245,7 @@ def test_direct_text_needs_a_number_to_send_from() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in DATA.iterdir()))
 def test_every_saved_shape_is_read(name: str) -> None:
-    """V1, V2, V12, V13 and V15 as they lie on somebody's disk."""
+    """V1, V2, V12, V13 and V15 as saved files on disk."""
     saved = map_saved((DATA / name).read_bytes(), make_mapping().routes)
 
     assert () == saved.skipped

@@ -311,7 +311,7 @@ async def test_a_limit_for_requests_is_waited_for(tmp_path: Path) -> None:
 async def test_same_words_written_in_callrail_too_are_left_to_a_person(
     tmp_path: Path, on_unknown: OnUnknown
 ) -> None:
-    """CallRail shows two: which is ours nobody can tell, and nothing is sent once more by itself."""
+    """CallRail shows two: which is ours is unclear, and nothing is sent once more by itself."""
     async with counted_rig(tmp_path, on_unknown=on_unknown) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -373,7 +373,7 @@ async def test_a_text_sent_again_that_had_arrived_is_told_loudly(tmp_path: Path)
 
 
 async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> None:
-    """The account is paused: the resend waits, and meanwhile the look-up tells that it need not leave."""
+    """The account is paused: the resend waits, and meanwhile the look-up shows that it isn't needed."""
     async with counted_rig(tmp_path) as (rig, transport):
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         id_ = await send(rig)
@@ -390,7 +390,7 @@ async def test_a_resend_is_withdrawn_when_the_first_is_found(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("word", "status"), [("mark_sent", Status.SENT), ("cancel", Status.CANCELLED)])
 async def test_a_persons_word_ends_the_waiting(tmp_path: Path, word: str, status: Status) -> None:
-    """The text is what they say, and the next one leaves at once."""
+    """The text is what they say, and the next one is sent at once."""
     async with counted_rig(tmp_path) as (rig, _):
         rig.simulator.fault(Fault(Kind.DROP, position=1))
         id_ = await send(rig)

@@ -66,7 +66,7 @@ async def test_status_tells_budget_counts_and_when_the_queue_is_empty(tmp_path: 
         assert {"used": 2, "allowed": 2, "free_at": "2026-03-02T16:00:00.000Z"} == account["hour"]
         assert {"used": 2, "allowed": 3, "free_at": None} == account["day"]
         assert (2, 2) == (report["messages"]["sent"], report["messages"]["queued"])
-        # The third leaves when the hour frees, the fourth when the day does.
+        # The third is sent when the hour frees, the fourth when the day does.
         assert "2026-03-03T15:00:00.000Z" == report["drains_at"]
 
 
@@ -119,7 +119,7 @@ async def test_wait_is_shown_until_it_is_over(tmp_path: Path) -> None:
 
 
 async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
-    """Texts are accepted and none leaves, until somebody resumes; each says what it waits for."""
+    """Texts are accepted and none is sent, until a person resumes; each says what it waits for."""
     async with open_rig(tmp_path) as rig:
         await rig.operations.pause(rig.account_id, "Holidays.")
         id_ = await rig.accept()
@@ -135,7 +135,7 @@ async def test_paused_account_keeps_its_texts(tmp_path: Path) -> None:
 
 
 async def test_pause_by_a_person_outlives_the_answer_under_way(tmp_path: Path) -> None:
-    """A success that was under way when somebody paused does not resume the account."""
+    """A success that was under way when a person paused does not resume the account."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.LATE_ANSWER, delay=10, position=1))
         await rig.accept()
@@ -196,7 +196,7 @@ async def test_approval_overrides_nothing_else(tmp_path: Path) -> None:
 
 
 async def test_text_without_a_person_cannot_be_approved(tmp_path: Path) -> None:
-    """There is nobody to send it to; it says what to do instead."""
+    """It has no recipient; it says what to do instead."""
     async with open_rig(tmp_path) as rig:
         id_ = await unmapped(rig)
         with pytest.raises(NotAllowed, match="Cancel it, and send it again from IF3"):
@@ -228,7 +228,7 @@ async def test_cancelled_text_does_not_leave(tmp_path: Path) -> None:
 
 
 async def test_failed_text_is_let_rest(tmp_path: Path) -> None:
-    """It waits for nobody any more, and can be brought back all the same."""
+    """It waits for no other text any more, and can be brought back anyway."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.STATUS, status=422, position=1))
         failed = await rig.accept("Failed")
@@ -261,7 +261,7 @@ async def test_what_left_cannot_be_cancelled(tmp_path: Path) -> None:
 
 
 async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
-    """A text of which nobody knows whether CallRail took it."""
+    """A text that CallRail may have taken or not."""
     kind = Kind.DROP_ANSWER if taken else Kind.DROP
     rig.simulator.fault(Fault(kind, position=1))
     id_ = await rig.accept(text)
@@ -357,7 +357,7 @@ async def test_unknown_text_is_sent_on_a_persons_word(tmp_path: Path) -> None:
 
 
 async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) -> None:
-    """Of three segments the second was unknown; the third leaves after a person's word."""
+    """Of three segments the second was unknown; the third is sent after a person's decision."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=2))
         id_ = await rig.accept("word " * 60)
@@ -371,7 +371,7 @@ async def test_rest_of_a_text_that_was_marked_as_sent_follows(tmp_path: Path) ->
 
 
 async def test_opted_out_people_are_listed_and_taken_off(tmp_path: Path) -> None:
-    """For all of our numbers unless one is named; their texts are held, and nobody's word lets them leave."""
+    """For all of our numbers unless one is named; their texts are held, and no approval sends them."""
     async with open_rig(tmp_path) as rig:
         number = rig.simulator.tracking_number
         [entry] = await rig.operations.opt_out(recipient(1), None, "They called.")

@@ -1,4 +1,4 @@
-"""Looking for replies at the simulator, where no webhook tells of them."""
+"""Looking for replies at the simulator, without webhooks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
@@ -284,7 +284,7 @@ async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> No
 
 
 async def test_a_fault_of_ours_does_not_end_the_looking(rig: Rig) -> None:
-    """It runs beside delivery until it is told to stop."""
+    """It runs beside delivery until it is stopped."""
 
     class Broken:
         async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:
@@ -380,7 +380,7 @@ async def test_a_command_polls_before_it_sends_unless_that_was_done_lately(rig: 
 
 
 async def test_a_command_waits_ten_seconds_for_a_poll(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And leaves it to others: no lease stays behind."""
+    """And lets others do it: no lease stays behind."""
     time = LoopTime(monkeypatch)
 
     class Silent:

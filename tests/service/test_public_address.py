@@ -132,7 +132,7 @@ async def test_without_a_relay_nothing_is_claimed(public: str, tmp_path: Path) -
 
 
 async def test_a_name_that_leads_inside_is_a_warning(tmp_path: Path) -> None:
-    """Whether it answered or not; that it did is told apart."""
+    """Whether it answered or not; an answer is reported differently."""
     async with the_world(tmp_path) as (rig, world):
         address = address_of(rig, world)
         world.public = lambda nonce: Answer(

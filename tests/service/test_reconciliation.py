@@ -1,4 +1,4 @@
-"""Attempts that nobody finished or understood: given up, looked up, settled, or left to a person."""
+"""Attempts that were not finished or understood: given up, looked up, settled, or left to a person."""
 
 import asyncio
 from contextlib import ExitStack
@@ -44,7 +44,7 @@ async def settle(rig: Rig, node: str | None = None) -> list[AttemptFinished]:
 
 
 async def test_open_attempts_of_a_node_are_settled_at_its_start(tmp_path: Path) -> None:
-    """Its own are unknown at once, those of another node are left alone; each is told once."""
+    """Its own are unknown at once, those of another node are left alone; each is reported once."""
     async with open_rig(tmp_path) as rig:
         mine, theirs = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
         await rig.outbox.write(store_claim.claim, "node-1", rig.claim)
@@ -78,7 +78,7 @@ async def test_lease_that_ran_out_is_settled_by_anybody(tmp_path: Path) -> None:
 
 
 async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
-    """A text of which nobody knows whether CallRail took it; no time has passed since."""
+    """A text that CallRail may have taken or not; no time has passed since."""
     rig.simulator.fault(Fault(Kind.DROP_ANSWER if taken else Kind.DROP, position=1))
     id_ = await rig.accept(text)
     await rig.work(rig.delivery(), step=0)
@@ -102,7 +102,7 @@ async def climb(rig: Rig, reconciliation: Reconciliation) -> None:
 
 
 async def test_text_that_callrail_shows_is_sent(tmp_path: Path) -> None:
-    """Found at the first look, 15 seconds later, though CallRail added wording of its own."""
+    """Found at the first look, 15 seconds later, though CallRail added its own wording."""
     async with open_rig(tmp_path) as rig:
         id_ = await unknown(rig, taken=True)
         assert rig.simulator.texts[0].content != rig.simulator.texts[0].delivered_content
@@ -288,7 +288,7 @@ async def test_nobody_looks_up_twice_at_one_time(tmp_path: Path) -> None:
 
 
 async def test_running_reconciliation_looks_when_it_is_due(tmp_path: Path) -> None:
-    """It finds what another process left, and stops when it is told to."""
+    """It finds what another process left, and stops on request."""
     async with open_rig(tmp_path) as rig:
         reconciliation = rig.reconciliation()
         task = asyncio.create_task(reconciliation.run())
@@ -335,7 +335,7 @@ async def test_failing_store_is_waited_for(tmp_path: Path) -> None:
 async def test_a_look_up_that_could_not_be_stored_is_made_again_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store failed between the question and its answer: nobody waits for the end of the lease."""
+    """The store failed between the question and its answer: no text waits for the end of the lease."""
     async with open_rig(tmp_path, patience=0) as rig:
         id_ = await unknown(rig, taken=True)
         rig.clock.advance(FIRST)
@@ -406,7 +406,7 @@ async def test_what_another_node_left_open_is_looked_up_in_time(tmp_path: Path) 
 
 
 async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
-    """Both halves, started, woken and stopped together: a found text lets the next one leave at once."""
+    """Both halves, started, woken and stopped together: a found text lets the next one be sent at once."""
     async with open_rig(tmp_path) as rig:
         rig.simulator.fault(Fault(Kind.DROP_ANSWER, position=1))
         worker = rig.worker()
@@ -425,7 +425,7 @@ async def test_worker_sends_and_looks_up(tmp_path: Path) -> None:
 
 
 async def test_delivery_is_woken_when_the_last_look_up_found_nothing(tmp_path: Path) -> None:
-    """What stays unknown is left to a person, and the next text to the same one leaves at once."""
+    """What stays unknown is left to a person, and the next text to the same one is sent at once."""
     async with open_rig(tmp_path) as rig:
         await unknown(rig, "First", taken=False)
         unknown_at, woken_at = rig.clock.now(), []

@@ -167,7 +167,7 @@ async def test_a_reply_that_nobody_takes_is_given_up_after_a_day(rig: Rig) -> No
 
 
 async def test_after_a_crash_it_is_passed_on_by_another(rig: Rig) -> None:
-    """When the lease is over; until then nobody else takes it."""
+    """When the lease is over; until then no other node takes it."""
     await reply(rig)
     assert await rig.outbox.write(replies.claim_forward, LEASE) is not None
     channels = Channels()

@@ -69,7 +69,7 @@ async def test_what_somebody_has_to_decide_on_stays(tmp_path: Path) -> None:
 
 
 async def test_an_opt_out_is_for_ever(tmp_path: Path) -> None:
-    """Somebody who said STOP years ago is not texted."""
+    """A person who said STOP years ago is not texted."""
     async with open_rig(tmp_path) as rig:
         await rig.outbox.write(opt_outs.add_opt_out, rig.simulator.tracking_number, RECIPIENT, "STOP")
         rig.clock.advance(AFTER * 3)

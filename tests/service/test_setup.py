@@ -51,7 +51,7 @@ async def test_nothing_is_chosen_among_several() -> None:
 
 
 async def test_only_choice_is_taken_with_its_reason() -> None:
-    """Nobody is asked where there is nothing to choose."""
+    """No question is asked if there is nothing to choose."""
     question = await ask_for_company(Scripted(), FIRST.id)
 
     assert ("COM1", "the only one there is") == in_advance(question, None)
@@ -106,7 +106,7 @@ async def test_nothing_to_choose_names_the_remedy() -> None:
 
 
 async def test_pooled_numbers_are_marked() -> None:
-    """A number that CallRail may take away is told apart in the list."""
+    """A number that CallRail may take away is marked in the list."""
     numbers = await ask_for_number(Scripted(), FIRST.id, COMPANY.id)
 
     assert (
@@ -161,7 +161,7 @@ def test_empty_key_is_refused(pasted: str) -> None:
 
 @pytest.mark.parametrize("pasted", ["0123 abc", "0123\nabc", "0123é", '0123"abc', "0123\x00"])
 def test_what_cannot_be_a_key_is_refused_unshown(pasted: str) -> None:
-    """What would break the header is told before it gets there, and not repeated."""
+    """What would break the header is rejected before it gets there, and not repeated."""
     with pytest.raises(SecretError, match="Copy the key again") as refused:
         read_key(pasted)
 

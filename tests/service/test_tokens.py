@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Place:
-    """Where tokens are kept, and how often somebody looked."""
+    """Where tokens are kept, and how often they were read."""
 
     def __init__(self, *tokens: HookToken) -> None:
         self.tokens: Sequence[HookToken] = tokens
@@ -48,7 +48,7 @@ def test_tokens_are_long_random_and_fit_for_a_url() -> None:
 
 @pytest.mark.parametrize("candidate", ["", "firs", "first ", "First", "firstfirst", "f\xe9", "\udcff"])
 def test_only_the_token_itself_matches(candidate: str) -> None:
-    """Whatever stands in a path is compared, and nothing else opens."""
+    """Whatever is in a path is compared, and nothing else opens."""
     assert HookToken(value="first").matches("first", START)
     assert not HookToken(value="first").matches(candidate, START)
 
@@ -84,7 +84,7 @@ async def test_rotation_needs_no_restart() -> None:
 
 
 async def test_wrong_tokens_do_not_make_it_look_all_the_time() -> None:
-    """At most once in two seconds, whoever knocks."""
+    """At most once in two seconds, no matter who asks."""
     clock = ManualClock()
     tokens, place = make_tokens(clock)
     for _ in range(7):

@@ -1,1 +1,1 @@
-"""What many tests stand on: programs of the system, a PostgreSQL, a closed network, a clean environment."""
+"""What many tests need: programs of the system, a PostgreSQL, a closed network, a clean environment."""

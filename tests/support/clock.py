@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""A clock that moves only when a test moves it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 
 class ManualClock:
     """
-    A Clock whose time passes only by ``advance``: whoever sleeps is woken when the clock has come far enough.
+    A Clock whose time passes only by ``advance``: a sleeping task wakes when the clock has come far enough.
     """
 
     def __init__(self, now: datetime = START) -> None:
@@ -28,13 +28,11 @@ class ManualClock:
         return self._passed
 
     def suspend(self, span: timedelta) -> None:
-        """Let the machine sleep for *span*: the clock goes on, and nobody on it."""
+        """Let the machine sleep for *span*: the clock goes on, and no task wakes."""
         self._now += span
 
     async def sleep(self, seconds: float) -> None:
-        """
-        Return when somebody has advanced the clock by *seconds*; at once where there is nothing to wait for.
-        """
+        """Return when the clock was advanced by *seconds*; at once if there is nothing to wait for."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -55,7 +53,7 @@ class ManualClock:
 
     def set(self, now: datetime) -> datetime:
         """
-        Move the clock to *now*, and wake whose time has come; setting it back wakes nobody, and takes no
+        Move the clock to *now*, and wake tasks whose time has come; setting it back wakes none, and takes no
         second from ``monotonic``.
         """
         self._passed += max(0.0, (now - self._now).total_seconds())

@@ -1,7 +1,7 @@
 """
 A real PostgreSQL of the tests' own, on a free port of 127.0.0.1.
 
-Every process that runs tests has a cluster of its own, made when its first test asks for one: that
+Every process that runs tests has its own cluster, made when its first test asks for one: that
 takes about a second, also when several are made at once, and nothing is shared that would have to be
 counted. A keeper, a small process beside it, waits for the end of the process that runs the tests,
 however it ends, and then stops the server and removes its files.

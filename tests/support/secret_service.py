@@ -1,4 +1,4 @@
-"""A real OS keyring for tests: gnome-keyring on a D-Bus session of its own."""
+"""A real OS keyring for tests: gnome-keyring on a separate D-Bus session."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.parts import need
 
-# The daemon goes to the background before it has its name on the bus; whoever asks too early makes D-Bus
+# The daemon goes to the background before it has its name on the bus; asking too early makes D-Bus
 # start another one. The session lasts until its standard input ends.
 _SESSION = """
 set -e

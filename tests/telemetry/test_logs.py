@@ -235,7 +235,7 @@ def test_texts_and_keys_are_not_written(key: str, form: str) -> None:
 
 @given(st.text(), st.from_regex(r"[2-9][0-9]{2}[2-9][0-9]{6}", fullmatch=True))
 def test_no_value_shows_a_number(words: str, number: str) -> None:
-    """Wherever in a sentence it stands."""
+    """Wherever it is in a sentence."""
     value = f"{words} +1{number} {words}"
     redacted = logs.redact(None, "info", {"reason": value, "list": [value]})
 

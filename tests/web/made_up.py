@@ -245,7 +245,7 @@ class Office:
             for table, rows in self._rows.items():
                 for start in range(0, len(rows), 5000):
                     connection.execute(sa.insert(table), rows[start : start + 5000])
-            # As intake does: without it nothing leaves before the first text comes in.
+            # As intake does: without it nothing is sent before the first text comes in.
             ensure_account(connection, self._route.account_id)
         engine.dispose()
 

@@ -29,7 +29,7 @@ WORDS = "Hi Dana, are you still thinking of selling 12 Oak St?"
 
 
 def payload(**changes: object) -> dict[str, object]:
-    """A text as IF3 posts it; a change to ... leaves a field out."""
+    """A text as IF3 posts it; a change to ... omits a field."""
     fields: dict[str, object] = {
         "opportunity_id": 123456,
         "message": WORDS,

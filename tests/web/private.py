@@ -85,7 +85,7 @@ class Private:
 
 @dataclass
 class Visitor:
-    """Somebody who is logged in, and uses the forms of the pages."""
+    """A person who is logged in, and uses the forms of the pages."""
 
     client: httpx.AsyncClient
     private: Private
@@ -120,7 +120,7 @@ async def private_rig(
 
 @asynccontextmanager
 async def visiting(folder: Path, *, guards: GuardPolicy | None = None) -> AsyncIterator[tuple[Rig, Visitor]]:
-    """A relay, and somebody who is logged in to its dashboard."""
+    """A relay, and a person who is logged in to its dashboard."""
     async with private_rig(folder, guards=guards) as (rig, private), private.client() as client:
         assert 303 == (await private.enter(client)).status_code
         yield rig, Visitor(client, private)

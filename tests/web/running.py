@@ -81,7 +81,7 @@ def running(
     """
     A relay that keeps everything in *folder*, until the end of the block.
 
-    Without *deliver* nothing leaves. *prepare* may fill the store before the relay opens it.
+    Without *deliver* nothing is sent. *prepare* may fill the store before the relay opens it.
     """
     with (
         start_blocking_portal() as portal,

@@ -30,7 +30,7 @@ WIDTHS = (375, 1280)
 """Pixels of a phone and of a desk."""
 HELD = "Hi {{name}}, are you still thinking of selling?"
 SENDING = 20_000
-"""Milliseconds that a text may take to leave, on a machine that is busy with other tests."""
+"""Milliseconds that sending a text may take, on a machine that is busy with other tests."""
 
 
 def prepare(installation: AppContext) -> None:
@@ -70,7 +70,7 @@ class Complaints(list[str]):
         page.on("pageerror", lambda error: self.append(str(error)))
 
     def _note(self, words: str) -> None:
-        # That a page is not found, or that a form is to be mended, is not the page's fault.
+        # That a page is not found, or that a form has a mistake, is not the page's fault.
         if not any(status in words for status in ("404 (Not Found)", "422 (Unprocessable")):
             self.append(words)
 
@@ -106,7 +106,7 @@ def open_page(
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_everybody_can_use_every_page(open_page: OpenPage, relay: Running, width: int) -> None:
-    """axe finds nothing to complain of, and nothing stands out at the side."""
+    """axe finds nothing to complain of, and nothing sticks out at the side."""
     page = open_page("/", viewport={"width": width, "height": 800}, reduced_motion="reduce")
     page.context.add_init_script(path=AXE)
     found = {}
@@ -184,7 +184,7 @@ def hold(relay: Running, seller: str, number: int) -> str:
 
 
 def test_held_text_is_put_right_with_one_click(open_page: OpenPage, relay: Running) -> None:
-    """It comes to the page by itself, leaves on a click, and the page says so; nothing is loaded anew."""
+    """It comes to the page by itself, is sent on a click, and the page says so; nothing is loaded anew."""
     page = open_page("/")
     page.evaluate("window.sameDocument = true")
     hold(relay, "Click Once", 401)
@@ -206,7 +206,7 @@ def until(read: Callable[[], T], done: Callable[[T], object]) -> T:
     for _ in range(100):
         if done(found := read()):
             return found
-        time.sleep(0.05)  # the relay works in a thread of its own
+        time.sleep(0.05)  # the relay works in its own thread
     raise AssertionError(read())
 
 
@@ -251,7 +251,7 @@ def test_what_another_program_does_is_seen_too(open_page: OpenPage, relay: Runni
 
 
 def test_unknown_text_is_sent_again_only_after_a_question(open_page: OpenPage, relay: Running) -> None:
-    """The question says that the person may get it twice; “No” and Escape leave all as it is."""
+    """The question says that the person may get it twice; “No” and Escape change nothing."""
     id_ = relay.ids("unknown")[0]
     page = live(open_page(f"/texts/{id_}"))
     link = page.get_by_role("link", name="Send again")
@@ -296,7 +296,7 @@ def test_action_that_came_too_late_says_so(
     relay: Running,
     complaints: Complaints,
 ) -> None:
-    """Somebody else was quicker, and this page did not hear of it."""
+    """Another person was quicker, and this page did not learn of it."""
     id_ = hold(relay, "Too Late", 404)
     page = open_page("/setup")
     page.context.route("**/events*", lambda route: route.abort())
@@ -333,7 +333,7 @@ def test_opt_outs_from_a_text_and_back(open_page: OpenPage, relay: Running) -> N
 
 
 def test_pause_and_resume(open_page: OpenPage, relay: Running) -> None:
-    """The first sentence says that nothing leaves, and why; the button that changes it is beside it."""
+    """The first sentence says that nothing is sent, and why; the button that changes it is beside it."""
     page = live(open_page("/"))
     page.get_by_role("button", name="Pause sending").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sending is paused.")
@@ -378,7 +378,7 @@ def test_setup_shows_the_url_when_asked_and_sends_a_text(open_page: OpenPage, re
 
 
 def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
-    """While somebody types; by status, person and opportunity; and the address says what is shown."""
+    """While the person types; by status, person and opportunity; and the address says what is shown."""
     id_ = hold(relay, "Needle Haystack", 406)
     page = open_page("/texts")
     rows = page.locator("table.texts tbody tr")

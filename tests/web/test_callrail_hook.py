@@ -37,7 +37,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 def reply(rig: Rig, content: str, **changes: object) -> bytes:
-    """A reply as CallRail told of one on 2026-04-08, with its numbers in full."""
+    """A reply as CallRail reported one on 2026-04-08, with its numbers in full."""
     fields = json.loads((DATA / "webhook-text-received.live-2026-04-08.json").read_bytes())
     fields |= {
         "content": content,
@@ -104,7 +104,7 @@ async def test_start_lets_texts_flow_again(rig: Rig) -> None:
 
 
 async def test_a_captured_body_verifies_byte_for_byte(rig: Rig) -> None:
-    """A changed byte, another key and no signature do not, and leave nothing behind."""
+    """A changed byte, another key and no signature do not, and store nothing."""
     refused: list[str] = []
     async with client_of(public_app(rig, refused=refused.append)) as client:
         for body, signature in (
@@ -122,7 +122,7 @@ async def test_a_captured_body_verifies_byte_for_byte(rig: Rig) -> None:
     assert [("SCI1", "in", "STOP")] == rig.stored("resource_id, direction, content", "callrail_texts")
     assert ["wrong signature on CallRail's webhook"] * 4 == refused[:-1]
     assert "no signature on CallRail's webhook" == refused[-1]
-    # It names nobody: that is told loudly.
+    # It names no person, which is an error in the log.
     assert 1 == len(rig.events.of(OptOutUnplaced))
 
 
@@ -169,7 +169,7 @@ async def test_each_of_several_keys_is_good(rig: Rig) -> None:
 
 
 async def test_a_key_that_was_set_meanwhile_is_found(rig: Rig) -> None:
-    """Without a restart, and looked for every two seconds at most: anybody can send a wrong signature."""
+    """Without a restart, and looked for every two seconds at most: anyone can send a wrong signature."""
     asked: list[str] = []
     stored: list[str] = []
 

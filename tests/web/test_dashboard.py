@@ -100,7 +100,7 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
 
 
 async def test_submission_of_several_leads_to_each(tmp_path: Path) -> None:
-    """The id that the webhook answers with may stand for several texts."""
+    """The id that the webhook answers with may be the id of several texts."""
     async with visiting(tmp_path) as (rig, visitor):
         body = json.dumps(
             [{"message": f"Text {number}", "seller_phone": recipient(number)} for number in range(2)]
@@ -323,7 +323,7 @@ async def test_no_form_leads_elsewhere(tmp_path: Path, back: str) -> None:
 
 
 async def test_name_that_turns_the_writing_around_stays_by_itself(tmp_path: Path) -> None:
-    """In the page it stands in an element of its own, and in the title the mark is written out."""
+    """In the page it has its own element, and in the title the mark is written out."""
     async with visiting(tmp_path) as (rig, visitor):
         body = json.dumps({"message": "To nobody", "seller": "Dana \u202egpj"}).encode()
         receipt = await rig.intake.accept_request(body, content_type="application/json")
@@ -405,7 +405,7 @@ async def test_program_of_the_same_user_has_a_new_link(tmp_path: Path) -> None:
 
 
 async def test_link_is_asked_for_where_the_relay_left_word(tmp_path: Path) -> None:
-    """In a file that nobody else can read, and that is gone with the relay; without one it is said so."""
+    """In a file that no other user can read; it goes with the relay. The command says if there is none."""
     context = load_context(None, must_exist=False)
     with pytest.raises(Unavailable, match="No relay with a dashboard runs"):
         await ask_for_link(context)

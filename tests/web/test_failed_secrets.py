@@ -33,7 +33,7 @@ def test_minute_of_an_address_begins_with_its_first_failure() -> None:
     ],
 )
 def test_addresses_that_one_party_can_choose_from_are_one(address: str, same: str) -> None:
-    """A /64 of IPv6 belongs to one customer, and in what is no address anybody may write anything."""
+    """A /64 of IPv6 belongs to one customer, and anyone may write anything where no address is."""
     failed = FailedSecrets()
     exhaust(failed, address)
 

@@ -78,7 +78,7 @@ async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
 
 
 async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -> None:
-    """The path holds the secret. Whoever asks for anything else leaves no mark."""
+    """The path holds the secret. Requests for anything else are not counted."""
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
         app = public_app(rig, answered=lambda *answer: told.append(answer))
@@ -95,7 +95,7 @@ async def test_answers_of_webhooks_are_told_without_their_path(tmp_path: Path) -
 
 
 async def test_a_fault_of_ours_is_told_as_500(tmp_path: Path) -> None:
-    """It is what nobody should overlook."""
+    """It is what no one should overlook."""
     told: list[tuple[str, int, float]] = []
     async with open_rig(tmp_path) as rig:
 

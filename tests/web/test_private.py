@@ -20,11 +20,11 @@ pytestmark = pytest.mark.anyio
 FORBIDDEN_WORDS = "You are signed out"
 
 
-# --- the way in ------------------------------------------------------------------------------------------
+# --- signing in ------------------------------------------------------------------------------------------
 
 
 async def test_page_wants_a_login(tmp_path: Path) -> None:
-    """Without the link nobody sees a text, not even on this machine."""
+    """Without the link no one sees a text, not even on this machine."""
     async with private_rig(tmp_path) as (rig, private), private.client() as client:
         await rig.accept("Secret words")
         for value in (b"", b"x", b"\xe9", private.login.token.encode()):
@@ -34,7 +34,7 @@ async def test_page_wants_a_login(tmp_path: Path) -> None:
 
 
 async def test_link_is_good_once(tmp_path: Path) -> None:
-    """It opens the page for whoever used it first, and says so to everybody else."""
+    """It opens the page for the first person who uses it, and says so to all others."""
     async with private_rig(tmp_path) as (_, private):
         async with private.client() as first:
             assert 200 == (await first.get(private.link)).status_code
@@ -143,7 +143,7 @@ async def test_session_ends_some_day_in_any_case(tmp_path: Path) -> None:
 
 
 async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
-    """Whoever presses it stays; a browser that was left behind somewhere does not."""
+    """The browser that presses it stays signed in; one that was forgotten somewhere does not."""
     async with visiting(tmp_path) as (_, visitor), visitor.private.client() as other:
         await visitor.private.enter(other, visitor.private.login.new_token())
         assert "Sign out all other browsers" in await visitor.page("/setup")
@@ -153,7 +153,7 @@ async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
 
 
 async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
-    """Also for whoever kept a copy of the cookie."""
+    """Even with a copy of the cookie."""
     async with visiting(tmp_path) as (_, visitor):
         await visitor.page()
         cookie = {"Cookie": f"{COOKIE}={visitor.client.cookies[COOKIE]}"}
@@ -165,7 +165,7 @@ async def test_signing_out_ends_the_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("csrf", ["", "wrong", None])
 async def test_form_without_the_sessions_own_token_does_nothing(tmp_path: Path, csrf: str | None) -> None:
-    """Whoever made that form has not seen a page of this session."""
+    """The author of that form has not seen a page of this session."""
     async with visiting(tmp_path) as (rig, visitor):
         id_ = await rig.accept("Held {{name}}")
         fields = {} if csrf is None else {"csrf": csrf}
@@ -253,7 +253,7 @@ async def test_static_file_is_there(tmp_path: Path) -> None:
 
 
 async def test_static_files_are_kept_until_they_change(tmp_path: Path) -> None:
-    """Each content has an address of its own."""
+    """Each content has its own address."""
     async with visiting(tmp_path) as (_, visitor):
         addresses = set(re.findall(r'"(/static/[^"]+)"', await visitor.page()))
         assert 4 == len(addresses)
@@ -282,7 +282,7 @@ async def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/", "/readyz", "/texts", "/events"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 async def test_nothing_is_changed_by_looking(tmp_path: Path, path: str, method: str) -> None:
-    """What changes something has an address of its own."""
+    """What changes something has its own address."""
     async with private_rig(tmp_path) as (_, private), private.client() as client:
         assert 405 == (await client.request(method, path)).status_code
 
@@ -406,7 +406,7 @@ async def test_clock_set_back_does_not_freeze_readiness(tmp_path: Path) -> None:
 
 
 async def test_readiness_elsewhere_wants_a_login(tmp_path: Path) -> None:
-    """On any other address the findings are for whoever has the link."""
+    """On any other address the findings are for people with the link."""
     async with (
         private_rig(tmp_path, host="0.0.0.0", loopback=False) as (_, private),
         private.client("http://192.0.2.7:8788") as client,

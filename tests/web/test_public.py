@@ -47,7 +47,7 @@ EMOJI = "Hé “there” \N{PERSON WITH FOLDED HANDS}\r\nsecond line"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way in which a text may come, and the codes of what holds it: none where it leaves."""
+    """One way in which a text may come, and the codes of what holds it: none if it is sent."""
 
     name: str
     body: bytes
@@ -333,7 +333,7 @@ def assert_zapiers_shape(response: httpx.Response) -> None:
 
 
 async def test_answer_has_zapiers_shape(tmp_path: Path) -> None:
-    """Whether the text leaves or is held is not IF3's business."""
+    """Whether the text is sent or held is not IF3's business."""
     async with open_rig(tmp_path) as rig:
         assert_zapiers_shape(await post(rig, encoded(payload())))
         assert_zapiers_shape(await post(rig, b"nonsense"))
@@ -548,7 +548,7 @@ async def knock(client: httpx.AsyncClient, times: int) -> list[int]:
 
 
 async def test_guessing_is_limited_by_address(tmp_path: Path) -> None:
-    """Twenty wrong ones in a minute, then 429 for the rest of it; nobody else pays for it."""
+    """Twenty wrong ones in a minute, then 429 for the rest of it; other senders aren't affected."""
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
         async with client_of(app) as client, client_of(app, address="203.0.113.8") as other:
@@ -598,7 +598,7 @@ async def test_allowed_addresses_are_the_only_ones(tmp_path: Path, address: str,
 
 
 async def test_request_without_an_address_is_judged_by_its_secret(tmp_path: Path) -> None:
-    """Behind a UNIX socket nobody has an address."""
+    """Behind a UNIX socket no client has an address."""
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
 

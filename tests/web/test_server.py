@@ -113,7 +113,7 @@ async def test_gzip_is_taken(tmp_path: Path) -> None:
 async def test_announced_large_body_is_refused_before_it_comes(
     tmp_path: Path, lines: tuple[str, ...]
 ) -> None:
-    """Nobody has to send it first."""
+    """The sender doesn't have to send it first."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(head(*lines))
 
@@ -327,7 +327,7 @@ BROKEN = {
 async def test_malformed_request_is_refused_and_counted(
     tmp_path: Path, request_: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The sender is told, nothing is stored, and nothing but the count is logged."""
+    """The sender gets an error, nothing is stored, and only the count is logged."""
     refused: list[str] = []
     async with open_rig(tmp_path) as rig:
         app = public_app(rig)
@@ -378,7 +378,7 @@ async def test_garbage_is_answered_and_harms_nobody(tmp_path: Path) -> None:
 async def test_answer_before_the_body_ends_the_connection(
     tmp_path: Path, request_head: bytes, status: int
 ) -> None:
-    """Nobody reads a body to which the answer is given."""
+    """The server doesn't read a body that it already answered."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, talking_to(url) as talk:
         await talk.say(request_head)
         answer = await talk.head()
@@ -528,7 +528,7 @@ async def test_full_server_drops_no_request_in_progress() -> None:
 
 
 async def test_peer_that_reads_no_answer_is_not_waited_for() -> None:
-    """An answer that nobody takes keeps no connection."""
+    """An answer that the peer doesn't read keeps no connection."""
     ended = asyncio.Event()
 
     async def endless(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -567,7 +567,7 @@ async def test_pipelined_requests_wait_in_the_network() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 async def test_server_that_runs_out_of_files_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    """The connection waits until there is one again, and one line tells of it."""
+    """The connection waits until there is one again, and one log line says so."""
     refused: asyncio.Queue[str] = asyncio.Queue()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with (
@@ -660,7 +660,7 @@ async def asked(url: str, headers: dict[str, str]) -> int:
 async def test_forwarded_address_is_believed_from_listed_proxies_only(
     tmp_path: Path, proxies: list[str], headers: dict[str, str], status: int
 ) -> None:
-    """What anybody may write into a header is no address; of several the one the proxy saw counts."""
+    """What anyone may write into a header is no address; of several the one the proxy saw counts."""
     async with (
         open_rig(tmp_path) as rig,
         listening(rig, trusted_proxies=proxies, allow_addresses=ALLOWED) as url,
@@ -669,7 +669,7 @@ async def test_forwarded_address_is_believed_from_listed_proxies_only(
 
 
 async def test_guesses_are_counted_by_the_address_that_is_believed(tmp_path: Path) -> None:
-    """Without a trusted proxy no header makes somebody else of a guesser."""
+    """Without a trusted proxy no header lets a guesser pass for another client."""
     async with open_rig(tmp_path) as rig, listening(rig) as url, httpx.AsyncClient(base_url=url) as client:
         statuses = [
             (await client.get("/hooks/if3/x", headers={"X-Forwarded-For": f"203.0.113.{number}"})).status_code
@@ -716,7 +716,7 @@ async def test_url_reaches_it_from_this_machine(host: str) -> None:
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
 @pytest.mark.parametrize("host", ["::1", "::"])
 async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
-    """An address with colons is told from its port."""
+    """An address with colons is separate from its port."""
     try:
         listener = Listener(hello, host=host, port=0, setting="x")
     except Unavailable:
@@ -727,7 +727,7 @@ async def test_url_of_ipv6_is_in_brackets(host: str) -> None:
 
 
 async def test_port_is_free_again_afterwards() -> None:
-    """Whoever restarts gets the same port."""
+    """A restart gets the same port."""
     async with Listener(hello, host="127.0.0.1", port=0, setting="x") as listener:
         port = int(listener.url.rpartition(":")[2])
     async with Listener(hello, host="127.0.0.1", port=port, setting="x") as listener:
@@ -735,7 +735,7 @@ async def test_port_is_free_again_afterwards() -> None:
 
 
 class Slow:
-    """An app that answers when it is told to."""
+    """An app that answers on request."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -748,7 +748,7 @@ class Slow:
 
 
 async def test_request_under_way_is_answered_before_the_end() -> None:
-    """A stop is not a failure for whoever was faster."""
+    """A stop is not a failure for a request that was faster."""
     slow = Slow()
     async with httpx.AsyncClient() as client:
         async with Listener(slow, host="127.0.0.1", port=0, setting="x") as listener:
@@ -777,7 +777,7 @@ async def test_request_that_does_not_end_is_not_waited_for(monkeypatch: pytest.M
 
 
 async def test_listener_that_was_never_entered_lets_go_of_its_port() -> None:
-    """Leaving without entering closes the socket, and nothing else."""
+    """Exiting without entering closes the socket, and nothing else."""
     listener = Listener(hello, host="127.0.0.1", port=0, setting="x")
     port = int(listener.url.rpartition(":")[2])
     await listener.__aexit__()

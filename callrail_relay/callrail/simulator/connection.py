@@ -88,7 +88,7 @@ class FaultyConnection:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One request and its answer, which can be held back, changed, or broken off."""
+    """One request and its answer, which can be delayed, changed, or cut off."""
 
     app: ASGIApp
     scope: Scope
@@ -106,7 +106,7 @@ class _Exchange:
 
     async def suffer(self, fault: Fault) -> None:
         if fault.delay > 0 and fault.kind not in {Kind.LATE_ANSWER, Kind.SLOW_BODY}:
-            # Read first: a client that gives up meanwhile has sent its request all the same.
+            # Read first: a client that gives up meanwhile has still sent its request.
             await self.body()
             await self.wait(fault.delay)
         match fault.kind:

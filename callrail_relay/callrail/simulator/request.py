@@ -52,7 +52,7 @@ class Question:
         if "account_id" not in self.path:
             return
         limit, now = self.simulator.general_limits[self.account.id], self.simulator.clock.now()
-        if not sends:  # a send has limits of its own
+        if not sends:  # a send has its own limits
             if not limit.has_room(now):
                 raise Refusal(429, "Rate limit exceeded")
             limit.spend(now)

@@ -236,7 +236,7 @@ class Simulator:
         return self.conversations_by_customer.get((company_id, customer))
 
     def find_account(self, account_id: str) -> Account | None:
-        """The account by its ACC id or its nine-digit number, as both stand in paths."""
+        """The account by its ACC id or its nine-digit number, since paths have either."""
         if account_id in self.accounts:
             return self.accounts[account_id]
         return next((a for a in self.accounts.values() if str(a.numeric_id) == account_id), None)

@@ -1,9 +1,9 @@
 """
-The webhooks of the simulated CallRail: each text is told to the URLs of its company's integration.
+The webhooks of the simulated CallRail: it posts each text to the URLs of its company's integration.
 
 "Text Message Received" and "Text Message Sent", signed as https://apidocs.callrail.com/#validating-payloads
-says, and never sent again. The fields are those of a body seen on 2026-04-08; what is told of a text that
-the API sent was not recorded, so that it has no ``agent`` here.
+says, and never sent again. The fields are those of a body seen on 2026-04-08. No body was recorded for a text
+that the API sent, so it has no ``agent`` here.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ _FIRST_COMPANY = 123456789
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How webhooks are told: as CallRail was seen to do it, and as it might."""
+    """How webhooks are posted: as CallRail was seen to do it, and as it might."""
 
     masked: bool = False  # numbers as ***0122
     form: bool = False  # a form in place of JSON
     without_id: bool = False  # no resource_id
     wrong_signature: bool = False  # signed with another key
-    lost: bool = False  # not told at all
-    times: int = 1  # how often each is told
+    lost: bool = False  # not posted at all
+    times: int = 1  # how often each is posted
     delay: float = 0.0  # seconds until it is
 
 
 @dataclass(slots=True)
 class Telling:
-    """One webhook: what is posted where, and the status of the answer; None where there was none yet."""
+    """One webhook: what is posted where, and the status of the answer; None if there was none yet."""
 
     event: str
     url: str
@@ -68,7 +68,7 @@ Post = Callable[[Telling], Awaitable[int | None]]
 
 
 async def post_over_http(telling: Telling) -> int | None:
-    """The status of the answer, None where there is none."""
+    """The status of the answer, None if there is none."""
     async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False, follow_redirects=False) as client:
         try:
             response = await client.post(telling.url, content=telling.body, headers=telling.headers)
@@ -79,7 +79,7 @@ async def post_over_http(telling: Telling) -> int | None:
 
 @dataclass(slots=True)
 class Webhooks:
-    """What has been told and what is still to be told."""
+    """The webhooks that were posted and those still to post."""
 
     clock: Clock
     post: Post = post_over_http
@@ -96,7 +96,7 @@ class Webhooks:
         message: Message,
         agent: str | None,
     ) -> None:
-        """Have a text told to the URLs of *config*, in today's manner."""
+        """Post a text to the URLs of *config*, in the current manner."""
         if self.manner.lost:
             return
         content = _fields(self.manner, company, conversation, message, agent)
@@ -112,7 +112,7 @@ class Webhooks:
                 self._waiting.append(Telling(event, url, body, headers, self.manner.delay))
 
     def start(self) -> None:
-        """Tell what waits, in the background."""
+        """Post what is waiting, in the background."""
         waiting, self._waiting = self._waiting, []
         for telling in waiting:
             self.told.append(telling)
@@ -121,7 +121,7 @@ class Webhooks:
             task.add_done_callback(self._under_way.discard)
 
     async def settle(self) -> None:
-        """Return when all that waits has been told."""
+        """Return when everything that was waiting has been posted."""
         self.start()
         while self._under_way:
             await asyncio.wait(self._under_way)

@@ -148,7 +148,7 @@ async def read_form(request: Request) -> Form:
 
 
 def _here(request: Request) -> str:
-    """The address of this page, without the name of a notice, which is told once."""
+    """The address of this page, without the name of a notice, which is shown once."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "said"]
     return f"{request.url.path}?{urlencode(query)}" if query else request.url.path
 
@@ -247,7 +247,7 @@ class Examiner:
             return examined.report
 
     def latest(self) -> Examined | None:
-        """The result there is, None where there is none; an old one is renewed meanwhile."""
+        """The result, or None if there is none; an old one is renewed meanwhile."""
         examined = self._examined
         if self._task is None and (examined is None or self._outdated or self._is_older(examined, SHOWN_AGE)):
             self._task = asyncio.create_task(self.recent(SHOWN_AGE))
@@ -264,7 +264,7 @@ class Examiner:
             self._made()
 
     def _is_older(self, examined: Examined, span: timedelta) -> bool:
-        """By both clocks: one stands still while the computer sleeps, and the other may be set."""
+        """By both clocks: one stops while the computer sleeps, and the other may be set."""
         ages = self._clock.monotonic() - examined.made, (self._clock.now() - examined.at).total_seconds()
         return max(map(abs, ages)) >= span.total_seconds()
 

@@ -135,7 +135,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """One colour of a bar, in units of HEIGHT from the top."""
+    """One color of a bar, in units of HEIGHT from the top."""
 
     series: str
     y: float

@@ -24,7 +24,7 @@ AGAIN = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """The test text as it stands in the form, and why it was not sent."""
+    """The test text as it is in the form, and why it was not sent."""
 
     to: str = ""
     sender: str = ""

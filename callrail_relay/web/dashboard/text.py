@@ -117,7 +117,7 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
 
 
 def _standing(text: OneText) -> Iterator[Step]:
-    """Where the text stands now."""
+    """The text's current status."""
     message = text.message
     details = message.reasons
     match message.status:

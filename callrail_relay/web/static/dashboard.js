@@ -5,7 +5,7 @@
 const { htmx: address } = document.currentScript.dataset;
 const drawn = new PerformanceObserver(begin);
 drawn.observe({ type: "paint", buffered: true });
-// A browser that is set to tell nobody when it drew something.
+// Some browsers are set not to report when they drew something.
 const late = setTimeout(begin, 1000);
 
 function begin() {
@@ -28,7 +28,7 @@ function showConnection(words) {
   line.textContent = words;
 }
 
-// A notice is told once: whoever reloads the page has read it.
+// A notice is shown once: a person who reloads the page has read it.
 if (new URLSearchParams(location.search).has("said")) {
   const address = new URL(location.href);
   address.searchParams.delete("said");
@@ -76,7 +76,7 @@ document.addEventListener("htmx:after:swap", (event) => {
   if (posted) {
     if (dialog.open) dialog.close();
     const notice = document.getElementById("notice");
-    // What was typed is done with, unless it has to be mended.
+    // What was typed is done with, unless the person has to fix it.
     if (form && !notice.querySelector(".bad")) form.reset();
     // What was pressed may be gone by now: go on from what came of it.
     notice.focus();
