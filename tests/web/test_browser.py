@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.clock import SystemClock
@@ -400,6 +400,20 @@ def test_texts_are_found(open_page: OpenPage, relay: Running) -> None:
     expect(rows).to_have_count(1)
     rows.get_by_role("link").click()
     expect(page).to_have_url(re.compile(id_))
+
+
+def test_what_is_typed_at_once_is_looked_for(open_page: OpenPage, relay: Running) -> None:
+    """Also what was typed before the script came that looks for it."""
+    hold(relay, "Early Bird", 407)
+    page = open_page("/")
+    kept: list[Route] = []
+    page.route("**/htmx*", lambda route: kept.append(route))  # noqa: PLW0108 - Playwright marks what it calls
+    with page.expect_request("**/htmx*"):
+        page.goto(f"{relay.url}/texts", wait_until="commit")
+    page.get_by_label("Words").press_sequentially("early bird")
+    kept[0].continue_()
+
+    expect(page.locator("table.texts tbody tr")).to_have_count(1)
 
 
 def test_pages_of_texts_follow_each_other(open_page: OpenPage) -> None:

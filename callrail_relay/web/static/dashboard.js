@@ -84,6 +84,14 @@ document.addEventListener("htmx:after:swap", (event) => {
   }
 });
 
+// What was typed before htmx began is looked for as well.
+document.addEventListener("htmx:after:init", ({ target: form }) => {
+  if (!form.matches("form.filters")) return;
+  const shown = new URLSearchParams(location.search);
+  const fields = [...new FormData(form)];
+  if (fields.some(([name, value]) => value !== (shown.get(name) ?? ""))) htmx.trigger(form, "change");
+});
+
 function showLost(status) {
   showConnection(
     status === 401
