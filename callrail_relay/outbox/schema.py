@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox.engine import describe, is_sqlite
-from callrail_relay.outbox.migrations import EARLIER, HEAD, SAME_TABLES
+from callrail_relay.outbox.migrations import EARLIER, HEAD
 from callrail_relay.outbox.tables import metadata
 
 # One arbitrary number, so that two nodes that start at once do not both create the tables.
@@ -72,14 +72,12 @@ def _upgrade(connection: sa.Connection, version: str | None, before: Callable[[s
         _create_triggers(connection)
         command.stamp(config, HEAD)
         return
-    if version not in known | {SAME_TABLES}:
+    if version not in known:
         raise Unavailable(
             f"The database {describe(connection.engine)} was written by a newer callrail-relay; install that "
             "version again, or set database.url to another database."
         )
     before(connection)
-    if version == SAME_TABLES:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '1'")
     command.upgrade(config, "head")
 
 

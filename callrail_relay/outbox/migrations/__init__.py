@@ -3,8 +3,5 @@
 HEAD = "1"
 """The newest revision. A store that has it is opened without importing Alembic."""
 
-SAME_TABLES = "0016"
-"""The last revision of the releases before 0.2.0, whose tables are those of revision 1."""
-
-EARLIER = frozenset(f"{number:04}" for number in range(1, 16))
-"""Those before it, from which no migration leads to the tables of today."""
+EARLIER = frozenset(f"{number:04}" for number in range(1, 17))
+"""Those of before 0.2.0, whose tables and values no migration brings over."""
