@@ -420,7 +420,11 @@ _STORED_SEGMENTS = (
 
 _TAKE_SEGMENT = (
     sa.update(segments)
-    .where(segments.c.message_seq == sa.bindparam("of"), segments.c.position == sa.bindparam("at"))
+    .where(
+        segments.c.message_seq == sa.bindparam("of"),
+        segments.c.position == sa.bindparam("at"),
+        segments.c.status == Status.QUEUED,
+    )
     .values(status=Status.SENDING)
     .returning(segments.c.id)
 )

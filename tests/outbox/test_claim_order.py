@@ -1,14 +1,16 @@
 """The order of a claim: one text after the other to one person, and no one waits for another person."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from callrail_relay.domain.delivery import Claim
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
 from callrail_relay.outbox import decisions
 from callrail_relay.outbox.store import Store
+from callrail_relay.outbox.tables import accounts, messages
 from tests.outbox.worker import REFUSED, TOO_MANY, Worker, find, put, put_message, status_of, words
 from tests.support.clock import START, ManualClock
 from tests.support.factories import (
@@ -247,3 +249,20 @@ async def test_no_accounts_at_all_is_nothing_to_claim(outbox: Store, worker: Wor
     await put(outbox, "Hello")
 
     assert await worker.under(accounts=[]).waits() is None
+
+
+async def test_a_segment_that_was_sent_is_not_taken_again(
+    outbox: Store, worker: Worker, clock: ManualClock
+) -> None:
+    """Whatever else the store says of its message: no claim is made of it."""
+    await put(outbox, "Hello")
+    await worker.send()
+    clock.advance(INTERVAL)
+
+    def queue_again(connection: sa.Connection, now: datetime) -> None:
+        connection.execute(sa.update(messages).values(status=Status.QUEUED, not_before=now))
+        connection.execute(sa.update(accounts).values(due_at=now))
+
+    await outbox.write(queue_again)
+    with pytest.raises(sa.exc.NoResultFound):
+        await worker.take()
