@@ -18,6 +18,9 @@ from callrail_relay.domain.phone import mask_all
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a longer wait than one window of the budget is not taken for sane."""
 
+# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 _LONGEST_WORDS = 300
 _LARGEST_READ = 65_536
 _MOST_LEVELS = 6
@@ -113,13 +116,18 @@ def _read_success(status: int, body: bytes, recipient: str, usage: Usage) -> Out
     if last_ten_digits(conversation.get("customer_phone_number")) != recipient[-10:]:
         return Unknown("CallRail's answer names another person's number.", status)
     threads = filter(None, map(thread_of, objects(conversation.get("recent_messages"))))
-    return Sent(status, conversation["id"], next(threads, None), usage)
+    return Sent(status, storable(conversation["id"]), next(threads, None), usage)
 
 
 def thread_of(message: Mapping[str, Any]) -> str | None:
     thread = message.get("sms_thread")
     thread_id = thread.get("id") if isinstance(thread, dict) else None
-    return thread_id if isinstance(thread_id, str) else None
+    return storable(thread_id) if isinstance(thread_id, str) else None
+
+
+def storable(words: str) -> str:
+    """*words* with a mark for each character that no database keeps."""
+    return _UNSTORABLE.sub("\ufffd", words)
 
 
 def last_ten_digits(value: object) -> str:
@@ -171,7 +179,7 @@ def read_words(body: bytes) -> str:
     told = [word for word, is_text in _leaves(usual, _MOST_LEVELS) if is_text]
     told = told or [word for word, _ in _leaves(document, _MOST_LEVELS)]
     line = " ".join("; ".join(dict.fromkeys(told)).split())[:_LONGEST_WORDS]
-    return mask_all(line) if line else "CallRail gave no reason."
+    return mask_all(storable(line)) if line else "CallRail gave no reason."
 
 
 def _document(body: bytes) -> object:

@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from callrail_relay.callrail.wire import read_number, storable
+from callrail_relay.callrail.answers import storable
+from callrail_relay.callrail.wire import read_number
 from callrail_relay.domain.charset import UnparsedError, decode
 from callrail_relay.domain.inbound import CallRailText, Direction
 from callrail_relay.domain.payload import Fields, Number, first, parse

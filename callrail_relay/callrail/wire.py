@@ -13,14 +13,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, thread_of
+from callrail_relay.callrail.answers import last_ten_digits, objects, read_object, storable, thread_of
 from callrail_relay.domain.inbound import CallRailText, Direction, HookUrls, ShownNumber, WebhookIntegration
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.reconcile import FoundText
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route
-
-# PostgreSQL keeps no NUL, and no database keeps half a surrogate pair.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 FEW = 3
 """Texts of a conversation that any list shows."""
@@ -285,11 +282,6 @@ def _instant(value: object) -> datetime | None:
         return instant.astimezone(UTC) if instant.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
-
-
-def storable(words: str) -> str:
-    """*words* with a mark for each character that no database keeps."""
-    return _UNSTORABLE.sub("\ufffd", words)
 
 
 def read_number(value: str | None) -> ShownNumber:

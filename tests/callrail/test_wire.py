@@ -598,3 +598,17 @@ def test_lists_are_asked_for_page_by_page() -> None:
     assert "/v3/a/ACC1/trackers.json?status=active&company_id=COM1&page=1&per_page=250" == (
         wire.trackers_path("ACC1", "COM1", 1)
     )
+
+
+def test_what_no_database_keeps_is_marked() -> None:
+    """An outcome that can't be recorded would be unknown, and an opt-out in it would be missed."""
+    refused = answers.read_send_answer(
+        422, {}, b'{"error": "number opted out \\ud800"}', recipient="+12025550122", content="Hi"
+    )
+    body = b'{"id": "a\\u0000b", "customer_phone_number": "+12025550122"}'
+    sent = answers.read_send_answer(200, {}, body, recipient="+12025550122", content="Hi")
+
+    assert isinstance(refused, Rejected)
+    assert ("number opted out \ufffd", Refusal.OPTED_OUT) == (refused.detail, refused.refusal)
+    assert isinstance(sent, Sent)
+    assert "a\ufffdb" == sent.conversation_id
