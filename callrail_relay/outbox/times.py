@@ -19,9 +19,11 @@ from callrail_relay.outbox.tables import (
     accounts,
     attempts,
     callrail_texts,
+    contacts,
     evidence,
     incidents,
     messages,
+    opt_outs,
     polls,
 )
 
@@ -35,6 +37,9 @@ _DECIDING = (
     *(polls.c[name] for name in ("began_at", "lease_until", "finished_at")),
     accounts.c.wait_until,
     accounts.c.excess_at,
+    contacts.c.answered_at,
+    contacts.c.failed_at,
+    opt_outs.c.created_at,
     evidence.c.noted_at,
     callrail_texts.c.forward_at,
     incidents.c.telling_until,
@@ -58,6 +63,7 @@ def latest_instant(connection: sa.Connection, now: datetime) -> datetime:
         sa.select(attempts.c.started_at).order_by(attempts.c.id.desc()).limit(1),
         sa.select(attempts.c.finished_at).order_by(attempts.c.id.desc()).limit(1),
         sa.select(evidence.c.noted_at).order_by(evidence.c.id.desc()).limit(1),
+        sa.select(polls.c.began_at).order_by(polls.c.id.desc()).limit(1),
     )
     instants = [connection.scalar(query) for query in newest]
     return max((instant for instant in instants if instant is not None), default=now)
@@ -77,6 +83,8 @@ def bring_back(connection: sa.Connection, now: datetime, latest: datetime) -> No
     # Another process may have seen the clock later than this one. All of it at once: moved in part here and
     # as a whole there, a use of the budget would be free again too early.
     back = ((newest if newest > latest + TOLERANCE else latest) - now) // MICROSECOND
+    # Such a poll may have begun after all that was written since: the next one covers its time again.
+    connection.execute(sa.update(polls).where(polls.c.began_at > now).values(finished_at=None))
     for column in _DECIDING:
         stored = sa.type_coerce(column, sa.BigInteger)
         connection.execute(

@@ -233,7 +233,14 @@ class Polling(PeriodicTask):
         if self._closed:
             policy = replace(policy, not_before=self._began, retry=FIRST_RETRY)
         # Read first: nothing is written to disk just to learn that nothing is due.
-        while (due_at := await self._store.read(store_replies.next_poll, policy)) <= await self._store.now():
+        while (due_at := await self._store.read(store_replies.next_poll, policy)) <= (
+            now := await self._store.now()
+        ):
+            if policy.not_before is not None and policy.not_before > now:
+                # The clock was set back: no poll would count before the old time has come again.
+                self._began = now
+                policy = replace(policy, not_before=now)
+                continue
             due = await self._store.write(store_replies.claim_poll, policy)
             if due is None:
                 # Another node came first, or the requests of this hour are used.
@@ -283,6 +290,7 @@ class Polling(PeriodicTask):
 
     async def _open_late(self) -> None:
         await self._clock.sleep(FIRST_POLL_WITHIN.total_seconds())
-        for account_id in sorted(self._closed):
-            self._hook(events.SendingUnpolled(account_id=account_id))
+        unpolled = sorted(self._closed)
         self._open(self._closed)
+        for account_id in unpolled:
+            self._hook(events.SendingUnpolled(account_id=account_id))

@@ -8,7 +8,7 @@ import pytest
 from callrail_relay.domain.account import DAY, HOUR, Limits
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.outcome import NotSent, Unknown
-from callrail_relay.outbox import decisions, lookups
+from callrail_relay.outbox import decisions, lookups, presence
 from callrail_relay.outbox.store import Store
 from tests.outbox.worker import TOO_MANY, Worker, find, put, status_of
 from tests.support.clock import START, ManualClock
@@ -178,3 +178,20 @@ async def test_a_small_correction_moves_nothing(outbox: Store, clock: ManualCloc
     await outbox.write_probe()
 
     assert START == (await find(outbox, id_)).received_at
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_when_callrail_last_answered_lies_not_ahead(
+    outbox: Store, clock: ManualClock, *, answered: bool
+) -> None:
+    """Or nothing would be asked meanwhile, and an old answer would count as one of just now."""
+    clock.set(START + HOUR * 2)
+    await put(outbox, "Hello")
+    await outbox.write(presence.note_contacts, [ACCOUNT], answered=answered)
+    clock.set(START)
+    await outbox.write_probe()
+    clock.advance(HOUR)
+    await outbox.write(presence.note_contacts, [ACCOUNT], answered=not answered)
+
+    contact = (await outbox.read(presence.read_contacts, [ACCOUNT]))[ACCOUNT]
+    assert answered is contact.is_lost

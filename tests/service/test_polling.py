@@ -413,3 +413,40 @@ async def test_a_poll_whose_end_was_not_recorded_is_made_again(
     await polling.turn()
 
     assert [rig.account_id] == opened
+
+
+async def test_a_clock_that_is_set_back_brings_one_poll_more(rig: Rig) -> None:
+    """The account is opened by it; the requests of the hour are not used up."""
+
+    class SetBack(Recorder):
+        async def find_replies(self, account_id: str, company_id: str, *, since: object) -> SeenReplies:
+            if not self.since:
+                rig.clock.set(rig.clock.now() - timedelta(minutes=30))
+            return await super().find_replies(account_id, company_id, since=since)
+
+    opened: list[str] = []
+    await rig.accept("Hello")
+    reader = SetBack()
+    polling = polling_of(rig, reader=reader, opened=opened.extend)
+    await polling.turn()
+    rig.clock.advance(FIRST_RETRY)
+    await polling.turn()
+
+    assert [rig.account_id] == opened
+    assert 2 >= len(reader.since)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=30)])
+async def test_polls_of_a_clock_that_was_ahead_delay_no_stop(rig: Rig, ahead: timedelta) -> None:
+    """Nothing but a poll was written while it was; what that one should have read is read again."""
+    await rig.accept("Hello")
+    rig.simulator.receive(RECIPIENT, "STOP")
+    rig.clock.set(START + ahead)
+    await polling_of(rig, reader=Recorder()).turn()
+    rig.clock.set(START + MINUTE)
+    await rig.outbox.write_probe()
+    for _ in range(2):
+        rig.clock.advance(EVERY)
+        await polling_of(rig).turn()
+
+    assert await rig.outbox.read(opt_outs.is_opted_out, rig.simulator.tracking_number, RECIPIENT)
