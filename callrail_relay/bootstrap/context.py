@@ -205,9 +205,9 @@ def listener_url(server: Server) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
 
 
-def open_missing_streams() -> None:
+def open_missing_streams(log: Path | None = None) -> None:
     """
-    Put something in the place of each missing standard stream: for standard error the log file.
+    Put something in the place of each missing standard stream: for standard error the log file, or *log*.
 
     Windows gives none to a program without a console, and POSIX none if its number was closed: the next file
     that is opened, maybe the store, would then get the number that libraries write to.
@@ -218,14 +218,14 @@ def open_missing_streams() -> None:
         null = os.open(os.devnull, os.O_RDWR)
         setattr(sys, name, os.fdopen(null, mode, encoding="utf-8", closefd=False))
     if "stderr" in missing:
-        sys.stderr = _open_log() or sys.stderr
+        sys.stderr = _open_log(log) or sys.stderr
 
 
-def _open_log() -> TextIO | None:
+def _open_log(log: Path | None) -> TextIO | None:
     from callrail_relay.telemetry.logs import LogFile  # noqa: PLC0415 - only where it is needed
 
     try:
-        path = log_file()
+        path = log or log_file()
         private_directory(path.parent)
     except (RelayError, OSError):
         return None

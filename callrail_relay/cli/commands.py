@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, messages, operate, opt_outs, replay, sandbox, send, serve, status
+from callrail_relay.cli import (
+    configure,
+    messages,
+    operate,
+    opt_outs,
+    replay,
+    sandbox,
+    send,
+    serve,
+    service,
+    status,
+)
 
 app = typer.Typer(
     name="callrail-relay",
@@ -45,6 +56,7 @@ app.command("configure", rich_help_panel=SET_UP)(configure.configure)
 app.command("hook-url", rich_help_panel=SET_UP)(operate.hook_url)
 app.command("doctor", rich_help_panel=SET_UP)(operate.doctor)
 app.add_typer(operate.alerts_app, name="alerts", rich_help_panel=SET_UP)
+app.add_typer(service.app, name="service", rich_help_panel=SET_UP)
 app.command("serve", rich_help_panel=SEND)(serve.serve)
 app.command("send", rich_help_panel=SEND)(send.send)
 app.command("replay", rich_help_panel=SEND)(replay.replay)

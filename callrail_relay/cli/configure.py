@@ -8,6 +8,7 @@ import typer
 
 from callrail_relay.cli.console import Config, Json, ask, command, has_terminal, print_json, say, show
 from callrail_relay.cli.operate import why_not_for_if3
+from callrail_relay.cli.service import offer
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 
@@ -131,6 +132,8 @@ async def configure(
     if webhooks:
         more["webhooks"] = (await register(load_context(config), use_file=secrets_file)).document()
     _show(context, saved, {**route, **more}, as_json=as_json)
+    if has_terminal() and not as_json:
+        await offer(config)
 
 
 def _require_all(given: Mapping[str, str | None]) -> None:

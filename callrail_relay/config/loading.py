@@ -191,6 +191,31 @@ def variable_names() -> Iterator[str]:
             yield from (f"{PREFIX}{table}__{key}".upper() for key in model.model_fields)
 
 
+def environment_changes(path: Path, settings: Settings) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The values of *settings* that the environment has and the file has not, by table; and its variables."""
+    variables, _ = _variables()
+    written = parse(path, read_text(path) or "")
+    by_file = load(path, overrides=written, must_exist=False)
+    changes: dict[str, Any] = {}
+    names = []
+    for variable in sorted(variables):
+        table, _, key = variable.removeprefix(PREFIX).lower().partition("__")
+        value = getattr(settings, table)
+        if table == "routes":
+            if value != by_file.routes or not written.get(table):
+                changes[table] = [dict(route) for route in value]
+                names.append(variable)
+            continue
+        keys = [key] if key else sorted(value.model_fields_set)
+        wins = {one for one in keys if getattr(value, one) != getattr(getattr(by_file, table), one)}
+        if new := {
+            one: getattr(value, one) for one in keys if one in wins or one not in written.get(table, {})
+        }:
+            changes.setdefault(table, {}).update(new)
+            names.append(variable)
+    return changes, tuple(names)
+
+
 def _variable(location: Location, variables: Mapping[str, str]) -> str:
     """The variable that set what is at *location*: its own, that of its table, or those of what is in it."""
     names = [PREFIX + "__".join(map(str, location[:depth])).upper() for depth in range(len(location), 0, -1)]

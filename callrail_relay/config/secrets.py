@@ -3,8 +3,10 @@
 import asyncio
 import hmac
 import os
+import re
 import shlex
 import stat
+import subprocess
 import sys
 import threading
 import tomllib
@@ -88,11 +90,22 @@ class SecretFile:
         document.update(secrets)
         try:
             write_privately(self.path, tomlkit.dumps(document))
+            if os.name == "nt":
+                _close_to_others(self.path)
         except OSError as error:
             raise SecretError(
                 f"The file of secrets {self.path} cannot be written: {error.strerror}. "
                 "Make its directory writable, or name another settings file with --config."
             ) from error
+
+
+def _close_to_others(path: Path) -> None:
+    """Let this user alone use a file of Windows, whatever its directory allows."""
+    who = ["whoami", "/user", "/fo", "csv", "/nh"]
+    me = subprocess.run(who, capture_output=True, text=True, check=False)  # noqa: S603 - Windows' own
+    if sid := re.search(r"S-1-[\d-]+", me.stdout):
+        rights = ["icacls", str(path), "/inheritance:r", "/grant:r", f"*{sid[0]}:F"]
+        subprocess.run(rights, capture_output=True, check=False)  # noqa: S603 - as above
 
 
 _REMEDY = (

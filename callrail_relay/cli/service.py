@@ -1,0 +1,283 @@
+"""``service``: ``serve`` starts with the computer, and again after a crash."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from callrail_relay.cli.console import (
+    Config,
+    Json,
+    Yes,
+    command,
+    complain,
+    confirmed,
+    echo,
+    print_json,
+    say,
+    show,
+)
+from callrail_relay.errors import NotFound, RelayError, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from callrail_relay.bootstrap.service_setup import Installed, Kind, Needs, ServiceState
+
+app = typer.Typer(no_args_is_help=True, help="Run the relay with this computer.")
+
+System = Annotated[bool, typer.Option("--system", help="Linux: the hardened service of the whole system.")]
+
+
+@app.command("install")
+@command
+async def install(
+    *,
+    system: System = False,
+    show_only: Annotated[
+        bool, typer.Option("--print", help="Print what would be installed; change nothing.")
+    ] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind", metavar="KIND", help="With --print: systemd, systemd-system, launchd or windows."
+        ),
+    ] = None,
+    yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> int:
+    """
+    Start the relay with this computer, and again after a crash.
+
+    It installs a systemd unit, a macOS LaunchAgent or a Windows task, starts
+    it, and checks that it answers. Run it again after an update or a move.
+
+    Secrets that the service couldn't read are stored after a question. With
+    --system, your settings and secrets are copied to /etc/callrail-relay, and
+    the data of the stopped relay moves to /var/lib/callrail-relay.
+
+    Example:
+    $ callrail-relay service install
+    $ sudo /opt/callrail-relay/bin/callrail-relay service install --system
+    $ callrail-relay service install --print --kind launchd
+    """
+    from callrail_relay.bootstrap import service_setup
+
+    if kind is not None and not show_only:
+        raise UsageError("--kind goes with --print.")
+    chosen = service_setup.find_kind(system=system, name=kind)
+    if show_only:
+        text = service_setup.printed(chosen, config)
+        show({"kind": chosen, "text": text}, text.rstrip("\n"), as_json=as_json)
+        return 0
+    installed = await install_service(chosen, config, yes=yes)
+    if as_json:
+        print_json({**_document(installed.state), "wrote": installed.wrote})
+    elif installed.fault is None:
+        echo("The service runs and answers. It starts with this computer, and again after a crash.")
+    if installed.fault is not None:
+        raise Unavailable(
+            f"The service is installed. {installed.fault} See why with `callrail-relay service logs`, then "
+            "run `callrail-relay service restart`."
+        )
+    return 0
+
+
+async def install_service(kind: "Kind", config: Path | None, *, yes: bool) -> "Installed":
+    """Ask what has to be asked, install, and say what was written. Raises RelayError."""
+    from callrail_relay.bootstrap import service_setup
+
+    is_system = kind == "systemd-system"
+    service_setup.find_manager(kind).require()
+    if is_system:
+        service_setup.require_program_for_all()
+    context = service_setup.load_for(kind, config)
+    needs = await service_setup.find_needs(context, kind)
+    _ask(needs, yes=yes)
+    installed = await service_setup.install(context, kind, needs)
+    for line in installed.wrote:
+        say(line)
+    if installed.warning:
+        say(f"Warning: {installed.warning}")
+    if is_system:
+        variables = " ".join(f"{name}={value}" for name, value in service_setup.system_variables().items())
+        say(f"From now on, run every command as root and with these variables:\n  export {variables}")
+    return installed
+
+
+def _ask(needs: "Needs", *, yes: bool) -> None:
+    """Name what has to be stored, and have it allowed. Ends with 2 if it isn't."""
+    for line in needs.lost:
+        say(f"Warning: {line}")
+    questions = []
+    if needs.outside:
+        say(f"Only this environment has: {', '.join(needs.outside)}.")
+        questions.append("Store that for the service?")
+    if needs.locked:
+        say(f"The OS keyring is closed until you sign in. In it: {', '.join(needs.locked)}.")
+        questions.append("Move that to a private file, so that the service can start without you?")
+    for question in questions:
+        if not confirmed(question, yes=yes):
+            raise UsageError("Nothing was installed, because the service could not start without that.")
+
+
+@app.command("uninstall")
+@command
+async def uninstall(
+    system: System = False,
+    yes: Yes = False,
+    config: Config = None,  # noqa: ARG001 - every command takes it
+    as_json: Json = False,
+) -> None:
+    """
+    Stop the service and remove it. Your texts stay.
+
+    With --system it also removes /etc/callrail-relay, which holds the settings
+    and secrets of the service. Until IF3 has another URL, its texts are lost.
+
+    Example:
+    $ callrail-relay service uninstall
+    """
+    from callrail_relay.bootstrap import service_setup
+
+    kind = service_setup.find_kind(system=system or None)
+    state = service_setup.read_state(kind, None)
+    if not state.installed:
+        raise NotFound("There is no service to remove.")
+    more = f" and {service_setup.system_config().parent}" if kind == "systemd-system" else ""
+    if not confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
+        raise UsageError("The service is as it was.")
+    removed = service_setup.uninstall(kind)
+    if as_json:
+        print_json({"removed": removed})
+        return
+    for path in removed:
+        say(f"Removed {path}.")
+    echo("The service is removed. The data is as it was.")
+
+
+@app.command("status")
+@command
+async def status(system: System = False, config: Config = None, as_json: Json = False) -> int:
+    """
+    Show whether the service is installed and running.
+
+    Ends with 0 if it's running, 8 if it's installed but not running, and 4 if
+    it isn't installed.
+
+    Example:
+    $ callrail-relay service status
+    """
+    from callrail_relay.bootstrap import service_setup
+    from callrail_relay.bootstrap.context import load_context
+
+    kind = service_setup.find_kind(system=system or None)
+    context = None
+    if kind != "systemd-system":
+        try:
+            context = load_context(config)
+        except RelayError:  # the service may still run with what it has read
+            context = None
+    state = service_setup.read_state(kind, context)
+    show(_document(state), _sentence(state), as_json=as_json)
+    if state.running:
+        return 0
+    return Unavailable.exit_code if state.installed else NotFound.exit_code
+
+
+def _document(state: "ServiceState") -> dict[str, object]:
+    since = None if state.since is None else state.since.isoformat()
+    return {
+        "installed": state.installed,
+        "enabled": state.enabled,
+        "running": state.running,
+        "since": since,
+        "path": state.path,
+        "kind": state.kind,
+    }
+
+
+def _sentence(state: "ServiceState") -> str:
+    from callrail_relay.cli.render import local
+
+    if not state.installed:
+        return "The service isn't installed. Install it with `callrail-relay service install`."
+    if not state.running:
+        return (
+            f"The service is installed, but not running ({state.path}). See why with `callrail-relay service "
+            "logs`, then run `callrail-relay service restart`."
+        )
+    since = "" if state.since is None else f" since {local(state.since)}"
+    later = "" if state.enabled else " It doesn't start by itself: run `callrail-relay service install`."
+    return f"The service is running{since} ({state.path}).{later}"
+
+
+@app.command("logs")
+@command
+async def logs(
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="How many lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
+    system: System = False,
+    config: Config = None,  # noqa: ARG001 - every command takes it
+    as_json: Json = False,
+) -> None:
+    """
+    Show the log of the service.
+
+    Example:
+    $ callrail-relay service logs
+    $ callrail-relay service logs --follow
+    """
+    from callrail_relay.bootstrap import service_setup
+
+    if follow and as_json:
+        raise UsageError("--follow has no end, so it can't be one JSON document; leave out --json.")
+    manager = service_setup.find_manager(service_setup.find_kind(system=system or None))
+    if as_json:
+        print_json(manager.logs(lines))
+        return
+    for line in manager.follow(lines) if follow else manager.logs(lines):
+        echo(line)
+
+
+@app.command("restart")
+@command
+async def restart(system: System = False, config: Config = None, as_json: Json = False) -> None:
+    """
+    Restart the service, such as after a change of the settings.
+
+    Example:
+    $ callrail-relay service restart
+    """
+    from callrail_relay.bootstrap import service_setup
+
+    kind = service_setup.find_kind(system=system or None)
+    if not service_setup.read_state(kind, None).installed:
+        raise NotFound("The service isn't installed. Install it with `callrail-relay service install`.")
+    state, fault = await service_setup.restart(kind, config)
+    if fault is not None:
+        raise Unavailable(
+            f"The service was started again. {fault} See why with `callrail-relay service logs`."
+        )
+    show(_document(state), "The service runs and answers.", as_json=as_json)
+
+
+async def offer(config: Path | None) -> None:
+    """Ask a person who has just set up the relay whether to install the service, if it can be."""
+    from callrail_relay.bootstrap import service_setup
+
+    try:
+        kind = service_setup.find_kind(system=False)
+        manager = service_setup.find_manager(kind)
+        manager.require()
+    except Unavailable:
+        return
+    if manager.state().installed or not confirmed(
+        "Start the relay with this computer, as a service?", yes=False
+    ):
+        return
+    try:
+        installed = await install_service(kind, config, yes=False)
+    except RelayError as error:  # the relay itself is set up
+        complain(str(error))
+    else:
+        say(installed.fault or "The service runs and answers.")
