@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from callrail_relay.bootstrap.context import AppContext, listener_url
+from callrail_relay.bootstrap.context import AppContext, listener_url, load_context
 from callrail_relay.bootstrap.wiring import open_callrail, open_relay
 from callrail_relay.callrail.webhooks import read_text, verify
 from callrail_relay.config.secrets import Found, SecretName
@@ -32,6 +32,20 @@ async def read_hook_tokens(context: AppContext) -> Sequence[HookToken]:
         former = None
     known = [] if current is None else [HookToken(value=current.secret.reveal())]
     return known if former is None else [*known, *tokens.read_former(former.secret.reveal())]
+
+
+async def wait_for_keyring() -> None:
+    """Give the OS keyring two minutes to open: a person may have signed in a moment ago."""
+    for _ in range(24):
+        try:
+            context = load_context(None)
+            await context.secrets.find(SecretName.API_KEY)
+        except SecretError:
+            await context.clock.sleep(5)
+        except SettingsError:  # `serve` will tell
+            return
+        else:
+            return
 
 
 async def require_hook_token(context: AppContext) -> HookToken:

@@ -301,7 +301,7 @@ async def _require_free(context: AppContext) -> None:
         raise Unavailable(
             f"The relay is already running{process}, and not as a service. Stop it, then run this again."
         )
-    if context.settings.server.port and await _answers(context):
+    if context.settings.server.port and await _health(context) is not None:
         raise Unavailable(
             f"Port {context.settings.server.port} is in use. Stop that program, or change server.port."
         )
@@ -312,16 +312,17 @@ def _server(context: AppContext) -> Any:  # noqa: ANN401 - a Node
     return None if file is None else StoreLock(file).server()
 
 
-async def _answers(context: AppContext) -> bool:
-    """Whether anything speaks HTTP where the webhook is."""
+async def _health(context: AppContext) -> int | None:
+    """The status of `/healthz`: 0 if something listens that does not answer, None if nothing listens."""
     import httpx  # noqa: PLC0415 - heavy
 
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            await client.get(f"{listener_url(context.settings.server)}/healthz")
-    except httpx.RequestError as error:
-        return not isinstance(error, httpx.ConnectError)
-    return True
+            return (await client.get(f"{listener_url(context.settings.server)}/healthz")).status_code
+    except httpx.ConnectError:
+        return None
+    except httpx.RequestError:
+        return 0
 
 
 async def _why_silent(context: AppContext, manager: Manager) -> str | None:
@@ -329,7 +330,7 @@ async def _why_silent(context: AppContext, manager: Manager) -> str | None:
     port, clock = context.settings.server.port, context.clock
     began = clock.monotonic()
     while (passed := clock.monotonic() - began) < ANSWERS_WITHIN:
-        if (not port or await _answers(context)) and manager.state().running:
+        if (not port or await _health(context) in (200, 503)) and manager.state().running:
             return None
         if passed > MUST_RUN_WITHIN and not manager.state().running:
             return "It was started and has ended."
@@ -387,8 +388,8 @@ def require_program_for_all() -> None:
         inside = any(path.is_relative_to(place) for place in hidden if place != Path("/"))
         if inside or not all(_open_to_all(one) for one in (path, *path.parents)):
             raise Unavailable(
-                f"The system service has a user of its own, which can't use {path}. Install the program where "
-                "every user can run it, such as in /opt/callrail-relay, and run it from there."
+                f"The system service has a user of its own, which can't use {path}. Install the program "
+                "where every user can run it, such as in /opt/callrail-relay, and use that one."
             )
 
 
@@ -408,7 +409,12 @@ def _move_to_system(context: AppContext, needs: Needs) -> tuple[AppContext, list
     if file is not None and "url" in context.settings.database.model_fields_set:
         # It comes to the data directory, which is the default.
         settings["database"] = {**settings.get("database", {}), "url": None}
-    with _stopped(file):
+    store, moved = (None, None) if file is None else (file.resolve(), (system_data() / "relay.db").resolve())
+    if store == moved or not (store and store.exists()):
+        store = None
+    elif moved and moved.exists():
+        raise NotAllowed(f"There is a store in {store}, and one in {moved} already. Remove one of them.")
+    with _stopped(store):
         private_directory(target.parent)
         if context.config_path != target:
             write_privately(target, read_text(context.config_path) or "")
@@ -418,7 +424,8 @@ def _move_to_system(context: AppContext, needs: Needs) -> tuple[AppContext, list
         for name, value in needs.secrets.items():
             write_privately(target.parent / str(name.credential), value)
             wrote.append(f"The {name.words} is in {target.parent / str(name.credential)}.")
-        if file is not None and _move_store(file, system_data()):
+        if store:
+            _move_store(store, system_data())
             wrote.append(f"The data is in {system_data()}.")
     os.environ.update(system_variables())
     return load_context(target), wrote
@@ -427,7 +434,7 @@ def _move_to_system(context: AppContext, needs: Needs) -> tuple[AppContext, list
 @contextmanager
 def _stopped(store: Path | None) -> Iterator[None]:
     """Keep every relay from a store. Raises NotAllowed if one works on it."""
-    if store is None or not store.exists():
+    if store is None:
         yield
         return
     lock = StoreLock(store)
@@ -443,32 +450,20 @@ def _stopped(store: Path | None) -> Iterator[None]:
         lock.release()
 
 
-def _move_store(store: Path, target: Path) -> bool:
+def _move_store(store: Path, target: Path) -> None:
     """Move a store's files; whatever happens, the new one is whole before the old one goes."""
-    folder, moved = store.resolve().parent, target / "relay.db"
-    if not store.exists() or moved.resolve() == store.resolve():
-        private_directory(target)
-        return False
-    if moved.exists():
-        raise NotAllowed(
-            f"There is a store in {target} already, and another one in {folder}. Remove one of them."
-        )
+    folder, moved = store.parent, target / "relay.db"
     private_directory(target)
-    beside = [
-        path
-        for path in sorted(folder.glob(f"{store.name}-*"))
-        if not path.name.endswith(("-serve.lock", "-serve.json"))
-    ]
-    more = [*folder.glob("node-*.id"), *folder.glob("dashboard.key")]
     for old in target.glob("relay.db-*"):
         old.unlink()
-    for path in (*beside, *more):
+    beside = [path for end in ("-wal", "-journal") if (path := Path(f"{store}{end}")).exists()]
+    beside += [*folder.glob("node-*.id"), *folder.glob("dashboard.key")]
+    for path in beside:
         shutil.copy2(path, target / path.name.replace(store.name, moved.name, 1))
     whole = target / "relay.db.new"
     shutil.copy2(store, whole)
     with whole.open("rb+") as file:
         os.fsync(file.fileno())
     whole.rename(moved)
-    for path in (store, *beside, *more):
-        path.unlink()
-    return True
+    for path in (store, *beside, Path(f"{store}-shm")):
+        path.unlink(missing_ok=True)

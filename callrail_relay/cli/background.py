@@ -7,6 +7,7 @@ at no exit code, so there a second process starts ``serve`` again if it should b
 """
 
 import argparse
+import asyncio
 import os
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _keep_running(log: Path) -> int:
-    """Run ``serve`` in a child until that ends by itself; the child also ends with the pipe to this process."""
+    """Run ``serve`` in a child until that ends by itself; it also ends when its pipe to this process does."""
     command = [sys.executable, "-P", "-m", "callrail_relay.cli.background", "--child", "--log", str(log)]
     clock, wait = SystemClock(), FIRST_PAUSE
     while True:
@@ -76,10 +77,12 @@ def _stop_with_parent(descriptor: int) -> None:
 
 def _serve(log: Path) -> int:
     from callrail_relay.bootstrap.context import open_missing_streams
+    from callrail_relay.bootstrap.credentials import wait_for_keyring
     from callrail_relay.cli import commands
 
     sys.stdin = sys.stdout = sys.stderr = None  # as in a program without a console
     open_missing_streams(log)
+    asyncio.run(wait_for_keyring())
     sys.argv[1:] = ["serve"]
     try:
         commands.main()

@@ -235,8 +235,17 @@ async def logs(
     if as_json:
         print_json(manager.logs(lines))
         return
-    for line in manager.follow(lines) if follow else manager.logs(lines):
+    if follow:
+        for line in manager.follow(lines):
+            echo(line)
+        return
+    found = manager.logs(lines)
+    for line in found:
         echo(line)
+    if lines and not found:
+        say(
+            "No lines were found. On Linux, only root and the group systemd-journal may be able to read them."
+        )
 
 
 @app.command("restart")

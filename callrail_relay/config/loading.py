@@ -105,7 +105,7 @@ def read_text(path: Path) -> str | None:
             f"The settings file {path} is not UTF-8 text (byte {error.start + 1}). Save it again as UTF-8."
         ) from error
     except OSError as error:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - Path's own raises for a closed directory
             raise SettingsError(f"{path} is a directory. Name the settings file in it.") from error
         raise SettingsError(
             f"The settings file {path} cannot be read: {error.strerror}. "

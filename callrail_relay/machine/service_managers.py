@@ -11,12 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from callrail_relay.clock import pause
 from callrail_relay.errors import Unavailable
 from callrail_relay.machine.service_units import NAME, STOP_WITHIN, Kind
-from callrail_relay.replacing import replace
 
 _TASK_RUNNING = "267009"  # SCHED_S_TASK_RUNNING as "Last Result"; the words beside it are translated
 _LINGER = "# `callrail-relay service` enabled lingering for this user.\n"
@@ -35,29 +33,6 @@ class ServiceState:
     kind: Kind
 
 
-class Manager(Protocol):
-    """One service of one system. Everything but ``state`` raises Unavailable."""
-
-    def require(self) -> None:
-        """Raise unless a service can be installed here."""
-
-    def install(self, text: str) -> str | None:
-        """Install or replace the service and start it, or leave nothing behind; returns a warning."""
-
-    def uninstall(self) -> None:
-        """Stop the service and take it away."""
-
-    def restart(self) -> None: ...
-
-    def state(self) -> ServiceState: ...
-
-    def logs(self, lines: int) -> list[str]:
-        """The newest lines of the log."""
-
-    def follow(self, lines: int) -> Iterator[str]:
-        """The newest lines, and those that come; forever."""
-
-
 def run(*command: str, fails: bool = True, environment: dict[str, str] | None = None) -> str | None:
     """What *command* prints. If it fails: Unavailable with its words, or None if it may."""
     try:
@@ -72,7 +47,7 @@ def run(*command: str, fails: bool = True, environment: dict[str, str] | None = 
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        words, code = f"{type(error).__name__}", 1
+        words, code = type(error).__name__, 1
     else:
         words, code = " ".join((done.stderr.strip() or done.stdout.strip()).split()), done.returncode
         if code == 0:
@@ -119,6 +94,8 @@ class Systemd:
                 "systemd does not run this computer. Have what starts programs here, such as your container "
                 "engine, run `callrail-relay serve`."
             )
+        if os.getuid() == 0:
+            return "root has no systemd session. Use --system, or run this without sudo."
         return (
             f"The user {_user()} has no systemd session. Run `sudo loginctl enable-linger {_user()}` and "
             "then this again, or, as root, `callrail-relay service install --system`."
@@ -240,16 +217,17 @@ class LogFileReader:
             raise Unavailable(f"The log {self._log} can't be read: {error.strerror}.") from error
 
     def follow(self, lines: int) -> Iterator[str]:
-        yield from self.logs(lines)
-        place, rest = self._log.stat().st_size if self._log.exists() else 0, ""
+        place, rest, first = 0, "", True
         while True:
+            whole: list[str] = []
             with suppress(OSError), self._log.open(encoding="utf-8", errors="replace") as file:
                 if file.seek(0, os.SEEK_END) < place:  # a new file took its place
                     place = 0
                 file.seek(place)
                 *whole, rest = (rest + file.read()).split("\n")
                 place = file.tell()
-                yield from whole
+            yield from whole[len(whole) - lines if first and len(whole) > lines else 0 :]
+            first = False
             pause(0.5)
 
     def remove_logs(self) -> None:
@@ -276,7 +254,7 @@ class Launchd(LogFileReader):
                 "this again."
             )
 
-    def install(self, text: str) -> None:
+    def install(self, text: str) -> str | None:
         former = _read(self.path)
         self._unload()
         _write(self.path, text)
@@ -285,12 +263,13 @@ class Launchd(LogFileReader):
             # What was just unloaded may still be stopping.
             for _ in range(20):
                 if run("launchctl", "bootstrap", self._domain, str(self.path), fails=False) is not None:
-                    return
+                    return None
                 pause(0.5)
             run("launchctl", "bootstrap", self._domain, str(self.path))
         except Unavailable:
             _write(self.path, former) if former else self.path.unlink(missing_ok=True)
             raise
+        return None
 
     def uninstall(self) -> None:
         self._unload()
@@ -325,7 +304,7 @@ class TaskScheduler(LogFileReader):
     def require(self) -> None:
         run("schtasks", "/Query", "/FO", "CSV", "/NH")
 
-    def install(self, text: str) -> None:
+    def install(self, text: str) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, f"{NAME}.xml")
             file.write_text(text.replace("UTF-8", "UTF-16", 1), encoding="utf-16")
@@ -336,6 +315,7 @@ class TaskScheduler(LogFileReader):
         except Unavailable:
             run("schtasks", "/Delete", "/TN", NAME, "/F", fails=False)
             raise
+        return None
 
     def uninstall(self) -> None:
         self._end()
@@ -381,16 +361,17 @@ def _read(path: Path) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put *text* at *path*, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.chmod(0o644)
-        replace(temporary, path)
+        path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise Unavailable(
-            f"{path} can't be written ({error.strerror}); nothing was installed. Make its directory writable."
+            f"{path} can't be written ({error.strerror}); no service was installed. Make its folder writable."
         ) from error
+
+
+Manager = Systemd | Launchd | TaskScheduler
+"""
+``require`` raises unless a service can be installed here. ``install`` starts it, or leaves nothing behind,
+and returns a warning. ``follow`` gives the newest lines of the log, and then those that come.
+"""
