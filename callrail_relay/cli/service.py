@@ -105,7 +105,7 @@ async def install_service(kind: "Kind", config: Path | None, *, yes: bool) -> "I
 
 
 def _ask(needs: "Needs", *, yes: bool) -> None:
-    """Name what has to be stored, and have it allowed. Ends with 2 if it isn't."""
+    """Name what has to be stored, and have it allowed; else the command ends."""
     for line in needs.lost:
         say(f"Warning: {line}")
     questions = []
@@ -117,7 +117,8 @@ def _ask(needs: "Needs", *, yes: bool) -> None:
         questions.append("Move that to a private file, so that the service can start without you?")
     for question in questions:
         if not confirmed(question, yes=yes):
-            raise UsageError("Nothing was installed, because the service could not start without that.")
+            say("Nothing was installed, because the service could not start without that.")
+            raise typer.Exit
 
 
 @app.command("uninstall")
@@ -145,7 +146,7 @@ async def uninstall(
         raise NotFound("There is no service to remove.")
     more = f" and {service_setup.system_config().parent}" if kind == "systemd-system" else ""
     if not confirmed(f"Stop the relay, and remove {state.path}{more}?", yes=yes):
-        raise UsageError("The service is as it was.")
+        return
     removed = service_setup.uninstall(kind)
     if as_json:
         print_json({"removed": removed})

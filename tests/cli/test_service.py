@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from callrail_relay.bootstrap import service_setup
-from callrail_relay.cli import app
+from callrail_relay.cli import app, console
+from callrail_relay.cli.service import offer
 from tests.cli.test_background import SETTINGS, free_port
 from tests.config.test_places import mode
 from tests.config.test_secrets import MemoryKeyring
@@ -424,3 +426,26 @@ def test_restart_wants_good_settings(
     assert (4, 3) == (missing.exit_code, refused.exit_code)
     assert not any(" restart " in call for call in programs.calls[calls:])
     config.write_text(good, "utf-8")
+
+
+# The wizard
+
+
+def test_wizard_offers_the_service_once(
+    programs: ServicePrograms, unit: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a service can be installed, and isn't yet."""
+    asked: list[str] = []
+    monkeypatch.setattr(console, "has_terminal", lambda: True)
+    monkeypatch.setattr(console, "ask", lambda question: asked.append(question) or "y")
+    programs.answer("--property=Version", "Failed to connect to bus", code=1)
+    asyncio.run(offer(None))
+    assert [] == asked
+
+    programs.answer("--property=Version", "252\n")
+    programs.run_unit(unit)
+    asyncio.run(offer(None))
+    asyncio.run(offer(None))
+
+    assert ["Start the relay with this computer? [y/N]"] == asked
+    assert unit.exists()
