@@ -335,13 +335,13 @@ class TaskScheduler(LogFileReader):
             pause(0.5)  # while it runs, a start is ignored
 
     def state(self) -> ServiceState:
-        xml = run("schtasks", "/Query", "/TN", NAME, "/XML", fails=False)
+        xml = run("schtasks", "/Query", "/TN", NAME, "/XML", fails=False) or ""
         rows = run("schtasks", "/Query", "/TN", NAME, "/V", "/FO", "CSV", "/NH", fails=False) or ""
         row: Sequence[str] = next((row for row in csv.reader(rows.splitlines()) if len(row) > 6), [""] * 7)
-        disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml or "", re.DOTALL)
+        disabled = re.search(r"<Settings>.*<Enabled>false</Enabled>.*</Settings>", xml, re.DOTALL)
         return ServiceState(
-            installed=xml is not None,
-            enabled=xml is not None and not disabled,
+            installed="<Task" in xml,
+            enabled="<Task" in xml and not disabled,
             running=row[6] == _TASK_RUNNING or row[3] == "Running",
             since=None,
             path=self.path,

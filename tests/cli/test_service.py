@@ -2,9 +2,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import keyring
@@ -14,6 +17,7 @@ from typer.testing import CliRunner, Result
 from callrail_relay.bootstrap import service_setup
 from callrail_relay.cli import app, console
 from callrail_relay.cli.service import offer
+from callrail_relay.outbox.presence import StoreLock
 from tests.cli.test_background import SETTINGS, free_port
 from tests.config.test_places import mode
 from tests.config.test_secrets import MemoryKeyring
@@ -62,6 +66,25 @@ def secrets(config: Path) -> Path:
     secrets.write_text(f'api-key = "{KEY}"\nhook-token = "{TOKEN}"\n', "utf-8")
     secrets.chmod(0o600)
     return secrets
+
+
+@pytest.fixture
+def data() -> Path:
+    """The directory for the data."""
+    data = Path(os.environ["CALLRAIL_RELAY_DATA"])
+    data.mkdir()
+    return data
+
+
+@contextmanager
+def held(store: Path) -> Iterator[None]:
+    """A store as a running ``serve`` holds it."""
+    lock = StoreLock(store)
+    lock.take("serve", datetime(2026, 11, 29, 9, 14, tzinfo=UTC))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @pytest.fixture
@@ -236,37 +259,38 @@ def test_keyring_that_is_closed_until_someone_signs_in_is_left(
     programs: ServicePrograms, unit: Path, config: Path, memory: MemoryKeyring
 ) -> None:
     """Its secrets move to the private file, after a question."""
-    programs.run_unit(unit)
+    programs.answer("show callrail-relay", "ActiveState=failed\n")
     memory.entries["callrail-relay", "api-key"] = KEY
     memory.entries["callrail-relay", "hook-token"] = TOKEN
 
     unanswered, done = service("install"), service("install", "--yes")
 
-    assert (2, 0) == (unanswered.exit_code, done.exit_code), done.stderr
+    assert (2, True) == (unanswered.exit_code, unit.exists()), done.stderr
     assert "CallRail API key, webhook secret" in unanswered.stderr
     assert {} == memory.entries
     assert KEY == tomllib.loads(config.with_name("secrets.toml").read_text("utf-8"))["api-key"]
 
 
-def test_port_of_another_program_is_told_first(
-    programs: ServicePrograms, unit: Path, config: Path, secrets: Path
-) -> None:
-    """The stand-in runs the relay, and this unit is not there."""
-    programs.run_unit(unit)
-    assert 0 == service("install").exit_code
-    unit.unlink()
+@pytest.mark.usefixtures("secrets")
+def test_relay_that_is_no_service_is_told_first(programs: ServicePrograms, unit: Path, data: Path) -> None:
+    """And what else is at its port."""
+    programs.answer("show callrail-relay", "ActiveState=inactive\n")
+    with held(data / "relay.db"):
+        running = service("install")
+    port = tomllib.loads(Path(os.environ["CALLRAIL_RELAY_CONFIG"]).read_text("utf-8"))["server"]["port"]
+    with socket.create_server(("127.0.0.1", port)):
+        taken = service("install")
 
-    done = service("install")
-
-    assert 8 == done.exit_code
-    assert "The relay is already running" in done.stderr
+    assert (8, 8) == (running.exit_code, taken.exit_code)
+    assert "The relay is already running (process" in running.stderr
+    assert f"Port {port} is in use" in taken.stderr
     assert not unit.exists()
 
 
 def test_password_of_a_proxy_is_not_taken_along(
     programs: ServicePrograms, unit: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs.run_unit(unit)
+    programs.answer("show callrail-relay", "ActiveState=failed\n")
     monkeypatch.setenv("HTTPS_PROXY", "http://dana:password@proxy.example.com:3128")
 
     done = service("install")
@@ -351,20 +375,15 @@ def test_store_is_never_put_over_another(root: Path, secrets: Path, tmp_path: Pa
     assert not (root / "etc").exists()
 
 
-def test_store_of_a_running_relay_is_not_moved(
-    programs: ServicePrograms, root: Path, unit: Path, secrets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs.run_unit(unit)
-    assert 0 == service("install").exit_code
-    unit.unlink()
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(service_setup, "require_program_for_all", lambda: None)
-    programs.answer("show callrail-relay", "ActiveState=active\n")
+@pytest.mark.usefixtures("system", "secrets")
+def test_store_of_a_running_relay_is_not_moved(root: Path, data: Path) -> None:
+    assert 0 == CliRunner().invoke(app, ["pause"]).exit_code
 
-    done = service("install", "--system")
+    with held(data / "relay.db"):
+        done = service("install", "--system")
 
-    assert done.exit_code in (4, 8)
-    assert "is running" in done.stderr or "already running" in done.stderr
+    assert 8 == done.exit_code
+    assert "The relay is already running (process" in done.stderr
     assert not (root / "var").exists()
 
 
@@ -415,17 +434,12 @@ def test_restart_wants_good_settings(
 ) -> None:
     """A relay that runs is not ended for settings it could not start with."""
     missing = service("restart")
-    programs.run_unit(unit)
-    assert 0 == service("install").exit_code
-    good = config.read_text("utf-8")
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Unit]\n", "utf-8")
     config.write_text("[colours]\n", "utf-8")
-    calls = len(programs.calls)
 
-    refused = service("restart")
-
-    assert (4, 3) == (missing.exit_code, refused.exit_code)
-    assert not any(" restart " in call for call in programs.calls[calls:])
-    config.write_text(good, "utf-8")
+    assert (4, 3) == (missing.exit_code, service("restart").exit_code)
+    assert not any(" restart " in call for call in programs.calls)
 
 
 # The wizard
@@ -443,9 +457,9 @@ def test_wizard_offers_the_service_once(
     assert [] == asked
 
     programs.answer("--property=Version", "252\n")
-    programs.run_unit(unit)
+    programs.answer("show callrail-relay", "ActiveState=failed\n")
     asyncio.run(offer(None))
     asyncio.run(offer(None))
 
-    assert ["Start the relay with this computer? [y/N]"] == asked
+    assert ["Start the relay with this computer, as a service? [y/N]"] == asked
     assert unit.exists()
