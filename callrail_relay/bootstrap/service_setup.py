@@ -41,6 +41,11 @@ ROOT = Path("/")
 ANSWERS_WITHIN, MUST_RUN_WITHIN = 30.0, 6.0
 """Seconds for a new service to answer, and to be running at all."""
 
+_KINDS = {
+    "linux": (Kind.SYSTEMD, Kind.SYSTEMD_SYSTEM),
+    "darwin": (Kind.LAUNCHD,),
+    "win32": (Kind.WINDOWS,),
+}
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _CONNECTION = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _HIDDEN_PLACES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - not written to
@@ -78,8 +83,8 @@ def find_kind(*, system: bool | None, name: str | None = None) -> Kind:
         return Kind.SYSTEMD_SYSTEM if system else Kind.SYSTEMD
     if system:
         raise UsageError("--system is for Linux only; leave it out.")
-    if sys.platform in ("darwin", "win32"):
-        return Kind.LAUNCHD if sys.platform == "darwin" else Kind.WINDOWS
+    if sys.platform in _KINDS:
+        return _KINDS[sys.platform][0]
     raise Unavailable(
         "This computer has no systemd, launchd or Task Scheduler. Have it run `callrail-relay serve` in its "
         "own way."
@@ -101,6 +106,7 @@ def make_plan(kind: Kind, config: Path | None, *, credentials: tuple[str, ...] |
     script = here.with_name(f"callrail-relay{'.exe' if os.name == 'nt' else ''}")
     windowless = here.with_name("pythonw.exe")
     takes_windowless = kind is Kind.WINDOWS and (os.name != "nt" or windowless.exists())
+    is_ours = kind in _KINDS.get(sys.platform, ())
     domain = os.environ.get("USERDOMAIN")
     return ServicePlan(
         program=(str(script),) if script.exists() else (str(here), "-P", "-m", "callrail_relay"),
@@ -111,7 +117,7 @@ def make_plan(kind: Kind, config: Path | None, *, credentials: tuple[str, ...] |
         user=f"{domain}\\{getpass.getuser()}" if domain else getpass.getuser(),
         at_start=starts_without_login(kind),
         credentials=_credentials() if credentials is None else credentials,
-        environment={name: value for name, value in _connection() if "@" not in value},
+        environment={name: value for name, value in _connection() if is_ours and "@" not in value},
     )
 
 

@@ -154,7 +154,7 @@ def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str
     try:
         # Typer prints the end of its question on standard output, which may be a file or a pipe.
         aside = contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(sys.stderr)
-        with _interruptible(), aside:
+        with interruptible(), aside:
             answer = typer.prompt(
                 printable(question), default=default, show_default=False, hide_input=hidden, err=True
             )
@@ -176,7 +176,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """End the question at Ctrl-C; asyncio's handler would leave the command waiting for an answer."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -13,6 +13,7 @@ from callrail_relay.cli.console import (
     complain,
     confirmed,
     echo,
+    interruptible,
     print_json,
     say,
     show,
@@ -237,8 +238,9 @@ async def logs(
         print_json(manager.logs(lines))
         return
     if follow:
-        for line in manager.follow(lines):
-            echo(line)
+        with interruptible():
+            for line in manager.follow(lines):
+                echo(line)
         return
     found = manager.logs(lines)
     for line in found:

@@ -193,9 +193,7 @@ class Systemd:
 
     def _run(self, *words: str, fails: bool = True) -> str | None:
         environment = {"TZ": "UTC"}  # for the time in `state`
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        if not self._system and not (runtime and Path(runtime).exists()):
-            # Not set after `su` and `sudo -u`, though the user's systemd may well run.
+        if not self._system and _lacks_runtime_directory():
             environment["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
         scope = () if self._system else ("--user",)
         return run("systemctl", *scope, *words, fails=fails, environment=environment)
@@ -347,6 +345,15 @@ class TaskScheduler(LogFileReader):
             path=self.path,
             kind=Kind.WINDOWS,
         )
+
+
+def _lacks_runtime_directory() -> bool:
+    """Whether the variable is missing or another user's, as after `su`, though the user's systemd may run."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    try:
+        return not runtime or Path(runtime).stat().st_uid != os.getuid()
+    except OSError:
+        return False
 
 
 def _user() -> str:

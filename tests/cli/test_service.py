@@ -450,8 +450,13 @@ def test_wizard_offers_the_service_once(
 ) -> None:
     """Where a service can be installed, and isn't yet."""
     asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "y"
+
     monkeypatch.setattr(console, "has_terminal", lambda: True)
-    monkeypatch.setattr(console, "ask", lambda question: asked.append(question) or "y")
+    monkeypatch.setattr(console, "ask", ask)
     programs.answer("--property=Version", "Failed to connect to bus", code=1)
     asyncio.run(offer(None))
     assert [] == asked

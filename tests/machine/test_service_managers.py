@@ -340,3 +340,30 @@ def test_log_is_followed_into_the_next_file(tasks: TaskScheduler, tmp_path: Path
     seen += itertools.islice(following, 1)
 
     assert ["two", "three", "four"] == seen
+
+
+@pytest.mark.parametrize(
+    ("runtime", "is_set"), [(None, True), ("/", True), ("own", False), ("missing", False)]
+)
+def test_session_is_found_after_su(
+    runtime: str | None,
+    *,
+    is_set: bool,
+    programs: ServicePrograms,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`su` and `sudo -u` unset the variable, or leave that of another user."""
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: 4711 if runtime == "/" else own)
+    (tmp_path / "own").mkdir()
+    if runtime is None:
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+    else:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / runtime))
+    seen = tmp_path / "seen"
+    (tmp_path / "programs" / "systemctl").write_text(f'#!/bin/sh\necho "$XDG_RUNTIME_DIR" > {seen}\n')
+
+    Systemd(Kind.SYSTEMD).require()
+
+    assert is_set == (f"/run/user/{os.getuid()}\n" == seen.read_text("utf-8"))
