@@ -16,7 +16,15 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.account import Limits
 from callrail_relay.domain.guards import GuardPolicy, Verdict, similarity_words
 from callrail_relay.domain.message import Message, Reason, Segment, Source, Status
-from callrail_relay.domain.payload import Entry, Payload, Unreadable, from_mapping, is_storable, read_request
+from callrail_relay.domain.payload import (
+    Entry,
+    Payload,
+    Unreadable,
+    as_json,
+    is_storable,
+    read_request,
+    to_entry,
+)
 from callrail_relay.domain.phone import BadPhone, normalise
 from callrail_relay.domain.routing import Route, Routes
 from callrail_relay.domain.saved import read_saved
@@ -100,7 +108,7 @@ def map_payload(fields: Mapping[str, object], *, routes: Routes | Route) -> Mapp
     """
     table = _as_table(routes)
     try:
-        return map_entry(from_mapping(fields), table)
+        return map_entry(to_entry(as_json(fields)), table)
     except Exception as error:  # noqa: BLE001 - as above
         return _failed(error)
 
