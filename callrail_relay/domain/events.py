@@ -1,7 +1,8 @@
 """
 What happened, as frozen records for a hook: any callable that takes them.
 
-No event holds the words of a text, a key or a full phone number.
+No event holds the words of a text, a key or a full phone number. A message's and an account's reasons are
+codes, and a *resource_id* is CallRail's id of a text.
 """
 
 import re
@@ -36,16 +37,12 @@ class Event:
 
 
 class SubmissionAccepted(Event, level="debug"):
-    """A request is on disk, with so many new *messages*."""
-
     submission_id: str
     source: Source
     messages: int
 
 
 class MessageAccepted(Event, level="debug"):
-    """A message is on disk; *reasons* are codes."""
-
     message_id: str
     submission_id: str
     status: Status
@@ -72,22 +69,16 @@ class PublicAddressChecked(Event):
 
 
 class RepeatReceived(Event):
-    """A sender repeated a request under the key of the first one, which is on disk."""
-
     submission_id: str
 
 
-class AttemptStarted(Event, level="debug"):
-    """A segment is recorded as being sent. Only now it goes out."""
-
+class AttemptStarted(Event, level="debug"):  # on disk; only now the request goes out
     message_id: str
     account_id: str
     position: int
 
 
 class AttemptFinished(Event):
-    """An attempt has its outcome, and its message the status that follows."""
-
     message_id: str
     account_id: str
     position: int
@@ -104,16 +95,12 @@ class LateResult(Event, level="warning"):
 
 
 class OutcomeFound(Event):
-    """A check with CallRail, or a late answer, settled an unknown outcome."""
-
     message_id: str
     status: Status
     detail: str
 
 
 class LookupFailed(Event, level="warning"):
-    """CallRail's conversation could not be read; it is tried again later."""
-
     message_id: str
     reason: str
 
@@ -125,44 +112,32 @@ class SentTwice(Event, level="error"):
 
 
 class MessageHeld(Event, level="warning"):
-    """A message that was queued is held; *reasons* are the codes."""
-
     message_id: str
     reasons: tuple[str, ...]
 
 
 class AccountPaused(Event, level="error"):
-    """Nothing more is sent from this account until it is resumed; *reason* is a code."""
-
     account_id: str
     reason: str
 
 
 class AccountWaits(Event, level="warning"):
-    """Nothing is sent from this account before *until*; *reason* is a code."""
-
     account_id: str
     until: datetime
     reason: str
 
 
 class AlertTold(Event):
-    """The owner got an alert; *failed_channels* did not take it, and others did."""
-
     alert: str
-    failed_channels: tuple[str, ...] = ()
+    failed_channels: tuple[str, ...] = ()  # did not take it; others did
 
 
 class AlertFailed(Event, level="error"):
-    """No channel took an alert; it is tried again after *retry_in*."""
-
     reason: str
     retry_in: timedelta
 
 
 class ReplyReceived(Event):
-    """A person wrote to one of our numbers; *resource_id* is CallRail's id of the text."""
-
     resource_id: str
     account_id: str | None
 
@@ -200,24 +175,18 @@ class ReplyForwarded(Event):
 
 
 class ForwardFailed(Event, level="error"):
-    """These channels didn't take a reply; without *retry_at* it is given up."""
-
     resource_id: str
     channels: tuple[str, ...]
     tries: int
-    retry_at: datetime | None
+    retry_at: datetime | None  # None if it is given up
 
 
 class RepliesNotRead(Event, level="warning"):
-    """CallRail's conversations could not be read for replies; the next look covers the time of this one."""
-
     account_id: str
     reason: str
 
 
 class SendingUnpolled(Event, level="warning"):
-    """Texts of an account are sent, though its replies could not be read first."""
-
     account_id: str
 
 
@@ -249,16 +218,12 @@ class WebhookNotUnderstood(Event, level="error"):
 
 
 class StoreFailed(Event, level="error"):
-    """The store could not be read or written; delivery goes on after *retry_in*."""
-
     reason: str
     retry_in: timedelta
 
 
 class ProgramFailed(Event, level="error"):
-    """A fault of the program itself; it goes on after *retry_in*, and *reason* names the kind of fault."""
-
-    reason: str
+    reason: str  # the kind of fault
     retry_in: timedelta
 
 

@@ -36,11 +36,7 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4`", "'
 
 @lru_cache(maxsize=4096)
 def similarity_words(text: str, name: str | None = None) -> frozenset[str] | None:
-    """
-    Return the words of *text* that count in a comparison; None if there are too few to judge.
-
-    Words with digits, links, street addresses, and the parts of the recipient's *name* don't count.
-    """
+    """Return the words of *text* that count in a comparison, without *name*; None if too few to judge."""
     plain = _plain(text)
     words = frozenset(_WORD.findall(_ADDRESS.sub(" ", _LINK.sub(" ", plain))))
     if name:
@@ -151,23 +147,23 @@ def judge(
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
-    verdict = verdict.joined(policy.opt_out, opt_out(opted_out=around.opted_out))
-    if around.possible_opt_out is not None and not around.opted_out:
+    if around.opted_out:
+        verdict = verdict.joined(policy.opt_out, Reason("opt_out"))
+    elif around.possible_opt_out is not None:
         # Approving a text settles the reply that it showed: one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
-    if verdict.holds or around.recipient is None or "quiet_hours" in approved:
+    if (
+        verdict.holds
+        or around.recipient is None
+        or "quiet_hours" in approved
+        or policy.quiet_hours is Mode.OFF
+    ):
         return verdict
-    return _kept_for_the_night(policy, verdict, around.recipient, around.now)
-
-
-def _kept_for_the_night(policy: GuardPolicy, verdict: Verdict, recipient: str, now: datetime) -> Verdict:
-    if policy.quiet_hours is Mode.OFF:
-        return verdict
-    start, end = policy.quiet_start, policy.quiet_end
-    until = quiet_until(recipient, now, start=start, end=end, zone=policy.quiet_zone)
+    start, end, zone = policy.quiet_start, policy.quiet_end, policy.quiet_zone
+    until = quiet_until(around.recipient, around.now, start=start, end=end, zone=zone)
     if until is None:
         return verdict
-    verdict = verdict.joined(policy.quiet_hours, quiet_hours(until))
+    verdict = verdict.joined(policy.quiet_hours, Reason("quiet_hours", {"until": instant(until)}))
     return replace(verdict, release_at=until if verdict.holds else None)
 
 
@@ -181,11 +177,7 @@ def is_after_sleep(came: datetime, woke: datetime | None) -> bool:
 
 
 def duplicates_since(came: datetime, window: timedelta, woke: datetime | None) -> datetime:
-    """
-    Since when the same text is a duplicate of one that *came* then.
-
-    Senders repeat what a sleeping machine doesn't answer: for a while this reaches back to when it *woke*.
-    """
+    """Since when the same text is a duplicate: senders repeat what a machine that slept didn't answer."""
     since = came - window
     return min(since, woke) if woke is not None and is_after_sleep(came, woke) else since
 
@@ -194,9 +186,8 @@ def duplicate(earlier_id: str | None, window: timedelta, *, after_sleep: bool = 
     """*earlier_id* is the same text to the same person, within *window* or *after_sleep*, if there is one."""
     if earlier_id is None:
         return None
-    if after_sleep:
-        return Reason("duplicate", {"problem": "after_sleep", "message_id": earlier_id})
-    return Reason("duplicate", {"message_id": earlier_id, "window_seconds": window.total_seconds()})
+    why = {"problem": "after_sleep"} if after_sleep else {"window_seconds": window.total_seconds()}
+    return Reason("duplicate", {"message_id": earlier_id, **why})
 
 
 def repeated(other_id: str | None) -> Reason | None:
@@ -232,24 +223,11 @@ def count_people(recipient: str, words: frozenset[str] | None, recent: Iterable[
 
 def mass_text(people: int) -> Reason | None:
     """*people* is how many got a similar text within MASS_TEXT_WINDOW, this one among them."""
-    if people < MASS_TEXT_RECIPIENTS:
-        return None
-    return Reason(
-        "mass_text", {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
-    )
-
-
-def quiet_hours(until: datetime) -> Reason:
-    """*until* is the minute, in UTC, at which the text can be sent."""
-    return Reason("quiet_hours", {"until": instant(until)})
-
-
-def opt_out(*, opted_out: bool) -> Reason | None:
-    return Reason("opt_out") if opted_out else None
+    limit = {"people": MASS_TEXT_RECIPIENTS, "window_seconds": MASS_TEXT_WINDOW.total_seconds()}
+    return Reason("mass_text", limit) if people >= MASS_TEXT_RECIPIENTS else None
 
 
 def maybe_opted_out(reply: PossibleOptOut) -> Reason:
-    """*reply* may ask for no more texts."""
     words = {"words": shortened(reply.words)} if reply.words else {}
     return Reason("maybe_opted_out", {**words, "written_at": instant(reply.written_at)})
 
@@ -261,9 +239,8 @@ def shortened(words: str, most: int = 160) -> str:
 
 
 def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -> Reason | None:
-    if waiting_since is None or now - waiting_since <= max_age:
-        return None
-    return Reason("too_old", {"max_age_seconds": max_age.total_seconds()})
+    is_too_old = waiting_since is not None and now - waiting_since > max_age
+    return Reason("too_old", {"max_age_seconds": max_age.total_seconds()}) if is_too_old else None
 
 
 def too_long(needed: int, allowed: int) -> Reason:

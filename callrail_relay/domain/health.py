@@ -167,15 +167,8 @@ class StoreStats:
 
 
 def judge(facts: Facts) -> tuple[Point, ...]:
-    """
-    Everything there is to know, the most urgent first.
-
-    WELL is among it only if a ``serve`` runs, every account can send now, nothing needs a person, and the
-    public URL, if one is set, answered.
-    """
-    points = list(_troubles(facts))
-    if facts.running:
-        points += _in_progress(facts)
+    """Everything there is to know, the most urgent first; WELL only if texts come in and can be sent now."""
+    points = [*_troubles(facts), *(_in_progress(facts) if facts.running else ())]
     if not points:
         points.append(Point(code=Code.WELL, count=facts.waiting.queued, at=facts.drains_at))
     if facts.running and facts.waiting.released_later.count:
@@ -207,22 +200,19 @@ def _troubles(facts: Facts) -> Iterator[Point]:
 def _in_progress(facts: Facts) -> Iterator[Point]:
     """What keeps messages from being sent now and ends by itself while a relay is running."""
     for standing in facts.standings:
-        if standing.account.paused_since is None:
-            yield from _of_sending(standing, facts)
+        account, contact = standing.account, facts.contacts.get(standing.account.id)
+        if account.paused_since is not None:
+            continue
+        if facts.is_unreachable(standing):
+            yield Point(code=Code.UNREACHABLE, account_id=account.id)
+        elif account.wait_until is not None:
+            until, reason = account.wait_until, account.wait_reason
+            yield Point(code=Code.WAITS, account_id=account.id, at=until, reason=reason)
+        elif contact is not None and not contact.is_recent(facts.now, _RECENT):
+            yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
+        full = Code.DAY_FULL if standing.day.free_at is not None else Code.HOUR_FULL
+        window = standing.day if full is Code.DAY_FULL else standing.hour
+        if window.free_at is not None:
+            yield Point(code=full, account_id=account.id, count=window.allowed, at=window.free_at)
     if facts.waiting.looked_up.count:
         yield Point(code=Code.LOOKED_UP, count=facts.waiting.looked_up.count)
-
-
-def _of_sending(standing: AccountStatus, facts: Facts) -> Iterator[Point]:
-    account = standing.account
-    contact = facts.contacts.get(account.id)
-    if facts.is_unreachable(standing):
-        yield Point(code=Code.UNREACHABLE, account_id=account.id)
-    elif account.wait_until is not None:
-        yield Point(code=Code.WAITS, account_id=account.id, at=account.wait_until, reason=account.wait_reason)
-    elif contact is not None and not contact.is_recent(facts.now, _RECENT):
-        yield Point(code=Code.NOT_CONNECTED, account_id=account.id)
-    for code, window in ((Code.DAY_FULL, standing.day), (Code.HOUR_FULL, standing.hour)):
-        if window.free_at is not None:
-            yield Point(code=code, account_id=account.id, count=window.allowed, at=window.free_at)
-            return

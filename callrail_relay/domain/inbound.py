@@ -28,9 +28,7 @@ class ShownNumber:
 
     def fits(self, number: str) -> bool:
         """Whether it can be *number*; one of which nothing is shown can be none in particular."""
-        if self.full is not None:
-            return number == self.full
-        return bool(self.ending) and number.endswith(self.ending)
+        return number == self.full if self.full else bool(self.ending) and number.endswith(self.ending)
 
     def excludes(self, number: str) -> bool:
         """Whether it cannot be *number*; one of which nothing is shown excludes none."""
@@ -50,9 +48,7 @@ class Ends:
     @property
     def pair(self) -> Pair | None:
         """Both numbers, if both are shown in full."""
-        if self.ours.full is None or self.person.full is None:
-            return None
-        return self.ours.full, self.person.full
+        return (self.ours.full, self.person.full) if self.ours.full and self.person.full else None
 
     def allow(self, pair: Pair) -> bool:
         """Whether the text can be between these two."""
@@ -80,18 +76,13 @@ class CallRailText:
         return Ends(ours=self.source, person=self.destination)
 
     def going(self, hint: Direction | None, tracking_numbers: Collection[str]) -> Direction:
-        """
-        Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it.
-
-        Without any of these it is taken for one from a person, so that no STOP is overlooked.
-        """
+        """Which way it went: as CallRail says, else as our *tracking_numbers* show, else as *hint* has it."""
         if self.direction is not None:
             return self.direction
-        from_us = any(self.source.fits(number) for number in tracking_numbers)
-        to_us = any(self.destination.fits(number) for number in tracking_numbers)
+        from_us, to_us = (any(map(end.fits, tracking_numbers)) for end in (self.source, self.destination))
         if from_us != to_us:
             return Direction.OUT if from_us else Direction.IN
-        return hint or Direction.IN
+        return hint or Direction.IN  # so that no STOP is overlooked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +123,6 @@ class SeenReplies:
 
 ReadText = Callable[[bytes, str | None], CallRailText | None]  # None if it has no text
 
-
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
 GIVE_UP = timedelta(days=1)  # after this a reply is not tried any more; it stays in the conversation
@@ -172,9 +162,7 @@ class Forward:
         return now + wait if now - self.received_at < GIVE_UP else None
 
 
-OVERLAP = timedelta(minutes=10)
-"""How far each poll reaches behind the last one: CallRail may show a text late."""
-
+OVERLAP = timedelta(minutes=10)  # how far a poll reaches behind the last one: CallRail may show a text late
 FIRST = timedelta(days=1)  # how far the very first poll reaches back
 LONGEST = timedelta(days=7)  # how far a poll reaches back at most, after the relay was off
 Company = tuple[str, str]  # an account and a company of it
