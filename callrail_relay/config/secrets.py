@@ -29,7 +29,7 @@ _HEADING = "Secrets of callrail-relay. Only you may read this file."
 
 
 class SecretFile:
-    """``secrets.toml``: one text per key. It is used only if no other user can read it."""
+    """``secrets.toml``: one text per key, used only if no other user can read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,8 +105,7 @@ class OsKeyring:
     """
     Entries of this program in the OS keyring, under a user name each. Raises SecretError.
 
-    Each question is asked in a daemon thread and has *timeout* seconds: a keyring may wait for a dialog that
-    no one sees, and must hold up neither the event loop nor the end of the process.
+    It may wait for a dialog that no one sees, and must hold up neither the event loop nor the process's end.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -168,11 +167,7 @@ def _words() -> str | None:
 
 
 def _may_be_there() -> bool:
-    """
-    Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so.
-
-    It reaches its own backends there by D-Bus; others come with other packages, or are named by the user.
-    """
+    """Whether it is worth asking: a Linux server has no keyring, and the library takes 10 MB to say so."""
     if sys.platform != "linux":
         return True
     bus = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "bus")
@@ -258,11 +253,7 @@ class Found:
 
 
 class Secrets:
-    """
-    The secrets that go with one settings file, and are never shared with another.
-
-    The keyring's entries carry the file's path unless it is the default one; ``secrets.toml`` is beside it.
-    """
+    """The secrets of one settings file: the keyring's entries name it, and ``secrets.toml`` is beside it."""
 
     def __init__(
         self, config_file: Path, environ: Mapping[str, str] = os.environ, keyring_timeout: float = 3.0
@@ -287,11 +278,10 @@ class Secrets:
         """
         The secret from the first place that has it, else None.
 
-        Raises SecretError for a place that can't be read and might have it, unless it is the keyring and the
-        file is in use.
+        SecretError tells of a place that can't be read and might have it, but not of the keyring if the file
+        is in use.
         """
-        found = self._from_environment(name) or self._from_credential(name)
-        if found is not None:
+        if found := self._from_environment(name) or self._from_credential(name):
             return found
         try:
             found = await self._from_keyring(name)
@@ -321,12 +311,7 @@ class Secrets:
         return found
 
     async def store(self, name: SecretName, value: str, *, use_file: bool) -> str:
-        """
-        Keep *value* in the OS keyring, or in the file; returns in words where it went.
-
-        Without a keyring, a file that is in use serves. The other of the two forgets what it held, so that an
-        old secret can't come back.
-        """
+        """Keep *value* in the OS keyring or in the file, and take it out of the other; says where it went."""
         secret = _checked(value, f"The {name.words}")
         if secret is None:
             raise SecretError(f"The {name.words} is empty. Give it again.")
@@ -397,11 +382,7 @@ def _found(raw: str | None, source: str) -> Found | None:
 
 
 def _checked(raw: str, what: str) -> Secret | None:
-    """
-    *raw* without the white space around it, None if nothing is left.
-
-    Secrets travel in headers and paths: one with a line break or not in ASCII was not copied alone, or whole.
-    """
+    """*raw* without the white space around it, None if nothing is left: it travels in headers and paths."""
     text = raw.strip()
     if not all(" " <= character <= "~" for character in text):
         raise SecretError(

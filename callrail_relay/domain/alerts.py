@@ -41,8 +41,6 @@ Parameters = Mapping[str, Any]  # JSON values; instants are in ISO format
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """When to send an alert."""
-
     budget: tuple[int, ...]  # percent of the hourly and the daily limit, rising
     waiting: timedelta  # how long a text may wait for a person
     failures: int  # how many texts within FAILURE_WINDOW are a burst
@@ -71,8 +69,6 @@ class AlertFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """Something that is wrong."""
-
     key: str  # begins with the code
     level: Level
     parameters: Parameters = field(default_factory=dict)
@@ -91,16 +87,12 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One incident before and after; None if there is none."""
-
     before: Incident | None
     after: Incident | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """One thing that can be wrong."""
-
     key: str
     wrong: bool | None  # None: an incident stays
     parameters: Parameters = field(default_factory=dict)

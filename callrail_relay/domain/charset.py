@@ -74,11 +74,7 @@ def label(content_type: str | None) -> str | None:
 
 
 def decode(body: bytes, content_type: str | None) -> str:
-    """
-    *body* as text: by its byte order mark, else as UTF-8, else as its content type says.
-
-    Raises UnparsedError for what is none of these.
-    """
+    """*body* as text: by its byte order mark, else as UTF-8, else by its label. Raises UnparsedError."""
     for mark, encoding in _BYTE_ORDER_MARKS:
         if body.startswith(mark):
             return _decode(body[len(mark) :], encoding)

@@ -45,11 +45,7 @@ def _quoted(cell: str) -> str:
 
 
 def whole_number(text: str) -> str | None:
-    """
-    The digits of a whole number that a spreadsheet or a float wrote (``42.0``); any other *text* as it is.
-
-    None if the number was rounded on the way (``2.02555E+09``).
-    """
+    """*text* without what a spreadsheet adds to a whole number (``42.0``); None if the number was rounded."""
     decimal = _DECIMAL.fullmatch(text)
     if decimal is not None:
         return decimal[1].replace(",", "")

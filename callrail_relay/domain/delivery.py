@@ -14,8 +14,6 @@ from callrail_relay.domain.routing import Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatus:
-    """The state of one account now: its budget, and the segments that still wait for it."""
-
     account: Account
     hour: Window
     day: Window
@@ -25,8 +23,6 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """What an outcome changed."""
-
     message_id: str
     account_before: Account
     account: Account
@@ -63,8 +59,6 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A queued message that a guard held when its turn came."""
-
     message_id: str
     reasons: tuple[Reason, ...]
 
@@ -84,15 +78,10 @@ RECENT = timedelta(days=1)  # how far back texts are counted whatever became of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """
-    How many texts there are, found by indexes and within RECENT: it costs the same in ten years.
-
-    ``undone`` and ``oldest`` are by status of UNDONE. ``releasing`` held texts are sent by themselves, and
-    ``look_ups`` attempts are still to be looked up.
-    """
+    """How many texts there are, found by indexes and within RECENT: it costs the same in ten years."""
 
     undone: Mapping[Status, int]
     oldest: Mapping[Status, datetime]
     recent: Mapping[Status, int]
-    releasing: int
-    look_ups: int
+    releasing: int  # held texts that are sent by themselves
+    look_ups: int  # attempts still to be looked up

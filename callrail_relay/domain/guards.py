@@ -68,8 +68,6 @@ RECENT_TEXTS = 200  # how many of an account's latest texts a new one is compare
 
 
 class Mode(StrEnum):
-    """What a guard's reason does to a message."""
-
     HOLD = "hold"
     WARN = "warn"
     OFF = "off"
@@ -204,8 +202,6 @@ def merge_tag(text: str | None) -> Reason | None:
 
 @dataclass(frozen=True, slots=True)
 class RecentText:
-    """The words of a text that an account sent lately, and to whom."""
-
     recipient: str
     words: frozenset[str]
 

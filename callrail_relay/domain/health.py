@@ -104,8 +104,6 @@ class Facts:
 
 
 class Level(StrEnum):
-    """How much a point matters, most first."""
-
     BAD = "bad"  # nothing is sent or received, or something may be lost: fix it now
     ASK = "ask"  # something needs a person
     NOTE = "note"  # it ends by itself
@@ -159,8 +157,6 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What metrics show of the store: the facts of the verdict, the counts, and how many people opted out."""
-
     facts: Facts
     counts: Counts
     opt_outs: int

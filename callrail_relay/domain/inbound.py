@@ -97,8 +97,6 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of a text that CallRail reported."""
-
     key: str
     direction: Direction
     is_new: bool
@@ -190,8 +188,6 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePoll:
-    """A poll that is ours to make now."""
-
     id: int
     account_id: str
     company_id: str

@@ -32,12 +32,7 @@ _DECIDED_BY_FIELD = frozenset({"bad_phone", "two_phones", "bad_text", "bad_id"})
 
 @dataclass(frozen=True, slots=True)
 class MappedText:
-    """
-    One text of IF3's as CallRail takes it, or the reasons why it can't be sent.
-
-    ``recipient`` is E.164 (``+12025550122``), ``text`` what the person wrote, unchanged, and ``route`` where
-    it is sent from. What is missing is None; ``reasons`` is empty if nothing is wrong.
-    """
+    """One text of IF3's as CallRail takes it; ``reasons`` say why it can't be sent."""
 
     recipient: str | None = None
     text: str | None = None
@@ -50,12 +45,7 @@ class MappedText:
     team_id: str | None = None
 
     def callrail_parameters(self) -> dict[str, str]:
-        """
-        Return the body of CallRail's ``text-messages.json``, for a text of any length.
-
-        See https://apidocs.callrail.com/#sending-a-text-message. ``split_text`` cuts what is longer than the
-        140 characters that CallRail documents. Raises ValueError if there are reasons not to send.
-        """
+        """Return CallRail's parameters of the text, of any length; ValueError if there are reasons not to."""
         if self.reasons or self.recipient is None or self.text is None or self.route is None:
             codes = ", ".join(reason.code for reason in self.reasons) or "it is incomplete"
             raise ValueError(f"this text can't be sent: {codes}")
@@ -79,12 +69,7 @@ def send_parameters(route: Route, recipient: str, content: str) -> dict[str, str
 def map_webhook(
     body: bytes, *, content_type: str | None = None, query: str = "", routes: Routes | Route
 ) -> list[MappedText]:
-    """
-    Return every text in one request of IF3's "Outbound Text Webhook", in order; ``[]`` for a ping.
-
-    *body* is as it came, already decompressed: JSON or a URL-encoded form. *query*, the query string, is read
-    if the body is empty. Nothing in a body raises: what can't be sent has ``reasons``.
-    """
+    """Return every text in one request of IF3's webhook; ``[]`` for a ping. Nothing in a body raises."""
     table = _as_table(routes)
     try:
         entries = read_request(body, content_type=content_type, query=query)
@@ -212,8 +197,6 @@ class MappingPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """One text, mapped and judged, ready to be stored."""
-
     id: str
     draft: MappedText
     verdict: Verdict
@@ -239,8 +222,6 @@ class RawSubmission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubmission(RawSubmission):
-    """A request with the messages it holds."""
-
     source: Source
     messages: tuple[NewMessage, ...]
     guards: GuardPolicy  # for those guards that only the store can ask
@@ -277,8 +258,6 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPayloads:
-    """What a saved file holds: texts to send, and reasons why other entries are no payloads."""
-
     drafts: tuple[MappedText, ...]
     skipped: tuple[Reason, ...]
 

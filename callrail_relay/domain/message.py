@@ -13,8 +13,6 @@ from callrail_relay.domain.routing import Route
 
 
 class Verb(StrEnum):
-    """What a person may decide."""
-
     APPROVE = "approve"
     CANCEL = "cancel"
     RESEND = "resend"
@@ -24,8 +22,6 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who decides, and why, in their own words."""
-
     name: str
     note: str | None = None
 
@@ -48,14 +44,10 @@ _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """
-    Why a message is held, failed, unconfirmed or waiting; ``docs/reference/library.md`` lists every code.
-
-    Parameters are JSON values: instants are ISO 8601 in UTC, spans end in ``_seconds``. Some show what was
-    typed, so that only the code is logged.
-    """
+    """Why a message is held, failed, unconfirmed or waiting; docs/reference/library.md lists every code."""
 
     code: str
+    # JSON values: instants are ISO 8601 in UTC, spans end in _seconds; some hold what was typed
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def document(self) -> dict[str, Any]:
@@ -68,8 +60,6 @@ class Reason:
 
 
 class Status(StrEnum):
-    """The status of a message, or of one of its segments."""
-
     HELD = "held"  # a guard or a fault holds it; it waits for a person, unless its reason says until when
     QUEUED = "queued"  # it is sent as soon as its turn, the sending limits and the account allow
     SENDING = "sending"  # an attempt is under way, or some of its segments were sent and the next one follows
@@ -85,8 +75,6 @@ OPEN = (Status.QUEUED, Status.SENDING)
 
 
 class Source(StrEnum):
-    """How a submission came in."""
-
     WEBHOOK = "webhook"
     SEND = "send"
     REPLAY = "replay"
@@ -121,8 +109,6 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One text to one person, and why it is held, failed or unknown, or what a guard set to "warn" found."""
-
     id: str
     submission_id: str
     status: Status

@@ -13,8 +13,6 @@ from enum import StrEnum
 
 
 class OptKeyword(StrEnum):
-    """What a reply says about being texted."""
-
     STOP = "stop"  # no more texts from this number
     MAYBE_STOP = "maybe_stop"  # it may mean that; a person has to read it
     START = "start"  # texts are welcome again

@@ -16,8 +16,6 @@ from callrail_relay.errors import UsageError
 
 
 class Origin(StrEnum):
-    """Who opted the person out."""
-
     REPLY = "reply"  # the person, by a keyword for which CallRail opts them out as well
     WORDS = "own words"  # the person, in words that mean nothing to CallRail: YES answers something else
     REFUSAL = "refusal"  # CallRail: it rejected a text because the person had opted out there
@@ -65,8 +63,6 @@ class ListedPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadLine:
-    """A line that can't be imported: its number in the file, and why."""
-
     number: int
     reason: str
 
@@ -90,11 +86,7 @@ def write_list(entries: Iterable[OptOut]) -> str:
 
 
 def read_list(document: bytes, *, now: datetime) -> ImportedList:
-    """
-    The people in a CSV file, each line judged by itself, with columns in any order, or numbers alone.
-
-    Raises UsageError if nothing of it can be read.
-    """
+    """The people in a CSV file, each line judged by itself. Raises UsageError if nothing can be read."""
     rows = list(_rows(_text(document)))
     if not rows:
         raise UsageError(f"The file is empty; it needs the header {','.join(COLUMNS)}.")

@@ -13,8 +13,6 @@ from enum import StrEnum
 
 
 class OutcomeKind(StrEnum):
-    """The name of an outcome, as it is stored and shown."""
-
     SENT = "Sent"
     NOT_SENT = "NotSent"
     REJECTED = "Rejected"
@@ -23,8 +21,6 @@ class OutcomeKind(StrEnum):
 
 
 class Refusal(StrEnum):
-    """What CallRail refused, by its status and its words."""
-
     CONTENT = "content"  # the words of the text, or something not told: 400 or 422
     RECIPIENT = "recipient"  # this person cannot be texted at all (land line, blocked, invalid)
     OPTED_OUT = "opted_out"  # this person replied STOP to this tracking number

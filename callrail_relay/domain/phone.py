@@ -67,12 +67,7 @@ class BadPhone(ValueError):
 
 
 def normalise(raw: str) -> str:
-    """
-    The one number in *raw* as E.164, ``+1NXXNXXXXXX``, however people, forms and spreadsheets write it.
-
-    Raises ``BadPhone`` for none, for several, for an extension, and for what is known to take no texts.
-    Numbers in use nowhere, as 555-01xx, pass: an area code can be checked here, a line cannot.
-    """
+    """The one number in *raw* as E.164, however people and spreadsheets write it. Raises BadPhone."""
     plain = _PLAIN.fullmatch(raw)
     national = plain[1] if plain else _national_number(raw)
     if not _NATIONAL.fullmatch(national):

@@ -29,11 +29,7 @@ class BadPublicUrl(ValueError):
 
 
 def read_public_url(text: str) -> str:
-    """
-    Return *text* as the relay keeps it, without white space around it or a slash at its end.
-
-    Raises BadPublicUrl for one that can't be right. Its words never hold a path, which may be the secret's.
-    """
+    """Return *text* as the relay keeps it. Raises BadPublicUrl, without its path: that may be secret."""
     url = text.strip().rstrip("/")
     try:
         parts = urlsplit(url)
@@ -66,11 +62,7 @@ def is_public(address: Address) -> bool:
 
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:
-    """
-    Return what keeps a name with these addresses from being tried on this computer, or None.
-
-    A name that leads into one's own network here may lead elsewhere from outside.
-    """
+    """Return why a name that leads to these addresses here can't be tried from this computer, or None."""
     for address in map(_read_address, addresses):
         if address is not None and address in _TAILSCALE:
             return f"this computer's own Tailscale answers for the name ({address})"
@@ -95,8 +87,6 @@ def _printable(host: str) -> str:
 
 
 class Trouble(StrEnum):
-    """Why there was no answer."""
-
     NO_NAME = "no_name"
     REFUSED = "refused"
     TIME_OUT = "time_out"

@@ -38,12 +38,7 @@ def quiet_until(
 
 @lru_cache(maxsize=1024)
 def zones_of(recipient: str) -> tuple[tzinfo, ...]:
-    """
-    The time zones that a number (E.164, +1 …) may belong to: all that its area code touches.
-
-    A number of no area, such as a toll-free one, or of an unknown one may belong to any from St. John's to
-    Honolulu.
-    """
+    """The time zones that a number may belong to: those its area code touches; else nearly all."""
     area = recipient.removeprefix("+1")[:3]
     names = {zone for zone, areas in AREA_CODES.items() if area in areas.split()}
     return tuple(map(_zone, sorted(names or AREA_CODES.keys() - _FAR_ISLANDS)))

@@ -20,8 +20,6 @@ NO_ANSWER = Reason("no_answer")
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What becomes of a segment, its message and its account."""
-
     segment: Status
     costs_budget: bool  # the attempt keeps its place in the budget
     account: Account

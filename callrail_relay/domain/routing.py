@@ -19,12 +19,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """
-    The *route* of one team, one sender, or one sender of one team; without ids it always matches.
-
-    Ids may be text or int, and are compared as text, so that 0042 is not 42; the 42.0 that a spreadsheet or
-    a float writes is 42.
-    """
+    """The *route* of one team, one sender, or one sender of one team; without ids it always matches."""
 
     route: Route
     team_id: str | int | None = None
@@ -35,6 +30,7 @@ class RouteRule:
 
 
 def _fits(wanted: str | int | None, given: str | None) -> bool:
+    # Ids are compared as text: 0042 is not 42, but the 42.0 that a spreadsheet or a float writes is.
     if wanted is None:
         return True
     return given is not None and whole_number(str(wanted).strip()) == whole_number(given.strip())

@@ -52,8 +52,6 @@ class MessageSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextPage:
-    """One page of texts."""
-
     rows: tuple[MessageSummary, ...]
     older: int | None = None  # where the next page begins, None at the end
     searched_to: datetime | None = None  # a search for words stopped for now, and has looked so far back
@@ -69,8 +67,6 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What waits for a person (held, unknown, failed lately), or by itself."""
-
     held: Bucket = field(default_factory=Bucket)
     unknown: Bucket = field(default_factory=Bucket)
     failed: Bucket = field(default_factory=Bucket)
@@ -102,8 +98,6 @@ class OldestUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What the first page shows beside the accounts' standings."""
-
     now: datetime
     waiting: Waiting
     arrivals: tuple[Arrivals, ...]
@@ -113,8 +107,6 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRequest:
-    """The request that a text came with, byte for byte."""
-
     received_at: datetime
     content_type: str | None
     query: str | None
@@ -123,8 +115,6 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextHistory:
-    """What is known of one text beside the message itself."""
-
     approved: tuple[str, ...] = ()
     release_at: datetime | None = None
     raw: RawRequest | None = None
