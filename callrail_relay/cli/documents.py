@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from callrail_relay.domain.csv_rows import guarded, lines
 from callrail_relay.domain.message import Attempt, Message, Segment, instant
-from callrail_relay.domain.printable import printable
+from callrail_relay.domain.printable import guarded, lines, printable
 from callrail_relay.sentences import explain_all
 
 

@@ -102,7 +102,6 @@ def read_text(path: Path) -> str | None:
 
 
 def parse(path: Path, text: str) -> Values:
-    """*text* as TOML; a syntax error names the line and column."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

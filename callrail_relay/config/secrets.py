@@ -266,12 +266,10 @@ class Secrets:
 
     @property
     def file_in_use(self) -> bool:
-        """Whether its owner opted in to the file of secrets."""
         return self._file.path.exists()
 
     @property
     def file(self) -> Path:
-        """The opt-in file, whether it is in use or not."""
         return self._file.path
 
     async def find(self, name: SecretName) -> Found | None:
@@ -331,7 +329,6 @@ class Secrets:
         return self._file.words
 
     async def remove(self, name: SecretName) -> None:
-        """Take the secret out of the file and the keyring; the environment is its owner's."""
         self._file.delete(name.key)
         await self._delete_from_keyring(name)
 

@@ -17,7 +17,6 @@ class Limits:
     per_day: int
 
     def lowered(self, *, hour_allowed: int | None, day_allowed: int | None) -> "Limits":
-        """These limits, or CallRail's own if those are smaller."""
         return Limits(
             per_hour=self.per_hour if hour_allowed is None else min(self.per_hour, hour_allowed),
             per_day=self.per_day if day_allowed is None else min(self.per_day, day_allowed),
@@ -34,7 +33,6 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more fit now."""
         return max(0, self.allowed - self.used)
 
     def lacks(self, needed: int) -> int:

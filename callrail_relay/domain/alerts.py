@@ -181,19 +181,10 @@ def _limit(key: str, window: Window, known: Incident | None, policy: AlertPolicy
     kept = [one for one in policy.budget if one <= told and percent >= max(one - BAND, 1)]
     threshold = max((*passed, *kept), default=0)
     _, account_id, name = key.split(":")
-    return _Finding(
-        key=key,
-        wrong=threshold > 0,
-        parameters={
-            "account": account_id,
-            "window": name,
-            "used": window.used,
-            "allowed": window.allowed,
-            "threshold": threshold,
-            "free_at": _iso(window.free_at),
-        },
-        again=None if threshold == told else threshold > told,
-    )
+    again = None if threshold == told else threshold > told
+    use = {"account": account_id, "window": name, "used": window.used, "allowed": window.allowed}
+    parameters = {**use, "threshold": threshold, "free_at": _iso(window.free_at)}
+    return _Finding(key=key, wrong=threshold > 0, parameters=parameters, again=again)
 
 
 def _review(facts: AlertFacts, known: Incident | None, policy: AlertPolicy) -> _Finding:

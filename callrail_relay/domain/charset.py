@@ -1,9 +1,4 @@
-"""
-Bytes to text: UTF-8 whenever they are UTF-8, and the character set on their label only after that.
-
-Labels lie: many HTTP clients write ISO-8859-1 above UTF-8 because that was once the default. The reverse does
-not happen by accident, since other text almost never decodes as UTF-8.
-"""
+"""Bytes to text: UTF-8 if they decode so, which other text almost never does, and only then their label."""
 
 import codecs
 import re
@@ -44,8 +39,7 @@ _IN_PRACTICE = {
     "utf_16": "utf_16_le", "utf_32": "utf_32_le",
 }  # fmt: skip
 
-# What UTF-8's commonest sequences look like when they are read as Windows-1252. People don't type that, so
-# such text is UTF-8 with a broken byte in it, and not Windows-1252.
+# UTF-8's commonest sequences. People don't type what they are in Windows-1252: a byte of the text is broken.
 _BROKEN_UTF8 = re.compile(rb"\xc3[\x80-\xbf]|\xe2\x80[\x80-\xbf]|\xf0\x9f[\x80-\xbf]{2}")
 
 # The only one of them whose text decodes as UTF-8 as well: it shifts between character sets by escapes.
@@ -82,9 +76,8 @@ def decode(body: bytes, content_type: str | None) -> str:
     wide = _WIDE.get(bytes(map(bool, body[:4])))
     if wide is not None:
         return _decode(body, wide)
-    if labeled and (
-        (labeled == _SEVEN_BIT and b"\x1b" in body) or (labeled.startswith("utf_") and b"\0" in body)
-    ):
+    mark = b"\x1b" if labeled == _SEVEN_BIT else b"\0"
+    if labeled and labeled.startswith((_SEVEN_BIT, "utf_")) and mark in body:
         return _decode(body, labeled)
     try:
         return body.decode()

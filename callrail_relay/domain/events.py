@@ -58,8 +58,6 @@ class PingReceived(Event):
 
 
 class PublicAddressChecked(Event):
-    """The public URL was found to lead to this relay or not, for the first time or after a change."""
-
     reached: bool
     detail: str
 
@@ -143,15 +141,11 @@ class ReplyReceived(Event):
 
 
 class OptedOut(Event, level="warning"):
-    """A reply asked for no more texts. *people* is more than 1 if CallRail masks the number."""
-
     resource_id: str
-    people: int
+    people: int  # more than 1 if CallRail masks the number
 
 
 class MaybeOptedOut(Event, level="warning"):
-    """A reply may ask for no more texts: the next text to each of *people* is held for the owner."""
-
     resource_id: str
     people: int
 
@@ -163,14 +157,10 @@ class OptOutUnplaced(Event, level="error"):
 
 
 class OptedIn(Event):
-    """A reply of START, or of YES, took a person off the list."""
-
     resource_id: str
 
 
 class ReplyForwarded(Event):
-    """Every channel took a reply."""
-
     resource_id: str
 
 
@@ -191,17 +181,13 @@ class SendingUnpolled(Event, level="warning"):
 
 
 class SentByOthers(Event):
-    """CallRail reports a text that another program sent; it counts in the account's budget."""
-
     resource_id: str
     account_id: str | None
 
 
 class RequestsRefused(Event, level="warning"):
-    """*count* requests were refused for the same reason since this was last logged."""
-
     reason: str
-    count: int
+    count: int  # for the same reason, since this was last logged
 
 
 class ListenerUnanswered(Event, level="error"):
@@ -212,8 +198,6 @@ class ListenerUnanswered(Event, level="error"):
 
 
 class WebhookNotUnderstood(Event, level="error"):
-    """CallRail signed a webhook that has no text the relay can read."""
-
     reason: str
 
 

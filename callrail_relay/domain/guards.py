@@ -229,7 +229,6 @@ def maybe_opted_out(reply: PossibleOptOut) -> Reason:
 
 
 def shortened(words: str, most: int = 160) -> str:
-    """Return the beginning of a person's words on one line."""
     line = " ".join("".join(one if one.isprintable() else " " for one in words).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

@@ -36,7 +36,6 @@ class Running:
 
     @property
     def since(self) -> datetime | None:
-        """When the first of them started."""
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:

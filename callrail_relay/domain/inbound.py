@@ -47,11 +47,9 @@ class Ends:
 
     @property
     def pair(self) -> Pair | None:
-        """Both numbers, if both are shown in full."""
         return (self.ours.full, self.person.full) if self.ours.full and self.person.full else None
 
     def allow(self, pair: Pair) -> bool:
-        """Whether the text can be between these two."""
         return not self.ours.excludes(pair[0]) and not self.person.excludes(pair[1])
 
 
@@ -148,7 +146,6 @@ class Forward:
 
     @property
     def words(self) -> str:
-        """The text, and below it whose it is and which opportunity it belongs to."""
         ids = {"opportunity": self.opportunity_id, "seller": self.seller_id, "sender": self.sender_id}
         told = {"From": self.recipient, "To": self.tracking_number, **{f"IF3 {k}": v for k, v in ids.items()}}
         lines = [f"{name}: {value}" for name, value in told.items() if value]

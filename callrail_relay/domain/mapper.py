@@ -52,7 +52,6 @@ class MappedText:
         return send_parameters(self.route, self.recipient, self.text)
 
     def similarity_words(self) -> frozenset[str] | None:
-        """Return the words by which mass texts are found; None if there are too few to judge."""
         return None if self.text is None else similarity_words(self.text, self.seller)
 
 
@@ -282,7 +281,6 @@ class Mapper:
         return self._submission(Source.WEBHOOK, raw, [_failed(error)])
 
     def direct(self, id_: str, draft: MappedText) -> NewSubmission:
-        """One text from the command line or the dashboard."""
         raw = RawSubmission(id=id_, body=(draft.text or "").encode())
         return self._submission(Source.SEND, raw, [draft])
 
@@ -335,7 +333,6 @@ def new_message(id_: str, draft: MappedText, policy: MappingPolicy) -> NewMessag
 
 
 def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ...]:
-    """The segments that a text not claimed yet will be cut into."""
     pieces = enumerate(split_text(text or "", max_characters=max_characters), start=1)
     return tuple(Segment(position=number, content=one, status=Status.QUEUED) for number, one in pieces)
 

@@ -132,7 +132,6 @@ class Message:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all that sending needs: a person, words, and a route."""
         return self.recipient is not None and self.text is not None and self.route is not None
 
 
@@ -161,21 +160,18 @@ def instant(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_MILLISECOND = 1000
-
-
 def uuid7(now: datetime, random: Random) -> str:
     """A UUID of version 7 (RFC 9562): sorts by *now*, to a quarter of a microsecond, with 62 random bits."""
     microseconds = int(now.timestamp() * 1_000_000)
-    milliseconds, rest = divmod(microseconds, _MILLISECOND)
-    fraction = rest * 4096 // _MILLISECOND
+    milliseconds, rest = divmod(microseconds, 1000)
+    fraction = rest * 4096 // 1000
     value = (milliseconds << 80) | (0x7 << 76) | (fraction << 64) | (0b10 << 62) | random.getrandbits(62)
     return str(UUID(int=value))
 
 
 def first_id(instant: datetime) -> str:
     """What every ``uuid7`` of *instant* and later is not less than."""
-    return str(UUID(int=int(instant.timestamp() * _MILLISECOND) << 80))
+    return str(UUID(int=int(instant.timestamp() * 1000) << 80))
 
 
 def made_at(id_: str) -> datetime | None:
@@ -184,6 +180,4 @@ def made_at(id_: str) -> datetime | None:
         value = UUID(id_)
     except ValueError:
         return None
-    if value.version != 7:
-        return None
-    return datetime.fromtimestamp((value.int >> 80) / _MILLISECOND, UTC)
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC) if value.version == 7 else None

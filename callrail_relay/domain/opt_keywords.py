@@ -1,10 +1,8 @@
 """
-What a reply says about being texted: stop, perhaps stop, start, or nothing.
+What a reply says about being texted. What is clear counts at once, what is doubtful is put to the owner.
 
-A fixed set of rules that a person can read and dispute. A missed opt-out breaks the law: 47 CFR
-64.1200(a)(10) lets people revoke consent "in any reasonable manner". A false one loses a seller. So there are
-three answers: what is clear counts at once, what is doubtful is put to the owner, and the rest is ordinary.
-tests/domain/replies/ has the replies that the rules were tuned on, and those that they are measured by.
+A missed opt-out breaks the law: 47 CFR 64.1200(a)(10) lets people revoke consent "in any reasonable manner".
+A false one loses a seller. tests/domain/replies/ has what the rules were tuned on, and what measures them.
 """
 
 import re
@@ -115,14 +113,9 @@ _AFTER = re.compile(rf"(?: {_COURTESY})+$")
 def _core(words: str) -> str:
     """What is left without courtesies at both ends, and of a repetition the first: "please stop stop"."""
     core = _AFTER.sub("", _BEFORE.sub("", words)).strip(" |")
-    parts = [part for part in re.split(r"(?: \|)+ ?", core) if part]
-    every = {_repeated_once(part.strip()) for part in parts}
+    parts = [part.split() for part in re.split(r"(?: \|)+ ?", core)]
+    every = {words[0] if _KEYWORDS.issuperset(words) else " ".join(words) for words in parts if words}
     return every.pop() if len(every) == 1 else core
-
-
-def _repeated_once(part: str) -> str:
-    words = part.split()
-    return words[0] if words and _KEYWORDS.issuperset(words) else part
 
 
 _NAME = re.compile(r"[\W_]*(?:(?:[A-Z][\w.]*+|(?:de|la|van|von)\b)[\s,]*+){1,4}[\W_]*")

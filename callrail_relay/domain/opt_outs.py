@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.csv_rows import guarded, lines, unguarded
 from callrail_relay.domain.message import instant
 from callrail_relay.domain.phone import BadPhone, normalise
+from callrail_relay.domain.printable import guarded, lines, unguarded
 from callrail_relay.errors import UsageError
 
 

@@ -14,8 +14,8 @@ from typing import NamedTuple, Self, TypeGuard
 
 from callrail_relay.domain import charset
 from callrail_relay.domain.charset import UnparsedError, decode
-from callrail_relay.domain.csv_rows import whole_number
 from callrail_relay.domain.message import Reason
+from callrail_relay.domain.printable import whole_number
 
 IF3_FIELDS = frozenset((
     "message", "seller_phone", "seller_phone_non_international", "seller", "seller_id", "sender_id",
@@ -97,7 +97,6 @@ def read_request(body: bytes, *, content_type: str | None, query: str = "") -> l
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can keep *text*."""
     return _UNSTORABLE.search(text) is None
 
 
@@ -456,5 +455,4 @@ def is_blank(value: object) -> bool:
 
 
 def first(fields: Fields, name: str) -> object:
-    """The first value of *name* that is not null."""
     return next((value for value in fields.get(name, []) if value is not None), None)

@@ -39,7 +39,8 @@ def decide(
             after = account if outcome.own_fault else _backed_off(account, now, random, UNREACHABLE)
             return Consequence(Status.QUEUED, costs_budget=False, account=after)
         case RateLimited():
-            until = now + _rate_limit_wait(outcome, account.strikes_before(now))
+            doubled = _doubled(account.strikes_before(now), RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
+            until = now + (doubled if outcome.retry_after is None else timedelta(seconds=outcome.retry_after))
             return Consequence(
                 Status.QUEUED, costs_budget=False, account=account.waiting(now, until, Reason("rate_limited"))
             )
@@ -81,15 +82,8 @@ def _decide_rejected(
 
 
 def _backed_off(account: Account, now: datetime, random: Random, reason: Reason) -> Account:
-    """Exponential backoff with full jitter."""
     longest = _doubled(account.strikes_before(now), UNREACHABLE_FIRST, UNREACHABLE_LONGEST)
     return account.waiting(now, now + random.random() * longest, reason)
-
-
-def _rate_limit_wait(outcome: RateLimited, strikes: int) -> timedelta:
-    if outcome.retry_after is not None:
-        return timedelta(seconds=outcome.retry_after)
-    return _doubled(strikes, RATE_LIMIT_FIRST, RATE_LIMIT_LONGEST)
 
 
 def _doubled(strikes: int, first: timedelta, longest: timedelta) -> timedelta:

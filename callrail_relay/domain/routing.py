@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from callrail_relay.domain.csv_rows import whole_number
+from callrail_relay.domain.printable import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,6 @@ class Routes:
     default: Route | None = None
 
     def choose(self, *, team_id: str | None, sender_id: str | None) -> Route | None:
-        """The first route that matches, else the default, else None."""
         for rule in self.rules:
             if rule.matches(team_id=team_id, sender_id=sender_id):
                 return rule.route
@@ -57,7 +56,6 @@ class Routes:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

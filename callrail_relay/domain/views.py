@@ -46,7 +46,6 @@ class MessageSummary:
 
     @property
     def complete(self) -> bool:
-        """Whether it has all that sending needs."""
         return None not in (self.recipient, self.text, self.tracking_number)
 
 
