@@ -25,11 +25,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of a budget; ``free_at`` is when the next text fits, None if one fits now."""
-
     used: int
     allowed: int
-    free_at: datetime | None = None
+    free_at: datetime | None = None  # when the next text fits; None if one fits now
 
     @property
     def room(self) -> int:

@@ -14,11 +14,9 @@ BAND = 10  # percent that a limit's use has to fall below a threshold before tha
 
 
 class Level(StrEnum):
-    """How loud an incident is; OVER is one whose end still has to be reported."""
-
     WARNING = "warning"
     ERROR = "error"
-    OVER = "over"
+    OVER = "over"  # its end still has to be reported
 
 
 class Code(StrEnum):
@@ -49,21 +47,17 @@ class AlertPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecided:
-    """Since when each text waits for a person, of those that do so for longer than the policy allows."""
-
-    held: tuple[datetime, ...] = ()
+    held: tuple[datetime, ...] = ()  # since when each waits for a person, of those that do so for too long
     unknown: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertFacts:
-    """The facts of the verdict, and what alerts need besides; *free_bytes* is None if it can't be known."""
-
     health: health.Facts
     undecided: Undecided = Undecided()
     failures: int = 0
     machine: str = ""
-    free_bytes: int | None = None
+    free_bytes: int | None = None  # None if it can't be known
     pauses: Mapping[str, str] = field(default_factory=dict)
 
 

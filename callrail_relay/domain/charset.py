@@ -24,14 +24,12 @@ _WIDE = {
 }
 
 # Python's registry also knows codecs that are not character sets, so only these count.
-_CHARACTER_SETS = frozenset(
-    [
-        *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
-        *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
-    ]
-    + [f"cp125{number}" for number in range(9)]
-    + [f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)]
-)
+_CHARACTER_SETS = {
+    *("utf_8", "utf_16_le", "utf_16_be", "utf_32_le", "utf_32_be", "mac_roman", "mac_cyrillic", "koi8_r"),
+    *("koi8_u", "cp866", "cp874", "cp932", "cp949", "gb18030", "big5hkscs", "euc_jp", "iso2022_jp"),
+    *(f"cp125{number}" for number in range(9)),
+    *(f"iso8859_{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+}
 # What a label means in practice (https://encoding.spec.whatwg.org/#names-and-labels).
 _IN_PRACTICE = {
     "ascii": "utf_8", "latin_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
@@ -49,8 +47,6 @@ _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 class UnparsedError(Exception):
-    """Raised for bytes or text that can't be read; ``reason`` says why."""
-
     def __init__(self, problem: str, **parameters: str | int) -> None:
         self.reason = Reason("unreadable", {"problem": problem, **parameters})
         super().__init__(problem)

@@ -86,10 +86,8 @@ class AttemptFinished(Event):
 
 
 class LateResult(Event, level="warning"):
-    """An attempt was settled before its result came, which changed nothing."""
-
     message_id: str
-    outcome: OutcomeKind
+    outcome: OutcomeKind  # it came after the attempt was settled, and changed nothing
 
 
 class OutcomeFound(Event):
@@ -104,9 +102,7 @@ class LookupFailed(Event, level="warning"):
 
 
 class SentTwice(Event, level="error"):
-    """CallRail took a text twice: it was resent, and the first try had arrived after all."""
-
-    message_id: str
+    message_id: str  # it was resent, and the first try had arrived after all
 
 
 class MessageHeld(Event, level="warning"):
@@ -151,9 +147,7 @@ class MaybeOptedOut(Event, level="warning"):
 
 
 class OptOutUnplaced(Event, level="error"):
-    """CallRail masks the number of a STOP, and it fits no person who was texted from here."""
-
-    resource_id: str
+    resource_id: str  # CallRail masks its number, which fits no person who was texted from here
 
 
 class OptedIn(Event):
@@ -191,9 +185,7 @@ class RequestsRefused(Event, level="warning"):
 
 
 class ListenerUnanswered(Event, level="error"):
-    """The relay asked its own port and got no answer, several times in a row; it stops."""
-
-    url: str
+    url: str  # of the relay's own port, which did not answer several times in a row: it stops
     reason: str
 
 

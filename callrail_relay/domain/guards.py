@@ -75,8 +75,6 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """The mode of each guard, and its limits; ``quiet_zone`` is that of all recipients, if known."""
-
     duplicate: Mode
     duplicate_window: timedelta
     mass_text: Mode
@@ -87,16 +85,14 @@ class GuardPolicy:
     max_age: timedelta
     quiet_start: time
     quiet_end: time
-    quiet_zone: str | None
+    quiet_zone: str | None  # that of all recipients, if known
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Reasons that hold the message, and warnings. Without ``release_at`` it waits for a person."""
-
     holds: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
-    release_at: datetime | None = None
+    release_at: datetime | None = None  # None: it waits for a person
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -116,8 +112,6 @@ NOTHING_FOUND = Verdict()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What there is to know around a text when it is judged; what is left out is not asked."""
-
     now: datetime
     same_text: Reason | None = None
     people: int = 0  # how many people got a similar text lately, this one among them
@@ -134,28 +128,20 @@ def judge(
     verdict: Verdict = NOTHING_FOUND,
     approved: Collection[str] = (),
 ) -> Verdict:
-    """
-    *verdict* with the answers of all guards that look around a text.
-
-    A person's approval never overrides an opt-out. A text held for anything else is not held for quiet hours
-    as well: an approval would override that unseen.
-    """
+    """*verdict* with the answers of all guards that look around a text."""
     age = too_old(around.waiting_since, around.now, policy.max_age)
     answers = [around.same_text, mass_text(around.people), age]
     for mode, reason in zip((policy.duplicate, policy.mass_text, policy.too_old), answers, strict=True):
         if reason is not None and reason.code not in approved:
             verdict = verdict.joined(mode, reason)
-    if around.opted_out:
+    if around.opted_out:  # which no approval overrides
         verdict = verdict.joined(policy.opt_out, Reason("opt_out"))
     elif around.possible_opt_out is not None:
         # Approving a text settles the reply that it showed: one that is still there is another one.
         verdict = verdict.joined(policy.opt_out, maybe_opted_out(around.possible_opt_out))
-    if (
-        verdict.holds
-        or around.recipient is None
-        or "quiet_hours" in approved
-        or policy.quiet_hours is Mode.OFF
-    ):
+    off = policy.quiet_hours is Mode.OFF or "quiet_hours" in approved
+    # What is held for anything else is not held for this as well: an approval would override it unseen.
+    if off or verdict.holds or around.recipient is None:
         return verdict
     start, end, zone = policy.quiet_start, policy.quiet_end, policy.quiet_zone
     until = quiet_until(around.recipient, around.now, start=start, end=end, zone=zone)

@@ -17,18 +17,14 @@ _RECENT = CONTACT_AGE * 2  # how old it may be to count as one of now: asking ta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A process that serves a store. ``since`` is None for the instant between its start and its note."""
-
     name: str
-    since: datetime | None = None
+    since: datetime | None = None  # None for the instant between its start and its note
     pid: int | None = None
     private_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Every ``serve`` that works on a store now."""
-
     nodes: tuple[Node, ...] = ()
 
     def __bool__(self) -> bool:
@@ -39,19 +35,14 @@ class Running:
         return min((node.since for node in self.nodes if node.since is not None), default=None)
 
     def document(self) -> dict[str, Any]:
-        return {
-            "running": bool(self.nodes),
-            "since": instant(self.since),
-            "nodes": [{"name": node.name, "since": instant(node.since)} for node in self.nodes],
-        }
+        nodes = [{"name": node.name, "since": instant(node.since)} for node in self.nodes]
+        return {"running": bool(nodes), "since": instant(self.since), "nodes": nodes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """When CallRail last answered for an account, and whether the latest requests since then failed."""
-
     answered_at: datetime | None = None
-    is_lost: bool = False
+    is_lost: bool = False  # the latest requests since then failed
 
     def is_recent(self, now: datetime, age: timedelta = CONTACT_AGE) -> bool:
         return self.answered_at is not None and now - self.answered_at < age
@@ -59,10 +50,8 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicUrl:
-    """The public URL and its last check. ``answered`` is None when there was none yet."""
-
     url: str
-    answered: bool | None = None
+    answered: bool | None = None  # None before its first check
     detail: str = ""
 
 
@@ -74,13 +63,11 @@ class FailedCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the verdict is made of; ``contacts`` has an entry for each account in the settings."""
-
     now: datetime
     running: Running
     standings: Sequence[AccountStatus]
     waiting: Waiting
-    contacts: Mapping[str, Contact] = field(default_factory=dict)
+    contacts: Mapping[str, Contact] = field(default_factory=dict)  # one for each account in the settings
     any_texts: bool = True
     failed_checks: Sequence[FailedCheck] = ()
     public_url: PublicUrl | None = None
@@ -109,9 +96,7 @@ class Level(StrEnum):
     WELL = "well"
 
 
-class Code(IntEnum):
-    """What a point is about, in order of urgency."""
-
+class Code(IntEnum):  # in order of urgency
     NOT_SET_UP = auto()
     NOT_RUNNING = auto()
     CHECK_FAILED = auto()
@@ -139,13 +124,11 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One thing to know. ``at`` is when it ends by itself, and ``name`` that of a check, or a URL."""
-
     code: Code
     account_id: str = ""
     count: int = 0
-    at: datetime | None = None
-    name: str = ""
+    at: datetime | None = None  # when it ends by itself
+    name: str = ""  # of a check, or a URL
     detail: str = ""
     reason: Reason | None = None
 

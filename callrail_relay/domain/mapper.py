@@ -186,8 +186,6 @@ def _shows_nothing(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingPolicy:
-    """How what comes in becomes messages: routes, guards, and the size of a text and of the budget."""
-
     routes: Routes
     guards: GuardPolicy
     max_characters: int
@@ -210,13 +208,11 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSubmission:
-    """One request as it came in, byte for byte; ``repeat_key`` is equal for one that is sent again."""
-
     id: str
     body: bytes
     content_type: str | None = None
     query: str | None = None
-    repeat_key: bytes | None = None
+    repeat_key: bytes | None = None  # equal for a request that is sent again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,30 +225,24 @@ class NewSubmission(RawSubmission):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSubmission:
-    """A request as it was stored, with the ids of its messages in the order in which it held them."""
-
     source: Source
     body: bytes
     content_type: str | None
     query: str | None
-    message_ids: tuple[str, ...]
+    message_ids: tuple[str, ...]  # in the order in which it held them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What a new message became: stored, or left out because *duplicate_of* is the same text."""
-
     message_id: str
     status: Status
     verdict: Verdict
-    duplicate_of: str | None = None
+    duplicate_of: str | None = None  # the same text, because of which it was left out
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A request that its sender repeated: what came the first time is stored as *submission_id*."""
-
-    submission_id: str
+    submission_id: str  # of the first one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +252,6 @@ class SavedPayloads:
 
 
 class Mapper:
-    """Makes submissions by one policy; *new_id* makes the ids of messages."""
-
     def __init__(self, policy: MappingPolicy, new_id: Callable[[], str]) -> None:
         self._policy = policy
         self._new_id = new_id
@@ -339,8 +327,6 @@ def planned_segments(text: str | None, max_characters: int) -> tuple[Segment, ..
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a new message would become, for a dry run; its ids are empty, since nothing is stored."""
-
     message: Message
     duplicate_of: str | None = None  # the earlier message because of which it would be left out
     repeats: bool = False  # that one comes earlier in the same files

@@ -31,12 +31,10 @@ ANONYMOUS = Actor(name="a person")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A decision as it is kept; *overridden* are the codes of the reasons that the message showed."""
-
     decided_at: datetime
     verb: Verb
     actor: Actor
-    overridden: tuple[str, ...] = ()
+    overridden: tuple[str, ...] = ()  # codes of the reasons that the message showed
 
 
 _TYPED_BY_PEOPLE = frozenset({"typed", "first", "second", "placeholder", "words"})
@@ -70,8 +68,7 @@ class Status(StrEnum):
 
 
 ENDED = (Status.SENT, Status.FAILED, Status.CANCELLED)  # nothing happens any more, unless a person wants it
-OPEN = (Status.QUEUED, Status.SENDING)
-"""What delivery has to work on, and later texts to the same person wait for."""
+OPEN = (Status.QUEUED, Status.SENDING)  # delivery works on it, and later texts to the same person wait for it
 
 
 class Source(StrEnum):
@@ -82,8 +79,6 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was learnt of an attempt after its outcome was recorded."""
-
     noted_at: datetime
     detail: str
 
@@ -137,22 +132,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages to list; *limit* 0 means all."""
-
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     since: datetime | None = None
     search: str | None = None
-    limit: int = 50
+    limit: int = 50  # 0 for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """The *count* messages that pass *wanted* and had come in when it began, up to the place *last*."""
-
     wanted: MessageFilter
-    count: int
-    last: int
+    count: int  # how many had come in when it began
+    last: int  # the place of the last of them
 
 
 def instant(value: datetime | None) -> str | None:

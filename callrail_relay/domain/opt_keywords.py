@@ -59,9 +59,8 @@ def _plain(content: str) -> str:
 def _words(text: str) -> str:
     """Its words in lower case, with a bar between sentences and lines: "no thanks | stop"."""
     marked = re.sub(r"[.,;:!?()\n\r…]+|\s[-\u2013\u2014~]+\s|--+", " | ", text.casefold())
-    marked = marked.replace("#", " number ")
     # Letters and digits, and of all else nothing: emoji, dashes within words, asterisks.
-    words = re.sub(r"[^\w|]+|_", " ", marked)
+    words = re.sub(r"[^\w|]+|_", " ", marked.replace("#", " number "))
     words = re.sub(r"([a-z])\1{2,}", r"\1", words)
     return _bars(" ".join(words.split()))
 
@@ -75,11 +74,8 @@ def _gist(words: str) -> str:
     # "S T O P"
     plain = re.sub(r"\b(?:[a-z] ){2,}[a-z]\b", lambda spelled: spelled[0].replace(" ", ""), words)
     if all(part.isalnum() for part in plain.split(" | ")):
-        # "Quit. Texting. Me."
-        plain = plain.replace(" | ", " ")
-    plain = _FILLERS.sub("", plain)
-    plain = _NEGATED.sub("unsaid", _INSTRUCTION.sub("", plain))
-    return _bars(plain)
+        plain = plain.replace(" | ", " ")  # "Quit. Texting. Me."
+    return _bars(_NEGATED.sub("unsaid", _INSTRUCTION.sub("", _FILLERS.sub("", plain))))
 
 
 # A keyword alone.
@@ -91,16 +87,13 @@ _OF_CALLRAIL = ("stop", "end", "cancel", "unsubscribe", "quit")
 
 # Keywords that mean nothing else in a seller's reply.
 _SURE = ("stop", "stopall", "stop all", "unsubscribe", "unsub", "optout", "opt out", "arret", "desabonner")
-# CallRail's own, STOPALL, which IF3 honors, those that the FCC names (stop, quit, end, revoke, opt out,
-# cancel, unsubscribe), French and Spanish ones.
-_KEYWORDS = frozenset(
-    (
-        *_SURE,
-        *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
-        *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
-        *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
-    )
-)
+# CallRail's own, STOPALL, which IF3 honors, those that the FCC names, French and Spanish ones.
+_KEYWORDS = {
+    *_SURE,
+    *("end", "cancel", "quit", "revoke", "remove", "delete", "desist", "discontinue", "un subscribe"),
+    *("arrete", "arreter", "arretez", "desabonne", "desabonnement", "desinscrire", "me desabonner"),
+    *("me desinscrire", "annuler", "fin", "alto", "pare", "baja", "cancelar", "basta"),
+}
 
 _COURTESY = (
     r"(?:just|now|ok|okay|sorry|no|nope|nah|not interested|im not interested|not selling|not for sale"

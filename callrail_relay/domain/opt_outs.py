@@ -24,16 +24,12 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleOptOut:
-    """A reply that may ask for no more texts; ``words`` are empty once they were removed for their age."""
-
-    words: str
+    words: str  # empty once they were removed for their age
     written_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut:
-    """A person who opted out of texts from one tracking number, since when and why."""
-
     tracking_number: str
     recipient: str
     reason: str
@@ -53,12 +49,10 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPerson:
-    """A line of a list; without a ``tracking_number`` for all of ours, without ``created_at`` from now on."""
-
     recipient: str
-    tracking_number: str | None = None
+    tracking_number: str | None = None  # None for all of ours
     reason: str = IMPORTED
-    created_at: datetime | None = None
+    created_at: datetime | None = None  # None for from now on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +63,6 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedList:
-    """What an imported file holds, and the names of its columns that were ignored."""
-
     people: tuple[ListedPerson, ...]
     bad_lines: tuple[BadLine, ...] = ()
     ignored_columns: tuple[str, ...] = ()

@@ -31,9 +31,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CallRail's own count for an account, from the ``x-rate-limit-*`` headers; None if one is absent."""
-
-    hour_allowed: int | None = None
+    hour_allowed: int | None = None  # by the x-rate-limit-* headers, None if one is absent
     hour_used: int | None = None
     day_allowed: int | None = None
     day_used: int | None = None
@@ -51,10 +49,8 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """*own_fault* is true if this relay gave up on the text, so that it says nothing about CallRail."""
-
     detail: str
-    own_fault: bool = False
+    own_fault: bool = False  # this relay gave up on it: that says nothing about CallRail
     kind = OutcomeKind.NOT_SENT
     http_status = None
 
@@ -70,22 +66,18 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """*retry_after* is in seconds, and None if CallRail named no sane one."""
-
     http_status: int
     detail: str
-    retry_after: float | None = None
+    retry_after: float | None = None  # in seconds; None if CallRail named no sane one
     usage: Usage = Usage()
     kind = OutcomeKind.RATE_LIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """*own_fault* is true if this relay stopped or failed, so that it says nothing about CallRail."""
-
     detail: str
     http_status: int | None = None
-    own_fault: bool = False
+    own_fault: bool = False  # this relay stopped or failed: that says nothing about CallRail
     kind = OutcomeKind.UNKNOWN
 
 

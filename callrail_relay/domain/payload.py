@@ -45,10 +45,8 @@ class Number(str):
 
 
 class Doubtful(str):
-    """A value of a form that may not read as it was written; ``problem`` says why."""
-
     __slots__ = ("problem",)
-    problem: str
+    problem: str  # why the value may not read as it was written
 
     def __new__(cls, text: str, problem: str) -> Self:
         self = super().__new__(cls, text)
@@ -58,9 +56,7 @@ class Doubtful(str):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """One text as IF3 sent it: its fields as text, None if missing or unusable, and their faults."""
-
-    message: str | None = None
+    message: str | None = None  # as all of them, None if missing or unusable
     seller_phone: str | None = None
     seller_phone_non_international: str | None = None
     opportunity_id: str | None = None
@@ -73,8 +69,6 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something in which no text could be found, and why."""
-
     faults: tuple[Reason, ...]
 
 
@@ -130,8 +124,9 @@ def _from_query(query: str) -> list[Entry]:
     """The text whose fields came in the query string; a query of other things does not make a ping a text."""
     try:
         fields = form(query, None)
-    except UnparsedError as fault:
-        # A form that is too large may hold a text; what is no form is of other things.
+    except (
+        UnparsedError
+    ) as fault:  # a form that is too large may hold a text; what is no form is of other things
         return [Unreadable((fault.reason,))] if "=" in query and not query.startswith("<") else []
     return [to_entry(fields)] if fields.keys() & IF3_FIELDS else []
 
@@ -156,23 +151,14 @@ def _from_list(values: list[object]) -> list[Entry]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes IF3's fields out of an object, and notes what is wrong with them."""
-
     fields: Fields
     faults: list[Reason] = field(default_factory=list)
 
     def payload(self, faults: tuple[Reason, ...]) -> Payload:
-        return Payload(
-            message=self._message(),
-            seller_phone=self._phone("seller_phone"),
-            seller_phone_non_international=self._phone("seller_phone_non_international"),
-            opportunity_id=self._id("opportunity_id"),
-            sender_id=self._id("sender_id"),
-            seller_id=self._id("seller_id"),
-            seller=_name(self._one("seller", None)),
-            team_id=self._id("team_id"),
-            faults=(*self.faults, *faults),
-        )
+        message, seller = self._message(), _name(self._one("seller", None))
+        phones = {name: self._phone(name) for name in ("seller_phone", "seller_phone_non_international")}
+        ids = {name: self._id(name) for name in ("opportunity_id", "sender_id", "seller_id", "team_id")}
+        return Payload(message=message, seller=seller, faults=(*self.faults, *faults), **phones, **ids)
 
     def _message(self) -> str | None:
         value = self._one("message", "bad_text")
@@ -355,10 +341,8 @@ _LONGEST_LINK = 2000
 
 
 class _Piece(NamedTuple):
-    """What is between two ``&`` of a form; *name* is None if it cannot be a field of any form."""
-
     raw: str
-    name: str | None
+    name: str | None  # None if it cannot be a field of any form
     value: str
 
 

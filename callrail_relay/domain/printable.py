@@ -42,10 +42,8 @@ def _written(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode().replace("\\r", "\\x0d")
 
 
-# Where a cell begins as a formula (https://owasp.org/www-community/attacks/CSV_Injection), in both widths of
-# the marks. Some programs drop spaces, apostrophes and quotes before it. Inside of our cell another one
-# begins where a program takes semicolons or tabs for separators, as Excel does in half of Europe, and where
-# such a program, not knowing our quotes, takes a line break for the end of the row.
+# Where a cell begins as a formula (https://owasp.org/www-community/attacks/CSV_Injection). Some programs drop
+# spaces, apostrophes and quotes before it, or take semicolons, tabs and line breaks in a cell for its end.
 _FORMULA = "[=+@\uff1d\uff0b\uff0d\uff20-]"
 _BEGINS = (
     rf"(?:(?<![\s\S]){{guard}}(?=['\"]*(?:[\t\r\n]|['\"\s]*{_FORMULA}))"

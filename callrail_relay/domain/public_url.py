@@ -101,8 +101,6 @@ class Trouble(StrEnum):
 
 
 class NoAnswer(Exception):
-    """Raised when an address gives no answer at all. ``addresses`` are as in an Answer."""
-
     def __init__(self, trouble: Trouble, detail: str = "", addresses: tuple[str, ...] = ()) -> None:
         super().__init__(trouble, detail)
         self.trouble = trouble
@@ -112,12 +110,10 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer over HTTP; ``addresses`` are those of the name, none if a proxy looked it up."""
-
     status: int
     body: bytes = b""
     location: str = ""
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()  # of the name; none if a proxy looked it up
 
 
 def proof(secret: str, nonce: str) -> str:

@@ -22,12 +22,7 @@ _FAR_ISLANDS = frozenset({"Pacific/Guam", "Pacific/Pago_Pago", "Pacific/Saipan"}
 def quiet_until(
     recipient: str, now: datetime, *, start: time, end: time, zone: str | None = None
 ) -> datetime | None:
-    """
-    The minute, in UTC, at which a text to *recipient* (E.164) can be sent; None if it can be sent now.
-
-    It is quiet from *start* until *end* by the clock of any zone that the number may belong to, or of *zone*
-    if known. If it always is in one of them, the first minute that is quiet by the fewest clocks counts.
-    """
+    """The minute, in UTC, at which a text can be sent to all zones of *recipient*; None if that is now."""
     zones = (ZoneInfo(zone),) if zone else zones_of(recipient)
     minute = now.astimezone(UTC).replace(second=0, microsecond=0)
     release = _release(minute, zones, start.hour * 60 + start.minute, end.hour * 60 + end.minute)
@@ -44,17 +39,13 @@ def zones_of(recipient: str) -> tuple[tzinfo, ...]:
 
 def _release(minute: datetime, zones: Sequence[tzinfo], start: int, end: int) -> datetime:
     """The first minute from *minute* on that isn't quiet; a day's pattern holds until a clock changes."""
-    offsets = _offsets(minute, zones)
-    release = minute + _wait(minute, offsets, start, end)
-    while release > minute and _offsets(release, zones) != offsets:
-        minute = _change(minute, release, zones)
+    while True:
         offsets = _offsets(minute, zones)
-        release = minute + _wait(minute, offsets, start, end)
-    return release
-
-
-def _wait(minute: datetime, offsets: tuple[int, ...], start: int, end: int) -> timedelta:
-    return _MINUTE * _waits(frozenset(offsets), start, end)[minute.hour * 60 + minute.minute]
+        wait = _waits(frozenset(offsets), start, end)[minute.hour * 60 + minute.minute]
+        release = minute + wait * _MINUTE
+        if not wait or _offsets(release, zones) == offsets:
+            return release
+        minute = _change(minute, release, zones)
 
 
 def _offsets(minute: datetime, zones: Sequence[tzinfo]) -> tuple[int, ...]:
@@ -79,7 +70,7 @@ def _waits(offsets: frozenset[int], start: int, end: int) -> tuple[int, ...]:
     """For each minute of a day in UTC, how many minutes are left until it is not quiet."""
     night = {*range(start, end)} if start <= end else {*range(end), *range(start, _DAY)}
     loud = [sum((minute + one) % _DAY not in night for one in offsets) for minute in range(_DAY)]
-    most = max(loud)
+    most = max(loud)  # where it is always quiet for one of them, the fewest count
     waits = [0] * _DAY
     # Twice backwards through the day, so that the evening knows of the next morning.
     for minute in reversed(range(2 * _DAY)):

@@ -46,25 +46,21 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueLookup:
-    """An attempt to be looked up now, by one node until ``lease_until``."""
-
     attempt_id: int
     message_id: str
     route: Route
     recipient: str
     started_at: datetime
     conversation_id: str | None
-    lease_until: datetime
+    lease_until: datetime  # until then one node has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What a look-up, or a late answer, made of a message; ``twice`` if CallRail took it more than once."""
-
     message_id: str
     status: Status
     detail: str
-    twice: bool = False
+    twice: bool = False  # CallRail took it more than once
 
 
 BEFORE = timedelta(minutes=2)  # how far CallRail's clock may be behind ours
@@ -86,8 +82,6 @@ _LONGEST_WORDING = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundText:
-    """An outgoing text of a conversation, as CallRail shows it."""
-
     content: str
     created_at: datetime
 
@@ -106,26 +100,20 @@ class FailedLookup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """One attempt of ours: *certain* if CallRail confirmed it, else its outcome is the question."""
-
     attempt_id: int
     content: str
     started_at: datetime
-    certain: bool
+    certain: bool  # CallRail confirmed it; else its outcome is the question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A sending whose outcome was the question, and the text that shows that it arrived."""
-
     sending: Sending
     found: FoundText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
-    """What a conversation proves, and what it leaves unclear."""
-
     matches: tuple[Match, ...] = ()
     unclear: Mapping[int, int] = field(default_factory=dict)  # by a sending's id, how many texts could be it
 

@@ -26,14 +26,13 @@ class RouteRule:
     sender_id: str | int | None = None
 
     def matches(self, *, team_id: str | None, sender_id: str | None) -> bool:
-        return _fits(self.team_id, team_id) and _fits(self.sender_id, sender_id)
-
-
-def _fits(wanted: str | int | None, given: str | None) -> bool:
-    # Ids are compared as text: 0042 is not 42, but the 42.0 that a spreadsheet or a float writes is.
-    if wanted is None:
+        # Ids are compared as text: 0042 is not 42, but the 42.0 that a spreadsheet or a float writes is.
+        for wanted, given in ((self.team_id, team_id), (self.sender_id, sender_id)):
+            if wanted is None:
+                continue
+            if given is None or whole_number(str(wanted).strip()) != whole_number(given.strip()):
+                return False
         return True
-    return given is not None and whole_number(str(wanted).strip()) == whole_number(given.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,9 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """An account that the key can see. *numeric_id* is the nine-digit number that CallRail's pages show."""
-
     id: str
     name: str
-    numeric_id: str | None
+    numeric_id: str | None  # the nine-digit number that CallRail's pages show
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,10 @@ class CompanyEntry:
 
 @dataclass(frozen=True, slots=True)
 class NumberEntry:
-    """A tracking number that can send texts. *pooled* ones belong to a session pool and may be recycled."""
-
     number: str
     name: str
     company_id: str
-    pooled: bool
+    pooled: bool  # of a session pool, which may recycle it
 
 
 class Discovery(Protocol):

@@ -19,8 +19,8 @@ _NOT_GSM = re.compile(
 _GSM_DOUBLE = re.compile(r"[\f^{}\\\[~\]|€]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
-# White space as str.isspace() has it. After one of the first kind a grapheme cluster always ends; one of
-# the other kinds can carry a combining mark or follow a prefix, and is then a letter like any other.
+# White space as str.isspace() has it. After a break a grapheme cluster always ends; the others can carry a
+# combining mark or follow a prefix, and are then letters like any other.
 _BREAKS = r"\t-\r\x1c-\x1f\x85\u2028\u2029"
 _SPACES = r" \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000"
 _NO_BREAK_SPACES = r"\u00a0\u2007\u202f"

@@ -10,8 +10,6 @@ QUARTER = timedelta(minutes=15)  # arrivals are counted by these: days and hours
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFilter:
-    """Which texts a page shows, newest first; each of *words* must occur in the seller's name or the text."""
-
     statuses: tuple[Status, ...] = ()
     recipient: str | None = None
     tracking_number: str | None = None
@@ -20,15 +18,13 @@ class TextFilter:
     sender_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # each must occur in the seller's name or the text
     before: int | None = None  # where the page before this one ended
     limit: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSummary:
-    """One text in a list; ``looked_up`` while its unknown outcome is being looked up."""
-
     seq: int
     id: str
     status: Status
@@ -41,7 +37,7 @@ class MessageSummary:
     text: str | None = None
     sent_at: datetime | None = None
     release_at: datetime | None = None
-    looked_up: bool = False
+    looked_up: bool = False  # its unknown outcome is being looked up
     opted_out: bool = False
 
     @property
@@ -58,8 +54,6 @@ class TextPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """Texts of one kind that wait: how many, and the newest of them."""
-
     count: int = 0
     rows: tuple[MessageSummary, ...] = ()
 
@@ -80,17 +74,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """How many texts came in during one QUARTER, and have one status by now."""
-
-    begins: datetime
-    status: Status
+    begins: datetime  # of a QUARTER
+    status: Status  # what they have by now
     count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldestUse:
-    """The uses of an account's budget that drop out of the hour and the day next; None if there is none."""
-
     hour: datetime | None
     day: datetime | None
 
@@ -122,22 +112,18 @@ class TextHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message of a conversation; without ``message_id`` it is the person's or another program's."""
-
     at: datetime
     inbound: bool
     content: str | None
-    message_id: str | None = None
+    message_id: str | None = None  # None for the person's and another program's
     status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What one person and one of our numbers wrote, oldest first; ``older`` is where it goes on, or None."""
-
     recipient: str
     tracking_number: str
     seller: str | None
     messages: tuple[ChatMessage, ...]
-    older: datetime | None = None
+    older: datetime | None = None  # where it goes on
     opted_out: bool = False
