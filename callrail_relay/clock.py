@@ -66,12 +66,12 @@ class SystemClock:
         return time.monotonic()
 
     def awake(self) -> float:
-        if sys.platform != "win32":
-            return time.monotonic()
-        # time.monotonic goes on while Windows sleeps; on other systems it stops.
-        count = ctypes.c_ulonglong()
-        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
-        return count.value / 1e7
+        if sys.platform == "win32":
+            # time.monotonic goes on while Windows sleeps; on other systems it stops.
+            count = ctypes.c_ulonglong()
+            ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(count))
+            return count.value / 1e7
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -35,18 +35,13 @@ _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
 
 Values = dict[str, Any]
 Location = tuple[int | str, ...]
-_Source = tuple[Values, Callable[[Location], str]]
-"""The values of one source, and what it is called if the one at a location is at fault."""
+_Source = tuple[Values, Callable[[Location], str]]  # its values, and its name for a fault at a location
 
 
 def load(
     config: Path | None = None, *, overrides: Mapping[str, object] | None = None, must_exist: bool = True
 ) -> Settings:
-    """
-    The settings of this run. Raises SettingsError with a line for each fault.
-
-    *config* is ``--config``. *overrides* are the flags, nested as the tables are; None is one not given.
-    """
+    """The settings of this run; *overrides* are the flags, nested as the tables are. Raises SettingsError."""
     path = config_file(config)
     text = read_text(path)
     if text is None and must_exist and override_path(config) is not None:

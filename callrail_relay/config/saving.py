@@ -22,11 +22,7 @@ _HEADING = "Settings of callrail-relay. Secrets are not kept here: `callrail-rel
 
 
 def update(path: Path, changes: Mapping[str, object]) -> None:
-    """
-    Set what *changes* names, nested as the tables are, in the file or in a new one. Raises SettingsError.
-
-    None takes a key out, a list replaces a list. Comments stay, and a new key gets its description as one.
-    """
+    """Set *changes*, nested as the tables are; None takes a key out, a list replaces a list."""
     text = read_text(path)
     if text is None:
         document = tomlkit.document()
@@ -113,8 +109,7 @@ async def save(
     """
     Write *changes* to the settings and store the secrets of *kept*; says in words where each secret went.
 
-    A new secret is taken out again when something fails after it; one that replaces another is not, so it
-    comes last in *kept*. Raises SettingsError and SecretError.
+    A new secret is taken out again when something fails after it; one that replaces another is not.
     """
     load(path, overrides=changes, must_exist=False)
     places: dict[SecretName, str] = {}

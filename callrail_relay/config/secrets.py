@@ -102,18 +102,13 @@ _REMEDY = (
 
 
 class OsKeyring:
-    """
-    Entries of this program in the OS keyring, under a user name each. Raises SecretError.
-
-    It may wait for a dialog that no one sees, and must hold up neither the event loop nor the process's end.
-    """
+    """The OS keyring, which may wait for a dialog that no one sees: it holds up neither loop nor process."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._hangs = False
 
     async def words(self) -> str | None:
-        """What this keyring is called, None if there is none."""
         return await self._ask(_words)
 
     async def get(self, user: str) -> str | None:
@@ -273,12 +268,7 @@ class Secrets:
         return self._file.path
 
     async def find(self, name: SecretName) -> Found | None:
-        """
-        The secret from the first place that has it, else None.
-
-        SecretError tells of a place that can't be read and might have it, but not of the keyring if the file
-        is in use.
-        """
+        """The secret from the first place that has it; SecretError for one that might and can't be read."""
         if found := self._from_environment(name) or self._from_credential(name):
             return found
         try:

@@ -229,4 +229,3 @@ TABLES: dict[str, type[Table]] = {
     name: RouteSettings if name == "routes" else field.annotation  # type: ignore[misc]  # a class
     for name, field in Settings.model_fields.items()
 }
-"""What a table of the settings file is read by."""

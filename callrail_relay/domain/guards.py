@@ -225,5 +225,4 @@ def too_old(waiting_since: datetime | None, now: datetime, max_age: timedelta) -
 
 
 def too_long(needed: int, allowed: int) -> Reason:
-    """Why a text that no window can ever take is held."""
     return Reason("too_long", {"needed": needed, "allowed": allowed})

@@ -291,7 +291,6 @@ def is_ping(body: bytes, query: str) -> bool:
 
 
 def map_stored(stored: StoredSubmission, policy: MappingPolicy) -> list[MappedText]:
-    """The texts of a request that came in before, under the settings of now."""
     if stored.source is Source.SEND:  # what is mapped wrong there is never stored
         return []
     if stored.source is Source.REPLAY:

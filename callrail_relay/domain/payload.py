@@ -31,9 +31,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL keeps no NUL, no d
 Fields = dict[str, list[object]]  # every value a name was given, in order, so that a name given twice shows
 
 
-class Number(str):
-    """A JSON number as it was written: no length is too long for it, and no digit gets lost."""
-
+class Number(str):  # a JSON number as it was written: no length is too long for it, no digit gets lost
     __slots__ = ()
 
     def whole(self) -> str | None:

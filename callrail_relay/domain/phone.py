@@ -131,6 +131,5 @@ def _cleaned(raw: str) -> str:
 
 
 def _shown(raw: str) -> str:
-    """*raw* as it was written, without what can't be shown and what is too long."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in raw.strip())
     return f"{text[:_LONGEST_SHOWN]}…" if len(text) > _LONGEST_SHOWN else text

@@ -61,10 +61,10 @@ def is_public(address: Address) -> bool:
 
 def proves_nothing(addresses: tuple[str, ...]) -> str | None:
     """Return why a name that leads to these addresses here can't be tried from this computer, or None."""
-    for address in filter(None, map(_read_address, addresses)):
-        if address in _TAILSCALE:
+    for address in map(_read_address, addresses):
+        if address is not None and address in _TAILSCALE:
             return f"this computer's own Tailscale answers for the name ({address})"
-        if not is_public(address):
+        if address is not None and not is_public(address):
             return f"the name leads to a private address here ({address})"
     return None
 

@@ -31,7 +31,6 @@ class Consequence:
 def decide(
     outcome: Outcome, *, message_id: str, content: str, account: Account, now: datetime, random: Random
 ) -> Consequence:
-    """What follows from *outcome* for the segment *content* of a message and its *account*."""
     match outcome:
         case Sent():
             return Consequence(Status.SENT, costs_budget=True, account=account.answered(now))

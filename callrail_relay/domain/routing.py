@@ -49,7 +49,6 @@ class Routes:
         return self.default
 
     def __iter__(self) -> Iterator[Route]:
-        """Every route once."""
         default = () if self.default is None else (self.default,)
         return iter(dict.fromkeys([*(rule.route for rule in self.rules), *default]))
 

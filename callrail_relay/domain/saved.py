@@ -73,7 +73,6 @@ def _form_line(line: str) -> Fields | None:
 
 
 def _walk(value: object, levels: int) -> list[Entry]:
-    """The entries in *value*, which may be wrapped *levels* times."""
     if is_payload(value) or not isinstance(value, dict | list):
         return [payload.to_entry(value)]
     if levels == 0:
