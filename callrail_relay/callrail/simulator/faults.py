@@ -8,7 +8,7 @@ POST /sandbox/faults takes. The first fault that applies to a request happens to
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from random import Random
 from typing import Any, Literal, get_args
@@ -80,19 +80,18 @@ class Fault:
             yield "number must be a North American number such as +12025550122, and goes with sends only"
         if self.share is not None and not (_is_number(self.share) and 0 <= self.share <= 1):
             yield "share must be a number from 0 to 1"
-        if not all(each is None or (_is_whole(each) and each > 0) for each in (self.position, self.times)):
+        if not all(each is None or (type(each) is int and each > 0) for each in (self.position, self.times)):
             yield "position and times must be whole numbers from 1"
         yield from self._complaints_about_the_answer()
 
     def _complaints_about_the_answer(self) -> Iterator[str]:
-        answers, timed = ", ".join(sorted(_WITH_STATUS)), ", ".join(sorted(_TIMED))
         if not _is_number(self.delay) or self.delay < 0 or (self.kind in _TIMED and self.delay == 0):
-            yield f"delay must be a number of seconds, and {timed} need one"
+            yield f"delay must be a number of seconds, and {', '.join(sorted(_TIMED))} need one"
         if (self.status, self.retry_after) != (None, None) and self.kind not in _WITH_STATUS:
-            yield f"status and retry_after go with {answers} only"
-        if self.status is not None and not (_is_whole(self.status) and 200 <= self.status <= 599):
+            yield f"status and retry_after go with {', '.join(sorted(_WITH_STATUS))} only"
+        if self.status is not None and not (type(self.status) is int and 200 <= self.status <= 599):
             yield "status must be from 200 to 599"
-        if self.retry_after is not None and not _is_header(self.retry_after):
+        if not (self.retry_after is None or type(self.retry_after) is int or _is_line(self.retry_after)):
             yield "retry_after must be a whole number or words"
         if self.body is not None and not (self.kind in _WITH_BODY and isinstance(self.body, str)):
             yield f"body must be a string, and goes with {', '.join(sorted(_WITH_BODY))} only"
@@ -123,39 +122,12 @@ class ArmedFault:
         return fault.share is None or random.random() < fault.share
 
 
-@dataclass(slots=True)
-class FaultBook:
-    """The faults that are armed, in the order in which they were added."""
-
-    random: Random
-    armed: list[ArmedFault] = field(default_factory=list)
-
-    def add(self, *faults: Fault) -> None:
-        self.armed.extend(ArmedFault(fault) for fault in faults)
-
-    def clear(self) -> None:
-        self.armed.clear()
-
-    def choose(self, *, sending: bool, recipient: str | None) -> Fault | None:
-        """The fault that happens to this request, counted as having happened."""
-        chosen: Fault | None = None
-        for armed in self.armed:
-            if not armed.fault.applies_to(sending=sending, recipient=recipient):
-                continue
-            armed.seen += 1
-            if chosen is None and armed.is_due(self.random):
-                armed.fired += 1
-                chosen = armed.fault
-        return chosen
-
-
 def load_faults(text: str) -> list[Fault]:
     """The faults of a JSON file: a list of objects, or one object. Raises UsageError."""
     try:
-        value = json.loads(text)
+        return read_faults(json.loads(text))
     except (ValueError, RecursionError) as exc:
         raise UsageError("The faults are not JSON. Write a list of objects with a kind each.") from exc
-    return read_faults(value)
 
 
 def read_faults(value: object) -> list[Fault]:
@@ -176,10 +148,5 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_header(value: object) -> bool:
-    """Whether the value can be a header: a whole number, or one line of printable ASCII."""
-    return value.isascii() and value.isprintable() if isinstance(value, str) else _is_whole(value)
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
