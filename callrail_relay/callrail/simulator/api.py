@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from callrail_relay.callrail.simulator.connection import answer_faultily
+from callrail_relay.callrail.simulator.connection import answer_with_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
     Account,
@@ -82,7 +82,7 @@ class Question:
         return named or (digits.isdecimal() and digits in conversation.customer)
 
     def since(self) -> datetime:
-        """The beginning of ``start_date`` in the account's zone; 30 days without one are not documented."""
+        """The beginning of ``start_date`` in the account's zone; without it, a guess: 30 days ago."""
         now = self.simulator.clock.now().astimezone(ACCOUNT_ZONE)
         try:
             day = date.fromisoformat(self.params.get("start_date", str(now.date() - timedelta(days=30))))
@@ -153,7 +153,7 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
 
     async def answer_or_fail(request: Request) -> ASGIApp:
         try:
-            return await answer_faultily(simulator, request, answer, sends=sends)
+            return await answer_with_faults(simulator, request, answer, sends=sends)
         except ClientDisconnect:
             return Response(status_code=400)
 

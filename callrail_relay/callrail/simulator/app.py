@@ -6,7 +6,6 @@ The routes under /sandbox need no key, so they answer only to this machine.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from callrail_relay.callrail.simulator.faults import read_faults
 from callrail_relay.callrail.simulator.records import Message, in_utc
 from callrail_relay.callrail.simulator.state import Simulator
 from callrail_relay.callrail.simulator.webhooks import read_manner
+from callrail_relay.domain.routing import is_loopback
 from callrail_relay.errors import RelayError, UsageError
 
 Handler = Callable[[Simulator, Any], Any]
@@ -75,7 +75,7 @@ def _is_local(request: Request) -> bool:
     host = f"//{request.headers.get('host', '')}"
     try:
         names = (client, urlsplit(origin).hostname, urlsplit(host).hostname)
-        return all(name == "localhost" or (name and ip_address(name).is_loopback) for name in names)
+        return all(is_loopback(name or "") for name in names)
     except ValueError:
         return False
 

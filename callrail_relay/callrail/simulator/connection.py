@@ -26,7 +26,7 @@ SLOW_PIECES = 16
 _GARBAGE = "<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
 
 
-async def answer_faultily(
+async def answer_with_faults(
     simulator: Simulator, request: Request, answer: Callable[[Request], Awaitable[Response]], *, sends: bool
 ) -> ASGIApp:
     """What *answer* makes of the request, delayed, changed or cut off if a fault happens to it."""
