@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app, load_faults
-from callrail_relay.callrail.simulator.connection import OTHER_CUSTOMER
+from callrail_relay.callrail.simulator.faults import OTHER_CUSTOMER
 from callrail_relay.errors import UsageError
 from tests.callrail.simulated import (
     KEY,

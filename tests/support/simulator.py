@@ -8,7 +8,7 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callrail_relay.callrail.simulator import Fault, Kind, Simulator, create_app
-from callrail_relay.callrail.simulator.connection import WAIT
+from callrail_relay.callrail.simulator.faults import WAIT
 from callrail_relay.callrail.simulator.records import Account, Bucket, Company, Tracker
 from callrail_relay.callrail.simulator.state import new_id
 

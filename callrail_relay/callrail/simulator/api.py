@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from callrail_relay.callrail.simulator.connection import answer_with_faults
 from callrail_relay.callrail.simulator.records import (
     ACCOUNT_ZONE,
     Account,
@@ -152,8 +151,12 @@ def _endpoint(simulator: Simulator, method: str, handler: Handler) -> Callable[[
         return response
 
     async def answer_or_fail(request: Request) -> ASGIApp:
+        # A redirect leads to the path with the ACC id, as a GET under the number did on 2026-07-24.
+        named, home = request.path_params.get("account_id", ""), request.url.path
+        if account := simulator.find_account(named):
+            home = home.replace(named, account.id, 1)
         try:
-            return await answer_with_faults(simulator, request, answer, sends=sends)
+            return await simulator.faults.answer(request, answer, sends=sends, home=home)
         except ClientDisconnect:
             return Response(status_code=400)
 

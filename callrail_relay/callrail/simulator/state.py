@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import count
 from random import Random, SystemRandom
 
-from callrail_relay.callrail.simulator.faults import ArmedFault, Fault
+from callrail_relay.callrail.simulator.faults import ArmedFault, Fault, Faults
 from callrail_relay.callrail.simulator.records import (
     Account,
     Company,
@@ -41,7 +41,7 @@ class Simulator:
         self.read_only = False
         self.max_characters = 1591
         self.webhooks = Webhooks(clock)
-        self.faults: list[ArmedFault] = []
+        self.faults = Faults(clock, self.random)
         self.integrations: dict[int, Integration] = {}
         self.conversations: dict[str, Conversation] = {}
         self.conversations_by_customer: dict[tuple[str, str], Conversation] = {}
@@ -72,7 +72,7 @@ class Simulator:
 
     def fault(self, *faults: Fault) -> None:
         """Let these things go wrong from now on, after those that are there already."""
-        self.faults += [ArmedFault(fault) for fault in faults]
+        self.faults.extend(map(ArmedFault, faults))
 
     def opt_out(self, recipient: str, tracking_number: str | None = None) -> None:
         """The person gets nothing more from this number, or from any number there is. Raises NotFound."""
