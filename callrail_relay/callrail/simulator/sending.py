@@ -28,19 +28,16 @@ def take_text(simulator: Simulator, account: Account, form: Mapping[str, Any]) -
     """
     if not account.texts.has_room(simulator.clock.now()):
         raise HTTPException(429, "Rate limit exceeded")
-    company, customer, content = (
-        _company(simulator, account, form),
-        _customer(form),
-        _content(simulator, form),
-    )
+    company, customer = _company(simulator, account, form), _customer(form)
+    content = _content(simulator, form)
     known = simulator.conversations_by_customer.get((company.id, customer))
     number = _tracking_number(form, known)
     _check_sender(simulator, company, number)
     if (number, customer) in simulator.opted_out:
         raise HTTPException(400, "The recipient has opted out of texts from this number")
     account.texts.spend(simulator.clock.now())
-    sent = [] if known is None else [m for m in known.messages if m.direction == "outgoing"]
-    first = all(message.tracking_number != number for message in sent)
+    sent_from = [m.tracking_number for m in known.messages if m.direction == "outgoing"] if known else []
+    first = number not in sent_from
     delivered = content + OPT_OUT_WORDING if first and not _STOP_WORD.search(content) else content
     message = simulator.record(number, customer, delivered, "outgoing")
     conversation = simulator.conversations_by_customer[company.id, customer]
