@@ -336,7 +336,7 @@ async def test_sandbox_takes_the_key_that_is_set(monkeypatch: pytest.MonkeyPatch
 async def test_sandbox_has_the_faults_it_was_given() -> None:
     """As JSON; bad ones are told before anything listens."""
     async with open_sandbox(port=0, faults='[{"kind": "drop"}]') as sandbox:
-        assert 1 == len(sandbox.simulator.faults.armed)
+        assert 1 == len(sandbox.simulator.faults)
     with pytest.raises(UsageError):
         async with open_sandbox(port=0, faults='[{"kind": "dance"}]'):
             raise AssertionError

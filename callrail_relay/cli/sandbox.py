@@ -118,7 +118,7 @@ async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool,
         say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
         message = await _wait_until_sent(relay, answer["id"])
         [text] = sandbox.simulator.texts
-        say(f"4. The relay sends it from {text.tracking_number} to {text.customer_phone_number}.")
+        say(f"4. The relay sends it from {text.tracking_number} to {text.recipient}.")
         attempt = message.segments[0].attempts[0]
         say(f"5. CallRail answers {attempt.http_status}: conversation {message.conversation_id}.")
         say("\nSent. With your own account it works the same: `callrail-relay configure`.")

@@ -36,8 +36,8 @@ from callrail_relay.service.operations import Operations
 from callrail_relay.service.reconciliation import Reconciliation
 from tests.support.clock import ManualClock
 from tests.support.factories import RECIPIENT, TEXT
-from tests.support.in_process import InProcessTransport
 from tests.support.policies import claim_policy, guard_policy, inbound_policy, lookup_policy
+from tests.support.simulator import InProcessTransport
 from tests.support.stores import new_sqlite_store
 
 E = TypeVar("E", bound=Event)
@@ -246,7 +246,9 @@ async def open_rig(
 
 
 def make_simulator(clock: ManualClock, *, per_hour: int = 150) -> Simulator:
-    return Simulator(clock=clock, api_key=KEY, random=Random(3), per_hour=per_hour)
+    simulator = Simulator(clock=clock, api_key=KEY, random=Random(3))
+    simulator.accounts[simulator.account_id].texts.per_hour = per_hour
+    return simulator
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from callrail_relay.service.operations import Operations
 from tests.callrail.simulated import make_simulator
 from tests.service.rig import KEY, Rig, open_callrail, open_rig
 from tests.support.clock import START, ManualClock
-from tests.support.in_process import InProcessTransport, change_tracker
+from tests.support.simulator import InProcessTransport, change_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +93,7 @@ def test_space_is_told_before_it_is_gone() -> None:
 async def test_routes_that_can_text_are_well() -> None:
     """The account by either of its names; and nothing is promised that only a send can prove."""
     simulator = make_simulator()
-    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+    by_number = route_of(simulator, account_id=str(simulator.accounts[simulator.account_id].numeric_id))
 
     for route in (route_of(simulator), by_number):
         words = await routes_checked(simulator, route)
@@ -104,7 +104,7 @@ async def test_routes_that_can_text_are_well() -> None:
 async def test_an_account_by_both_of_its_names_is_told() -> None:
     """It would have two budgets, and CallRail knows of one."""
     simulator = make_simulator()
-    by_number = route_of(simulator, account_id=str(simulator.numeric_id))
+    by_number = route_of(simulator, account_id=str(simulator.accounts[simulator.account_id].numeric_id))
 
     with pytest.raises(CheckWarning, match=f"write {simulator.account_id} everywhere"):
         await routes_checked(simulator, route_of(simulator), by_number)

@@ -476,8 +476,8 @@ async def test_order_and_once_hold_under_trouble(tmp_path: Path, seed: int) -> N
         got: dict[str, list[str]] = defaultdict(list)
         at: dict[str, list[datetime]] = defaultdict(list)
         for taken in rig.simulator.texts:
-            got[taken.customer_phone_number] += [taken.content]
-            at[taken.customer_phone_number] += [taken.created_at]
+            got[taken.recipient] += [taken.content]
+            at[taken.recipient] += [taken.created_at]
         assert {to: "".join(texts).replace(" ", "") for to, texts in wanted.items()} == {
             to: "".join(texts).replace(" ", "") for to, texts in got.items()
         }

@@ -22,6 +22,7 @@ from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.dispatch import DeliveryResult, Dispatch
 from tests.service.rig import Rig, open_rig, outcomes, passing_time
 from tests.support.factories import TEXT, recipient
+from tests.support.simulator import refuse
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +67,7 @@ async def test_text_that_was_sent_ends_with_0(tmp_path: Path) -> None:
 async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
     """Several texts, each with its own end; what else waits in the outbox is sent as well."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.unreachable[recipient(1)] = "blocked"
+        refuse(rig.simulator, recipient(1), "blocked")
         await rig.accept("Somebody else's", to=recipient(3))
         refused, sent = await rig.accept(to=recipient(1)), await rig.accept(to=recipient(2))
 
@@ -79,7 +80,7 @@ async def test_endings_come_in_the_order_asked_for(tmp_path: Path) -> None:
 async def test_refused_text_ends_with_5(tmp_path: Path) -> None:
     """CallRail's own words say why."""
     async with open_rig(tmp_path) as rig:
-        rig.simulator.unreachable[recipient(1)] = "landline"
+        refuse(rig.simulator, recipient(1), "landline")
         one = await ending(rig, await rig.accept(to=recipient(1)))
 
         assert_ends(one, RefusedByCallRail, 5, "landline")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.callrail.simulator.shapes import RECENT_MESSAGES
+from callrail_relay.callrail.simulator.records import RECENT_MESSAGES
 from callrail_relay.domain.events import (
     AttemptFinished,
     MessageHeld,
@@ -47,6 +47,7 @@ from tests.service.rig import LoopTime, Rig, open_rig
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import poll_policy
+from tests.support.simulator import add_tracker
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +98,7 @@ class Recorder:
 
 def used(rig: Rig) -> int:
     """General requests that the simulator counted."""
-    hour, _day = rig.simulator.general_limits[rig.account_id].used(rig.clock.now())
+    hour, _day = rig.simulator.accounts[rig.account_id].requests.used(rig.clock.now())
     return hour
 
 
@@ -274,7 +275,7 @@ async def test_what_cannot_be_read_is_told(rig: Rig, fault: Fault, words: str) -
 
 async def test_a_stop_over_one_of_several_numbers_holds_for_ours(rig: Rig) -> None:
     """A conversation over two numbers does not tell which of them a reply came to."""
-    other = rig.simulator.add_tracker(name="Second").tracking_numbers[0]
+    other = add_tracker(rig.simulator, name="Second").tracking_numbers[0]
     rig.simulator.write(RECIPIENT, "Hello", tracking_number=other)
     rig.simulator.receive(RECIPIENT, "STOP")
 
@@ -328,7 +329,7 @@ async def test_an_opt_out_that_came_while_the_relay_was_off_is_known_before_the_
         (await rig.message(stopped)).status,
         (await rig.message(other)).status,
     )
-    assert [recipient(50)] == [text.customer_phone_number for text in rig.simulator.texts]
+    assert [recipient(50)] == [text.recipient for text in rig.simulator.texts]
 
 
 async def test_texts_are_sent_after_two_minutes_without_a_poll(rig: Rig) -> None:

@@ -88,7 +88,7 @@ async def unknown(rig: Rig, text: str = TEXT, *, taken: bool) -> str:
 
 def lists_asked(rig: Rig) -> int:
     """How many requests other than sends CallRail got, counted by a fault that never happens."""
-    return rig.simulator.faults.armed[0].seen
+    return rig.simulator.faults[0].seen
 
 
 def count_lists(rig: Rig) -> None:

@@ -21,6 +21,7 @@ from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
 from tests.support.policies import guard_policy
+from tests.support.simulator import spend
 from tests.web.private import HOOK_URL, LINK_SECRET, private_rig, visiting
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,7 @@ async def test_first_sentence_follows_what_happens(tmp_path: Path) -> None:
 
 async def test_gauge_says_when_there_is_room_again(tmp_path: Path) -> None:
     async with visiting(tmp_path) as (rig, visitor):
-        rig.simulator.spend(149)
+        spend(rig.simulator, 149)
         await rig.accept()
         await rig.work(rig.delivery())
         page = await visitor.page()
