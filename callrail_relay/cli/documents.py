@@ -4,9 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from callrail_relay.domain.csv_rows import guarded, lines
-from callrail_relay.domain.message import Attempt, Message, Segment, instant
+from callrail_relay.domain.message import Attempt, Message, instant
 from callrail_relay.domain.printable import printable
 from callrail_relay.sentences import explain_all
+
+EXPORT_HEADER = (
+    "id,status,reason,source,recipient,tracking_number,company_id,account_id,text,segments,attempts,"
+    "opportunity_id,sender_id,seller_id,seller,team_id,received_at,sent_at,conversation_id\n"
+)
+"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
+
+EXPORT_COLUMNS = EXPORT_HEADER.strip().split(",")
+
+# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
+_OUR_OWN = ("recipient", "tracking_number")
 
 
 def message_document(message: Message) -> dict[str, Any]:
@@ -22,7 +33,15 @@ def message_document(message: Message) -> dict[str, Any]:
         "company_id": route and route.company_id,
         "account_id": route and route.account_id,
         "text": message.text,
-        "segments": [_segment(segment) for segment in message.segments],
+        "segments": [
+            {
+                "position": segment.position,
+                "content": segment.content,
+                "status": segment.status,
+                "attempts": [_attempt_document(attempt) for attempt in segment.attempts],
+            }
+            for segment in message.segments
+        ],
         "opportunity_id": message.opportunity_id,
         "sender_id": message.sender_id,
         "seller_id": message.seller_id,
@@ -34,16 +53,7 @@ def message_document(message: Message) -> dict[str, Any]:
     }
 
 
-def _segment(segment: Segment) -> dict[str, Any]:
-    return {
-        "position": segment.position,
-        "content": segment.content,
-        "status": segment.status,
-        "attempts": [_attempt(attempt) for attempt in segment.attempts],
-    }
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt_document(attempt: Attempt) -> dict[str, Any]:
     return {
         "started_at": instant(attempt.started_at),
         "finished_at": instant(attempt.finished_at),
@@ -55,52 +65,19 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-EXPORT_COLUMNS = (
-    "id",
-    "status",
-    "reason",
-    "source",
-    "recipient",
-    "tracking_number",
-    "company_id",
-    "account_id",
-    "text",
-    "segments",
-    "attempts",
-    "opportunity_id",
-    "sender_id",
-    "seller_id",
-    "seller",
-    "team_id",
-    "received_at",
-    "sent_at",
-    "conversation_id",
-)
-"""The keys of a message's document; ``segments`` is their number, and ``attempts`` that of all of them."""
-
-# Written by us: an E.164 number begins with a plus, and no program should have to take an apostrophe off it.
-_OUR_OWN = frozenset({"recipient", "tracking_number"})
-
-
-def export_header() -> str:
-    return lines([EXPORT_COLUMNS])
-
-
 def export_rows(messages: Iterable[Message]) -> str:
     r"""
     A line for each message, with an apostrophe before what looks like a formula.
 
     What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
     """
-    return lines(_cells(message) for message in messages)
-
-
-def _cells(message: Message) -> list[str]:
-    document = message_document(message) | {
-        "segments": len(message.segments),
-        "attempts": sum(len(segment.attempts) for segment in message.segments),
-    }
-    return [_cell(name, document[name]) for name in EXPORT_COLUMNS]
+    rows = []
+    for message in messages:
+        attempts = sum(len(segment.attempts) for segment in message.segments)
+        counts = {"segments": len(message.segments), "attempts": attempts}
+        document = message_document(message) | counts
+        rows.append([_cell(name, document[name]) for name in EXPORT_COLUMNS])
+    return lines(rows)
 
 
 def _cell(name: str, value: object) -> str:

@@ -1,13 +1,12 @@
 """``messages``: the texts, and a person's word on them."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from callrail_relay.cli import documents
 from callrail_relay.cli.console import (
     STANDARD,
     Config,
@@ -24,8 +23,9 @@ from callrail_relay.cli.console import (
     progress,
     read_number,
     say,
+    show,
 )
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.documents import EXPORT_HEADER, export_rows, message_document
 from callrail_relay.clock import SystemClock
 from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilter, Status
 from callrail_relay.errors import UsageError, Waiting
@@ -36,34 +36,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-
-class Form(StrEnum):
-    """What `messages export` writes."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
 Statuses = Annotated[
     list[str] | None, typer.Option("--status", help="Only texts with this status; can be repeated.")
 ]
-Recipient = Annotated[
-    str | None, typer.Option("--recipient", metavar="NUMBER", help="Only texts to this person.")
-]
-Since = Annotated[
-    str | None, typer.Option("--since", metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")
-]
-Search = Annotated[
-    str | None, typer.Option("--search", metavar="WORDS", help="Only texts with these words in them.")
-]
-
-Note = Annotated[
-    str | None, typer.Option("--note", metavar="WORDS", help="Why, kept with the text and your name.")
-]
+Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only texts to this person.")]
+Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
+Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
+Note = Annotated[str | None, typer.Option(metavar="WORDS", help="Why, kept with the text and your name.")]
 SameWording = Annotated[
     bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
 ]
-
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 
@@ -74,7 +56,7 @@ async def list_messages(
     recipient: Recipient = None,
     since: Since = None,
     search: Search = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="How many; 0 for all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="How many; 0 for all.")] = 50,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -98,7 +80,7 @@ async def list_messages(
 async def export(
     file: OutputFile = STANDARD,
     form: Annotated[
-        Form | None,
+        Literal["csv", "jsonl"] | None,
         typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
     ] = None,
     status: Statuses = None,
@@ -125,37 +107,30 @@ async def export(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
     wanted = _filter(status, recipient, since, search, limit=0)
-    form = form or (Form.JSONL if file.lower().endswith((".jsonl", ".ndjson")) else Form.CSV)
+    form = form or ("jsonl" if file.lower().endswith((".jsonl", ".ndjson")) else "csv")
+    # The mark of utf-8-sig tells Excel that it is UTF-8.
+    encoding, count = "utf-8-sig" if form == "csv" else "utf-8", 0
     async with opened_relay(config) as relay:
-        count = await _export(relay.operations, wanted, file, form)
+        plan = await relay.operations.plan_export(wanted)
+        with output(file, encoding=encoding) as write, progress("Exporting", plan.count) as advance:
+            if form == "csv":
+                write(EXPORT_HEADER)
+            async for portion in relay.operations.export(plan):
+                if form == "csv":
+                    write(export_rows(portion))
+                else:
+                    write("".join(f"{json_text(message_document(message))}\n" for message in portion))
+                count += len(portion)
+                advance(len(portion))
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
     elif file != STANDARD:
         say(f"{plural(count, 'text')}, written to {file}.")
 
 
-async def _export(operations: "Operations", wanted: MessageFilter, file: str, form: Form) -> int:
-    """Write the texts, and say how many they were."""
-    export = await operations.plan_export(wanted)
-    count = 0
-    with output(file) as out, progress("Exporting", export.count) as advance:
-        if form is Form.CSV:
-            # The mark tells Excel that it is UTF-8; programs that read a pipe do not want it.
-            out.write(documents.export_header().encode("utf-8" if file == STANDARD else "utf-8-sig"))
-        async for portion in operations.export(export):
-            if form is Form.CSV:
-                rows = documents.export_rows(portion)
-            else:
-                rows = "".join(f"{json_text(message_document(message))}\n" for message in portion)
-            out.write(rows.encode())
-            count += len(portion)
-            advance(len(portion))
-    return count
-
-
 @app.command("show")
 @command
-async def show(
+async def show_message(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
     as_json: Json = False,
@@ -307,18 +282,6 @@ async def _with_alike(operations: "Operations", ids: list[str], *, approvable: b
     return list(dict.fromkeys(alike))
 
 
-def _actor(note: str | None) -> Actor:
-    """Who is at the terminal."""
-    import getpass
-
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        # A user without a name, as in some containers.
-        name = ANONYMOUS.name
-    return Actor(name=name, note=note)
-
-
 async def _decide(
     decide: Callable[[str, Actor], Awaitable[Sequence[Message]]],
     ids: Sequence[str],
@@ -327,21 +290,27 @@ async def _decide(
     as_json: bool,
 ) -> list[Message]:
     """Decide on each of the ids, and show what became of the texts."""
-    actor = _actor(note)
-    changed = [message for id_ in ids for message in await decide(id_, actor)]
-    if as_json:
-        print_json([message_document(message) for message in changed])
-    else:
-        for message in changed:
-            echo(f"{message.status:<10} {message.id}")
+    import getpass
+
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # A user without a name, as in some containers.
+        name = ANONYMOUS.name
+    changed = [message for id_ in ids for message in await decide(id_, Actor(name=name, note=note))]
+    lines = [f"{message.status:<10} {message.id}" for message in changed]
+    show([message_document(message) for message in changed], "\n".join(lines), as_json=as_json)
     return changed
 
 
 def _filter(
     status: list[str] | None, recipient: str | None, since: str | None, search: str | None, *, limit: int
 ) -> MessageFilter:
+    for name in status or ():
+        if name.lower() not in set(Status):
+            raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.")
     return MessageFilter(
-        statuses=tuple(_status(name) for name in status or ()),
+        statuses=tuple(Status(name.lower()) for name in status or ()),
         recipient=None if recipient is None else read_number("--recipient", recipient),
         since=None if since is None else _since(since),
         search=search,
@@ -349,21 +318,12 @@ def _filter(
     )
 
 
-def _status(name: str) -> Status:
-    try:
-        return Status(name.lower())
-    except ValueError as error:
-        raise UsageError(f"There is no status {name}; there are {', '.join(Status)}.") from error
-
-
 def _since(when: str) -> datetime:
     """An instant: so long ago, or a date, or a date with a time, by this machine's clock."""
     from callrail_relay.bootstrap.context import read_duration
 
-    try:
+    with contextlib.suppress(ValueError):
         return SystemClock().now() - read_duration(when)
-    except ValueError:
-        pass
     try:
         return datetime.fromisoformat(when).astimezone()
     except ValueError as error:

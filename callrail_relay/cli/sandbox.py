@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Json, command, echo, print_json, say, stop_signal
+from callrail_relay.cli.console import Json, command, print_json, say, show, stop_signal
 from callrail_relay.cli.documents import message_document
 from callrail_relay.domain.message import Message, Status
 from callrail_relay.errors import NotFound, Unavailable
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.sandbox import Sandbox
     from callrail_relay.bootstrap.wiring import Relay
 
+NoConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
+
 
 @command
 async def sandbox(
     port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
     ] = 8789,
     faults: Annotated[
-        Path | None, typer.Option("--faults", metavar="FILE", help="A JSON list of errors to simulate.")
+        Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")
     ] = None,
-    _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    _config: NoConfig = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -43,22 +45,16 @@ async def sandbox(
     """
     from callrail_relay.bootstrap.sandbox import open_sandbox
 
-    text = None if faults is None else _read(faults)
+    try:
+        text = None if faults is None else faults.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(f"The file {faults} cannot be read; check its name and its rights.") from error
     async with open_sandbox(port=port, faults=text) as box, stop_signal() as stopped:
-        if as_json:
-            print_json(box.document())
-        else:
-            for name, value in box.document().items():
-                echo(f"{name:<16} {value}")
+        lines = [f"{name:<16} {value}" for name, value in box.document().items()]
+        show(box.document(), "\n".join(lines), as_json=as_json)
+        if not as_json:
             say("Listening. Ctrl-C ends it.")
         await stopped.wait()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"The file {path} cannot be read; check its name and its rights.") from error
 
 
 PAYLOAD = {
@@ -78,7 +74,7 @@ LONGEST = 30.0
 @command
 async def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
-    _config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
+    _config: NoConfig = None,
     as_json: Json = False,
 ) -> None:
     """

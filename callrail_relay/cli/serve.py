@@ -2,39 +2,32 @@
 
 import asyncio
 import gc
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, print_json, say, server, stop_signal
+from callrail_relay.cli.console import Config, Json, command, print_json, say, stop_signal
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.listeners import Listening
-    from callrail_relay.service.delivery import TaskGroup
+
+Port = Annotated[
+    int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
+]
+LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 
 
-@server
+@partial(command, long_running=True)
 async def serve(
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="The webhook's address to listen on.")
+        str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")
     ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one."
-        ),
-    ] = None,
-    dashboard: Annotated[
-        bool | None,
-        typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard.", show_default=False),
-    ] = None,
+    port: Port = None,
+    dashboard: Annotated[bool | None, typer.Option(help="Serve the dashboard.", show_default=False)] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
-    log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
-    ] = None,
+    log_level: LogLevel = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -105,34 +98,26 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = 
             open_worker(relay, hook, long_running=True) as worker,
             open_listeners(relay, worker, known, hook=hook, metrics=metrics, signal=signal) as listening,
         ):
-            _show(listening, as_json=as_json)
+            if as_json:
+                print_json({"public_url": listening.public_url, "private_url": listening.private_url})
+            # The webhook's URL holds a secret and stays out of service logs.
+            say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
+            if listening.login_url is not None:
+                say(f"Dashboard, good for one log-in: {listening.login_url}")
             if show_hook_url:
                 token = await credentials.require_hook_token(context)
                 url = credentials.hook_url(context.settings, token, listening.public_url)
                 say(f"Webhook of this run: {url}")
             # What is loaded by now stays. To look through all of it stops everything for 30 ms.
             gc.freeze()
-            await _work(worker, stopped, check_listening(context, listening, hook))
-
-
-async def _work(worker: "TaskGroup", stopped: asyncio.Event, listening: Coroutine[Any, Any, None]) -> None:
-    """Deliver until the stop signal, or until *listening* fails; what is under way then finishes first."""
-    running = asyncio.create_task(worker.run())
-    waiting = asyncio.create_task(stopped.wait())
-    checking = asyncio.create_task(listening)
-    await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    worker.stop()
-    await running
-    if checking.done():
-        checking.result()
-    checking.cancel()
-
-
-def _show(listening: "Listening", *, as_json: bool) -> None:
-    """Where the relay listens. The webhook's URL holds a secret and stays out of service logs."""
-    if as_json:
-        print_json({"public_url": listening.public_url, "private_url": listening.private_url})
-    say(f"Listening at {listening.public_url}; `callrail-relay hook-url` prints the URL for IF3.")
-    if listening.login_url is not None:
-        say(f"Dashboard, good for one log-in: {listening.login_url}")
+            running = asyncio.create_task(worker.run())
+            waiting = asyncio.create_task(stopped.wait())
+            checking = asyncio.create_task(check_listening(context, listening, hook))
+            await asyncio.wait((running, waiting, checking), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            # What is under way finishes first.
+            worker.stop()
+            await running
+            if checking.done():
+                checking.result()
+            checking.cancel()
