@@ -13,6 +13,7 @@ import typer
 
 from callrail_relay import __version__
 from callrail_relay.cli import configure, messages, operate, opt_outs, sandbox, send, serve
+from callrail_relay.cli.console import command
 
 __all__ = ["app", "main"]
 
@@ -44,24 +45,24 @@ def callrail_relay(
 SET_UP, SEND, WATCH, OPERATE, TRY = "Set up", "Send", "Watch", "Operate", "Try it"
 """The panels of the help, in this order."""
 
-app.command("configure", rich_help_panel=SET_UP)(configure.configure)
-app.command("hook-url", rich_help_panel=SET_UP)(operate.hook_url)
-app.command("doctor", rich_help_panel=SET_UP)(operate.doctor)
+command(app, "configure", panel=SET_UP)(configure.configure)
+command(app, "hook-url", panel=SET_UP)(operate.hook_url)
+command(app, "doctor", panel=SET_UP)(operate.doctor)
 app.add_typer(operate.alerts_app, name="alerts", rich_help_panel=SET_UP)
-app.command("serve", rich_help_panel=SEND)(serve.serve)
-app.command("send", rich_help_panel=SEND)(send.send)
-app.command("replay", rich_help_panel=SEND)(send.replay)
-app.command("status", rich_help_panel=WATCH)(operate.status)
-app.command("dashboard", rich_help_panel=WATCH)(operate.dashboard)
+command(app, "serve", panel=SEND, long_running=True)(serve.serve)
+command(app, "send", panel=SEND)(send.send)
+command(app, "replay", panel=SEND)(send.replay)
+command(app, "status", panel=WATCH)(operate.status)
+command(app, "dashboard", panel=WATCH)(operate.dashboard)
 app.add_typer(messages.app, name="messages", rich_help_panel=WATCH)
-app.command("pause", rich_help_panel=OPERATE)(operate.pause)
-app.command("resume", rich_help_panel=OPERATE)(operate.resume)
+command(app, "pause", panel=OPERATE)(operate.pause)
+command(app, "resume", panel=OPERATE)(operate.resume)
 app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel=OPERATE)
 # Its former name, for scripts.
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)
 app.add_typer(operate.database_app, name="database", rich_help_panel=OPERATE)
-app.command("demo", rich_help_panel=TRY)(sandbox.demo)
-app.command("sandbox", rich_help_panel=TRY)(sandbox.sandbox)
+command(app, "demo", panel=TRY)(sandbox.demo)
+command(app, "sandbox", panel=TRY)(sandbox.sandbox)
 
 
 def main() -> None:

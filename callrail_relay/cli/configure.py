@@ -3,32 +3,21 @@
 import sys
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, ask, command, has_terminal, print_json, say, show
+from callrail_relay.cli.console import Config, Json, ask, has_terminal, print_json, say, show
 from callrail_relay.cli.operate import why_not_for_if3
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.credentials import Registered
     from callrail_relay.bootstrap.setup import KnownKey
     from callrail_relay.service.setup import Question
 
 _LONGEST_KEY = 4096
-
-_WRITE_ACCESS = (
-    "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail gives "
-    "them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` to your own "
-    "phone proves it."
-)
-_PASTE = (
-    "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > Messaging > "
-    '"Outbound Text Webhook". It is saved when you click outside the field.'
-)
 
 # The panels of the options.
 _callrail = partial(typer.Option, rich_help_panel="CallRail")
@@ -58,7 +47,6 @@ SecretsFile = Annotated[
 ]
 
 
-@command
 async def configure(
     *,
     api_key_stdin: ApiKeyStdin = False,
@@ -98,7 +86,7 @@ async def configure(
     if webhooks and alone:
         registered = await _register(load_context(config), use_file=secrets_file)
         if as_json:
-            print_json(registered.document())
+            print_json(registered)
         return
     missing = [f"--{name}".replace("_", "-") for name, value in given.items() if value is None]
     if no_verify and missing:
@@ -134,12 +122,20 @@ async def configure(
     say(f"Webhook secret: {saved.token_place}")
     for name in saved.overruled:
         say(f"The environment sets {name} otherwise, and wins over the settings file; unset it there.")
-    say(_WRITE_ACCESS)
+    say(
+        "Whether this API key may send cannot be seen without sending: keys are read-only until CallRail "
+        "gives them write access. Ask CallRail's support for it if that is not done; `callrail-relay send` "
+        "to your own phone proves it."
+    )
     say("Next: start the relay with `callrail-relay serve`. Then `callrail-relay doctor` checks your setup.")
     document = {"settings_file": str(context.config_path), **route}
     if webhooks:
-        document["webhooks"] = (await _register(load_context(config), use_file=secrets_file)).document()
-    say(why_not_for_if3(saved.settings.server.public_url) or _PASTE)
+        document["webhooks"] = await _register(load_context(config), use_file=secrets_file)
+    say(
+        why_not_for_if3(saved.settings.server.public_url)
+        or "When it runs, paste this URL into IF3, as Owner or Manager: Team Dashboard > Settings > "
+        'Messaging > "Outbound Text Webhook". It is saved when you click outside the field.'
+    )
     url = hook_url(saved.settings, saved.token)
     document |= {"hook_url": url, "secrets": {"api_key": saved.key_place, "hook_token": saved.token_place}}
     show(document, url, as_json=as_json)
@@ -173,18 +169,18 @@ def _settle_key(known: "KnownKey | None", *, from_stdin: bool) -> tuple[str, boo
         say(f"The API key is that of the {known.place}; it is not stored.")
         return known.value, False
     if has_terminal():
-        question = "CallRail API key (not shown while you type or paste it)"
-        if known is None:
-            return read_key(ask(question, hidden=True)), True
-        say(f"There is an API key in the {known.place}; Enter keeps it.")
-        answer = ask(question, hidden=True)
-        return (read_key(answer), True) if answer else (known.value, False)
-    if known is not None:
+        if known is not None:
+            say(f"There is an API key in the {known.place}; Enter keeps it.")
+        answer = ask("CallRail API key (not shown while you type or paste it)", hidden=True)
+        if answer or known is None:
+            return read_key(answer), True
+    elif known is None:
+        raise SecretError(
+            "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
+        )
+    else:
         say(f"The API key in the {known.place} is kept.")
-        return known.value, False
-    raise SecretError(
-        "There is no CallRail API key yet. Pipe it in with --api-key-stdin, or set CALLRAIL_API_KEY."
-    )
+    return known.value, False
 
 
 async def _find_route(context: "AppContext", key: str, given: Mapping[str, str | None]) -> dict[str, object]:
@@ -194,8 +190,7 @@ async def _find_route(context: "AppContext", key: str, given: Mapping[str, str |
 
     former = context.settings.callrail
     async with open_callrail(context, key) as callrail:
-        accounts = await ask_for_account(callrail)
-        account = _settle(accounts, given["account_id"], former.account_id)
+        account = _settle(await ask_for_account(callrail), given["account_id"], former.account_id)
         companies = await ask_for_company(callrail, account)
         company = _settle(companies, given["company_id"], former.company_id)
         numbers = await ask_for_number(callrail, account, company)
@@ -254,13 +249,9 @@ _CHANGES = {
     "added": "our URLs were added to the webhooks at CallRail; those of others stay.",
     "unchanged": "our URLs are at CallRail already.",
 }
-_INACTIVE = (
-    "  They are switched off at CallRail, which does that after many failures. Switch them on in CallRail's "
-    "settings, under Integrations > Webhooks."
-)
 
 
-async def _register(context: "AppContext", *, use_file: bool) -> "Registered":
+async def _register(context: "AppContext", *, use_file: bool) -> dict[str, Any]:
     """Register at CallRail and say what was done. Raises SecretError if CallRail tells no signing key."""
     from callrail_relay.bootstrap.credentials import register_webhooks
 
@@ -268,7 +259,10 @@ async def _register(context: "AppContext", *, use_file: bool) -> "Registered":
     for one in registered.registrations:
         say(f"Company {one.company_id}: {_CHANGES[one.change.value]}")
         if not one.active:
-            say(_INACTIVE)
+            say(
+                "  They are switched off at CallRail, which does that after many failures. Switch them on in "
+                "CallRail's settings, under Integrations > Webhooks."
+            )
     if registered.key_place is not None:
         say(f"CallRail's signing keys: {registered.key_place}")
     if registered.outranked_by is not None:
@@ -279,4 +273,4 @@ async def _register(context: "AppContext", *, use_file: bool) -> "Registered":
             f"{', '.join(registered.missing_keys)}. Copy it from CallRail's settings, under Integrations > "
             "Webhooks, and set CALLRAIL_SIGNING_KEY to it (several with commas between them)."
         )
-    return registered
+    return registered.document()

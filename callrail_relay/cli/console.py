@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from callrail_relay.replacing import replace
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.wiring import Relay
 
-P = ParamSpec("P")
+Command = Callable[..., Coroutine[Any, Any, int | None]]
 
 Config = Annotated[Path | None, typer.Option(metavar="PATH", help="Path to the settings file.")]
 Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
@@ -37,21 +37,21 @@ STANDARD = "-"
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a busy thread lets another have its turn; Python's own, ten times as much, is felt."""
 
-INTERRUPTED = 130
-PROGRAM_FAULT = 1
-BROKEN_PIPE = 141
-
 
 def command(
-    function: Callable[P, Coroutine[Any, Any, int | None]], *, long_running: bool = False
-) -> Callable[P, None]:
-    """Turn a coroutine into a command: what it returns is the exit code, and its faults become sentences."""
+    app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
+) -> Callable[[Command], Command]:
+    """Make a coroutine a command: what it returns is the exit code, and its faults become sentences."""
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(_exit_code(function(*args, **kwargs), long_running=long_running))
+    def add(function: Command) -> Command:
+        @app.command(name, rich_help_panel=panel)
+        @functools.wraps(function)
+        def run(*args: object, **options: object) -> None:
+            raise typer.Exit(_exit_code(function(*args, **options), long_running=long_running))
 
-    return run
+        return function
+
+    return add
 
 
 def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool) -> int:
@@ -63,11 +63,11 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
         return error.exit_code
     except KeyboardInterrupt:
         complain("Interrupted.")
-        return INTERRUPTED
+        return 130  # 128 + SIGINT
     except BrokenPipeError:
         # The program reading our output is gone; without this the interpreter complains again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return 141  # 128 + SIGPIPE
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
@@ -77,7 +77,7 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
             f"callrail-relay failed because of an internal error ({type(error).__name__}). No saved data "
             "is lost. Set CALLRAIL_RELAY_LOG__LEVEL=debug to see where it happened."
         )
-        return PROGRAM_FAULT
+        return 1
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -49,8 +49,7 @@ SameWording = Annotated[
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
 
 
-@app.command("list")
-@command
+@command(app, "list")
 async def list_messages(
     status: Statuses = None,
     recipient: Recipient = None,
@@ -75,8 +74,7 @@ async def list_messages(
     print_json([message_document(one) for one in found]) if as_json else print_messages(found)
 
 
-@app.command("export")
-@command
+@command(app, "export")
 async def export(
     file: OutputFile = STANDARD,
     form: Annotated[
@@ -128,8 +126,7 @@ async def export(
         say(f"{plural(count, 'text')}, written to {file}.")
 
 
-@app.command("show")
-@command
+@command(app, "show")
 async def show_message(
     id_: Annotated[str, typer.Argument(metavar="ID", help="The id of a text or a request.")],
     config: Config = None,
@@ -155,8 +152,7 @@ async def show_message(
         print_message(message)
 
 
-@app.command("approve")
-@command
+@command(app, "approve")
 async def approve(
     ids: Ids,
     note: Note = None,
@@ -184,8 +180,7 @@ async def approve(
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
 
 
-@app.command("remap")
-@command
+@command(app, "remap")
 async def remap(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> int:
@@ -208,8 +203,7 @@ async def remap(
     return Waiting.exit_code if held else 0
 
 
-@app.command("resend")
-@command
+@command(app, "resend")
 async def resend(
     ids: Ids, note: Note = None, yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
@@ -231,8 +225,7 @@ async def resend(
         await _decide(relay.operations.resend, ids, note, as_json=as_json)
 
 
-@app.command("mark-sent")
-@command
+@command(app, "mark-sent")
 async def mark_sent(
     ids: Ids, note: Note = None, _yes: Yes = False, config: Config = None, as_json: Json = False
 ) -> None:
@@ -249,8 +242,7 @@ async def mark_sent(
         await _decide(relay.operations.mark_sent, ids, note, as_json=as_json)
 
 
-@app.command("cancel")
-@command
+@command(app, "cancel")
 async def cancel(
     ids: Ids,
     note: Note = None,

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
 
 
-@command
 async def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show every change until Ctrl-C.")] = False,
     config: Config = None,
@@ -76,7 +75,6 @@ async def status(
     return exit_code
 
 
-@command
 async def pause(
     account: Account = None,
     reason: Annotated[
@@ -96,7 +94,6 @@ async def pause(
     show(ids, _done("Paused", ids), as_json=as_json)
 
 
-@command
 async def resume(account: Account = None, config: Config = None, as_json: Json = False) -> None:
     """
     Resume sending.
@@ -118,8 +115,7 @@ def _done(what: str, ids: list[str]) -> str:
 alerts_app = typer.Typer(no_args_is_help=True, help="Test your alerts.")
 
 
-@alerts_app.command("test")
-@command
+@command(alerts_app, "test")
 async def try_channels(config: Config = None, as_json: Json = False) -> None:
     """
     Send a test alert to every channel of alerts.urls.
@@ -149,7 +145,6 @@ async def try_channels(config: Config = None, as_json: Json = False) -> None:
         raise Unavailable(f"{', '.join(failed)} did not take the alert; check the address and the network.")
 
 
-@command
 async def dashboard(config: Config = None, as_json: Json = False) -> None:
     """
     Print a sign-in link to the dashboard.
@@ -168,7 +163,6 @@ async def dashboard(config: Config = None, as_json: Json = False) -> None:
     show({"url": link}, link, as_json=as_json)
 
 
-@command
 async def doctor(config: Config = None, as_json: Json = False) -> int:
     """
     Check your setup and show how to fix problems.
@@ -191,8 +185,7 @@ async def doctor(config: Config = None, as_json: Json = False) -> int:
 database_app = typer.Typer(no_args_is_help=True, help="Copy a database.")
 
 
-@database_app.command("copy")
-@command
+@command(database_app, "copy")
 async def copy(
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="The database to copy, such as sqlite:///relay.db.")
@@ -246,7 +239,6 @@ def why_not_for_if3(public_url: str | None) -> str | None:
     return None
 
 
-@command
 async def hook_url(
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Make a new URL first; the old one works for 24 more hours.")

@@ -30,8 +30,7 @@ TrackingNumber = Annotated[
 ]
 
 
-@app.command("list")
-@command
+@command(app, "list")
 async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     """
     List the people who opted out, newest first.
@@ -49,8 +48,7 @@ async def list_opt_outs(config: Config = None, as_json: Json = False) -> None:
     show([one.document() for one in found], "\n".join(lines) or "No opt-outs yet.", as_json=as_json)
 
 
-@app.command("add")
-@command
+@command(app, "add")
 async def add(
     recipient: Recipient,
     tracking_number: TrackingNumber = None,
@@ -73,8 +71,7 @@ async def add(
     show([one.document() for one in entries], done, as_json=as_json)
 
 
-@app.command("remove")
-@command
+@command(app, "remove")
 async def remove(
     recipient: Recipient, tracking_number: TrackingNumber = None, config: Config = None, as_json: Json = False
 ) -> None:
@@ -94,8 +91,7 @@ async def remove(
     show({"recipient": person, "removed": removed}, f"Removed the opt-out of {person}.", as_json=as_json)
 
 
-@app.command("import")
-@command
+@command(app, "import")
 async def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A CSV file; - for standard input.")],
     config: Config = None,
@@ -139,8 +135,7 @@ async def import_(
         )
 
 
-@app.command("export")
-@command
+@command(app, "export")
 async def export(file: OutputFile = STANDARD, config: Config = None, as_json: Json = False) -> None:
     """
     Save the list as CSV, newest first.

@@ -41,8 +41,6 @@ _TIGHT, _FULL = 0.7, 0.9
 
 _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
 
-Read = Callable[[], Awaitable[StatusReport]]
-
 
 class _SafeConsole(Console):
     """
@@ -281,7 +279,7 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
         yield Text(f"  {standing.pending} {waits} to be sent")
 
 
-async def watch_status(read: Read, clock: Clock, *, as_json: bool) -> None:
+async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock, *, as_json: bool) -> None:
     """
     Show the status again every second, until the task is cancelled; without a terminal, only what changed.
 

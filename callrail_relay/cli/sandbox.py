@@ -4,25 +4,23 @@ import asyncio
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Json, command, print_json, say, show, stop_signal
+from callrail_relay.cli.console import Json, print_json, say, show, stop_signal
 from callrail_relay.cli.documents import message_document
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import NotFound, Unavailable
 from callrail_relay.sentences import explain_all
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.sandbox import Sandbox
-    from callrail_relay.bootstrap.wiring import Relay
 
 NoConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
 
 
-@command
 async def sandbox(
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
@@ -71,7 +69,6 @@ LONGEST = 30.0
 """Seconds after which the demonstration gives up."""
 
 
-@command
 async def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to try more.")] = False,
     _config: NoConfig = None,
@@ -95,6 +92,8 @@ async def demo(
 
 
 async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool, as_json: bool) -> None:
+    import httpx
+
     from callrail_relay.bootstrap.credentials import hook_tokens, hook_url, require_hook_token
     from callrail_relay.bootstrap.listeners import open_listeners
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
@@ -110,9 +109,17 @@ async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool,
         url = hook_url(context.settings, await require_hook_token(context), base=listening.public_url)
         say("1. A simulated CallRail and the relay are up, both on this machine only.")
         say(f"2. InvestorFuse posts a text to the relay's webhook:\n     {json.dumps(PAYLOAD['message'])}")
-        answer = await _post(url)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = (await client.post(url, json=PAYLOAD)).raise_for_status().json()
         say(f"3. The relay has it on disk and answers {answer['status']}, id {answer['id']}.")
-        message = await _wait_until_sent(relay, answer["id"])
+        async with asyncio.timeout(LONGEST):
+            [message] = await relay.operations.find(answer["id"])
+            while message.status in OPEN:
+                await context.clock.sleep(0.02)
+                [message] = await relay.operations.find(answer["id"])
+        if message.status is not Status.SENT:
+            why = explain_all(message.reasons)
+            raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
         [text] = sandbox.simulator.texts
         say(f"4. The relay sends it from {text.tracking_number} to {text.customer_phone_number}.")
         attempt = message.segments[0].attempts[0]
@@ -126,25 +133,3 @@ async def _demonstrate(context: "AppContext", sandbox: "Sandbox", *, keep: bool,
             await stopped.wait()
         worker.stop()
         await running
-
-
-async def _post(url: str) -> Any:  # noqa: ANN401 - JSON
-    import httpx
-
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.post(url, json=PAYLOAD)
-    answer.raise_for_status()
-    return answer.json()
-
-
-async def _wait_until_sent(relay: "Relay", submission_id: str) -> Message:
-    clock = relay.context.clock
-    async with asyncio.timeout(LONGEST):
-        while True:
-            [message] = await relay.operations.find(submission_id)
-            if message.status is Status.SENT:
-                return message
-            if message.status not in (Status.QUEUED, Status.SENDING):
-                why = explain_all(message.reasons)
-                raise Unavailable(f"The demonstration failed: the text is {message.status}. {why}")
-            await clock.sleep(0.02)

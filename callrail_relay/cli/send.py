@@ -13,7 +13,6 @@ from callrail_relay.cli.console import (
     Json,
     Timeout,
     Yes,
-    command,
     confirmed,
     echo,
     has_terminal,
@@ -24,14 +23,14 @@ from callrail_relay.cli.console import (
     say,
 )
 from callrail_relay.cli.documents import message_document
-from callrail_relay.domain.message import Message, Status
+from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
 from callrail_relay.sentences import explain, says
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.wiring import Relay
-    from callrail_relay.domain.mapper import MappedText, Planned
+    from callrail_relay.domain.mapper import Planned
     from callrail_relay.domain.routing import Route
     from callrail_relay.service.delivery import TaskGroup
     from callrail_relay.service.intake import SavedFile
@@ -42,7 +41,6 @@ Sender = Annotated[
 ]
 
 
-@command
 async def send(
     to: Annotated[str, typer.Option(metavar="NUMBER", help="The person's number, US or Canada.")],
     message: Annotated[str, typer.Option(metavar="TEXT", help="The text to send.")],
@@ -74,7 +72,7 @@ async def send(
     context = load_context(config)
     route = None if sender is None else await _sender(context, to, sender)
     draft = map_direct(to=to, text=message, routes=context.mapping.routes, sender=route)
-    _require_complete(draft)
+    _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
             planned = await relay.intake.plan_direct(draft)
@@ -104,9 +102,9 @@ async def send(
 _OPTIONS = {"bad_phone": "--to", "no_text": "--message", "bad_text": "--message", "bad_sender": "--from"}
 
 
-def _require_complete(draft: "MappedText") -> None:
+def _require_complete(reasons: Iterable[Reason]) -> None:
     """Raises UsageError for what can't be sent as it was typed, SettingsError if there is no number."""
-    for reason in draft.reasons:
+    for reason in reasons:
         if reason.code in _OPTIONS:
             raise UsageError(f"{_OPTIONS[reason.code]} can't be used: {says(reason)}")
         if reason.parameters:
@@ -141,7 +139,6 @@ _GRAVEST_FIRST = (6, 5, 4, 8, 7)
 _LONGEST_TEXT = 54
 
 
-@command
 async def replay(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Files of saved requests; - for standard input.")
@@ -251,14 +248,12 @@ _ON_HOLD = {
 """Why texts are on hold, in a word or two; other codes are read as they are."""
 
 _ALREADY = {
-    Status.HELD: "already on hold",
-    Status.QUEUED: "already queued",
-    Status.SENDING: "already being sent",
-    Status.UNKNOWN: "already tried, and unconfirmed",
-    Status.SENT: "already sent",
-    Status.FAILED: "already failed",
-    Status.CANCELLED: "already canceled",
+    Status.HELD: "on hold",
+    Status.SENDING: "being sent",
+    Status.UNKNOWN: "tried, and unconfirmed",
+    Status.CANCELLED: "canceled",
 }
+"""What texts are already; the other statuses are read as they are."""
 
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: bool, dry_run: bool) -> None:
@@ -306,7 +301,7 @@ async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: S
     parts = [f"{len(new) - len(held) or 'none'} will be sent"]
     if held:
         parts.append(f"{len(held)} on hold: {_reasons(message.reasons[0].code for message in held)}")
-    parts += [f"{count} {_ALREADY[status]}" for status, count in known.items()]
+    parts += [f"{count} already {_ALREADY.get(status, status)}" for status, count in known.items()]
     if repeats:
         parts.append(f"{repeats} twice in these files")
     sentence = f"{', '.join(parts)}."

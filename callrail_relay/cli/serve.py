@@ -2,12 +2,12 @@
 
 import asyncio
 import gc
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callrail_relay.cli.console import Config, Json, command, print_json, say, stop_signal
+from callrail_relay.cli.console import Config, Json, print_json, say, stop_signal
 from callrail_relay.errors import AlreadyRunning, Unavailable
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ Port = Annotated[
 LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 
 
-@partial(command, long_running=True)
 async def serve(
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")
@@ -43,43 +42,39 @@ async def serve(
     $ callrail-relay serve --sandbox
     """
     from callrail_relay.bootstrap.context import load_context
+    from callrail_relay.cli.render import clock_time
 
     overrides: dict[str, object] = {
         "server": {"host": host, "port": port},
         "dashboard": {"enabled": dashboard},
         "log": {"level": log_level},
     }
-    if not sandbox:
-        await _serve_alone(load_context(config, overrides=overrides), as_json=as_json)
-        return
-    from callrail_relay.bootstrap.sandbox import open_sandbox
+    async with AsyncExitStack() as stack:
+        throwaway = False
+        if sandbox:
+            from callrail_relay.bootstrap.sandbox import open_sandbox
 
-    async with open_sandbox(port=0) as box:
-        say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
-        context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
-        context, throwaway = await box.with_hook_token(context)
-        await _serve_alone(context, as_json=as_json, show_hook_url=throwaway)
-
-
-async def _serve_alone(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
-    """Serve, or say who serves this store already."""
-    from callrail_relay.cli.render import clock_time
-
-    try:
-        await _serve(context, as_json=as_json, show_hook_url=show_hook_url)
-    except AlreadyRunning as error:
-        since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
-        process = "" if error.pid is None else f" (process {error.pid})"
-        if error.by != "serve":
-            raise Unavailable(
-                f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay when it "
-                "has ended."
-            ) from error
-        dashboard = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
-        raise Unavailable(f"The relay is already running{since}{process}.{dashboard}") from error
+            box = await stack.enter_async_context(open_sandbox(port=0))
+            say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
+            context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
+            context, throwaway = await box.with_hook_token(context)
+        else:
+            context = load_context(config, overrides=overrides)
+        try:
+            await _serve(context, as_json=as_json, show_hook_url=throwaway)
+        except AlreadyRunning as error:
+            since = "" if error.since is None else f" since {clock_time(error.since, context.clock.now())}"
+            process = "" if error.pid is None else f" (process {error.pid})"
+            if error.by != "serve":
+                raise Unavailable(
+                    f"`callrail-relay {error.by}` is using the database{since}{process}. Start the relay "
+                    "when it has ended."
+                ) from error
+            link = " Open its dashboard with `callrail-relay dashboard`." if error.has_dashboard else ""
+            raise Unavailable(f"The relay is already running{since}{process}.{link}") from error
 
 
-async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool = False) -> None:
+async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -> None:
     from callrail_relay.bootstrap import credentials
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
