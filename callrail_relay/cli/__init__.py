@@ -15,8 +15,6 @@ from callrail_relay import __version__
 from callrail_relay.cli import configure, messages, operate, opt_outs, sandbox, send, serve
 from callrail_relay.cli.console import command
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="callrail-relay",
     no_args_is_help=True,
@@ -42,27 +40,25 @@ def callrail_relay(
     pass
 
 
-SET_UP, SEND, WATCH, OPERATE, TRY = "Set up", "Send", "Watch", "Operate", "Try it"
-"""The panels of the help, in this order."""
-
-command(app, "configure", panel=SET_UP)(configure.configure)
-command(app, "hook-url", panel=SET_UP)(operate.hook_url)
-command(app, "doctor", panel=SET_UP)(operate.doctor)
-app.add_typer(operate.alerts_app, name="alerts", rich_help_panel=SET_UP)
-command(app, "serve", panel=SEND, long_running=True)(serve.serve)
-command(app, "send", panel=SEND)(send.send)
-command(app, "replay", panel=SEND)(send.replay)
-command(app, "status", panel=WATCH)(operate.status)
-command(app, "dashboard", panel=WATCH)(operate.dashboard)
-app.add_typer(messages.app, name="messages", rich_help_panel=WATCH)
-command(app, "pause", panel=OPERATE)(operate.pause)
-command(app, "resume", panel=OPERATE)(operate.resume)
-app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel=OPERATE)
+# The panels of the help are in this order.
+command(app, "configure", panel="Set up")(configure.configure)
+command(app, "hook-url", panel="Set up")(operate.hook_url)
+command(app, "doctor", panel="Set up")(operate.doctor)
+app.add_typer(operate.alerts_app, name="alerts", rich_help_panel="Set up")
+command(app, "serve", panel="Send", long_running=True)(serve.serve)
+command(app, "send", panel="Send")(send.send)
+command(app, "replay", panel="Send")(send.replay)
+command(app, "status", panel="Watch")(operate.status)
+command(app, "dashboard", panel="Watch")(operate.dashboard)
+app.add_typer(messages.app, name="messages", rich_help_panel="Watch")
+command(app, "pause", panel="Operate")(operate.pause)
+command(app, "resume", panel="Operate")(operate.resume)
+app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
 # Its former name, for scripts.
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)
-app.add_typer(operate.database_app, name="database", rich_help_panel=OPERATE)
-command(app, "demo", panel=TRY)(sandbox.demo)
-command(app, "sandbox", panel=TRY)(sandbox.sandbox)
+app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
+command(app, "demo", panel="Try it")(sandbox.demo)
+command(app, "sandbox", panel="Try it")(sandbox.sandbox)
 
 
 def main() -> None:

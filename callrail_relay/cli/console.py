@@ -34,9 +34,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every ques
 
 STANDARD = "-"
 
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a busy thread lets another have its turn; Python's own, ten times as much, is felt."""
-
 
 def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
@@ -81,8 +78,9 @@ def _exit_code(coroutine: Coroutine[Any, Any, int | None], *, long_running: bool
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    # The store's threads and the event loop hand the interpreter to each other all the time.
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    # The store's threads and the event loop hand the interpreter to each other all the time: Python's own
+    # interval, ten times as long, is felt.
+    sys.setswitchinterval(0.0005)
     try:
         import uvloop  # an extra, not on Windows, and worth loading only if it runs for long
     except ImportError:

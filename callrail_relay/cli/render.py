@@ -31,14 +31,8 @@ STYLES = {
     Status.CANCELLED: "dim",
 }
 _MARKS = {Condition.OK: ("✓", "green"), Condition.WARNING: ("!", "yellow"), Condition.FAILED: ("✗", "red")}
-_LONGEST_TEXT = 76
-
-_GAUGE = 20
-"""Characters of a full gauge."""
-
-_TIGHT, _FULL = 0.7, 0.9
-"""From which share of a budget on its gauge is yellow, and red."""
-
+_GAUGE = 20  # characters of a full gauge
+_TIGHT, _FULL = 0.7, 0.9  # from which share of a budget on its gauge is yellow, and red
 _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Level.WELL: "green"}
 
 
@@ -107,7 +101,7 @@ def print_messages(messages: Sequence[Message]) -> None:
         out.print("No texts.")
 
 
-def shortened(text: str | None, longest: int = _LONGEST_TEXT) -> str:
+def shortened(text: str | None, longest: int = 76) -> str:
     line = " ".join((text or "-").split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 

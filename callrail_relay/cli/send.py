@@ -1,7 +1,7 @@
 """``send``, one text from the command line, and ``replay``, those of saved requests."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,7 +136,6 @@ async def _poll_now(worker: "TaskGroup") -> None:
 
 # Which exit code tells most about a whole run: an unknown outcome comes before a known failure.
 _GRAVEST_FIRST = (6, 5, 4, 8, 7)
-_LONGEST_TEXT = 54
 
 
 async def replay(
@@ -220,15 +219,15 @@ async def _send_saved(
             with progress("Sending", len(new)) as advance:
                 endings = await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
+        for ending in endings:
+            row = sent[ending.message.id]
+            row["reason"] = row["reason"] or (ending.fault and str(ending.fault))
         rows = [
             sent[one.message_id]
             if one.duplicate_of is None
             else _duplicate_row((await relay.operations.find(one.duplicate_of))[0])
             for one in accepted
         ]
-    for ending in endings:
-        if ending.fault is not None and sent[ending.message.id]["reason"] is None:
-            sent[ending.message.id]["reason"] = str(ending.fault)
     if as_json:
         print_json(rows)
     else:
@@ -257,30 +256,26 @@ _ALREADY = {
 
 
 async def _show_plan(relay: "Relay", planned: "Sequence[Planned]", *, as_json: bool, dry_run: bool) -> None:
-    """Show each text and what the run would make of it; with a question to come, JSON waits for its end."""
+    """Show the rows that the run itself would print; with a question to come, JSON waits for its end."""
     from callrail_relay.cli.render import shortened
 
-    ids = [one.duplicate_of for one in planned if one.duplicate_of is not None]
-    earlier = {id_: (await relay.operations.find(id_))[0] for id_ in dict.fromkeys(ids)}
-    rows = [_plan_row(one, earlier) for one in planned]
+    rows, earlier = [], []
+    for one in planned:
+        if one.duplicate_of is not None:
+            earlier.append((await relay.operations.find(one.duplicate_of))[0])
+            rows.append(_duplicate_row(earlier[-1]))
+            continue
+        rows.append(message_document(one.message))
+        if one.repeats:
+            rows[-1] |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
     if not as_json:
         for row in rows:
-            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], _LONGEST_TEXT)}")
+            echo(f"{row['status']:<10} {row['recipient'] or '-':<13} {shortened(row['text'], 54)}")
             if row["reason"]:
                 echo(f"           {row['reason']}")
     elif dry_run:
         print_json(rows)
-    say(await _plan_summary(relay, planned, [earlier[id_] for id_ in ids]))
-
-
-def _plan_row(planned: "Planned", earlier: Mapping[str, Message]) -> dict[str, Any]:
-    """Return the row that the run itself would print; a text that would be left out is a "duplicate"."""
-    if planned.duplicate_of is not None:
-        return _duplicate_row(earlier[planned.duplicate_of])
-    row = message_document(planned.message)
-    if planned.repeats:
-        row |= {"status": "duplicate", "reason": "The same text comes earlier in these files."}
-    return row
+    say(await _plan_summary(relay, planned, earlier))
 
 
 def _duplicate_row(earlier: Message) -> dict[str, Any]:
@@ -289,23 +284,17 @@ def _duplicate_row(earlier: Message) -> dict[str, Any]:
 
 
 async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: Sequence[Message]) -> str:
-    """
-    Return what the run would do in one sentence, and what keeps it from doing all of it at once.
-
-    *earlier* are those for which texts would be left out.
-    """
+    """Return what the run would do; *earlier* are the messages for which texts would be left out."""
     new = [one.message for one in planned if one.is_new]
     held = [message for message in new if message.status is Status.HELD]
-    known = Counter(message.status for message in earlier)
-    repeats = sum(one.repeats for one in planned)
-    parts = [f"{len(new) - len(held) or 'none'} will be sent"]
+    parts = [f"{len(new) - len(held) or 'None'} will be sent"]
     if held:
         parts.append(f"{len(held)} on hold: {_reasons(message.reasons[0].code for message in held)}")
-    parts += [f"{count} already {_ALREADY.get(status, status)}" for status, count in known.items()]
-    if repeats:
+    for status, count in Counter(message.status for message in earlier).items():
+        parts.append(f"{count} already {_ALREADY.get(status, status)}")
+    if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
-    sentence = f"{', '.join(parts)}."
-    return " ".join((sentence[0].upper() + sentence[1:], *await _limits(relay, new)))
+    return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))
 
 
 def _reasons(codes: Iterable[str]) -> str:
