@@ -32,8 +32,6 @@ Timeout = Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Seconds 
 OutputFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to write; - for standard output.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
-STANDARD = "-"
-
 
 def command(
     app: typer.Typer, name: str, *, panel: str | None = None, long_running: bool = False
@@ -185,7 +183,7 @@ def read_number(option: str, raw: str) -> str:
 def read_input(name: str) -> bytes:
     """All of a file. Raises NotFound."""
     try:
-        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise NotFound(
             f"The file {name} cannot be read ({error.strerror}); check its name and its rights."
@@ -199,7 +197,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
 
     Standard output is UTF-8 whatever the *encoding*.
     """
-    if name == STANDARD:
+    if name == "-":
         stdout = sys.stdout
         # What a person looks on at can't steer the terminal; a pipe takes the words to the letter.
         yield (

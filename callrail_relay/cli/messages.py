@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from callrail_relay.cli.console import (
-    STANDARD,
     Config,
     Json,
     OutputFile,
@@ -36,9 +35,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
-Statuses = Annotated[
-    list[str] | None, typer.Option("--status", help="Only texts with this status; can be repeated.")
-]
+Statuses = Annotated[list[str] | None, typer.Option(help="Only texts with this status; can be repeated.")]
 Recipient = Annotated[str | None, typer.Option(metavar="NUMBER", help="Only texts to this person.")]
 Since = Annotated[str | None, typer.Option(metavar="WHEN", help="Only texts since then: 2h, 3d, 2026-11-23.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Only texts with these words in them.")]
@@ -76,7 +73,7 @@ async def list_messages(
 
 @command(app, "export")
 async def export(
-    file: OutputFile = STANDARD,
+    file: OutputFile = "-",
     form: Annotated[
         Literal["csv", "jsonl"] | None,
         typer.Option("--format", help="The file format; default: by the file's name.", show_default=False),
@@ -100,7 +97,7 @@ async def export(
     $ callrail-relay messages export texts.csv
     $ callrail-relay messages export --since 30d --format jsonl > t.jsonl
     """
-    if as_json and file == STANDARD:
+    if as_json and file == "-":
         raise UsageError(
             "Both the texts and --json want standard output; name a file, or use --format jsonl."
         )
@@ -122,7 +119,7 @@ async def export(
                 advance(len(portion))
     if as_json:
         print_json({"file": file, "format": form, "messages": count})
-    elif file != STANDARD:
+    elif file != "-":
         say(f"{plural(count, 'text')}, written to {file}.")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from callrail_relay.service.operations import StatusReport
 
 Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
+PauseReason = Annotated[str, typer.Option(metavar="TEXT", help="Shown with the pause.")]
 
 
 async def status(
@@ -77,9 +78,7 @@ async def status(
 
 async def pause(
     account: Account = None,
-    reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Shown with the pause.")
-    ] = "A person paused it.",
+    reason: PauseReason = "A person paused it.",
     config: Config = None,
     as_json: Json = False,
 ) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from callrail_relay.cli.console import (
-    STANDARD,
     Config,
     Json,
     OutputFile,
@@ -136,7 +135,7 @@ async def import_(
 
 
 @command(app, "export")
-async def export(file: OutputFile = STANDARD, config: Config = None, as_json: Json = False) -> None:
+async def export(file: OutputFile = "-", config: Config = None, as_json: Json = False) -> None:
     """
     Save the list as CSV, newest first.
 
@@ -150,7 +149,7 @@ async def export(file: OutputFile = STANDARD, config: Config = None, as_json: Js
     """
     from callrail_relay.domain.opt_outs import write_list
 
-    if as_json and file == STANDARD:
+    if as_json and file == "-":
         raise UsageError(
             "The list and --json can't both go to standard output; name a file, or use `opt-outs list`."
         )
@@ -160,5 +159,5 @@ async def export(file: OutputFile = STANDARD, config: Config = None, as_json: Js
         write(write_list(found))
     if as_json:
         print_json({"file": file, "entries": len(found)})
-    elif file != STANDARD:
+    elif file != "-":
         say(f"{len(found)} on the list, written to {file}.")

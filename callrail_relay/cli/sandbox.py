@@ -18,18 +18,13 @@ if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
     from callrail_relay.bootstrap.sandbox import Sandbox
 
+Port = Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")]
+Faults = Annotated[Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")]
 NoConfig = Annotated[Path | None, typer.Option("--config", hidden=True)]
 
 
 async def sandbox(
-    port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="The port; 0 for any free one.")
-    ] = 8789,
-    faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A JSON list of errors to simulate.")
-    ] = None,
-    _config: NoConfig = None,
-    as_json: Json = False,
+    port: Port = 8789, faults: Faults = None, _config: NoConfig = None, as_json: Json = False
 ) -> None:
     """
     Run a simulated CallRail: no account, no real texts.

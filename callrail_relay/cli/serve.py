@@ -13,6 +13,7 @@ from callrail_relay.errors import AlreadyRunning, Unavailable
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
 
+Host = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")]
 Port = Annotated[
     int | None, typer.Option(metavar="PORT", min=0, max=65535, help="The webhook's port; 0 for any free one.")
 ]
@@ -20,9 +21,7 @@ LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info
 
 
 async def serve(
-    host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The webhook's address to listen on.")
-    ] = None,
+    host: Host = None,
     port: Port = None,
     dashboard: Annotated[bool | None, typer.Option(help="Serve the dashboard.", show_default=False)] = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Send to a simulated CallRail.")] = False,
