@@ -1,9 +1,4 @@
-"""
-The command ``callrail-relay``: its commands, each in a file with those like it.
-
-A command reads input, calls a service and shows the result. Whatever is heavy is imported inside the
-commands, so that ``--help`` is instant.
-"""
+"""The command ``callrail-relay``. Its commands import what is heavy themselves: ``--help`` is instant."""
 
 import io
 import sys
@@ -12,7 +7,7 @@ from typing import Annotated
 import typer
 
 from callrail_relay import __version__
-from callrail_relay.cli import configure, messages, operate, opt_outs, sandbox, send, serve
+from callrail_relay.cli import configure, messages, operate, opt_outs, send, serve
 from callrail_relay.cli.console import command
 
 app = typer.Typer(
@@ -57,8 +52,8 @@ app.add_typer(opt_outs.app, name="opt-outs", rich_help_panel="Operate")
 # Its former name, for scripts.
 app.add_typer(opt_outs.app, name="suppressions", hidden=True)
 app.add_typer(operate.database_app, name="database", rich_help_panel="Operate")
-command(app, "demo", panel="Try it")(sandbox.demo)
-command(app, "sandbox", panel="Try it")(sandbox.sandbox)
+command(app, "demo", panel="Try it")(serve.demo)
+command(app, "sandbox", panel="Try it")(serve.sandbox)
 
 
 def main() -> None:

@@ -232,11 +232,9 @@ def _list(question: "Question") -> None:
 
 def _ask_for_address(context: "AppContext") -> str | None:
     """The public address; None if it stays as it is."""
-    if not has_terminal():
-        return None
     former = context.settings.server.public_url
     empty = f"Enter keeps {former}" if former else "Enter to skip"
-    while answer := ask(f"Public URL, https://...; {empty}"):
+    while has_terminal() and (answer := ask(f"Public URL, https://...; {empty}")):
         try:
             return read_public_url(answer)
         except BadPublicUrl as error:

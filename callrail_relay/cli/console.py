@@ -137,11 +137,7 @@ def has_terminal() -> bool:
 
 
 def ask(question: str, *, default: str | None = "", hidden: bool = False) -> str:
-    """
-    What the person answers, *default* for an empty line; with None an empty line is no answer.
-
-    *hidden* shows nothing of what is typed. Raises KeyboardInterrupt at Ctrl-C and at the end of the input.
-    """
+    """What a person answers, *default* for an empty line; None asks again. Raises KeyboardInterrupt."""
     # At Ctrl-C asyncio's handler would leave the command waiting for an answer.
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     # Typer prints the end of its question on standard output, which may be a file or a pipe.
@@ -192,14 +188,10 @@ def read_input(name: str) -> bytes:
 
 @contextmanager
 def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], object]]:
-    """
-    What writes to a file, which is of mode 0600 and there only when it is whole. Raises Unavailable.
-
-    Standard output is UTF-8 whatever the *encoding*.
-    """
+    """What writes to a file, which is of mode 0600 and there only when it is whole. Raises Unavailable."""
     if name == "-":
         stdout = sys.stdout
-        # What a person looks on at can't steer the terminal; a pipe takes the words to the letter.
+        # Nothing written can steer a person's terminal; a pipe takes the words to the letter, as UTF-8.
         yield (
             lambda words: (
                 stdout.write(printable(words)) if stdout.isatty() else stdout.buffer.write(words.encode())
@@ -233,11 +225,7 @@ def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], ob
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """
-    A bar on standard error that goes when the work is done; nothing if that isn't a terminal.
-
-    What it yields takes how many more are done.
-    """
+    """What takes how many more are done, and shows it as a bar if standard error is a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return

@@ -66,20 +66,12 @@ def _attempt_document(attempt: Attempt) -> dict[str, Any]:
 
 
 def export_rows(messages: Iterable[Message]) -> str:
-    r"""
-    A line for each message, with an apostrophe before what looks like a formula.
-
-    What would steer a terminal is written out, such as ``\x1b``; JSON lines hold the words to the letter.
-    """
+    """A line for each message: formulas have an apostrophe before them, and terminal controls are shown."""
     rows = []
     for message in messages:
         attempts = sum(len(segment.attempts) for segment in message.segments)
         counts = {"segments": len(message.segments), "attempts": attempts}
         document = message_document(message) | counts
-        rows.append([_cell(name, document[name]) for name in EXPORT_COLUMNS])
+        cells = {name: "" if document[name] is None else str(document[name]) for name in EXPORT_COLUMNS}
+        rows.append([cell if name in _OUR_OWN else guarded(printable(cell)) for name, cell in cells.items()])
     return lines(rows)
-
-
-def _cell(name: str, value: object) -> str:
-    text = "" if value is None else str(value)
-    return text if name in _OUR_OWN else guarded(printable(text))

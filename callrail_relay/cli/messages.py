@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,9 +30,6 @@ from callrail_relay.domain.message import ANONYMOUS, Actor, Message, MessageFilt
 from callrail_relay.errors import UsageError, Waiting
 from callrail_relay.sentences import explain_all, plural
 
-if TYPE_CHECKING:
-    from callrail_relay.service.operations import Operations
-
 app = typer.Typer(no_args_is_help=True, help="List, review and resend texts.")
 
 Statuses = Annotated[list[str] | None, typer.Option(help="Only texts with this status; can be repeated.")]
@@ -44,6 +41,9 @@ SameWording = Annotated[
     bool, typer.Option("--same-wording", help="Also all others on hold with the same wording.")
 ]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of texts or requests.")]
+
+Decide = Callable[[str, Actor], Awaitable[Sequence[Message]]]
+FindAlike = Callable[..., Awaitable[list[str]]]
 
 
 @command(app, "list")
@@ -170,8 +170,8 @@ async def approve(
     async with opened_relay(config) as relay:
         chosen, opted_out = ids, 0
         if same_wording:
-            chosen = await _with_alike(relay.operations, ids, approvable=True)
-            opted_out = len(await _with_alike(relay.operations, ids)) - len(chosen)
+            chosen = await _with_alike(relay.operations.held_alike, ids, approvable=True)
+            opted_out = len(await _with_alike(relay.operations.held_alike, ids)) - len(chosen)
         await _decide(relay.operations.approve, chosen, note, as_json=as_json)
     if opted_out:
         say(f"{plural(opted_out, 'text')} like it stay on hold: these people opted out.")
@@ -258,26 +258,19 @@ async def cancel(
         019a0f8e-7c1e-7f3f-b358-4f8cd8f16adf
     """
     async with opened_relay(config) as relay:
-        chosen = await _with_alike(relay.operations, ids) if same_wording else ids
+        chosen = await _with_alike(relay.operations.held_alike, ids) if same_wording else ids
         if not confirmed(f"Cancel {len(chosen)} for good?", yes=yes):
             say("Nothing was cancelled.")
             return
         await _decide(relay.operations.cancel, chosen, note, as_json=as_json)
 
 
-async def _with_alike(operations: "Operations", ids: list[str], *, approvable: bool = False) -> list[str]:
+async def _with_alike(find: FindAlike, ids: list[str], **approvable: bool) -> list[str]:
     """The ids, and those of all texts that are held as one mass text together with one of them."""
-    alike = [other for id_ in ids for other in await operations.held_alike(id_, approvable=approvable)]
-    return list(dict.fromkeys(alike))
+    return list(dict.fromkeys([other for id_ in ids for other in await find(id_, **approvable)]))
 
 
-async def _decide(
-    decide: Callable[[str, Actor], Awaitable[Sequence[Message]]],
-    ids: Sequence[str],
-    note: str | None,
-    *,
-    as_json: bool,
-) -> list[Message]:
+async def _decide(decide: Decide, ids: list[str], note: str | None, *, as_json: bool) -> list[Message]:
     """Decide on each of the ids, and show what became of the texts."""
     import getpass
 

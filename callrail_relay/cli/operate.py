@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from callrail_relay.cli.console import (
 )
 from callrail_relay.domain.public_url import BadPublicUrl, read_public_url
 from callrail_relay.errors import RelayError, Unavailable, UsageError
-
-if TYPE_CHECKING:
-    from callrail_relay.service.operations import StatusReport
 
 Account = Annotated[str | None, typer.Option(metavar="ID", help="One account; default: all.")]
 PauseReason = Annotated[str, typer.Option(metavar="TEXT", help="Shown with the pause.")]
@@ -43,10 +40,11 @@ async def status(
     """
     from callrail_relay.cli.render import print_status, watch_status
     from callrail_relay.domain.health import FailedCheck
+    from callrail_relay.service.operations import StatusReport
 
     async with opened_relay(config) as relay:
 
-        async def read() -> "StatusReport":
+        async def read() -> StatusReport:
             """With the public URL's last check if a relay is running that it could lead to."""
             report = await relay.operations.status()
             if not report.facts.running:

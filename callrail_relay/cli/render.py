@@ -37,11 +37,7 @@ _LEVEL_STYLES = {Level.BAD: "red", Level.ASK: "yellow", Level.NOTE: "yellow", Le
 
 
 class _SafeConsole(Console):
-    """
-    A console that shows nothing raw that could steer the terminal, whatever is printed.
-
-    The command ends by itself when its output is not read any more.
-    """
+    """Shows nothing raw that could steer the terminal, and ends the command when its output isn't read."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -52,11 +48,7 @@ class _SafeConsole(Console):
 
 
 def console() -> Console:
-    """
-    Standard output, in which no text is taken for mark-up of Rich's.
-
-    Lines are broken to the width of a terminal, and left whole for a program that reads them.
-    """
+    """Standard output, without Rich's mark-up: lines are broken for a terminal, and whole for a program."""
     made = _SafeConsole(markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
@@ -274,11 +266,7 @@ def _standing_lines(standing: AccountStatus) -> Iterator[Text]:
 
 
 async def watch_status(read: Callable[[], Awaitable[StatusReport]], clock: Clock, *, as_json: bool) -> None:
-    """
-    Show the status again every second, until the task is cancelled; without a terminal, only what changed.
-
-    As JSON each change is one line.
-    """
+    """Show the status every second until cancelled; as JSON or without a terminal, only what changed."""
     out = console()
     if out.is_terminal and not as_json:
         with Live(console=out, auto_refresh=False) as live:

@@ -289,19 +289,15 @@ async def _plan_summary(relay: "Relay", planned: "Sequence[Planned]", earlier: S
     held = [message for message in new if message.status is Status.HELD]
     parts = [f"{len(new) - len(held) or 'None'} will be sent"]
     if held:
-        parts.append(f"{len(held)} on hold: {_reasons(message.reasons[0].code for message in held)}")
+        codes = (message.reasons[0].code for message in held)
+        why = Counter(_ON_HOLD.get(code, code.replace("_", " ")) for code in codes)
+        reasons = [f"{count} {reason}" if len(why) > 1 else reason for reason, count in why.items()]
+        parts.append(f"{len(held)} on hold: {' and '.join(reasons)}")
     for status, count in Counter(message.status for message in earlier).items():
         parts.append(f"{count} already {_ALREADY.get(status, status)}")
     if repeats := sum(one.repeats for one in planned):
         parts.append(f"{repeats} twice in these files")
     return " ".join((f"{', '.join(parts)}.", *await _limits(relay, new)))
-
-
-def _reasons(codes: Iterable[str]) -> str:
-    counts = Counter(_ON_HOLD.get(code, code.replace("_", " ")) for code in codes)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return " and ".join(f"{count} {why}" for why, count in counts.items())
 
 
 async def _limits(relay: "Relay", new: Sequence[Message]) -> list[str]:
