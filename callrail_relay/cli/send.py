@@ -22,7 +22,7 @@ from callrail_relay.cli.console import (
     read_number,
     say,
 )
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import Message, Reason, Status
 from callrail_relay.errors import NotFound, SettingsError, UsageError
 from callrail_relay.sentences import explain, says

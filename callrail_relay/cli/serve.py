@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callrail_relay.cli.console import Config, Json, print_json, say, show, stop_signal
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.message import OPEN, Status
 from callrail_relay.errors import AlreadyRunning, NotFound, Unavailable
 from callrail_relay.sentences import explain_all

@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import replace
 
-from callrail_relay.cli.documents import EXPORT_COLUMNS, EXPORT_HEADER, export_rows
+from callrail_relay.cli.messages import EXPORT_COLUMNS, EXPORT_HEADER, export_rows
 from callrail_relay.domain.message import Attempt, Message, Reason, Segment, Source, Status
 from tests.support.clock import START
 from tests.support.factories import RECIPIENT, make_route
