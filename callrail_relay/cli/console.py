@@ -190,14 +190,13 @@ def read_input(name: str) -> bytes:
 def output(name: str, *, encoding: str = "utf-8") -> Iterator[Callable[[str], object]]:
     """What writes to a file, which is of mode 0600 and there only when it is whole. Raises Unavailable."""
     if name == "-":
-        stdout = sys.stdout
-        # Nothing written can steer a person's terminal; a pipe takes the words to the letter, as UTF-8.
-        yield (
-            lambda words: (
-                stdout.write(printable(words)) if stdout.isatty() else stdout.buffer.write(words.encode())
-            )
-        )
-        stdout.flush()
+        if sys.stdout.isatty():
+            # Nothing that is written can steer a person's terminal.
+            yield lambda words: sys.stdout.write(printable(words))
+        else:
+            write = sys.stdout.buffer.write
+            yield lambda words: write(words.encode())
+        sys.stdout.flush()
         return
     # A link stays a link: the file it points to is the one that is replaced.
     target = Path(name).resolve()

@@ -183,9 +183,7 @@ SENTENCES = {
         "No relay is running, so no messages are received or sent. Start it with `callrail-relay serve`."
     ),
     Code.CHECK_FAILED: "Problem with {name}: {detail}",
-    Code.PAUSED: (
-        "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`."
-    ),
+    Code.PAUSED: "Sending{whose} is paused. New messages are saved and go out after `callrail-relay resume`.",
     Code.UNREACHABLE: (
         "Problem: no connection to CallRail{whose}. Messages are saved, and the relay keeps trying. "
         "`callrail-relay doctor` shows why."
