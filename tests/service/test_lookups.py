@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from callrail_relay.callrail.simulator import Fault, Kind
-from callrail_relay.cli.documents import message_document
+from callrail_relay.cli.messages import message_document
 from callrail_relay.domain.events import LookupFailed, OutcomeFound, SentTwice
 from callrail_relay.domain.mapper import MappingPolicy, map_direct
 from callrail_relay.domain.message import Message, Status
