@@ -26,7 +26,7 @@ from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.private import create_private_app, metrics_route
-from callrail_relay.web.public import CallRailHook, Hook, create_public_app
+from callrail_relay.web.public import PublicParts, create_public_app
 from callrail_relay.web.server import Listener, until_unanswered
 
 
@@ -63,23 +63,22 @@ async def open_listeners(
     metrics = metrics or Metrics(context.clock)
     server, settings = context.settings.server, context.settings.dashboard
     refusals = Refusals(context.clock, hook)
-    if3 = Hook(
-        relay.intake,
-        tokens,
-        context.clock,
-        allow_addresses=server.allow_addresses,
-        wake=worker.wake,
-        refused=refusals.count,
-    )
-    webhooks = await open_callrail_webhooks(context, relay.store, hook, worker.wake_all, refusals.count)
     public = Listener(
         create_public_app(
-            if3,
-            CallRailHook(if3.gate, webhooks),
-            StoreProbe(relay.store, context.clock, refusals.count).writable,
-            context.clock,
-            metrics.answered,
-            prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_secret())),
+            PublicParts(
+                intake=relay.intake,
+                webhooks=await open_callrail_webhooks(
+                    context, relay.store, hook, worker.wake_all, refusals.count
+                ),
+                tokens=tokens,
+                clock=context.clock,
+                wake=worker.wake,
+                writable=StoreProbe(relay.store, context.clock, refusals.count).writable,
+                prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_secret())),
+                answered=metrics.answered,
+                allow_addresses=server.allow_addresses,
+                refused=refusals.count,
+            )
         ),
         host=server.host,
         port=server.port,
