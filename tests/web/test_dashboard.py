@@ -16,7 +16,7 @@ from callrail_relay.callrail.simulator import Fault, Kind
 from callrail_relay.errors import Unavailable
 from callrail_relay.sentences import clock_time
 from callrail_relay.service.health import Condition
-from callrail_relay.web.dashboard.frame import SHOWN_AGE
+from callrail_relay.web.dashboard.frame import FRESH
 from callrail_relay.web.server import Listener
 from tests.outbox.told import POLICY, ingest_one, make_told
 from tests.support.factories import RECIPIENT, recipient
@@ -93,7 +93,7 @@ async def test_failed_check_is_on_the_first_page(tmp_path: Path) -> None:
         assert "Problem: store" in await visitor.page()
         await visitor.page()
         assert 1 == visitor.private.examination.made
-        rig.clock.advance(SHOWN_AGE)
+        rig.clock.advance(FRESH)
         await visitor.page()
         await asyncio.sleep(0)
         assert 2 == visitor.private.examination.made
