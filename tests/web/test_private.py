@@ -104,11 +104,11 @@ def test_link_that_was_asked_for_ends_and_that_of_the_start_does_not(clock: Manu
     """The one of the start may lie in a service's log for a week."""
     login = Login(clock)
     first, second = login.token, login.new_token()
-    assert login.knows_link(second)
+    assert login.find_link(second)
 
     clock.advance(LINK_LASTS)
 
-    assert not login.knows_link(second)
+    assert not login.find_link(second)
     assert login.enter(second) is None
     assert login.enter(first) is not None
 
