@@ -1,6 +1,5 @@
 """
-Where a file really is: on a disk of this computer, on a network drive, in a folder that a program syncs; and
-who may read it.
+Where a file really is (on this computer, a network drive, or in a synced folder), and who may read it.
 
 SQLite's log is shared memory, which no network drive has (https://sqlite.org/wal.html): the store breaks one
 day. A sync program copies the store's files one by one, while they change, and may bring old ones back.
@@ -17,8 +16,6 @@ from pathlib import Path, PurePath
 
 HAS_MODES = os.name == "posix"
 """Whether a file's mode says who may read it. On Windows its directory does, by its own rules."""
-
-_MOUNTS = Path("/proc/self/mountinfo")
 
 _REMOTE = re.compile(
     "9p|afpfs|afs|beegfs|ceph|cifs|coda|davfs|ftp|glusterfs|gpfs|lustre|ncpfs|nfs4?|orangefs|panfs|prl_fs|pvfs2"
@@ -60,16 +57,15 @@ def network_drive(path: Path) -> str | None:
         if sys.platform == "darwin":
             mounts = subprocess.check_output(["/sbin/mount"], stderr=subprocess.DEVNULL, timeout=5.0)
             return remote_kind(real, mac_mounts(os.fsdecode(mounts)))
-        return remote_kind(real, linux_mounts(os.fsdecode(_MOUNTS.read_bytes())))
+        return remote_kind(real, linux_mounts(os.fsdecode(Path("/proc/self/mountinfo").read_bytes())))
     return None
 
 
 def synced_folder(path: Path) -> str | None:
     """The program that syncs the folder of *path* with other computers, or None."""
     folder = Path(os.path.realpath(path)).parent
-    return synced_by_name(folder) or next(
-        (name for parent in (folder, *folder.parents) for name, mark in _MARKS if _has(parent, mark)), None
-    )
+    marked = ((name, parent, mark) for parent in (folder, *folder.parents) for name, mark in _MARKS)
+    return synced_by_name(folder) or next((name for name, parent, mark in marked if _has(parent, mark)), None)
 
 
 def linux_mounts(mountinfo: str) -> Iterator[tuple[str, str]]:

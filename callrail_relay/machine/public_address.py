@@ -62,8 +62,8 @@ async def fetch(url: str, find_network: Callable[[str], Network]) -> Answer:
 
 
 async def _resolve(url: httpx.URL) -> tuple[str, ...]:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+    find = asyncio.get_running_loop().getaddrinfo
+    found = await find(url.host, url.port or 443, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

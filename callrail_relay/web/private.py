@@ -97,8 +97,8 @@ class Access:
 
     async def page(self, request: Request) -> Response:
         """The page of a link. It opens nothing, so that programs which preview a link don't use it up."""
-        token = request.query_params.get("token", "")
-        return frame.link_page(token) if self._dashboard.login.find_link(token) else self._refused(request)
+        token = self._dashboard.login.find_link(request.query_params.get("token", ""))
+        return frame.render("login.html", token=token) if token else self._refused(request)
 
     async def enter(self, request: Request) -> Response:
         session = self._dashboard.login.enter((await frame.read_form(request)).get("token", ""))

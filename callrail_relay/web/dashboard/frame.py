@@ -162,7 +162,7 @@ class Visit:
         if "for_person" not in values:
             frame["for_person"] = await dashboard.history.for_person()
         notice = dashboard.login.take_notice(self.session, request.query_params.get("said", ""))
-        return _html(template, status, frame | {"notice": notice} | values)
+        return render(template, status, **frame | {"notice": notice} | values)
 
     def back(self, words: str, default: str, *, fault: bool = False) -> Response:
         """Send the browser back to where the form was, or to *default*, with a notice."""
@@ -208,7 +208,7 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 
 def plain(title: str, words: str, status: int) -> Response:
     """A page for a browser that isn't signed in, or when nothing else can be drawn."""
-    return _html("plain.html", status, {"title": title, "words": words})
+    return render("plain.html", status, title=title, words=words)
 
 
 def signed_out(status: int = 401) -> Response:
@@ -216,12 +216,7 @@ def signed_out(status: int = 401) -> Response:
     return plain("You are signed out.", remedy, status)
 
 
-def link_page(token: str) -> Response:
-    """The page of a good link, whose button opens the dashboard."""
-    return _html("login.html", 200, {"token": token})
-
-
-def _html(template: str, status: int, values: Mapping[str, object]) -> Response:
+def render(template: str, status: int = 200, **values: object) -> Response:
     return HTMLResponse(_templates().get_template(template).render(values), status)
 
 

@@ -94,7 +94,6 @@ class Bar(NamedTuple):
 class Plot:
     """Bars side by side, oldest first, the scale's top, and how many there are of each status that occurs."""
 
-    id: str
     title: str
     unit: str
     bars: list[Bar]
@@ -111,16 +110,14 @@ def last_hours(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     edges = [hour - timedelta(hours=back) for back in reversed(range(HOURS))]
     ticks = [clock_time(edge).replace(":00", "") if edge.hour % 6 == 0 else "" for edge in edges]
     names = [f"{clock_time(edge)} to {clock_time(edge + timedelta(hours=1))}" for edge in edges]
-    bars, top, totals = _bars(arrivals, edges, names, ticks)
-    return Plot(id="hours", title="The last 24 hours", unit="Hour", bars=bars, top=top, totals=totals)
+    return _plot("The last 24 hours", "Hour", arrivals, edges, names, ticks)
 
 
 def last_days(arrivals: Sequence[Arrivals], now: datetime) -> Plot:
     edges = [_midnight(now, back) for back in reversed(range(DAYS))]
     names = [f"{edge:%a}, {edge:%b} {edge.day}" for edge in edges]
     ticks = [f"{edge:%b} {edge.day}" if edge.weekday() == 0 else "" for edge in edges]
-    bars, top, totals = _bars(arrivals, edges, names, ticks)
-    return Plot(id="days", title="The last 30 days", unit="Day", bars=bars, top=top, totals=totals)
+    return _plot("The last 30 days", "Day", arrivals, edges, names, ticks)
 
 
 def _midnight(now: datetime, days_ago: int) -> datetime:
@@ -129,9 +126,14 @@ def _midnight(now: datetime, days_ago: int) -> datetime:
     return datetime.combine(day, time()).astimezone()
 
 
-def _bars(
-    arrivals: Sequence[Arrivals], edges: Sequence[datetime], names: Sequence[str], ticks: Sequence[str]
-) -> tuple[list[Bar], int, dict[Status, int]]:
+def _plot(
+    title: str,
+    unit: str,
+    arrivals: Sequence[Arrivals],
+    edges: list[datetime],
+    names: list[str],
+    ticks: list[str],
+) -> Plot:
     counts = [Counter[Status]() for _ in edges]
     # Instants of one time zone are compared without asking what the clock showed.
     begins = [edge.astimezone(UTC) for edge in edges]
@@ -142,9 +144,13 @@ def _bars(
     top = _nice(max(count.total() for count in counts))
     # The last ticks would stand out at the right end.
     ticks = [*ticks[:-3], "", "", ""]
-    bars = [Bar(*one, _pieces(one[2], top)) for one in zip(names, ticks, counts, strict=True)]
+    bars = [
+        Bar(name, tick, count, _pieces(count, top))
+        for name, tick, count in zip(names, ticks, counts, strict=True)
+    ]
     totals = {status: sum(count[status] for count in counts) for status in SERIES}
-    return bars, top, {status: total for status, total in totals.items() if total}
+    occur = {status: total for status, total in totals.items() if total}
+    return Plot(title=title, unit=unit, bars=bars, top=top, totals=occur)
 
 
 def _pieces(counts: Counter[Status], top: int) -> list[Piece]:
