@@ -189,12 +189,9 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         form = await read_form(request) if request.method == "POST" else {}
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
         own = hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode())
+        forged = request.method == "POST" and not own
         try:
-            if request.method == "POST" and not own:
-                title = "This form is not from this session."
-                response = plain(title, "Go back, reload the page, and try again.", 403)
-            else:
-                response = await show(visit)
+            response = foreign_form() if forged else await show(visit)
         except Unavailable as error:
             response = plain("The store cannot be reached.", str(error), 503)
         except RelayError as error:
@@ -209,6 +206,10 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
 def plain(title: str, words: str, status: int) -> Response:
     """A page for a browser that isn't signed in, or when nothing else can be drawn."""
     return render("plain.html", status, title=title, words=words)
+
+
+def foreign_form() -> Response:
+    return plain("This form is not from this session.", "Go back, reload the page, and try again.", 403)
 
 
 def signed_out(status: int = 401) -> Response:
@@ -278,6 +279,5 @@ def _templates() -> "Environment":
         "plural": plural,
         "status_words": words.STATUS_WORDS,
         "status_meanings": words.STATUS_MEANINGS,
-        "source_words": words.SOURCE_WORDS,
     }
     return environment
