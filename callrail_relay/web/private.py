@@ -170,7 +170,7 @@ class Events:
             self._open -= 1
 
 
-PAGES = {
+PAGES: dict[str, frame.Page] = {
     "/": now.show,
     "/texts": texts.show_all,
     "/people/{recipient}/{tracking_number}": texts.show_conversation,
@@ -179,7 +179,7 @@ PAGES = {
     "/texts/{id}/{verb}": actions.ask,
     "/setup": setup.show,
 }
-FORMS = {
+FORMS: dict[str, frame.Page] = {
     "/logout": leave,
     "/logout/others": end_others,
     "/texts/{id}/{verb}": actions.act,

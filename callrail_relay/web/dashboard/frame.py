@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -146,13 +146,14 @@ class Visit:
     dashboard: Dashboard
     request: Request
     session: Session
-    form: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str]
+    version: str | None = None
 
     async def draw(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         dashboard, request = self.dashboard, self.request
         frame = {
-            "version": await dashboard.feed.version(),
+            "version": self.version or await dashboard.feed.version(),
             "now": dashboard.clock.now(),
             "here": _here(request),
             "path": request.url.path,
@@ -186,12 +187,17 @@ def page(dashboard: Dashboard, show: Page) -> Endpoint:
         session = dashboard.login.session(request)
         if session is None:
             return signed_out()
-        form = await read_form(request) if request.method == "POST" else {}
+        posted = request.method == "POST"
+        form = await read_form(request) if posted else {}
         visit = Visit(dashboard=dashboard, request=request, session=session, form=form)
-        own = hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode())
-        forged = request.method == "POST" and not own
         try:
-            response = foreign_form() if forged else await show(visit)
+            if posted and not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
+                response = foreign_form()
+            elif posted:
+                response = await show(visit)
+            else:
+                # Read before what is shown: else a change between the two would stay unseen.
+                response = await show(replace(visit, version=await dashboard.feed.version()))
         except Unavailable as error:
             response = plain("The store cannot be reached.", str(error), 503)
         except RelayError as error:

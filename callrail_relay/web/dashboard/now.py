@@ -13,7 +13,7 @@ from starlette.responses import Response
 from callrail_relay.domain.account import DAY, HOUR, Window
 from callrail_relay.domain.delivery import AccountStatus
 from callrail_relay.domain.health import Code, Facts, Level, judge
-from callrail_relay.domain.health import Point as CheckResult
+from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import clock_time, plural
@@ -233,7 +233,7 @@ def render(facts: Facts) -> list[Point]:
     return [_point(finding, facts) for finding in judge(facts)]
 
 
-def _point(finding: CheckResult, facts: Facts) -> Point:
+def _point(finding: Finding, facts: Facts) -> Point:
     point = SENTENCES[finding.code]
     if finding.code is Code.WELL and not facts.any_texts:
         point = _NO_TEXTS

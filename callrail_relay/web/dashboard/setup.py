@@ -27,11 +27,11 @@ class Trial:
     fault: str = ""
 
 
-async def show(visit: Visit) -> Response:
-    return await _draw(visit)
+UNTRIED = Trial()
 
 
-async def _draw(visit: Visit, *, url: str | None = None, trial: Trial | None = None) -> Response:
+async def show(visit: Visit, *, url: str | None = None, trial: Trial = UNTRIED) -> Response:
+    """The page; with *url* it shows the one for IF3 in full."""
     dashboard = visit.dashboard
     examined, routes = dashboard.examiner.latest(), dashboard.mapping.routes
     findings = () if examined is None else examined.report.findings
@@ -39,10 +39,10 @@ async def _draw(visit: Visit, *, url: str | None = None, trial: Trial | None = N
     well, warnings, failures = by_gravity
     return await visit.draw(
         "setup.html",
-        422 if trial else 200,
+        422 if trial.fault else 200,
         here="/setup",
         url=url,
-        trial=trial or Trial(),
+        trial=trial,
         checked_at=None if examined is None else examined.at,
         checking=dashboard.examiner.is_examining,
         amiss=failures + warnings,
@@ -54,9 +54,8 @@ async def _draw(visit: Visit, *, url: str | None = None, trial: Trial | None = N
 
 
 async def reveal(visit: Visit) -> Response:
-    """The same page with the URL for IF3 in full."""
     try:
-        return await _draw(visit, url=await visit.dashboard.read_url())
+        return await show(visit, url=await visit.dashboard.read_url())
     except RelayError as error:
         return visit.back(str(error), "/setup", fault=True)
 
@@ -76,7 +75,7 @@ async def send(visit: Visit) -> Response:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
         [accepted] = (await dashboard.intake.accept_direct(draft)).accepted
     except RelayError as error:
-        return await _draw(visit, trial=Trial(to=to, sender=sender, text=text, fault=str(error)))
+        return await show(visit, trial=Trial(to=to, sender=sender, text=text, fault=str(error)))
     dashboard.wake()
     held = accepted.status is Status.HELD
     words = "The text is held: see why below." if held else "The text is in the queue."
