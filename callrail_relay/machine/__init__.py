@@ -1,1 +1,1 @@
-"""Facts about this computer that are neither a setting nor a library: its files, and its way to itself."""
+"""Facts about this computer that are neither a setting nor a library: its files, and how it is reached."""

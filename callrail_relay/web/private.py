@@ -1,4 +1,4 @@
-"""The private listener: its gate, signing in, the dashboard's routes and events, and two for programs."""
+"""The private listener: its gate, signing in, the dashboard's routes and events, metrics and readiness."""
 
 import hmac
 import ipaddress
