@@ -4,43 +4,43 @@ import contextlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from callrail_relay.bootstrap.context import AppContext
 from callrail_relay.config.places import private_directory, write_privately
 from callrail_relay.errors import Unavailable
-from callrail_relay.web.auth import MemoryKey, SessionKey, new_key
+from callrail_relay.service.tokens import new_token
+from callrail_relay.web.auth import SessionKey
 
 FILE = "dashboard.json"
 KEY_FILE = "dashboard.key"
 TIMEOUT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class SessionKeyFile:
+class SessionKeyFile(SessionKey):
     """A key in a file that only the relay's own user can read; without it sessions end with the relay."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def read(self) -> str:
         try:
-            key = self.path.read_text(encoding="ascii").strip()
+            key = self._path.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             key = ""
         return key or self.replace()
 
     def replace(self) -> str:
-        key = new_key()
+        key = new_token()
         with contextlib.suppress(OSError):
-            write_privately(self.path, key)
+            write_privately(self._path, key)
         return key
 
 
 def session_key(context: AppContext) -> SessionKey:
     """The key of this relay's sessions; a new one each time if it takes any free port."""
     if not context.settings.dashboard.port:
-        return MemoryKey()
+        return SessionKey()
     return SessionKeyFile(private_directory(context.data) / KEY_FILE)
 
 

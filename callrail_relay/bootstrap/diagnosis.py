@@ -12,8 +12,7 @@ from callrail_relay.config.loading import ignored_variables
 from callrail_relay.config.places import private_directory
 from callrail_relay.config.secrets import SecretName
 from callrail_relay.errors import RelayError, SettingsError
-from callrail_relay.machine.drives import network_drive
-from callrail_relay.machine.private_files import HAS_MODES, files_in, links, open_to_others
+from callrail_relay.machine.files import HAS_MODES, files_in, links, network_drive, open_to_others
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.outbox.engine import store_file

@@ -22,7 +22,7 @@ from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.health import Facts
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import SettingsError, Unavailable, UsageError
-from callrail_relay.machine.drives import network_drive, synced_folder
+from callrail_relay.machine.files import network_drive, synced_folder
 from callrail_relay.machine.public_address import fetch
 from callrail_relay.outbox.copying import Begin, copy_store
 from callrail_relay.outbox.engine import store_file
