@@ -198,10 +198,10 @@ def _sendings(connection: sa.Connection, due: DueLookup, lookup: Lookup) -> list
             MAY_HAVE_ARRIVED,
         )
     )
-    return [sending_from_row(row) for row in connection.execute(query)]
+    return [sending_of(row) for row in connection.execute(query)]
 
 
-def sending_from_row(row: Row) -> Sending:
+def sending_of(row: Row) -> Sending:
     """An attempt, with the content of its segment."""
     certain = row.outcome != OutcomeKind.UNKNOWN
     return Sending(attempt_id=row.id, content=row.content, started_at=row.started_at, certain=certain)
