@@ -17,6 +17,7 @@ from callrail_relay.outbox.opt_outs import read_possible_opt_outs
 from callrail_relay.outbox.rows import insert_into, portions
 from callrail_relay.outbox.tables import (
     EPOCH,
+    NOW,
     Instant,
     accounts,
     accounts_in_order,
@@ -79,29 +80,20 @@ _OF_KEYS = (
 
 
 def accept(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> list[list[Accepted]]:
-    """
-    Store all submissions of *batch* with their messages, or none of them.
-
-    The guards that depend on earlier texts are asked here. Texts of one batch see each other, and those of
-    two nodes come one after the other.
-    """
+    """Store all of *batch*, or none of it; its texts see each other, and earlier ones of other nodes."""
     _lock_accounts(connection, now, batch)
     facts = _read_facts(connection, now, batch)
-    results = [
-        [_decide(now, facts, message, submission) for message in submission.messages] for submission in batch
-    ]
-    _insert(connection, now, batch, results)
-    return results
+    decided = [[_decide(now, facts, text, one) for text in one.messages] for one in batch]
+    _insert(connection, now, batch, decided)
+    return decided
 
 
 def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission]) -> None:
     """Lock the accounts of *batch*, since something new is in them, and add those that are missing."""
     routes = (message.draft.route for item in batch for message in item.messages)
     ids = {route.account_id for route in routes if route is not None}
-    if not ids:
-        return
     asked = {"account_ids": list(ids), "now": now}
-    if missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked)):
+    if ids and (missing := ids - set(connection.scalars(_LOCK_ACCOUNTS, asked))):
         for account_id in sorted(missing):
             ensure_account(connection, account_id)
         # Again, with those that were made just now.
@@ -109,8 +101,7 @@ def _lock_accounts(connection: sa.Connection, now: datetime, batch: Sequence[New
 
 
 # An account with something new is looked at now, or once it is not closed, unless it is due before.
-_NOW = sa.bindparam("now", type_=Instant)
-_OPENS_AT = sa.case((accounts.c.closed_until > _NOW, accounts.c.closed_until), else_=_NOW)
+_OPENS_AT = sa.case((accounts.c.closed_until > NOW, accounts.c.closed_until), else_=NOW)
 _LOCK_ACCOUNTS = (
     sa.update(accounts)
     .where(accounts_in_order(accounts.c.id.in_(sa.bindparam("account_ids", expanding=True))))
@@ -124,14 +115,14 @@ def ensure_account(connection: sa.Connection, account_id: str) -> None:
     connection.execute(insert_into(connection, accounts).values(id=account_id).on_conflict_do_nothing())
 
 
-Earlier = tuple[str, datetime]  # the id of a message, and when it came
+_Earlier = tuple[str, datetime]  # the id of a message, and when it came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
     """What is known of earlier texts, and of those of the batch that were decided on already."""
 
-    earlier: dict[bytes, Earlier]  # the latest message with each fingerprint
+    earlier: dict[bytes, _Earlier]  # the latest message with each fingerprint
     recent: dict[str, deque[guards.RecentText]]  # what each account sent lately
     opted_out: set[tuple[str, str]]  # tracking number and person
     possible_opt_outs: dict[tuple[str, str], PossibleOptOut]
@@ -198,17 +189,10 @@ _RECENT = (
 
 
 def _earlier(
-    connection: sa.Connection,
-    fingerprints: set[bytes],
-    since: datetime,
-    unsent_at: datetime | None = None,
-) -> dict[bytes, Earlier]:
-    """
-    The latest message with each of *fingerprints* that came after *since*.
-
-    With *unsent_at*, a message that was not sent yet counts as of that instant.
-    """
-    found: dict[bytes, Earlier] = {}
+    connection: sa.Connection, fingerprints: set[bytes], since: datetime, unsent_at: datetime | None = None
+) -> dict[bytes, _Earlier]:
+    """The latest message with each of *fingerprints* since then; with *unsent_at*, unsent ones as of that."""
+    found: dict[bytes, _Earlier] = {}
     for portion in portions(fingerprints):
         for row in connection.execute(_EARLIER, {"fingerprints": portion, "since": since}):
             at = row.received_at
@@ -266,17 +250,28 @@ def _decide(now: datetime, facts: _Facts, message: NewMessage, submission: NewSu
 
 
 def _insert(
-    connection: sa.Connection,
-    now: datetime,
-    batch: Sequence[NewSubmission],
-    results: Sequence[Sequence[Accepted]],
+    connection: sa.Connection, now: datetime, batch: Sequence[NewSubmission], decided: list[list[Accepted]]
 ) -> None:
     """Write what is new; a replay in which nothing was new leaves nothing behind."""
     new_submissions: list[dict[str, object]] = []
     new_messages: list[dict[str, object]] = []
-    for submission, accepted in zip(batch, results, strict=True):
-        pairs = zip(submission.messages, accepted, strict=True)
-        kept = [_message_row(now, *pair, submission) for pair in pairs if pair[1].duplicate_of is None]
+    for submission, accepted in zip(batch, decided, strict=True):
+        kept = [
+            {
+                "id": message.id,
+                "submission_id": submission.id,
+                "status": one.status,
+                "source": submission.source,
+                "received_at": now,
+                "not_before": now,
+                "release_at": one.verdict.release_at,
+                "reasons": one.verdict.reasons,
+                "approved": list(message.approved),
+                **mapped_columns(message),
+            }
+            for message, one in zip(submission.messages, accepted, strict=True)
+            if one.duplicate_of is None
+        ]
         if kept:
             row = {name: getattr(submission, name) for name in _SUBMITTED}
             new_submissions.append(row | {"received_at": now})
@@ -287,25 +282,6 @@ def _insert(
 
 
 _SUBMITTED = ("id", "source", "content_type", "query", "body")
-
-
-def _message_row(
-    now: datetime, message: NewMessage, accepted: Accepted, submission: NewSubmission
-) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "submission_id": submission.id,
-        "status": accepted.status,
-        "source": submission.source,
-        "received_at": now,
-        "not_before": now,
-        "release_at": accepted.verdict.release_at,
-        "reasons": accepted.verdict.reasons,
-        "approved": list(message.approved),
-        **mapped_columns(message),
-    }
-
-
 _FROM_DRAFT = ("recipient", "text", "opportunity_id", "sender_id", "seller_id", "seller", "team_id")
 _FROM_ROUTE = ("account_id", "company_id", "tracking_number")
 

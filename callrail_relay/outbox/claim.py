@@ -10,19 +10,22 @@ from callrail_relay.domain import guards
 from callrail_relay.domain.account import DAY, HOUR, Account, Limits, Window
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, Held
 from callrail_relay.domain.message import Status
-from callrail_relay.domain.routing import Route
 from callrail_relay.domain.segmentation import split_text
-from callrail_relay.outbox.candidates import candidates, next_due, soonest
+from callrail_relay.outbox.candidates import candidates, next_due
 from callrail_relay.outbox.opt_outs import read_possible_opt_outs
-from callrail_relay.outbox.rows import Row, set_message, try_account, write_segments
+from callrail_relay.outbox.rows import Row, change, last_of, route_of, soonest, try_account, write_segments
 from callrail_relay.outbox.tables import (
+    ACCOUNT_ID,
     EPOCH,
     MICROSECOND,
+    NOW,
+    Condition,
     Instant,
     accounts,
     accounts_in_order,
     attempts,
     callrail_texts,
+    is_by_others,
     is_open,
     is_released_by_itself,
     messages,
@@ -161,24 +164,15 @@ def _release(connection: sa.Connection, now: datetime, account_id: str) -> int:
     released = connection.execute(_RELEASED, {"account_id": account_id, "now": now}).all()
     for row in released:
         others = [reason for reason in row.reasons if reason.code != "quiet_hours"]
-        set_message(connection, row.seq, status=Status.QUEUED, reasons=others)
+        change(connection, messages, row.seq, status=Status.QUEUED, reasons=others)
     return len(released)
 
 
-_ACCOUNT = sa.bindparam("account_id", type_=sa.String)
-_NOW = sa.bindparam("now", type_=Instant)
-
-
-def _ours_and_others(since: sa.ColumnElement[datetime]) -> tuple[tuple[sa.ColumnElement[bool], ...], ...]:
-    """Of which attempts, and of which texts by others, the budget of ``account_id`` counts after *since*."""
-    # In the very words of the partial index, which holds no others.
-    by_others = (
-        callrail_texts.c.direction == sa.literal_column("'out'"),
-        callrail_texts.c.attempt_id.is_(None),
-    )
+def _ours_and_others(since: sa.ColumnElement[datetime]) -> tuple[tuple[Condition, ...], ...]:
+    """Which attempts, and which texts by others, count in the budget of ``account_id`` after *since*."""
     return (
-        (attempts.c.account_id == _ACCOUNT, attempts.c.counted_at > since),
-        (callrail_texts.c.account_id == _ACCOUNT, callrail_texts.c.written_at > since, *by_others),
+        (attempts.c.account_id == ACCOUNT_ID, attempts.c.counted_at > since),
+        (callrail_texts.c.account_id == ACCOUNT_ID, callrail_texts.c.written_at > since, is_by_others),
     )
 
 
@@ -199,7 +193,7 @@ def count_used(connection: sa.Connection, now: datetime, account_id: str) -> tup
     return row.hour, row.day
 
 
-def uses(*which: sa.ColumnElement[bool]) -> sa.Subquery:
+def uses(*which: Condition) -> sa.Subquery:
     """The instants (``at``) from which each use of the budget counts; by ``account_id`` and ``since``."""
     ours, others = _ours_and_others(sa.bindparam("since", type_=Instant))
     of_ours = sa.select(attempts.c.counted_at.label("at")).where(*ours, *which)
@@ -219,11 +213,7 @@ def read_windows(
     needed: int = 1,
     kept: int = 0,
 ) -> tuple[Window, Window]:
-    """
-    Return the hour and the day of *account*; *used* are its own uses in both.
-
-    ``free_at`` is when *needed* more fit, beside *kept* that are spoken for.
-    """
+    """The hour and the day, of *used* each; ``free_at`` is when *needed* more fit, beside *kept* reserved."""
     allowed = limits.lowered(hour_allowed=account.hour_allowed, day_allowed=account.day_allowed)
 
     def window(length: timedelta, allowed: int, excess: int, own: int) -> Window:
@@ -247,18 +237,18 @@ def read_windows(
 _LAST = sa.tuple_(sa.bindparam("after", type_=Instant), sa.bindparam("last", type_=sa.String))
 _DUE = (
     sa.select(accounts.c.id, accounts.c.due_at)
-    .where(accounts.c.due_at <= _NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
+    .where(accounts.c.due_at <= NOW, sa.tuple_(accounts.c.due_at, accounts.c.id) > _LAST)
     .order_by(accounts.c.due_at, accounts.c.id)
     .limit(_PORTION)
 )
-_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > _NOW)
+_NEXT_DUE = sa.select(sa.func.min(accounts.c.due_at)).where(accounts.c.due_at > NOW)
 _PUT_OFF = (
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("of"))
     .values(due_at=sa.bindparam("due", type_=Instant), closed_until=sa.bindparam("closed", type_=Instant))
 )
 
-_IS_RELEASED = is_released_by_itself(), messages.c.account_id == _ACCOUNT, messages.c.release_at <= _NOW
+_IS_RELEASED = is_released_by_itself(), messages.c.account_id == ACCOUNT_ID, messages.c.release_at <= NOW
 _RELEASED = (
     sa.select(messages.c.seq, messages.c.reasons)
     .where(*_IS_RELEASED)
@@ -266,12 +256,12 @@ _RELEASED = (
     .limit(AT_ONCE)
     .with_for_update()
 )
-_IN_FLIGHT = sa.exists().where(attempts.c.account_id == _ACCOUNT, attempts.c.finished_at.is_(None))
+_IN_FLIGHT = sa.exists().where(attempts.c.account_id == ACCOUNT_ID, attempts.c.finished_at.is_(None))
 # Segments still to be sent of messages that are under way: their room is not given to others.
 _RESERVED = (
     sa.select(sa.func.count())
     .join_from(messages, segments, segments.c.message_seq == messages.c.seq)
-    .where(messages.c.account_id == _ACCOUNT, is_open(), messages.c.status == Status.SENDING)
+    .where(messages.c.account_id == ACCOUNT_ID, is_open(), messages.c.status == Status.SENDING)
     .where(segments.c.status == Status.QUEUED)
 )
 # What there is to know of an account before a text is chosen: all of it in one statement.
@@ -297,7 +287,7 @@ def _judge(connection: sa.Connection, now: datetime, policy: ClaimPolicy, row: R
     verdict = guards.judge(policy.guards, around, approved=row.approved)
     new = [warning for warning in verdict.warnings if warning not in row.reasons]
     if new:
-        set_message(connection, row.seq, reasons=(*row.reasons, *new))
+        change(connection, messages, row.seq, reasons=(*row.reasons, *new))
     return verdict
 
 
@@ -308,7 +298,7 @@ def _waiting_since(row: Row) -> datetime:
 
 def _hold(connection: sa.Connection, row: Row, verdict: guards.Verdict) -> Held:
     held = {"status": Status.HELD, "release_at": verdict.release_at}
-    set_message(connection, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
+    change(connection, messages, row.seq, **held, reasons=(*row.reasons, *verdict.holds))
     return Held(message_id=row.id, reasons=verdict.holds)
 
 
@@ -343,9 +333,9 @@ def _begin(
     if needed > min(hour.allowed, day.allowed) > 0:
         too_long = guards.Verdict(holds=(guards.too_long(needed, min(hour.allowed, day.allowed)),))
         return _Look(held=(_hold(connection, row, too_long),))
-    free_at = _free_at((hour, day))
+    free_at = last_of(hour.free_at, day.free_at)
     if free_at is not None:
-        room_at = _free_at(windows_for(1))
+        room_at = last_of(*(window.free_at for window in windows_for(1)))
         if room_at is not None:
             return _Look(due_at=room_at, closed_until=room_at)
         # A shorter one could be sent now, and may be once this one is too old, or is held.
@@ -372,15 +362,11 @@ def _begin(
         attempt_id=attempt_id,
         message_id=row.id,
         position=position,
-        route=Route(row.account_id, row.company_id, row.tracking_number),
+        route=route_of(row),
         recipient=row.recipient,
         content=content,
     )
     return _Look(claim=claim)
-
-
-def _free_at(both: tuple[Window, Window]) -> datetime | None:
-    return max((window.free_at for window in both if window.free_at is not None), default=None)
 
 
 _OF_MESSAGE = segments.c.message_seq == sa.bindparam("of"), segments.c.status == Status.QUEUED
@@ -402,7 +388,7 @@ Due = tuple[datetime | None, datetime | None]
 
 def newest_due(connection: sa.Connection, now: datetime) -> Due:
     """
-    When the account, and the look-up, that became due last did so: if that is new, there is something to do.
+    When the account, and the look-up, that became due last did so.
 
     Every change that lets a text be sent, or an outcome be looked up, records in the store when that is due.
     So a process that sleeps asks this once a second, and needs no other one to wake it.
@@ -412,7 +398,7 @@ def newest_due(connection: sa.Connection, now: datetime) -> Due:
 
 
 def _newest(column: sa.Column[datetime]) -> sa.ScalarSelect[datetime]:
-    return sa.select(sa.func.max(column)).where(column <= _NOW).scalar_subquery()
+    return sa.select(sa.func.max(column)).where(column <= NOW).scalar_subquery()
 
 
 _NEWEST_DUE = sa.select(_newest(accounts.c.due_at), _newest(attempts.c.look_at))

@@ -25,13 +25,12 @@ from callrail_relay.outbox.lookups import MAY_HAVE_ARRIVED, known_conversation, 
 from callrail_relay.outbox.opt_outs import add_opt_out, ask_about, settle_possible_opt_out, with_known_numbers
 from callrail_relay.outbox.rows import (
     Row,
+    change,
     change_account,
     insert_into,
     latest,
     message_of,
     of_pair,
-    set_attempt,
-    set_text,
     write_account,
 )
 from callrail_relay.outbox.tables import attempts, callrail_texts, messages, opt_outs, segments
@@ -72,7 +71,7 @@ def _ingest(
     direction = text.going(hint, policy.tracking_numbers)
     ends = text.ends(direction)
     keyword = read_opt_keyword(text.content) if direction is Direction.IN else None
-    people = _people(connection, text, ends, keyword, policy)
+    people = _people(connection, text, ends, keyword, policy.tracking_numbers)
     pair = people[0] if len(people) == 1 else None
     # CallRail's clock may be ahead, and nothing was written in the future.
     written_at = min(text.written_at or now, now)
@@ -88,7 +87,7 @@ def _ingest(
                 _stop(connection, people, text.content, written_at)
                 changes["written_at"] = written_at
             if changes:
-                set_text(connection, known.resource_id, **changes)
+                change(connection, callrail_texts, known.resource_id, **changes)
         return ingested
     taken.add(text.key)
     account_id = account_id or _account_of(connection, people)
@@ -128,11 +127,7 @@ def _find_known(
     pair: Pair | None,
     taken: set[str],
 ) -> Row | None:
-    """
-    The stored text that this one is, if there is one that isn't *taken* by another.
-
-    If a text was so far only seen in a conversation, a webhook about it belongs to that text.
-    """
+    """The stored text that this one is, not *taken* by another; a webhook's is known by a poll's as well."""
     by_key = sa.select(callrail_texts).where(callrail_texts.c.resource_id == text.key)
     found = connection.execute(by_key).one_or_none()
     if found is not None and text.key not in taken:
@@ -159,11 +154,7 @@ def _find_known(
 
 
 def _people(
-    connection: sa.Connection,
-    text: CallRailText,
-    ends: Ends,
-    keyword: OptKeyword | None,
-    policy: InboundPolicy,
+    connection: sa.Connection, text: CallRailText, ends: Ends, keyword: OptKeyword | None, ours: Iterable[str]
 ) -> list[Pair]:
     """
     Between whom a text was: one pair, unless CallRail masks the numbers; none if no one is known.
@@ -178,7 +169,7 @@ def _people(
         return of_conversation
     person = ends.person.full
     if person is not None:
-        return [(ours, person) for ours in sorted(policy.tracking_numbers) if not ends.ours.excludes(ours)]
+        return [(number, person) for number in sorted(ours) if not ends.ours.excludes(number)]
     may_stop = keyword in (OptKeyword.STOP, OptKeyword.MAYBE_STOP)
     return _by_endings(connection, text, ends) if may_stop else []
 
@@ -215,12 +206,8 @@ def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> li
     step = of_next.where(messages.c.recipient > last_of_it).scalar_subquery()
     found = found.union_all(sa.select(step).where(found.c.one.is_not(None)))
     fitting = sa.func.substr(found.c.one, 1, begins).concat(sa.literal(ending, sa.Text))
-    query = (
-        sa.select(messages.c.tracking_number, messages.c.recipient)
-        .join(found, messages.c.recipient == fitting)
-        .where(messages.c.tracking_number.is_not(None))
-        .distinct()
-    )
+    query = sa.select(messages.c.tracking_number, messages.c.recipient).distinct()
+    query = query.join(found, messages.c.recipient == fitting).where(messages.c.tracking_number.is_not(None))
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
     return sorted((row[0], row[1]) for row in connection.execute(query) if not ends.ours.excludes(row[0]))
@@ -228,11 +215,8 @@ def _by_endings(connection: sa.Connection, text: CallRailText, ends: Ends) -> li
 
 def _account_of(connection: sa.Connection, people: Iterable[Pair]) -> str | None:
     """The account from which the latest text to these people was sent, if one was."""
-    for pair in people:
-        account_id: str | None = connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair)))
-        if account_id is not None:
-            return account_id
-    return None
+    ids = (connection.scalar(latest(messages.c.account_id, *of_pair(messages, *pair))) for pair in people)
+    return next((id_ for id_ in ids if id_ is not None), None)
 
 
 def place_replies(connection: sa.Connection, now: datetime, message_seq: int) -> None:
@@ -246,7 +230,7 @@ def place_replies(connection: sa.Connection, now: datetime, message_seq: int) ->
         unplaced = unplaced.where(sa.or_(thread_id.is_(None), thread_id == message.thread_id))
     pair = (message.tracking_number, message.recipient)
     for row in connection.execute(unplaced.order_by(callrail_texts.c.written_at)).all():
-        set_text(connection, row.resource_id, tracking_number=pair[0], recipient=pair[1])
+        change(connection, callrail_texts, row.resource_id, tracking_number=pair[0], recipient=pair[1])
         if row.direction == Direction.IN:
             keyword = read_opt_keyword(row.content)
             placed = Ingested(key=row.resource_id, direction=Direction.IN, is_new=False, keyword=keyword)
@@ -280,12 +264,9 @@ def _stop(connection: sa.Connection, people: Sequence[Pair], content: str, writt
     for pair in stopped:
         add_opt_out(connection, written_at, *pair, reason, origin)
         # A later STOP is what an earlier START that comes late is compared with.
-        connection.execute(
-            sa.update(opt_outs)
-            .where(*of_pair(opt_outs, *pair), opt_outs.c.origin != Origin.BY_HAND)
-            .where(opt_outs.c.created_at < written_at)
-            .values(created_at=written_at, origin=origin)
-        )
+        later = (opt_outs.c.origin != Origin.BY_HAND, opt_outs.c.created_at < written_at)
+        known = sa.update(opt_outs).where(*of_pair(opt_outs, *pair), *later)
+        connection.execute(known.values(created_at=written_at, origin=origin))
     return len(stopped)
 
 
@@ -327,9 +308,8 @@ def link_sent_text(
     """
     Link a stored text that was sent to the attempt that it is, and settle that if its outcome is unknown.
 
-    *allows* says which pairs fit the numbers that CallRail shows. Each text is one attempt at most, and each
-    attempt one text. Others sent what links to no attempt: from now on it counts in the budget by itself, and
-    no more in what CallRail's own count had beyond ours.
+    *allows* says which pairs fit the numbers that CallRail shows. What links to no attempt, others sent: from
+    now on it counts in the budget by itself, and no more in what CallRail's own count had beyond ours.
     """
     if text.account_id is None:
         return None
@@ -338,7 +318,7 @@ def link_sent_text(
     if attempt is None:
         write_account(connection, account.explained(text.written_at))
         return None
-    set_text(connection, text.resource_id, attempt_id=attempt.id)
+    change(connection, callrail_texts, text.resource_id, attempt_id=attempt.id)
     # Any other has arrived already, or is under way: its answer comes, or the lack of one is asked below.
     is_unknown = attempt.outcome == OutcomeKind.UNKNOWN
     return _settle(connection, now, attempt.id, text, interval) if is_unknown else None
@@ -359,7 +339,7 @@ def after_outcome(
         return None
     if outcome.kind is OutcomeKind.UNKNOWN:
         return _settle(connection, now, attempt_id, text, interval)
-    set_text(connection, text.resource_id, attempt_id=None)
+    change(connection, callrail_texts, text.resource_id, attempt_id=None)
     person = connection.scalar(sa.select(attempts.c.recipient).where(attempts.c.id == attempt_id))
     return link_sent_text(connection, now, text, lambda pair: pair[1] == person, interval)
 
@@ -384,18 +364,15 @@ def _candidates(
 ) -> list[Row]:
     """Attempts of about that time that may have arrived, and that no other text is linked to."""
     linked = callrail_texts.alias()
-    query = (
-        sa.select(attempts, segments.c.content, messages.c.conversation_id)
-        .join(segments, segments.c.id == attempts.c.segment_id)
-        .join(messages, messages.c.seq == segments.c.message_seq)
-        .where(
-            attempts.c.account_id == text.account_id,
-            # What began earlier counts from later on: this much of the index is enough.
-            attempts.c.counted_at >= instant - AFTER,
-            attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
-            MAY_HAVE_ARRIVED,
-            ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
-        )
+    of_message = sa.select(attempts, segments.c.content, messages.c.conversation_id)
+    of_message = of_message.join(segments, segments.c.id == attempts.c.segment_id)
+    query = of_message.join(messages, messages.c.seq == segments.c.message_seq).where(
+        attempts.c.account_id == text.account_id,
+        # What began earlier counts from later on: this much of the index is enough.
+        attempts.c.counted_at >= instant - AFTER,
+        attempts.c.started_at.between(instant - AFTER, instant + BEFORE),
+        MAY_HAVE_ARRIVED,
+        ~sa.exists().where(linked.c.attempt_id == attempts.c.id),
     )
     if text.company_id is not None:
         query = query.where(messages.c.company_id == text.company_id)
@@ -418,21 +395,15 @@ def _candidates(
 def _settle(
     connection: sa.Connection, now: datetime, attempt_id: int, text: Row, interval: timedelta
 ) -> Settled | None:
-    """
-    Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now.
-
-    If CallRail masks the number and the conversation is new, another person's may have the same last digits,
-    and have been sent the same words by others.
-    """
+    """Take an unknown attempt for sent if it is certain whose text it is; else have it looked up now."""
     if text.recipient is None:
-        set_attempt(connection, attempt_id, look_at=now)
+        # Another person's may have the same last digits, and have been sent the same words by others.
+        change(connection, attempts, attempt_id, look_at=now)
         return None
     detail = f"CallRail's webhook says that it went out, at {text.written_at:%Y-%m-%dT%H:%M:%SZ}."
     settled = settle_as_sent(connection, now, attempt_id, detail, interval)
     if text.conversation_id is not None:
-        connection.execute(
-            sa.update(messages)
-            .where(messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
-            .values(conversation_id=text.conversation_id, thread_id=text.thread_id)
-        )
+        first = (messages.c.id == settled.message_id, messages.c.conversation_id.is_(None))
+        conversation = {"conversation_id": text.conversation_id, "thread_id": text.thread_id}
+        connection.execute(sa.update(messages).where(*first).values(conversation))
     return settled
