@@ -103,19 +103,14 @@ def claim_forward(connection: sa.Connection, now: datetime, lease: timedelta) ->
     row = connection.execute(query).first()
     if row is None:
         return None
-    change(
-        connection,
-        callrail_texts,
-        row.resource_id,
-        forward_at=now + lease,
-        forward_tries=row.forward_tries + 1,
-    )
+    tries = row.forward_tries + 1
+    change(connection, callrail_texts, row.resource_id, forward_at=now + lease, forward_tries=tries)
     # The latest text to the person from the number that they wrote to names the opportunity in IF3.
     last = latest(messages, *of_pair(messages, row.tracking_number, row.recipient))
     message: Row | None = connection.execute(last).first()
     said = ("seller", "seller_id", "opportunity_id", "sender_id")
     by_if3 = {name: getattr(message, name, None) for name in said}
-    return from_row(Forward, row, text=row.content or "", tries=row.forward_tries + 1, **by_if3)
+    return from_row(Forward, row, text=row.content or "", tries=tries, **by_if3)
 
 
 def end_forward(
