@@ -40,9 +40,8 @@ def of_pair(table: sa.FromClause, tracking_number: object, recipient: object) ->
 
 def from_row(cls: type[V], row: Row, **values: object) -> V:
     """A value of the columns that its fields are named for, and of *values*."""
-    return cls(
-        **{name: column for name, column in row._asdict().items() if name in cls.__annotations__} | values
-    )
+    stored = {name: value for name, value in row._asdict().items() if name in cls.__annotations__}
+    return cls(**stored | values)
 
 
 def route_of(row: Row) -> Route:
