@@ -55,10 +55,6 @@ def _migrate(connection: sa.Connection, before: Callable[[sa.Connection], None])
             "`callrail-relay messages export` and `callrail-relay opt-outs export`; then move the database "
             "away, start this version and import the opt-outs."
         )
-    _upgrade(connection, version, before)
-
-
-def _upgrade(connection: sa.Connection, version: str | None, before: Callable[[sa.Connection], None]) -> None:
     # Imported only when the tables are to change: it takes 9 MB of memory and a tenth of a second.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -108,34 +104,22 @@ def _create_triggers(connection: sa.Connection) -> None:
 
 # SQLite has a trigger for each row, PostgreSQL one for each statement: there, changing one row many times in
 # one transaction would take longer each time.
-_SQLITE_TRIGGERS = (
-    """
-    CREATE TRIGGER tally_insert AFTER INSERT ON messages BEGIN
+_SQLITE_ADD = """
         INSERT INTO tallies (account_id, status, messages, segments)
         VALUES (coalesce(NEW.account_id, ''), NEW.status, 1, NEW.segment_count)
         ON CONFLICT (account_id, status) DO UPDATE
-        SET messages = messages + 1, segments = segments + excluded.segments;
-    END
-    """,
-    """
-    CREATE TRIGGER tally_update AFTER UPDATE OF status, account_id, segment_count ON messages
+        SET messages = messages + 1, segments = segments + excluded.segments;"""
+_SQLITE_TAKE = """
+        UPDATE tallies SET messages = messages - 1, segments = segments - OLD.segment_count
+        WHERE account_id = coalesce(OLD.account_id, '') AND status = OLD.status;"""
+_SQLITE_TRIGGERS = (
+    f"CREATE TRIGGER tally_insert AFTER INSERT ON messages BEGIN{_SQLITE_ADD}\n    END",
+    f"""CREATE TRIGGER tally_update AFTER UPDATE OF status, account_id, segment_count ON messages
     WHEN NEW.status <> OLD.status OR NEW.account_id IS NOT OLD.account_id
         OR NEW.segment_count <> OLD.segment_count
-    BEGIN
-        UPDATE tallies SET messages = messages - 1, segments = segments - OLD.segment_count
-        WHERE account_id = coalesce(OLD.account_id, '') AND status = OLD.status;
-        INSERT INTO tallies (account_id, status, messages, segments)
-        VALUES (coalesce(NEW.account_id, ''), NEW.status, 1, NEW.segment_count)
-        ON CONFLICT (account_id, status) DO UPDATE
-        SET messages = messages + 1, segments = segments + excluded.segments;
-    END
-    """,
-    """
-    CREATE TRIGGER tally_delete AFTER DELETE ON messages BEGIN
-        UPDATE tallies SET messages = messages - 1, segments = segments - OLD.segment_count
-        WHERE account_id = coalesce(OLD.account_id, '') AND status = OLD.status;
-    END
-    """,
+    BEGIN{_SQLITE_TAKE}{_SQLITE_ADD}
+    END""",
+    f"CREATE TRIGGER tally_delete AFTER DELETE ON messages BEGIN{_SQLITE_TAKE}\n    END",
 )
 
 _POSTGRESQL_ADD = """
