@@ -203,6 +203,7 @@ SENTENCES = {
     ),
     # What became of it at CallRail.
     "refused": Sentence("CallRail rejected it ({http_status}): {detail}"),
+    "unsendable": Sentence("It can't be sent, and nothing was: {detail}", "Send it again from IF3."),
     "firewall": Sentence(
         "A firewall in front of CallRail rejected it (403, “{answer}”).",
         "Reword it, for example without a link, and send it again.",

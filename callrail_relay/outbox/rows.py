@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -265,22 +265,25 @@ def write_segments(
     set_message(connection, message_seq, segment_count=pieces[-1][0])
 
 
-def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
+def has_requests(
+    connection: sa.Connection, now: datetime, account_id: str, per_hour: int, *, to_poll: bool = False
+) -> bool:
     """
     Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that a day.
 
-    CallRail's general limits have the same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+    Polls take three quarters at most, so that look-ups always have room. CallRail's general limits have the
+    same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
     """
-    limits = ((HOUR, per_hour), (DAY, per_hour * 10))
-    return all(_requests_since(connection, now - span, account_id) < limit for span, limit in limits)
 
+    def used(table: sa.Table, at: sa.Column[datetime], span: timedelta) -> int:
+        requests = sa.select(sa.func.sum(table.c.requests))
+        return connection.scalar(requests.where(table.c.account_id == account_id, at > now - span)) or 0
 
-def _requests_since(connection: sa.Connection, since: datetime, account_id: str) -> int:
-    of_account = (
-        sa.select(sa.func.sum(table.c.requests)).where(table.c.account_id == account_id, at > since)
-        for table, at in ((evidence, evidence.c.noted_at), (polls, polls.c.began_at))
-    )
-    return sum(int(connection.scalar(requests) or 0) for requests in of_account)
+    for span, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
+        looked_up, polled = used(evidence, evidence.c.noted_at, span), used(polls, polls.c.began_at, span)
+        if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
+            return False
+    return True
 
 
 def mentions(connection: sa.Connection, word: str) -> sa.ColumnElement[bool]:

@@ -13,7 +13,7 @@ from callrail_relay.domain import events
 from callrail_relay.domain.delivery import Claim, ClaimPolicy, ClaimResult, RecordResult
 from callrail_relay.domain.events import EventHook, ignore
 from callrail_relay.domain.message import Reason
-from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.outcome import NotSent, Outcome, Refusal, Rejected, Unknown, Unsendable
 from callrail_relay.domain.reconcile import LookupPolicy, Settled
 from callrail_relay.domain.routing import Route
 from callrail_relay.errors import Unavailable
@@ -252,6 +252,8 @@ class Delivery:
     async def _send(self, claim: Claim) -> Outcome:
         try:
             return await self._sender.send_text(claim.route, claim.recipient, claim.content)
+        except Unsendable as error:
+            return Rejected(None, f"{error}.", Refusal.UNSENDABLE)
         except Exception as error:  # noqa: BLE001 - a fault of our own says nothing about the text
             return Unknown(f"the program failed while it sent ({type(error).__name__}).", own_fault=True)
 
