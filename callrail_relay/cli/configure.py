@@ -13,8 +13,7 @@ from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError,
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.credentials import Registered
-    from callrail_relay.bootstrap.setup import KnownKey, SavedSetup
+    from callrail_relay.bootstrap.credentials import KnownKey, Registered, SavedSetup
     from callrail_relay.service.setup import Choice, Question
 
 
@@ -97,7 +96,7 @@ async def configure(
     $ callrail-relay configure --webhooks
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.setup import known_api_key, save_setup
+    from callrail_relay.bootstrap.credentials import known_api_key, save_setup
 
     options = (api_key_stdin, account_id, company_id, tracking_number, public_url, accept_terms, api_url)
     if webhooks and not any((*options, no_verify)):
@@ -226,8 +225,9 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
         _list(question)
         raise
     if answer is not None:
-        say(f"{question.what.capitalize()}: {answer.choice.line}, {answer.because}.")
-        return answer.choice.value
+        choice, because = answer
+        say(f"{question.what.capitalize()}: {choice.line}, {because}.")
+        return choice.value
     known = question.find(former) if former else None
     if has_terminal():
         return _ask_which(question, known).value

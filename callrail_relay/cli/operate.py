@@ -259,7 +259,7 @@ async def _say_who_else(context: "AppContext") -> None:
     """Name those besides IF3 who know the former secret, and need the new one."""
     from callrail_relay.bootstrap.credentials import find_signing_keys
 
-    if await find_signing_keys(context) is not None:
+    if (await find_signing_keys(context))[0]:
         say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
     if not context.settings.database.url.startswith("sqlite"):
         say("Every other computer that runs this relay needs the new secret as well.")

@@ -211,20 +211,18 @@ async def _send(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
-    from callrail_relay.service.dispatch import Dispatch
+    from callrail_relay.service.dispatch import deliver
 
     # The worker comes first: without a key nothing is stored that could not be sent.
     async with open_worker(relay) as worker:
         receipts = await relay.intake.accept_saved(found, force=force)
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
-        dispatch = Dispatch(relay.operations, worker, relay.store.clock)
         if new:
             await poll_now(worker)
         with progress("Sending", len(new)) as advance:
-            endings = (
-                await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance) if new else []
-            )
+            span = timedelta(seconds=timeout)
+            endings = await deliver(relay.operations, worker, new, timeout=span, told=advance) if new else []
         by_id = {ending.message.id: _row(ending) for ending in endings}
         rows = [
             by_id[one.message_id]

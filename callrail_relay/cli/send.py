@@ -59,7 +59,7 @@ async def send(
     from callrail_relay.cli.render import print_message
     from callrail_relay.cli.replay import plan_summary
     from callrail_relay.domain.mapper import map_direct
-    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
+    from callrail_relay.service.dispatch import DeliveryResult, deliver
 
     context = load_context(config)
     route = None if sender is None else await _sender(context, to, sender)
@@ -78,8 +78,8 @@ async def send(
         [accepted] = (await relay.intake.accept_direct(draft)).accepted
         if wait:
             await poll_now(worker)
-            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
-            [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
+            span, ids = timedelta(seconds=timeout), [accepted.message_id]
+            [ending] = await deliver(relay.operations, worker, ids, timeout=span)
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)

@@ -42,7 +42,7 @@ async def status(
         try:
             await relay.store.write_probe()
         except Unavailable as error:
-            report = report.with_failed_check(FailedCheck(name="the database", detail=str(error)))
+            report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
             exit_code = error.exit_code
     print_json(report.document()) if as_json else print_status(report)
     return exit_code
@@ -57,7 +57,7 @@ def _reader(relay: "Relay") -> "Read":
             return report
         with contextlib.suppress(RelayError):  # what is wrong is in what was seen
             await relay.public_address.recent()
-        return report.with_public_url(relay.public_address.seen)
+        return report.with_facts(public_url=relay.public_address.seen)
 
     return read
 

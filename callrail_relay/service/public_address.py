@@ -2,11 +2,10 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from callrail_relay.clock import Clock
-from callrail_relay.domain.events import EventHook, PublicAddressChecked, ignore
+from callrail_relay.domain.events import PublicAddressChecked
 from callrail_relay.domain.health import PublicUrl
 from callrail_relay.domain.public_url import (
     Answer,
@@ -24,6 +23,7 @@ from callrail_relay.outbox import relay_secrets
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.background import PeriodicTask
 from callrail_relay.service.health import CheckWarning
+from callrail_relay.service.tokens import new_token
 
 EVERY = timedelta(minutes=5)
 AGAIN = timedelta(seconds=30)
@@ -46,16 +46,15 @@ class Checked:
     error: RelayError | None = None
 
 
+@dataclass(eq=False)
 class PublicAddress:
     """The public URL. *listener* is where a proxy or tunnel on this computer finds the ``serve``."""
 
-    def __init__(self, url: str | None, store: Store, fetch: Fetch, *, clock: Clock, listener: str) -> None:
-        self.url = url
-        self.store = store
-        self._fetch = fetch
-        self._clock = clock
-        self._listener = listener
-        self.last: Checked | None = None
+    url: str | None
+    store: Store
+    fetch: Fetch
+    listener: str
+    last: Checked | None = None
 
     async def check(self) -> str:
         """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
@@ -63,7 +62,7 @@ class PublicAddress:
             detail, error = await self._check(), None
         except RelayError as failed:
             detail, error = str(failed), failed
-        self.last = Checked(at=self._clock.monotonic(), detail=detail, error=error)
+        self.last = Checked(at=self.store.clock.monotonic(), detail=detail, error=error)
         if error is not None:
             raise error
         return detail
@@ -71,10 +70,8 @@ class PublicAddress:
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
         last = self.last
-        if (
-            last is None
-            or self._clock.monotonic() - last.at >= (AGAIN if last.error else EVERY).total_seconds()
-        ):
+        lasts = AGAIN if last and last.error else EVERY
+        if last is None or self.store.clock.monotonic() - last.at >= lasts.total_seconds():
             return await self.check()
         if last.error is not None:
             raise last.error
@@ -96,11 +93,10 @@ class PublicAddress:
 
     async def _check(self) -> str:
         url = self.require_url()
-        secret = await self.store.write(relay_secrets.read_relay_secret, new_secret())
+        secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
         nonce = secrets.token_urlsafe(24)
-        answer: Answer | NoAnswer
         try:
-            answer = await self._fetch(f"{url}/healthz?probe={nonce}")
+            answer: Answer | NoAnswer = await self.fetch(f"{url}/healthz?probe={nonce}")
         except NoAnswer as error:
             answer = error
         reached = isinstance(answer, Answer) and is_proven(answer, secret, nonce)
@@ -110,8 +106,7 @@ class PublicAddress:
                 f"Whether {self.url} leads to this relay can't be tried: none is running. Start it with "
                 "`callrail-relay serve`, then run this again."
             )
-        why = proves_nothing(answer.addresses)
-        if why is not None:
+        if (why := proves_nothing(answer.addresses)) is not None:
             raise (FromInside if reached else CheckWarning)(
                 f"Whether {url} is reached from outside can't be tried on this computer: {why}. Open "
                 f"{url}/healthz on a phone that isn't in your network."
@@ -121,7 +116,7 @@ class PublicAddress:
                 raise CheckWarning(f"{url} can't be tried. {no_answer(answer, url)}")
             raise Unavailable(no_answer(answer, url))
         if not reached:
-            raise Unavailable(wrong_answer(answer, url, self._listener))
+            raise Unavailable(wrong_answer(answer, url, self.listener))
         if answer.status != 200:
             raise Unavailable(
                 f"{url} leads to this relay, but it can't store messages now ({answer.status})."
@@ -141,27 +136,21 @@ class PublicAddress:
             raise SettingsError(f"server.public_url can't be right. {error}") from error
 
 
+@dataclass(eq=False)
 class PublicAddressWatch(PeriodicTask):
     """Checks the public URL while a relay runs, and reports when the result changes."""
 
-    look = EVERY
+    address: PublicAddress
+    _reached: bool | None = field(default=None, init=False)
 
-    def __init__(self, address: PublicAddress, clock: Clock, hook: EventHook = ignore) -> None:
-        super().__init__(address.store, clock=clock, hook=hook)
-        self._address = address
-        self._reached: bool | None = None
+    look = EVERY
 
     async def turn(self) -> datetime | None:
         try:
-            detail, reached = await self._address.check(), True
+            detail, reached = await self.address.check(), True
         except RelayError as error:
             detail, reached = str(error), False
         if reached is not self._reached:
             self._reached = reached
-            self._hook(PublicAddressChecked(reached=reached, detail=detail))
+            self.hook(PublicAddressChecked(reached=reached, detail=detail))
         return None if reached else self._clock.now() + AGAIN * 2
-
-
-def new_secret() -> str:
-    """Return 256 random bits, by which all nodes of a new store are known."""
-    return secrets.token_urlsafe(32)

@@ -106,24 +106,16 @@ class Rig:
     ) -> Delivery:
         return Delivery(
             self.outbox,
+            self.events,
             sender or self.callrail,
             DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
-            node=node,
-            clock=self.clock,
-            random=self.random,
-            hook=self.events,
-            closed=closed,
+            self.random,
+            node,
+            closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
-        return Reconciliation(
-            self.outbox,
-            self.callrail,
-            self.lookups,
-            clock=self.clock,
-            hook=self.events,
-            settled=settled,
-        )
+        return Reconciliation(self.outbox, self.events, self.callrail, self.lookups, settled)
 
     def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()

@@ -164,7 +164,7 @@ async def test_worker_finds_what_another_process_put_there(tmp_path: Path) -> No
     async with open_rig(tmp_path) as rig:
         other = await Store.open(f"sqlite:///{rig.path.as_posix()}", rig.clock)
         delivery = rig.delivery()
-        wakeup = Wakeup(rig.outbox, delivery.wake, clock=rig.clock)
+        wakeup = Wakeup(rig.outbox, rig.events, (delivery,))
         looking = asyncio.create_task(wakeup.run())
         async with running(delivery):
             await rig.clock.until_asleep(2)

@@ -73,15 +73,12 @@ def polling_of(
     requests_per_hour: int = 800,
     opened: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Polling:
-    return Polling(
-        rig.outbox,
-        reader or rig.callrail,
-        policy_of(rig, requests_per_hour=requests_per_hour),
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events),
-        clock=rig.clock,
-        hook=rig.events,
-        opened=opened,
-    )
+    policy = policy_of(rig, requests_per_hour=requests_per_hour)
+    return Polling(rig.outbox, rig.events, reader or rig.callrail, policy, inbound_of(rig), opened)
+
+
+def inbound_of(rig: Rig) -> InboundTexts:
+    return InboundTexts(rig.outbox, rig.events, rig.inbound, lambda: None)
 
 
 class Recorder:
@@ -204,7 +201,7 @@ async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> 
     await rig.accept()
     await rig.work(rig.delivery())
     policy = replace(policy_of(rig, requests_per_hour=4), every=MINUTE)
-    polling = Polling(rig.outbox, Recorder(), policy, InboundTexts(rig.outbox, rig.inbound), clock=rig.clock)
+    polling = Polling(rig.outbox, rig.events, Recorder(), policy, inbound_of(rig), lambda _: None)
     await polling.turn()
     rig.clock.advance(MINUTE)
 

@@ -75,14 +75,9 @@ def public_app(
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    webhooks = CallRailWebhooks(
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events, arrived=wake),
-        keys=keys,
-        read=read_text,
-        hook=rig.events,
-        refused=refused,
-    )
-    writable = StoreProbe(rig.outbox, rig.clock).writable
+    texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
+    webhooks = CallRailWebhooks(texts, keys, read_text, refused)
+    writable = StoreProbe(rig.outbox).writable
     return create_public_app(
         hook,
         CallRailHook(hook.gate, webhooks),

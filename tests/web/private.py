@@ -10,9 +10,8 @@ import httpx
 
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.outbox import presence
-from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import CheckResult, Condition, HealthReport
-from callrail_relay.service.overview import History
+from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.app import Dashboard, DashboardParts
 from callrail_relay.web.private import create_private_app

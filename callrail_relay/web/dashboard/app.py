@@ -10,10 +10,9 @@ from starlette.routing import BaseRoute, Route
 
 from callrail_relay.clock import Clock
 from callrail_relay.domain.mapper import MappingPolicy
-from callrail_relay.service.changes import ChangeFeed, ChangeSignal
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import History
+from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.web.auth import COOKIE, Login, Session, set_cookie
 from callrail_relay.web.dashboard.actions import ListActions, TextActions
 from callrail_relay.web.dashboard.frame import Examine, Examiner, Form, Frame, read_form

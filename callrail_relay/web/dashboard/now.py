@@ -18,7 +18,6 @@ from callrail_relay.domain.health import Point as CheckResult
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import clock_time, plural
-from callrail_relay.service.health import failed_checks
 from callrail_relay.service.overview import History
 from callrail_relay.web.auth import Session
 from callrail_relay.web.dashboard.actions import allowed
@@ -71,7 +70,7 @@ class NowPage:
         report = await self._history.now(begin(self._clock.now()))
         now = report.overview.now
         examined = self._examiner.latest()
-        failed = failed_checks(None if examined is None else examined.report)
+        failed = [] if examined is None else examined.report.failed_checks()
         facts = replace(report.facts, failed_checks=failed, public_url=self._public_url())
         return await self._frame.draw(
             request,
