@@ -105,9 +105,8 @@ async def open_relay(
 
 def refuse_network_drive(context: AppContext) -> None:
     """Raises SettingsError if the store is on a network drive, unless the settings allow it."""
-    database = context.settings.database
-    file = store_file(database.url)
-    if file is None or database.allow_network_drive:
+    file = store_file(context.settings.database.url)
+    if file is None or context.settings.database.allow_network_drive:
         return
     if (kind := network_drive(file)) is not None:
         raise SettingsError(
@@ -198,13 +197,8 @@ async def find_sender(relay: Relay, number: str) -> Route:
     """
     context = relay.context
     context.require_route()
-    return await find_sending_route(
-        number,
-        routes=list(context.routes),
-        account_ids=context.account_ids,
-        store=relay.store,
-        ask=partial(open_callrail, context),
-    )
+    ask = partial(open_callrail, context)
+    return await find_sending_route(number, list(context.routes), context.account_ids, relay.store, ask)
 
 
 @asynccontextmanager

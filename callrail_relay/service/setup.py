@@ -134,7 +134,7 @@ Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
 
 
 async def find_sending_route(
-    number: str, *, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
+    number: str, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
     """
     Return the route of *number*: one of *routes*, one that was looked up before, or what CallRail says.

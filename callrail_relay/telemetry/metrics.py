@@ -64,7 +64,7 @@ class Metrics:
             events.SubmissionAccepted: lambda event: self._submissions.labels(event.source).inc(),
             events.PingReceived: lambda _: self._pings.inc(),
             events.MessageAccepted: self._accepted,
-            events.MessageHeld: lambda event: self._held(event.reasons),
+            events.MessageHeld: self._held,
             events.AttemptFinished: self._attempted,
             events.OutcomeFound: self._found,
             events.LookupFailed: lambda _: self._lookups.labels("failed").inc(),
@@ -112,22 +112,22 @@ class Metrics:
 
     def _accepted(self, event: events.MessageAccepted) -> None:
         if event.status is Status.HELD:
-            self._held(event.reasons)
+            self._held(event)
 
     def _attempted(self, event: events.AttemptFinished) -> None:
         self._attempts.labels(event.account_id, event.outcome).inc()
-        self._finished(event.message_id, event.status)
+        self._finished(event)
 
     def _found(self, event: events.OutcomeFound) -> None:
         self._lookups.labels("found").inc()
-        self._finished(event.message_id, event.status)
+        self._finished(event)
 
-    def _held(self, reasons: Iterable[str]) -> None:
-        for reason in reasons:
+    def _held(self, event: events.MessageAccepted | events.MessageHeld) -> None:
+        for reason in event.reasons:
             self._holds.labels(reason).inc()
 
-    def _finished(self, message_id: str, status: Status) -> None:
-        arrived_at = made_at(message_id) if status is Status.SENT else None
+    def _finished(self, event: events.AttemptFinished | events.OutcomeFound) -> None:
+        arrived_at = made_at(event.message_id) if event.status is Status.SENT else None
         if arrived_at is not None:
             self._delay.observe(max(0.0, (self._clock.now() - arrived_at).total_seconds()))
 
@@ -179,11 +179,8 @@ def _age(since: datetime | None, now: datetime) -> float:
 
 
 def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
-    windows = [
-        ((one.account.id, name), window)
-        for one in standings
-        for name, window in (("hour", one.hour), ("day", one.day))
-    ]
+    hours = [((one.account.id, "hour"), one.hour) for one in standings]
+    windows = [*hours, *(((one.account.id, "day"), one.day) for one in standings)]
     used = [(labels, window.used) for labels, window in windows]
     allowed = [(labels, window.allowed) for labels, window in windows]
     words = "Texts that count in the window that ends now, those of other programs included."
@@ -204,9 +201,10 @@ def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:
     yield _gauge("queue_empty_timestamp_seconds", words, empty, "account_id")
 
 
-def _gauge(
-    name: str, words: str, samples: Iterable[tuple[tuple[str, ...], float]], *labels: str
-) -> GaugeMetricFamily:
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _gauge(name: str, words: str, samples: Samples, *labels: str) -> GaugeMetricFamily:
     gauge = GaugeMetricFamily(f"{PREFIX}_{name}", words, labels=labels)
     for values, number in samples:
         gauge.add_metric(values, float(number))
