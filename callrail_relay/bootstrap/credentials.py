@@ -108,15 +108,10 @@ MOST_KEYS = 20
 
 
 async def find_signing_keys(context: AppContext) -> tuple[list[str], str | None]:
-    """
-    CallRail's signing keys, and in words where they are.
-
-    There is none if none is set, or if the place that may have them does not answer: texts go out without
-    them, and a locked keyring must not keep the relay from starting.
-    """
+    """CallRail's signing keys, and in words where they are."""
     try:
         found = await context.secrets.find(SecretName.SIGNING_KEYS)
-    except SecretError:
+    except SecretError:  # texts go out without them: a locked keyring must not keep the relay from starting
         found = None
     return ([], None) if found is None else (_split(found.secret.reveal()), found.source)
 
@@ -137,11 +132,7 @@ async def open_callrail_webhooks(
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """
-    What was done at CallRail for each company, and in words where its signing keys are kept.
-
-    *missing_keys* are companies whose key CallRail did not tell; *outranked_by* wins over the stored keys.
-    """
+    """What was done for each company, and where the signing keys are; *outranked_by* wins over them."""
 
     registrations: Sequence[Registration]
     key_place: str | None = None
@@ -149,6 +140,7 @@ class Registered:
 
     @property
     def missing_keys(self) -> list[str]:
+        """Companies whose key CallRail did not tell."""
         return [one.company_id for one in self.registrations if one.signing_key is None]
 
     def document(self) -> dict[str, Any]:
@@ -213,11 +205,7 @@ async def _require_answer(context: AppContext) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownKey:
-    """
-    An API key that is there already, and in words where.
-
-    One from *outside*, the environment or systemd, wins over a stored one and is never stored.
-    """
+    """An API key that is there already; one from *outside* wins over a stored one and is never stored."""
 
     value: str = field(repr=False)
     place: str
@@ -247,11 +235,7 @@ async def known_api_key(context: AppContext, *, use_file: bool) -> KnownKey | No
 
 @dataclass(frozen=True, kw_only=True)
 class SavedSetup:
-    """
-    The settings that count now, and in words where each secret is.
-
-    *overruled* are keys that the environment sets otherwise. *outranks_key* wins over a key that was stored.
-    """
+    """The settings that count now, where each secret is, and what the environment sets otherwise."""
 
     settings: Settings
     token: str

@@ -71,11 +71,7 @@ def log_events(context: AppContext) -> EventHook:
 async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
-    """
-    The services on an open store; closed at the end. Raises AlreadyRunning, Unavailable, SettingsError.
-
-    Others can see that one that is *long_running* serves the store.
-    """
+    """The services on an open store. Others can see that one that is *long_running* serves it."""
     settings = context.settings
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
@@ -190,11 +186,7 @@ def forward_channels(context: AppContext) -> AppriseChannels | None:
 
 
 async def find_sender(relay: Relay, number: str) -> Route:
-    """
-    The route of a tracking number of the settings, or of any other of their accounts.
-
-    Raises UsageError, SettingsError, SecretError, RefusedByCallRail, Unavailable.
-    """
+    """The route of a tracking number of the settings, or of any other of their accounts."""
     context = relay.context
     context.require_route()
     ask = partial(open_callrail, context)

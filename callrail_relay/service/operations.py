@@ -22,6 +22,7 @@ from callrail_relay.domain.message import (
     instant,
 )
 from callrail_relay.domain.opt_outs import ListedPerson, OptOut
+from callrail_relay.domain.views import Waiting
 from callrail_relay.errors import NotAllowed, NotFound
 from callrail_relay.outbox import decisions, history, opt_outs, presence, queries
 from callrail_relay.outbox.store import Store
@@ -88,14 +89,16 @@ class Operations:
         facts = replace(await self.facts(), any_texts=any(counts.values()))
         return StatusReport(facts=facts, counts=counts)
 
-    async def facts(self) -> Facts:
+    async def facts(self, waiting: Waiting | None = None) -> Facts:
         """The facts of the verdict that the store has, without counting all messages."""
         now = await self.store.now()
+        if waiting is None:
+            waiting = await self.store.read(history.read_waiting, now - FAILED_LATELY)
         return Facts(
             now=now,
             running=await self.store.running(),
             standings=tuple(await self.standings()),
-            waiting=await self.store.read(history.read_waiting, now - FAILED_LATELY),
+            waiting=waiting,
             contacts=await self.store.read(presence.read_contacts, self.account_ids),
         )
 

@@ -19,10 +19,11 @@ from callrail_relay.domain.views import (
     TextFilter,
     TextHistory,
     TextPage,
+    Waiting,
 )
 from callrail_relay.errors import Unavailable
 from callrail_relay.outbox import history as store_history
-from callrail_relay.outbox import opt_outs, presence, queries
+from callrail_relay.outbox import opt_outs, queries
 from callrail_relay.outbox.store import Store
 from callrail_relay.service.operations import FAILED_LATELY, Operations
 
@@ -66,24 +67,13 @@ class History:
 
     async def now(self, arrivals_since: datetime) -> NowReport:
         """The facts of the verdict, and what came in since *arrivals_since*."""
-        standings = tuple(await self.operations.standings())
-        now = await self.store.now()
-        past = await self._past_arrivals(now, arrivals_since)
-        overview = await self.store.read(
-            store_history.read_overview,
-            [standing.account.id for standing in standings],
-            max(past.until, arrivals_since),
-            now - FAILED_LATELY,
-        )
+        facts = await self.operations.facts(waiting=Waiting())  # what waits comes with the overview
+        past = await self._past_arrivals(facts.now, arrivals_since)
+        account_ids = [one.account.id for one in facts.standings]
+        since, failed_since = max(past.until, arrivals_since), facts.now - FAILED_LATELY
+        overview = await self.store.read(store_history.read_overview, account_ids, since, failed_since)
         overview = replace(overview, arrivals=(*past.arrivals, *overview.arrivals))
-        facts = Facts(
-            now=now,
-            running=await self.store.running(),
-            standings=standings,
-            waiting=overview.waiting,
-            contacts=await self.store.read(presence.read_contacts, self.operations.account_ids),
-            any_texts=overview.any_texts,
-        )
+        facts = replace(facts, waiting=overview.waiting, any_texts=overview.any_texts)
         return NowReport(facts=facts, overview=overview)
 
     async def _past_arrivals(self, now: datetime, since: datetime) -> PastArrivals:

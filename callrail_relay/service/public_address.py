@@ -92,7 +92,15 @@ class PublicAddress:
         return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
 
     async def _check(self) -> str:
-        url = self.require_url()
+        if self.url is None:
+            raise CheckWarning(
+                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
+                "from a tunnel or a reverse proxy."
+            )
+        try:
+            url = read_public_url(self.url)
+        except BadPublicUrl as error:
+            raise SettingsError(f"server.public_url can't be right. {error}") from error
         secret = await self.store.write(relay_secrets.read_relay_secret, new_token())
         nonce = secrets.token_urlsafe(24)
         try:
@@ -122,18 +130,6 @@ class PublicAddress:
                 f"{url} leads to this relay, but it can't store messages now ({answer.status})."
             )
         return f"{url} leads to this relay: it answered just now."
-
-    def require_url(self) -> str:
-        """Return the public URL. Raises CheckWarning when none is set, SettingsError if it can't be right."""
-        if self.url is None:
-            raise CheckWarning(
-                "server.public_url isn't set. IF3 needs a public https address that leads to this relay, "
-                "from a tunnel or a reverse proxy."
-            )
-        try:
-            return read_public_url(self.url)
-        except BadPublicUrl as error:
-            raise SettingsError(f"server.public_url can't be right. {error}") from error
 
 
 @dataclass(eq=False)

@@ -24,15 +24,12 @@ class ConversationReader(Protocol):
 
 @dataclass(eq=False)
 class Reconciliation(PeriodicTask):
-    """
-    Looks up unknown outcomes as they become due, one after another.
-
-    *settled* is called after each look-up, which may let later texts to that person be sent.
-    """
+    """Looks up unknown outcomes as they become due, one after another."""
 
     reader: ConversationReader
     policy: LookupPolicy
     settled: Callable[[], None]
+    """Called after each look-up, which may let later texts to that person be sent."""
     _begun: DueLookup | None = field(default=None, init=False)
 
     async def turn(self) -> datetime | None:

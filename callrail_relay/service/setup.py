@@ -39,9 +39,7 @@ class Question:
     when_none: str
 
     def in_advance(self, given: str | None) -> tuple[Choice, str] | None:
-        """
-        The choice *given*, or the only one, and why; None if a person must choose. Raises RefusedByCallRail.
-        """
+        """The choice *given*, or the only one, and why; None if a person must choose."""
         if not self.choices:
             raise RefusedByCallRail(self.when_none)
         if given is not None:
@@ -136,11 +134,7 @@ Ask = Callable[[], AbstractAsyncContextManager[Discovery]]
 async def find_sending_route(
     number: str, routes: Sequence[Route], account_ids: Sequence[str], store: Store, ask: Ask
 ) -> Route:
-    """
-    Return the route of *number*: one of *routes*, one that was looked up before, or what CallRail says.
-
-    Raises UsageError if no account has such a number that can text, RefusedByCallRail, Unavailable.
-    """
+    """The route of *number*: one of *routes*, one that was looked up before, or what CallRail says."""
     known = [*routes, *await store.read(opt_outs.known_numbers, account_ids)]
     found = next((route for route in known if route.tracking_number == number), None)
     if found is not None:
