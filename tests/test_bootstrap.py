@@ -347,13 +347,13 @@ async def test_sandbox_gives_a_fresh_machine_a_secret_for_one_run(monkeypatch: p
     """One of the environment stays; a stored one is never used, since IF3 may post to it for real."""
     async with open_sandbox(port=0) as sandbox:
         fresh = load_context(None, overrides=sandbox.overrides(), environ=sandbox.environ())
-        given, throwaway = await sandbox.with_hook_token(fresh)
+        given, throwaway = sandbox.with_hook_token(fresh)
         assert throwaway
         assert 43 == len(await require_hook_token(given))
         assert sandbox.simulator.api_key == (await given.secrets.require(SecretName.API_KEY)).secret.reveal()
 
         monkeypatch.setenv("CALLRAIL_RELAY_HOOK_TOKEN", "a-token-of-the-environment")
-        again, throwaway = await sandbox.with_hook_token(fresh)
+        again, throwaway = sandbox.with_hook_token(fresh)
         assert not throwaway
         assert again is fresh
 

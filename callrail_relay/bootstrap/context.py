@@ -174,18 +174,14 @@ def load_context(
     """
     The context of the settings that *config* names, or of the user's own. Raises SettingsError.
 
-    Variables that look like settings and are none are logged as a warning. *environ* takes the place of the
-    environment for secrets.
+    *environ* takes the place of the environment for secrets.
     """
     path = config_file(config)
     if ignored := ignored_variables():
         _warn(ignored)
-    return AppContext(
-        config_path=path,
-        settings=load(config, overrides=overrides, must_exist=must_exist),
-        secrets=Secrets(path) if environ is None else Secrets(path, environ),
-        data=data_directory(),
-    )
+    settings = load(config, overrides=overrides, must_exist=must_exist)
+    secrets = Secrets(path) if environ is None else Secrets(path, environ)
+    return AppContext(config_path=path, settings=settings, secrets=secrets, data=data_directory())
 
 
 @cache

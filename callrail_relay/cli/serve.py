@@ -64,7 +64,7 @@ async def serve(
     async with open_sandbox(port=0) as box:
         say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
         context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
-        context, throwaway = await box.with_hook_token(context)
+        context, throwaway = box.with_hook_token(context)
         await _serve_alone(context, as_json=as_json, show_hook_url=throwaway)
 
 

@@ -1,6 +1,6 @@
 """What a person can look at and decide: texts, accounts and opt-outs."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -107,9 +107,9 @@ class Operations:
         standings = await self.store.read(queries.read_standings, self.account_ids, self.mapping.limits)
         now = await self.store.now()
         return [
-            replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
-            if one.account.wait_until is not None and one.account.wait_until <= now
-            else one
+            one
+            if one.account.waits(now)
+            else replace(one, account=replace(one.account, wait_until=None, wait_reason=None))
             for one in standings
         ]
 
@@ -158,7 +158,8 @@ class Operations:
 
     async def approve(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Let held texts be sent, overriding exactly the reasons shown. Raises NotFound, NotAllowed."""
-        return await self._decide(id_, "approved", "held", decisions.approve, actor)
+        check = self._require_approvable
+        return await self._decide(id_, "approved", "held", decisions.approve, actor, check=check)
 
     async def cancel(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Cancel texts that weren't sent, and stop looking them up. Raises NotFound, NotAllowed."""
@@ -167,25 +168,31 @@ class Operations:
 
     async def resend(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Send unknown, failed or cancelled texts again. Raises NotFound, NotAllowed."""
-        return await self._decide(id_, "sent again", "unknown, failed or cancelled", decisions.resend, actor)
+        wanted, check = "unknown, failed or cancelled", _require_complete
+        return await self._decide(id_, "sent again", wanted, decisions.resend, actor, check=check)
 
     async def mark_sent(self, id_: str, actor: Actor = ANONYMOUS) -> list[Message]:
         """Take a person's word that CallRail has these texts. Raises NotFound, NotAllowed."""
         return await self._decide(id_, "marked as sent", "unknown", decisions.mark_sent, actor)
 
     async def _decide(
-        self, id_: str, verb: str, wanted: str, decide: Callable[..., bool], *arguments: object
+        self,
+        id_: str,
+        verb: str,
+        wanted: str,
+        decide: Callable[..., bool],
+        *arguments: object,
+        check: Callable[[Message], Awaitable[None]] | None = None,
     ) -> list[Message]:
         for message in await self.find(id_):
-            if decide in (decisions.approve, decisions.resend):
-                _require_complete(message)
-            if decide is decisions.approve:
-                await self._require_approvable(message)
+            if check is not None:
+                await check(message)
             if not await self.store.write(decide, message.id, *arguments):
                 raise _not_allowed(message, verb, wanted)
         return await self.find(id_)
 
     async def _require_approvable(self, message: Message) -> None:
+        await _require_complete(message)
         needed = len(planned_segments(message.text, self.mapping.max_characters))
         most = min(self.mapping.limits.per_hour, self.mapping.limits.per_day)
         if needed > most:
@@ -349,7 +356,7 @@ def _not_remappable(message: Message) -> NotAllowed:
     return NotAllowed(f"Message {message.id} is on hold for another reason than its mapping: {why}")
 
 
-def _require_complete(message: Message) -> None:
+async def _require_complete(message: Message) -> None:
     if not message.is_complete:
         raise NotAllowed(
             f"Message {message.id} can't be sent: {explain_all(message.reasons)} Cancel it, and send it "
