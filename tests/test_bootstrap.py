@@ -182,7 +182,7 @@ async def test_text_survives_the_end_of_the_process(tmp_path: Path) -> None:
     async with demonstrated(tmp_path) as (context, sandbox):
         async with open_relay(context) as relay:
             draft = map_direct(to=RECIPIENT, text=TEXT, sender=None, routes=context.mapping.routes)
-            await relay.intake.accept_direct(draft)
+            await relay.intake.accept(relay.intake.direct(draft))
         events = Events()
         async with (
             open_relay(context, events, long_running=True) as relay,

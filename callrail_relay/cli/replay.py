@@ -181,7 +181,7 @@ async def replay(
         confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or (count > 1 and not yes):
-            planned = await relay.intake.plan_saved(found, force=force)
+            planned = await relay.intake.plan(relay.intake.saved(found, force=force))
             await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
@@ -215,7 +215,7 @@ async def _send(
 
     # The worker comes first: without a key nothing is stored that could not be sent.
     async with open_worker(relay) as worker:
-        receipts = await relay.intake.accept_saved(found, force=force)
+        receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         if new:

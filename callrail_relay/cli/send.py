@@ -67,7 +67,7 @@ async def send(
     _require_complete(draft)
     if dry_run:
         async with open_relay(context) as relay:
-            planned = await relay.intake.plan_direct(draft)
+            [planned] = await relay.intake.plan(relay.intake.direct(draft))
             print_json(message_document(planned.message)) if as_json else print_message(planned.message)
             say(await plan_summary(relay, [planned]))
         say("Nothing was sent: this was a dry run.")
@@ -75,7 +75,7 @@ async def send(
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
     async with open_relay(context) as relay, open_worker(relay) as worker:
-        [accepted] = (await relay.intake.accept_direct(draft)).accepted
+        [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
         if wait:
             await poll_now(worker)
             span, ids = timedelta(seconds=timeout), [accepted.message_id]

@@ -93,7 +93,7 @@ class SetupPage:
             draft = map_direct(to=to, text=text, sender=sender or None, routes=self._mapping.routes)
             if draft.reasons:
                 raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-            [accepted] = (await self._intake.accept_direct(draft)).accepted
+            [accepted] = (await self._intake.accept(self._intake.direct(draft)))[0].accepted
         except RelayError as error:
             trial = Trial(to=to, sender=sender, text=text, fault=str(error))
             return await self.show(request, session, trial=trial)
