@@ -111,19 +111,15 @@ class StoreProbe:
         async with self._lock:
             now = self.store.clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= PROBE_INTERVAL.total_seconds():
-                self._writable = await self._write()
+                self._writable = False
+                try:
+                    await self.store.write_probe()
+                    self._writable = True
+                except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
+                    if not isinstance(error, Unavailable):
+                        self.refused(f"the store cannot be written: {type(error).__name__}")
                 self._asked_at = now
             return self._writable and not self.store.write_failed
-
-    async def _write(self) -> bool:
-        try:
-            await self.store.write_probe()
-        except Unavailable:
-            return False
-        except Exception as error:  # noqa: BLE001 - the relay goes on and says that it cannot write
-            self.refused(f"the store cannot be written: {type(error).__name__}")
-            return False
-        return True
 
 
 LITTLE_SPACE = 200 * 1024 * 1024

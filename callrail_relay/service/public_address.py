@@ -37,13 +37,17 @@ class FromInside(CheckWarning):
     """Raised when this relay answered through the public URL, but only inside its own network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """The result of a check: a sentence, or what was wrong."""
 
     at: float
-    detail: str
-    error: RelayError | None = None
+    result: str | RelayError
+
+    def told(self) -> str:
+        if isinstance(self.result, RelayError):
+            raise self.result
+        return self.result
 
 
 @dataclass(eq=False)
@@ -59,23 +63,19 @@ class PublicAddress:
     async def check(self) -> str:
         """Ask through the public URL now. Raises CheckWarning if it can't be tried, or another RelayError."""
         try:
-            detail, error = await self._check(), None
-        except RelayError as failed:
-            detail, error = str(failed), failed
-        self.last = Checked(at=self.store.clock.monotonic(), detail=detail, error=error)
-        if error is not None:
-            raise error
-        return detail
+            result: str | RelayError = await self._check()
+        except RelayError as error:
+            result = error
+        self.last = Checked(self.store.clock.monotonic(), result)
+        return self.last.told()
 
     async def recent(self) -> str:
         """Return or raise the last result while it's recent, else check again."""
         last = self.last
-        lasts = AGAIN if last and last.error else EVERY
+        lasts = AGAIN if last and isinstance(last.result, RelayError) else EVERY
         if last is None or self.store.clock.monotonic() - last.at >= lasts.total_seconds():
             return await self.check()
-        if last.error is not None:
-            raise last.error
-        return last.detail
+        return last.told()
 
     @property
     def seen(self) -> PublicUrl | None:
@@ -84,12 +84,12 @@ class PublicAddress:
             return None
         if self.last is None:
             return PublicUrl(url=self.url)
-        error = self.last.error
-        if error is None or isinstance(error, FromInside):
+        result = self.last.result
+        if isinstance(result, str | FromInside):
             return PublicUrl(url=self.url, answered=True)
         # A warning is what could not be tried from here.
-        answered = None if isinstance(error, CheckWarning) else False
-        return PublicUrl(url=self.url, answered=answered, detail=self.last.detail)
+        answered = None if isinstance(result, CheckWarning) else False
+        return PublicUrl(url=self.url, answered=answered, detail=str(result))
 
     async def _check(self) -> str:
         if self.url is None:

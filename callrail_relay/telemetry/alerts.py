@@ -116,7 +116,7 @@ def _clock_time(instant: str) -> str:
 _KINDS = {Level.ERROR: "failure", Level.WARNING: "warning", Level.OVER: "success"}  # the worst first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AppriseChannels:
     """The channels of one setting, with their names; each sends in a separate thread."""
 

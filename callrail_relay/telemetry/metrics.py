@@ -7,7 +7,6 @@ counted here, by each process for itself.
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -156,7 +155,8 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
     codes = [code for code in Code if code not in (Code.WELL, Code.CHECK_FAILED)]
     of_codes = [((code.name.lower(), code.level), points.count(code)) for code in codes]
     undone = [((status,), count) for status, count in counts.undone.items()]
-    ages = [((status,), _age(counts.oldest.get(status), now)) for status in counts.undone]
+    since = {status: counts.oldest.get(status, now) for status in counts.undone}
+    ages = [((status,), max(0.0, (now - at).total_seconds())) for status, at in since.items()]
     recent = [((status,), count) for status, count in counts.recent.items()]
     yield _gauge("well", "Whether all is well, as `status` judges it.", [((), Code.WELL in points)])
     yield _gauge("points", "What there is to know, as `status` says it.", of_codes, "code", "level")
@@ -172,10 +172,6 @@ def _read(stats: StoreStats) -> Iterator[Metric]:
     ):
         yield _gauge(name, words, [((), number)])
     yield from _read_accounts(stats.facts.standings)
-
-
-def _age(since: datetime | None, now: datetime) -> float:
-    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _read_accounts(standings: Sequence[AccountStatus]) -> Iterator[Metric]:

@@ -103,6 +103,8 @@ def _attempt(attempt: Attempt, segment: str) -> Iterator[Step]:
         yield Step(icon="sending", title=f"{segment}Being sent to CallRail", at=attempt.started_at)
         return
     icon, words = OUTCOMES[attempt.outcome]
+    if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
+        words = "Can't be sent"  # CallRail was not asked
     code = f" ({attempt.http_status})" if attempt.http_status else ""
     yield Step(
         icon=icon,
