@@ -127,7 +127,7 @@ class CallRail:
             parameters = send_parameters(route, normalise(recipient), content)
             request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
         except UnicodeEncodeError as error:
-            raise Unsendable("The message has a broken character") from error
+            raise Unsendable("the message has a broken character") from error
         except ValueError as error:
             raise Unsendable(str(error)) from error
         try:
