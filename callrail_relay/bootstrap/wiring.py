@@ -72,28 +72,18 @@ async def open_relay(
     context: AppContext, hook: EventHook = ignore, *, long_running: bool = False
 ) -> AsyncIterator[Relay]:
     """The services on an open store. Others can see that one that is *long_running* serves it."""
-    settings = context.settings
+    server, ask_outside = context.settings.server, partial(fetch, find_network=find_network)
     refuse_network_drive(context)
     if long_running and (synced := synced_store(context)):
         logging.getLogger("callrail_relay").warning("%s", synced)
-    store = await Store.open(settings.database.url, context.clock, serves=long_running)
+    store = await Store.open(context.settings.database.url, context.clock, serves=long_running)
     try:
         yield Relay(
             context=context,
             store=store,
             intake=Intake(store, context.mapping, clock=context.clock, random=context.random, hook=hook),
-            operations=Operations(
-                store,
-                account_ids=context.account_ids,
-                tracking_numbers=context.tracking_numbers,
-                mapping=context.mapping,
-            ),
-            public_address=PublicAddress(
-                settings.server.public_url,
-                store,
-                partial(fetch, find_network=find_network),
-                listener_url(settings.server),
-            ),
+            operations=Operations(store, context.account_ids, context.mapping, context.tracking_numbers),
+            public_address=PublicAddress(server.public_url, store, ask_outside, listener_url(server)),
         )
     finally:
         await store.close()
