@@ -185,6 +185,7 @@ SENTENCES: dict[str, str | tuple[str, ...]] = {
     ),
     # What became of it at CallRail.
     "refused": "CallRail rejected it ({http_status}): {detail}",
+    "unsendable": _row("It can't be sent, and nothing was: {detail}", "Send it again from IF3."),
     "firewall": _row(
         "A firewall in front of CallRail rejected it (403, “{answer}”).",
         "Reword it, for example without a link, and send it again.",

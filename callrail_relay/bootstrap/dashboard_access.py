@@ -65,29 +65,19 @@ async def ask_for_link(context: AppContext) -> str:
     """A one-time link from the relay that runs here. Raises Unavailable if none runs."""
     import httpx  # noqa: PLC0415 - the relay that answers imports this file as well
 
-    desk, secret = _find(context.data)
+    data = context.data
     try:
+        desk = json.loads((data / FILE).read_text(encoding="utf-8"))
+        headers = {"Authorization": f"Bearer {desk['secret']}"}
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-            answer = await client.post(f"{desk}/login/links", headers={"Authorization": f"Bearer {secret}"})
-            answer.raise_for_status()
-            link: str = answer.json()["url"]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise _no_relay(context.data) from error
-    return link
-
-
-def _find(data: Path) -> tuple[str, str]:
-    """Where the relay that runs can be asked for a link, and by which secret."""
-    try:
-        found = json.loads((data / FILE).read_text(encoding="utf-8"))
-        return found["url"], found["secret"]
+            answer = await client.post(f"{desk['url']}/login/links", headers=headers)
+        link: str = answer.raise_for_status().json()["url"]
     except PermissionError as error:
         raise Unavailable(
             f"The relay's file in {data} belongs to another user; run this as the user that runs `serve`."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _no_relay(data) from error
-
-
-def _no_relay(data: Path) -> Unavailable:
-    return Unavailable(f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`.")
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable(
+            f"No relay with a dashboard runs on {data}; start it with `callrail-relay serve`."
+        ) from error
+    return link

@@ -16,11 +16,9 @@ from callrail_relay.domain.public_url import proof
 from callrail_relay.domain.routing import is_loopback
 from callrail_relay.outbox import relay_secrets
 from callrail_relay.service.background import Refusals
-from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.delivery import TaskGroup
 from callrail_relay.service.health import HealthReport, Remembered, StoreProbe, run_checks
-from callrail_relay.service.overview import History
-from callrail_relay.service.public_address import new_secret
+from callrail_relay.service.overview import ChangeSignal, History
 from callrail_relay.service.tokens import HookTokens, new_token
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
@@ -73,8 +71,8 @@ async def open_listeners(
                 tokens=tokens,
                 clock=context.clock,
                 wake=worker.wake,
-                writable=StoreProbe(relay.store, context.clock, refusals.count).writable,
-                prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_secret())),
+                writable=StoreProbe(relay.store, refusals.count).writable,
+                prove=partial(proof, await relay.store.write(relay_secrets.read_relay_secret, new_token())),
                 answered=metrics.answered,
                 allow_addresses=server.allow_addresses,
                 refused=refusals.count,

@@ -20,7 +20,7 @@ from callrail_relay.callrail import answers, wire
 from callrail_relay.callrail.network import find_network
 from callrail_relay.domain.inbound import Change, HookUrls, Registration, SeenReplies, WebhookIntegration
 from callrail_relay.domain.mapper import send_parameters
-from callrail_relay.domain.outcome import NotSent, Outcome, Unknown
+from callrail_relay.domain.outcome import NotSent, Outcome, Unknown, Unsendable
 from callrail_relay.domain.phone import normalise
 from callrail_relay.domain.reconcile import BEFORE, FailedLookup, FoundText, Lookup
 from callrail_relay.domain.routing import AccountEntry, CompanyEntry, NumberEntry, Route, is_loopback
@@ -111,8 +111,13 @@ class CallRail:
         *content* is one segment: ``split_text`` cuts longer texts. Raises ValueError, before any request, if
         CallRail can't text the recipient.
         """
-        parameters = send_parameters(route, normalise(recipient), content)
-        request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
+        try:
+            parameters = send_parameters(route, normalise(recipient), content)
+            request = self._http.build_request("POST", wire.send_path(route.account_id), json=parameters)
+        except UnicodeEncodeError as error:
+            raise Unsendable("the message has a broken character") from error
+        except ValueError as error:
+            raise Unsendable(str(error)) from error
         try:
             answer = await self._requests().exchange(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:

@@ -14,7 +14,7 @@ from callrail_relay.errors import RefusedByCallRail, SecretError, SettingsError,
 
 if TYPE_CHECKING:
     from callrail_relay.bootstrap.context import AppContext
-    from callrail_relay.bootstrap.setup import KnownKey
+    from callrail_relay.bootstrap.credentials import KnownKey
     from callrail_relay.service.setup import Question
 
 _LONGEST_KEY = 4096
@@ -78,8 +78,7 @@ async def configure(
     $ callrail-relay configure --webhooks
     """
     from callrail_relay.bootstrap.context import load_context
-    from callrail_relay.bootstrap.credentials import hook_url
-    from callrail_relay.bootstrap.setup import known_api_key, save_setup
+    from callrail_relay.bootstrap.credentials import hook_url, known_api_key, save_setup
 
     given = {"account_id": account_id, "company_id": company_id, "tracking_number": tracking_number}
     alone = not any((api_key_stdin, *given.values(), public_url, accept_terms, api_url, no_verify))
@@ -206,16 +205,17 @@ def _settle(question: "Question", given: str | None, former: str | None) -> str:
         _list(question)
         raise
     if answer is not None:
-        say(f"{question.what.capitalize()}: {answer.choice.line}, {answer.because}.")
-        return answer.choice.value
+        choice, because = answer
+        say(f"{question.what.capitalize()}: {choice.line}, {because}.")
+        return choice.value
     known = question.find(former) if former else None
     if has_terminal():
         _list(question)
         last = len(question.choices)
         which = f"Which {question.what}? 1 to {last}{f', Enter for {known.value}' if known else ''}"
-        while (choice := question.answered(ask(which, default=known.value if known else None))) is None:
+        while (chosen := question.answered(ask(which, default=known.value if known else None))) is None:
             say(f"Answer with a number from 1 to {last}.")
-        return choice.value
+        return chosen.value
     if known is not None:
         say(f"{question.what.capitalize()}: {known.line}, as in the settings.")
         return known.value

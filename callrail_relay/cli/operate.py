@@ -51,7 +51,7 @@ async def status(
                 return report
             with contextlib.suppress(RelayError):  # what is wrong is in what was seen
                 await relay.public_address.recent()
-            return report.with_public_url(relay.public_address.seen)
+            return report.with_facts(public_url=relay.public_address.seen)
 
         if watch:
             async with stop_signal() as stopped:
@@ -68,7 +68,7 @@ async def status(
         try:
             await relay.store.write_probe()
         except Unavailable as error:
-            report = report.with_failed_check(FailedCheck(name="the database", detail=str(error)))
+            report = report.with_facts(failed_checks=[FailedCheck(name="the database", detail=str(error))])
             exit_code = error.exit_code
     print_json(report.document()) if as_json else print_status(report)
     return exit_code
@@ -279,7 +279,7 @@ async def hook_url(
                 f"The former URL works until {local(rotation.former_until)}; paste this one into IF3 by then."
             )
         # Others besides IF3 who know the former secret.
-        if await credentials.find_signing_keys(context) is not None:
+        if (await credentials.find_signing_keys(context))[0]:
             say("CallRail's webhooks use this secret as well: run `callrail-relay configure --webhooks`.")
         if not context.settings.database.url.startswith("sqlite"):
             say("Every other computer that runs this relay needs the new secret as well.")

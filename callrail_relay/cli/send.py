@@ -67,7 +67,7 @@ async def send(
     from callrail_relay.bootstrap.wiring import open_relay, open_worker
     from callrail_relay.cli.render import print_message
     from callrail_relay.domain.mapper import map_direct
-    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
+    from callrail_relay.service.dispatch import DeliveryResult, deliver
 
     context = load_context(config)
     route = None if sender is None else await _sender(context, to, sender)
@@ -75,7 +75,7 @@ async def send(
     _require_complete(draft.reasons)
     if dry_run:
         async with open_relay(context) as relay:
-            planned = await relay.intake.plan_direct(draft)
+            [planned] = await relay.intake.plan(relay.intake.direct(draft))
             print_json(message_document(planned.message)) if as_json else print_message(planned.message)
             say(await _plan_summary(relay, [planned], []))
         say("Nothing was sent: this was a dry run.")
@@ -83,11 +83,11 @@ async def send(
     context.require_terms()
     # The worker comes first: without a key it could send nothing, so nothing is stored.
     async with open_relay(context) as relay, open_worker(relay) as worker:
-        [accepted] = (await relay.intake.accept_direct(draft)).accepted
+        [accepted] = (await relay.intake.accept(relay.intake.direct(draft)))[0].accepted
         if wait:
             await _poll_now(worker)
-            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
-            [ending] = await dispatch.deliver([accepted.message_id], timeout=timedelta(seconds=timeout))
+            span, ids = timedelta(seconds=timeout), [accepted.message_id]
+            [ending] = await deliver(relay.operations, worker, ids, timeout=span)
         else:
             [stored] = await relay.operations.find(accepted.message_id)
             ending = DeliveryResult(message=stored)
@@ -190,7 +190,7 @@ async def replay(
         confirmed(f"Send what these files hold ({count} texts; --dry-run shows each)?", yes=False)
     async with open_relay(context) as relay:
         if dry_run or asks:
-            planned = await relay.intake.plan_saved(found, force=force)
+            planned = await relay.intake.plan(relay.intake.saved(found, force=force))
             await _show_plan(relay, planned, as_json=as_json, dry_run=dry_run)
         if dry_run:
             say("Nothing was sent: this was a dry run.")
@@ -205,19 +205,19 @@ async def _send_saved(
     relay: "Relay", found: "Sequence[SavedFile]", *, force: bool, timeout: float, as_json: bool
 ) -> int:
     from callrail_relay.bootstrap.wiring import open_worker
-    from callrail_relay.service.dispatch import DeliveryResult, Dispatch
+    from callrail_relay.service.dispatch import DeliveryResult, deliver
 
     endings: list[DeliveryResult] = []
     # The worker comes first: without a key nothing is stored that could not be sent.
     async with open_worker(relay) as worker:
-        receipts = await relay.intake.accept_saved(found, force=force)
+        receipts = await relay.intake.accept(relay.intake.saved(found, force=force))
         accepted = [one for receipt in receipts for one in receipt.accepted]
         new = [one.message_id for one in accepted if one.duplicate_of is None]
         if new:
             await _poll_now(worker)
-            dispatch = Dispatch(relay.operations, worker, relay.store.clock)
+            span = timedelta(seconds=timeout)
             with progress("Sending", len(new)) as advance:
-                endings = await dispatch.deliver(new, timeout=timedelta(seconds=timeout), told=advance)
+                endings = await deliver(relay.operations, worker, new, timeout=span, told=advance)
         sent = {ending.message.id: message_document(ending.message) for ending in endings}
         for ending in endings:
             row = sent[ending.message.id]

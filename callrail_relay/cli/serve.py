@@ -67,7 +67,7 @@ async def serve(
             box = await stack.enter_async_context(open_sandbox(port=0))
             say(f"Sandbox: nothing real is sent. What it takes is at {box.url}/sandbox/texts.")
             context = load_context(config, overrides=overrides | box.overrides(), environ=box.environ())
-            context, throwaway = await box.with_hook_token(context)
+            context, throwaway = box.with_hook_token(context)
         else:
             context = load_context(config, overrides=overrides)
         try:
@@ -89,9 +89,10 @@ async def _serve(context: "AppContext", *, as_json: bool, show_hook_url: bool) -
     from callrail_relay.bootstrap.listeners import check_listening, open_listeners
     from callrail_relay.bootstrap.wiring import count_events, log_events, open_relay, open_worker
     from callrail_relay.domain.events import every
-    from callrail_relay.service.changes import ChangeSignal
+    from callrail_relay.service.overview import ChangeSignal
 
-    context.require_ready_to_send()
+    context.require_route()
+    context.require_terms()
     metrics = count_events(context)
     signal = ChangeSignal()
     hook = every(log_events(context), metrics, signal)

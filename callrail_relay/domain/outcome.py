@@ -3,7 +3,7 @@ The outcome of one attempt.
 
     Sent         CallRail took the text
     NotSent      proven: no byte of the request was sent, so it may be tried again freely
-    Rejected     CallRail answered and refused it
+    Rejected     CallRail answered and refused it, or no request can be made of it
     RateLimited  CallRail refused it for now; it may be sent again later
     Unknown      CallRail may or may not have taken it; it is never sent again blindly
 """
@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     AUTHORIZATION = "authorization"  # the key, or what it may do: 401, or 403 without HTML
     FIREWALL = "firewall"  # a firewall in front of CallRail stopped this text: 403 with HTML
     REQUEST = "request"  # the address or the form of the request: 404, 405 or 406
+    UNSENDABLE = "unsendable"  # no request can be made of it, so that CallRail was not asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    http_status: int
+    """*http_status* is None if CallRail was not asked."""
+
+    http_status: int | None
     detail: str
     refusal: Refusal
     usage: Usage = Usage()
@@ -79,6 +82,10 @@ class Unknown:
     http_status: int | None = None
     own_fault: bool = False  # this relay stopped or failed: that says nothing about CallRail
     kind = OutcomeKind.UNKNOWN
+
+
+class Unsendable(ValueError):
+    """Raised before any byte is sent: CallRail can't be asked to send this text to this number."""
 
 
 Outcome = Sent | NotSent | Rejected | RateLimited | Unknown

@@ -59,6 +59,9 @@ def _decide_rejected(
         case Refusal.AUTHORIZATION:
             reason = Reason("unauthorized" if outcome.http_status == 401 else "forbidden")
             return Consequence(Status.QUEUED, costs_budget=False, account=account.paused(now, reason))
+        case Refusal.UNSENDABLE:
+            reason = Reason("unsendable", {"detail": outcome.detail})
+            return Consequence(Status.FAILED, costs_budget=False, account=account, reasons=(reason,))
         case Refusal.FIREWALL if account.is_firewalled:
             # It was under way when the third one was refused: what is known of the address now counts.
             return Consequence(Status.QUEUED, costs_budget=False, account=account)

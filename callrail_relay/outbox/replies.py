@@ -24,7 +24,7 @@ def claim_poll(connection: sa.Connection, now: datetime, policy: PollPolicy) -> 
         # Another node may have taken it while this one waited for the lock.
         if _due_at(connection, company, policy) > now:
             continue
-        if not has_requests(connection, now, account_id, policy.requests_per_hour):
+        if not has_requests(connection, now, account_id, policy.requests_per_hour, to_poll=True):
             continue
         since = policy.since(now, _polled_at(connection, company))
         connection.execute(sa.delete(polls).where(*_of(company), polls.c.began_at < now - LONGEST * 2))

@@ -1,7 +1,7 @@
 """Rows of the store as the values of ``domain``, and the small statements that several files share."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -167,14 +167,22 @@ def write_segments(
     change(connection, messages, message_seq, segment_count=pieces[-1][0])
 
 
-def has_requests(connection: sa.Connection, now: datetime, account_id: str, per_hour: int) -> bool:
-    """Whether an account may ask CallRail now: look-ups and polls share *per_hour*, ten times it a day."""
-    # CallRail's general limits have this ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+def has_requests(
+    connection: sa.Connection, now: datetime, account_id: str, per_hour: int, *, to_poll: bool = False
+) -> bool:
+    """
+    Whether an account may ask CallRail now: look-ups and polls share *per_hour*, and ten times that a day.
+
+    Polls take three quarters at most, so that look-ups always have room. CallRail's general limits have the
+    same ratio: 1,000 and 10,000 (https://apidocs.callrail.com/#rate-limiting).
+    """
+
+    def used(table: sa.Table, at: sa.Column[datetime], span: timedelta) -> int:
+        requests = sa.select(sa.func.sum(table.c.requests))
+        return connection.scalar(requests.where(table.c.account_id == account_id, at > now - span)) or 0
+
     for span, limit in ((HOUR, per_hour), (DAY, per_hour * 10)):
-        made = 0
-        for table, at in ((evidence, evidence.c.noted_at), (polls, polls.c.began_at)):
-            requests = sa.select(sa.func.sum(table.c.requests))
-            made += connection.scalar(requests.where(table.c.account_id == account_id, at > now - span)) or 0
-        if made >= limit:
+        looked_up, polled = used(evidence, evidence.c.noted_at, span), used(polls, polls.c.began_at, span)
+        if looked_up + polled >= limit or (to_poll and polled >= limit * 3 / 4):
             return False
     return True

@@ -106,24 +106,16 @@ class Rig:
     ) -> Delivery:
         return Delivery(
             self.outbox,
+            self.events,
             sender or self.callrail,
             DeliveryPolicy(claim=self.claim, lookups=self.lookups, concurrency=concurrency),
-            node=node,
-            clock=self.clock,
-            random=self.random,
-            hook=self.events,
-            closed=closed,
+            self.random,
+            node,
+            closed,
         )
 
     def reconciliation(self, *, settled: Callable[[], None] = lambda: None) -> Reconciliation:
-        return Reconciliation(
-            self.outbox,
-            self.callrail,
-            self.lookups,
-            clock=self.clock,
-            hook=self.events,
-            settled=settled,
-        )
+        return Reconciliation(self.outbox, self.events, self.callrail, self.lookups, settled)
 
     def worker(self, delivery: Delivery | None = None, *, beside: Sequence[PeriodicTask] = ()) -> TaskGroup:
         delivery = delivery or self.delivery()
@@ -132,7 +124,7 @@ class Rig:
     async def accept(self, text: str = TEXT, *, to: str = RECIPIENT) -> str:
         """Put one text into the outbox; returns the id of its message."""
         draft = map_direct(to=to, text=text, sender=None, routes=self.mapping.routes)
-        [accepted] = (await self.intake.accept_direct(draft)).accepted
+        [accepted] = (await self.intake.accept(self.intake.direct(draft)))[0].accepted
         return accepted.message_id
 
     async def message(self, id_: str) -> Message:

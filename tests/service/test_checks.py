@@ -54,10 +54,10 @@ def elsewhere(rig: Rig) -> Operations:
 async def test_store_that_can_be_written_is_well(tmp_path: Path) -> None:
     """It is named; where it cannot be written the disk, the rights and the server are to be looked at."""
     async with open_rig(tmp_path, patience=0) as rig:
-        detail = await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+        detail = await check_store(rig.outbox, StoreProbe(rig.outbox))
         assert detail.endswith("relay.db can be written.")
         with rig.failing_store(), pytest.raises(Unavailable, match=r"relay\.db cannot be written; check"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+            await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
 async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ async def test_clock_behind_the_newest_message_is_a_warning(tmp_path: Path) -> N
         rig.clock.advance(timedelta(hours=-1))
 
         with pytest.raises(CheckWarning, match=r"newest message in it is from .* and the clock shows"):
-            await check_store(rig.outbox, StoreProbe(rig.outbox, rig.clock))
+            await check_store(rig.outbox, StoreProbe(rig.outbox))
 
 
 async def test_relay_that_does_not_run_is_a_failure(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from callrail_relay.domain.inbound import (
 )
 from callrail_relay.domain.message import Status
 from callrail_relay.errors import Unavailable
-from callrail_relay.outbox import history, opt_outs
+from callrail_relay.outbox import history, lookups, opt_outs
 from callrail_relay.outbox import replies as store_replies
 from callrail_relay.service.background import FAULT_RETRY
 from callrail_relay.service.delivery import Delivery, TaskGroup
@@ -73,15 +74,12 @@ def polling_of(
     requests_per_hour: int = 800,
     opened: Callable[[Collection[str]], None] = lambda _: None,
 ) -> Polling:
-    return Polling(
-        rig.outbox,
-        reader or rig.callrail,
-        policy_of(rig, requests_per_hour=requests_per_hour),
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events),
-        clock=rig.clock,
-        hook=rig.events,
-        opened=opened,
-    )
+    policy = policy_of(rig, requests_per_hour=requests_per_hour)
+    return Polling(rig.outbox, rig.events, reader or rig.callrail, policy, inbound_of(rig), opened)
+
+
+def inbound_of(rig: Rig) -> InboundTexts:
+    return InboundTexts(rig.outbox, rig.events, rig.inbound, lambda: None)
 
 
 class Recorder:
@@ -196,6 +194,21 @@ async def test_looks_share_the_requests_with_looking_up(rig: Rig) -> None:
 
     rig.clock.set(START + timedelta(hours=1))
     assert await rig.outbox.write(store_replies.claim_poll, policy_of(rig, requests_per_hour=3)) is not None
+
+
+async def test_polls_leave_a_quarter_of_the_requests_to_looking_up(rig: Rig) -> None:
+    """However many companies there are: an unconfirmed text is looked up all the same."""
+    rig.simulator.fault(Fault(Kind.DROP_ANSWER))
+    await rig.accept()
+    await rig.work(rig.delivery())
+    policy = replace(policy_of(rig, requests_per_hour=4), every=MINUTE)
+    polling = Polling(rig.outbox, rig.events, Recorder(), policy, inbound_of(rig), lambda _: None)
+    await polling.turn()
+    rig.clock.advance(MINUTE)
+
+    assert await rig.outbox.write(store_replies.claim_poll, policy) is None
+    frugal = replace(rig.lookups, requests_per_hour=4)
+    assert await rig.outbox.write(lookups.claim_lookup, frugal) is not None
 
 
 async def test_a_long_list_is_read_as_far_as_is_needed(rig: Rig) -> None:

@@ -66,13 +66,8 @@ def public_app(
         return signing_keys
 
     keys = SigningKeys(signing_keys, read_keys or same_keys, verify, rig.clock)
-    webhooks = CallRailWebhooks(
-        InboundTexts(rig.outbox, rig.inbound, hook=rig.events, arrived=wake),
-        keys=keys,
-        read=read_text,
-        hook=rig.events,
-        refused=refused,
-    )
+    texts = InboundTexts(rig.outbox, rig.events, rig.inbound, wake)
+    webhooks = CallRailWebhooks(texts, keys, read_text, refused)
     return create_public_app(
         PublicParts(
             intake=rig.intake,
@@ -80,7 +75,7 @@ def public_app(
             tokens=HookTokens(tokens, read or unchanged, rig.clock),
             clock=rig.clock,
             wake=wake,
-            writable=StoreProbe(rig.outbox, rig.clock).writable,
+            writable=StoreProbe(rig.outbox).writable,
             prove=lambda nonce: f"<{nonce}>",
             answered=answered,
             allow_addresses=allow_addresses,

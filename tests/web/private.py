@@ -10,9 +10,8 @@ import httpx
 
 from callrail_relay.domain.guards import GuardPolicy
 from callrail_relay.outbox import presence
-from callrail_relay.service.changes import ChangeSignal
 from callrail_relay.service.health import CheckResult, Condition, HealthReport
-from callrail_relay.service.overview import History, StatsReader
+from callrail_relay.service.overview import ChangeSignal, History, StatsReader
 from callrail_relay.telemetry.metrics import Metrics
 from callrail_relay.web.auth import Login
 from callrail_relay.web.dashboard.frame import Dashboard
@@ -67,7 +66,7 @@ class Private:
         self.app = create_private_app(self.dashboard, self._scrape, host=host, loopback=loopback)
 
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
-        stats = StatsReader(self.rig.outbox, self.rig.operations.facts, self.rig.clock)
+        stats = StatsReader(self.rig.outbox, self.rig.operations.facts)
         return Metrics(self.rig.clock).exposition(await stats.read(), accept)
 
     async def _read_url(self) -> str:

@@ -45,7 +45,7 @@ async def test_a_foreign_name_is_refused(tmp_path: Path) -> None:
 async def test_opt_outs_are_counted_now_and_then(tmp_path: Path) -> None:
     """That list is looked through as a whole, which is not for every scrape."""
     async with open_rig(tmp_path) as rig:
-        stats = StatsReader(rig.outbox, rig.operations.facts, rig.clock)
+        stats = StatsReader(rig.outbox, rig.operations.facts)
         assert 0 == (await stats.read()).opt_outs
         await rig.outbox.write(opt_outs.add_opt_out, TRACKING_NUMBER, RECIPIENT, "They replied STOP.")
         assert 0 == (await stats.read()).opt_outs

@@ -393,6 +393,11 @@ def test_steps_are_in_the_order_of_time() -> None:
     assert ("Asked for.", "Overridden: x y.") == shown[3].details
 
 
+def test_what_callrail_was_not_asked_for_is_not_rejected_by_it() -> None:
+    shown = steps(text(Status.FAILED, attempt(OutcomeKind.REJECTED, 1)))
+    assert "Can't be sent" in [step.title for step in shown]
+
+
 def test_what_is_ahead_stands_at_the_end() -> None:
     """The next look-up, the hour of release, and the turn that has not come."""
     later = NOW + timedelta(minutes=5)

@@ -20,11 +20,10 @@ from callrail_relay.domain.mapper import MappingPolicy
 from callrail_relay.domain.printable import printable
 from callrail_relay.errors import NotFound, RelayError, Unavailable
 from callrail_relay.sentences import plural
-from callrail_relay.service.changes import ChangeFeed, ChangeSignal
 from callrail_relay.service.health import HealthReport
 from callrail_relay.service.intake import Intake
 from callrail_relay.service.operations import Operations
-from callrail_relay.service.overview import History
+from callrail_relay.service.overview import ChangeFeed, ChangeSignal, History
 from callrail_relay.web.auth import Login, Notice, Session
 from callrail_relay.web.dashboard import words
 from callrail_relay.web.public import BodyTooLarge, read_body

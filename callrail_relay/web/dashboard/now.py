@@ -17,7 +17,6 @@ from callrail_relay.domain.health import Point as Finding
 from callrail_relay.domain.message import Status
 from callrail_relay.domain.views import Arrivals, OldestUse, Waiting
 from callrail_relay.sentences import clock_time, plural
-from callrail_relay.service.health import failed_checks
 from callrail_relay.web.dashboard.actions import allowed
 from callrail_relay.web.dashboard.frame import Visit
 from callrail_relay.web.dashboard.words import at, sentence, when
@@ -27,7 +26,7 @@ async def show(visit: Visit) -> Response:
     dashboard = visit.dashboard
     report = await dashboard.history.now(_midnight(dashboard.clock.now(), DAYS - 1))
     overview, examined = report.overview, dashboard.examiner.latest()
-    failed = failed_checks(None if examined is None else examined.report)
+    failed = [] if examined is None else examined.report.failed_checks()
     facts = replace(report.facts, failed_checks=failed, public_url=dashboard.public_url())
     return await visit.draw(
         "now.html",

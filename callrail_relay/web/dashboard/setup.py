@@ -73,7 +73,7 @@ async def send(visit: Visit) -> Response:
         draft = map_direct(to=to, text=text, sender=sender or None, routes=dashboard.mapping.routes)
         if draft.reasons:
             raise UsageError(" ".join(says(reason) for reason in draft.reasons))
-        [accepted] = (await dashboard.intake.accept_direct(draft)).accepted
+        [accepted] = (await dashboard.intake.accept(dashboard.intake.direct(draft)))[0].accepted
     except RelayError as error:
         return await show(visit, trial=Trial(to=to, sender=sender, text=text, fault=str(error)))
     dashboard.wake()

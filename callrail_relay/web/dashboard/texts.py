@@ -226,6 +226,8 @@ def _attempt(attempt: Attempt, part: str) -> Iterator[Step]:
         yield Step("sending", f"{part}Being sent to CallRail", attempt.started_at)
         return
     icon, words = OUTCOMES[attempt.outcome]
+    if attempt.outcome is OutcomeKind.REJECTED and attempt.http_status is None:
+        words = "Can't be sent"  # CallRail was not asked
     code = f" ({attempt.http_status})" if attempt.http_status else ""
     details = (attempt.detail,) if attempt.detail and attempt.detail != Sent.detail else ()
     yield Step(icon, f"{part}{words}{code}", attempt.finished_at, details)
