@@ -6,6 +6,7 @@ same, with its own arguments, environment, directory and streams; it ends, and d
 That the program starts from nothing is seen in tests/docs, tests/campaign, and on a terminal.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -179,6 +180,7 @@ def _load() -> None:
         if not module.name.endswith(("__main__", ".env")) and ".versions." not in module.name:
             importlib.import_module(module.name)
     importlib.import_module("alembic.command")  # which makes a new store
+    gc.freeze()  # or each child would look through all that was loaded when it ends
 
 
 if __name__ == "__main__":
